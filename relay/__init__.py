@@ -1,0 +1,17 @@
+"""Move committed events from a PostgreSQL outbox to NATS JetStream, and lose none.
+
+The way of an event, and where to read it::
+
+    doorbell  ->  fetch   ->  publish     ->  settle
+    doorbell.py   outbox.py   jetstream.py    outbox.py
+                  gaps.py     lanes.py        pipeline.py ties them together
+                              subjects.py
+                              failures.py
+
+An application inserts a row into ``outbox_events`` in its own transaction. The relay wakes, fetches the rows
+above its cursor (`relay.gaps` remembers the seqs that were passed and may still appear), publishes each one
+(`relay.lanes` keeps the order of each key), and marks it delivered with the stream and sequence of its
+acknowledgement. What is refused is classified (`relay.failures`): held, postponed, or made a dead letter.
+"""
+
+__version__ = "0.1.0"

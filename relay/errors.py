@@ -1,0 +1,53 @@
+"""What can end a command or the daemon, and the exit code that says so."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes of ``relay``; 130 and 143 (a second signal) come from the shell's own rule, 128 + signal."""
+
+    DONE = 0
+    FAULT = 1
+    CONFIG = 2
+    SCHEMA = 3
+    DRAIN_INCOMPLETE = 4
+    UNREACHABLE = 5
+
+
+class RelayError(Exception):
+    """A fault that was foreseen; its text says what happened and what the reader can do."""
+
+    exit_code: Exit = Exit.FAULT
+
+
+class ConfigError(RelayError):
+    """The configuration is wrong: one line for each fault, each with its place. Nothing was started."""
+
+    exit_code = Exit.CONFIG
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
+
+
+class SchemaError(RelayError):
+    """The outbox is not in this database, or in a version that this relay does not know. Nothing was changed."""
+
+    exit_code = Exit.SCHEMA
+
+
+class DrainIncomplete(RelayError):
+    """The deadline of a shutdown passed with events in flight. They stay pending and are sent again."""
+
+    exit_code = Exit.DRAIN_INCOMPLETE
+
+
+class Unreachable(RelayError):
+    """PostgreSQL or NATS did not answer a command. Nothing was changed."""
+
+    exit_code = Exit.UNREACHABLE
+
+
+class LeaseLost(RelayError):
+    """Another relay owns the shard now. What was in flight is settled by it; this one must stop sending."""

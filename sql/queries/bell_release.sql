@@ -1,0 +1,2 @@
+-- Awake: inserts need not ring.
+SELECT pg_advisory_unlock(hashtextextended('outbox_events', 0))

@@ -1,0 +1,10 @@
+-- Make an event ($1) a dead letter: its attempts ($2) and the reason ($3); owner of shard $4, epoch $5.
+UPDATE outbox_events
+SET dead_at = clock_timestamp(),
+    retry_at = NULL,
+    attempts = $2,
+    last_error = $3
+WHERE seq = $1
+  AND delivered_at IS NULL
+  AND dead_at IS NULL
+  AND EXISTS (SELECT FROM outbox_shards s WHERE s.shard = $4 AND s.epoch = $5)

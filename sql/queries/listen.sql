@@ -1,0 +1,2 @@
+-- The channel of the doorbell.
+LISTEN "outbox_events"

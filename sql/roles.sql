@@ -1,0 +1,35 @@
+-- Least privilege. Grant these to the roles you log in with: GRANT outbox_producer TO my_service.
+-- Where the migrating role may not create roles, they are left to an administrator, with a notice.
+DO $$
+DECLARE
+    wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY['outbox_producer', 'outbox_relay', 'outbox_reader'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+            EXCEPTION
+                WHEN duplicate_object OR unique_violation THEN
+                    NULL;
+                WHEN insufficient_privilege THEN
+                    RAISE NOTICE 'role % was not created: the migrating role lacks CREATEROLE', wanted;
+            END;
+        END IF;
+    END LOOP;
+
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_producer') THEN
+        GRANT INSERT (id, topic, key, payload, headers, created_at) ON outbox_events TO outbox_producer;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_relay') THEN
+        GRANT SELECT, DELETE ON outbox_events TO outbox_relay;
+        GRANT UPDATE (delivered_at, stream, stream_seq, attempts, retry_at, dead_at, last_error)
+            ON outbox_events TO outbox_relay;
+        GRANT SELECT ON outbox_shards TO outbox_relay;
+        GRANT UPDATE (owner, epoch, lease_until, watermark, watermark_at) ON outbox_shards TO outbox_relay;
+        GRANT SELECT ON outbox_migrations TO outbox_relay;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_reader') THEN
+        GRANT SELECT ON outbox_events, outbox_shards, outbox_migrations TO outbox_reader;
+    END IF;
+END
+$$;
