@@ -119,6 +119,10 @@ def check_schema(version: int | None, table: str) -> None:
     if version is None:
         raise SchemaError(f"table {table} does not exist here: run `relay migrate`, or set postgres.table")
     if version < newest_version():
-        raise SchemaError(f"schema version {version} of {table} is older than {newest_version()}: run `relay migrate`")
+        raise SchemaError(
+            f"schema version {version} of {table} is older than {newest_version()}: run `relay migrate`"
+        )
     if version > newest_version():
-        raise SchemaError(f"schema version {version} of {table} is newer than {newest_version()}: use a newer relay")
+        raise SchemaError(
+            f"schema version {version} of {table} is newer than {newest_version()}: use a newer relay"
+        )

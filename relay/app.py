@@ -1,0 +1,313 @@
+"""The daemon: put together from the configuration, started, stopped by a signal."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, Literal, TypeVar
+
+from pydantic import SecretStr
+
+from relay.database import Database
+from relay.doorbell import Doorbell
+from relay.errors import DrainIncomplete, Exit, LeaseLost
+from relay.fetcher import FetchOptions
+from relay.http import HttpServer
+from relay.jetstream import NatsOptions
+from relay.logs import configure
+from relay.logs import event as log_event
+from relay.manage import StreamPlan
+from relay.metrics import Metrics
+from relay.migrate import check_schema
+from relay.outbox import OutboxReader, OutboxWriter, claim
+from relay.pipeline import Pipeline, PipelineOptions
+from relay.progress import Role, Snapshot
+from relay.publisher import PublishOptions
+from relay.refusals import RefusalOptions
+from relay.settings import Settings
+from relay.sql import Tables
+from relay.subjects import Envelopes
+
+log = logging.getLogger(__name__)
+
+_SHARD = 0
+# How often a waiting replica asks for the lease, seconds.
+_STANDBY_PAUSE_S = 1.0
+
+T = TypeVar("T")
+Component = Literal["postgres", "bell", "nats"]
+
+
+class Daemon:
+    """One replica: waits for the lease, works while it has it, and says how it is."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = asyncio.Event()
+        self._role: Role = "starting"
+        self._up: dict[Component, bool] = {"postgres": False, "bell": False, "nats": False}
+        self._pipeline: Pipeline | None = None
+        self._alive = time.monotonic()
+        self.metrics = Metrics()
+        self.metrics.watch(self.snapshot)
+
+    def snapshot(self) -> Snapshot:
+        """Give the state of this moment; called from the threads of the HTTP server as well."""
+        pipeline = self._pipeline
+        return Snapshot(
+            role=self._role,
+            backlog=pipeline.backlog if pipeline else 0,
+            oldest_pending_at=pipeline.oldest_pending_at if pipeline else None,
+            in_flight=pipeline.in_flight if pipeline else 0,
+            waiting=pipeline.waiting if pipeline else 0,
+            retrying=pipeline.retrying if pipeline else 0,
+            watermark=pipeline.watermark if pipeline else 0,
+            holds=pipeline.holds() if pipeline else (),
+            postgres_up=self._up["postgres"],
+            nats_up=self._up["nats"],
+            bell=self._up["bell"],
+            last_progress=max(self._alive, pipeline.last_tick) if pipeline else self._alive,
+            stalled=pipeline.stalled if pipeline else False,
+        )
+
+    def _set_up(self, component: Component, up: bool) -> None:
+        self._up[component] = up
+        self.metrics.connection(component, up)
+
+    def on_signal(self, number: int) -> None:
+        """Stop: at the first signal after what is in flight, at the second at once."""
+        if self._stop.is_set():
+            os._exit(128 + number)
+        log_event(
+            log, "info", "relay.stopping", "stopping: nothing new is sent, what is in flight is awaited"
+        )
+        self._role = "stopping"
+        self._stop.set()
+
+    async def run(self) -> Exit:
+        """Work until stopped.
+
+        Raises:
+            SchemaError: The outbox is not in the database, or in another version.
+        """
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            reading = await stack.enter_async_context(self._database("fetch"))
+            writing = await stack.enter_async_context(self._database("settle"))
+            tables = await self._checked_tables(writing)
+            bell = None
+            if settings.delivery.bell:
+                ringing = await stack.enter_async_context(self._database("bell"))
+                bell = Doorbell(ringing, reading, tables, lambda up: self._set_up("bell", up))
+            else:
+                log_event(
+                    log,
+                    "info",
+                    "bell.off",
+                    "polling alone finds new events",
+                    poll_max_s=settings.delivery.poll_max_s,
+                )
+            owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+            while not self._stop.is_set():
+                self._role = "standby" if self._role == "active" else self._role
+                lease_since = time.monotonic()
+                epoch = await self._unless_stopped(
+                    claim(writing, tables, _SHARD, owner, settings.lease.ttl_s)
+                )
+                if epoch is None:
+                    await self._wait_for_turn()
+                    continue
+                reader = OutboxReader(reading, tables, _SHARD)
+                writer = OutboxWriter(writing, tables, _SHARD, epoch)
+                code = await self._term(reader, writer, bell, lease_since)
+                if code is not None:
+                    return code
+        return Exit.DONE
+
+    async def _checked_tables(self, database: Database) -> Tables:
+        table = self._settings.postgres.table
+        found = await self._unless_stopped(database.run(Tables(table).text("payload_type")))
+        payload_type = found[0][0] if found else None
+        version = None
+        if payload_type is not None:
+            version = (await database.run(Tables(table).text("schema_version")))[0][0]
+        if found is not None:
+            check_schema(version, table)
+        return Tables(table, payload_type or "jsonb")
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Await something that may wait for the database for ever; None where we are asked to stop meanwhile."""
+        task = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._stop.wait())
+        beat = asyncio.ensure_future(self._beat())
+        try:
+            await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for one in (task, stopping, beat):
+                one.cancel()
+            await asyncio.gather(task, stopping, beat, return_exceptions=True)
+
+    async def _beat(self) -> None:
+        """Show that the loop turns while there is no pipeline to show it."""
+        while True:
+            self._alive = time.monotonic()
+            await asyncio.sleep(1.0)
+
+    async def _wait_for_turn(self) -> None:
+        if self._stop.is_set():
+            return
+        if self._role != "standby":
+            self._role = "standby"
+            log_event(log, "info", "relay.standby", "another relay owns the outbox; ready to take over")
+        self._alive = time.monotonic()
+        try:
+            async with asyncio.timeout(_STANDBY_PAUSE_S):
+                await self._stop.wait()
+        except TimeoutError:
+            pass
+
+    async def _term(
+        self, reader: OutboxReader, writer: OutboxWriter, bell: Doorbell | None, lease_since: float
+    ) -> Exit | None:
+        """Own the shard for one term; gives the exit code, or None where another relay took over."""
+        start = await self._unless_stopped(reader.starting_point())
+        if start is None:
+            return Exit.DONE
+        watermark, newest = start
+        log_event(
+            log, "info", "relay.active", "this relay owns the outbox", watermark=watermark, newest=newest
+        )
+        self._role = "active"
+        self._pipeline = Pipeline(
+            _pipeline_options(self._settings),
+            reader=reader,
+            writer=writer,
+            bell=bell,
+            envelopes=_envelopes(self._settings),
+            metrics=self.metrics,
+            lease_since=lease_since,
+            watermark=watermark,
+            newest=newest,
+            on_nats=lambda up: self._set_up("nats", up),
+        )
+        try:
+            await self._pipeline.run(self._stop)
+        except LeaseLost as lost:
+            log_event(
+                log, "error", "lease.lost", "another relay took over; nothing more is sent", reason=str(lost)
+            )
+            return None
+        except DrainIncomplete as incomplete:
+            log_event(log, "warning", "relay.stopped", str(incomplete))
+            return Exit.DRAIN_INCOMPLETE
+        finally:
+            self._pipeline = None
+            if bell is not None:
+                await bell.release()
+        log_event(log, "info", "relay.stopped", "everything that was sent is settled")
+        return Exit.DONE
+
+    def _database(self, name: str) -> Database:
+        postgres = self._settings.postgres
+        dsn = postgres.bell_dsn if name == "bell" and postgres.bell_dsn is not None else postgres.dsn
+        return Database(
+            dsn.get_secret_value(),
+            name,
+            connect_timeout_s=postgres.connect_timeout_s,
+            statement_timeout_s=postgres.statement_timeout_s,
+            on_state=lambda up: self._set_up("postgres", up) if name != "bell" else None,
+        )
+
+
+def _pipeline_options(settings: Settings) -> PipelineOptions:
+    delivery, failures, stream, nats = settings.delivery, settings.failures, settings.stream, settings.nats
+    return PipelineOptions(
+        fetch=FetchOptions(
+            fetch_batch=delivery.fetch_batch,
+            buffer_events=delivery.buffer_events,
+            buffer_bytes=delivery.buffer_bytes,
+            poll_max_s=delivery.poll_max_s,
+            on_dead=failures.on_dead,
+        ),
+        publish=PublishOptions(
+            strategy=delivery.strategy,
+            window=delivery.window,
+            atomic_batch=delivery.atomic_batch,
+            atomic_in_flight=delivery.atomic_in_flight,
+            ack_timeout_s=delivery.ack_timeout_s,
+        ),
+        refusals=RefusalOptions(
+            max_attempts=failures.max_attempts,
+            backoff_base_s=failures.backoff_base_s,
+            backoff_max_s=failures.backoff_max_s,
+            on_dead=failures.on_dead,
+            on_misconfigured=failures.on_misconfigured,
+            held_events=delivery.held_events,
+        ),
+        nats=NatsOptions(
+            servers=nats.servers,
+            name=nats.name,
+            user=nats.user,
+            password=_secret(nats.password),
+            token=_secret(nats.token),
+            nkey_seed_file=nats.nkey_seed_file,
+            creds_file=nats.creds_file,
+            tls_ca_file=nats.tls_ca_file,
+            tls_cert_file=nats.tls_cert_file,
+            tls_key_file=nats.tls_key_file,
+            tls_first=nats.tls_first,
+            inbox_prefix=nats.inbox_prefix,
+            connect_timeout_s=nats.connect_timeout_s,
+            ping_interval_s=nats.ping_interval_s,
+        ),
+        stream=StreamPlan(**stream.model_dump(exclude={"manage"})) if stream.manage else None,
+        ordered=delivery.ordering == "key",
+        hold_base_s=failures.hold_base_s,
+        hold_max_s=failures.hold_max_s,
+        lease_ttl_s=settings.lease.ttl_s,
+        shutdown_timeout_s=delivery.shutdown_timeout_s,
+    )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
+
+
+def _envelopes(settings: Settings) -> Envelopes:
+    return Envelopes(
+        template=settings.subject.template,
+        allow=settings.subject.allow,
+        add_key=settings.headers.key,
+        add_seq=settings.headers.seq,
+        add_created_at=settings.headers.created_at,
+        allow_nats=settings.headers.allow_nats,
+    )
+
+
+async def serve(settings: Settings) -> int:
+    """Run the daemon until it is told to stop; gives the exit code.
+
+    Raises:
+        SchemaError: The outbox is not in the database, or in another version.
+        OSError: The HTTP port cannot be had.
+    """
+    configure(settings.log.format, settings.log.level)
+    daemon = Daemon(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.on_signal, number)
+    server = None
+    if settings.http.enabled:
+        server = HttpServer(settings.http.host, settings.http.port, daemon.metrics.registry, daemon.snapshot)
+        server.start()
+    try:
+        return await daemon.run()
+    finally:
+        if server is not None:
+            server.stop()

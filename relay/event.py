@@ -1,0 +1,29 @@
+"""An event: one row of the outbox, as the relay carries it."""
+
+from typing import NamedTuple
+
+
+class Event(NamedTuple):
+    """A fetched row. A named tuple because one is made for each event: 0.3 us, a third of a frozen dataclass.
+
+    Attributes:
+        seq: Order of the events, unique.
+        id: Message id on the wire, a UUID in text.
+        topic: What the application called it; the subject is made from it.
+        key: Events of one key keep their order; None asks for none.
+        payload: Exactly the bytes that are sent.
+        headers: JSON text of the row's headers, None without any.
+        created_at: Unix seconds, by the application's or the database's clock.
+        attempts: How often it was refused for a reason of its own.
+        postponed: A retry is due at some time.
+    """
+
+    seq: int
+    id: str
+    topic: str
+    key: str | None
+    payload: bytes
+    headers: str | None
+    created_at: float
+    attempts: int
+    postponed: bool

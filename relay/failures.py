@@ -1,0 +1,177 @@
+"""What a failure means and what is done about it. Pure: the table, and the backoff.
+
+| class | what happens |
+|---|---|
+| outage | the way to the broker, or its storage, is not there: wait and probe, no attempt is counted |
+| capacity | a stream or account is full: the same, for that stream alone |
+| configuration | no stream, no right, a sealed stream: the events of that subject wait and are probed slowly |
+| poison | this event can never be stored: dead letter at once |
+| unknown | attempts with growing pauses, then a dead letter |
+
+Failures are classified by the server's ``err_code``; its HTTP code and the client's exception classes mix
+conditions that need different answers.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class FailureClass(StrEnum):
+    """The five classes; what each means stands in the module's table."""
+
+    OUTAGE = "outage"
+    CAPACITY = "capacity"
+    CONFIGURATION = "configuration"
+    POISON = "poison"
+    UNKNOWN = "unknown"
+
+
+class Scope(StrEnum):
+    """What a failure speaks of, and so what waits."""
+
+    STREAM = "stream"
+    SUBJECT = "subject"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A classified failure."""
+
+    failure_class: FailureClass
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server answered with an error: nothing was stored.
+
+    Attributes:
+        code: ``err_code`` of the answer, 0 where there was none.
+        description: The server's words.
+    """
+
+    code: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoResponders:
+    """Nobody listens on the subject: no stream, or a stream without a leader.
+
+    Attributes:
+        stream_exists: What a look-up said; None where it could not be made.
+    """
+
+    stream_exists: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """No answer came in time: the event may be stored or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """The server does not let this account publish on the subject."""
+
+    description: str
+
+
+Failure = Refused | NoResponders | TimedOut | Forbidden
+
+_OUTAGE_STREAM = Verdict(FailureClass.OUTAGE, Scope.STREAM)
+_CAPACITY_STREAM = Verdict(FailureClass.CAPACITY, Scope.STREAM)
+_CAPACITY_SUBJECT = Verdict(FailureClass.CAPACITY, Scope.SUBJECT)
+_CONFIG_STREAM = Verdict(FailureClass.CONFIGURATION, Scope.STREAM)
+_CONFIG_SUBJECT = Verdict(FailureClass.CONFIGURATION, Scope.SUBJECT)
+_POISON = Verdict(FailureClass.POISON, Scope.EVENT)
+_UNKNOWN = Verdict(FailureClass.UNKNOWN, Scope.EVENT)
+
+BY_CODE: dict[int, Verdict] = {
+    10002: _CAPACITY_STREAM,  # account: storage used up
+    10003: _UNKNOWN,  # bad request
+    10008: _OUTAGE_STREAM,  # JetStream temporarily unavailable
+    10009: _OUTAGE_STREAM,  # cluster: no leader
+    10023: _OUTAGE_STREAM,  # insufficient resources: the server's own storage
+    10028: _CAPACITY_STREAM,  # memory of the server used up
+    10035: _CONFIG_SUBJECT,  # JetStream not enabled for the account
+    10039: _CONFIG_SUBJECT,  # JetStream not enabled for the account
+    10047: _CAPACITY_STREAM,  # storage of the server used up
+    10054: _POISON,  # larger than the stream's max_msg_size
+    10059: _CONFIG_SUBJECT,  # stream not found
+    10060: _CONFIG_SUBJECT,  # expected stream does not match
+    10070: _CONFIG_SUBJECT,  # expected last message id does not match
+    10071: _CONFIG_SUBJECT,  # expected last sequence does not match
+    10076: _CONFIG_SUBJECT,  # JetStream not enabled
+    10077: _CAPACITY_STREAM,  # stream full and discard=new
+    10097: _POISON,  # header over 64 KiB
+    10109: _CONFIG_STREAM,  # stream sealed
+    10111: _POISON,  # rollup header where the stream does not permit it
+    10112: _POISON,  # rollup header with a wrong value
+    10158: _OUTAGE_STREAM,  # message id in process, clustered
+    10165: _POISON,  # invalid TTL header
+    10166: _CONFIG_SUBJECT,  # TTL header where the stream does not permit it
+    10167: _OUTAGE_STREAM,  # ingest overload
+    10168: _POISON,  # counter headers
+    10169: _POISON,
+    10170: _POISON,
+    10171: _POISON,
+    10172: _POISON,
+    10173: _POISON,
+    10188: _CONFIG_SUBJECT,  # schedules where the stream does not permit them
+    10189: _POISON,  # schedule headers
+    10190: _POISON,
+    10191: _POISON,
+    10210: _OUTAGE_STREAM,  # too many atomic batches in flight
+    10211: _OUTAGE_STREAM,  # too many atomic batches in flight, server
+}
+
+
+def classify(failure: Failure) -> Verdict:
+    """Say to which class a failure belongs and what it speaks of."""
+    match failure:
+        case Refused(code=10077, description=text) if "per subject" in text:
+            return _CAPACITY_SUBJECT
+        case Refused(code=code):
+            return BY_CODE.get(code, _UNKNOWN)
+        case NoResponders(stream_exists=False):
+            return _CONFIG_SUBJECT
+        case NoResponders() | TimedOut():
+            return _OUTAGE_STREAM
+        case Forbidden():
+            return _CONFIG_SUBJECT
+
+
+def describe(failure: Failure) -> str:
+    """Say in one line what happened, for logs and for `last_error`."""
+    match failure:
+        case Refused(code=code, description=text):
+            return f"refused by the stream: {text} ({code})"
+        case NoResponders(stream_exists=False):
+            return "no stream takes this subject: create it, or correct the subject"
+        case NoResponders(stream_exists=True):
+            return "the stream has no leader now"
+        case NoResponders():
+            return "nobody answers on this subject, and the streams could not be looked up"
+        case TimedOut():
+            return "no acknowledgement in time"
+        case Forbidden(description=text):
+            return f"not permitted to publish: {text}"
+
+
+def backoff(attempt: int, base_s: float, max_s: float, chance: float) -> float:
+    """Give the pause before the next try: doubling from `base_s` to `max_s`, less up to a half by chance.
+
+    Args:
+        attempt: How often it has failed, from 1.
+        base_s: Pause after the first failure, seconds.
+        max_s: Longest pause, seconds.
+        chance: A random number in [0, 1).
+
+    Returns:
+        Seconds, in (0, max_s].
+    """
+    # 2 ** 60 is past any pause; the bound keeps the power from overflowing a float.
+    whole = min(max_s, base_s * 2.0 ** min(attempt - 1, 60))
+    return whole * (1 - chance / 2)

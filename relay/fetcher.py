@@ -1,0 +1,303 @@
+"""Fetch: from the outbox into the lanes.
+
+One turn reads the rows above the cursor, the retries that are due, and the gaps; when it finds nothing the
+fetcher rests, on the bell where it can have it.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from relay.books import Books
+from relay.doorbell import Doorbell
+from relay.event import Event
+from relay.gaps import Gaps
+from relay.lanes import Lanes
+from relay.metrics import Metrics
+from relay.outbox import OutboxReader
+
+_NO_LIMIT = 2**63 - 1
+# How many seqs one read may pass over while it catches up with what an earlier run has settled.
+_CATCH_UP_SPAN = 100_000
+_GAPS_A_TURN = 2_000
+_SHORTEST_REST_S = 0.005
+# Without the bell because producers are at work: an insert waits half of this on average.
+_REST_BESIDE_PRODUCERS_S = 0.1
+# A row that commits late is found within this time.
+_GAP_PAUSE_S = 0.25
+# Retries that are due are found within the first while some are known, and those that a person has given back
+# within the second.
+_RETRY_PAUSE_S = 0.25
+_DUE_PAUSE_S = 5.0
+_BLOCKED_PAUSE_S = 5.0
+_BACKFILL_PAUSE_S = 1.0
+# From so many rows a turn on producers are busy, and should not have to ring.
+_BUSY_ROWS = 32
+_QUIET_S = 0.05
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """How much is fetched; the fields follow the ``[delivery]`` section."""
+
+    fetch_batch: int = 1000
+    buffer_events: int = 8000
+    buffer_bytes: int = 32 * 1024 * 1024
+    poll_max_s: float = 1.0
+    on_dead: Literal["skip", "block"] = "skip"
+
+
+class Fetcher:
+    """Keeps the lanes filled.
+
+    Args:
+        watermark: Everything up to this seq is settled: where to begin.
+        newest: The newest seq at that moment; up to it rows may be settled already.
+        bell: None: polling alone.
+        on_events: Called when the lanes have something new.
+        room: Set when events were settled, so that there may be room again.
+    """
+
+    def __init__(
+        self,
+        options: FetchOptions,
+        *,
+        reader: OutboxReader,
+        bell: Doorbell | None,
+        lanes: Lanes,
+        books: Books,
+        metrics: Metrics,
+        on_events: Callable[[], None],
+        room: asyncio.Event,
+        watermark: int,
+        newest: int,
+    ) -> None:
+        self._options = options
+        self._reader = reader
+        self._bell = bell
+        self._lanes = lanes
+        self._books = books
+        self._metrics = metrics
+        self._on_events = on_events
+        self._room = room
+        self._gaps = Gaps()
+        self.cursor = watermark
+        self.newest = newest
+        self._settled_up_to = newest
+        self._limit = min(100, options.fetch_batch)
+        self._rest_s = _SHORTEST_REST_S
+        self._gaps_at = 0.0
+        self._due_asked_at = 0.0
+        self._blocked_at = 0.0
+        self._backfill_at = 0.0
+        self._busy_until = 0.0
+        self._generation = reader.generation
+        self.hold_ended = False
+
+    def watermark(self) -> int:
+        """Give the seq up to which every event is settled, as far as is known now."""
+        known = (self.cursor + 1, self._books.lowest(), self._gaps.lowest(), self._lanes.overflow_from)
+        return min(seq for seq in known if seq is not None) - 1
+
+    def backlog(self) -> int:
+        """Estimate how many events are neither delivered nor dead."""
+        ahead = max(0, self.newest - self.cursor)
+        return ahead + len(self._books.unsettled) + len(self._books.postponed)
+
+    async def _rewind(self) -> None:
+        """Begin again at the watermark: the connection is new, so the database may be another one.
+
+        After a failover it may have lost its newest transactions, and use their seqs again. What is in memory
+        stays and is not taken twice.
+        """
+        watermark, self.newest = await self._reader.starting_point()
+        self._generation = self._reader.generation
+        self._gaps = Gaps()
+        self.cursor = min(self.cursor, watermark)
+        self._settled_up_to = self.newest
+
+    async def run(self) -> None:
+        """Fetch for ever."""
+        if self._options.on_dead == "block":
+            await self._find_blocked(None)
+        while True:
+            while not self._has_room():
+                self._room.clear()
+                await self._room.wait()
+            found = await self.turn()
+            if found >= _BUSY_ROWS:
+                self._busy_until = time.monotonic() + _QUIET_S
+                await self._wake_up()
+            if found:
+                self._rest_s = _SHORTEST_REST_S
+                self._on_events()
+            else:
+                await self._rest()
+
+    def _has_room(self) -> bool:
+        waiting = self._lanes.stuck_events
+        return (
+            len(self._books.unsettled) - waiting < self._options.buffer_events
+            and self._books.payload_bytes < self._options.buffer_bytes
+        )
+
+    async def turn(self) -> int:
+        """Read once whatever may be there; gives how many events were taken in."""
+        now = time.monotonic()
+        if self._generation != self._reader.generation:
+            await self._rewind()
+        found = await self._backfill(now) + await self._next()
+        if now >= self._due_at():
+            found += await self._due(now)
+        if len(self._gaps) and now >= self._gaps_at:
+            found += await self._reread()
+        if self._books.blocked and now >= self._blocked_at:
+            self._blocked_at = now + _BLOCKED_PAUSE_S
+            await self._find_blocked(list(self._books.blocked))
+        return found
+
+    async def _next(self) -> int:
+        """Read above the cursor, and note which seqs are missing."""
+        started = time.monotonic()
+        catching_up = self.cursor < self._settled_up_to
+        upper = min(self.cursor + _CATCH_UP_SPAN, self._settled_up_to) if catching_up else _NO_LIMIT
+        events = await self._reader.fetch(self.cursor, upper, self._limit)
+        cut_short = len(events) == self._limit
+        if catching_up and not cut_short:
+            reached = upper
+        elif events:
+            reached = events[-1].seq
+        else:
+            self.newest = max(self.newest, self.cursor)
+            return 0
+        seqs = [event.seq for event in events]
+        self._gaps.passed(self.cursor, seqs, reached)
+        if catching_up:
+            self._gaps.found(await self._reader.settled(self.cursor + 1, reached))
+        self.cursor = reached
+        self.newest = max(self.newest, reached)
+        self._size_next(events)
+        self._metrics.stage("fetch", time.monotonic() - started)
+        self._offer(events)
+        return max(len(events), 1)
+
+    def _size_next(self, events: list[Event]) -> None:
+        """Ask for more next time, up to the batch, as long as it fits into a quarter of the buffer's bytes.
+
+        The size of rows is known only when they are here, so a fetch grows step by step.
+        """
+        wanted = min(self._options.fetch_batch, self._limit * 2)
+        if events:
+            mean_bytes = sum(len(event.payload) for event in events) // len(events) + 1
+            wanted = min(wanted, max(1, self._options.buffer_bytes // 4 // mean_bytes))
+        self._limit = wanted
+
+    def _offer(self, events: list[Event]) -> None:
+        self._metrics.fetched(len(events))
+        new = self._books.take_in(events)
+        waiting = [event for event in new if event.postponed and not self._lanes.busy(event.key)]
+        if waiting:
+            # An earlier run has postponed them: they come back when their retry is due.
+            for event in waiting:
+                self._lanes.stick(event)
+                self._books.postpone(event)
+            seqs = {event.seq for event in waiting}
+            new = [event for event in new if event.seq not in seqs]
+        crowded = self._books.payload_bytes > self._options.buffer_bytes // 2
+        self._books.settle(self._lanes.offer(new, crowded=crowded))
+
+    def _due_at(self) -> float:
+        return self._due_asked_at + (_RETRY_PAUSE_S if self._books.postponed else _DUE_PAUSE_S)
+
+    async def _due(self, now: float) -> int:
+        events = await self._reader.due(self._limit)
+        self._due_asked_at = now
+        returned = 0
+        for event in events:
+            known = event.seq in self._books.postponed or event.seq in self._books.blocked
+            if event.seq <= self.cursor and self._books.come_back(event):
+                returned += 1
+                self._books.blocked.pop(event.seq, None)
+                if known:
+                    self._lanes.put_back([event], alone=True)
+                else:
+                    # Given back by a person: it joins its key as the newest event.
+                    self._books.settle(self._lanes.offer([event]))
+        return returned
+
+    async def _reread(self) -> int:
+        """Look into the gaps again: first who could still fill them, then the rows."""
+        self._gaps.observe(await self._reader.holders())
+        los, his = self._gaps.ranges(_GAPS_A_TURN)
+        limit = self._options.fetch_batch
+        events = await self._reader.reread(los, his, limit)
+        self._gaps.found((event.seq, event.seq) for event in events)
+        self._gaps.close(events[-1].seq if len(events) == limit else None)
+        self._gaps_at = time.monotonic() + _GAP_PAUSE_S
+        self._offer(events)
+        return len(events)
+
+    async def _backfill(self, now: float) -> int:
+        """Read again what was dropped from memory behind lanes that were stuck, and flow again."""
+        if not (self._lanes.can_resume or self.hold_ended) or now < self._backfill_at:
+            return 0
+        self.hold_ended = False
+        self._backfill_at = now + _BACKFILL_PAUSE_S
+        position = self._lanes.begin_again()
+        if position is None:
+            return 0
+        position -= 1
+        found = 0
+        while position < self.cursor:
+            upper = min(position + _CATCH_UP_SPAN, self.cursor)
+            events = await self._reader.fetch(position, upper, self._limit)
+            position = events[-1].seq if len(events) == self._limit else upper
+            self._offer(events)
+            found += len(events)
+            self._on_events()
+            while not self._has_room():
+                self._room.clear()
+                await self._room.wait()
+        return found
+
+    async def _find_blocked(self, seqs: list[int] | None) -> None:
+        """Learn which dead letters keep their key waiting; a key whose dead letter is gone goes on."""
+        found = dict(await self._reader.blocking(seqs))
+        for seq, key in found.items():
+            self._books.blocked[seq] = key
+            self._lanes.stick_key(key)
+        for seq in seqs or ():
+            if seq not in found and seq in self._books.blocked:
+                released = self._books.blocked.pop(seq)
+                if released not in self._books.blocked.values():
+                    self._lanes.release_key(released)
+
+    async def _rest(self) -> None:
+        """Sleep until something may be there."""
+        now = time.monotonic()
+        until = min(
+            self._options.poll_max_s,
+            max(0.0, self._due_at() - now),
+            _GAP_PAUSE_S if len(self._gaps) else self._options.poll_max_s,
+        )
+        if self._bell is not None and now >= self._busy_until:
+            if self._bell.held:
+                await self._bell.sleep(max(until, 0.001))
+                return
+            if await self._bell.take():
+                return  # look once more before sleeping: an insert may have committed just before
+        pause_s = min(until, self._rest_s)
+        self._rest_s = min(
+            self._rest_s * 2,
+            _REST_BESIDE_PRODUCERS_S
+            if self._bell is not None and self._bell.hung
+            else self._options.poll_max_s,
+        )
+        await asyncio.sleep(pause_s * (1 - random.random() / 4))
+
+    async def _wake_up(self) -> None:
+        if self._bell is not None:
+            await self._bell.release()

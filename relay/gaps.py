@@ -1,0 +1,134 @@
+"""Which seqs were passed and may still appear. Pure: no I/O, no clock.
+
+A seq is drawn before its transaction commits, so a row can become visible behind the cursor. Each missing seq
+below the cursor is a gap until it is found, or until no transaction that could own it is left. The second is
+decided by locks: an insert takes its lock on the table before it draws its seq, and a transaction gives its
+locks up only after its rows are visible. So for a gap that appeared in one read,
+
+1. note who holds a lock on the table *after* that read: whoever owns the gap is among them, or has ended;
+2. when none of those is left, read the gap *once more*: a row that is still not there never comes.
+
+PREPARE TRANSACTION moves a lock to a new holder. So when a holder is gone, every prepared transaction that the
+gap has not seen before takes its place.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class _Gap:
+    lo: int
+    hi: int
+    holders: frozenset[str] | None = None
+    prepared: frozenset[str] = frozenset()
+    rereadable: bool = False
+
+
+class Gaps:
+    """The gaps below one cursor.
+
+    One round is `observe`, then a read of `ranges`, then `found` and `close`, in that order: the locks are read
+    before the rows, or a commit between the two would be lost.
+    """
+
+    def __init__(self) -> None:
+        self._gaps: list[_Gap] = []
+        self._asked: list[_Gap] = []
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._gaps)
+
+    def lowest(self) -> int | None:
+        """Give the lowest seq that may still appear."""
+        return self._gaps[0].lo if self._gaps else None
+
+    def passed(self, after: int, seqs: Sequence[int], reached: int) -> None:
+        """Remember what is missing above `after` and up to `reached`.
+
+        Args:
+            after: The cursor before the read; everything up to it is known.
+            seqs: What the read returned, ascending, all above `after`.
+            reached: How far the read went: the last of `seqs`, or beyond.
+        """
+        if reached - after == len(seqs):
+            return
+        previous = after
+        for seq in seqs:
+            if seq > previous + 1:
+                self._gaps.append(_Gap(previous + 1, seq - 1))
+            previous = seq
+        if reached > previous:
+            self._gaps.append(_Gap(previous + 1, reached))
+
+    def observe(self, holders: Mapping[str, bool]) -> None:
+        """Take note of the transactions that hold a lock on the table now; True stands for a prepared one."""
+        now = frozenset(holders)
+        prepared = frozenset(name for name, is_prepared in holders.items() if is_prepared)
+        for gap in self._gaps:
+            if gap.holders is None:
+                gap.holders, gap.prepared = now, prepared
+            elif not gap.holders <= now:
+                gap.holders = (gap.holders & now) | (prepared - gap.prepared)
+            gap.rereadable = True
+
+    def ranges(self, limit: int) -> tuple[list[int], list[int]]:
+        """Give the first and the last seq of the gaps to be read again now: at most `limit`, in turn."""
+        if len(self._gaps) <= limit:
+            self._asked, self._next = list(self._gaps), 0
+        else:
+            start = self._next if self._next < len(self._gaps) else 0
+            self._asked = self._gaps[start : start + limit]
+            self._next = start + limit
+        return [gap.lo for gap in self._asked], [gap.hi for gap in self._asked]
+
+    def found(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Take seqs out: they are visible, or settled. Ranges of first and last seq, both included."""
+        for lo, hi in ranges:
+            self._take_out(lo, hi)
+
+    def _take_out(self, lo: int, hi: int) -> None:
+        at = max(0, bisect_right(self._gaps, lo, key=lambda gap: gap.lo) - 1)
+        while at < len(self._gaps) and self._gaps[at].lo <= hi:
+            gap = self._gaps[at]
+            if gap.hi < lo:
+                at += 1
+                continue
+            rest = [
+                _Gap(first, last, gap.holders, gap.prepared, gap.rereadable)
+                for first, last in ((gap.lo, lo - 1), (hi + 1, gap.hi))
+                if first <= last
+            ]
+            self._gaps[at : at + 1] = rest
+            at += len(rest)
+
+    def close(self, up_to: int | None = None) -> int:
+        """Give up the gaps that were just read again and that nobody can fill any more.
+
+        Args:
+            up_to: The last seq that the read reached, where its limit cut it short; None: it was complete.
+
+        Returns:
+            How many gaps were given up.
+        """
+        asked = {(gap.lo, gap.hi) for gap in self._asked}
+        before = len(self._gaps)
+        self._gaps = [
+            gap
+            for gap in self._gaps
+            if not (
+                gap.rereadable
+                and not gap.holders
+                and self._covered(gap, asked)
+                and (up_to is None or gap.hi <= up_to)
+            )
+        ]
+        self._asked = []
+        return before - len(self._gaps)
+
+    @staticmethod
+    def _covered(gap: _Gap, asked: set[tuple[int, int]]) -> bool:
+        """Tell whether the gap, or the larger one it was split from, was among those just read."""
+        return (gap.lo, gap.hi) in asked or any(lo <= gap.lo and gap.hi <= hi for lo, hi in asked)

@@ -1,0 +1,159 @@
+"""Metrics and probes over HTTP, from a thread of their own: they answer also when the event loop is stuck."""
+
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from relay.errors import ConfigError
+from relay.plain import plain
+from relay.progress import Snapshot
+
+STUCK_AFTER_S = 15.0
+
+_TEXT = "text/plain; charset=utf-8"
+
+
+def health_faults(now: Snapshot, monotonic: float) -> list[str]:
+    """Say why the relay should be restarted, nothing where it should not: only its own progress counts.
+
+    Args:
+        now: What the daemon knows of itself.
+        monotonic: `time.monotonic` of this moment, seconds.
+    """
+    faults = []
+    still = monotonic - now.last_progress
+    if still > STUCK_AFTER_S:
+        faults.append(f"the loop has not turned for {still:.0f} s")
+    if now.stalled:
+        faults.append("there is work and no outage, and nothing was settled for 30 s")
+    return faults
+
+
+def ready_faults(now: Snapshot) -> list[str]:
+    """Say why the relay cannot relay at this moment, a line for each reason. A standby is ready: it waits."""
+    if now.role in ("starting", "stopping"):
+        return [now.role]
+    faults = []
+    if not now.postgres_up:
+        faults.append("postgres down")
+    if not now.nats_up and now.role == "active":
+        faults.append("nats down")
+    faults += [
+        plain(f"outage of {hold.scope}: {hold.reason}")
+        for hold in now.holds
+        if hold.failure_class == "outage"
+    ]
+    return faults
+
+
+class HttpServer:
+    """Serves ``/metrics``, ``/healthz`` and ``/readyz``.
+
+    Args:
+        host: Address to listen on.
+        port: 0 takes a free one.
+        registry: What ``/metrics`` shows.
+        snapshot: The state of the daemon; called from other threads than the loop's.
+    """
+
+    def __init__(
+        self, host: str, port: int, registry: CollectorRegistry, snapshot: Callable[[], Snapshot]
+    ) -> None:
+        self._address = (host, port)
+        self._registry = registry
+        self._snapshot = snapshot
+        self._server: _Server | None = None
+
+    def start(self) -> int:
+        """Listen, and answer from now on.
+
+        Returns:
+            The port.
+
+        Raises:
+            ConfigError: The address cannot be listened on.
+        """
+        host, port = self._address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._server = _Server((host, port), _Handler, family)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigError([f"[http] cannot listen on {host} port {port}: {reason}"]) from None
+        self._server.answer = self._answer
+        threading.Thread(target=self._server.serve_forever, args=(0.2,), name="http", daemon=True).start()
+        return int(self._server.server_address[1])
+
+    def stop(self) -> None:
+        """Listen no more. Stopping twice, or before the start, does nothing."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+
+    def _answer(self, path: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
+        """Give status, content type and body."""
+        match path.partition("?")[0]:
+            case "/metrics":
+                encode, content_type = choose_encoder(accept)
+                return HTTPStatus.OK, content_type, encode(self._registry)
+            case "/healthz":
+                return _verdict(health_faults(self._snapshot(), time.monotonic()), "ok")
+            case "/readyz":
+                now = self._snapshot()
+                return _verdict(ready_faults(now), f"ready: {now.role}")
+            case _:
+                return HTTPStatus.NOT_FOUND, _TEXT, b"there is /metrics, /healthz and /readyz\n"
+
+
+def _verdict(faults: list[str], good: str) -> tuple[HTTPStatus, str, bytes]:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if faults else HTTPStatus.OK
+    return status, _TEXT, ("\n".join(faults or [good]) + "\n").encode()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    answer: Callable[[str, str], tuple[HTTPStatus, str, bytes]]
+
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], family: socket.AddressFamily
+    ) -> None:
+        self.address_family = family
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Bind without HTTPServer's look-up of our own name, which may wait for a resolver."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Pass over peers that hang up."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 10  # seconds for a peer that says nothing
+    server_version = "outbox-relay"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        status, content_type, body = self.server.answer(self.path, self.headers.get("Accept", ""))
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log no probe and no scrape."""

@@ -1,0 +1,295 @@
+"""One connection to NATS, owned by us: publish, acknowledgements, and the few questions we ask of JetStream.
+
+The only module that imports nats. nats-py's own reconnection is switched off: it would send what was buffered
+after we have already given it up, and it closes for good on most errors of the server. A connection that ends
+is thrown away with everything in it, and what was in flight is *unknown*: it is sent again with the same id.
+"""
+
+import asyncio
+import json
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from relay.failures import Forbidden, NoResponders, Refused
+from relay.streams import StreamFacts
+
+_FORBIDDEN = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
+_PENDING_BYTES = 4 * 1024 * 1024
+_ATOMIC_SINCE = (2, 12, 1)  # with message ids (nats.md)
+
+
+class BrokerError(Exception):
+    """NATS could not be reached, or did not answer a question. What was in flight is unknown."""
+
+
+class LookupForbidden(BrokerError):
+    """This account may not ask about streams, or nobody answers such questions."""
+
+
+@dataclass(frozen=True)
+class NatsOptions:
+    """How to connect; the fields follow the ``[nats]`` section. Secrets never show in its representation.
+
+    Attributes:
+        servers: URLs, tried in turn.
+        connect_timeout_s: Seconds for one try.
+        ping_interval_s: Seconds; a frozen server is noticed after two unanswered pings.
+    """
+
+    servers: Sequence[str] = field(repr=False)
+    name: str = "outbox-relay"
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    nkey_seed_file: Path | None = None
+    creds_file: Path | None = None
+    tls_ca_file: Path | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_first: bool = False
+    inbox_prefix: str = "_INBOX_relay"
+    connect_timeout_s: float = 3.0
+    ping_interval_s: float = 2.0
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Make the TLS context, read anew at each connect, so that renewed certificates are taken up."""
+        if self.tls_ca_file is None and self.tls_cert_file is None and not self.tls_first:
+            return None
+        context = ssl.create_default_context(cafile=self.tls_ca_file)
+        if self.tls_cert_file is not None:
+            context.load_cert_chain(self.tls_cert_file, self.tls_key_file)
+        return context
+
+
+class Listener:
+    """What a connection reports; each is called in the event loop and must not raise."""
+
+    def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
+        """One event is in the stream."""
+
+    def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
+        """A whole atomic batch is in the stream, at `count` sequences that end with `last_seq`."""
+
+    def refused(self, token: int, failure: Refused | NoResponders) -> None:
+        """One event was not stored."""
+
+    def batch_refused(self, batch: int, failure: Refused | NoResponders) -> None:
+        """Nothing of an atomic batch was stored."""
+
+    def forbidden(self, subject: str, failure: Forbidden) -> None:
+        """The server refused a publish on a subject, which is given in lower case."""
+
+    def lost(self, reason: str) -> None:
+        """The connection has ended."""
+
+
+class Connection:
+    """A connection that stands, until it ends; made by `connect`."""
+
+    def __init__(self, client: Client, inbox: str, listener: Listener) -> None:
+        self._nc = client
+        self._inbox = inbox
+        self._skip = len(inbox)
+        self._listener = listener
+        self._closing = False
+        self._last_error = ""
+        self.max_payload = client.max_payload
+        version = client.connected_server_version
+        self.server = f"{version.major}.{version.minor}.{version.patch}"
+        self.takes_atomic = (version.major, version.minor, version.patch) >= _ATOMIC_SINCE
+
+    @property
+    def up(self) -> bool:
+        """Whether the connection stands."""
+        return bool(self._nc.is_connected)
+
+    async def publish(self, token: int, subject: str, payload: bytes, headers: dict[str, str]) -> None:
+        """Send one event; its acknowledgement comes back under `token`.
+
+        Waits only while more than 4 MiB are not written to the socket.
+
+        Raises:
+            BrokerError: The connection has ended; the listener is told as well.
+        """
+        try:
+            await self._nc.publish(subject, payload, f"{self._inbox}{token}", headers)
+        except (NatsError, OSError) as error:
+            raise BrokerError(str(error)) from error
+
+    async def publish_part(
+        self, subject: str, payload: bytes, headers: dict[str, str], commit: int | None
+    ) -> None:
+        """Send one event of an atomic batch; the answer to the commit comes back under the batch's number.
+
+        Raises:
+            BrokerError: The connection has ended.
+        """
+        reply = "" if commit is None else f"{self._inbox}b{commit}"
+        try:
+            await self._nc.publish(subject, payload, reply, headers)
+        except (NatsError, OSError) as error:
+            raise BrokerError(str(error)) from error
+
+    async def stream_of(self, subject: str, timeout_s: float) -> StreamFacts | None:
+        """Look up the stream that takes a subject; None where there is none.
+
+        Raises:
+            BrokerError: No answer, or not permitted.
+        """
+        names = (await self._ask("STREAM.NAMES", {"subject": subject}, timeout_s)).get("streams") or []
+        if not names:
+            return None
+        info = await self._ask(f"STREAM.INFO.{names[0]}", None, timeout_s)
+        config = info["config"]
+        return StreamFacts(
+            name=config["name"],
+            subjects=tuple(config.get("subjects") or ()),
+            atomic=bool(config.get("allow_atomic")) and self.takes_atomic,
+            no_ack=bool(config.get("no_ack")),
+            duplicate_window_s=config.get("duplicate_window", 0) / 1e9,
+        )
+
+    async def ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
+        """Ask the JetStream API, for example ``STREAM.INFO.ORDERS``; an error answer comes back as it is.
+
+        Raises:
+            LookupForbidden: Nobody answers, or not in time, as where the account has no right to ask.
+            BrokerError: The connection has ended.
+        """
+        data = b"" if body is None else json.dumps(body).encode()
+        try:
+            answer = await self._nc.request(f"$JS.API.{question}", data, timeout=timeout_s)
+        except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
+            raise LookupForbidden(f"no answer to {question}") from error
+        except (NatsError, OSError) as error:
+            raise BrokerError(str(error)) from error
+        decoded: dict[str, Any] = json.loads(answer.data)
+        return decoded
+
+    async def _ask(
+        self, question: str, body: Mapping[str, object] | None, timeout_s: float
+    ) -> dict[str, Any]:
+        answer = await self.ask(question, body, timeout_s)
+        if "error" in answer:
+            raise BrokerError(
+                f"{question}: {answer['error'].get('description')} ({answer['error'].get('err_code')})"
+            )
+        return answer
+
+    async def close(self) -> None:
+        """Throw the connection away, and what it has not written."""
+        self._closing = True
+        await self._nc.close()
+
+    async def on_answer(self, msg: Msg) -> None:
+        """Take an acknowledgement or an error; called by nats-py for each message on our inbox."""
+        listener = self._listener
+        tail = msg.subject[self._skip :]
+        data = msg.data
+        if not data:
+            if msg.headers and msg.headers.get("Status") == "503":
+                self._refused(tail, NoResponders(None))
+            return  # else: an atomic batch has begun
+        answer = json.loads(data)
+        error = answer.get("error")
+        if error is not None:
+            self._refused(tail, Refused(error.get("err_code", 0), error.get("description", "")))
+        elif tail[0] == "b":
+            # Servers before 2.12 answer the commit as a single event: it has no count, and is no success.
+            count = answer.get("count")
+            if count is None:
+                listener.batch_refused(int(tail[1:]), Refused(0, "the server does not know atomic batches"))
+            else:
+                listener.batch_stored(int(tail[1:]), answer["stream"], answer["seq"], count)
+        else:
+            listener.stored(int(tail), answer["stream"], answer["seq"], "duplicate" in answer)
+
+    def _refused(self, tail: str, failure: Refused | NoResponders) -> None:
+        if tail[0] == "b":
+            self._listener.batch_refused(int(tail[1:]), failure)
+        else:
+            self._listener.refused(int(tail), failure)
+
+    async def on_error(self, error: Exception) -> None:
+        """Take an asynchronous error; must not raise (nats-py's reader would end)."""
+        self._last_error = str(error) or type(error).__name__
+        found = _FORBIDDEN.search(self._last_error)
+        if found:
+            self._listener.forbidden(found[1].lower(), Forbidden(self._last_error))
+
+    async def on_closed(self) -> None:
+        """Take the end of the connection."""
+        if not self._closing:
+            self._closing = True
+            self._listener.lost(self._last_error or "the connection was closed")
+
+
+async def connect(options: NatsOptions, server: str, listener: Listener) -> Connection:
+    """Connect to one server and listen on an inbox of this connection's own.
+
+    Raises:
+        BrokerError: It could not be reached, or let us not in.
+    """
+    client = Client()
+    made: list[Connection] = []
+    errors: list[str] = []
+
+    async def on_error(error: Exception) -> None:
+        errors.append(str(error) or type(error).__name__)
+        if made:
+            await made[0].on_error(error)
+
+    async def on_closed() -> None:
+        if made:
+            await made[0].on_closed()
+
+    try:
+        async with asyncio.timeout(options.connect_timeout_s * 2):
+            await client.connect(
+                servers=[server],
+                name=options.name,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                connect_timeout=options.connect_timeout_s,
+                ping_interval=options.ping_interval_s,
+                max_outstanding_pings=2,
+                pending_size=_PENDING_BYTES,
+                inbox_prefix=options.inbox_prefix,
+                error_cb=on_error,
+                closed_cb=on_closed,
+                **_credentials(options),
+            )
+            inbox = f"{client.new_inbox()}."
+            connection = Connection(client, inbox, listener)
+            await client.subscribe(f"{inbox}*", cb=connection.on_answer)
+            made.append(connection)
+            # A round trip: the subscription stands, and a refused one would have been reported.
+            await client.flush(options.connect_timeout_s)
+    except (NatsError, OSError, TimeoutError, ssl.SSLError) as error:
+        await client.close()
+        raise BrokerError(errors[-1] if errors else str(error) or type(error).__name__) from error
+    return connection
+
+
+def _credentials(options: NatsOptions) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "user": options.user,
+        "password": options.password,
+        "token": options.token,
+        "nkeys_seed": str(options.nkey_seed_file) if options.nkey_seed_file else None,
+        "user_credentials": str(options.creds_file) if options.creds_file else None,
+        "tls": options.tls(),
+    }
+    taken = {name: value for name, value in given.items() if value is not None}
+    if options.tls_first:
+        taken["tls_handshake_first"] = True
+    return taken

@@ -1,0 +1,237 @@
+"""What may be sent now so that each key keeps its order. Pure: no I/O, no clock.
+
+A key that has an event out (ready, in flight, postponed or held) is a lane, and its later events queue behind.
+So a key has one event out, or one run of consecutive events inside one atomic batch, and whatever happens to
+it happens before the next one is sent.
+
+A lane whose head waits for something is *stuck*. Behind stuck lanes events could pile up without end, so above
+a limit they are dropped from memory, and `overflow_from` says from which seq on the outbox has to be read again
+when lanes flow once more.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from relay.event import Event
+
+
+class Lanes:
+    """The events in memory that are not in flight, in the order in which they may leave.
+
+    Args:
+        ordered: False gives up the order of keys: every event is ready at once.
+        stuck_limit: How many events may queue behind stuck lanes before further ones are dropped.
+    """
+
+    def __init__(self, *, ordered: bool = True, stuck_limit: int = 10_000) -> None:
+        self._ordered = ordered
+        self._stuck_limit = stuck_limit
+        self._ready: deque[Event] = deque()
+        self._alone: deque[Event] = deque()
+        self._queues: dict[str, deque[Event] | None] = {}
+        self._stuck: set[str] = set()
+        self._overflowed: set[str] = set()
+        self._dry: set[str] = set()
+        self._headless: set[str] = set()
+        self.stuck_events = 0
+        self.overflow_from: int | None = None
+
+    def __len__(self) -> int:
+        """How many events may be sent now."""
+        return len(self._ready) + len(self._alone)
+
+    @property
+    def must_go_alone(self) -> int:
+        """How many of them come from a refused batch and go one by one."""
+        return len(self._alone)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether dropped events could flow now: some lane has nothing left in memory but something in the outbox."""
+        return bool(self._dry)
+
+    def offer(self, events: Iterable[Event], *, crowded: bool = False) -> list[Event]:
+        """Take fetched events in, those of one key in the order in which they are to be sent.
+
+        Args:
+            events: What was fetched.
+            crowded: Memory is short: nothing more may queue behind stuck lanes.
+
+        Returns:
+            Those that were dropped, to be read again later.
+        """
+        dropped: list[Event] = []
+        if not self._ordered:
+            self._ready.extend(events)
+            return dropped
+        queues, ready = self._queues, self._ready
+        for event in events:
+            key = event.key
+            if key is None:
+                ready.append(event)
+            elif key not in queues:
+                queues[key] = None
+                ready.append(event)
+            elif key in self._stuck and (crowded or self._no_room(key)):
+                dropped.append(event)
+                self._overflowed.add(key)
+                self.drop(event)
+            else:
+                queue = queues[key]
+                if queue is None:
+                    queues[key] = deque((event,))
+                else:
+                    queue.append(event)
+                if key in self._stuck:
+                    self.stuck_events += 1
+        return dropped
+
+    def _no_room(self, key: str) -> bool:
+        return key in self._overflowed or self.stuck_events >= self._stuck_limit
+
+    def drop(self, event: Event) -> None:
+        """Remember that an event is only in the outbox from now on."""
+        if self.overflow_from is None or event.seq < self.overflow_from:
+            self.overflow_from = event.seq
+
+    def drop_head(self, event: Event) -> list[Event]:
+        """Drop a taken event that would wait in a hold, with all that queues behind it.
+
+        Its lane stays shut until `begin_again`.
+
+        Returns:
+            What was dropped, the event itself included.
+        """
+        dropped = [event]
+        key = event.key
+        if key is not None and self._ordered:
+            self._unstick(key)
+            dropped += self._queues.get(key) or ()
+            self._queues[key] = None
+            self._stuck.add(key)
+            self._overflowed.add(key)
+            self._headless.add(key)
+        for one in dropped:
+            self.drop(one)
+        return dropped
+
+    def head(self) -> Event | None:
+        """Give the next event that may share a batch, without taking it."""
+        return self._ready[0] if self._ready else None
+
+    def take(self, limit: int) -> list[Event]:
+        """Take events to be sent one by one, no two of one key."""
+        taken: list[Event] = []
+        for source in (self._alone, self._ready):
+            while source and len(taken) < limit:
+                taken.append(source.popleft())
+        return taken
+
+    def take_runs(self, limit: int) -> list[Event]:
+        """Take events to be sent in one atomic batch: with each key as many of its next events as there is room for.
+
+        Events that must go alone are not among them.
+        """
+        taken: list[Event] = []
+        while self._ready and len(taken) < limit:
+            event = self._ready.popleft()
+            taken.append(event)
+            queue = self._queues.get(event.key) if self._ordered and event.key is not None else None
+            while queue and len(taken) < limit:
+                taken.append(queue.popleft())
+        return taken
+
+    def put_back(self, events: Sequence[Event], *, alone: bool = False) -> None:
+        """Give events back that were taken and are not settled, in the order in which they were taken.
+
+        The first of each key is ready again, before all others; the rest queue at the front of their lane.
+
+        Args:
+            events: What was taken; the whole run of a key, or its one event.
+            alone: They came back from a refused batch and are sent one by one.
+        """
+        first: list[Event] = []
+        runs: dict[str, list[Event]] = {}
+        for event in events:
+            key = event.key
+            if not self._ordered or key is None:
+                first.append(event)
+            elif key in runs:
+                runs[key].append(event)
+            else:
+                runs[key] = []
+                first.append(event)
+        for key, rest in runs.items():
+            self._unstick(key)
+            if rest:
+                queue = self._queues.get(key)
+                if queue is None:
+                    queue = self._queues[key] = deque()
+                queue.extendleft(reversed(rest))
+        (self._alone if alone else self._ready).extendleft(reversed(first))
+
+    def requeue(self, run: Sequence[Event]) -> None:
+        """Put taken events of keys that have an earlier event in flight back to the front of their lanes."""
+        for event in reversed(run):
+            if event.key is not None:
+                queue = self._queues.get(event.key)
+                if queue is None:
+                    self._queues[event.key] = deque((event,))
+                else:
+                    queue.appendleft(event)
+
+    def release(self, event: Event) -> None:
+        """Let the next event of the key go: this one is settled, or will never be."""
+        if event.key is not None and self._ordered:
+            self.release_key(event.key)
+
+    def release_key(self, key: str) -> None:
+        """Let the next event of a key go, whatever its head was."""
+        queue = self._queues.get(key)
+        if key in self._stuck:
+            self._unstick(key)
+        if queue:
+            self._ready.append(queue.popleft())
+        elif key in self._overflowed:
+            # Later events of the key are in the outbox: keep the lane shut until they are read again.
+            self._stuck.add(key)
+            self._dry.add(key)
+        else:
+            self._queues.pop(key, None)
+
+    def stick(self, event: Event) -> None:
+        """Keep a taken event's lane shut: its head waits for a retry, a person, or the end of a hold."""
+        if event.key is not None and self._ordered:
+            self.stick_key(event.key)
+
+    def stick_key(self, key: str) -> None:
+        """Keep the lane of a key shut, making it where there is none."""
+        queue = self._queues.setdefault(key, None)
+        if key not in self._stuck:
+            self._stuck.add(key)
+            self.stuck_events += len(queue) if queue else 0
+
+    def busy(self, key: str | None) -> bool:
+        """Tell whether an event of this key would have to wait."""
+        return self._ordered and key is not None and key in self._queues
+
+    def _unstick(self, key: str) -> None:
+        if key in self._stuck:
+            self._stuck.discard(key)
+            queue = self._queues.get(key)
+            self.stuck_events -= len(queue) if queue else 0
+
+    def begin_again(self) -> int | None:
+        """Forget what was dropped, because everything from the returned seq on is read and offered again now.
+
+        Until that is done nothing newer may be offered. None: nothing was dropped.
+        """
+        start = self.overflow_from
+        self.overflow_from = None
+        for key in self._dry | self._headless:
+            self._stuck.discard(key)
+            del self._queues[key]
+        self._dry.clear()
+        self._headless.clear()
+        self._overflowed.clear()
+        return start

@@ -1,0 +1,218 @@
+"""What the relay counts, for Prometheus. README and dashboards rely on the names: they are a contract.
+
+Counting is on the way of every event, so it is plain integers and lists; the families of Prometheus are made only
+when somebody scrapes. Written by the event loop, read by the thread of a scrape.
+"""
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from relay import __version__
+from relay.progress import Role, Snapshot
+
+CLASSES = ("outage", "capacity", "configuration", "poison", "unknown")
+REASONS = ("subject", "headers", "size", "refused", "attempts", "configuration")
+STAGES = ("fetch", "publish", "settle")
+COMPONENTS = ("postgres", "bell", "nats")
+
+# From a millisecond to an hour: the latency of a good day and the length of an outage.
+LATENCY_BUCKETS_S = (
+    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
+)  # fmt: skip
+STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+# Reasons come from our own code; the bound holds even if one ever did not.
+_MAX_LABELS = 32
+
+
+class _Distribution:
+    """Counts per bucket, seconds."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: Iterable[float]) -> None:
+        """Count values; a negative one, from a clock that went back, counts as nought."""
+        bounds, counts, total = self.bounds, self.counts, 0.0
+        for value in seconds:
+            counts[bisect_left(bounds, value)] += 1
+            if value > 0:
+                total += value
+        self.total += total
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Give the cumulative counts by upper bound."""
+        running, result = 0, []
+        for bound, count in zip([*map(str, self.bounds), "+Inf"], list(self.counts), strict=True):
+            running += count
+            result.append((bound, float(running)))
+        return result
+
+
+class _Labelled(dict[str, int]):
+    """Counts by a label whose values are few."""
+
+    def add(self, label: str, count: int) -> None:
+        if label not in self and len(self) >= _MAX_LABELS:
+            label = "other"
+        self[label] = self.get(label, 0) + count
+
+
+class Metrics(Collector):
+    """All counts of one daemon, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._fetched = 0
+        self._delivered = 0
+        self._duplicates = 0
+        self._failures = _Labelled.fromkeys(CLASSES, 0)
+        self._dead = _Labelled.fromkeys(REASONS, 0)
+        self._latency = _Distribution(LATENCY_BUCKETS_S)
+        self._stages = {name: _Distribution(STAGE_BUCKETS_S) for name in STAGES}
+        self._connections = dict.fromkeys(COMPONENTS, False)
+        self._snapshot: Callable[[], Snapshot] | None = None
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def fetched(self, events: int) -> None:
+        """Count events read from the table."""
+        self._fetched += events
+
+    def delivered(self, latencies_s: Sequence[float], duplicates: int) -> None:
+        """Count a settled batch.
+
+        Args:
+            latencies_s: From creation to acknowledgement, one for each event, seconds.
+            duplicates: How many of them the stream held already.
+        """
+        self._delivered += len(latencies_s)
+        self._duplicates += duplicates
+        self._latency.add(latencies_s)
+
+    def failed(self, failure_class: str, events: int = 1) -> None:
+        """Count refusals and missing acknowledgements by failure class."""
+        self._failures.add(failure_class, events)
+
+    def dead(self, reason: str, events: int = 1) -> None:
+        """Count dead letters by a short reason."""
+        self._dead.add(reason, events)
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Count how long one batch spent in a stage."""
+        known = self._stages.get(name)
+        if known is None:
+            known = self._stages[name] = _Distribution(STAGE_BUCKETS_S)
+        known.add((seconds,))
+
+    def connection(self, component: str, up: bool) -> None:
+        """Say whether a connection stands: postgres, bell or nats."""
+        self._connections[component] = up
+
+    def watch(self, snapshot: Callable[[], Snapshot]) -> None:
+        """Read the gauges from here at each scrape; called from the thread of the scrape."""
+        self._snapshot = snapshot
+
+    def describe(self) -> Iterable[Metric]:
+        """Keep the registry from collecting when this is registered."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the families."""
+        build = InfoMetricFamily("outbox_relay_build", "Version of the relay")
+        build.add_metric([], {"version": __version__})
+        yield build
+        yield from self._counters()
+        yield from self._distributions()
+        up = GaugeMetricFamily(
+            "outbox_relay_connection_up", "1 while the connection stands", labels=["component"]
+        )
+        for component, stands in list(self._connections.items()):
+            up.add_metric([component], float(stands))
+        yield up
+        if self._snapshot is not None:
+            yield from _gauges(self._snapshot())
+
+    def _counters(self) -> Iterator[Metric]:
+        for name, text, count in (
+            ("fetched_events", "Events read from the table", self._fetched),
+            ("published_events", "Events acknowledged by the stream and marked delivered", self._delivered),
+            ("duplicates", "Acknowledgements for an event that the stream held already", self._duplicates),
+        ):
+            yield CounterMetricFamily(f"outbox_relay_{name}", text, value=count)
+        for name, text, label, counts in (
+            ("failures", "Refusals and missing acknowledgements", "class", self._failures),
+            ("dead_letters", "Events given up", "reason", self._dead),
+        ):
+            family = CounterMetricFamily(f"outbox_relay_{name}", text, labels=[label])
+            for value, count in list(counts.items()):
+                family.add_metric([value], count)
+            yield family
+
+    def _distributions(self) -> Iterator[Metric]:
+        yield HistogramMetricFamily(
+            "outbox_relay_delivery_latency_seconds",
+            "From the creation of the row to the acknowledgement of the stream",
+            buckets=self._latency.buckets(),
+            sum_value=self._latency.total,
+        )
+        stages = HistogramMetricFamily(
+            "outbox_relay_stage_duration_seconds", "Time of one batch in each stage", labels=["stage"]
+        )
+        for name, known in list(self._stages.items()):
+            stages.add_metric([name], buckets=known.buckets(), sum_value=known.total)
+        yield stages
+
+
+def _gauges(now: Snapshot) -> Iterator[Metric]:
+    """Make the families of what holds at this moment."""
+    oldest = now.oldest_pending_at
+    for name, text, value in (
+        ("backlog_events", "Events neither delivered nor dead, an estimate", now.backlog),
+        ("in_flight_events", "Events sent and not yet acknowledged", now.in_flight),
+        ("waiting_events", "Events in memory behind a failing one or a hold", now.waiting),
+        ("retrying_events", "Events that wait for their retry", now.retrying),
+        ("watermark_seq", "Every event up to this seq is settled", now.watermark),
+        (
+            "oldest_pending_timestamp_seconds",
+            "When the oldest pending event was created, 0 without one",
+            oldest or 0,
+        ),
+        (
+            "oldest_pending_age_seconds",
+            "Age of the oldest pending event, 0 without one",
+            max(0.0, time.time() - oldest) if oldest else 0,
+        ),
+        ("stalled", "1 where there is work, no outage, and nothing was settled for 30 s", now.stalled),
+    ):
+        yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=float(value))
+    role = GaugeMetricFamily("outbox_relay_role", "1 for the role that this relay has now", labels=["role"])
+    for name in get_args(Role):
+        role.add_metric([name], float(name == now.role))
+    yield role
+    holds = GaugeMetricFamily("outbox_relay_holds", "Streams and subjects that are held", labels=["class"])
+    held = GaugeMetricFamily(
+        "outbox_relay_held_events", "Events in memory that wait in holds", labels=["class"]
+    )
+    for name in CLASSES[:3]:
+        of_class = [hold for hold in now.holds if hold.failure_class == name]
+        holds.add_metric([name], len(of_class))
+        held.add_metric([name], sum(hold.events for hold in of_class))
+    yield holds
+    yield held

@@ -1,0 +1,317 @@
+"""One term of the owner of the shard: wake, fetch, publish, settle, side by side, until asked to stop.
+
+Fetcher, publisher and settler are tasks of their own on two connections to the database and one to NATS, so
+that the next events are fetched and the last ones marked while these are on their way. `Books` knows what is
+neither delivered nor dead; its lower end is the watermark.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from relay.books import Books
+from relay.doorbell import Doorbell
+from relay.errors import DrainIncomplete, LeaseLost
+from relay.fetcher import Fetcher, FetchOptions
+from relay.holds import Holds
+from relay.jetstream import BrokerError, Connection, NatsOptions, connect
+from relay.lanes import Lanes
+from relay.logs import event as log_event
+from relay.manage import StreamPlan, ensure_stream
+from relay.metrics import Metrics
+from relay.outbox import OutboxReader, OutboxWriter
+from relay.progress import HoldView
+from relay.publisher import Publisher, PublishOptions
+from relay.refusals import RefusalOptions, Refusals
+from relay.settler import Settler
+from relay.subjects import Envelopes
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.25
+_WATERMARK_PAUSE_S = 1.0
+_NEWEST_PAUSE_S = 5.0
+_STALLED_S = 30.0
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """What a term needs to know; each part follows a section of the configuration.
+
+    Attributes:
+        lease_ttl_s: Seconds for which a lease is taken; it is renewed three times as often.
+        shutdown_timeout_s: Seconds for which events in flight are awaited when asked to stop.
+        stream: The stream to be made or adjusted; None leaves streams alone.
+    """
+
+    fetch: FetchOptions
+    publish: PublishOptions
+    refusals: RefusalOptions
+    nats: NatsOptions
+    stream: StreamPlan | None
+    ordered: bool = True
+    hold_base_s: float = 0.5
+    hold_max_s: float = 15.0
+    lease_ttl_s: float = 10.0
+    shutdown_timeout_s: float = 10.0
+
+
+class Pipeline:
+    """Owns the shard for one term; made anew after each claim.
+
+    Args:
+        bell: None: polling alone.
+        lease_since: `time.monotonic` just before the lease was claimed.
+        on_nats: Called with whether the connection to NATS stands.
+    """
+
+    def __init__(
+        self,
+        options: PipelineOptions,
+        *,
+        reader: OutboxReader,
+        writer: OutboxWriter,
+        bell: Doorbell | None,
+        envelopes: Envelopes,
+        metrics: Metrics,
+        lease_since: float,
+        watermark: int,
+        newest: int,
+        on_nats: Callable[[bool], None],
+    ) -> None:
+        self._options = options
+        self._reader = reader
+        self._writer = writer
+        self._bell = bell
+        self._on_nats = on_nats
+        self._lease_until = lease_since + options.lease_ttl_s
+        self._books = Books()
+        self._lanes = Lanes(ordered=options.ordered, stuck_limit=options.refusals.held_events)
+        self._holds = Holds(base_s=options.hold_base_s, max_s=options.hold_max_s)
+        self._settler = Settler(writer, self._books, metrics)
+        self._refusals = Refusals(
+            options.refusals,
+            lanes=self._lanes,
+            holds=self._holds,
+            books=self._books,
+            envelopes=envelopes,
+            metrics=metrics,
+            write=self._settler.take,
+            on_hold_end=self._hold_ended,
+        )
+        self._publisher = Publisher(
+            options.publish,
+            lanes=self._lanes,
+            envelopes=envelopes,
+            refusals=self._refusals,
+            settle=self._settler.take_delivered,
+            may_send=lambda: time.monotonic() < self._lease_until,
+        )
+        self._fetcher = Fetcher(
+            options.fetch,
+            reader=reader,
+            bell=bell,
+            lanes=self._lanes,
+            books=self._books,
+            metrics=metrics,
+            on_events=self._publisher.wake,
+            room=self._settler.on_room,
+            watermark=watermark,
+            newest=newest,
+        )
+        self._persisted = watermark
+        self._busy_since: float | None = None
+        self.last_tick = time.monotonic()
+        self.stalled = False
+
+    def _hold_ended(self) -> None:
+        self._fetcher.hold_ended = True
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Move events until `stop` is set, then await what is in flight, settle it, and give the lease back.
+
+        Raises:
+            LeaseLost: Another relay owns the shard; nothing more is sent. Its owner settles what was in flight.
+            DrainIncomplete: The deadline passed; what was in flight stays pending and is sent again.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                fetching = group.create_task(self._fetcher.run(), name="fetch")
+                others = [
+                    group.create_task(self._publisher.run(), name="publish"),
+                    group.create_task(self._refusals.run(), name="look-up"),
+                    group.create_task(self._settler.run(), name="settle"),
+                    group.create_task(self._keep_connected(), name="nats"),
+                    group.create_task(self._tick(), name="tick"),
+                ]
+                await stop.wait()
+                fetching.cancel()
+                self._publisher.stop()
+                left = await self._drain()
+                for task in others:
+                    task.cancel()
+        except* LeaseLost as lost:
+            raise lost.exceptions[0] from None
+        if left:
+            raise DrainIncomplete(
+                f"{left} events were in flight at the deadline; they stay pending and are sent again"
+            )
+
+    async def _drain(self) -> int:
+        """Await acknowledgements and marks, then give the lease back; gives how many events were left in flight."""
+        try:
+            async with asyncio.timeout(self._options.shutdown_timeout_s):
+                await self._publisher.drained()
+        except TimeoutError:
+            pass
+        left = self._publisher.in_flight
+        try:
+            async with asyncio.timeout(self._options.shutdown_timeout_s):
+                await self._settler.drained()
+                await self._writer.release(self._fetcher.watermark())
+        except TimeoutError:
+            left = max(left, 1)
+        return left
+
+    async def _keep_connected(self) -> None:
+        """Keep a connection to NATS: one line in the log when it is lost, one when it stands again."""
+        servers = list(self._options.nats.servers)
+        random.shuffle(servers)
+        connection: Connection | None = None
+        told = False
+
+        def tell(state: RetryCallState) -> None:
+            nonlocal told
+            if not told and state.outcome is not None:
+                told = True
+                log_event(
+                    log,
+                    "warning",
+                    "nats.unreachable",
+                    "NATS cannot be reached; trying again until it can",
+                    reason=str(state.outcome.exception()),
+                )
+
+        try:
+            while True:
+                async for attempt in AsyncRetrying(
+                    wait=wait_random_exponential(multiplier=0.2, max=3),
+                    retry=retry_if_exception_type(BrokerError),
+                    after=tell,
+                ):
+                    with attempt:
+                        servers.append(servers.pop(0))
+                        connection = await self._connect(servers[-1])
+                if connection is None:
+                    raise AssertionError("tenacity retries without end")
+                told = False
+                log_event(log, "info", "nats.connected", "connected to NATS", version=connection.server)
+                self._publisher.attach(connection)
+                self._on_nats(True)
+                await self._publisher.disconnected.wait()
+                self._on_nats(False)
+                log_event(
+                    log,
+                    "warning",
+                    "nats.lost",
+                    "the connection to NATS ended; what was in flight is sent again",
+                    reason=self._publisher.lost_reason,
+                )
+                told = True
+                await connection.close()
+                connection = None
+        finally:
+            self._on_nats(False)
+            if connection is not None:
+                await connection.close()
+
+    async def _connect(self, server: str) -> Connection:
+        connection = await connect(self._options.nats, server, self._publisher)
+        if self._options.stream is not None:
+            try:
+                await ensure_stream(connection, self._options.stream)
+            except BrokerError as error:
+                if not connection.up:
+                    await connection.close()
+                    raise
+                log_event(
+                    log, "error", "stream.unmanaged", "the stream is not as configured", reason=str(error)
+                )
+        return connection
+
+    async def _tick(self) -> None:
+        """Look after deadlines, lease and watermark, a few times a second."""
+        renew_at = time.monotonic()
+        newest_at = renew_at + _NEWEST_PAUSE_S
+        persist_at = renew_at
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = self.last_tick = time.monotonic()
+            self._publisher.sweep()
+            self._watch_progress(now)
+            watermark = self._fetcher.watermark()
+            if now >= renew_at or (now >= persist_at and watermark > self._persisted):
+                await self._writer.renew(self._options.lease_ttl_s, watermark)
+                self._lease_until = now + self._options.lease_ttl_s
+                self._persisted = watermark
+                renew_at = now + self._options.lease_ttl_s / 3
+                persist_at = now + _WATERMARK_PAUSE_S
+            if now >= newest_at:
+                self._fetcher.newest = max(self._fetcher.cursor, await self._reader.newest())
+                newest_at = now + _NEWEST_PAUSE_S
+
+    def _watch_progress(self, now: float) -> None:
+        if not (len(self._lanes) or self._publisher.in_flight) or self._holds or not self.nats_up:
+            self._busy_since = None
+        elif self._busy_since is None:
+            self._busy_since = now
+        since = self._busy_since
+        self.stalled = since is not None and now - max(since, self._settler.last_settled) > _STALLED_S
+
+    @property
+    def nats_up(self) -> bool:
+        """Whether the connection to NATS stands."""
+        return not self._publisher.disconnected.is_set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many events were sent and not yet acknowledged."""
+        return self._publisher.in_flight
+
+    @property
+    def waiting(self) -> int:
+        """How many events in memory wait behind a failing head or in a hold."""
+        return self._lanes.stuck_events + self._holds.parked_events()
+
+    @property
+    def retrying(self) -> int:
+        """How many events wait for their retry."""
+        return len(self._books.postponed)
+
+    @property
+    def backlog(self) -> int:
+        """About how many events are neither delivered nor dead."""
+        return self._fetcher.backlog()
+
+    @property
+    def watermark(self) -> int:
+        """Every event up to this seq is settled."""
+        return self._fetcher.watermark()
+
+    @property
+    def oldest_pending_at(self) -> float | None:
+        """When the oldest pending event was created, Unix seconds."""
+        return self._books.oldest_created_at()
+
+    def holds(self) -> tuple[HoldView, ...]:
+        """Give what is held now."""
+        offset = time.time() - time.monotonic()
+        return tuple(
+            HoldView(hold.scope, str(hold.failure_class), hold.since + offset, hold.reason, len(hold.parked))
+            for hold in self._holds
+        )

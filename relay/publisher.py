@@ -1,0 +1,349 @@
+"""Publish: from the lanes to the stream, and back as an outcome.
+
+Events leave one by one, pipelined, with at most one of a key in flight; or in atomic batches, with no key in two
+batches, where the stream takes them. An acknowledged event goes on to be settled and opens its lane; what is
+refused goes to `relay.refusals`.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from relay.event import Event
+from relay.failures import FailureClass, Forbidden, NoResponders, Refused, describe
+from relay.jetstream import BrokerError, Connection, Listener
+from relay.lanes import Lanes
+from relay.logs import event as log_event
+from relay.outbox import Delivered
+from relay.refusals import Refusals
+from relay.streams import StreamFacts
+from relay.subjects import Envelopes, Poison
+
+log = logging.getLogger(__name__)
+
+# Events between two returns to the event loop: about 1.5 ms, so that acknowledgements and marks go on meanwhile.
+_CHUNK = 100
+_BATCH_BYTES = 4 * 1024 * 1024
+
+_Part = tuple[Event, str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class PublishOptions:
+    """How events are sent; the fields follow the ``[delivery]`` section."""
+
+    strategy: Literal["auto", "singles", "atomic"] = "auto"
+    window: int = 1000
+    atomic_batch: int = 500
+    atomic_in_flight: int = 2
+    ack_timeout_s: float = 5.0
+
+
+class _Batch(NamedTuple):
+    stream: str
+    events: list[Event]
+    sent_at: float
+
+
+class Publisher(Listener):
+    """Sends what the lanes let go and takes the answers.
+
+    Args:
+        settle: Takes each acknowledged event, to be marked.
+        may_send: Asked before each chunk: False once the lease could belong to another relay.
+    """
+
+    def __init__(
+        self,
+        options: PublishOptions,
+        *,
+        lanes: Lanes,
+        envelopes: Envelopes,
+        refusals: Refusals,
+        settle: Callable[[Delivered], None],
+        may_send: Callable[[], bool],
+    ) -> None:
+        self._options = options
+        self._lanes = lanes
+        self._envelopes = envelopes
+        self._refusals = refusals
+        self._streams = refusals.streams
+        self._settle = settle
+        self._may_send = may_send
+        self._connection: Connection | None = None
+        self._in_flight: dict[int, tuple[Event, float]] = {}
+        self._batches: dict[int, _Batch] = {}
+        self._next_batch = 0
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self.lost_reason = ""
+        self.disconnected = asyncio.Event()
+        self.disconnected.set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many events were sent and not yet acknowledged."""
+        return len(self._in_flight) + sum(len(batch.events) for batch in self._batches.values())
+
+    def wake(self) -> None:
+        """Look at the lanes again."""
+        self._wake.set()
+
+    def attach(self, connection: Connection) -> None:
+        """Send over this connection from now on; every hold ends, since every answer is new."""
+        self._connection = connection
+        self.disconnected.clear()
+        self._refusals.attach(connection)
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Send nothing more; what is in flight is still awaited."""
+        self._stopping = True
+
+    async def drained(self) -> None:
+        """Wait until nothing is in flight."""
+        while self.in_flight:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def run(self) -> None:
+        """Send for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._send_all()
+            except BrokerError as error:
+                self.lost(str(error))
+
+    async def _send_all(self) -> None:
+        while self._lanes and not self._stopping and self._may_send():
+            connection = self._connection
+            if connection is None:
+                return
+            if self._atomic_next():
+                if len(self._batches) >= self._options.atomic_in_flight:
+                    return
+                await self._send_batch(connection)
+            else:
+                room = self._options.window - len(self._in_flight)
+                if room <= 0:
+                    return
+                await self._send_singles(connection, self._lanes.take(min(room, _CHUNK)))
+            await asyncio.sleep(0)
+
+    async def _send_singles(self, connection: Connection, events: Sequence[Event]) -> None:
+        now = time.monotonic()
+        in_flight, refusals = self._in_flight, self._refusals
+        for at, event in enumerate(events):
+            try:
+                subject, headers = self._envelope(event, connection)
+            except Poison as poison:
+                refusals.bury(event, FailureClass.POISON, poison.reason, str(poison))
+                continue
+            if refusals.holding and refusals.park(event, subject):
+                continue
+            in_flight[event.seq] = (event, now)
+            try:
+                await connection.publish(event.seq, subject, event.payload, headers)
+            except BrokerError:
+                self._lanes.put_back(events[at + 1 :])
+                raise
+
+    def _envelope(self, event: Event, connection: Connection) -> tuple[str, dict[str, str]]:
+        """Make subject and headers of an event.
+
+        Raises:
+            Poison: They break a rule.
+        """
+        return self._envelopes.subject(event), self._envelopes.headers(event, connection.max_payload)
+
+    def _atomic_next(self) -> bool:
+        """Tell whether the next events go in an atomic batch."""
+        if self._options.strategy == "singles" or self._lanes.must_go_alone:
+            return False
+        head = self._lanes.head()
+        if head is None:
+            return False
+        try:
+            subject = self._envelopes.subject(head)
+        except Poison:
+            return False
+        facts = self._streams.find(subject)
+        if facts is None:
+            self._refusals.look_up(subject)
+        return facts is not None and facts.atomic
+
+    async def _send_batch(self, connection: Connection) -> None:
+        """Send the next run of events that go to one stream as one batch.
+
+        Where one of them is poison or held they all go one by one: that path knows what to do with each.
+        """
+        taken = self._lanes.take_runs(self._options.atomic_batch)
+        prepared: list[_Part] = []
+        for event in taken:
+            try:
+                part = (event, *self._envelope(event, connection))
+            except Poison:
+                break
+            if self._refusals.holding and self._refusals.held(part[1]):
+                break
+            prepared.append(part)
+        if len(prepared) < len(taken):
+            self._lanes.put_back(taken, alone=True)
+            return
+        stream, parts = self._fit(prepared)
+        if stream is None or len(parts) == 1:
+            event, subject, headers = parts[0]
+            self._in_flight[event.seq] = (event, time.monotonic())
+            await connection.publish(event.seq, subject, event.payload, headers)
+        else:
+            await self._send_parts(connection, stream.name, parts)
+
+    def _fit(self, prepared: Sequence[_Part]) -> tuple[StreamFacts | None, Sequence[_Part]]:
+        """Choose what goes into the batch: the stream of the first event, up to the limit of bytes.
+
+        The rest goes back: behind its key's events in this batch, or to the front of what is ready.
+        """
+        stream = self._streams.find(prepared[0][1])
+        size = 0
+        parts: list[_Part] = []
+        left: list[Event] = []
+        cut: set[str | None] = set()
+        for part in prepared:
+            event = part[0]
+            size += len(event.payload)
+            fits = not parts or (size <= _BATCH_BYTES and self._streams.find(part[1]) is stream)
+            if fits and event.key not in cut:
+                parts.append(part)
+            else:
+                left.append(event)
+                if event.key is not None:
+                    cut.add(event.key)
+        if left:
+            sent = {part[0].key for part in parts}
+            self._lanes.requeue([event for event in left if event.key is not None and event.key in sent])
+            self._lanes.put_back([event for event in left if event.key is None or event.key not in sent])
+        return stream, parts
+
+    async def _send_parts(self, connection: Connection, stream: str, parts: Sequence[_Part]) -> None:
+        self._next_batch += 1
+        number = self._next_batch
+        self._batches[number] = _Batch(stream, [part[0] for part in parts], time.monotonic())
+        batch_id = f"{parts[0][0].id}.{number}"
+        last = len(parts)
+        for position, (event, subject, headers) in enumerate(parts, 1):
+            headers["Nats-Batch-Id"] = batch_id
+            headers["Nats-Batch-Sequence"] = str(position)
+            commit = None
+            if position == last:
+                headers["Nats-Batch-Commit"] = "1"
+                commit = number
+            await connection.publish_part(subject, event.payload, headers, commit)
+            if position % _CHUNK == 0:
+                await asyncio.sleep(0)
+
+    def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
+        """Take the acknowledgement of one event."""
+        found = self._in_flight.pop(token, None)
+        if found is None:
+            return  # a late one: the event was sent again or is held, and its own answer will come
+        event = found[0]
+        self._settle(Delivered(event, stream, stream_seq, duplicate, time.time()))
+        self._lanes.release(event)
+        if self._refusals.holding:
+            self._refusals.accepted(event, stream)
+        self._wake.set()
+        self._changed.set()
+
+    def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
+        """Take the acknowledgement of an atomic batch: contiguous sequences that end with `last_seq`."""
+        found = self._batches.pop(batch, None)
+        if found is None:
+            return
+        if count == len(found.events):
+            now = time.time()
+            for stream_seq, event in enumerate(found.events, last_seq - count + 1):
+                self._settle(Delivered(event, stream, stream_seq, False, now))
+            for key in {event.key for event in found.events if event.key is not None}:
+                self._lanes.release_key(key)
+        else:
+            self._lanes.put_back(found.events, alone=True)
+        self._answered()
+
+    def refused(self, token: int, failure: Refused | NoResponders) -> None:
+        """Take the refusal of one event."""
+        found = self._in_flight.pop(token, None)
+        if found is not None:
+            self._refusals.failed(found[0], failure)
+            self._answered()
+
+    def batch_refused(self, batch: int, failure: Refused | NoResponders) -> None:
+        """Take the refusal of a batch: its events go one by one, so that each shows its own fault."""
+        found = self._batches.pop(batch, None)
+        if found is None:
+            return
+        log_event(
+            log,
+            "info",
+            "batch.refused",
+            "an atomic batch was refused; its events are sent one by one",
+            stream=found.stream,
+            events=len(found.events),
+            reason=describe(failure),
+        )
+        self._lanes.put_back(found.events, alone=True)
+        self._answered()
+
+    def forbidden(self, subject: str, failure: Forbidden) -> None:
+        """Take a refused right: nothing that was sent on this subject will be acknowledged."""
+        for token, (event, _) in list(self._in_flight.items()):
+            if self._envelopes.subject(event).lower() == subject:
+                del self._in_flight[token]
+                self._refusals.failed(event, failure)
+        for number, batch in list(self._batches.items()):
+            if any(self._envelopes.subject(event).lower() == subject for event in batch.events):
+                del self._batches[number]
+                self._lanes.put_back(batch.events, alone=True)
+        self._answered()
+
+    def lost(self, reason: str) -> None:
+        """Take the end of the connection: what was in flight is unknown, and is sent again with the same ids."""
+        if self._connection is None:
+            return
+        self._connection = None
+        self.lost_reason = reason
+        unknown = [event for event, _ in self._in_flight.values()]
+        for batch in self._batches.values():
+            unknown += batch.events
+        self._in_flight.clear()
+        self._batches.clear()
+        unknown.sort(key=lambda event: event.seq)
+        self._lanes.put_back(unknown, alone=True)
+        self.disconnected.set()
+        self._answered()
+
+    def sweep(self) -> None:
+        """Give up what was not answered in time, and send the probes that are due; called a few times a second."""
+        now = time.monotonic()
+        overdue = now - self._options.ack_timeout_s
+        for token, (event, sent_at) in list(self._in_flight.items()):
+            if sent_at > overdue:
+                break
+            del self._in_flight[token]
+            self._refusals.unanswered(event)
+        for number, batch in list(self._batches.items()):
+            if batch.sent_at <= overdue:
+                del self._batches[number]
+                self._lanes.put_back(batch.events, alone=True)
+        if self._connection is not None:
+            self._refusals.probe(now)
+        self._answered()
+
+    def _answered(self) -> None:
+        self._wake.set()
+        self._changed.set()

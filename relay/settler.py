@@ -1,0 +1,108 @@
+"""Settle: write down what became of each event, in batches, beside the publishing of the next ones."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+
+from relay.books import Books
+from relay.logs import event as log_event
+from relay.metrics import Metrics
+from relay.outbox import Buried, Delivered, Noted, OutboxWriter, Postponed
+
+log = logging.getLogger(__name__)
+
+_MOST = 2000
+# A small batch waits this long for company, seconds: a mark is on nobody's way, and each one is a commit.
+_LINGER_S = 0.005
+_ENOUGH = 200
+
+
+class Settler:
+    """Marks delivered events and writes the other outcomes, in the order in which they were taken."""
+
+    def __init__(self, writer: OutboxWriter, books: Books, metrics: Metrics) -> None:
+        self._writer = writer
+        self._books = books
+        self._metrics = metrics
+        self._delivered: deque[Delivered] = deque()
+        self._others: deque[Postponed | Buried | Noted] = deque()
+        self._work = asyncio.Event()
+        self._busy = False
+        self._idle = asyncio.Event()
+        self.last_settled = time.monotonic()
+        self.on_room = asyncio.Event()
+
+    def take_delivered(self, delivered: Delivered) -> None:
+        """Take an acknowledged event, to be marked; called once for each event."""
+        self._delivered.append(delivered)
+        self._work.set()
+
+    def take(self, outcome: Postponed | Buried | Noted) -> None:
+        """Take any other outcome."""
+        self._others.append(outcome)
+        self._work.set()
+
+    async def drained(self) -> None:
+        """Wait until everything that was taken is written."""
+        while self._delivered or self._others or self._busy:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write for ever."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            if len(self._delivered) < _ENOUGH:
+                await asyncio.sleep(_LINGER_S)
+            self._busy = True
+            while self._others:
+                await self._write(self._others[0])
+                self._others.popleft()
+            while self._delivered:
+                await self._mark()
+            self._busy = False
+            self._idle.set()
+
+    async def _mark(self) -> None:
+        batch = [self._delivered.popleft() for _ in range(min(_MOST, len(self._delivered)))]
+        by_stream: dict[str, list[Delivered]] = {}
+        for one in batch:
+            by_stream.setdefault(one.stream, []).append(one)
+        started = time.monotonic()
+        for stream, ones in by_stream.items():
+            marked = await self._writer.settle(
+                stream, [one.event.seq for one in ones], [one.stream_seq for one in ones]
+            )
+            if marked != len(ones):
+                # Another owner marked them, or has taken over: the next renewal of the lease tells which.
+                log_event(
+                    log,
+                    "warning",
+                    "settle.fewer",
+                    "fewer events were marked than were acknowledged",
+                    stream=stream,
+                    acknowledged=len(ones),
+                    marked=marked,
+                )
+        self._metrics.stage("settle", time.monotonic() - started)
+        self._metrics.delivered(
+            [one.acked_at - one.event.created_at for one in batch], sum(one.duplicate for one in batch)
+        )
+        self._books.settle([one.event for one in batch])
+        self.last_settled = time.monotonic()
+        self.on_room.set()
+
+    async def _write(self, outcome: Postponed | Buried | Noted) -> None:
+        match outcome:
+            case Postponed():
+                await self._writer.postpone(outcome)
+            case Buried(event=event):
+                await self._writer.bury(outcome)
+                self._books.settle([event])
+                self._metrics.dead(outcome.reason)
+            case Noted():
+                await self._writer.note(outcome)
+        self.last_settled = time.monotonic()
+        self.on_room.set()

@@ -1,0 +1,211 @@
+"""The subject and the headers of an event, and the rules that untrusted rows must keep. Pure: no I/O.
+
+Rows are written by applications, so everything here is checked before it is sent: the server stores a literal
+wildcard or a NUL in a subject without a word, obeys control headers, and drops the connection over a message
+that is too large.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from relay.event import Event
+
+MESSAGE_ID = "Nats-Msg-Id"
+
+_MAX_SUBJECT_BYTES = 1024
+_MAX_HEADER_BYTES = 65_535
+# What the wire adds to name and value of a header, and to all headers together ("NATS/1.0" and two line ends).
+_PER_HEADER_BYTES = 4
+_HEADERS_BYTES = 12
+_HEADERS_WE_ADD_BYTES = 4 * 1024
+
+_TEMPLATE_FIELD = re.compile(r"\{(\w*)\}")
+_SUBJECT = re.compile(r"[!-)+-=?-~]+")  # printable ASCII but space, * and >
+_HEADER_NAME = re.compile(r"[!-9;-~]+")  # printable ASCII but space and colon
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a tab may stand in a value
+_NOT_IN_TOKEN = re.compile(r"[^A-Za-z0-9_\-]")
+_RESERVED_HEADERS = frozenset({"nats-msg-id", "nats-batch-id", "nats-batch-sequence", "nats-batch-commit"})
+
+
+class Poison(Exception):
+    """This event can never be sent as it is. The text says why; nothing was sent.
+
+    Attributes:
+        reason: One word for metrics: ``subject``, ``headers`` or ``size``.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def template_fault(template: str) -> str | None:
+    """Say what is wrong with a subject template, None where it is good."""
+    fields = _TEMPLATE_FIELD.findall(template)
+    unknown = [field for field in fields if field not in ("topic", "key")]
+    if unknown:
+        return f"unknown field {{{unknown[0]}}}: only {{topic}} and {{key}} are known"
+    if not fields:
+        return "must contain {topic} or {key}"
+    return subject_fault(_TEMPLATE_FIELD.sub("x", template))
+
+
+def subject_fault(subject: str) -> str | None:
+    """Say why nothing may be published on a subject, None where it may."""
+    if not subject:
+        return "the subject is empty"
+    if len(subject) > _MAX_SUBJECT_BYTES:
+        return f"the subject is longer than {_MAX_SUBJECT_BYTES} bytes"
+    if not _SUBJECT.fullmatch(subject):
+        return "the subject holds a space, a wildcard, a control or a non-ASCII character"
+    if subject[0] == "." or subject[-1] == "." or ".." in subject:
+        return "the subject holds an empty token"
+    if subject[0] == "$" or subject.startswith("_INBOX"):
+        return "the subject is reserved for the server"
+    return None
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Tell whether a subject belongs to a NATS pattern with ``*`` and ``>``."""
+    wanted, tokens = pattern.split("."), subject.split(".")
+    for at, part in enumerate(wanted):
+        if part == ">":
+            return len(tokens) > at
+        if at >= len(tokens) or part not in ("*", tokens[at]):
+            return False
+    return len(tokens) == len(wanted)
+
+
+def key_token(key: str | None) -> str:
+    """Make one token of a key: ``_`` where there is none, percent-encoded where a character may not stand."""
+    if not key:
+        return "_"
+    return _NOT_IN_TOKEN.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), key)
+
+
+class Envelopes:
+    """Makes the subject and the headers of each event, by the configured rules.
+
+    Args:
+        template: Subject with ``{topic}`` and ``{key}``.
+        allow: NATS patterns; a subject outside them is refused. Empty: every subject.
+        add_key: Send the key as ``Outbox-Key``.
+        add_seq: Send the seq as ``Outbox-Seq``.
+        add_created_at: Send the time of creation as ``Outbox-Created-At``, RFC 3339.
+        allow_nats: ``Nats-`` headers that a row may set, such as ``Nats-TTL``; never the message id or a batch's.
+    """
+
+    def __init__(
+        self,
+        *,
+        template: str = "{topic}",
+        allow: Sequence[str] = (),
+        add_key: bool = False,
+        add_seq: bool = False,
+        add_created_at: bool = False,
+        allow_nats: Sequence[str] = (),
+    ) -> None:
+        self._template = template
+        self._by_topic = "{key}" not in template
+        self._allow = tuple(allow)
+        self._add_key = add_key
+        self._add_seq = add_seq
+        self._add_created_at = add_created_at
+        self._adds = add_key or add_seq or add_created_at
+        self._allow_nats = frozenset(name.lower() for name in allow_nats) - _RESERVED_HEADERS
+        self._known: dict[str, str] = {}
+
+    def subject(self, event: Event) -> str:
+        """Make the subject of an event.
+
+        Raises:
+            Poison: It breaks a rule.
+        """
+        if self._by_topic:
+            known = self._known.get(event.topic)
+            if known is not None:
+                return known
+        subject = self._template.replace("{topic}", event.topic)
+        if not self._by_topic:
+            subject = subject.replace("{key}", key_token(event.key))
+        fault = subject_fault(subject)
+        if fault is None and self._allow and not any(matches(pattern, subject) for pattern in self._allow):
+            fault = "the subject lies outside the allowed ones"
+        if fault is not None:
+            raise Poison("subject", f"{fault}: {subject[:200]!r}")
+        if self._by_topic:
+            if len(self._known) >= 10_000:
+                self._known.clear()
+            self._known[event.topic] = subject
+        return subject
+
+    def headers(self, event: Event, max_payload: int) -> dict[str, str]:
+        """Make the headers of an event: the row's own, the configured ones, and the message id.
+
+        Args:
+            event: The event.
+            max_payload: What the server takes, headers and payload together, bytes.
+
+        Raises:
+            Poison: They break a rule, or the message would be too large.
+        """
+        if event.headers is None and not self._adds:
+            headers = {MESSAGE_ID: event.id}
+        else:
+            headers = {} if event.headers is None else self._own(event.headers)
+            if self._add_key and event.key is not None:
+                headers["Outbox-Key"] = _value("Outbox-Key", event.key)
+            if self._add_seq:
+                headers["Outbox-Seq"] = str(event.seq)
+            if self._add_created_at:
+                created_at = datetime.fromtimestamp(event.created_at, UTC)
+                headers["Outbox-Created-At"] = created_at.isoformat(timespec="microseconds")
+            headers[MESSAGE_ID] = event.id
+        # Our own headers cannot be large, but for a key; so most events need no count.
+        unbounded = event.headers is not None or (self._add_key and event.key is not None)
+        if unbounded or len(event.payload) + _HEADERS_WE_ADD_BYTES > max_payload:
+            self._check_size(headers, len(event.payload), max_payload)
+        return headers
+
+    def _own(self, text: str) -> dict[str, str]:
+        """Take the headers that the row asks for."""
+        own = json.loads(text)
+        if not isinstance(own, dict):
+            raise Poison("headers", "the headers are no JSON object")
+        taken: dict[str, str] = {}
+        for name, value in own.items():
+            if not _HEADER_NAME.fullmatch(name):
+                raise Poison(
+                    "headers", f"a header's name holds a space, a colon or a control: {name[:100]!r}"
+                )
+            lower = name.lower()
+            if lower.startswith("nats-") and lower not in self._allow_nats:
+                raise Poison("headers", f"header {name[:100]} would steer the server and is not allowed")
+            taken[name] = _value(name, value)
+        return taken
+
+    @staticmethod
+    def _check_size(headers: Mapping[str, str], payload_bytes: int, max_payload: int) -> None:
+        header_bytes = _HEADERS_BYTES + sum(
+            len(name) + len(value.encode()) + _PER_HEADER_BYTES for name, value in headers.items()
+        )
+        if header_bytes > _MAX_HEADER_BYTES:
+            raise Poison("size", f"headers of {header_bytes} bytes: the server takes {_MAX_HEADER_BYTES}")
+        if header_bytes + payload_bytes > max_payload:
+            raise Poison(
+                "size",
+                f"headers of {header_bytes} and payload of {payload_bytes} bytes: the server takes {max_payload}",
+            )
+
+
+def _value(name: str, value: object) -> str:
+    """Make the text of a header's value; numbers and booleans as in JSON."""
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    if not isinstance(value, str):
+        raise Poison("headers", f"header {name[:100]} is no text, number or boolean")
+    if _CONTROL.search(value):
+        raise Poison("headers", f"header {name[:100]} holds a line end or another control character")
+    return value
