@@ -1,7 +1,9 @@
 """Metrics and probes over HTTP, from a thread of their own: they answer also when the event loop is stuck."""
 
+import logging
 import socket
 import socketserver
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +16,8 @@ from prometheus_client.exposition import choose_encoder
 from relay.errors import ConfigError
 from relay.plain import plain
 from relay.progress import Snapshot
+
+log = logging.getLogger(__name__)
 
 STUCK_AFTER_S = 15.0
 
@@ -45,11 +49,7 @@ def ready_faults(now: Snapshot) -> list[str]:
         faults.append("postgres down")
     if not now.nats_up and now.role == "active":
         faults.append("nats down")
-    faults += [
-        plain(f"outage of {hold.scope}: {hold.reason}")
-        for hold in now.holds
-        if hold.failure_class == "outage"
-    ]
+    faults += [plain(f"outage of {hold.scope}: {hold.reason}") for hold in now.holds if hold.failure_class == "outage"]
     return faults
 
 
@@ -63,9 +63,7 @@ class HttpServer:
         snapshot: The state of the daemon; called from other threads than the loop's.
     """
 
-    def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, snapshot: Callable[[], Snapshot]
-    ) -> None:
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, snapshot: Callable[[], Snapshot]) -> None:
         self._address = (host, port)
         self._registry = registry
         self._snapshot = snapshot
@@ -134,7 +132,10 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Pass over peers that hang up."""
+        """Pass over peers that hang up; what else goes wrong in an answer is logged."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            log.error("an answer over HTTP failed", exc_info=error)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -144,16 +145,20 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
+        self._reply(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._reply(with_body=False)
+
+    def _reply(self, *, with_body: bool) -> None:
         status, content_type, body = self.server.answer(self.path, self.headers.get("Accept", ""))
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
-        if self.command == "GET":
+        if with_body:
             self.wfile.write(body)
-
-    do_HEAD = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
         """Log no probe and no scrape."""

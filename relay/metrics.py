@@ -65,13 +65,11 @@ class _Distribution:
         return result
 
 
-class _Labelled(dict[str, int]):
-    """Counts by a label whose values are few."""
-
-    def add(self, label: str, count: int) -> None:
-        if label not in self and len(self) >= _MAX_LABELS:
-            label = "other"
-        self[label] = self.get(label, 0) + count
+def _add(counts: dict[str, int], label: str, count: int) -> None:
+    """Count by a label whose values are few."""
+    if label not in counts and len(counts) >= _MAX_LABELS:
+        label = "other"
+    counts[label] = counts.get(label, 0) + count
 
 
 class Metrics(Collector):
@@ -82,8 +80,8 @@ class Metrics(Collector):
         self._fetched = 0
         self._delivered = 0
         self._duplicates = 0
-        self._failures = _Labelled.fromkeys(CLASSES, 0)
-        self._dead = _Labelled.fromkeys(REASONS, 0)
+        self._failures = dict.fromkeys(CLASSES, 0)
+        self._dead = dict.fromkeys(REASONS, 0)
         self._latency = _Distribution(LATENCY_BUCKETS_S)
         self._stages = {name: _Distribution(STAGE_BUCKETS_S) for name in STAGES}
         self._connections = dict.fromkeys(COMPONENTS, False)
@@ -108,11 +106,11 @@ class Metrics(Collector):
 
     def failed(self, failure_class: str, events: int = 1) -> None:
         """Count refusals and missing acknowledgements by failure class."""
-        self._failures.add(failure_class, events)
+        _add(self._failures, failure_class, events)
 
     def dead(self, reason: str, events: int = 1) -> None:
         """Count dead letters by a short reason."""
-        self._dead.add(reason, events)
+        _add(self._dead, reason, events)
 
     def stage(self, name: str, seconds: float) -> None:
         """Count how long one batch spent in a stage."""
@@ -140,9 +138,7 @@ class Metrics(Collector):
         yield build
         yield from self._counters()
         yield from self._distributions()
-        up = GaugeMetricFamily(
-            "outbox_relay_connection_up", "1 while the connection stands", labels=["component"]
-        )
+        up = GaugeMetricFamily("outbox_relay_connection_up", "1 while the connection stands", labels=["component"])
         for component, stands in list(self._connections.items()):
             up.add_metric([component], float(stands))
         yield up
@@ -207,9 +203,7 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
         role.add_metric([name], float(name == now.role))
     yield role
     holds = GaugeMetricFamily("outbox_relay_holds", "Streams and subjects that are held", labels=["class"])
-    held = GaugeMetricFamily(
-        "outbox_relay_held_events", "Events in memory that wait in holds", labels=["class"]
-    )
+    held = GaugeMetricFamily("outbox_relay_held_events", "Events in memory that wait in holds", labels=["class"])
     for name in CLASSES[:3]:
         of_class = [hold for hold in now.holds if hold.failure_class == name]
         holds.add_metric([name], len(of_class))
