@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 _SHARD = 0
 # How often a waiting replica asks for the lease, seconds.
 _STANDBY_PAUSE_S = 1.0
+_OBSERVE_S = 0.25
 
 T = TypeVar("T")
 Component = Literal["postgres", "bell", "nats"]
@@ -52,12 +53,21 @@ class Daemon:
         self._role: Role = "starting"
         self._up: dict[Component, bool] = {"postgres": False, "bell": False, "nats": False}
         self._pipeline: Pipeline | None = None
-        self._alive = time.monotonic()
+        self._snapshot = self._look()
         self.metrics = Metrics()
         self.metrics.watch(self.snapshot)
 
     def snapshot(self) -> Snapshot:
-        """Give the state of this moment; called from the threads of the HTTP server as well."""
+        """Give the state of a moment ago; safe in the threads of the HTTP server."""
+        return self._snapshot
+
+    async def observe(self) -> None:
+        """Look at everything a few times a second; a loop that is stuck shows by an old snapshot."""
+        while True:
+            self._snapshot = self._look()
+            await asyncio.sleep(_OBSERVE_S)
+
+    def _look(self) -> Snapshot:
         pipeline = self._pipeline
         return Snapshot(
             role=self._role,
@@ -71,7 +81,7 @@ class Daemon:
             postgres_up=self._up["postgres"],
             nats_up=self._up["nats"],
             bell=self._up["bell"],
-            last_progress=max(self._alive, pipeline.last_tick) if pipeline else self._alive,
+            last_progress=time.monotonic(),
             stalled=pipeline.stalled if pipeline else False,
         )
 
@@ -135,8 +145,9 @@ class Daemon:
         payload_type = found[0][0] if found else None
         version = None
         if payload_type is not None:
-            version = (await database.run(Tables(table).text("schema_version")))[0][0]
-        if found is not None:
+            rows = await self._unless_stopped(database.run(Tables(table).text("schema_version")))
+            version = rows[0][0] if rows else None
+        if not self._stop.is_set():
             check_schema(version, table)
         return Tables(table, payload_type or "jsonb")
 
@@ -144,20 +155,13 @@ class Daemon:
         """Await something that may wait for the database for ever; None where we are asked to stop meanwhile."""
         task = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(self._stop.wait())
-        beat = asyncio.ensure_future(self._beat())
         try:
             await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
         finally:
-            for one in (task, stopping, beat):
+            for one in (task, stopping):
                 one.cancel()
-            await asyncio.gather(task, stopping, beat, return_exceptions=True)
-
-    async def _beat(self) -> None:
-        """Show that the loop turns while there is no pipeline to show it."""
-        while True:
-            self._alive = time.monotonic()
-            await asyncio.sleep(1.0)
+            await asyncio.gather(task, stopping, return_exceptions=True)
 
     async def _wait_for_turn(self) -> None:
         if self._stop.is_set():
@@ -165,7 +169,6 @@ class Daemon:
         if self._role != "standby":
             self._role = "standby"
             log_event(log, "info", "relay.standby", "another relay owns the outbox; ready to take over")
-        self._alive = time.monotonic()
         try:
             async with asyncio.timeout(_STANDBY_PAUSE_S):
                 await self._stop.wait()
@@ -249,6 +252,7 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
             on_dead=failures.on_dead,
             on_misconfigured=failures.on_misconfigured,
             held_events=delivery.held_events,
+            held_bytes=delivery.buffer_bytes // 2,
         ),
         nats=NatsOptions(
             servers=nats.servers,
@@ -306,8 +310,10 @@ async def serve(settings: Settings) -> int:
     if settings.http.enabled:
         server = HttpServer(settings.http.host, settings.http.port, daemon.metrics.registry, daemon.snapshot)
         server.start()
+    observing = asyncio.create_task(daemon.observe())
     try:
         return await daemon.run()
     finally:
+        observing.cancel()
         if server is not None:
             server.stop()

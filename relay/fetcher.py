@@ -57,6 +57,7 @@ class Fetcher:
         watermark: Everything up to this seq is settled: where to begin.
         newest: The newest seq at that moment; up to it rows may be settled already.
         bell: None: polling alone.
+        waiting: How many of the events in memory cannot be sent now, and so take no room from the others.
         on_events: Called when the lanes have something new.
         room: Set when events were settled, so that there may be room again.
     """
@@ -67,6 +68,7 @@ class Fetcher:
         *,
         reader: OutboxReader,
         bell: Doorbell | None,
+        waiting: Callable[[], int],
         lanes: Lanes,
         books: Books,
         metrics: Metrics,
@@ -78,6 +80,7 @@ class Fetcher:
         self._options = options
         self._reader = reader
         self._bell = bell
+        self._waiting = waiting
         self._lanes = lanes
         self._books = books
         self._metrics = metrics
@@ -138,9 +141,8 @@ class Fetcher:
                 await self._rest()
 
     def _has_room(self) -> bool:
-        waiting = self._lanes.stuck_events
         return (
-            len(self._books.unsettled) - waiting < self._options.buffer_events
+            len(self._books.unsettled) - self._waiting() < self._options.buffer_events
             and self._books.payload_bytes < self._options.buffer_bytes
         )
 

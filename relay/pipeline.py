@@ -109,6 +109,7 @@ class Pipeline:
             lanes=self._lanes,
             envelopes=envelopes,
             refusals=self._refusals,
+            metrics=metrics,
             settle=self._settler.take_delivered,
             may_send=lambda: time.monotonic() < self._lease_until,
         )
@@ -116,6 +117,7 @@ class Pipeline:
             options.fetch,
             reader=reader,
             bell=bell,
+            waiting=lambda: self.waiting,
             lanes=self._lanes,
             books=self._books,
             metrics=metrics,
@@ -126,7 +128,6 @@ class Pipeline:
         )
         self._persisted = watermark
         self._busy_since: float | None = None
-        self.last_tick = time.monotonic()
         self.stalled = False
 
     def _hold_ended(self) -> None:
@@ -147,7 +148,8 @@ class Pipeline:
                     group.create_task(self._refusals.run(), name="look-up"),
                     group.create_task(self._settler.run(), name="settle"),
                     group.create_task(self._keep_connected(), name="nats"),
-                    group.create_task(self._tick(), name="tick"),
+                    group.create_task(self._sweep(), name="sweep"),
+                    group.create_task(self._keep_lease(), name="lease"),
                 ]
                 await stop.wait()
                 fetching.cancel()
@@ -244,16 +246,19 @@ class Pipeline:
                 )
         return connection
 
-    async def _tick(self) -> None:
-        """Look after deadlines, lease and watermark, a few times a second."""
-        renew_at = time.monotonic()
-        newest_at = renew_at + _NEWEST_PAUSE_S
-        persist_at = renew_at
+    async def _sweep(self) -> None:
+        """Look after what was not answered and what is to be tried again, a few times a second."""
         while True:
             await asyncio.sleep(_TICK_S)
-            now = self.last_tick = time.monotonic()
             self._publisher.sweep()
-            self._watch_progress(now)
+            self._watch_progress(time.monotonic())
+
+    async def _keep_lease(self) -> None:
+        """Renew the lease, and with it persist the watermark, at most once a second."""
+        renew_at = newest_at = persist_at = time.monotonic()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = time.monotonic()
             watermark = self._fetcher.watermark()
             if now >= renew_at or (now >= persist_at and watermark > self._persisted):
                 await self._writer.renew(self._options.lease_ttl_s, watermark)
@@ -261,12 +266,13 @@ class Pipeline:
                 self._persisted = watermark
                 renew_at = now + self._options.lease_ttl_s / 3
                 persist_at = now + _WATERMARK_PAUSE_S
+                self._publisher.wake()
             if now >= newest_at:
-                self._fetcher.newest = max(self._fetcher.cursor, await self._reader.newest())
                 newest_at = now + _NEWEST_PAUSE_S
+                self._fetcher.newest = max(self._fetcher.cursor, await self._reader.newest())
 
     def _watch_progress(self, now: float) -> None:
-        if not (len(self._lanes) or self._publisher.in_flight) or self._holds or not self.nats_up:
+        if not (len(self._lanes) or self._publisher.in_flight) or self._holds.open or not self.nats_up:
             self._busy_since = None
         elif self._busy_since is None:
             self._busy_since = now
@@ -313,5 +319,5 @@ class Pipeline:
         offset = time.time() - time.monotonic()
         return tuple(
             HoldView(hold.scope, str(hold.failure_class), hold.since + offset, hold.reason, len(hold.parked))
-            for hold in self._holds
+            for hold in self._holds.open.values()
         )

@@ -17,6 +17,7 @@ from relay.failures import FailureClass, Forbidden, NoResponders, Refused, descr
 from relay.jetstream import BrokerError, Connection, Listener
 from relay.lanes import Lanes
 from relay.logs import event as log_event
+from relay.metrics import Metrics
 from relay.outbox import Delivered
 from relay.refusals import Refusals
 from relay.streams import StreamFacts
@@ -63,6 +64,7 @@ class Publisher(Listener):
         lanes: Lanes,
         envelopes: Envelopes,
         refusals: Refusals,
+        metrics: Metrics,
         settle: Callable[[Delivered], None],
         may_send: Callable[[], bool],
     ) -> None:
@@ -71,6 +73,9 @@ class Publisher(Listener):
         self._envelopes = envelopes
         self._refusals = refusals
         self._streams = refusals.streams
+        self._open_holds = refusals.open_holds
+        self._metrics = metrics
+        self._timed: int | None = None
         self._settle = settle
         self._may_send = may_send
         self._connection: Connection | None = None
@@ -138,16 +143,18 @@ class Publisher(Listener):
 
     async def _send_singles(self, connection: Connection, events: Sequence[Event]) -> None:
         now = time.monotonic()
-        in_flight, refusals = self._in_flight, self._refusals
+        in_flight, refusals, open_holds = self._in_flight, self._refusals, self._open_holds
         for at, event in enumerate(events):
             try:
                 subject, headers = self._envelope(event, connection)
             except Poison as poison:
                 refusals.bury(event, FailureClass.POISON, poison.reason, str(poison))
                 continue
-            if refusals.holding and refusals.park(event, subject):
+            if open_holds and refusals.park(event, subject):
                 continue
             in_flight[event.seq] = (event, now)
+            if self._timed is None:
+                self._timed = event.seq
             try:
                 await connection.publish(event.seq, subject, event.payload, headers)
             except BrokerError:
@@ -190,7 +197,7 @@ class Publisher(Listener):
                 part = (event, *self._envelope(event, connection))
             except Poison:
                 break
-            if self._refusals.holding and self._refusals.held(part[1]):
+            if self._open_holds and self._refusals.held(part[1]):
                 break
             prepared.append(part)
         if len(prepared) < len(taken):
@@ -253,9 +260,12 @@ class Publisher(Listener):
         if found is None:
             return  # a late one: the event was sent again or is held, and its own answer will come
         event = found[0]
+        if token == self._timed:
+            self._timed = None
+            self._metrics.stage("publish", time.monotonic() - found[1])
         self._settle(Delivered(event, stream, stream_seq, duplicate, time.time()))
         self._lanes.release(event)
-        if self._refusals.holding:
+        if self._open_holds:
             self._refusals.accepted(event, stream)
         self._wake.set()
         self._changed.set()
@@ -267,6 +277,7 @@ class Publisher(Listener):
             return
         if count == len(found.events):
             now = time.time()
+            self._metrics.stage("publish", time.monotonic() - found.sent_at)
             for stream_seq, event in enumerate(found.events, last_seq - count + 1):
                 self._settle(Delivered(event, stream, stream_seq, False, now))
             for key in {event.key for event in found.events if event.key is not None}:
@@ -322,6 +333,7 @@ class Publisher(Listener):
             unknown += batch.events
         self._in_flight.clear()
         self._batches.clear()
+        self._timed = None
         unknown.sort(key=lambda event: event.seq)
         self._lanes.put_back(unknown, alone=True)
         self.disconnected.set()

@@ -43,7 +43,8 @@ class RefusalOptions:
     """What follows a failure; the fields follow the ``[failures]`` section.
 
     Attributes:
-        held_events: How many events may wait in holds before further ones are left in the outbox.
+        held_events: How many events may wait in memory before further ones are left in the outbox.
+        held_bytes: With so many bytes of payload in memory likewise.
     """
 
     max_attempts: int = 10
@@ -52,6 +53,7 @@ class RefusalOptions:
     on_dead: Literal["skip", "block"] = "skip"
     on_misconfigured: Literal["hold", "dead"] = "hold"
     held_events: int = 10_000
+    held_bytes: int = 16 * 1024 * 1024
 
 
 class Refusals:
@@ -89,9 +91,9 @@ class Refusals:
         self.streams = StreamMap()
 
     @property
-    def holding(self) -> bool:
-        """Whether any hold is open; asked for each event, so it costs next to nothing."""
-        return len(self._holds) > 0
+    def open_holds(self) -> dict[str, Hold]:
+        """The open holds by scope: the very dict, so that its being empty costs nothing to see."""
+        return self._holds.open
 
     def attach(self, connection: Connection) -> None:
         """Ask over this connection from now on; nothing that was known of streams or holds counts any more."""
@@ -113,12 +115,18 @@ class Refusals:
         if hold is None or hold.probing == event.seq:
             return False
         self._holds.put_off(event.seq, time.monotonic())
-        if self._holds.parked_events() + self._lanes.stuck_events >= self._options.held_events:
+        self._wait(hold, event)
+        return True
+
+    def _wait(self, hold: Hold, event: Event) -> None:
+        """Keep an event in its hold; where memory is short, leave it in the outbox, but for one to probe with."""
+        waiting = self._holds.parked_events() + self._lanes.stuck_events
+        crowded = waiting >= self._options.held_events or self._books.payload_bytes > self._options.held_bytes
+        if crowded and hold.parked:
             self._books.settle(self._lanes.drop_head(event))
         else:
             self._lanes.stick(event)
             hold.parked.append(event)
-        return True
 
     def probe(self, now: float) -> None:
         """Send the probes that are due, by giving them back to the lanes."""
@@ -172,8 +180,8 @@ class Refusals:
                 self._hold(event, subject, scope, verdict.failure_class, describe(failure))
 
     def _hold(self, event: Event, subject: str, scope: str, failure_class: FailureClass, reason: str) -> None:
-        self._lanes.stick(event)
-        news = self._holds.fail(scope, failure_class, reason, event, time.monotonic(), random.random())
+        hold, news = self._holds.fail(scope, failure_class, reason, event, time.monotonic(), random.random())
+        self._wait(hold, event)
         if news:
             self._write(Noted(event, reason))
             log_event(
