@@ -37,9 +37,9 @@ def event(logger: logging.Logger, level: Level, action: str, message: str, **fie
         logger.log(number, message, extra={_ACTION: action, _FIELDS: known}, stacklevel=2)
 
 
-def configure(format: Literal["auto", "json", "human"], level: Level) -> None:
+def configure(style: Literal["auto", "json", "human"], level: Level) -> None:
     """Send all logs to stderr; called once by a command. Libraries speak up from warning on."""
-    human = sys.stderr.isatty() if format == "auto" else format == "human"
+    human = sys.stderr.isatty() if style == "auto" else style == "human"
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Human(colour=sys.stderr.isatty()) if human else Json())
     root = logging.getLogger()
@@ -53,7 +53,7 @@ def configure(format: Literal["auto", "json", "human"], level: Level) -> None:
 
 
 class Json(logging.Formatter):
-    """One JSON object a line: ts (UTC), level, action, message, then the fields; `exception` where there is one."""
+    """One JSON object a line: ts (UTC), level, action, message, the fields, and any `exception`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one record."""

@@ -1,7 +1,7 @@
 """What the relay counts, for Prometheus. README and dashboards rely on the names: they are a contract.
 
-Counting is on the way of every event, so it is plain integers and lists; the families of Prometheus are made only
-when somebody scrapes. Written by the event loop, read by the thread of a scrape.
+Counting is on the way of every event, so it is plain integers and lists; the families of Prometheus are made
+only when somebody scrapes. Written by the event loop, read by the thread of a scrape.
 """
 
 import time
@@ -29,7 +29,8 @@ COMPONENTS = ("postgres", "bell", "nats")
 
 # From a millisecond to an hour: the latency of a good day and the length of an outage.
 LATENCY_BUCKETS_S = (
-    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
+    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
 )  # fmt: skip
 STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -138,7 +139,9 @@ class Metrics(Collector):
         yield build
         yield from self._counters()
         yield from self._distributions()
-        up = GaugeMetricFamily("outbox_relay_connection_up", "1 while the connection stands", labels=["component"])
+        up = GaugeMetricFamily(
+            "outbox_relay_connection_up", "1 while the connection stands", labels=["component"]
+        )
         for component, stands in list(self._connections.items()):
             up.add_metric([component], float(stands))
         yield up
@@ -203,7 +206,9 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
         role.add_metric([name], float(name == now.role))
     yield role
     holds = GaugeMetricFamily("outbox_relay_holds", "Streams and subjects that are held", labels=["class"])
-    held = GaugeMetricFamily("outbox_relay_held_events", "Events in memory that wait in holds", labels=["class"])
+    held = GaugeMetricFamily(
+        "outbox_relay_held_events", "Events in memory that wait in holds", labels=["class"]
+    )
     for name in CLASSES[:3]:
         of_class = [hold for hold in now.holds if hold.failure_class == name]
         holds.add_metric([name], len(of_class))

@@ -2,7 +2,7 @@
 
 
 def plain(text: str) -> str:
-    """Write what a terminal would obey or hide as its escape, so that the text stays one line and shows all of it.
+    """Write what a terminal would obey or hide as its escape, so that the text stays one line and shows all.
 
     Rows are written by applications: a topic may hold escape sequences, line ends or marks of direction.
     """

@@ -28,6 +28,9 @@ from relay.subjects import template_fault
 _MAX_ATOMIC_BATCH = 1000
 
 
+_HOSTS = re.compile(r"([^:,]*(:\d*)?|\[[^]]*\](:\d*)?)(,([^:,]*(:\d*)?|\[[^]]*\](:\d*)?))*")
+
+
 def _split(value: object) -> object:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
@@ -36,6 +39,17 @@ def _split(value: object) -> object:
 
 def _unset(value: object) -> object:
     return None if value == "" else value
+
+
+def _encoded(value: SecretStr | None) -> SecretStr | None:
+    """Refuse a URL whose password holds a bare @, / or ?: its rest would be taken for a host, and logged."""
+    scheme, found, rest = ("" if value is None else value.get_secret_value()).partition("://")
+    if found and scheme in ("postgres", "postgresql"):
+        authority = re.split("[/?#]", rest, maxsplit=1)[0]
+        cut_short = "@" in rest and "@" not in authority and not _HOSTS.fullmatch(authority)
+        if cut_short or authority.count("@") > 1:
+            raise ValueError("the password must be percent-encoded: %40 for @, %2F for /, %3F for ?")
+    return value
 
 
 def _pattern(value: str) -> str:
@@ -94,9 +108,9 @@ class Postgres(_Section):
         bell_dsn: A direct way to the same database for the doorbell, where `dsn` leads through a pooler.
     """
 
-    dsn: SecretStr = SecretStr("")
+    dsn: Annotated[SecretStr, AfterValidator(_encoded)] = SecretStr("")
     dsn_file: File = None
-    bell_dsn: Secret = None
+    bell_dsn: Annotated[Secret, AfterValidator(_encoded)] = None
     bell_dsn_file: File = None
     table: str = DEFAULT_TABLE
     connect_timeout_s: Seconds = 5.0
@@ -115,9 +129,9 @@ class Postgres(_Section):
 class Nats(_Section):
     """Where the stream is, and who we are there: at most one of user, token, nkey and creds."""
 
-    servers: Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], *Listed, AfterValidator(_some)] = Field(
-        default=("nats://127.0.0.1:4222",), repr=False
-    )
+    servers: Annotated[
+        tuple[Annotated[str, AfterValidator(_server)], ...], *Listed, AfterValidator(_some)
+    ] = Field(default=("nats://127.0.0.1:4222",), repr=False)
     name: str = "outbox-relay"
     user: Text = None
     password: Secret = None
@@ -191,8 +205,8 @@ class Delivery(_Section):
     strategy: Literal["auto", "singles", "atomic"] = "auto"
     fetch_batch: Count = 1000
     window: Count = 1000
-    atomic_batch: Annotated[int, Field(ge=2, le=_MAX_ATOMIC_BATCH)] = 500
-    atomic_in_flight: Annotated[int, Field(ge=1, le=50)] = 2
+    atomic_batch: Annotated[int, Field(ge=2, le=_MAX_ATOMIC_BATCH)] = 1000
+    atomic_in_flight: Annotated[int, Field(ge=1, le=50)] = 3
     buffer_events: Count = 8000
     buffer_bytes: Annotated[int, Field(ge=1024 * 1024)] = 32 * 1024 * 1024
     held_events: Count = 10_000
@@ -209,7 +223,9 @@ class Delivery(_Section):
             ("atomic_batch * atomic_in_flight", self.atomic_batch * self.atomic_in_flight),
         ):
             if events > self.buffer_events:
-                raise ValueError(f"{name} ({events}) must not be larger than buffer_events ({self.buffer_events})")
+                raise ValueError(
+                    f"{name} ({events}) must not be larger than buffer_events ({self.buffer_events})"
+                )
         return self
 
 

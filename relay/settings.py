@@ -1,8 +1,8 @@
 """What can be configured, and where it comes from.
 
-A flag goes over the environment (``RELAY_NATS__SERVERS``), the environment over the file (``[nats] servers``).
-Each secret may also come from a file, by the setting of the same name with ``_file``. All faults are reported at
-once, a line each, with their place.
+A flag goes over the environment (``RELAY_NATS__SERVERS``), that over the file (``[nats] servers``). Each
+secret may also come from a file, by the setting of the same name with ``_file``. All faults are reported at once, a
+line each, with their place.
 """
 
 import os
@@ -54,7 +54,7 @@ _SERVICE_LINK_PORT = re.compile(r"RELAY_(\w+_)?PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|
 
 
 class Settings(BaseSettings):
-    """Everything that can be configured. Made by `load`; the constructor reads neither environment nor file."""
+    """All that can be configured. `load` makes it; the constructor reads neither environment nor file."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, env_prefix=_PREFIX, env_nested_delimiter="__"
@@ -150,7 +150,9 @@ def load(
     try:
         settings = Settings.model_validate(_merge(sources))
     except ValidationError as error:
-        faults += [_line(details, sources) for details in error.errors(include_url=False, include_context=False)]
+        faults += [
+            _line(details, sources) for details in error.errors(include_url=False, include_context=False)
+        ]
     else:
         if not faults:
             return settings
@@ -164,7 +166,9 @@ def effective(settings: Settings) -> dict[str, dict[str, Any]]:
         for name, value in section.items():
             if isinstance(value, SecretStr):
                 # An address without its password tells more than stars do.
-                section[name] = redact.dsn(value.get_secret_value()) if name.endswith("dsn") else redact.HIDDEN
+                section[name] = (
+                    redact.dsn(value.get_secret_value()) if name.endswith("dsn") else redact.HIDDEN
+                )
             elif isinstance(value, Path):
                 section[name] = str(value)
             elif isinstance(value, tuple):
@@ -182,7 +186,11 @@ def _from_flags(overrides: Mapping[str, object]) -> _Source:
 
 
 def _from_environment(environ: Mapping[str, str], faults: list[str]) -> _Source:
-    known = {f"{_PREFIX}{section}__{name}".upper(): (section, name) for section, names in _names() for name in names}
+    known = {
+        f"{_PREFIX}{section}__{name}".upper(): (section, name)
+        for section, names in _names()
+        for name in names
+    }
     ours: dict[str, str | None] = {}
     for variable, value in environ.items():
         upper = variable.upper()
@@ -240,7 +248,7 @@ def _hint(name: str, known: Iterable[str]) -> str:
 
 
 def _read_secret_files(source: _Source, faults: list[str]) -> None:
-    """Put in the secrets that a source gives by the name of a file; one trailing line end is no part of them."""
+    """Put in the secrets that a source gives by the name of a file; a last line end is no part of them."""
     for section in ("postgres", "nats"):
         values = source.values.get(section, {})
         for secret in _SECRETS[section]:

@@ -1,0 +1,46 @@
+"""The command line. One file a group of commands; each imports what it needs when it runs.
+
+Data goes to stdout, messages to stderr. `relay.errors.Exit` lists the exit codes.
+"""
+
+import click
+
+from relay import __version__
+from relay.cli.common import Commands
+from relay.cli.config import config
+from relay.cli.demo import demo
+from relay.cli.listing import list_events
+from relay.cli.migrate import migrate
+from relay.cli.run import run
+from relay.cli.show import show
+from relay.cli.status import status
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 done, 1 unexpected fault, 2 wrong usage or configuration, 3 schema missing or of "
+    "another version, 4 events in flight at the shutdown deadline (sent again later), 5 PostgreSQL or NATS "
+    "unreachable, 130 and 143 second signal.",
+)
+@click.version_option(__version__, prog_name="relay", message="%(prog)s %(version)s")
+def main() -> None:
+    """Move committed events from a PostgreSQL outbox to NATS JetStream, and lose none.
+
+    \b
+    relay demo                             see it work, with servers of its own
+    relay migrate --print                  the SQL of the outbox
+    relay migrate && relay run             work
+    relay status                           how it stands
+    relay list --state dead --since 2h     what was given up
+    """
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+for _command in (run, demo, migrate, status, list_events, show, config):
+    main.add_command(_command)

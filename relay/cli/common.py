@@ -1,0 +1,190 @@
+"""What all commands share: settings from flags, the connection, and how faults end a command."""
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
+
+import click
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from relay.errors import ConfigError, Exit, RelayError, SchemaError, Unreachable
+from relay.migrate import check_schema
+from relay.plain import plain
+from relay.settings import FLAGS, Settings, load
+from relay.sql import Tables
+
+P = ParamSpec("P")
+Row = tuple[Any, ...]
+
+_HELP = {
+    "--dsn-file": ("FILE", "Holds the address of PostgreSQL."),
+    "--table": ("NAME", "The table of events, or schema.table."),
+    "--server": ("URL", "A NATS server; may be given several times."),
+    "--creds-file": ("FILE", "NATS credentials."),
+    "--http-port": ("PORT", "Where metrics and probes are served; 0 takes a free one."),
+    "--log-format": ("FORMAT", "auto, json or human."),
+    "--log-level": ("LEVEL", "debug, info, warning or error."),
+}
+_SEVERAL = ("--server",)
+
+
+class Commands(click.Group):
+    """Turns what was foreseen into a line on stderr and an exit code; anything else keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False
+        try:
+            return super().invoke(ctx)
+        except RelayError as error:
+            _fail(ctx, error.exit_code, str(error))
+        except psycopg.Error as error:
+            told = foreseen(error)
+            if told is None:
+                raise
+            _fail(ctx, told.exit_code, str(told))
+        except KeyboardInterrupt:
+            ctx.exit(130)
+
+
+def _fail(ctx: click.Context, code: int, text: str) -> None:
+    for line in text.splitlines():
+        click.echo(f"{click.style('error:', fg='red')} {plain(line)}", err=True)
+    ctx.exit(code)
+
+
+class Refused(RelayError):
+    """PostgreSQL refused what the command asked for. Nothing was changed."""
+
+    exit_code = Exit.FAULT
+
+
+def foreseen(error: psycopg.Error) -> RelayError | None:
+    """Say what an error of PostgreSQL means for a command; None where it is a fault of ours."""
+    text = " ".join(str(error).split())
+    match error:
+        case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
+            return SchemaError(f"the outbox is not in this database: {text}: run `relay migrate`")
+        case psycopg.errors.InsufficientPrivilege():
+            return Refused(f"PostgreSQL does not permit it: {text}")
+        case psycopg.errors.LockNotAvailable():
+            return Refused("the table was busy for 5 s; nothing was changed: try again")
+        case psycopg.errors.QueryCanceled():
+            return Refused("PostgreSQL took longer than postgres.statement_timeout_s; nothing was changed")
+        case psycopg.OperationalError():
+            return Unreachable(f"PostgreSQL does not answer: {text}")
+        case _:
+            return None
+
+
+def with_settings(
+    *flags: str,
+) -> Callable[[Callable[Concatenate[Settings, P], None]], Callable[..., None]]:
+    """Give a command ``--config`` and flags that stand for settings; it is called with the settings first."""
+
+    def decorate(command: Callable[Concatenate[Settings, P], None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapped(config: Path | None, **params: Any) -> None:
+            overrides = {FLAGS[flag]: params.pop(_param(flag)) for flag in flags}
+            command(load(config, overrides), **params)  # type: ignore[call-arg]  # click hands in by name
+
+        decorated: Callable[..., None] = wrapped
+        for flag in reversed(flags):
+            metavar, text = _HELP[flag]
+            decorated = click.option(flag, metavar=metavar, multiple=flag in _SEVERAL, help=text)(decorated)
+        return click.option(
+            "--config",
+            type=click.Path(path_type=Path, dir_okay=False),
+            envvar="RELAY_CONFIG",
+            metavar="FILE",
+            help="Settings in TOML; the environment and flags go over it.  [env: RELAY_CONFIG]",
+        )(decorated)
+
+    return decorate
+
+
+def _param(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
+
+
+def check_addresses(settings: Settings) -> None:
+    """Find a malformed address before the driver does, whose own text would repeat it, password and all.
+
+    Raises:
+        ConfigError: An address is malformed.
+    """
+    faults = []
+    for name, secret in (("dsn", settings.postgres.dsn), ("bell_dsn", settings.postgres.bell_dsn)):
+        try:
+            conninfo_to_dict("" if secret is None else secret.get_secret_value())
+        except psycopg.ProgrammingError:
+            faults.append(f"[postgres] {name}: is neither a URL nor name=value pairs; its text is not shown")
+    if faults:
+        raise ConfigError(faults)
+
+
+def connect(settings: Settings) -> psycopg.Connection[Row]:
+    """Connect to PostgreSQL, once.
+
+    Raises:
+        ConfigError: The address is malformed.
+        psycopg.OperationalError: It does not answer.
+    """
+    check_addresses(settings)
+    postgres = settings.postgres
+    return psycopg.connect(
+        postgres.dsn.get_secret_value(),
+        autocommit=True,
+        connect_timeout=max(2, round(postgres.connect_timeout_s)),
+        application_name="outbox-relay cli",
+    )
+
+
+class Reader:
+    """One read-only transaction on the outbox: every answer is of the same moment."""
+
+    def __init__(self, conn: psycopg.Connection[Row], tables: Tables, version: int) -> None:
+        self._cursor = psycopg.RawCursor(conn)
+        self.tables = tables
+        self.version = version
+
+    def rows(self, query: str, params: Sequence[object] = ()) -> list[Row]:
+        """Run a query of ``sql/queries``."""
+        return self._cursor.execute(self.tables.text(query), params or None).fetchall()
+
+    def row(self, query: str, params: Sequence[object] = ()) -> Row:
+        """Run a query that always has one row."""
+        return self.rows(query, params)[0]
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Reader]:
+    """Open a reader.
+
+    Raises:
+        SchemaError: The outbox is not there, or of another version.
+    """
+    table = settings.postgres.table
+    with connect(settings) as conn:
+        conn.autocommit = False
+        conn.read_only = True
+        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        # Settings of the transaction, so that nothing of them stays in a pooler's connection. Without
+        # statistics of a young table the planner would read all of it; every question here has its index.
+        conn.execute(
+            "SELECT set_config('statement_timeout', %s, true), set_config('enable_seqscan', 'off', true)",
+            (f"{settings.postgres.statement_timeout_s * 1000:.0f}",),
+        )
+        found = psycopg.RawCursor(conn).execute(Tables(table).text("payload_type")).fetchone()
+        if found is None:
+            check_schema(None, table)
+        tables = Tables(table, "jsonb" if found is None else found[0])
+        version = psycopg.RawCursor(conn).execute(tables.text("schema_version")).fetchone()
+        newest = None if version is None else version[0]
+        check_schema(newest, table)
+        yield Reader(conn, tables, newest or 0)

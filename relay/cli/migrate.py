@@ -1,0 +1,43 @@
+"""``relay migrate``: make or update the outbox."""
+
+import click
+
+from relay.cli.common import connect, with_settings
+from relay.cli.text import message
+from relay.migrate import PAYLOAD_TYPES, script
+from relay.migrate import migrate as apply
+from relay.settings import Settings
+
+
+@click.command()
+@with_settings("--dsn-file", "--table")
+@click.option(
+    "--payload-type",
+    type=click.Choice(PAYLOAD_TYPES),
+    default="jsonb",
+    show_default=True,
+    help="Of the payload column, where the table is made.",
+)
+@click.option("--no-bell", is_flag=True, help="No doorbell trigger: for producers that use two-phase commit.")
+@click.option(
+    "--print", "print_only", is_flag=True, help="Print the SQL for an empty database; connect to nothing."
+)
+def migrate(settings: Settings, payload_type: str, no_bell: bool, print_only: bool) -> None:
+    """Make the outbox, or bring it up to date. Doing it again changes nothing.
+
+    Safe while producers and relays work: one transaction, which waits at most 5 s for a lock on the table.
+
+    \b
+    relay migrate
+    relay migrate --table app.outbox_events --payload-type bytea
+    relay migrate --print > outbox.sql
+    """
+    table = settings.postgres.table
+    if print_only:
+        click.echo(script(table, payload_type, not no_bell), nl=False)
+        return
+    with connect(settings) as conn:
+        applied = apply(conn, table, payload_type, not no_bell)
+    for name in applied:
+        message(f"applied {name}")
+    message(f"{table} is up to date{'' if applied else '; there was nothing to do'}")

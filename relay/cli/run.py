@@ -1,0 +1,28 @@
+"""``relay run``: the daemon."""
+
+import asyncio
+
+import click
+
+from relay.cli.common import check_addresses, with_settings
+from relay.settings import Settings
+
+
+@click.command()
+@with_settings(
+    "--dsn-file", "--table", "--server", "--creds-file", "--http-port", "--log-format", "--log-level"
+)
+def run(settings: Settings) -> None:
+    """Relay events until told to stop.
+
+    Several may run: one works, the others stand by. SIGTERM or Ctrl-C stops fetching and awaits what is in
+    flight; the second signal leaves at once. Nothing is lost either way.
+
+    \b
+    relay run --config relay.toml
+    RELAY_POSTGRES__DSN=postgresql://... RELAY_NATS__SERVERS=nats://a:4222,nats://b:4222 relay run
+    """
+    from relay.app import serve
+
+    check_addresses(settings)
+    raise SystemExit(int(asyncio.run(serve(settings))))

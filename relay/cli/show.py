@@ -1,0 +1,141 @@
+"""``relay show``: everything about one event."""
+
+import base64
+import json
+import re
+import time
+import uuid
+
+import click
+
+from relay.cli.common import Row, reading, with_settings
+from relay.cli.listing import Listed, for_programs
+from relay.cli.text import moment, size
+from relay.errors import RelayError
+from relay.plain import plain
+from relay.settings import Settings
+
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+_HEX_BYTES = 256
+
+
+def seq_or_id(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int | None, str | None]:
+    """Give seq and id, one of them None."""
+    text = value.strip()
+    if re.fullmatch(r"[0-9]{1,19}", text) and int(text) < 2**63:
+        return int(text), None
+    try:
+        return None, str(uuid.UUID(text))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a seq nor an id (UUID)") from None
+
+
+@click.command()
+@with_settings("--dsn-file", "--table")
+@click.argument("identity", metavar="ID", callback=seq_or_id)
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def show(settings: Settings, identity: tuple[int | None, str | None], output: str) -> None:
+    """Show one event, by its seq or its id: every column, headers and payload too.
+
+    \b
+    relay show 4711
+    relay show 0b0c7ef0-6f0f-4f0e-9d0a-1f1f4c1b7b11 --output json | jq .payload
+    """
+    with reading(settings) as reader:
+        found = reader.rows("cli_show", identity)
+        payload_type = reader.tables.payload_type
+    if not found:
+        wanted = next(part for part in identity if part is not None)
+        raise RelayError(f"there is no event {wanted} in {settings.postgres.table}")
+    row = found[0]
+    if output == "json":
+        click.echo(_for_programs(row))
+        return
+    for line in _for_people(row, payload_type, time.time()):
+        click.echo(line)
+
+
+def _for_people(row: Row, payload_type: str, now: float) -> list[str]:
+    event, headers, payload = Listed._make(row[:13]), row[13], bytes(row[14])
+    values = {
+        "seq": str(event.seq),
+        "id": event.id,
+        "state": event.state,
+        "topic": event.topic,
+        "key": event.key,
+        "created_at": moment(event.created_at, now),
+        "delivered_at": moment(event.delivered_at, now),
+        "stream": event.stream,
+        "stream_seq": None if event.stream_seq is None else str(event.stream_seq),
+        "attempts": str(event.attempts),
+        "retry_at": moment(event.retry_at, now),
+        "dead_at": moment(event.dead_at, now),
+        "last_error": event.last_error,
+    }
+    lines = [
+        f"{click.style(f'{name:<12}', bold=True)}  {plain(value or '-')}" for name, value in values.items()
+    ]
+    lines.append(click.style("headers", bold=True) + ("       -" if headers is None else ""))
+    lines += [] if headers is None else _indented(pretty(headers))
+    lines.append(f"{click.style('payload', bold=True)}       {payload_type}, {size(len(payload))}")
+    return lines + _indented(_payload(payload))
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {plain(line)}" for line in text.split("\n")]
+
+
+def _payload(payload: bytes) -> str:
+    try:
+        return pretty(payload.decode())
+    except UnicodeDecodeError:
+        shown = payload[:_HEX_BYTES].hex(" ")
+        return shown if len(payload) <= _HEX_BYTES else f"{shown} ..."
+
+
+def pretty(text: str) -> str:
+    """Lay out JSON over several lines, each value exactly as it is stored; other text as it is.
+
+    Numbers keep their digits: through Python's own numbers 1.10 and 12345678901234567890.5 would not.
+    """
+    if not _is_json(text):
+        return text
+    out: list[str] = []
+    depth = 0
+    previous = ""
+    for piece in _PIECE.findall(text):
+        if piece in "}]":
+            depth -= 1
+            if previous not in "{[":
+                out.append("\n" + "  " * depth)
+        elif previous and previous in "{[,":
+            out.append("\n" + "  " * depth)
+        out.append(": " if piece == ":" else piece)
+        if piece in "{[":
+            depth += 1
+        previous = piece
+    return "".join(out)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _for_programs(row: Row) -> str:
+    """Make one JSON object; JSON in it stays as it is stored, digit for digit."""
+    headers, payload = row[13], bytes(row[14])
+    parts = [json.dumps(for_programs(Listed._make(row[:13])), ensure_ascii=False)[:-1]]
+    parts.append(f'"headers": {"null" if headers is None else headers}')
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        parts.append(f'"payload_base64": {json.dumps(base64.b64encode(payload).decode())}')
+    else:
+        one_line = text.replace("\n", " ").replace("\r", " ") if _is_json(text) else json.dumps(text)
+        parts.append(f'"payload": {one_line}')
+    parts.append(f'"payload_bytes": {len(payload)}')
+    return ", ".join(parts) + "}"
