@@ -1,7 +1,7 @@
 """What can be configured, and where it comes from.
 
-A flag goes over the environment (``RELAY_NATS__SERVERS``), that over the file (``[nats] servers``). Each
-secret may also come from a file, by the setting of the same name with ``_file``. All faults are reported at once, a
+A flag goes over the environment (``RELAY_NATS__SERVERS``), that over the file (``[nats] servers``). A secret
+may also come from a file, by the setting of the same name with ``_file``. All faults are reported at once, a
 line each, with their place.
 """
 

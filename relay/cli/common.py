@@ -29,6 +29,8 @@ _HELP = {
     "--log-format": ("FORMAT", "auto, json or human."),
     "--log-level": ("LEVEL", "debug, info, warning or error."),
 }
+# With one of these libpq knows where to go without an address.
+_LIBPQ = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 _SEVERAL = ("--server",)
 
 
@@ -116,9 +118,11 @@ def check_addresses(settings: Settings) -> None:
     """Find a malformed address before the driver does, whose own text would repeat it, password and all.
 
     Raises:
-        ConfigError: An address is malformed.
+        ConfigError: An address is missing or malformed.
     """
     faults = []
+    if not settings.postgres.dsn.get_secret_value() and not any(name in os.environ for name in _LIBPQ):
+        faults.append("[postgres] dsn: is not set; give it there, in RELAY_POSTGRES__DSN or by --dsn-file")
     for name, secret in (("dsn", settings.postgres.dsn), ("bell_dsn", settings.postgres.bell_dsn)):
         try:
             conninfo_to_dict("" if secret is None else secret.get_secret_value())
@@ -132,7 +136,7 @@ def connect(settings: Settings) -> psycopg.Connection[Row]:
     """Connect to PostgreSQL, once.
 
     Raises:
-        ConfigError: The address is malformed.
+        ConfigError: The address is missing or malformed.
         psycopg.OperationalError: It does not answer.
     """
     check_addresses(settings)

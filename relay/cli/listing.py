@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from relay.cli.common import Reader, reading, with_settings
-from relay.cli.text import Column, age, iso, message, moment, table
+from relay.cli.text import Column, age, iso, json_line, message, moment, table
 from relay.settings import Settings
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)")
@@ -142,7 +142,7 @@ def list_events(
         events, all_searched = find(reader, wanted)
     if output == "json":
         for event in events:
-            click.echo(json.dumps(for_programs(event), ensure_ascii=False))
+            click.echo(json_line(json.dumps(for_programs(event), ensure_ascii=False)))
     elif events:
         now = time.time()
         columns, cells = _LAYOUTS[state]

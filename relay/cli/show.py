@@ -10,7 +10,7 @@ import click
 
 from relay.cli.common import Row, reading, with_settings
 from relay.cli.listing import Listed, for_programs
-from relay.cli.text import moment, size
+from relay.cli.text import json_line, moment, size
 from relay.errors import RelayError
 from relay.plain import plain
 from relay.settings import Settings
@@ -49,7 +49,7 @@ def show(settings: Settings, identity: tuple[int | None, str | None], output: st
         raise RelayError(f"there is no event {wanted} in {settings.postgres.table}")
     row = found[0]
     if output == "json":
-        click.echo(_for_programs(row))
+        click.echo(json_line(_for_programs(row)))
         return
     for line in _for_people(row, payload_type, time.time()):
         click.echo(line)
@@ -129,13 +129,13 @@ def _for_programs(row: Row) -> str:
     """Make one JSON object; JSON in it stays as it is stored, digit for digit."""
     headers, payload = row[13], bytes(row[14])
     parts = [json.dumps(for_programs(Listed._make(row[:13])), ensure_ascii=False)[:-1]]
-    parts.append(f'"headers": {"null" if headers is None else headers}')
+    parts.append(f'"headers": {headers or "null"}')
     try:
         text = payload.decode()
     except UnicodeDecodeError:
         parts.append(f'"payload_base64": {json.dumps(base64.b64encode(payload).decode())}')
     else:
-        one_line = text.replace("\n", " ").replace("\r", " ") if _is_json(text) else json.dumps(text)
+        one_line = re.sub(r"[\n\r\t]", " ", text) if _is_json(text) else json.dumps(text)
         parts.append(f'"payload": {one_line}')
     parts.append(f'"payload_bytes": {len(payload)}')
     return ", ".join(parts) + "}"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from relay.cli.common import Reader, Row, reading, with_settings
-from relay.cli.text import Column, age, iso, message, moment, table
+from relay.cli.text import Column, age, iso, json_line, message, moment, table
 from relay.plain import plain
 from relay.settings import Settings
 
@@ -64,7 +64,7 @@ def status(settings: Settings, output: str) -> None:
         found = read(reader)
     now = time.time()
     if output == "json":
-        click.echo(json.dumps(_for_programs(found, now), ensure_ascii=False))
+        click.echo(json_line(json.dumps(_for_programs(found, now), ensure_ascii=False)))
         return
     for line in _for_people(found, now):
         click.echo(line)

@@ -1,5 +1,6 @@
 """Tables, times and sizes for people. Cells come from rows of applications: they are made harmless first."""
 
+import json
 import math
 import shutil
 import sys
@@ -79,7 +80,7 @@ def _cut(text: str, width: int) -> str:
 def age(seconds: float) -> str:
     """Say a span in its two largest units: ``2 h 5 min``."""
     if not math.isfinite(seconds):
-        return "for ever"
+        return "infinity"
     left = abs(seconds)
     if left < 1:
         return f"{left * 1000:.0f} ms"
@@ -100,7 +101,7 @@ def moment(at: float | None, now: float) -> str:
         return ""
     local = _datetime(at)
     if local is None:
-        return "for ever" if at > 0 else "before all times"
+        return "infinity" if at > 0 else "-infinity"
     distance = f"in {age(at - now)}" if at > now else f"{age(now - at)} ago"
     return f"{local.astimezone():%Y-%m-%d %H:%M:%S} ({distance})"
 
@@ -130,6 +131,13 @@ def size(count: int) -> str:
         return exact
     power = min(3, (count.bit_length() - 1) // 10)
     return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]} ({exact})"
+
+
+def json_line(text: str) -> str:
+    """Escape in JSON of one line what a terminal would obey or hide; it stays the same JSON."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def message(text: str) -> None:
