@@ -93,9 +93,7 @@ class Daemon:
         """Stop: at the first signal after what is in flight, at the second at once."""
         if self._stop.is_set():
             os._exit(128 + number)
-        log_event(
-            log, "info", "relay.stopping", "stopping: nothing new is sent, what is in flight is awaited"
-        )
+        log_event(log, "info", "relay.stopping", "stopping: nothing new is sent, what is in flight is awaited")
         self._role = "stopping"
         self._stop.set()
 
@@ -126,9 +124,7 @@ class Daemon:
             while not self._stop.is_set():
                 self._role = "standby" if self._role == "active" else self._role
                 lease_since = time.monotonic()
-                epoch = await self._unless_stopped(
-                    claim(writing, tables, _SHARD, owner, settings.lease.ttl_s)
-                )
+                epoch = await self._unless_stopped(claim(writing, tables, _SHARD, owner, settings.lease.ttl_s))
                 if epoch is None:
                     await self._wait_for_turn()
                     continue
@@ -183,9 +179,7 @@ class Daemon:
         if start is None:
             return Exit.DONE
         watermark, newest = start
-        log_event(
-            log, "info", "relay.active", "this relay owns the outbox", watermark=watermark, newest=newest
-        )
+        log_event(log, "info", "relay.active", "this relay owns the outbox", watermark=watermark, newest=newest)
         self._role = "active"
         self._pipeline = Pipeline(
             _pipeline_options(self._settings),
@@ -202,9 +196,7 @@ class Daemon:
         try:
             await self._pipeline.run(self._stop)
         except LeaseLost as lost:
-            log_event(
-                log, "error", "lease.lost", "another relay took over; nothing more is sent", reason=str(lost)
-            )
+            log_event(log, "error", "lease.lost", "another relay took over; nothing more is sent", reason=str(lost))
             return None
         except DrainIncomplete as incomplete:
             log_event(log, "warning", "relay.stopped", str(incomplete))

@@ -121,15 +121,11 @@ class Database:
             return self._conn
         # No prepared statements: a plan made while the table was small must not outlive that, a plan costs
         # 0.1 ms a batch, and a transaction pooler in between keeps none.
-        self._conn = await psycopg.AsyncConnection.connect(
-            self._conninfo, autocommit=True, prepare_threshold=None
-        )
+        self._conn = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
         self.generation += 1
         if self._lost:
             self._lost = False
-            log_event(
-                log, "info", "postgres.connected", "connected to PostgreSQL again", connection=self._name
-            )
+            log_event(log, "info", "postgres.connected", "connected to PostgreSQL again", connection=self._name)
         self._on_state(True)
         return self._conn
 

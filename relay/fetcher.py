@@ -294,9 +294,7 @@ class Fetcher:
         pause_s = min(until, self._rest_s)
         self._rest_s = min(
             self._rest_s * 2,
-            _REST_BESIDE_PRODUCERS_S
-            if self._bell is not None and self._bell.hung
-            else self._options.poll_max_s,
+            _REST_BESIDE_PRODUCERS_S if self._bell is not None and self._bell.hung else self._options.poll_max_s,
         )
         await asyncio.sleep(pause_s * (1 - random.random() / 4))
 

@@ -115,9 +115,7 @@ class Gaps:
         """
         before = len(self._gaps)
         self._gaps = [
-            gap
-            for gap in self._gaps
-            if not gap.asked or gap.holders or (up_to is not None and gap.hi > up_to)
+            gap for gap in self._gaps if not gap.asked or gap.holders or (up_to is not None and gap.hi > up_to)
         ]
         for gap in self._gaps:
             gap.asked = False

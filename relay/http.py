@@ -49,11 +49,7 @@ def ready_faults(now: Snapshot) -> list[str]:
         faults.append("postgres down")
     if not now.nats_up and now.role == "active":
         faults.append("nats down")
-    faults += [
-        plain(f"outage of {hold.scope}: {hold.reason}")
-        for hold in now.holds
-        if hold.failure_class == "outage"
-    ]
+    faults += [plain(f"outage of {hold.scope}: {hold.reason}") for hold in now.holds if hold.failure_class == "outage"]
     return faults
 
 
@@ -67,9 +63,7 @@ class HttpServer:
         snapshot: The state of the daemon; called from other threads than the loop's.
     """
 
-    def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, snapshot: Callable[[], Snapshot]
-    ) -> None:
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, snapshot: Callable[[], Snapshot]) -> None:
         self._address = (host, port)
         self._registry = registry
         self._snapshot = snapshot

@@ -129,9 +129,7 @@ class Connection:
         except (NatsError, OSError) as error:
             raise BrokerError(str(error)) from error
 
-    async def publish_part(
-        self, subject: str, payload: bytes, headers: dict[str, str], commit: int | None
-    ) -> None:
+    async def publish_part(self, subject: str, payload: bytes, headers: dict[str, str], commit: int | None) -> None:
         """Send one event of an atomic batch; the answer to the commit comes back under the batch's number.
 
         Raises:
@@ -179,14 +177,10 @@ class Connection:
         decoded: dict[str, Any] = json.loads(answer.data)
         return decoded
 
-    async def _ask(
-        self, question: str, body: Mapping[str, object] | None, timeout_s: float
-    ) -> dict[str, Any]:
+    async def _ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
         answer = await self.ask(question, body, timeout_s)
         if "error" in answer:
-            raise BrokerError(
-                f"{question}: {answer['error'].get('description')} ({answer['error'].get('err_code')})"
-            )
+            raise BrokerError(f"{question}: {answer['error'].get('description')} ({answer['error'].get('err_code')})")
         return answer
 
     async def close(self) -> None:

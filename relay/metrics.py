@@ -139,9 +139,7 @@ class Metrics(Collector):
         yield build
         yield from self._counters()
         yield from self._distributions()
-        up = GaugeMetricFamily(
-            "outbox_relay_connection_up", "1 while the connection stands", labels=["component"]
-        )
+        up = GaugeMetricFamily("outbox_relay_connection_up", "1 while the connection stands", labels=["component"])
         for component, stands in list(self._connections.items()):
             up.add_metric([component], float(stands))
         yield up
@@ -206,9 +204,7 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
         role.add_metric([name], float(name == now.role))
     yield role
     holds = GaugeMetricFamily("outbox_relay_holds", "Streams and subjects that are held", labels=["class"])
-    held = GaugeMetricFamily(
-        "outbox_relay_held_events", "Events in memory that wait in holds", labels=["class"]
-    )
+    held = GaugeMetricFamily("outbox_relay_held_events", "Events in memory that wait in holds", labels=["class"])
     for name in CLASSES[:3]:
         of_class = [hold for hold in now.holds if hold.failure_class == name]
         holds.add_metric([name], len(of_class))

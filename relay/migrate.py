@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -41,18 +42,18 @@ def _tables(table: str, payload_type: str) -> Tables:
 def script(table: str, payload_type: str, bell: bool) -> str:
     """Give everything that `migrate` would run in an empty database, for teams that run their own tool."""
     tables = _tables(table, payload_type)
-    parts = ["BEGIN;", tables.file("migrations")]
+    parts = ["BEGIN;"]
+    if tables.schema is not None:
+        parts.append(f"CREATE SCHEMA IF NOT EXISTS {tables.schema};")
+    parts.append(tables.file("migrations"))
     for version, path in _numbered():
-        parts += [
-            f"-- {path.name}",
-            _migration(path, tables),
-            f"INSERT INTO {tables.name('migrations')} (version, name) VALUES ({version}, '{path.stem}');",
-        ]
+        applied = tables.file("queries/migrate_applied").replace("$1", str(version)).replace("$2", f"'{path.stem}'")
+        parts += [f"-- {path.name}", _migration(path, tables), f"{applied.rstrip()};"]
     parts += [tables.file("bell_on" if bell else "bell_off"), tables.file("roles"), "COMMIT;"]
     return "\n".join(parts) + "\n"
 
 
-def migrate(conn: psycopg.Connection[object], table: str, payload_type: str, bell: bool) -> list[str]:
+def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str, bell: bool) -> list[str]:
     """Apply what is missing, in one transaction, one migrator at a time; doing it again changes nothing.
 
     Safe while producers and relays work: it waits at most 5 s for a lock on the table, so that nobody queues
@@ -67,43 +68,31 @@ def migrate(conn: psycopg.Connection[object], table: str, payload_type: str, bel
     """
     tables = _tables(table, payload_type)
     applied: list[str] = []
-    with conn.transaction(), conn.cursor() as cursor:
+    with conn.transaction(), psycopg.RawCursor(conn) as cursor:
         cursor.execute("SET LOCAL lock_timeout = '5s'")
-        # One migrator at a time, on a lock that no relay and no producer takes.
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (f"migrate {table}",))
+        cursor.execute(tables.text("migrate_lock"))
         if tables.schema is not None:
             cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {tables.schema}".encode())
-        migrations = tables.name("migrations")
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (migrations,))
-        if cursor.fetchone() == (False,):
+        if not _value(cursor, tables.text("migrate_began")):
             cursor.execute(tables.file("migrations").encode())
-        cursor.execute(f"SELECT coalesce(max(version), 0) FROM {migrations}".encode())
-        row = cursor.fetchone()
-        current = row[0] if isinstance(row, tuple) else 0
+        current = _value(cursor, tables.text("schema_version")) or 0
         if current > newest_version():
-            raise SchemaError(
-                f"schema version {current} of {table} is newer than this relay ({newest_version()}): use a newer relay"
-            )
+            check_schema(current, table)
         for version, path in _numbered():
             if version > current:
                 cursor.execute(_migration(path, tables).encode())
-                cursor.execute(
-                    f"INSERT INTO {migrations} (version, name) VALUES (%s, %s)".encode(), (version, path.stem)
-                )
+                cursor.execute(tables.text("migrate_applied"), (version, path.stem))
                 applied.append(path.stem)
-        _set_bell(cursor, tables, bell)
+        # Where the bell already is as wanted, no lock on the table is asked for.
+        if _value(cursor, tables.text("migrate_bell")) != bell:
+            cursor.execute(tables.file("bell_on" if bell else "bell_off").encode())
         cursor.execute(tables.file("roles").encode())
     return applied
 
 
-def _set_bell(cursor: psycopg.Cursor[object], tables: Tables, bell: bool) -> None:
-    """Put the bell up or take it down; where it already is as wanted, no lock on the table is asked for."""
-    cursor.execute(
-        "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = 'outbox_bell')",
-        (tables.events,),
-    )
-    if cursor.fetchone() != (bell,):
-        cursor.execute(tables.file("bell_on" if bell else "bell_off").encode())
+def _value(cursor: psycopg.RawCursor[Any], query: bytes) -> Any:
+    row = cursor.execute(query).fetchone()
+    return row[0] if row else None
 
 
 def check_schema(version: int | None, table: str) -> None:
@@ -119,10 +108,6 @@ def check_schema(version: int | None, table: str) -> None:
     if version is None:
         raise SchemaError(f"table {table} does not exist here: run `relay migrate`, or set postgres.table")
     if version < newest_version():
-        raise SchemaError(
-            f"schema version {version} of {table} is older than {newest_version()}: run `relay migrate`"
-        )
+        raise SchemaError(f"schema version {version} of {table} is older than {newest_version()}: run `relay migrate`")
     if version > newest_version():
-        raise SchemaError(
-            f"schema version {version} of {table} is newer than {newest_version()}: use a newer relay"
-        )
+        raise SchemaError(f"schema version {version} of {table} is newer than {newest_version()}: use a newer relay")

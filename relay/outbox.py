@@ -142,9 +142,7 @@ class OutboxWriter:
 
     async def bury(self, buried: Buried) -> None:
         """Make an event a dead letter."""
-        await self._run(
-            self._tables.text("bury"), (buried.event.seq, buried.attempts, buried.error, *self._fence)
-        )
+        await self._run(self._tables.text("bury"), (buried.event.seq, buried.attempts, buried.error, *self._fence))
 
     async def note(self, noted: Noted) -> None:
         """Write down why an event waits."""

@@ -160,9 +160,7 @@ class Pipeline:
         except* LeaseLost as lost:
             raise lost.exceptions[0] from None
         if left:
-            raise DrainIncomplete(
-                f"{left} events were in flight at the deadline; they stay pending and are sent again"
-            )
+            raise DrainIncomplete(f"{left} events were in flight at the deadline; they stay pending and are sent again")
 
     async def _drain(self) -> int:
         """Await acknowledgements and marks, then give the lease back; gives how many events were left in flight."""
@@ -241,9 +239,7 @@ class Pipeline:
                 if not connection.up:
                     await connection.close()
                     raise
-                log_event(
-                    log, "error", "stream.unmanaged", "the stream is not as configured", reason=str(error)
-                )
+                log_event(log, "error", "stream.unmanaged", "the stream is not as configured", reason=str(error))
         return connection
 
     async def _sweep(self) -> None:

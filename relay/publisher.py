@@ -38,8 +38,8 @@ class PublishOptions:
 
     strategy: Literal["auto", "singles", "atomic"] = "auto"
     window: int = 1000
-    atomic_batch: int = 500
-    atomic_in_flight: int = 2
+    atomic_batch: int = 1000
+    atomic_in_flight: int = 3
     ack_timeout_s: float = 5.0
 
 

@@ -208,9 +208,7 @@ class Refusals:
             self.bury(event._replace(attempts=attempts), FailureClass.UNKNOWN, "attempts", error)
             return
         self._concluded(event)
-        delay_s = backoff(
-            attempts, self._options.backoff_base_s, self._options.backoff_max_s, random.random()
-        )
+        delay_s = backoff(attempts, self._options.backoff_base_s, self._options.backoff_max_s, random.random())
         self._lanes.stick(event)
         self._books.postpone(event)
         self._write(Postponed(event, attempts, delay_s, error))

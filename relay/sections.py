@@ -129,9 +129,9 @@ class Postgres(_Section):
 class Nats(_Section):
     """Where the stream is, and who we are there: at most one of user, token, nkey and creds."""
 
-    servers: Annotated[
-        tuple[Annotated[str, AfterValidator(_server)], ...], *Listed, AfterValidator(_some)
-    ] = Field(default=("nats://127.0.0.1:4222",), repr=False)
+    servers: Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], *Listed, AfterValidator(_some)] = Field(
+        default=("nats://127.0.0.1:4222",), repr=False
+    )
     name: str = "outbox-relay"
     user: Text = None
     password: Secret = None
@@ -223,9 +223,7 @@ class Delivery(_Section):
             ("atomic_batch * atomic_in_flight", self.atomic_batch * self.atomic_in_flight),
         ):
             if events > self.buffer_events:
-                raise ValueError(
-                    f"{name} ({events}) must not be larger than buffer_events ({self.buffer_events})"
-                )
+                raise ValueError(f"{name} ({events}) must not be larger than buffer_events ({self.buffer_events})")
         return self
 
 

@@ -77,7 +77,7 @@ class _Server:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509  # one call of prctl: no lock, no allocation
+                preexec_fn=_die_with_parent,  # one call of prctl: no lock, no allocation
                 start_new_session=True,
             )
 

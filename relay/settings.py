@@ -150,9 +150,7 @@ def load(
     try:
         settings = Settings.model_validate(_merge(sources))
     except ValidationError as error:
-        faults += [
-            _line(details, sources) for details in error.errors(include_url=False, include_context=False)
-        ]
+        faults += [_line(details, sources) for details in error.errors(include_url=False, include_context=False)]
     else:
         if not faults:
             return settings
@@ -166,9 +164,7 @@ def effective(settings: Settings) -> dict[str, dict[str, Any]]:
         for name, value in section.items():
             if isinstance(value, SecretStr):
                 # An address without its password tells more than stars do.
-                section[name] = (
-                    redact.dsn(value.get_secret_value()) if name.endswith("dsn") else redact.HIDDEN
-                )
+                section[name] = redact.dsn(value.get_secret_value()) if name.endswith("dsn") else redact.HIDDEN
             elif isinstance(value, Path):
                 section[name] = str(value)
             elif isinstance(value, tuple):
@@ -186,11 +182,7 @@ def _from_flags(overrides: Mapping[str, object]) -> _Source:
 
 
 def _from_environment(environ: Mapping[str, str], faults: list[str]) -> _Source:
-    known = {
-        f"{_PREFIX}{section}__{name}".upper(): (section, name)
-        for section, names in _names()
-        for name in names
-    }
+    known = {f"{_PREFIX}{section}__{name}".upper(): (section, name) for section, names in _names() for name in names}
     ours: dict[str, str | None] = {}
     for variable, value in environ.items():
         upper = variable.upper()

@@ -37,11 +37,7 @@ class StreamMap:
         facts = self._by_subject.get(subject)
         if facts is None:
             facts = next(
-                (
-                    one
-                    for one in self._streams.values()
-                    if any(matches(pattern, subject) for pattern in one.subjects)
-                ),
+                (one for one in self._streams.values() if any(matches(pattern, subject) for pattern in one.subjects)),
                 None,
             )
             if facts is not None:

@@ -177,9 +177,7 @@ class Envelopes:
         taken: dict[str, str] = {}
         for name, value in own.items():
             if not _HEADER_NAME.fullmatch(name):
-                raise Poison(
-                    "headers", f"a header's name holds a space, a colon or a control: {name[:100]!r}"
-                )
+                raise Poison("headers", f"a header's name holds a space, a colon or a control: {name[:100]!r}")
             lower = name.lower()
             if lower.startswith("nats-") and lower not in self._allow_nats:
                 raise Poison("headers", f"header {name[:100]} would steer the server and is not allowed")

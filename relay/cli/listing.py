@@ -107,9 +107,7 @@ def _literal(char: str) -> str:
     metavar="SPAN|MOMENT",
     help="90s, 15m, 2h, 7d, or 2030-01-31T12:00: delivered, dead or (pending, retry) created since then.",
 )
-@click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many."
-)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
 @click.option(
     "--scan",
     type=click.IntRange(1),
@@ -160,9 +158,7 @@ def find(reader: Reader, wanted: Wanted) -> tuple[list[Listed], bool]:
     """Ask for the events; False where not all that could match were searched."""
     filters = (wanted.topic, wanted.key, wanted.since)
     if wanted.state in ("retry", "dead"):
-        return [
-            Listed._make(row) for row in reader.rows(f"cli_list_{wanted.state}", (*filters, wanted.limit))
-        ], True
+        return [Listed._make(row) for row in reader.rows(f"cli_list_{wanted.state}", (*filters, wanted.limit))], True
     watermark, newest = reader.row("cli_range")
     if wanted.state == "pending":
         lower, upper = watermark, min(newest, watermark + wanted.scan)

@@ -19,9 +19,7 @@ from relay.settings import Settings
     help="Of the payload column, where the table is made.",
 )
 @click.option("--no-bell", is_flag=True, help="No doorbell trigger: for producers that use two-phase commit.")
-@click.option(
-    "--print", "print_only", is_flag=True, help="Print the SQL for an empty database; connect to nothing."
-)
+@click.option("--print", "print_only", is_flag=True, help="Print the SQL for an empty database; connect to nothing.")
 def migrate(settings: Settings, payload_type: str, no_bell: bool, print_only: bool) -> None:
     """Make the outbox, or bring it up to date. Doing it again changes nothing.
 

@@ -9,9 +9,7 @@ from relay.settings import Settings
 
 
 @click.command()
-@with_settings(
-    "--dsn-file", "--table", "--server", "--creds-file", "--http-port", "--log-format", "--log-level"
-)
+@with_settings("--dsn-file", "--table", "--server", "--creds-file", "--http-port", "--log-format", "--log-level")
 def run(settings: Settings) -> None:
     """Relay events until told to stop.
 

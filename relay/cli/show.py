@@ -72,9 +72,7 @@ def _for_people(row: Row, payload_type: str, now: float) -> list[str]:
         "dead_at": moment(event.dead_at, now),
         "last_error": event.last_error,
     }
-    lines = [
-        f"{click.style(f'{name:<12}', bold=True)}  {plain(value or '-')}" for name, value in values.items()
-    ]
+    lines = [f"{click.style(f'{name:<12}', bold=True)}  {plain(value or '-')}" for name, value in values.items()]
     lines.append(click.style("headers", bold=True) + ("       -" if headers is None else ""))
     lines += [] if headers is None else _indented(pretty(headers))
     lines.append(f"{click.style('payload', bold=True)}       {payload_type}, {size(len(payload))}")

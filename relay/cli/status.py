@@ -120,9 +120,7 @@ def _for_people(found: Status, now: float) -> list[str]:
     ]
     if found.oldest is not None:
         seq, event_id, topic, _, created_at, error = found.oldest
-        lines.append(
-            ("oldest pending", f"{moment(created_at, now)}: seq {seq}, id {event_id}, {plain(topic)}")
-        )
+        lines.append(("oldest pending", f"{moment(created_at, now)}: seq {seq}, id {event_id}, {plain(topic)}"))
         if error:
             lines.append(("it waits for", plain(error)))
     lines += [

@@ -34,15 +34,12 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]
     """Lay out a table: the titles, then a line for each row."""
     cells = [[_fit(plain(cell), column) for cell, column in zip(row, columns, strict=True)] for row in rows]
     widths = [
-        max(_width(line[at]) for line in [[column.title for column in columns], *cells])
-        for at in range(len(columns))
+        max(_width(line[at]) for line in [[column.title for column in columns], *cells]) for at in range(len(columns))
     ]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     lines = []
     for number, line in enumerate([[column.title for column in columns], *cells]):
-        padded = [
-            _pad(cell, width, column) for cell, width, column in zip(line, widths, columns, strict=True)
-        ]
+        padded = [_pad(cell, width, column) for cell, width, column in zip(line, widths, columns, strict=True)]
         text = "  ".join(padded).rstrip()
         if room is not None and _width(text) > room and columns[-1].rest:
             text = _cut(text, room)
@@ -64,8 +61,7 @@ def _width(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
     )
 
 

@@ -1,0 +1,2 @@
+-- Whether a migration was ever begun here.
+SELECT to_regclass('outbox_migrations') IS NOT NULL
