@@ -6,14 +6,8 @@ Data goes to stdout, messages to stderr. `relay.errors.Exit` lists the exit code
 import click
 
 from relay import __version__
+from relay.cli import config, demo, listing, migrate, run, show, status
 from relay.cli.common import Commands
-from relay.cli.config import config
-from relay.cli.demo import demo
-from relay.cli.listing import list_events
-from relay.cli.migrate import migrate
-from relay.cli.run import run
-from relay.cli.show import show
-from relay.cli.status import status
 
 
 @click.group(
@@ -42,5 +36,13 @@ def version() -> None:
     click.echo(__version__)
 
 
-for _command in (run, demo, migrate, status, list_events, show, config):
+for _command in (
+    run.run,
+    demo.demo,
+    migrate.migrate,
+    status.status,
+    listing.list_events,
+    show.show,
+    config.config,
+):
     main.add_command(_command)

@@ -153,13 +153,13 @@ class Reader:
     """One read-only transaction on the outbox: every answer is of the same moment."""
 
     def __init__(self, conn: psycopg.Connection[Row], tables: Tables, version: int) -> None:
-        self._cursor = psycopg.RawCursor(conn)
+        self.cursor = psycopg.RawCursor(conn)
         self.tables = tables
         self.version = version
 
     def rows(self, query: str, params: Sequence[object] = ()) -> list[Row]:
         """Run a query of ``sql/queries``."""
-        return self._cursor.execute(self.tables.text(query), params or None).fetchall()
+        return self.cursor.execute(self.tables.text(query), params or None).fetchall()
 
     def row(self, query: str, params: Sequence[object] = ()) -> Row:
         """Run a query that always has one row."""

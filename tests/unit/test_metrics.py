@@ -88,11 +88,7 @@ def test_labels_stay_few_whatever_is_handed_in() -> None:
     metrics = Metrics()
     for number in range(1000):
         metrics.dead(f"reason {number}")
-    lines = [
-        line
-        for line in generate_latest(metrics.registry).decode().splitlines()
-        if "dead_letters_total{" in line
-    ]
+    lines = [line for line in generate_latest(metrics.registry).decode().splitlines() if "dead_letters_total{" in line]
     assert len(lines) <= 33
     assert (value(metrics, "dead_letters_total", reason="other") or 0) > 900
 

@@ -17,9 +17,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def faults(
-    config: Path | None = None, overrides: Mapping[str, object] | None = None, **environ: str
-) -> list[str]:
+def faults(config: Path | None = None, overrides: Mapping[str, object] | None = None, **environ: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load(config, overrides, environ=environ)
     return list(caught.value.lines)
@@ -44,9 +42,7 @@ def test_each_line_of_the_example_shows_the_default_as_it_is() -> None:
 
 
 def test_the_file_gives_values(tmp_path: Path) -> None:
-    config = write(
-        tmp_path / "relay.toml", '[nats]\nservers = ["nats://a:1", "tls://b:2"]\n[http]\nport = 1\n'
-    )
+    config = write(tmp_path / "relay.toml", '[nats]\nservers = ["nats://a:1", "tls://b:2"]\n[http]\nport = 1\n')
     settings = load(config, environ={})
     assert settings.nats.servers == ("nats://a:1", "tls://b:2")
     assert settings.http.port == 1
@@ -70,9 +66,7 @@ def test_the_environment_gives_values_and_lists_by_comma() -> None:
     assert settings.delivery.poll_max_s == 0.5
 
 
-@pytest.mark.parametrize(
-    ("section", "name"), [(s, n) for s, names in effective(Settings()).items() for n in names]
-)
+@pytest.mark.parametrize(("section", "name"), [(s, n) for s, names in effective(Settings()).items() for n in names])
 def test_every_setting_can_come_from_the_environment(section: str, name: str) -> None:
     default = effective(Settings())[section][name]
     text = ",".join(default) if isinstance(default, list) else "" if default is None else str(default)
@@ -92,9 +86,7 @@ def test_every_flag_stands_for_a_setting() -> None:
 
 
 def test_an_empty_text_means_not_set() -> None:
-    settings = load(
-        environ={"RELAY_NATS__USER": "", "RELAY_NATS__PASSWORD": "", "RELAY_NATS__CREDS_FILE": ""}
-    )
+    settings = load(environ={"RELAY_NATS__USER": "", "RELAY_NATS__PASSWORD": "", "RELAY_NATS__CREDS_FILE": ""})
     assert settings == Settings()
 
 
@@ -152,9 +144,7 @@ def test_all_faults_are_told_at_once_a_line_each_with_their_place(tmp_path: Path
         bell = true
         """,
     )
-    lines = faults(
-        config, {"http.port": 70_000}, RELAY_NATS__SERVERS="localhost", RELAY_FAILURES__MAX_ATTEMPTS="0"
-    )
+    lines = faults(config, {"http.port": 70_000}, RELAY_NATS__SERVERS="localhost", RELAY_FAILURES__MAX_ATTEMPTS="0")
     assert sorted(lines) == [
         "environment RELAY_FAILURES__MAX_ATTEMPTS: must be greater than or equal to 1 (not '0')",
         "environment RELAY_NATS__SERVERS: each server must look like nats://host:4222 or tls://host:4222",
@@ -233,9 +223,7 @@ def test_what_cannot_work_is_refused_in_one_line(tmp_path: Path, text: str, faul
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    assert faults(tmp_path / "no.toml") == [
-        f"{tmp_path / 'no.toml'}: cannot be read: No such file or directory"
-    ]
+    assert faults(tmp_path / "no.toml") == [f"{tmp_path / 'no.toml'}: cannot be read: No such file or directory"]
 
 
 def test_no_secret_is_in_a_fault(tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""The queries of the command line stay cheap on a large table: their plans, and what they read."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from relay.cli.common import reading
+from relay.cli.listing import topic_regex
+from relay.settings import load
+from relay.sql import Tables
+
+ROWS = 120_000
+PENDING_FROM = ROWS - 100
+TABLES = Tables("outbox_events")
+
+NONE = (None, None, None)
+TOPIC = (topic_regex("no.such.>"), None, None)
+KEY = (None, "no such key", None)
+SINCE = (None, None, 4_000_000_000.0)
+FILTERS = (NONE, TOPIC, KEY, SINCE)
+LISTS = [
+    *(("cli_list_pending", (PENDING_FROM, ROWS, *filters, 50)) for filters in FILTERS),
+    *(("cli_list_delivered", (ROWS - 10_000, ROWS, *filters, 50)) for filters in FILTERS),
+    *(("cli_list_retry", (*filters, 50)) for filters in FILTERS),
+    *(("cli_list_dead", (*filters, 50)) for filters in FILTERS),
+]
+OTHERS = [
+    ("cli_range", ()),
+    ("cli_show", (4711, None)),
+    ("cli_show", (None, "0b0c7ef0-6f0f-4f0e-9d0a-1f1f4c1b7b11")),
+    ("cli_backlog", (PENDING_FROM, ROWS, 100_001)),
+    ("cli_oldest", (PENDING_FROM, ROWS)),
+    ("cli_retrying", (100_001,)),
+    ("cli_dead", (100_001,)),
+    ("cli_delivered_lately", (ROWS - 10_000, ROWS, 60)),
+]
+# What one answer may read: 8 KiB pages. The table has some thousands of them.
+MOST_PAGES = 900
+
+
+@pytest.fixture(scope="module")
+def large(postgres_dsn: str, migrated_template: str) -> Iterator[psycopg.Connection[Any]]:
+    """A database with many delivered events, and a few in each other state."""
+    address = postgres_dsn.rsplit("/", 1)[0]
+    with psycopg.connect(postgres_dsn, autocommit=True) as admin:
+        admin.execute("DROP DATABASE IF EXISTS cli_plans WITH (FORCE)")
+        admin.execute(f"CREATE DATABASE cli_plans TEMPLATE {migrated_template}".encode())
+        with psycopg.connect(f"{address}/cli_plans", autocommit=True) as conn:
+            # What the planner knows is up to the tests.
+            conn.execute("ALTER TABLE outbox_events SET (autovacuum_enabled = off)")
+            conn.execute(
+                "INSERT INTO outbox_events (topic, key, payload, delivered_at, stream, stream_seq)"
+                " SELECT 'orders.t' || g %% 10, 'k' || g %% 1000, '{}',"
+                " CASE WHEN g <= %s THEN now() - interval '1 d' END, 'OUTBOX', g FROM generate_series(1, %s::int) g",
+                (PENDING_FROM, ROWS),
+            )
+            conn.execute("UPDATE outbox_events SET retry_at = now() WHERE seq > %s AND seq %% 10 = 1", (PENDING_FROM,))
+            conn.execute("UPDATE outbox_events SET dead_at = now() WHERE seq > %s AND seq %% 10 = 2", (PENDING_FROM,))
+            yield conn
+        admin.execute("DROP DATABASE cli_plans WITH (FORCE)")
+
+
+def explained(conn: psycopg.Connection[Any], query: str, params: tuple[object, ...]) -> list[dict[str, Any]]:
+    """Give all nodes of the plan that was executed, in a transaction as the commands have it."""
+    settings = load(environ={"RELAY_POSTGRES__DSN": conn.info.dsn})
+    with reading(settings) as reader:
+        text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + TABLES.text(query)
+        ((plan,),) = reader.cursor.execute(text, params or None).fetchall()
+    nodes = [plan[0]["Plan"]]
+    for node in nodes:
+        nodes += node.get("Plans", [])
+    return nodes
+
+
+def on_events(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [node for node in nodes if node.get("Relation Name") == "outbox_events"]
+
+
+@pytest.fixture(params=["young", "analysed"])
+def statistics(request: pytest.FixtureRequest, large: psycopg.Connection[Any]) -> None:
+    """Both with what the planner knows of the table, and without."""
+    if request.param == "analysed":
+        large.execute("ANALYZE outbox_events")
+    else:
+        large.execute("DELETE FROM pg_statistic WHERE starelid = 'outbox_events'::regclass")
+
+
+@pytest.mark.usefixtures("statistics")
+@pytest.mark.parametrize(("query", "params"), [*LISTS, *OTHERS])
+def test_no_query_reads_the_whole_table(large: psycopg.Connection[Any], query: str, params: tuple[object, ...]) -> None:
+    nodes = explained(large, query, params)
+    assert [node["Node Type"] for node in on_events(nodes) if node["Node Type"] == "Seq Scan"] == []
+    assert nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"] < MOST_PAGES
+
+
+def test_the_bound_on_pages_means_something(large: psycopg.Connection[Any]) -> None:
+    (pages,) = large.execute("SELECT pg_relation_size('outbox_events') / 8192").fetchone() or (0,)
+    assert pages > 2 * MOST_PAGES
