@@ -17,11 +17,28 @@ class Books:
         self.postponed: dict[int, tuple[str | None, float]] = {}
         self.blocked: dict[int, str] = {}
         self.payload_bytes = 0
+        self._struck: set[int] = set()
+
+    def begin_read(self) -> None:
+        """Say that a read of the outbox begins now.
+
+        An event that is settled while the read is under way may still be pending in what it returns, and must
+        not be taken for a new one.
+        """
+        self._struck.clear()
+
+    def knows(self, seq: int) -> bool:
+        """Tell whether an event that the last read returned is in our hands, or was until a moment ago."""
+        return seq in self.unsettled or seq in self.postponed or seq in self._struck
 
     def take_in(self, events: list[Event]) -> list[Event]:
         """Enter fetched events; gives those that were not known, in their order."""
-        unsettled = self.unsettled
-        new = [event for event in events if event.seq not in unsettled and event.seq not in self.postponed]
+        unsettled, postponed, struck = self.unsettled, self.postponed, self._struck
+        new = [
+            event
+            for event in events
+            if event.seq not in unsettled and event.seq not in postponed and event.seq not in struck
+        ]
         for event in new:
             unsettled[event.seq] = event.created_at
             self.payload_bytes += len(event.payload)
@@ -29,7 +46,7 @@ class Books:
 
     def come_back(self, event: Event) -> bool:
         """Enter a postponed event whose retry is due; False where it is in memory already."""
-        if event.seq in self.unsettled:
+        if event.seq in self.unsettled or event.seq in self._struck:
             return False
         self.postponed.pop(event.seq, None)
         self.unsettled[event.seq] = event.created_at
@@ -38,8 +55,9 @@ class Books:
 
     def settle(self, events: list[Event]) -> None:
         """Strike events that are settled, or dropped to be read again, from memory."""
-        unsettled = self.unsettled
+        unsettled, struck = self.unsettled, self._struck
         for event in events:
+            struck.add(event.seq)
             if unsettled.pop(event.seq, None) is not None:
                 self.payload_bytes -= len(event.payload)
 

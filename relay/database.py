@@ -94,7 +94,7 @@ class Database:
         """
         async with self._turn:
             async for attempt in AsyncRetrying(
-                wait=wait_random_exponential(multiplier=0.2, max=3), retry=retry_if_exception_type(OUTAGES)
+                wait=wait_random_exponential(multiplier=0.2, max=2), retry=retry_if_exception_type(OUTAGES)
             ):
                 with attempt:
                     return await self._once(query, params)

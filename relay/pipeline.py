@@ -200,7 +200,7 @@ class Pipeline:
         try:
             while True:
                 async for attempt in AsyncRetrying(
-                    wait=wait_random_exponential(multiplier=0.2, max=3),
+                    wait=wait_random_exponential(multiplier=0.2, max=2),
                     retry=retry_if_exception_type(BrokerError),
                     after=tell,
                 ):

@@ -235,7 +235,7 @@ class Refusals:
             "event.dead",
             "an event became a dead letter",
             event_id=event.id,
-            topic=event.topic[:200],
+            subject=self._envelopes.wanted(event),
             failure_class=str(failure_class),
             attempts=event.attempts,
             reason=error,

@@ -141,6 +141,13 @@ class Envelopes:
             self._known[event.topic] = subject
         return subject
 
+    def wanted(self, event: Event) -> str:
+        """Give the subject that an event asks for, allowed or not, cut to 200 characters: for the log."""
+        subject = self._template.replace("{topic}", event.topic)
+        if not self._by_topic:
+            subject = subject.replace("{key}", key_token(event.key))
+        return subject[:200]
+
     def headers(self, event: Event, max_payload: int) -> dict[str, str]:
         """Make the headers of an event: the row's own, the configured ones, and the message id.
 
