@@ -3,7 +3,7 @@
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -12,22 +12,24 @@ from relay.cli.text import Column, age, iso, json_line, message, moment, table
 from relay.plain import plain
 from relay.settings import Settings
 
-# So far every count is exact; beyond it says "more than". Keeps each query under some tens of milliseconds.
+# So far every count is exact; beyond it says "more than". It keeps each query to tenths of a second.
 COUNT_UP_TO = 100_000
+# How many seqs are searched for what is pending, from the watermark on.
 SCAN_SEQS = 1_000_000
+# What was delivered lately lies around the watermark, and, while one event keeps that back, among the newest.
+LATELY_SEQS = 50_000
 _LATELY_S = 60
-_LATELY_BELOW, _LATELY_ABOVE = 50_000, 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A count, and whether there may be more."""
+    """A count, and what it is where not all was counted."""
 
     events: int
-    exact: bool
+    bound: Literal["", "more than ", "at least "] = ""
 
     def __str__(self) -> str:
-        return f"{self.events:,}" if self.exact else f"more than {self.events:,}"
+        return f"{self.bound}{self.events:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,6 @@ def read(reader: Reader) -> Status:
     oldest = reader.rows("cli_oldest", (watermark, upper))
     (retry,) = reader.row("cli_retrying", (COUNT_UP_TO + 1,))
     reasons = [(str(reason), int(count)) for reason, count in reader.rows("cli_dead", (COUNT_UP_TO + 1,))]
-    lately_from, lately_to = watermark - _LATELY_BELOW, watermark + _LATELY_ABOVE
-    (lately,) = reader.row("cli_delivered_lately", (lately_from, lately_to, _LATELY_S))
     return Status(
         table=reader.tables.events,
         payload_type=reader.tables.payload_type,
@@ -91,17 +91,25 @@ def read(reader: Reader) -> Status:
         shards=reader.rows("cli_shards"),
         watermark=watermark,
         newest=newest,
-        backlog=Count(min(pending, COUNT_UP_TO), pending <= COUNT_UP_TO and upper == newest),
+        backlog=_bounded(pending) if upper == newest or pending > COUNT_UP_TO else Count(pending, "at least "),
         oldest=oldest[0] if oldest else None,
         retry=_bounded(retry),
         dead=_bounded(sum(count for _, count in reasons)),
         dead_by_reason=reasons[:10],
-        delivered_lately=Count(lately, lately < _LATELY_BELOW),
+        delivered_lately=_delivered_lately(reader, watermark, newest),
     )
 
 
 def _bounded(count: int) -> Count:
-    return Count(min(count, COUNT_UP_TO), count <= COUNT_UP_TO)
+    return Count(count) if count <= COUNT_UP_TO else Count(COUNT_UP_TO, "more than ")
+
+
+def _delivered_lately(reader: Reader, watermark: int, newest: int) -> Count:
+    middle = watermark + LATELY_SEQS
+    ranges = [(watermark - LATELY_SEQS, middle), (max(middle, newest - LATELY_SEQS), newest)]
+    count = sum(reader.row("cli_delivered_lately", (*seqs, _LATELY_S))[0] for seqs in ranges if seqs[0] < seqs[1])
+    all_searched = newest <= middle + LATELY_SEQS and count < LATELY_SEQS
+    return Count(count, "" if all_searched else "at least ")
 
 
 def _held(shard: Row) -> bool:
@@ -191,4 +199,4 @@ def _for_programs(found: Status, now: float) -> dict[str, Any]:
 
 
 def _count(count: Count) -> dict[str, Any]:
-    return {"events": count.events, "exact": count.exact}
+    return {"events": count.events, "exact": not count.bound}

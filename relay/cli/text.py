@@ -1,6 +1,5 @@
 """Tables, times and sizes for people. Cells come from rows of applications: they are made harmless first."""
 
-import json
 import math
 import shutil
 import sys
@@ -133,7 +132,13 @@ def json_line(text: str) -> str:
     """Escape in JSON of one line what a terminal would obey or hide; it stays the same JSON."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+    return "".join(char if char.isprintable() else _json_escape(char) for char in text)
+
+
+def _json_escape(char: str) -> str:
+    """Escape one character; above the basic plane JSON wants two halves."""
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def message(text: str) -> None:

@@ -1,5 +1,5 @@
 -- How many events with a seq above $1 and up to $2 were delivered in the last $3 seconds.
--- Index scan of the primary key inside the range, which lies around the watermark.
+-- Index scan of the primary key inside the range, which the caller keeps small.
 SELECT count(*)
 FROM outbox_events e
 WHERE e.seq > $1

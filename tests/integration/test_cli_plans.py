@@ -41,13 +41,13 @@ MOST_PAGES = 900
 
 
 @pytest.fixture(scope="module")
-def large(postgres_dsn: str, migrated_template: str) -> Iterator[psycopg.Connection[Any]]:
+def large(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
     """A database with many delivered events, and a few in each other state."""
-    address = postgres_dsn.rsplit("/", 1)[0]
+    address = postgres_dsn.rsplit("/", 1)[0] + "/cli_plans"
     with psycopg.connect(postgres_dsn, autocommit=True) as admin:
         admin.execute("DROP DATABASE IF EXISTS cli_plans WITH (FORCE)")
         admin.execute(f"CREATE DATABASE cli_plans TEMPLATE {migrated_template}".encode())
-        with psycopg.connect(f"{address}/cli_plans", autocommit=True) as conn:
+        with psycopg.connect(address, autocommit=True) as conn:
             # What the planner knows is up to the tests.
             conn.execute("ALTER TABLE outbox_events SET (autovacuum_enabled = off)")
             conn.execute(
@@ -58,13 +58,13 @@ def large(postgres_dsn: str, migrated_template: str) -> Iterator[psycopg.Connect
             )
             conn.execute("UPDATE outbox_events SET retry_at = now() WHERE seq > %s AND seq %% 10 = 1", (PENDING_FROM,))
             conn.execute("UPDATE outbox_events SET dead_at = now() WHERE seq > %s AND seq %% 10 = 2", (PENDING_FROM,))
-            yield conn
+        yield address
         admin.execute("DROP DATABASE cli_plans WITH (FORCE)")
 
 
-def explained(conn: psycopg.Connection[Any], query: str, params: tuple[object, ...]) -> list[dict[str, Any]]:
+def explained(address: str, query: str, params: tuple[object, ...]) -> list[dict[str, Any]]:
     """Give all nodes of the plan that was executed, in a transaction as the commands have it."""
-    settings = load(environ={"RELAY_POSTGRES__DSN": conn.info.dsn})
+    settings = load(environ={"RELAY_POSTGRES__DSN": address})
     with reading(settings) as reader:
         text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + TABLES.text(query)
         ((plan,),) = reader.cursor.execute(text, params or None).fetchall()
@@ -79,22 +79,24 @@ def on_events(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(params=["young", "analysed"])
-def statistics(request: pytest.FixtureRequest, large: psycopg.Connection[Any]) -> None:
+def statistics(request: pytest.FixtureRequest, large: str) -> None:
     """Both with what the planner knows of the table, and without."""
-    if request.param == "analysed":
-        large.execute("ANALYZE outbox_events")
-    else:
-        large.execute("DELETE FROM pg_statistic WHERE starelid = 'outbox_events'::regclass")
+    with psycopg.connect(large) as conn:
+        if request.param == "analysed":
+            conn.execute("ANALYZE outbox_events")
+        else:
+            conn.execute("DELETE FROM pg_statistic WHERE starelid = 'outbox_events'::regclass")
 
 
 @pytest.mark.usefixtures("statistics")
 @pytest.mark.parametrize(("query", "params"), [*LISTS, *OTHERS])
-def test_no_query_reads_the_whole_table(large: psycopg.Connection[Any], query: str, params: tuple[object, ...]) -> None:
+def test_no_query_reads_the_whole_table(large: str, query: str, params: tuple[object, ...]) -> None:
     nodes = explained(large, query, params)
     assert [node["Node Type"] for node in on_events(nodes) if node["Node Type"] == "Seq Scan"] == []
     assert nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"] < MOST_PAGES
 
 
-def test_the_bound_on_pages_means_something(large: psycopg.Connection[Any]) -> None:
-    (pages,) = large.execute("SELECT pg_relation_size('outbox_events') / 8192").fetchone() or (0,)
+def test_the_bound_on_pages_means_something(large: str) -> None:
+    with psycopg.connect(large) as conn:
+        (pages,) = conn.execute("SELECT pg_relation_size('outbox_events') / 8192").fetchone() or (0,)
     assert pages > 2 * MOST_PAGES

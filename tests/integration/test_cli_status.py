@@ -98,10 +98,20 @@ def test_what_an_event_waits_for_is_said(filled: str) -> None:
     assert "it waits for      no stream\\x1b[2J takes it\n" in done(filled, "status").stdout
 
 
+def test_deliveries_beyond_an_event_that_keeps_the_watermark_back_are_counted(
+    filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(filled) as conn:
+        conn.execute("UPDATE outbox_shards SET watermark = 0")
+        conn.execute("UPDATE outbox_events SET delivered_at = now() WHERE seq > 18")
+    monkeypatch.setattr(module, "LATELY_SEQS", 5)
+    assert "delivered lately  at least 4 in the last minute\n" in done(filled, "status").stdout
+
+
 def test_beyond_the_bound_the_count_says_more_than(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "COUNT_UP_TO", 3)
     assert "backlog           more than 3\n" in done(filled, "status").stdout
     assert json.loads(done(filled, "status", "--output", "json").stdout)["backlog"] == {"events": 3, "exact": False}
     monkeypatch.setattr(module, "COUNT_UP_TO", 100)
     monkeypatch.setattr(module, "SCAN_SEQS", 2)
-    assert "backlog           more than 2\n" in done(filled, "status").stdout
+    assert "backlog           at least 2\n" in done(filled, "status").stdout

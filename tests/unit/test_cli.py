@@ -214,6 +214,13 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.parametrize("text", ["\x7f", "\x9b31m", "\u202e", "\U000e0001", "\xa0"])
+def test_what_json_leaves_as_it_is_is_escaped(text: str) -> None:
+    line = json_line(json.dumps(text, ensure_ascii=False))
+    assert line.isascii()
+    assert json.loads(line) == text
+
+
 @given(JSON, st.booleans())
 def test_layout_and_escapes_leave_the_value_as_it_is(value: object, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only)
