@@ -1,0 +1,49 @@
+"""``python -m bench``: run the scenarios, print the table, write the JSON."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from bench import drain
+from bench.report import Report
+from bench.world import ROOT, World
+
+
+class _Scenario(Protocol):
+    def __call__(self, world: World, report: Report, *, rounds: int, quick: bool) -> None:
+        """Measure, and add figures."""
+
+
+SCENARIOS: dict[str, _Scenario] = {
+    "drain": drain.run,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; gives 1 where a bar is missed and ``--check`` was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the relay on real servers.")
+    parser.add_argument("--quick", action="store_true", help="small sizes: to see that it works, not for figures")
+    parser.add_argument("--only", metavar="NAME[,NAME]", help=f"of {', '.join(SCENARIOS)}")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of which the median counts (3)")
+    parser.add_argument("--json", type=Path, default=ROOT / "bench/results/latest.json", metavar="PATH")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a bar is missed")
+    options = parser.parse_args(arguments)
+    names = options.only.split(",") if options.only else list(SCENARIOS)
+    unknown = [name for name in names if name not in SCENARIOS]
+    if unknown or options.rounds < 1:
+        parser.error(f"unknown scenario: {', '.join(unknown)}" if unknown else "--rounds must be at least 1")
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="relay-bench-") as directory, World(Path(directory)) as world:
+        report.machine |= world.versions()
+        for name in names:
+            SCENARIOS[name](world, report, rounds=options.rounds, quick=options.quick)
+    print(report.table())
+    report.write(options.json)
+    return 1 if options.check and report.missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Drain 100,000 rows: the relay, its ceiling and its rival, each with one process of its own."""
+
+from collections.abc import Callable
+from statistics import median
+
+from bench.report import Figure, Report
+from bench.world import World
+
+_BAR_CEILING = 0.85
+_BAR_RIVAL = 15.0
+
+
+def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
+    """Measure each contender once a round, one after the other."""
+    rows = 20_000 if quick else 100_000
+    contenders: dict[str, Callable[[], float]] = {
+        "relay, singles": lambda: relay(world, rows, "singles"),
+        "ceiling, singles": lambda: ceiling(world, rows, "singles"),
+        "relay, atomic": lambda: relay(world, rows, "atomic"),
+        "ceiling, atomic": lambda: ceiling(world, rows, "atomic"),
+        "rival": lambda: rival(world, rows),
+        "rival with an index": lambda: rival(world, rows // 10, indexed=True),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        for name, measure in contenders.items():
+            rates[name].append(measure())
+            report.progress(f"drain, round {number + 1}: {name}: {rates[name][-1]:,.0f} events/s")
+    middle = {name: median(values) for name, values in rates.items()}
+    for name, values in rates.items():
+        report.add(Figure("drain", name, middle[name], "events/s", rounds=values))
+    for strategy in ("singles", "atomic"):
+        ours = rates[f"relay, {strategy}"]
+        to_ceiling = [a / b for a, b in zip(ours, rates[f"ceiling, {strategy}"], strict=True)]
+        to_rival = [a / b for a, b in zip(ours, rates["rival"], strict=True)]
+        report.add(
+            Figure(
+                "drain",
+                f"{strategy}: relay / ceiling",
+                middle[f"relay, {strategy}"] / middle[f"ceiling, {strategy}"],
+                "",
+                at_least=_BAR_CEILING,
+                rounds=to_ceiling,
+            )
+        )
+        report.add(
+            Figure(
+                "drain",
+                f"{strategy}: relay / rival",
+                middle[f"relay, {strategy}"] / middle["rival"],
+                "times",
+                at_least=_BAR_RIVAL,
+                rounds=to_rival,
+            )
+        )
+
+
+def _prepare(world: World, rows: int, strategy: str) -> None:
+    world.stream(atomic=strategy == "atomic")
+    world.empty_outbox()
+    world.fill(rows)
+
+
+def relay(world: World, rows: int, strategy: str) -> float:
+    """Give the events a second of ``relay run`` with its defaults."""
+    _prepare(world, rows, strategy)
+    with world.relay({"RELAY_DELIVERY__STRATEGY": strategy}) as process:
+        world.wait_until_drained(process, rows)
+    return world.drain_rate(1)
+
+
+def ceiling(world: World, rows: int, strategy: str) -> float:
+    """Give the events a second of the barest path."""
+    _prepare(world, rows, strategy)
+    with world.program("bench.ceiling", world.dsn, world.nats.url, strategy) as process:
+        world.wait_until_drained(process, rows)
+    return world.drain_rate(1)
+
+
+def rival(world: World, rows: int, *, indexed: bool = False) -> float:
+    """Give the events a second of what most teams write, on our table or with an index of the pending rows.
+
+    Our table has no such index, so each of its SELECTs passes over all that is delivered already.
+    """
+    _prepare(world, rows, "singles")
+    if indexed:
+        with world.connect() as conn:
+            conn.execute("CREATE INDEX ON outbox_events (seq) WHERE delivered_at IS NULL")
+            conn.execute("CHECKPOINT")
+    with world.program("bench.rival", world.dsn, world.nats.url) as process:
+        world.wait_until_drained(process, rows)
+    return world.drain_rate(1)

@@ -1,0 +1,212 @@
+"""The servers of a run, an outbox in a known state, and the processes that work on it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any, LiteralString
+
+import nats
+import psycopg
+from nats.js.errors import NotFoundError
+
+from relay.migrate import migrate
+from relay.servers import NatsServer, PostgresServer
+
+ROOT = Path(__file__).parents[1]
+STREAM = "BENCH"
+SUBJECTS = "orders.>"
+_WAIT_S = 900.0
+
+# 256 bytes of JSON text, 1,000 keys.
+_FILL = """
+    INSERT INTO outbox_events (topic, key, payload)
+    SELECT 'orders.placed',
+           'k' || mod(i, 1000),
+           jsonb_build_object('id', lpad(i::text, 9, '0'), 'note', repeat(md5(i::text), 6) || repeat('x', 33))
+    FROM generate_series(%s::bigint, %s::bigint) i
+"""
+_DELIVERED = """
+    INSERT INTO outbox_events (topic, key, payload, delivered_at, stream, stream_seq)
+    SELECT 'orders.placed',
+           'k' || mod(i, 1000),
+           jsonb_build_object('id', lpad(i::text, 9, '0'), 'note', repeat(md5(i::text), 6) || repeat('x', 33)),
+           now(), 'BENCH', i
+    FROM generate_series(1, %s::bigint) i
+"""
+
+
+class World:
+    """A PostgreSQL and a NATS of this run.
+
+    Checkpoints come only where a scenario asks for them, so that none falls into one contender's time and not
+    into the other's.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        settings = {"checkpoint_timeout": "1h", "max_wal_size": "16GB"}
+        self.postgres = PostgresServer(directory / "postgres", fsync=True, settings=settings)
+        self.nats = NatsServer(directory / "nats")
+        self._logs = directory
+
+    def __enter__(self) -> "World":
+        self.postgres.start()
+        self.nats.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.nats.stop()
+        self.postgres.stop("immediate")
+
+    @property
+    def dsn(self) -> str:
+        """Where the outbox is."""
+        return self.postgres.dsn()
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """Open a connection in autocommit."""
+        return psycopg.connect(self.dsn, autocommit=True)
+
+    def ask(self, query: LiteralString) -> Any:
+        """Give the one value of a query."""
+        with self.connect() as conn:
+            row = conn.execute(query).fetchone()
+            return row[0] if row else None
+
+    def versions(self) -> dict[str, str]:
+        """Name what was measured."""
+        return {
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "postgresql": str(self.ask("SHOW server_version")),
+            "nats-server": asyncio.run(_version(self.nats.url)),
+            "nats-py": metadata.version("nats-py"),
+            "psycopg": metadata.version("psycopg"),
+        }
+
+    def empty_outbox(self, delivered: int = 0, *, bell: bool = True) -> None:
+        """Make the outbox anew, with `delivered` rows that an earlier relay has marked, vacuumed."""
+        with self.connect() as conn:
+            conn.execute("DROP TABLE IF EXISTS outbox_events, outbox_shards, outbox_migrations CASCADE")
+            migrate(conn, "outbox_events", "jsonb", bell)
+            if delivered:
+                conn.execute(_DELIVERED, (delivered,))
+                conn.execute("UPDATE outbox_shards SET watermark = (SELECT max(seq) FROM outbox_events)")
+            conn.execute("VACUUM ANALYZE outbox_events")
+
+    def fill(self, rows: int) -> None:
+        """Add pending rows, and do what autovacuum and the checkpointer would sooner or later do."""
+        with self.connect() as conn:
+            conn.execute(_FILL, (1, rows))
+            conn.execute("VACUUM ANALYZE outbox_events")
+            conn.execute("CHECKPOINT")
+
+    def stream(self, *, atomic: bool) -> None:
+        """Make the stream anew."""
+        asyncio.run(_make_stream(self.nats.url, atomic))
+
+    @contextmanager
+    def relay(self, settings: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the real ``relay run`` beside the block; afterwards it is asked to stop, and must end well."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
+        environment |= {
+            "RELAY_POSTGRES__DSN": self.dsn,
+            "RELAY_NATS__SERVERS": self.nats.url,
+            "RELAY_HTTP__PORT": "0",
+            "RELAY_LOG__FORMAT": "json",
+            **(settings or {}),
+        }
+        with self._process(["relay", "run"], environment) as process:
+            yield process
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(30)
+            if code != 0:
+                raise RuntimeError(f"relay run ended with {code}: {self._tail()}")
+
+    @contextmanager
+    def program(self, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a program of the benchmark beside the block."""
+        with self._process([module, *arguments], dict(os.environ)) as process:
+            yield process
+
+    @contextmanager
+    def _process(self, module: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        with (self._logs / "contender.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *module], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+    def _tail(self) -> str:
+        return (self._logs / "contender.log").read_text("utf-8", "replace")[-2000:]
+
+    def wait_until_drained(self, process: subprocess.Popen[bytes], last: int) -> None:
+        """Wait until the row `last` and then every row is delivered.
+
+        Looks at one row by its key, ten times a second: no work that the contender would notice.
+
+        Raises:
+            RuntimeError: The process has ended, or the time is up.
+        """
+        deadline = time.monotonic() + _WAIT_S
+        pending = "SELECT EXISTS (SELECT FROM outbox_events WHERE seq >= %s AND delivered_at IS NULL)"
+        above = last
+        with self.connect() as conn:
+            while True:
+                if not _value(conn, pending, above):
+                    if above == 0:
+                        return
+                    above = 0
+                    continue
+                code = process.poll()
+                if code or time.monotonic() > deadline:
+                    raise RuntimeError(f"the outbox was not drained (exit {code}): {self._tail()}")
+                time.sleep(0.1)
+
+    def drain_rate(self, first: int) -> float:
+        """Give the events a second of a drain, from the marks on the rows from `first` on.
+
+        The clock starts when the first UPDATE has marked its last row and stops with the last mark of all. The
+        rows of that first UPDATE are not counted: starting and connecting are no part of the rate, and the size
+        of a contender's batches does not bias it.
+        """
+        with self.connect() as conn:
+            marks = conn.execute(
+                "SELECT count(*), extract(epoch FROM max(delivered_at))::float8 FROM outbox_events"
+                " WHERE seq >= %s GROUP BY xmin ORDER BY 2",
+                (first,),
+            ).fetchall()
+        counted = sum(rows for rows, _ in marks[1:])
+        return float(counted / (marks[-1][1] - marks[0][1]))
+
+
+def _value(conn: psycopg.Connection[Any], query: LiteralString, *arguments: object) -> Any:
+    row = conn.execute(query, arguments).fetchone()
+    return row[0] if row else None
+
+
+async def _version(url: str) -> str:
+    client = await nats.connect(url)
+    version = client.connected_server_version
+    await client.close()
+    return f"{version.major}.{version.minor}.{version.patch}"
+
+
+async def _make_stream(url: str, atomic: bool) -> None:
+    client = await nats.connect(url)
+    js = client.jetstream()
+    with suppress(NotFoundError):
+        await js.delete_stream(STREAM)
+    await js.add_stream(name=STREAM, subjects=[SUBJECTS], allow_atomic=atomic)
+    await client.close()
