@@ -94,12 +94,19 @@ class Postponed:
 
 @dataclass(frozen=True, slots=True)
 class Buried:
-    """An event that becomes a dead letter; `reason` is one word for metrics, `error` the whole story."""
+    """An event that becomes a dead letter.
+
+    Attributes:
+        reason: One word for metrics.
+        error: The whole story.
+        blocks: Its key waits for a person.
+    """
 
     event: Event
     attempts: int
     reason: str
     error: str
+    blocks: bool
 
 
 @dataclass(frozen=True, slots=True)

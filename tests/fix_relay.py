@@ -1,0 +1,202 @@
+"""The real daemon as a process, and the two ends it connects, as a test sees them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+TIMEOUT_S = 30.0
+
+
+def wait_until(what: str, holds: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
+    """Wait until something holds; fails the test with `what` where it never does."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout_s:g} s: {what}")
+        time.sleep(0.02)
+
+
+class Relay:
+    """A daemon that can be stopped, killed, frozen and started again."""
+
+    def __init__(self, directory: Path, settings: dict[str, str]) -> None:
+        self._settings = settings
+        self._log = directory / "relay.log"
+        self._address = f"http://127.0.0.1:{settings['RELAY_HTTP__PORT']}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Relay":
+        """Start it; gives itself."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "relay", "run"], env=inherited | self._settings, stderr=log
+            )
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        os.kill(self.pid, number)
+
+    def wait(self, timeout_s: float = TIMEOUT_S) -> int:
+        """Await its end and give the exit code."""
+        assert self._process is not None
+        return self._process.wait(timeout_s)
+
+    def stop(self) -> int:
+        """Stop it with SIGTERM and give the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def end(self) -> None:
+        """Leave no process behind, whatever the test did."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+
+    def lines(self, action: str | None = None) -> list[dict[str, Any]]:
+        """Give the lines of the log, or those of one action."""
+        text = self._log.read_text("utf-8") if self._log.exists() else ""
+        whole = text[: text.rfind("\n") + 1]
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        return [line for line in lines if action is None or line["action"] == action]
+
+    def text(self) -> str:
+        """Give the whole log as it stands."""
+        return self._log.read_text("utf-8") if self._log.exists() else ""
+
+    def said(self, action: str, times: int = 1) -> None:
+        """Wait for a line in the log."""
+        wait_until(f"log line {action}", lambda: len(self.lines(action)) >= times)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask the HTTP server; gives status and body, 0 where it does not answer."""
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self._settings['RELAY_HTTP__PORT']}{path}", timeout=5
+            ) as got:
+                return got.status, got.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+
+MakeRelay = Callable[..., Relay]
+
+
+@pytest.fixture
+def make_relay(tmp_path: Path) -> Iterator[MakeRelay]:
+    """Make daemons: ``make_relay(dsn, nats_url, delivery__window="10")``; what still runs is killed at the end."""
+    from relay.servers import free_port
+
+    made: list[Relay] = []
+
+    def make(dsn: str, servers: str, **settings: str) -> Relay:
+        environment = {
+            "RELAY_POSTGRES__DSN": dsn,
+            "RELAY_NATS__SERVERS": servers,
+            "RELAY_HTTP__PORT": str(free_port()),
+            "RELAY_LOG__FORMAT": "json",
+            **{f"RELAY_{name.upper()}": value for name, value in settings.items()},
+        }
+        directory = tmp_path / f"relay{len(made)}"
+        directory.mkdir()
+        made.append(Relay(directory, environment))
+        return made[-1]
+
+    yield make
+    for relay in made:
+        relay.end()
+    for relay in made:
+        assert "Traceback" not in relay.text(), relay.text()[-3000:]
+
+
+class Outbox:
+    """The outbox as an application and an operator use it."""
+
+    def __init__(self, dsn: str, table: str = "outbox_events") -> None:
+        self.dsn = dsn
+        self._table = table
+        self.conn = psycopg.connect(dsn, autocommit=True)
+
+    def reconnect(self) -> None:
+        """Connect again, after the server was stopped."""
+        self.conn.close()
+        self.conn = psycopg.connect(self.dsn, autocommit=True)
+
+    def insert(
+        self, topic: str, key: str | None = None, payload: object = None, headers: Mapping[str, object] | None = None
+    ) -> int:
+        """Insert one event and commit; gives its seq."""
+        row = self.conn.execute(
+            f"INSERT INTO {self._table} (topic, key, payload, headers) VALUES (%s, %s, %s, %s) RETURNING seq",
+            (topic, key, json.dumps(payload), None if headers is None else json.dumps(headers)),
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def fill(self, topic: str, events: int, keys: int) -> None:
+        """Insert many events at once; payload ``{"i": 1}`` and on, key ``k0`` to ``k<keys - 1>``."""
+        self.conn.execute(
+            f"INSERT INTO {self._table} (topic, key, payload)"
+            " SELECT %s, 'k' || mod(i, %s), jsonb_build_object('i', i) FROM generate_series(1, %s) i",
+            (topic, keys, events),
+        )
+
+    def count(self, where: str) -> int:
+        """Count the rows for which a condition holds."""
+        row = self.conn.execute(f"SELECT count(*) FROM {self._table} WHERE {where}".encode()).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def row(self, seq: int) -> dict[str, Any]:
+        """Give every column of one row."""
+        with self.conn.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+            found = cursor.execute(f"SELECT * FROM {self._table} WHERE seq = %s".encode(), (seq,)).fetchone()
+        assert found is not None
+        return found
+
+    def drained(self, timeout_s: float = TIMEOUT_S) -> None:
+        """Wait until no event is pending."""
+        wait_until("no event pending", lambda: self.count("delivered_at IS NULL AND dead_at IS NULL") == 0, timeout_s)
+
+    def dead(self, seq: int) -> str:
+        """Wait until an event is a dead letter; gives the reason."""
+        wait_until(f"event {seq} dead", lambda: self.row(seq)["dead_at"] is not None)
+        return str(self.row(seq)["last_error"])
+
+    def delivered(self, seq: int, timeout_s: float = TIMEOUT_S) -> None:
+        """Wait until an event is delivered."""
+        wait_until(f"event {seq} delivered", lambda: self.row(seq)["delivered_at"] is not None, timeout_s)
+
+
+@pytest.fixture
+def outbox(database: str) -> Iterator[Outbox]:
+    """The outbox of the test's own database."""
+    one = Outbox(database)
+    yield one
+    one.conn.close()

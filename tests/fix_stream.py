@@ -1,0 +1,105 @@
+"""Streams as a test makes, changes and reads them; each call is a connection of its own."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pytest
+from nats.aio.client import Client
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A message as the stream holds it."""
+
+    seq: int
+    subject: str
+    headers: dict[str, str]
+    data: bytes
+
+    @property
+    def i(self) -> int:
+        """The number in a payload of `Outbox.fill`."""
+        return int(json.loads(self.data)["i"])
+
+
+class Streams:
+    """The streams of one server."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def _with(self, work: Callable[[Client], Awaitable[T]]) -> T:
+        async def connected() -> T:
+            client = Client()
+            await client.connect(self.url)
+            try:
+                return await work(client)
+            finally:
+                await client.close()
+
+        return asyncio.run(connected())
+
+    def api(self, question: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the JetStream API; an error fails the test."""
+
+        async def ask(client: Client) -> dict[str, Any]:
+            answer = await client.request(f"$JS.API.{question}", json.dumps(body).encode() if body else b"", timeout=5)
+            decoded: dict[str, Any] = json.loads(answer.data)
+            assert "error" not in decoded, decoded["error"]
+            return decoded
+
+        return self._with(ask)
+
+    def make(self, name: str, *subjects: str, **config: Any) -> None:
+        """Make a stream with the fields of JetStream's own configuration."""
+        self.api(f"STREAM.CREATE.{name}", {"name": name, "subjects": list(subjects), "num_replicas": 1, **config})
+
+    def change(self, name: str, **config: Any) -> None:
+        """Change fields of a stream's configuration."""
+        self.api(f"STREAM.UPDATE.{name}", {**self.config(name), **config})
+
+    def config(self, name: str) -> dict[str, Any]:
+        """Give a stream's configuration."""
+        config: dict[str, Any] = self.api(f"STREAM.INFO.{name}")["config"]
+        return config
+
+    def messages(self, name: str) -> int:
+        """Count what a stream holds."""
+        return int(self.api(f"STREAM.INFO.{name}")["state"]["messages"])
+
+    def read(self, name: str) -> list[Stored]:
+        """Give everything that a stream holds, in its order."""
+        held = self.messages(name)
+
+        async def read_all(client: Client) -> list[Stored]:
+            subscription = await client.jetstream().subscribe("", stream=name, ordered_consumer=True)
+            found = []
+            for _ in range(held):
+                message = await subscription.next_msg(timeout=10)
+                sequence = message.metadata.sequence.stream
+                found.append(Stored(sequence, message.subject, dict(message.headers or {}), message.data))
+            return found
+
+        return self._with(read_all) if held else []
+
+
+def assert_once_and_in_order(stored: list[Stored], events: int, keys: int) -> None:
+    """Hold a stream against `Outbox.fill`: every event once, and each key in its order."""
+    by_key: dict[int, list[int]] = defaultdict(list)
+    for message in stored:
+        by_key[message.i % keys].append(message.i)
+    assert len(stored) == events
+    for key, numbers in by_key.items():
+        assert numbers == sorted(set(numbers)), f"key {key}"
+
+
+@pytest.fixture
+def streams(nats: str) -> Streams:
+    """The streams of the session's server; none at the beginning of each test."""
+    return Streams(nats)
