@@ -109,15 +109,18 @@ class _Server:
             raise ServerError(f"{type(self).__name__} is running already")
         self._process = launch(command, self._log, at_parents_end=self._at_parents_end)
         try:
-            deadline = time.monotonic() + _START_TIMEOUT_S
-            while not self._ready():
-                if not self.running or time.monotonic() > deadline:
-                    tail = self._log.read_text("utf-8", "replace")[-2000:]
-                    raise ServerError(f"{type(self).__name__} did not start:\n{tail}")
-                time.sleep(0.01)
+            self._wait_until_ready()
         except BaseException:
             self.kill()
             raise
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self._ready():
+            if not self.running or time.monotonic() > deadline:
+                tail = self._log.read_text("utf-8", "replace")[-2000:]
+                raise ServerError(f"{type(self).__name__} did not start:\n{tail}")
+            time.sleep(0.01)
 
     def _ready(self) -> bool:
         """Tell whether it takes clients by now."""
@@ -225,6 +228,8 @@ class PostgresServer(_Server):
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
         """Stop it: wait for clients, send them away, or as in a crash."""
+        if self.running:
+            self.resume()
         self._end({"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
 
     def kill(self) -> None:
