@@ -91,9 +91,9 @@ def test_a_frozen_server_can_be_stopped(tmp_path: Path) -> None:
 
 
 def test_a_config_is_taken(tmp_path: Path) -> None:
-    with NatsServer(tmp_path / "nats", config='authorization { token: "s3cret" }') as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
-            assert b'"auth_required":true' in sock.recv(4096)
+    server = NatsServer(tmp_path / "nats", config='authorization { token: "s3cret" }')
+    with server, socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        assert b'"auth_required":true' in sock.recv(4096)
 
 
 def test_a_server_that_does_not_start_says_what_it_printed(tmp_path: Path) -> None:
