@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from bench import drain
+from bench import drain, flatness, latency, memory, producers
 from bench.report import Report
 from bench.world import ROOT, World
 
@@ -19,6 +19,10 @@ class _Scenario(Protocol):
 
 SCENARIOS: dict[str, _Scenario] = {
     "drain": drain.run,
+    "latency": latency.run,
+    "memory": memory.run,
+    "producers": producers.run,
+    "flatness": flatness.run,
 }
 
 

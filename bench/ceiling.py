@@ -16,6 +16,8 @@ from nats.aio.msg import Msg
 
 _BATCH = 1000
 _IN_FLIGHT = 3
+# A part of a batch that is on the wire while the next is made: the server stores a batch only when it is whole.
+_CHUNK = 100
 
 _FETCH = b"""
     SELECT seq, id::text, topic, convert_to(payload::text, 'UTF8') FROM outbox_events
@@ -91,6 +93,8 @@ class Ceiling:
                 await publish(topic, payload, "", headers)
             else:
                 await publish(topic, payload, f"{self._inbox}{number}", {**headers, "Nats-Batch-Commit": "1"})
+            if at % _CHUNK == 0:
+                await asyncio.sleep(0)
 
     async def _on_event(self, msg: Msg) -> None:
         answer = _decode(msg.data.decode())

@@ -55,26 +55,27 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
         )
 
 
-def _prepare(world: World, rows: int, strategy: str) -> None:
+def _prepare(world: World, rows: int, strategy: str) -> range:
+    world.use("drain")
     world.stream(atomic=strategy == "atomic")
     world.empty_outbox()
-    world.fill(rows)
+    return world.fill(rows)
 
 
 def relay(world: World, rows: int, strategy: str) -> float:
     """Give the events a second of ``relay run`` with its defaults."""
-    _prepare(world, rows, strategy)
+    seqs = _prepare(world, rows, strategy)
     with world.relay({"RELAY_DELIVERY__STRATEGY": strategy}) as process:
-        world.wait_until_drained(process, rows)
-    return world.drain_rate(1)
+        world.wait_until_drained(process, seqs)
+    return world.drain_rate(seqs)
 
 
 def ceiling(world: World, rows: int, strategy: str) -> float:
     """Give the events a second of the barest path."""
-    _prepare(world, rows, strategy)
+    seqs = _prepare(world, rows, strategy)
     with world.program("bench.ceiling", world.dsn, world.nats.url, strategy) as process:
-        world.wait_until_drained(process, rows)
-    return world.drain_rate(1)
+        world.wait_until_drained(process, seqs)
+    return world.drain_rate(seqs)
 
 
 def rival(world: World, rows: int, *, indexed: bool = False) -> float:
@@ -82,11 +83,11 @@ def rival(world: World, rows: int, *, indexed: bool = False) -> float:
 
     Our table has no such index, so each of its SELECTs passes over all that is delivered already.
     """
-    _prepare(world, rows, "singles")
+    seqs = _prepare(world, rows, "singles")
     if indexed:
         with world.connect() as conn:
             conn.execute("CREATE INDEX ON outbox_events (seq) WHERE delivered_at IS NULL")
             conn.execute("CHECKPOINT")
     with world.program("bench.rival", world.dsn, world.nats.url) as process:
-        world.wait_until_drained(process, rows)
-    return world.drain_rate(1)
+        world.wait_until_drained(process, seqs)
+    return world.drain_rate(seqs)

@@ -15,6 +15,7 @@ from typing import Any, LiteralString
 import nats
 import psycopg
 from nats.js.errors import NotFoundError
+from psycopg import sql
 
 from relay.migrate import migrate
 from relay.servers import NatsServer, PostgresServer
@@ -25,21 +26,16 @@ SUBJECTS = "orders.>"
 _WAIT_S = 900.0
 
 # 256 bytes of JSON text, 1,000 keys.
-_FILL = """
-    INSERT INTO outbox_events (topic, key, payload)
-    SELECT 'orders.placed',
+_ROWS: LiteralString = """
+    INSERT INTO outbox_events (delivered_at, stream, stream_seq, topic, key, payload)
+    SELECT {marks},
+           'orders.placed',
            'k' || mod(i, 1000),
            jsonb_build_object('id', lpad(i::text, 9, '0'), 'note', repeat(md5(i::text), 6) || repeat('x', 33))
-    FROM generate_series(%s::bigint, %s::bigint) i
-"""
-_DELIVERED = """
-    INSERT INTO outbox_events (topic, key, payload, delivered_at, stream, stream_seq)
-    SELECT 'orders.placed',
-           'k' || mod(i, 1000),
-           jsonb_build_object('id', lpad(i::text, 9, '0'), 'note', repeat(md5(i::text), 6) || repeat('x', 33)),
-           now(), 'BENCH', i
     FROM generate_series(1, %s::bigint) i
 """
+_PENDING = _ROWS.format(marks="NULL, NULL, NULL::bigint")
+_DELIVERED = _ROWS.format(marks="now(), 'BENCH', i")
 
 
 class World:
@@ -54,6 +50,7 @@ class World:
         self.postgres = PostgresServer(directory / "postgres", fsync=True, settings=settings)
         self.nats = NatsServer(directory / "nats")
         self._logs = directory
+        self._database = "postgres"
 
     def __enter__(self) -> "World":
         self.postgres.start()
@@ -67,7 +64,17 @@ class World:
     @property
     def dsn(self) -> str:
         """Where the outbox is."""
-        return self.postgres.dsn()
+        return self.postgres.dsn(self._database)
+
+    def use(self, database: str) -> bool:
+        """Work in another database from now on; True where it was made just now."""
+        self._database = "postgres"
+        with self.connect() as conn:
+            known = conn.execute("SELECT FROM pg_database WHERE datname = %s", (database,)).fetchone()
+            if known is None:
+                conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+        self._database = database
+        return known is None
 
     def connect(self) -> psycopg.Connection[Any]:
         """Open a connection in autocommit."""
@@ -99,12 +106,17 @@ class World:
                 conn.execute("UPDATE outbox_shards SET watermark = (SELECT max(seq) FROM outbox_events)")
             conn.execute("VACUUM ANALYZE outbox_events")
 
-    def fill(self, rows: int) -> None:
-        """Add pending rows, and do what autovacuum and the checkpointer would sooner or later do."""
+    def fill(self, rows: int) -> range:
+        """Add pending rows, and do what autovacuum and the checkpointer would sooner or later do; gives their seqs."""
         with self.connect() as conn:
-            conn.execute(_FILL, (1, rows))
+            before = conn.execute("SELECT coalesce(max(seq), 0) FROM outbox_events").fetchone()
+            conn.execute(_PENDING, (rows,))
+            after = conn.execute("SELECT max(seq) FROM outbox_events").fetchone()
             conn.execute("VACUUM ANALYZE outbox_events")
             conn.execute("CHECKPOINT")
+        assert before is not None
+        assert after is not None
+        return range(before[0] + 1, after[0] + 1)
 
     def stream(self, *, atomic: bool) -> None:
         """Make the stream anew."""
@@ -151,8 +163,8 @@ class World:
     def _tail(self) -> str:
         return (self._logs / "contender.log").read_text("utf-8", "replace")[-2000:]
 
-    def wait_until_drained(self, process: subprocess.Popen[bytes], last: int) -> None:
-        """Wait until the row `last` and then every row is delivered.
+    def wait_until_drained(self, process: subprocess.Popen[bytes], seqs: range) -> None:
+        """Wait until the last of the rows and then every one is delivered.
 
         Looks at one row by its key, ten times a second: no work that the contender would notice.
 
@@ -160,22 +172,25 @@ class World:
             RuntimeError: The process has ended, or the time is up.
         """
         deadline = time.monotonic() + _WAIT_S
-        pending = "SELECT EXISTS (SELECT FROM outbox_events WHERE seq >= %s AND delivered_at IS NULL)"
-        above = last
+        pending: LiteralString = (
+            "SELECT count(*) FROM outbox_events WHERE seq BETWEEN %s AND %s AND delivered_at IS NULL"
+        )
+        first = seqs[-1]
         with self.connect() as conn:
             while True:
-                if not _value(conn, pending, above):
-                    if above == 0:
+                row = conn.execute(pending, (first, seqs[-1])).fetchone()
+                if row == (0,):
+                    if first == seqs[0]:
                         return
-                    above = 0
+                    first = seqs[0]
                     continue
                 code = process.poll()
                 if code or time.monotonic() > deadline:
                     raise RuntimeError(f"the outbox was not drained (exit {code}): {self._tail()}")
                 time.sleep(0.1)
 
-    def drain_rate(self, first: int) -> float:
-        """Give the events a second of a drain, from the marks on the rows from `first` on.
+    def drain_rate(self, seqs: range) -> float:
+        """Give the events a second of a drain, from the marks on its rows.
 
         The clock starts when the first UPDATE has marked its last row and stops with the last mark of all. The
         rows of that first UPDATE are not counted: starting and connecting are no part of the rate, and the size
@@ -184,16 +199,11 @@ class World:
         with self.connect() as conn:
             marks = conn.execute(
                 "SELECT count(*), extract(epoch FROM max(delivered_at))::float8 FROM outbox_events"
-                " WHERE seq >= %s GROUP BY xmin ORDER BY 2",
-                (first,),
+                " WHERE seq BETWEEN %s AND %s GROUP BY xmin ORDER BY 2",
+                (seqs[0], seqs[-1]),
             ).fetchall()
         counted = sum(rows for rows, _ in marks[1:])
         return float(counted / (marks[-1][1] - marks[0][1]))
-
-
-def _value(conn: psycopg.Connection[Any], query: LiteralString, *arguments: object) -> Any:
-    row = conn.execute(query, arguments).fetchone()
-    return row[0] if row else None
 
 
 async def _version(url: str) -> str:

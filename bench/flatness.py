@@ -1,0 +1,53 @@
+"""Whether a drain stays as fast as the table grows, and while somebody holds an old snapshot open."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from statistics import median
+
+from bench.report import Figure, Report
+from bench.world import World
+
+_BAR = 0.9
+_HELD = "a read transaction open"
+
+
+def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
+    """Drain once a round with each table, one after the other.
+
+    The large tables are made once and grow by what is drained; the smallest is made anew each time.
+    """
+    rows = 10_000 if quick else 100_000
+    sizes = (1_000, 50_000, 100_000) if quick else (10_000, 1_000_000, 5_000_000)
+    names = [*(f"{size:,} delivered rows" for size in sizes), _HELD]
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name, size in zip(rates, (*sizes, sizes[0]), strict=True):
+            rates[name].append(_drain(world, rows, size, keep=size != sizes[0], held=name == _HELD))
+            report.progress(f"flatness, round {number + 1}: {name}: {rates[name][-1]:,.0f} events/s")
+    middle = {name: median(values) for name, values in rates.items()}
+    for name, values in rates.items():
+        report.add(Figure("flatness", name, middle[name], "events/s", rounds=values))
+    lowest, highest = min(middle.values()), max(middle.values())
+    report.add(Figure("flatness", "slowest / fastest", lowest / highest, "", at_least=_BAR))
+
+
+def _drain(world: World, rows: int, delivered: int, *, keep: bool, held: bool) -> float:
+    new = world.use(f"flatness_{delivered}")
+    if new or not keep:
+        world.empty_outbox(delivered)
+    world.stream(atomic=True)
+    with _snapshot(world) if held else nullcontext():
+        seqs = world.fill(rows)
+        with world.relay() as process:
+            world.wait_until_drained(process, seqs)
+    return world.drain_rate(seqs)
+
+
+@contextmanager
+def _snapshot(world: World) -> Iterator[None]:
+    """Hold a snapshot from before the rows: no version of theirs can be cleaned away."""
+    with world.connect() as conn:
+        conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        conn.execute("SELECT count(*) FROM outbox_shards")
+        yield
+        conn.execute("COMMIT")

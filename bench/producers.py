@@ -1,0 +1,115 @@
+"""What the bell costs those who insert: commits a second of 16 clients, one insert a transaction."""
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+from bench.report import Figure, Report
+from bench.world import World
+
+_CLIENTS = 16
+_BAR = 0.95
+_SCRIPT = """
+\\set n random(1, 1000)
+INSERT INTO outbox_events (topic, key, payload) VALUES ('orders.placed', 'k' || :n, '{"order": 1, "total": 42}');
+"""
+_NOTIFY = """
+    CREATE FUNCTION always_ring() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_notify('outbox_events', ''); RETURN NULL; END $$;
+    CREATE TRIGGER always_ring AFTER INSERT ON outbox_events FOR EACH STATEMENT EXECUTE FUNCTION always_ring();
+"""
+
+
+def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
+    """Measure each arrangement once a round, one after the other."""
+    seconds = 2 if quick else 10
+    cases: dict[str, Callable[[], float]] = {
+        "no trigger": lambda: _commits(world, seconds, bell=False),
+        "bell, held by nobody": lambda: _commits(world, seconds, bell=True),
+        "no trigger, beside a polling relay": lambda: _beside_relay(world, seconds, bell=False),
+        "bell, relay busy": lambda: _beside_relay(world, seconds, bell=True),
+        "bell, held by a sleeper": lambda: _held(world, seconds),
+        "NOTIFY trigger": lambda: _notify(world, seconds),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(rounds):
+        for name, measure in cases.items():
+            rates[name].append(measure())
+            report.progress(f"producers, round {number + 1}: {name}: {rates[name][-1]:,.0f} commits/s")
+    for name, values in rates.items():
+        report.add(Figure("producers", name, median(values), "commits/s", rounds=values))
+    for name, ours, base, bar in (
+        ("bell, relay busy / no trigger, polling", "bell, relay busy", "no trigger, beside a polling relay", _BAR),
+        ("bell, held by nobody / no trigger", "bell, held by nobody", "no trigger", None),
+        ("bell, relay busy / no trigger, no relay", "bell, relay busy", "no trigger", None),
+    ):
+        each = [a / b for a, b in zip(rates[ours], rates[base], strict=True)]
+        value = median(rates[ours]) / median(rates[base])
+        report.add(Figure("producers", name, value, "", at_least=bar, rounds=each))
+
+
+def _prepare(world: World, *, bell: bool) -> None:
+    world.use("producers")
+    world.empty_outbox(bell=bell)
+    world.stream(atomic=True)
+    with world.connect() as conn:
+        conn.execute("CHECKPOINT")
+
+
+def _commits(world: World, seconds: int, *, bell: bool) -> float:
+    _prepare(world, bell=bell)
+    return _pgbench(world, seconds)
+
+
+def _beside_relay(world: World, seconds: int, *, bell: bool) -> float:
+    """With a relay at work in both cases: it takes its share of the machine with the bell or without."""
+    _prepare(world, bell=bell)
+    with world.relay({"RELAY_DELIVERY__BELL": str(bell).lower(), "RELAY_DELIVERY__SHUTDOWN_TIMEOUT_S": "60"}):
+        return _pgbench(world, seconds)
+
+
+def _held(world: World, seconds: int) -> float:
+    """The worst case: the bell is held by a session that never wakes, so that every insert rings."""
+    _prepare(world, bell=True)
+    with _listener(world, "SELECT pg_advisory_lock(hashtextextended('outbox_events', 0))"):
+        return _pgbench(world, seconds)
+
+
+def _notify(world: World, seconds: int) -> float:
+    _prepare(world, bell=False)
+    with world.connect() as conn:
+        conn.execute("DROP FUNCTION IF EXISTS always_ring() CASCADE")
+        conn.execute(_NOTIFY)
+    with _listener(world, "SELECT 1"):
+        return _pgbench(world, seconds)
+
+
+@contextmanager
+def _listener(world: World, first: str) -> Iterator[None]:
+    """Listen, and leave unread what comes: the server's part of the work without a client's."""
+    with world.connect() as conn:
+        conn.execute("LISTEN outbox_events")
+        conn.execute(first.encode())
+        yield
+
+
+def _pgbench(world: World, seconds: int) -> float:
+    script = Path(world.postgres.directory) / "insert.sql"
+    script.write_text(_SCRIPT, "utf-8")
+    done = subprocess.run(
+        [
+            str(world.postgres.binaries / "pgbench"),
+            *("-n", "-c", str(_CLIENTS), "-j", "2", "-T", str(seconds), "-M", "prepared", "-f", str(script)),
+            world.dsn,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = re.search(r"tps = ([0-9.]+)", done.stdout)
+    if found is None:
+        raise RuntimeError(f"pgbench gave no rate:\n{done.stdout}{done.stderr}")
+    return float(found[1])
