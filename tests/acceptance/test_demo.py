@@ -1,0 +1,112 @@
+"""The demo as a newcomer runs it, in a process of its own."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.processes import gone, mentioning
+
+_SUMMARY = re.compile(
+    r"placed (\d+) = delivered (\d+) = in the read model (\d+); (\d+) rolled back, 0 dead letters, .*"
+)
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    return {**os.environ, "TMPDIR": str(directory), "TERM": "xterm", "RELAY_LOG__LEVEL": "no such level"}
+
+
+def _demo(*args: str) -> list[str]:
+    return [sys.executable, "-m", "relay", "demo", *args]
+
+
+def test_it_ends_by_itself_and_everything_placed_is_in_the_read_model(tmp_path: Path) -> None:
+    done = subprocess.run(
+        _demo("--events", "300", "--plain", "--rate", "300", "--seed", "1"),
+        env=_environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = _SUMMARY.fullmatch(done.stdout.removesuffix("\n"))
+    assert found is not None, done.stdout
+    assert found.group(1, 2, 3) == ("300", "300", "300")
+    assert int(found[4]) > 0
+    assert re.search(r"killed.*nats-server is back.*caught up", done.stderr, re.DOTALL), done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert mentioning(str(tmp_path)) == set()
+
+
+@contextmanager
+def _in_a_terminal(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run the demo in a terminal; gives the process, and the other end of the terminal."""
+    ours, theirs = pty.openpty()
+    demo = subprocess.Popen(
+        _demo(), env=_environment(directory), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    try:
+        yield demo, ours
+    finally:
+        demo.kill()
+        demo.wait()
+        os.close(ours)
+
+
+def _read_until(terminal: int, pattern: str, within_s: float = 30.0) -> str:
+    """Read what is shown until it matches, or until the terminal is closed."""
+    text, deadline = "", time.monotonic() + within_s
+    while not re.search(pattern, text) and time.monotonic() < deadline:
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                text += os.read(terminal, 65_536).decode("utf-8", "replace")
+            except OSError:
+                break
+    return text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_picture_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    with _in_a_terminal(tmp_path) as (demo, terminal):
+        shown = _read_until(terminal, r"read model +[1-9]")
+        assert "\x1b[?25l" in shown
+        assert len(mentioning(str(tmp_path))) >= 2
+        demo.send_signal(number)
+        rest = _read_until(terminal, r"\n.* in all\r?\n")
+        assert re.search(r"\x1b\[\?25h(.*\n)*placed \d+ = delivered", rest), rest
+        assert demo.wait(20) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert mentioning(str(tmp_path)) == set()
+
+
+def test_a_signal_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+    with _in_a_terminal(tmp_path) as (demo, terminal):
+        _read_until(terminal, "Starting")
+        demo.send_signal(signal.SIGINT)
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(20) in (0, 130)
+    assert list(tmp_path.iterdir()) == []
+    assert mentioning(str(tmp_path)) == set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+def test_when_it_is_killed_no_process_is_left(tmp_path: Path) -> None:
+    with _in_a_terminal(tmp_path) as (demo, terminal):
+        _read_until(terminal, r"read model +[1-9]")
+        servers = mentioning(str(tmp_path))
+        relay = {int(pid) for pid in Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text("ascii").split()}
+        assert len(relay) == 3
+        demo.kill()
+        demo.wait()
+        assert gone(servers | relay)
