@@ -1,6 +1,7 @@
 """The daemon: put together from the configuration, started, stopped by a signal."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -294,6 +295,11 @@ async def serve(settings: Settings) -> int:
         OSError: The HTTP port cannot be had.
     """
     configure(settings.log.format, settings.log.level)
+    # Nothing on the way of an event makes cycles: look for them less often, and not at all in what was imported.
+    # Worth 5 % of a drain.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     daemon = Daemon(settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -34,15 +34,12 @@ class Books:
     def take_in(self, events: list[Event]) -> list[Event]:
         """Enter fetched events; gives those that were not known, in their order."""
         unsettled, postponed, struck = self.unsettled, self.postponed, self._struck
-        new = [
-            event
-            for event in events
-            if event.seq not in unsettled and event.seq not in postponed and event.seq not in struck
-        ]
-        for event in new:
-            unsettled[event.seq] = event.created_at
-            self.payload_bytes += len(event.payload)
-        return new
+        seqs = [event.seq for event in events]
+        if postponed or not (unsettled.keys().isdisjoint(seqs) and struck.isdisjoint(seqs)):
+            events = [event for event in events if not self.knows(event.seq)]
+        unsettled.update([(event.seq, event.created_at) for event in events])
+        self.payload_bytes += sum([len(event.payload) for event in events])
+        return events
 
     def come_back(self, event: Event) -> bool:
         """Enter a postponed event whose retry is due; False where it is in memory already."""
@@ -55,9 +52,9 @@ class Books:
 
     def settle(self, events: list[Event]) -> None:
         """Strike events that are settled, or dropped to be read again, from memory."""
-        unsettled, struck = self.unsettled, self._struck
+        unsettled = self.unsettled
+        self._struck.update([event.seq for event in events])
         for event in events:
-            struck.add(event.seq)
             if unsettled.pop(event.seq, None) is not None:
                 self.payload_bytes -= len(event.payload)
 

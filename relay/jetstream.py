@@ -23,8 +23,15 @@ from nats.errors import Error as NatsError
 from relay.failures import Forbidden, NoResponders, Refused
 from relay.streams import StreamFacts
 
-# 0.5 us less for each acknowledgement than json.loads, which first guesses the encoding of bytes.
-_decode = json.JSONDecoder().decode
+# An acknowledgement for each event: raw_decode takes 1 us less than json.loads, which guesses the encoding of
+# bytes and looks for white space at both ends.
+_decode = json.JSONDecoder().raw_decode
+
+# Events of a batch between two returns to the event loop: about 2 ms.
+_BREATH = 200
+
+# Token, subject, payload and headers of an event on its way.
+Message = tuple[int, str, bytes, dict[str, str]]
 
 _FORBIDDEN = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
 _PENDING_BYTES = 4 * 1024 * 1024
@@ -116,28 +123,42 @@ class Connection:
         """Whether the connection stands."""
         return bool(self._nc.is_connected)
 
-    async def publish(self, token: int, subject: str, payload: bytes, headers: dict[str, str]) -> None:
-        """Send one event; its acknowledgement comes back under `token`.
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Send events one by one; each acknowledgement comes back under its token.
 
         Waits only while more than 4 MiB are not written to the socket.
 
         Raises:
-            BrokerError: The connection has ended; the listener is told as well.
+            BrokerError: The connection has ended; which of them were sent is not known.
         """
+        publish, inbox = self._nc.publish, self._inbox
         try:
-            await self._nc.publish(subject, payload, f"{self._inbox}{token}", headers)
+            for token, subject, payload, headers in messages:
+                await publish(subject, payload, f"{inbox}{token}", headers)
         except (NatsError, OSError) as error:
             raise BrokerError(str(error)) from error
 
-    async def publish_part(self, subject: str, payload: bytes, headers: dict[str, str], commit: int | None) -> None:
-        """Send one event of an atomic batch; the answer to the commit comes back under the batch's number.
+    async def publish_batch(self, number: int, batch_id: str, messages: Sequence[Message]) -> None:
+        """Send events as one atomic batch; the answer to its commit comes back under `number`.
+
+        Returns to the event loop now and then: encoding a batch takes milliseconds.
 
         Raises:
-            BrokerError: The connection has ended.
+            BrokerError: The connection has ended; whether the batch is in the stream is not known.
         """
-        reply = "" if commit is None else f"{self._inbox}b{commit}"
+        publish = self._nc.publish
+        last = len(messages)
         try:
-            await self._nc.publish(subject, payload, reply, headers)
+            for position, (_, subject, payload, headers) in enumerate(messages, 1):
+                headers["Nats-Batch-Id"] = batch_id
+                headers["Nats-Batch-Sequence"] = str(position)
+                if position == last:
+                    headers["Nats-Batch-Commit"] = "1"
+                    await publish(subject, payload, f"{self._inbox}b{number}", headers)
+                else:
+                    await publish(subject, payload, "", headers)
+                if position % _BREATH == 0:
+                    await asyncio.sleep(0)
         except (NatsError, OSError) as error:
             raise BrokerError(str(error)) from error
 
@@ -197,7 +218,7 @@ class Connection:
             if msg.headers and msg.headers.get("Status") == "503":
                 self._refused(tail, NoResponders(None))
             return  # else: an atomic batch has begun
-        answer = _decode(data.decode())
+        answer, _ = _decode(data.decode())
         error = answer.get("error")
         if error is not None:
             self._refused(tail, Refused(error.get("err_code", 0), error.get("description", "")))
@@ -261,6 +282,8 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
                 ping_interval=math.ceil(options.ping_interval_s),
                 max_outstanding_pings=2,
                 pending_size=_PENDING_BYTES,
+                # Every subject was checked by stricter rules (relay.subjects); twice would be 4 % of a drain.
+                skip_subject_validation=True,
                 inbox_prefix=options.inbox_prefix,
                 error_cb=on_error,
                 closed_cb=on_closed,

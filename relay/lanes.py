@@ -187,9 +187,9 @@ class Lanes:
 
     def release_key(self, key: str) -> None:
         """Let the next event of a key go, whatever its head was."""
-        queue = self._queues.get(key)
-        if key in self._stuck:
+        if self._stuck:
             self._unstick(key)
+        queue = self._queues.get(key)
         if queue:
             self._ready.append(queue.popleft())
         elif key in self._overflowed:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from relay.database import Database, Row
 from relay.errors import LeaseLost
@@ -68,18 +67,9 @@ class OutboxReader:
         return [(seq, key) for seq, key in rows]
 
 
-class Delivered(NamedTuple):
-    """An acknowledged event, to be marked; a named tuple like `Event`, and for the same reason.
-
-    Attributes:
-        acked_at: When the acknowledgement came, Unix seconds.
-    """
-
-    event: Event
-    stream: str
-    stream_seq: int
-    duplicate: bool
-    acked_at: float
+# An acknowledged event, to be marked: event, stream, sequence in the stream, whether the stream had it already, and
+# when the acknowledgement came (Unix seconds). A plain tuple: one is made for each event, in a fifth of the time.
+Delivered = tuple[Event, str, int, bool, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from relay.event import Event
 from relay.failures import FailureClass, Forbidden, NoResponders, Refused, describe
-from relay.jetstream import BrokerError, Connection, Listener
+from relay.jetstream import BrokerError, Connection, Listener, Message
 from relay.lanes import Lanes
 from relay.logs import event as log_event
 from relay.metrics import Metrics
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 # Events between two returns to the event loop: about 1.5 ms, so that acknowledgements and marks go on meanwhile.
 _CHUNK = 100
 _BATCH_BYTES = 4 * 1024 * 1024
-
-_Part = tuple[Event, str, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,7 @@ class Publisher(Listener):
         self._next_batch = 0
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
+        self._resting = True
         self._stopping = False
         self.lost_reason = ""
         self.disconnected = asyncio.Event()
@@ -118,8 +117,10 @@ class Publisher(Listener):
     async def run(self) -> None:
         """Send for ever."""
         while True:
+            self._resting = True
             await self._wake.wait()
             self._wake.clear()
+            self._resting = False
             try:
                 await self._send_all()
             except BrokerError as error:
@@ -143,31 +144,22 @@ class Publisher(Listener):
 
     async def _send_singles(self, connection: Connection, events: Sequence[Event]) -> None:
         now = time.monotonic()
-        in_flight, refusals, open_holds = self._in_flight, self._refusals, self._open_holds
-        for at, event in enumerate(events):
+        in_flight, open_holds = self._in_flight, self._open_holds
+        make, max_payload = self._envelopes.make, connection.max_payload
+        messages: list[Message] = []
+        for event in events:
             try:
-                subject, headers = self._envelope(event, connection)
+                subject, headers = make(event, max_payload)
             except Poison as poison:
-                refusals.bury(event, FailureClass.POISON, poison.reason, str(poison))
+                self._refusals.bury(event, FailureClass.POISON, poison.reason, str(poison))
                 continue
-            if open_holds and refusals.park(event, subject):
+            if open_holds and self._refusals.park(event, subject):
                 continue
             in_flight[event.seq] = (event, now)
-            if self._timed is None:
-                self._timed = event.seq
-            try:
-                await connection.publish(event.seq, subject, event.payload, headers)
-            except BrokerError:
-                self._lanes.put_back(events[at + 1 :])
-                raise
-
-    def _envelope(self, event: Event, connection: Connection) -> tuple[str, dict[str, str]]:
-        """Make subject and headers of an event.
-
-        Raises:
-            Poison: They break a rule.
-        """
-        return self._envelopes.subject(event), self._envelopes.headers(event, connection.max_payload)
+            messages.append((event.seq, subject, event.payload, headers))
+        if messages and self._timed is None:
+            self._timed = messages[-1][0]
+        await connection.publish(messages)
 
     def _atomic_next(self) -> bool:
         """Tell whether the next events go in an atomic batch."""
@@ -191,68 +183,58 @@ class Publisher(Listener):
         Where one of them is poison or held they all go one by one: that path knows what to do with each.
         """
         taken = self._lanes.take_runs(self._options.atomic_batch)
-        prepared: list[_Part] = []
+        messages: list[Message] = []
         for event in taken:
             try:
-                part = (event, *self._envelope(event, connection))
+                subject, headers = self._envelopes.make(event, connection.max_payload)
             except Poison:
                 break
-            if self._open_holds and self._refusals.held(part[1]):
+            if self._open_holds and self._refusals.held(subject):
                 break
-            prepared.append(part)
-        if len(prepared) < len(taken):
+            messages.append((event.seq, subject, event.payload, headers))
+        if len(messages) < len(taken):
             self._lanes.put_back(taken, alone=True)
             return
-        stream, parts = self._fit(prepared)
-        if stream is None or len(parts) == 1:
-            event, subject, headers = parts[0]
-            self._in_flight[event.seq] = (event, time.monotonic())
-            await connection.publish(event.seq, subject, event.payload, headers)
+        stream, events, messages = self._fit(taken, messages)
+        now = time.monotonic()
+        if stream is None or len(events) == 1:
+            self._in_flight[events[0].seq] = (events[0], now)
+            await connection.publish(messages[:1])
         else:
-            await self._send_parts(connection, stream.name, parts)
+            self._next_batch += 1
+            self._batches[self._next_batch] = _Batch(stream.name, events, now)
+            await connection.publish_batch(self._next_batch, f"{events[0].id}.{self._next_batch}", messages)
 
-    def _fit(self, prepared: Sequence[_Part]) -> tuple[StreamFacts | None, Sequence[_Part]]:
+    def _fit(
+        self, taken: list[Event], messages: list[Message]
+    ) -> tuple[StreamFacts | None, list[Event], list[Message]]:
         """Choose what goes into the batch: the stream of the first event, up to the limit of bytes.
 
         The rest goes back: behind its key's events in this batch, or to the front of what is ready.
         """
-        stream = self._streams.find(prepared[0][1])
+        stream = self._streams.find(messages[0][1])
+        one_subject = all(message[1] == messages[0][1] for message in messages)
+        if one_subject and sum(len(event.payload) for event in taken) <= _BATCH_BYTES:
+            return stream, taken, messages
         size = 0
-        parts: list[_Part] = []
+        events: list[Event] = []
+        fitting: list[Message] = []
         left: list[Event] = []
         cut: set[str | None] = set()
-        for part in prepared:
-            event = part[0]
+        for event, message in zip(taken, messages, strict=True):
             size += len(event.payload)
-            fits = not parts or (size <= _BATCH_BYTES and self._streams.find(part[1]) is stream)
+            fits = not events or (size <= _BATCH_BYTES and self._streams.find(message[1]) is stream)
             if fits and event.key not in cut:
-                parts.append(part)
+                events.append(event)
+                fitting.append(message)
             else:
                 left.append(event)
                 if event.key is not None:
                     cut.add(event.key)
-        if left:
-            sent = {part[0].key for part in parts}
-            self._lanes.requeue([event for event in left if event.key is not None and event.key in sent])
-            self._lanes.put_back([event for event in left if event.key is None or event.key not in sent])
-        return stream, parts
-
-    async def _send_parts(self, connection: Connection, stream: str, parts: Sequence[_Part]) -> None:
-        self._next_batch += 1
-        number = self._next_batch
-        self._batches[number] = _Batch(stream, [part[0] for part in parts], time.monotonic())
-        batch_id = f"{parts[0][0].id}.{number}"
-        last = len(parts)
-        for position, (event, subject, headers) in enumerate(parts, 1):
-            headers["Nats-Batch-Id"] = batch_id
-            headers["Nats-Batch-Sequence"] = str(position)
-            commit = None
-            if position == last:
-                headers["Nats-Batch-Commit"] = "1"
-                commit = number
-            await connection.publish_part(subject, event.payload, headers, commit)
-            if position % _CHUNK == 0:
-                await asyncio.sleep(0)
+        sent = {event.key for event in events}
+        self._lanes.requeue([event for event in left if event.key is not None and event.key in sent])
+        self._lanes.put_back([event for event in left if event.key is None or event.key not in sent])
+        return stream, events, fitting
 
     def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
         """Take the acknowledgement of one event."""
@@ -263,12 +245,13 @@ class Publisher(Listener):
         if token == self._timed:
             self._timed = None
             self._metrics.stage("publish", time.monotonic() - found[1])
-        self._settle(Delivered(event, stream, stream_seq, duplicate, time.time()))
-        self._lanes.release(event)
+        self._settle((event, stream, stream_seq, duplicate, time.time()))
+        if event.key is not None:
+            self._lanes.release_key(event.key)
         if self._open_holds:
             self._refusals.accepted(event, stream)
-        self._wake.set()
-        self._changed.set()
+        if self._resting:
+            self._answered()
 
     def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
         """Take the acknowledgement of an atomic batch: contiguous sequences that end with `last_seq`."""
@@ -279,7 +262,7 @@ class Publisher(Listener):
             now = time.time()
             self._metrics.stage("publish", time.monotonic() - found.sent_at)
             for stream_seq, event in enumerate(found.events, last_seq - count + 1):
-                self._settle(Delivered(event, stream, stream_seq, False, now))
+                self._settle((event, stream, stream_seq, False, now))
             for key in {event.key for event in found.events if event.key is not None}:
                 self._lanes.release_key(key)
         else:

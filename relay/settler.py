@@ -29,6 +29,7 @@ class Settler:
         self._others: deque[Postponed | Buried | Noted] = deque()
         self._work = asyncio.Event()
         self._busy = False
+        self._resting = True
         self._idle = asyncio.Event()
         self.last_settled = time.monotonic()
         self.on_room = asyncio.Event()
@@ -36,7 +37,8 @@ class Settler:
     def take_delivered(self, delivered: Delivered) -> None:
         """Take an acknowledged event, to be marked; called once for each event."""
         self._delivered.append(delivered)
-        self._work.set()
+        if self._resting:
+            self._work.set()
 
     def take(self, outcome: Postponed | Buried | Noted) -> None:
         """Take any other outcome."""
@@ -52,30 +54,28 @@ class Settler:
     async def run(self) -> None:
         """Write for ever."""
         while True:
+            self._resting = True
             await self._work.wait()
             self._work.clear()
+            self._resting = False
             if len(self._delivered) < _ENOUGH:
                 await asyncio.sleep(_LINGER_S)
             self._busy = True
-            while self._others:
-                await self._write(self._others[0])
-                self._others.popleft()
-            while self._delivered:
-                await self._mark()
+            while self._others or self._delivered:
+                while self._others:
+                    await self._write(self._others.popleft())
+                if self._delivered:
+                    await self._mark()
             self._busy = False
             self._idle.set()
 
     async def _mark(self) -> None:
         batch = [self._delivered.popleft() for _ in range(min(_MOST, len(self._delivered)))]
-        by_stream: dict[str, list[Delivered]] = {}
-        for one in batch:
-            by_stream.setdefault(one.stream, []).append(one)
         started = time.monotonic()
-        for stream, ones in by_stream.items():
-            marked = await self._writer.settle(
-                stream, [one.event.seq for one in ones], [one.stream_seq for one in ones]
-            )
-            if marked != len(ones):
+        for stream in dict.fromkeys([one[1] for one in batch]):
+            seqs = [one[0].seq for one in batch if one[1] == stream]
+            marked = await self._writer.settle(stream, seqs, [one[2] for one in batch if one[1] == stream])
+            if marked != len(seqs):
                 # Another owner marked them, or has taken over: the next renewal of the lease tells which.
                 log_event(
                     log,
@@ -83,14 +83,14 @@ class Settler:
                     "settle.fewer",
                     "fewer events were marked than were acknowledged",
                     stream=stream,
-                    acknowledged=len(ones),
+                    acknowledged=len(seqs),
                     marked=marked,
                 )
         self._metrics.stage("settle", time.monotonic() - started)
         self._metrics.delivered(
-            [one.acked_at - one.event.created_at for one in batch], sum(one.duplicate for one in batch)
+            [acked_at - event.created_at for event, _, _, _, acked_at in batch], sum([one[3] for one in batch])
         )
-        self._books.settle([one.event for one in batch])
+        self._books.settle([one[0] for one in batch])
         self.last_settled = time.monotonic()
         self.on_room.set()
 

@@ -113,9 +113,20 @@ class Envelopes:
         self._add_key = add_key
         self._add_seq = add_seq
         self._add_created_at = add_created_at
-        self._adds = add_key or add_seq or add_created_at
+        self._plain = not (add_key or add_seq or add_created_at)
         self._allow_nats = frozenset(name.lower() for name in allow_nats) - _RESERVED_HEADERS
         self._known: dict[str, str] = {}
+
+    def make(self, event: Event, max_payload: int) -> tuple[str, dict[str, str]]:
+        """Make the subject and the headers of an event; see `subject` and `headers`. Called once for each event.
+
+        Raises:
+            Poison: They break a rule, or the message would be too large.
+        """
+        subject = self._known.get(event.topic) or self.subject(event)
+        if self._plain and event.headers is None and len(event.payload) + _HEADERS_WE_ADD_BYTES <= max_payload:
+            return subject, {MESSAGE_ID: event.id}
+        return subject, self.headers(event, max_payload)
 
     def subject(self, event: Event) -> str:
         """Make the subject of an event.
@@ -123,10 +134,9 @@ class Envelopes:
         Raises:
             Poison: It breaks a rule.
         """
-        if self._by_topic:
-            known = self._known.get(event.topic)
-            if known is not None:
-                return known
+        known = self._known.get(event.topic)
+        if known is not None:
+            return known
         subject = self._template.replace("{topic}", event.topic)
         if not self._by_topic:
             subject = subject.replace("{key}", key_token(event.key))
@@ -158,7 +168,7 @@ class Envelopes:
         Raises:
             Poison: They break a rule, or the message would be too large.
         """
-        if event.headers is None and not self._adds:
+        if event.headers is None and self._plain:
             headers = {MESSAGE_ID: event.id}
         else:
             headers = {} if event.headers is None else self._own(event.headers)
