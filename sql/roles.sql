@@ -3,6 +3,7 @@
 DO $$
 DECLARE
     wanted text;
+    home   text := (SELECT relnamespace::regnamespace FROM pg_class WHERE oid = 'outbox_events'::regclass);
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['outbox_producer', 'outbox_relay', 'outbox_reader'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
@@ -13,6 +14,17 @@ BEGIN
                     NULL;
                 WHEN insufficient_privilege THEN
                     RAISE NOTICE 'role % was not created: the migrating role lacks CREATEROLE', wanted;
+            END;
+        END IF;
+
+        -- Everybody may use "public" already; any other schema has to be opened.
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = wanted)
+           AND NOT has_schema_privilege(wanted, home::regnamespace, 'USAGE') THEN
+            BEGIN
+                EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', home, wanted);
+            EXCEPTION
+                WHEN insufficient_privilege THEN
+                    RAISE NOTICE 'role % may not use schema %: the migrating role cannot grant it', wanted, home;
             END;
         END IF;
     END LOOP;
