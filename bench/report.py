@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.quiet import DISTURBED, busy
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -59,12 +61,19 @@ class Report:
             "cores": os.cpu_count(),
             "architecture": platform.machine(),
             "system": platform.system(),
-            "load_before": os.getloadavg()[0],
         }
+        self.busy: dict[str, float | None] = {}
 
     def progress(self, line: str) -> None:
         """Say one line."""
         print(line, file=sys.stderr, flush=True)
+
+    def look_around(self, moment: str) -> None:
+        """Note how busy the machine is with the work of others; called while nothing of ours runs."""
+        share = busy()
+        self.busy[moment] = share
+        if share is not None and share > DISTURBED:
+            self.progress(f"disturbed: {share:.0%} of the machine is busy with something else ({moment})")
 
     def add(self, figure: Figure) -> None:
         """Take a figure."""
@@ -116,4 +125,6 @@ class Report:
             for figure in self.figures
         ]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"machine": self.machine, "figures": figures}, indent=2) + "\n", "utf-8")
+        path.write_text(
+            json.dumps({"machine": self.machine, "busy": self.busy, "figures": figures}, indent=2) + "\n", "utf-8"
+        )
