@@ -91,6 +91,7 @@ class _Story:
         self._began = time.monotonic()
         self._now = Numbers()
         self._down_s = 0.0
+        self._placed_by_its_return: int | None = None
 
     async def tell(self, events: int | None, rate: float, seed: int | None) -> int:
         """Place, relay, list; and compare at the end."""
@@ -104,6 +105,7 @@ class _Story:
             with self._screen:
                 day = self._day(shop, observer, events)
                 await _beside(day, order_list.follow(), self._show(shop, observer))
+                await self._show_once(shop, observer)
             text, code = verdict(
                 await observer.look_closely(),
                 same_content=await observer.same_content(),
@@ -130,9 +132,15 @@ class _Story:
         """Look and show, for ever."""
         while True:
             self._world.check()
-            self._now = await observer.look()
-            self._screen.show(self._now, elapsed_s=self._elapsed_s, rolled_back=shop.rolled_back)
+            await self._show_once(shop, observer)
             await asyncio.sleep(_LOOK_S)
+
+    async def _show_once(self, shop: Shop, observer: Observer) -> None:
+        self._now = await observer.look()
+        if self._placed_by_its_return is not None and self._now.in_read_model >= self._placed_by_its_return:
+            self._placed_by_its_return = None
+            self._screen.note(self._elapsed_s, "the order list has caught up")
+        self._screen.show(self._now, elapsed_s=self._elapsed_s, rolled_back=shop.rolled_back)
 
     async def _day(self, shop: Shop, observer: Observer, events: int | None) -> None:
         """Sell until the shop closes, and wait until everything has arrived or nothing arrives any more."""
@@ -157,12 +165,9 @@ class _Story:
         await closed(self._closing, _OUTAGE_S)
         # In this thread: the kernel ends a server with the thread that started it.
         nats.start()
-        self._down_s, placed = time.monotonic() - killed_at, shop.placed
+        self._down_s = time.monotonic() - killed_at
+        self._placed_by_its_return = shop.placed
         self._screen.note(self._elapsed_s, f"nats-server is back, and {self._now.backlog} events wait for it")
-        while self._now.in_read_model < placed:
-            if await closed(self._closing, _LOOK_S / 5):
-                return
-        self._screen.note(self._elapsed_s, "the order list has caught up")
 
 
 async def _beside(work: Coroutine[Any, Any, None], *background: Coroutine[Any, Any, None]) -> None:

@@ -1,5 +1,6 @@
 """The demo's live picture: lines made of numbers, and a terminal that redraws them in place."""
 
+import io
 import os
 import sys
 from collections import deque
@@ -108,11 +109,12 @@ class Screen:
             )
 
     def _redraw(self, lines: list[str]) -> None:
-        # A line that wraps would make the way back up too short.
-        width = os.get_terminal_size(self._out.fileno()).columns - 1
+        # A line that wraps, or is pushed out at the top, would make the way back up too short.
+        size = os.get_terminal_size(self._out.fileno())
+        fitting = [line[: size.columns - 1] for line in lines[: size.lines - 1]]
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        body = "".join(f"\r{_CLEAR_LINE}{line[:width]}\n" for line in lines)
-        self._drawn = len(lines)
+        body = "".join(f"\r{_CLEAR_LINE}{line}\n" for line in fitting)
+        self._drawn = len(fitting)
         self._write(f"{up}{body}{_CLEAR_BELOW}")
 
     def _write(self, text: str) -> None:
@@ -123,4 +125,7 @@ class Screen:
 def screen(plain: bool) -> Screen:
     """Take the terminal where there is one and it is wanted, else lines on stderr."""
     live = not plain and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Not every terminal knows the bars.
+        sys.stdout.reconfigure(errors="replace")
     return Screen(sys.stdout if live else sys.stderr, live=live)

@@ -64,6 +64,10 @@ def _in_a_terminal(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], i
         os.close(ours)
 
 
+def _children(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()}
+
+
 def _read_until(terminal: int, pattern: str, within_s: float = 30.0) -> str:
     """Read what is shown until it matches, or until the terminal is closed."""
     text, deadline = "", time.monotonic() + within_s
@@ -105,8 +109,30 @@ def test_when_it_is_killed_no_process_is_left(tmp_path: Path) -> None:
     with _in_a_terminal(tmp_path) as (demo, terminal):
         _read_until(terminal, r"read model +[1-9]")
         servers = mentioning(str(tmp_path))
-        relay = {int(pid) for pid in Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text("ascii").split()}
-        assert len(relay) == 3
+        children = _children(demo.pid)
+        assert len(children) == 3
         demo.kill()
         demo.wait()
-        assert gone(servers | relay)
+        assert gone(servers | children)
+
+
+def test_a_relay_that_ends_is_no_success(tmp_path: Path) -> None:
+    with _in_a_terminal(tmp_path) as (demo, terminal):
+        _read_until(terminal, r"read model +[1-9]")
+        (relay,) = mentioning("relay\0run") & _children(demo.pid)
+        os.kill(relay, signal.SIGKILL)
+        assert "the relay has ended with exit code -9" in _read_until(terminal, r"error: .*exit code -?\d+")
+        assert demo.wait(20) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert mentioning(str(tmp_path)) == set()
+
+
+def test_a_terminal_that_is_closed_ends_it(tmp_path: Path) -> None:
+    with _in_a_terminal(tmp_path) as (demo, terminal):
+        _read_until(terminal, r"read model +[1-9]")
+        children = _children(demo.pid)
+        with Path(os.devnull).open("rb") as nothing:
+            os.dup2(nothing.fileno(), terminal)
+        demo.wait(30)
+        assert gone(children)
+    assert list(tmp_path.iterdir()) == []
