@@ -1,0 +1,133 @@
+"""The statements of the relay read by index on a large table, whatever the planner knows of it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from relay.sql import Tables
+
+TABLES = Tables("outbox_events")
+DELIVERED = 100_000
+PENDING = 200
+ROWS = DELIVERED + PENDING
+NO_LIMIT = 2**63 - 1
+# 8 KiB pages that one statement may touch; the table has some thousands.
+FEW_PAGES = 60
+
+
+def _array(numbers: range) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+BATCH = range(DELIVERED + 1, DELIVERED + 101)
+
+# Name, parameters, and the most pages: those of the rows it returns or changes, and the way down the index.
+READS: list[tuple[str, tuple[object, ...], int]] = [
+    ("start", (0,), FEW_PAGES),
+    ("newest", (), FEW_PAGES),
+    ("fetch", (DELIVERED, NO_LIMIT, 1000), 600),
+    ("fetch", (DELIVERED - 5000, DELIVERED - 4000, 1000), 200),  # the scrub, and what an earlier run has settled
+    ("fetch", (ROWS, NO_LIMIT, 1000), FEW_PAGES),
+    ("reread", (_array(range(1, ROWS, 500)), _array(range(1, ROWS, 500)), 1000), 1500),
+    ("reread", ("{7}", "{7}", 1000), FEW_PAGES),
+    ("settled", (DELIVERED - 1000, DELIVERED), 200),
+    ("due", (1000,), FEW_PAGES),
+    ("blocking", (None,), FEW_PAGES),
+    ("blocking", ("{17,100150}",), FEW_PAGES),
+]
+WRITES: list[tuple[str, tuple[object, ...], int]] = [
+    ("settle", ("ORDERS", _array(BATCH), _array(BATCH), BATCH[0], BATCH[-1], 0, 1), 1000),
+    ("settle", ("ORDERS", "{17}", "{1}", 17, 17, 0, 1), FEW_PAGES),
+    # One late row makes the range as wide as the table.
+    ("settle", ("ORDERS", "{17,100150}", "{1,2}", 17, 100_150, 0, 1), FEW_PAGES),
+    ("postpone", (DELIVERED + 1, 1.0, 1, "why", 0, 1), FEW_PAGES),
+    ("bury", (DELIVERED + 1, 1, "why", 0, 1), FEW_PAGES),
+    ("note", (DELIVERED + 1, "why", 0, 1), FEW_PAGES),
+]
+
+
+@pytest.fixture(scope="module")
+def large(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
+    """A database with many delivered events and a few pending ones, of which some wait and some are dead."""
+    address = postgres_dsn.rsplit("/", 1)[0] + "/query_plans"
+    with psycopg.connect(postgres_dsn, autocommit=True) as admin:
+        admin.execute("DROP DATABASE IF EXISTS query_plans WITH (FORCE)")
+        admin.execute(f"CREATE DATABASE query_plans TEMPLATE {migrated_template}".encode())
+        with psycopg.connect(address, autocommit=True) as conn:
+            # What the planner knows is up to the tests.
+            conn.execute("ALTER TABLE outbox_events SET (autovacuum_enabled = off)")
+            conn.execute(
+                "INSERT INTO outbox_events (topic, key, payload, delivered_at, stream, stream_seq)"
+                " SELECT 'orders.t', 'k' || g %% 1000, jsonb_build_object('pad', repeat('x', 240)),"
+                " CASE WHEN g <= %s THEN now() END, CASE WHEN g <= %s THEN 'ORDERS' END,"
+                " CASE WHEN g <= %s THEN g END FROM generate_series(1, %s::int) g",
+                (DELIVERED, DELIVERED, DELIVERED, ROWS),
+            )
+            conn.execute("UPDATE outbox_events SET retry_at = now() WHERE seq > %s AND seq %% 20 = 1", (DELIVERED,))
+            conn.execute("UPDATE outbox_events SET dead_at = now() WHERE seq > %s AND seq %% 20 = 2", (DELIVERED,))
+            conn.execute("UPDATE outbox_shards SET epoch = 1")
+        yield address
+        admin.execute("DROP DATABASE query_plans WITH (FORCE)")
+
+
+@pytest.fixture(params=["never analysed", "analysed", "analysed when all was delivered", "analysed when it was empty"])
+def knowing(request: pytest.FixtureRequest, large: str) -> str:
+    """The database, with the planner knowing nothing, everything, or what has been true long ago."""
+    with psycopg.connect(large, autocommit=True) as conn:
+        match request.param:
+            case "never analysed":  # as right after a bulk load
+                conn.execute("DELETE FROM pg_statistic WHERE starelid = 'outbox_events'::regclass")
+                conn.execute("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname ~ '^outbox_events'")
+            case "analysed":
+                conn.execute("ANALYZE outbox_events")
+            case "analysed when all was delivered":
+                with conn.transaction(force_rollback=False):
+                    conn.execute(
+                        "CREATE TEMP TABLE pending ON COMMIT DROP AS SELECT seq FROM outbox_events"
+                        " WHERE delivered_at IS NULL"
+                    )
+                    conn.execute("UPDATE outbox_events SET delivered_at = now() WHERE delivered_at IS NULL")
+                    conn.execute("ANALYZE outbox_events")
+                    conn.execute("UPDATE outbox_events SET delivered_at = NULL WHERE seq IN (SELECT seq FROM pending)")
+            case _:
+                conn.execute("DELETE FROM pg_statistic WHERE starelid = 'outbox_events'::regclass")
+                conn.execute("UPDATE pg_class SET reltuples = 0, relpages = 0 WHERE relname ~ '^outbox_events'")
+    return large
+
+
+def executed(address: str, query: str, params: tuple[object, ...]) -> list[dict[str, Any]]:
+    """Give all nodes of the plan that was executed, the top one first; what it changed is rolled back."""
+    with psycopg.connect(address) as conn:
+        # As `Database` runs it: planned anew with the very parameters.
+        conn.prepare_threshold = None
+        text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + TABLES.text(query)
+        found = psycopg.RawCursor(conn).execute(text, params or None, binary=True).fetchone()
+        conn.rollback()
+    assert found is not None
+    nodes = [found[0][0]["Plan"]]
+    for node in nodes:
+        nodes += node.get("Plans", [])
+    return nodes
+
+
+@pytest.mark.parametrize(("query", "params", "most_pages"), [*READS, *WRITES])
+def test_no_statement_reads_the_whole_table(
+    knowing: str, query: str, params: tuple[object, ...], most_pages: int
+) -> None:
+    nodes = executed(knowing, query, params)
+    scans = [node["Node Type"] for node in nodes if node.get("Relation Name") == "outbox_events"]
+    assert "Seq Scan" not in scans
+    assert nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"] <= most_pages
+
+
+def test_the_bounds_on_pages_mean_something(large: str) -> None:
+    with psycopg.connect(large) as conn:
+        (pages,) = conn.execute("SELECT pg_relation_size('outbox_events') / 8192").fetchone() or (0,)
+    assert pages > 2 * max(most for _, _, most in (*READS, *WRITES))
+
+
+def test_every_statement_of_the_hot_path_is_held_to_its_plan() -> None:
+    covered = {query for query, _, _ in (*READS, *WRITES)}
+    assert {"fetch", "reread", "settled", "due", "blocking", "start", "newest"} <= covered
