@@ -24,6 +24,7 @@ from typing import Literal, Self
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
+_FREEZE_TIMEOUT_S = 5.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 # Below the ports that systems hand out by themselves (Linux from 32,768, macOS from 49,152): none of these is
@@ -145,7 +146,7 @@ class _Server:
 
     def pause(self) -> None:
         """Freeze it: its port stays open and nobody answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        _freeze(self.pid)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
@@ -216,7 +217,8 @@ class PostgresServer(_Server):
             initdb.wait()
             raise
         if code != 0:
-            raise ServerError(f"initdb failed:\n{self._log.read_text('utf-8', 'replace')[-2000:]}")
+            hint = "; as root it needs `unshare --user true` to work: be another user" if _as_somebody() else ""
+            raise ServerError(f"initdb failed{hint}:\n{self._log.read_text('utf-8', 'replace')[-2000:]}")
 
     def _ready(self) -> bool:
         """Believe its own word: after a crash it answers on its port before it takes anybody in."""
@@ -234,7 +236,11 @@ class PostgresServer(_Server):
 
     def kill(self) -> None:
         """Kill the postmaster and every backend: nobody writes to the data after this."""
-        children = self._children() if self.running else []
+        children: list[int] = []
+        if self.running:
+            # A frozen one makes no new backend while they are counted.
+            _freeze(self.pid)
+            children = self._children()
         super().kill()
         for child in children:
             with suppress(ProcessLookupError):
@@ -242,15 +248,15 @@ class PostgresServer(_Server):
 
     def pause(self) -> None:
         """Freeze the postmaster and every backend."""
-        os.killpg(self.pid, signal.SIGSTOP)
+        _freeze(self.pid)
         for child in self._children():
-            os.kill(child, signal.SIGSTOP)
+            _freeze(child)
 
     def resume(self) -> None:
         """Let them go on."""
-        for child in self._children():
-            os.kill(child, signal.SIGCONT)
-        os.killpg(self.pid, signal.SIGCONT)
+        for pid in (*self._children(), self.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def _children(self) -> list[int]:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
@@ -335,6 +341,23 @@ class NatsServer(_Server):
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _freeze(pid: int) -> None:
+    """Stop a process, and wait until each of its threads has stopped: the signal alone does not wait for them."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + _FREEZE_TIMEOUT_S
+    while any(state not in "TtZX" for state in _thread_states(pid)) and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def _thread_states(pid: int) -> list[str]:
+    states = []
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            states.append(stat.read_text("ascii", "replace").rpartition(")")[2].split()[0])
+    return states
 
 
 def _as_somebody() -> list[str]:

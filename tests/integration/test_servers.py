@@ -1,6 +1,7 @@
 """The embedded servers: ready when started, the same after a crash, and gone when nobody needs them."""
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -101,6 +102,17 @@ def test_a_server_that_does_not_start_says_what_it_printed(tmp_path: Path) -> No
         NatsServer(tmp_path / "nats", config="no such thing {").start()
     with pytest.raises(ServerError, match="no_such_setting"):
         PostgresServer(tmp_path / "postgres", settings={"no_such_setting": "1"}).start()
+
+
+def test_a_machine_without_user_namespaces_is_named_to_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing = tmp_path / "bin" / "unshare"
+    refusing.parent.mkdir()
+    refusing.write_text("#!/bin/sh\necho unshare: Operation not permitted >&2\nexit 1\n", "utf-8")
+    refusing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(refusing.parent), prepend=os.pathsep)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(ServerError, match=r"be another user.*\n.*not permitted"):
+        PostgresServer(tmp_path / "postgres").start()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
