@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 
 _MOST = 2000
 # A small batch waits this long for company, seconds: a mark is on nobody's way, and each one is a commit.
-_LINGER_S = 0.005
-_ENOUGH = 200
+_LINGER_S = 0.01
+_ENOUGH = 1000
 
 
 class Settler:
