@@ -72,7 +72,7 @@ class Lanes:
             elif key not in queues:
                 queues[key] = None
                 ready.append(event)
-            elif key in self._stuck and (crowded or self._no_room(key)):
+            elif key in self._overflowed or (key in self._stuck and (crowded or self._full())):
                 dropped.append(event)
                 self._overflowed.add(key)
                 self.drop(event)
@@ -86,8 +86,8 @@ class Lanes:
                     self.stuck_events += 1
         return dropped
 
-    def _no_room(self, key: str) -> bool:
-        return key in self._overflowed or self.stuck_events >= self._stuck_limit
+    def _full(self) -> bool:
+        return self.stuck_events >= self._stuck_limit
 
     def drop(self, event: Event) -> None:
         """Remember that an event is only in the outbox from now on."""
