@@ -103,6 +103,8 @@ class Fetcher:
         self._due_asked_at = 0.0
         self._blocked_at = 0.0
         self._backfill_at = 0.0
+        # From this seq on, what was dropped from memory is being read again.
+        self._backfilling: int | None = None
         self._busy_until = 0.0
         self._scrub_at = time.monotonic() + _SCRUB_PAUSE_S
         self._scrubbed = 0
@@ -111,7 +113,13 @@ class Fetcher:
 
     def watermark(self) -> int:
         """Give the seq up to which every event is settled, as far as is known now."""
-        known = (self.cursor + 1, self._books.lowest(), self._gaps.lowest(), self._lanes.overflow_from)
+        known = (
+            self.cursor + 1,
+            self._books.lowest(),
+            self._gaps.lowest(),
+            self._lanes.overflow_from,
+            self._backfilling,
+        )
         return min(seq for seq in known if seq is not None) - 1
 
     def backlog(self) -> int:
@@ -213,14 +221,8 @@ class Fetcher:
     def _offer(self, events: list[Event]) -> None:
         self._metrics.fetched(len(events))
         new = self._books.take_in(events)
-        waiting = [event for event in new if event.postponed and not self._lanes.busy(event.key)]
-        if waiting:
-            # An earlier run has postponed them: they come back when their retry is due.
-            for event in waiting:
-                self._lanes.stick(event)
-                self._books.postpone(event)
-            seqs = {event.seq for event in waiting}
-            new = [event for event in new if event.seq not in seqs]
+        if any(event.postponed for event in new):
+            new = [event for event in new if not self._waits_for_retry(event)]
         crowded = self._books.payload_bytes > self._options.buffer_bytes // 2
         self._books.settle(self._lanes.offer(new, crowded=crowded))
 
@@ -252,6 +254,17 @@ class Fetcher:
             self._offer(lost)
         return len(lost)
 
+    def _waits_for_retry(self, event: Event) -> bool:
+        """Leave an event that an earlier run has postponed in the outbox: it comes back when it is due.
+
+        Where its key has an earlier event here it queues behind that one instead.
+        """
+        if not event.postponed or self._lanes.busy(event.key):
+            return False
+        self._lanes.stick(event)
+        self._books.postpone(event)
+        return True
+
     def _due_at(self) -> float:
         return self._due_asked_at + (_RETRY_PAUSE_S if self._books.postponed else _DUE_PAUSE_S)
 
@@ -264,8 +277,10 @@ class Fetcher:
             known = event.seq in self._books.postponed or event.seq in self._books.blocked
             if event.seq <= self.cursor and self._books.come_back(event):
                 returned += 1
-                self._books.blocked.pop(event.seq, None)
                 if known:
+                    # The key has a living head again, which opens its lane; other dead letters of it do no more.
+                    for seq in [seq for seq, key in self._books.blocked.items() if key == event.key]:
+                        del self._books.blocked[seq]
                     self._lanes.put_back([event], alone=True)
                 else:
                     # Given back by a person: it joins its key as the newest event.
@@ -291,22 +306,20 @@ class Fetcher:
             return 0
         self.hold_ended = False
         self._backfill_at = now + _BACKFILL_PAUSE_S
-        position = self._lanes.begin_again()
-        if position is None:
-            return 0
-        position -= 1
+        self._backfilling = self._lanes.begin_again()
         found = 0
-        while position < self.cursor:
-            upper = min(position + _CATCH_UP_SPAN, self.cursor)
+        while self._backfilling is not None and self._backfilling <= self.cursor:
+            upper = min(self._backfilling + _CATCH_UP_SPAN, self.cursor)
             self._books.begin_read()
-            events = await self._reader.fetch(position, upper, self._limit)
-            position = events[-1].seq if len(events) == self._limit else upper
+            events = await self._reader.fetch(self._backfilling - 1, upper, self._limit)
             self._offer(events)
+            self._backfilling = 1 + (events[-1].seq if len(events) == self._limit else upper)
             found += len(events)
             self._on_events()
             while not self._has_room():
                 self._room.clear()
                 await self._room.wait()
+        self._backfilling = None
         return found
 
     async def _find_blocked(self, seqs: list[int] | None) -> None:

@@ -8,8 +8,9 @@ locks up only after its rows are visible. So for a gap that appeared in one read
 1. note who holds a lock on the table *after* that read: whoever owns the gap is among them, or has ended;
 2. when none of those is left, read the gap *once more*: a row that is still not there never comes.
 
-PREPARE TRANSACTION moves a lock to a new holder. So when a holder is gone, every prepared transaction that the
-gap has not seen before takes its place.
+PREPARE TRANSACTION moves a lock to a new holder. So when an ordinary holder is gone, every prepared transaction
+that the gap has not seen before takes its place. A prepared one cannot be prepared again: when it is gone, it has
+ended.
 """
 
 from bisect import bisect_right
@@ -69,8 +70,12 @@ class Gaps:
         for gap in self._gaps:
             if gap.holders is None:
                 gap.holders, gap.prepared = now, prepared
-            elif not gap.holders <= now:
-                gap.holders = (gap.holders & now) | (prepared - gap.prepared)
+            elif gap.holders - now - gap.prepared:
+                came = prepared - gap.prepared
+                gap.holders = (gap.holders & now) | came
+                gap.prepared |= came
+            else:
+                gap.holders &= now
 
     def ranges(self, limit: int) -> tuple[list[int], list[int]]:
         """Give the first and the last seq of the gaps to be read again now: at most `limit`, in turn."""

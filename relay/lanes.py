@@ -139,6 +139,8 @@ class Lanes:
             queue = self._queues.get(event.key) if self._ordered and event.key is not None else None
             while queue and len(taken) < limit:
                 taken.append(queue.popleft())
+                if event.key in self._stuck:
+                    self.stuck_events -= 1
         return taken
 
     def put_back(self, events: Sequence[Event], *, alone: bool = False) -> None:
@@ -172,6 +174,9 @@ class Lanes:
 
     def requeue(self, run: Sequence[Event]) -> None:
         """Put taken events of keys that have an earlier event in flight back to the front of their lanes."""
+        if not self._ordered:
+            self._ready.extendleft(reversed(run))
+            return
         for event in reversed(run):
             if event.key is not None:
                 queue = self._queues.get(event.key)

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 # Events between two returns to the event loop: about 3 ms, so that acknowledgements and marks go on meanwhile.
 _CHUNK = 250
 _BATCH_BYTES = 4 * 1024 * 1024
+# Room for a row's headers and those of a batch: an event that might not fit with them goes alone.
+_BATCH_HEADERS_BYTES = 70_000
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ class Publisher(Listener):
     async def _send_batch(self, connection: Connection) -> None:
         """Send the next run of events that go to one stream as one batch.
 
-        Where one of them is poison or held they all go one by one: that path knows what to do with each.
+        Where one of them is poison, held or very large they all go one by one: that path knows what to do with each.
         """
         taken = self._lanes.take_runs(self._options.atomic_batch)
         messages: list[Message] = []
@@ -190,6 +192,8 @@ class Publisher(Listener):
             except Poison:
                 break
             if self._open_holds and self._refusals.held(subject):
+                break
+            if len(event.payload) > connection.max_payload - _BATCH_HEADERS_BYTES:
                 break
             messages.append((event.seq, subject, event.payload, headers))
         if len(messages) < len(taken):

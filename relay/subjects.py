@@ -6,6 +6,7 @@ that is too large.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -137,9 +138,7 @@ class Envelopes:
         known = self._known.get(event.topic)
         if known is not None:
             return known
-        subject = self._template.replace("{topic}", event.topic)
-        if not self._by_topic:
-            subject = subject.replace("{key}", key_token(event.key))
+        subject = self._fill(event)
         fault = subject_fault(subject)
         if fault is None and self._allow and not any(matches(pattern, subject) for pattern in self._allow):
             fault = "the subject lies outside the allowed ones"
@@ -153,10 +152,13 @@ class Envelopes:
 
     def wanted(self, event: Event) -> str:
         """Give the subject that an event asks for, allowed or not, cut to 200 characters: for the log."""
-        subject = self._template.replace("{topic}", event.topic)
-        if not self._by_topic:
-            subject = subject.replace("{key}", key_token(event.key))
-        return subject[:200]
+        return self._fill(event)[:200]
+
+    def _fill(self, event: Event) -> str:
+        """Put topic and key in, in one pass: what stands in the topic is never read as a template."""
+        return _TEMPLATE_FIELD.sub(
+            lambda found: event.topic if found[1] == "topic" else key_token(event.key), self._template
+        )
 
     def headers(self, event: Event, max_payload: int) -> dict[str, str]:
         """Make the headers of an event: the row's own, the configured ones, and the message id.
@@ -188,7 +190,11 @@ class Envelopes:
 
     def _own(self, text: str) -> dict[str, str]:
         """Take the headers that the row asks for."""
-        own = json.loads(text)
+        try:
+            own = json.loads(text)
+        except (ValueError, RecursionError):
+            # jsonb takes numbers of more digits and deeper nesting than Python reads.
+            raise Poison("headers", "the headers cannot be read as JSON") from None
         if not isinstance(own, dict):
             raise Poison("headers", "the headers are no JSON object")
         taken: dict[str, str] = {}
@@ -217,6 +223,8 @@ class Envelopes:
 
 def _value(name: str, value: object) -> str:
     """Make the text of a header's value; numbers and booleans as in JSON."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Poison("headers", f"header {name[:100]} is a number out of range")
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     if not isinstance(value, str):

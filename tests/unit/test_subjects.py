@@ -125,3 +125,15 @@ def test_the_size_is_counted_to_the_byte(spare: int) -> None:
     else:
         with pytest.raises(Poison, match="the server takes"):
             Envelopes().make(one, limit)
+
+
+@pytest.mark.parametrize("text", ['{"n": ' + "1" * 5000 + "}", '{"n": ' + "[" * 100_000 + "]" * 100_000 + "}"])
+def test_headers_that_python_cannot_read_are_poison(text: str) -> None:
+    with pytest.raises(Poison, match="cannot be read"):
+        Envelopes().headers(event()._replace(headers=text), MEBIBYTE)
+
+
+def test_what_stands_in_a_topic_is_no_template() -> None:
+    with pytest.raises(Poison):
+        Envelopes(template="p.{topic}.{key}").subject(event("a.{topic} b"))
+    assert Envelopes(template="p.{topic}.{key}").subject(event("a.{key}")) == "p.a.{key}.k"
