@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.failures import (
+    BY_CODE,
     Failure,
     FailureClass,
     Forbidden,
@@ -30,6 +31,42 @@ from relay.failures import (
 )
 def test_each_code_has_its_class(code: int, failure_class: FailureClass) -> None:
     assert classify(Refused(code, "said so")).failure_class is failure_class
+
+
+@pytest.mark.parametrize("code", [10111, 10165, 10166, *range(10168, 10173), *range(10188, 10193)])
+def test_a_control_header_that_the_stream_refuses_is_never_tried_for_ever(code: int) -> None:
+    verdict = classify(Refused(code, "said so"))
+    assert verdict.failure_class in (FailureClass.POISON, FailureClass.CONFIGURATION)
+
+
+@pytest.mark.parametrize("code", [10071, 10164])
+def test_a_wrong_last_sequence_is_a_matter_of_configuration_in_both_its_codes(code: int) -> None:
+    assert classify(Refused(code, "wrong last sequence")).failure_class is FailureClass.CONFIGURATION
+
+
+@given(st.integers(0, 20_000).filter(lambda code: code not in BY_CODE), st.text())
+def test_a_code_that_is_not_in_the_table_is_unknown_and_concerns_one_event(code: int, text: str) -> None:
+    verdict = classify(Refused(code, text))
+    assert (verdict.failure_class, verdict.scope) == (FailureClass.UNKNOWN, Scope.EVENT)
+
+
+@pytest.mark.parametrize("code", sorted(BY_CODE))
+def test_only_what_is_the_events_own_fault_concerns_the_event_alone(code: int) -> None:
+    verdict = classify(Refused(code, "said so"))
+    own = verdict.failure_class in (FailureClass.POISON, FailureClass.UNKNOWN)
+    assert (verdict.scope is Scope.EVENT) == own
+    if verdict.failure_class in (FailureClass.OUTAGE, FailureClass.CAPACITY):
+        assert verdict.scope is Scope.STREAM
+
+
+def test_each_failure_is_described_by_what_the_server_said() -> None:
+    assert describe(Refused(10054, "message size exceeds maximum allowed")) == (
+        "refused by the stream: message size exceeds maximum allowed (10054)"
+    )
+    said = {describe(NoResponders(exists)) for exists in (True, False, None)}
+    assert len(said) == 3
+    assert "no" in describe(Forbidden("no"))
+    assert "in time" in describe(TimedOut())
 
 
 @pytest.mark.parametrize(
@@ -62,3 +99,15 @@ def test_a_pause_grows_with_the_attempts_and_has_its_bound(
     assert 0 < pause <= most
     assert backoff(attempt, base, most, 0) <= backoff(attempt + 1, base, most, 0)
     assert pause >= min(base, most) / 2
+
+
+@given(base=st.floats(0.001, 10), most=st.floats(0.001, 10_000), chance=st.floats(0, 1, exclude_max=True))
+def test_chance_takes_at_most_half_of_a_pause(base: float, most: float, chance: float) -> None:
+    for attempt in (1, 2, 10, 100):
+        whole = backoff(attempt, base, most, 0)
+        assert whole / 2 <= backoff(attempt, base, most, chance) <= whole
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    assert [backoff(attempt, 1, 300, 0) for attempt in range(1, 12)] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+    assert backoff(10**9, 1, 300, 0) == 300
