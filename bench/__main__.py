@@ -43,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as directory, World(Path(directory)) as world:
         report.machine |= world.versions()
         for name in names:
-            report.look_around(f"before {name}")
             SCENARIOS[name](world, report, rounds=options.rounds, quick=options.quick)
-            report.look_around(f"after {name}")
     print(report.table())
     report.write(options.json)
     return 1 if options.check and report.missed else 0

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from statistics import median
 
+from bench.quiet import Quiet
 from bench.report import Figure, Report
 from bench.world import World
 
@@ -22,7 +24,12 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
     rates: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         for name, size in zip(rates, (*sizes, sizes[0]), strict=True):
-            rates[name].append(_drain(world, rows, size, keep=size != sizes[0], held=name == _HELD))
+            keep, held = size != sizes[0], name == _HELD
+            rates[name].append(
+                report.quiet.take(
+                    f"flatness: {name}", partial(_drain, world, report.quiet, rows, size, keep=keep, held=held)
+                )
+            )
             report.progress(f"flatness, round {number + 1}: {name}: {rates[name][-1]:,.0f} events/s")
     middle = {name: median(values) for name, values in rates.items()}
     for name, values in rates.items():
@@ -31,13 +38,14 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
     report.add(Figure("flatness", "slowest / fastest", lowest / highest, "", at_least=_BAR))
 
 
-def _drain(world: World, rows: int, delivered: int, *, keep: bool, held: bool) -> float:
+def _drain(world: World, quiet: Quiet, rows: int, delivered: int, *, keep: bool, held: bool) -> float:
     new = world.use(f"flatness_{delivered}")
     if new or not keep:
         world.empty_outbox(delivered)
     world.stream(atomic=True)
     with _snapshot(world) if held else nullcontext():
         seqs = world.fill(rows)
+        quiet.begin()
         with world.relay() as process:
             world.wait_until_drained(process, seqs)
     return world.drain_rate(seqs)

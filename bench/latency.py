@@ -6,6 +6,7 @@ import random
 import subprocess
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -29,17 +30,9 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
         world.stream(atomic=True)
         with world.relay() as process:
             time.sleep(_SETTLE_S)
-            after_commit, before_commit = _latencies(world, seconds * _EVENTS_A_SECOND, number)
+            values = report.quiet.take_all("latency", partial(_latency, world, seconds * _EVENTS_A_SECOND, number))
             time.sleep(_SETTLE_S)
-            cpu, queries = _idle(world, process, seconds)
-        values = {
-            "commit returned to arrival, p50": _percentile(after_commit, 50),
-            "commit returned to arrival, p99": _percentile(after_commit, 99),
-            "commit sent to arrival, p50": _percentile(before_commit, 50),
-            "commit sent to arrival, p99": _percentile(before_commit, 99),
-            "idle: share of a core": cpu * 100,
-            "idle: queries": queries,
-        }
+            values |= report.quiet.take_all("idle", partial(_idle, world, process, seconds))
         for name, value in values.items():
             figures.setdefault(name, []).append(value)
         report.progress(
@@ -57,11 +50,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
         report.add(Figure("latency", name, median(each), unit, at_most=bars.get(name), rounds=each))
 
 
-def _percentile(values: list[float], percent: int) -> float:
-    return quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
-def _latencies(world: World, events: int, seed: int) -> tuple[list[float], list[float]]:
+def _latency(world: World, events: int, seed: int) -> dict[str, float]:
     """Commit events at random moments; gives the ms from COMMIT's return, and from its sending, to arrival."""
     chance = random.Random(seed)
     sent: dict[str, int] = {}
@@ -83,14 +72,16 @@ def _latencies(world: World, events: int, seed: int) -> tuple[list[float], list[
             conn.execute("COMMIT")
             returned[identity] = time.monotonic_ns()
         arrivals: dict[str, int] = json.loads(subscriber.stdout.readline())
-    return (
-        [(arrivals[identity] - at) / 1e6 for identity, at in returned.items()],
-        [(arrivals[identity] - at) / 1e6 for identity, at in sent.items()],
-    )
+    figures: dict[str, float] = {}
+    for name, starts in (("returned", returned), ("sent", sent)):
+        percentiles = quantiles(((arrivals[identity] - at) / 1e6 for identity, at in starts.items()), n=100)
+        figures[f"commit {name} to arrival, p50"] = percentiles[49]
+        figures[f"commit {name} to arrival, p99"] = percentiles[98]
+    return figures
 
 
-def _idle(world: World, process: subprocess.Popen[bytes], seconds: int) -> tuple[float, float]:
-    """Give the relay's share of a core, and its queries a second, counted in the server's log."""
+def _idle(world: World, process: subprocess.Popen[bytes], seconds: int) -> dict[str, float]:
+    """Give the percentage of a core that the relay takes, and its queries a second, counted in the server's log."""
     with world.connect() as conn:
         conn.execute("ALTER SYSTEM SET log_line_prefix = '%a|'")
         conn.execute("ALTER SYSTEM SET log_statement = 'all'")
@@ -104,7 +95,7 @@ def _idle(world: World, process: subprocess.Popen[bytes], seconds: int) -> tuple
     with world.connect() as conn:
         conn.execute("ALTER SYSTEM RESET ALL")
         conn.execute("SELECT pg_reload_conf()")
-    return cpu / elapsed, queries / elapsed
+    return {"idle: share of a core": cpu / elapsed * 100, "idle: queries": queries / elapsed}
 
 
 def _cpu_s(pid: int) -> float:

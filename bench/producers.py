@@ -36,8 +36,8 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
     }
     rates: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(rounds):
-        there = {name: measure() for name, measure in cases.items()}
-        back = {name: measure() for name, measure in reversed(cases.items())}
+        there = {name: report.quiet.take(f"producers: {name}", measure) for name, measure in cases.items()}
+        back = {name: report.quiet.take(f"producers: {name}", measure) for name, measure in reversed(cases.items())}
         for name in cases:
             rates[name].append((there[name] + back[name]) / 2)
             report.progress(f"producers, round {number + 1}: {name}: {rates[name][-1]:,.0f} commits/s")

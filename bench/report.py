@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.quiet import DISTURBED, busy
+from bench.quiet import Quiet
 
 
 @dataclass(frozen=True)
@@ -62,18 +62,11 @@ class Report:
             "architecture": platform.machine(),
             "system": platform.system(),
         }
-        self.busy: dict[str, float | None] = {}
+        self.quiet = Quiet(self.progress)
 
     def progress(self, line: str) -> None:
         """Say one line."""
         print(line, file=sys.stderr, flush=True)
-
-    def look_around(self, moment: str) -> None:
-        """Note how busy the machine is with the work of others; called while nothing of ours runs."""
-        share = busy()
-        self.busy[moment] = share
-        if share is not None and share > DISTURBED:
-            self.progress(f"disturbed: {share:.0%} of the machine is busy with something else ({moment})")
 
     def add(self, figure: Figure) -> None:
         """Take a figure."""
@@ -126,5 +119,7 @@ class Report:
         ]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(
-            json.dumps({"machine": self.machine, "busy": self.busy, "figures": figures}, indent=2) + "\n", "utf-8"
+            json.dumps({"machine": self.machine, "taken_by_others": self.quiet.shares, "figures": figures}, indent=2)
+            + "\n",
+            "utf-8",
         )
