@@ -110,6 +110,8 @@ BY_CODE: dict[int, Verdict] = {
     10111: _POISON,  # rollup header where the stream does not permit it
     10112: _POISON,  # rollup header with a wrong value
     10158: _OUTAGE_STREAM,  # message id in process, clustered
+    10163: _OUTAGE_STREAM,  # expected last sequence per subject not known for the moment
+    10164: _CONFIG_SUBJECT,  # expected last sequence does not match
     10165: _POISON,  # invalid TTL header
     10166: _CONFIG_SUBJECT,  # TTL header where the stream does not permit it
     10167: _OUTAGE_STREAM,  # ingest overload
@@ -123,6 +125,7 @@ BY_CODE: dict[int, Verdict] = {
     10189: _POISON,  # schedule headers
     10190: _POISON,
     10191: _POISON,
+    10192: _POISON,
     10210: _OUTAGE_STREAM,  # too many atomic batches in flight
     10211: _OUTAGE_STREAM,  # too many atomic batches in flight, server
 }

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 import time
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 _NO_LIMIT = 2**63 - 1
 # How many seqs one read may pass over while it catches up with what an earlier run has settled.
 _CATCH_UP_SPAN = 100_000
-_GAPS_A_TURN = 2_000
 _SHORTEST_REST_S = 0.005
 # Without the bell because producers are at work: an insert waits half of this on average.
 _REST_BESIDE_PRODUCERS_S = 0.1
@@ -100,6 +100,8 @@ class Fetcher:
         self._limit = min(100, options.fetch_batch)
         self._rest_s = _SHORTEST_REST_S
         self._gaps_at = 0.0
+        # How far late events were taken in, where there are more of them: nothing may overtake those.
+        self._late_up_to: int | None = None
         self._due_asked_at = 0.0
         self._blocked_at = 0.0
         self._backfill_at = 0.0
@@ -136,6 +138,7 @@ class Fetcher:
         watermark, self.newest = await self._reader.starting_point()
         self._generation = self._reader.generation
         self._gaps = Gaps()
+        self._late_up_to = None
         self.cursor = min(self.cursor, watermark)
         self._settled_up_to = self.newest
 
@@ -168,11 +171,13 @@ class Fetcher:
         now = time.monotonic()
         if self._generation != self._reader.generation:
             await self._rewind()
-        found = await self._backfill(now) + await self._next()
+        found = await self._backfill(now)
+        if self._late_up_to is not None or (len(self._gaps) and now >= self._gaps_at):
+            found += await self._reread()
+        if self._late_up_to is None:
+            found += await self._next()
         if now >= self._due_at():
             found += await self._due(now)
-        if len(self._gaps) and now >= self._gaps_at:
-            found += await self._reread()
         if now >= self._scrub_at:
             self._scrub_at = now + _SCRUB_PAUSE_S
             found += await self._scrub()
@@ -189,6 +194,9 @@ class Fetcher:
         self._books.begin_read()
         events = await self._reader.fetch(self.cursor, upper, self._limit)
         cut_short = len(events) == self._limit
+        late = await self._take_late() if events else 0
+        if self._late_up_to is not None:
+            return late  # what was just read is read again when the rest of the late ones is here
         if catching_up and not cut_short:
             reached = upper
         elif events:
@@ -205,7 +213,7 @@ class Fetcher:
         self._size_next(events)
         self._metrics.stage("fetch", time.monotonic() - started)
         self._offer(events)
-        return max(len(events), 1)
+        return max(len(events) + late, 1)
 
     def _size_next(self, events: list[Event]) -> None:
         """Ask for more next time, up to the batch, as long as it fits into a quarter of the buffer's bytes.
@@ -290,13 +298,31 @@ class Fetcher:
     async def _reread(self) -> int:
         """Look into the gaps again: first who could still fill them, then the rows."""
         self._gaps.observe(await self._reader.holders())
-        los, his = self._gaps.ranges(_GAPS_A_TURN)
-        limit = self._options.fetch_batch
         self._books.begin_read()
-        events = await self._reader.reread(los, his, limit)
-        self._gaps.found((event.seq, event.seq) for event in events)
-        self._gaps.close(events[-1].seq if len(events) == limit else None)
+        found = await self._take_late()
+        self._gaps.close(self._late_up_to)
         self._gaps_at = time.monotonic() + _GAP_PAUSE_S
+        return found
+
+    async def _take_late(self, below: int = _NO_LIMIT) -> int:
+        """Take in what has become visible in the gaps below a seq; gives how many events.
+
+        It comes between each read of later events and their offer: a transaction may have one event in a gap and
+        the next of the same key after it, and another transaction may follow it. All gaps are read in one statement,
+        so that late events do not overtake each other either.
+        """
+        self._late_up_to = None
+        los, his = self._gaps.ranges(len(self._gaps))
+        asked = bisect_left(los, below)
+        if not asked:
+            return 0
+        limit = self._limit
+        events = await self._reader.reread(los[:asked], [min(hi, below - 1) for hi in his[:asked]], limit)
+        if len(events) == limit:
+            self._late_up_to = events[-1].seq
+        self._gaps.found((event.seq, event.seq) for event in events)
+        if events:
+            self._size_next(events)
         self._offer(events)
         return len(events)
 
@@ -311,10 +337,13 @@ class Fetcher:
         while self._backfilling is not None and self._backfilling <= self.cursor:
             upper = min(self._backfilling + _CATCH_UP_SPAN, self.cursor)
             self._books.begin_read()
-            events = await self._reader.fetch(self._backfilling - 1, upper, self._limit)
-            self._offer(events)
-            self._backfilling = 1 + (events[-1].seq if len(events) == self._limit else upper)
-            found += len(events)
+            limit = self._limit
+            events = await self._reader.fetch(self._backfilling - 1, upper, limit)
+            found += await self._take_late(self._backfilling)
+            if self._late_up_to is None:
+                self._offer(events)
+                self._backfilling = 1 + (events[-1].seq if len(events) == limit else upper)
+                found += len(events)
             self._on_events()
             while not self._has_room():
                 self._room.clear()

@@ -193,7 +193,7 @@ class Publisher(Listener):
                 break
             if self._open_holds and self._refusals.held(subject):
                 break
-            if len(event.payload) > connection.max_payload - _BATCH_HEADERS_BYTES:
+            if len(event.payload) > max(connection.max_payload - _BATCH_HEADERS_BYTES, connection.max_payload // 2):
                 break
             messages.append((event.seq, subject, event.payload, headers))
         if len(messages) < len(taken):
