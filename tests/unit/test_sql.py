@@ -1,0 +1,149 @@
+"""The SQL files with the names of one outbox put in."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import ConfigError
+from relay.sql import Tables, sql_directory
+
+FILES = sorted(sql_directory().rglob("*.sql"))
+QUERIES = sorted(path.stem for path in (sql_directory() / "queries").glob("*.sql"))
+OURS = re.compile(r"\boutbox_(events|shards|migrations|ring|producer|relay|reader)\b")
+COMPANIONS = ("events", "shards", "migrations", "ring")
+ROLES = ("producer", "relay", "reader")
+
+
+def without_comments(text: str) -> str:
+    return re.sub(r"--[^\n]*", "", text)
+
+
+def short(path: Path) -> str:
+    return str(path.relative_to(sql_directory()))
+
+
+def test_by_default_a_query_is_sent_as_it_stands() -> None:
+    tables = Tables()
+    for name in QUERIES:
+        assert tables.text(name) == (sql_directory() / "queries" / f"{name}.sql").read_bytes()
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_each_query_is_one_statement_that_says_why(name: str) -> None:
+    text = Tables().text(name).decode()
+    assert text.startswith("-- ")
+    assert ";" not in without_comments(text)
+
+
+@pytest.mark.parametrize("path", FILES, ids=short)
+@pytest.mark.parametrize("table", ["billing", "app.billing", "app.billing_events"])
+def test_no_file_keeps_a_default_name(path: Path, table: str) -> None:
+    text = path.read_text("utf-8")
+    names = re.findall(r"\b(?:app\.)?billing(?:_\w+)?\b", Tables(table).put_in(text))
+    assert not OURS.search(Tables(table).put_in(text))
+    assert names == [Tables(table).name(found) for found in OURS.findall(text)]
+
+
+@pytest.mark.parametrize(
+    ("table", "events", "shards", "producer"),
+    [
+        ("outbox_events", "outbox_events", "outbox_shards", "outbox_producer"),
+        ("app.outbox_events", "app.outbox_events", "app.outbox_shards", "outbox_producer"),
+        ("app.billing", "app.billing", "app.billing_shards", "billing_producer"),
+        ("billing_events", "billing_events", "billing_shards", "billing_producer"),
+        ("outbox_shards", "outbox_shards", "outbox_shards_shards", "outbox_shards_producer"),
+    ],
+)
+def test_companions_are_named_after_the_table_and_roles_have_no_schema(
+    table: str, events: str, shards: str, producer: str
+) -> None:
+    tables = Tables(table)
+    assert (tables.name("events"), tables.name("shards"), tables.name("producer")) == (events, shards, producer)
+    assert tables.put_in("outbox_events, outbox_shards, outbox_producer") == f"{events}, {shards}, {producer}"
+
+
+def test_names_that_only_begin_alike_are_left_alone() -> None:
+    text = "outbox_events_pkey my_outbox_events outbox_eventses outbox outbox_bell OUTBOX_EVENTS"
+    assert Tables("app.billing").put_in(text) == text
+
+
+_PLAIN = st.from_regex(r"[a-z_][a-z0-9_]{0,30}", fullmatch=True)
+
+
+@given(st.none() | _PLAIN, _PLAIN)
+def test_every_plain_name_is_taken_and_stands_in_its_schema(schema: str | None, name: str) -> None:
+    tables = Tables(name if schema is None else f"{schema}.{name}")
+    assert tables.schema == schema
+    prefix = "" if schema is None else f"{schema}."
+    for companion in COMPANIONS:
+        assert tables.name(companion).startswith(prefix)
+    names = [tables.name(each) for each in (*COMPANIONS, *ROLES)]
+    assert len(set(names)) == len(names)
+    # PostgreSQL cuts an identifier after 63 bytes.
+    assert all(len(part) <= 63 for each in names for part in each.split("."))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "Outbox",
+        "1outbox",
+        "a.b.c",
+        ".events",
+        "app.",
+        "a b",
+        "a-b",
+        "a;DROP TABLE b",
+        'a"b',
+        "a'b",
+        "größe",
+        "events\n",
+        "events\x00",
+        "a" * 49,
+        "app." + "a" * 49,
+    ],
+)
+def test_an_odd_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="plain lower-case"):
+        Tables(name)
+
+
+@given(st.text(alphabet="aA_0. -;\"'\n\x00é$", max_size=10))
+def test_no_name_that_is_taken_could_need_quotes(name: str) -> None:
+    try:
+        Tables(name)
+    except ConfigError:
+        return
+    assert not set(name) - set("a_0.")
+    assert all(part and not part[0].isdigit() for part in name.split("."))
+
+
+def test_a_name_that_is_too_long_for_a_channel_is_refused() -> None:
+    # pg_notify refuses a channel of 64 bytes, and with it the insert that rings.
+    assert Tables("a" * 31 + "." + "b" * 31).events
+    with pytest.raises(ConfigError):
+        Tables("a" * 32 + "." + "b" * 31)
+
+
+@pytest.mark.parametrize("name", ["fetch", "reread", "due"])
+def test_a_payload_of_bytes_is_read_raw_and_any_other_as_the_text_it_is(name: str) -> None:
+    assert b"e.payload," in Tables(payload_type="bytea").text(name)
+    for payload_type in ("jsonb", "json", "text"):
+        assert b"convert_to(e.payload::text, 'UTF8')," in Tables(payload_type=payload_type).text(name)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_no_query_turns_bytes_into_text(name: str) -> None:
+    assert b"payload::text" not in Tables(payload_type="bytea").text(name)
+
+
+def test_a_query_is_read_once_and_each_outbox_has_its_own() -> None:
+    one, two = Tables("one"), Tables("two")
+    assert one.text("newest") != two.text("newest")
+    assert one == Tables("one")
+    assert one.text("newest") == Tables("one").text("newest")

@@ -1,0 +1,81 @@
+"""What is known of streams, and for how long."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.streams import StreamFacts, StreamMap
+from relay.subjects import matches
+
+
+def test_a_subject_belongs_to_the_stream_that_takes_it() -> None:
+    streams = StreamMap()
+    orders, bills = StreamFacts("ORDERS", ("orders.>", "carts.*")), StreamFacts("BILLS", ("bills.>",))
+    streams.learn(orders)
+    streams.learn(bills)
+    assert streams.find("orders.placed.eu") is orders
+    assert streams.find("carts.filled") is orders
+    assert streams.find("bills.sent") is bills
+    assert streams.find("carts") is None
+    assert streams.find("carts.filled.twice") is None
+
+
+def test_what_is_not_known_is_asked_again_after_it_was_learned() -> None:
+    streams = StreamMap()
+    assert streams.find("orders.placed") is None
+    orders = StreamFacts("ORDERS", ("orders.>",))
+    streams.learn(orders)
+    assert streams.find("orders.placed") is orders
+
+
+def test_a_new_look_up_takes_the_place_of_the_old() -> None:
+    streams = StreamMap()
+    streams.learn(StreamFacts("ORDERS", ("orders.>",), atomic=False))
+    assert streams.find("orders.placed") is not None
+    streams.learn(StreamFacts("ORDERS", ("orders.>",), atomic=True))
+    found = streams.find("orders.placed")
+    assert found is not None and found.atomic
+    streams.learn(StreamFacts("ORDERS", ("carts.>",)))
+    assert streams.find("orders.placed") is None
+
+
+def test_a_subject_that_moved_to_another_stream_is_found_there() -> None:
+    streams = StreamMap()
+    streams.learn(StreamFacts("OLD", ("orders.>", "old.>")))
+    assert streams.find("orders.placed") is not None
+    streams.learn(StreamFacts("OLD", ("old.>",)))
+    new = StreamFacts("NEW", ("orders.>",))
+    streams.learn(new)
+    assert streams.find("orders.placed") is new
+
+
+def test_after_a_new_connection_nothing_is_known() -> None:
+    streams = StreamMap()
+    streams.learn(StreamFacts("ORDERS", ("orders.>",)))
+    assert streams.find("orders.placed") is not None
+    streams.forget()
+    assert streams.find("orders.placed") is None
+
+
+_TOKEN = st.sampled_from(["a", "b", "*"])
+_PATTERN = st.builds(
+    lambda tokens, tail: ".".join([*tokens, ">"] if tail else tokens),
+    st.lists(_TOKEN, min_size=1, max_size=3),
+    st.booleans(),
+)
+
+
+@given(
+    st.lists(st.lists(_PATTERN, min_size=1, max_size=2), max_size=3),
+    st.lists(st.text("ab.", min_size=1, max_size=5), max_size=12),
+    st.integers(1, 4),
+)
+def test_however_many_subjects_are_kept_the_answer_is_the_same(
+    patterns: list[list[str]], subjects: list[str], most: int
+) -> None:
+    streams = StreamMap(most_subjects=most)
+    known = [StreamFacts(f"S{number}", tuple(ones)) for number, ones in enumerate(patterns)]
+    for facts in known:
+        streams.learn(facts)
+    for subject in subjects * 2:
+        takers = [facts for facts in known if any(matches(pattern, subject) for pattern in facts.subjects)]
+        assert streams.find(subject) is (takers[0] if takers else None)
