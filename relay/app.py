@@ -287,6 +287,15 @@ def _envelopes(settings: Settings) -> Envelopes:
     )
 
 
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Pass over what the client library's own tasks say of a connection that was thrown away; we know it is lost."""
+    error = context.get("exception")
+    if isinstance(error, OSError):
+        log.debug("a task of a lost connection ended: %s", error)
+    else:
+        loop.default_exception_handler(context)
+
+
 async def serve(settings: Settings) -> int:
     """Run the daemon until it is told to stop; gives the exit code.
 
@@ -302,6 +311,7 @@ async def serve(settings: Settings) -> int:
     gc.set_threshold(50_000, 20, 100)
     daemon = Daemon(settings)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_on_loop_error)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.on_signal, number)
     server = None
