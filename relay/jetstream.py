@@ -278,6 +278,7 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
                 name=options.name,
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
+                reconnect_time_wait=0,  # else a refused connection is waited over for 2 s before it is told
                 connect_timeout=math.ceil(options.connect_timeout_s),
                 ping_interval=math.ceil(options.ping_interval_s),
                 max_outstanding_pings=2,
