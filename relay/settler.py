@@ -16,10 +16,12 @@ _MOST = 2000
 # A small batch waits this long for company, seconds: a mark is on nobody's way, and each one is a commit.
 _LINGER_S = 0.01
 _ENOUGH = 1000
+# Each of the other outcomes is a statement of its own: so many at most keep the marks waiting, some 20 ms.
+_OTHERS_A_TURN = 50
 
 
 class Settler:
-    """Marks delivered events and writes the other outcomes, in the order in which they were taken."""
+    """Marks delivered events, and writes the other outcomes in the order in which they were taken."""
 
     def __init__(self, writer: OutboxWriter, books: Books, metrics: Metrics) -> None:
         self._writer = writer
@@ -62,7 +64,7 @@ class Settler:
                 await asyncio.sleep(_LINGER_S)
             self._busy = True
             while self._others or self._delivered:
-                while self._others:
+                for _ in range(min(_OTHERS_A_TURN, len(self._others))):
                     await self._write(self._others.popleft())
                 if self._delivered:
                     await self._mark()

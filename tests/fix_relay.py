@@ -27,6 +27,14 @@ def wait_until(what: str, holds: Callable[[], object], timeout_s: float = TIMEOU
         time.sleep(0.02)
 
 
+def holds_for(seconds: float, what: str, holds: Callable[[], object]) -> None:
+    """Watch for a while that something holds all the time; fails the test with `what` where it does not."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert holds(), f"no longer so: {what}"
+        time.sleep(0.05)
+
+
 class Relay:
     """A daemon that can be stopped, killed, frozen and started again."""
 
@@ -87,9 +95,10 @@ class Relay:
         """Give the whole log as it stands."""
         return self._log.read_text("utf-8") if self._log.exists() else ""
 
-    def said(self, action: str, times: int = 1) -> None:
-        """Wait for a line in the log."""
+    def said(self, action: str, times: int = 1) -> dict[str, Any]:
+        """Wait until the log has so many lines of an action; gives the last of these."""
         wait_until(f"log line {action}", lambda: len(self.lines(action)) >= times)
+        return self.lines(action)[times - 1]
 
     def get(self, path: str) -> tuple[int, str]:
         """Ask the HTTP server; gives status and body, 0 where it does not answer."""

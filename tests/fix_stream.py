@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import threading
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 T = TypeVar("T")
 
@@ -26,6 +29,11 @@ class Stored:
     def i(self) -> int:
         """The number in a payload of `Outbox.fill`."""
         return int(json.loads(self.data)["i"])
+
+    @property
+    def batched(self) -> bool:
+        """Whether it came in an atomic batch."""
+        return "Nats-Batch-Id" in self.headers
 
 
 class Streams:
@@ -87,6 +95,30 @@ class Streams:
             return found
 
         return self._with(read_all) if held else []
+
+    @contextmanager
+    def subscriber(self, subject: str, answer: bytes) -> Iterator[None]:
+        """Listen on a subject as core NATS does, without a stream, and answer every message that wants an answer."""
+        listening, done = threading.Event(), threading.Event()
+
+        async def listen(client: Client) -> None:
+            async def reply(message: Msg) -> None:
+                if message.reply:
+                    await client.publish(message.reply, answer)
+
+            await client.subscribe(subject, cb=reply)
+            await client.flush()
+            listening.set()
+            await asyncio.to_thread(done.wait)
+
+        thread = threading.Thread(target=self._with, args=(listen,))
+        thread.start()
+        try:
+            assert listening.wait(5)
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 def assert_once_and_in_order(stored: list[Stored], events: int, keys: int) -> None:
