@@ -78,7 +78,14 @@ class Forbidden:
     description: str
 
 
-Failure = Refused | NoResponders | TimedOut | Forbidden
+@dataclass(frozen=True, slots=True)
+class Unacknowledging:
+    """The stream has ``no_ack``: it stores and never says so, so nothing could be marked delivered."""
+
+    stream: str
+
+
+Failure = Refused | NoResponders | TimedOut | Forbidden | Unacknowledging
 
 _OUTAGE_STREAM = Verdict(FailureClass.OUTAGE, Scope.STREAM)
 _CAPACITY_STREAM = Verdict(FailureClass.CAPACITY, Scope.STREAM)
@@ -144,6 +151,8 @@ def classify(failure: Failure) -> Verdict:
             return _OUTAGE_STREAM
         case Forbidden():
             return _CONFIG_SUBJECT
+        case Unacknowledging():
+            return _CONFIG_STREAM
 
 
 def describe(failure: Failure) -> str:
@@ -161,6 +170,8 @@ def describe(failure: Failure) -> str:
             return "no acknowledgement in time"
         case Forbidden(description=text):
             return f"not permitted to publish: {text}"
+        case Unacknowledging(stream=stream):
+            return f"stream {stream} has no_ack: what it stores is never acknowledged"
 
 
 def backoff(attempt: int, base_s: float, max_s: float, chance: float) -> float:

@@ -14,10 +14,10 @@ from relay.event import Event
 from relay.failures import (
     Failure,
     FailureClass,
-    Forbidden,
     NoResponders,
     Scope,
     TimedOut,
+    Unacknowledging,
     backoff,
     classify,
     describe,
@@ -112,8 +112,15 @@ class Refusals:
     def park(self, event: Event, subject: str) -> bool:
         """Let an event wait if its subject is under a hold and it is not the probe. Gives whether it waits."""
         hold = self.held(subject)
-        if hold is None or hold.probing == event.seq:
+        if hold is None:
             return False
+        if hold.probing == event.seq:
+            facts = self.streams.find(subject)
+            if facts is None or not facts.no_ack:
+                return False
+            # It may be stored already, and would be once more after the duplicate window: the look-up is the probe.
+            self._ask(event, Unacknowledging(facts.name))
+            return True
         self._holds.put_off(event.seq, time.monotonic())
         self._wait(hold, event)
         return True
@@ -134,7 +141,9 @@ class Refusals:
             self._lanes.put_back([event], alone=True)
 
     def accepted(self, event: Event, stream: str) -> None:
-        """End the hold that an acknowledged event was under."""
+        """End the holds that an acknowledged event was under."""
+        # By what it probed as well: the subject may belong to another stream by now.
+        self._concluded(event)
         self._end(f"subject {self._envelopes.subject(event)}")
         self._end(f"stream {stream}")
 
@@ -159,10 +168,13 @@ class Refusals:
         self._on_hold_end()
 
     def failed(self, event: Event, failure: Failure) -> None:
-        """Do what the class of a failure asks for."""
+        """Do what the class of a failure asks for, when it is known."""
         if isinstance(failure, NoResponders) and failure.stream_exists is None:
             self._ask(event, failure)
-            return
+        else:
+            self._decide(event, failure)
+
+    def _decide(self, event: Event, failure: Failure) -> None:
         verdict = classify(failure)
         subject = self._envelopes.subject(event)
         self._metrics.failed(str(verdict.failure_class))
@@ -279,16 +291,28 @@ class Refusals:
                 if subject not in answers:
                     answers[subject] = await self._exists(subject)
                 if event is not None:
-                    self.failed(event, self._after_lookup(subject, failure, answers[subject]))
+                    found = self._after_lookup(subject, failure, answers[subject])
+                    if found is None:
+                        self._lanes.put_back([event], alone=True)
+                    else:
+                        self._decide(event, found)
 
-    def _after_lookup(self, subject: str, failure: Failure, exists: bool | None) -> Failure:
+    def _after_lookup(self, subject: str, failure: Failure, exists: bool | None) -> Failure | None:
+        """Say what a failure was in the light of a look-up; None where nothing is wrong any more."""
+        if exists is False:
+            # Whatever it looked like: where a subscriber listens on the subject it looks like a timeout.
+            return NoResponders(False)
         facts = self.streams.find(subject)
         if facts is not None and facts.no_ack:
-            return Forbidden(f"stream {facts.name} has no_ack: it acknowledges nothing")
-        if isinstance(failure, NoResponders):
-            # Unknown stays an outage: nothing may die of a question that nobody answered.
-            return NoResponders(True if exists is None else exists)
-        return failure
+            return Unacknowledging(facts.name)
+        match failure:
+            case NoResponders():
+                # Unknown stays an outage: nothing may die of a question that nobody answered.
+                return NoResponders(exists)
+            case Unacknowledging():
+                return None
+            case _:
+                return failure
 
     async def _exists(self, subject: str) -> bool | None:
         connection = self._connection
@@ -300,6 +324,7 @@ class Refusals:
             log.debug("stream of %s not found out: %s", subject, error)
             return None
         if facts is None:
+            self.streams.forget()
             return False
         self.streams.learn(facts)
         return True

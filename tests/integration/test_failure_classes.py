@@ -1,269 +1,280 @@
-"""Each class of failure, made on a real server: what it does to the event, and that the others flow on."""
+"""Capacity and configuration, made on real servers: what concerns them waits, and nothing else does."""
+
+import os
+import signal
 
 import pytest
 
 from relay.servers import NatsServer
-from tests.fix_relay import MakeRelay, Outbox, wait_until
-from tests.fix_stream import Streams
+from tests.fix_relay import MakeRelay, Outbox, holds_for, wait_until
+from tests.fix_stream import Streams, assert_once_and_in_order
 
 STRATEGIES = ["singles", "atomic"]
+QUICK = {"failures__hold_base_s": "0.1", "failures__hold_max_s": "0.3"}
 
-_ODD_HEADER = "Nats-Expected-Last-Subject-Sequence-Subject"
-
-POISON_TOPICS = [
-    "orders.a b",
-    "orders.*",
-    "orders.>",
-    "orders..x",
-    ".orders",
-    "",
-    "$JS.API.STREAM.DELETE.ORDERS",
-    "_INBOX.somebody",
-    "orders.\x01",
-    "orders.é",
-]
+UNTOUCHED = "attempts > 0 OR dead_at IS NOT NULL OR retry_at IS NOT NULL"
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_bad_subject_is_a_dead_letter_and_the_others_flow(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str
-) -> None:
-    streams.make("ORDERS", "orders.>", allow_atomic=True)
-    bad = [outbox.insert(topic, "k", {}) for topic in POISON_TOPICS]
-    good = [outbox.insert("orders.placed", "k", {"i": i}) for i in range(20)]
-    relay = make_relay(outbox.dsn, streams.url, delivery__strategy=strategy).start()
-    outbox.drained()
-    assert all("subject" in outbox.dead(seq) for seq in bad)
-    assert outbox.count("delivered_at IS NOT NULL") == len(good)
-    assert [message.i for message in streams.read("ORDERS")] == list(range(20))
-    assert {line["failure_class"] for line in relay.lines("event.dead")} == {"poison"}
+def known_stream(outbox: Outbox, streams: Streams, name: str, topic: str) -> None:
+    """Send events until they go in batches: by then the relay knows the stream."""
+
+    def in_batches() -> bool:
+        outbox.fill(topic, 2, keys=2)
+        outbox.drained()
+        return any(message.batched for message in streams.read(name))
+
+    wait_until("atomic batches", in_batches)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_bad_header_is_a_dead_letter_and_the_others_flow(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str
-) -> None:
-    streams.make("ORDERS", "orders.>", allow_atomic=True, allow_rollup_hdrs=True)
-    first = outbox.insert("orders.placed", None, {"i": 0}, {"Trace": "a\tb", "n": 1})
-    bad = [
-        outbox.insert("orders.placed", None, {}, headers)
-        for headers in (
-            {"Nats-Rollup": "all"},
-            {"nats-rollup": "sub"},
-            {"Nats-Msg-Id": "mine"},
-            {"X": "a\r\nNats-Rollup: all"},
-            {"a b": "x"},
-            {"": "x"},
-            {"X": ["a"]},
-        )
-    ]
-    make_relay(outbox.dsn, streams.url, delivery__strategy=strategy).start()
-    outbox.drained()
-    assert all("header" in outbox.dead(seq) for seq in bad)
-    stored = streams.read("ORDERS")
-    assert [(message.i, message.headers["Trace"], message.headers["n"]) for message in stored] == [(0, "a\tb", "1")]
-    assert outbox.row(first)["stream_seq"] == 1
-
-
-def test_an_event_too_large_with_its_headers_is_found_before_it_is_sent(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay
-) -> None:
-    streams.make("ORDERS", "orders.>")
-    half = "x" * 60_000
-    # Quotes included the payload alone fits into the 1 MiB of the server; with the header it does not.
-    large = outbox.insert("orders.placed", None, "y" * (1024 * 1024 - 30_000), {"X": half})
-    header = outbox.insert("orders.placed", None, {}, {"X": half, "Y": half})
-    small = outbox.insert("orders.placed", None, {"i": 1})
-    relay = make_relay(outbox.dsn, streams.url).start()
-    outbox.delivered(small)
-    assert "the server takes 1048576" in outbox.dead(large)
-    assert "the server takes 65535" in outbox.dead(header)
-    assert len(relay.lines("nats.connected")) == 1
-    assert not relay.lines("nats.lost")
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_what_the_stream_refuses_for_its_size_is_a_dead_letter(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str
-) -> None:
-    streams.make("ORDERS", "orders.>", max_msg_size=500, allow_atomic=True)
-    before = outbox.insert("orders.placed", "k", {"i": 0})
-    large = outbox.insert("orders.placed", "k", "x" * 1000)
-    after = outbox.insert("orders.placed", "k", {"i": 2})
-    make_relay(outbox.dsn, streams.url, delivery__strategy=strategy).start()
-    outbox.drained()
-    assert "10054" in outbox.dead(large)
-    assert [outbox.row(seq)["stream_seq"] for seq in (before, after)] == [1, 2]
-
-
+@pytest.mark.parametrize("limit", [{"max_msgs": 10}, {"max_bytes": 2000}])
 def test_a_full_stream_is_waited_for_and_the_other_stream_flows(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str, limit: dict[str, int]
 ) -> None:
-    streams.make("FULL", "full.>", max_msgs=10, discard="new")
-    streams.make("OTHER", "other.>")
+    streams.make("FULL", "full.>", discard="new", allow_atomic=True, **limit)
+    streams.make("OTHER", "other.>", allow_atomic=True)
+    relay = make_relay(outbox.dsn, streams.url, delivery__strategy=strategy, **QUICK).start()
     outbox.fill("full.x", 200, keys=7)
-    relay = make_relay(outbox.dsn, streams.url, failures__hold_max_s="0.5", failures__hold_base_s="0.1").start()
-    relay.said("hold.opened")
-    other = [outbox.insert("other.x", f"o{i}", {"i": i}) for i in range(50)]
-    for seq in other:
+    opened = relay.said("hold.opened")
+    assert (opened["failure_class"], opened["subject"]) == ("capacity", "full.x")
+    assert "10077" in opened["reason"]
+    for seq in [outbox.insert("other.x", f"o{i}", {"i": i}) for i in range(50)]:
         outbox.delivered(seq)
     wait_until("a hold in the metrics", lambda: 'outbox_relay_holds{class="capacity"} 1.0' in relay.get("/metrics")[1])
-    assert outbox.count("delivered_at IS NULL") == 190
-    streams.change("FULL", max_msgs=-1)
+    assert relay.get("/readyz")[0] == 200, "it can relay: a full stream is no outage"
+    kept = streams.messages("FULL")
+    assert 0 < kept < 50
+    assert outbox.count("delivered_at IS NULL") == 200 - kept
+    streams.change("FULL", **dict.fromkeys(limit, -1))
     outbox.drained()
-    assert outbox.count("attempts > 0 OR dead_at IS NOT NULL") == 0
-    numbers = [message.i for message in streams.read("FULL")]
-    assert sorted(numbers) == list(range(1, 201))
+    relay.said("hold.ended")
+    assert outbox.count(UNTOUCHED) == 0
+    assert_once_and_in_order(streams.read("FULL"), 200, 7)
+
+
+def test_a_full_stream_that_is_replaced_by_another_keeps_nothing_back(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("SMALL", "orders.>", max_msgs=50, discard="new", allow_atomic=True)
+    relay = make_relay(outbox.dsn, streams.url, **QUICK).start()
+    known_stream(outbox, streams, "SMALL", "orders.first")
+    outbox.fill("orders.placed", 200, keys=7)
+    assert relay.said("hold.opened")["scope"] == "stream SMALL"
+    streams.api("STREAM.DELETE.SMALL")
+    streams.make("LARGE", "orders.>")
+    outbox.drained()
+    numbers = [message.i for message in streams.read("LARGE")]
+    assert numbers
     for key in range(7):
         of_key = [i for i in numbers if i % 7 == key]
         assert of_key == sorted(of_key)
+    assert outbox.count(UNTOUCHED) == 0
+
+
+def test_an_account_without_storage_left_is_waited_for(
+    outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
+) -> None:
+    config = "accounts {{ A {{ jetstream: {{max_file: {}}}, users: [{{user: a, password: a}}] }} }}"
+    own_nats.stop()
+    own_nats.config = config.format("20KB")
+    own_nats.start()
+    url = own_nats.url.replace("//", "//a:a@")
+    streams = Streams(url)
+    streams.make("ORDERS", "orders.>")
+    outbox.fill("orders.placed", 1000, keys=7)
+    relay = make_relay(outbox.dsn, url, **QUICK).start()
+    opened = relay.said("hold.opened")
+    assert opened["failure_class"] == "capacity"
+    assert "10002" in opened["reason"]
+    assert outbox.count(UNTOUCHED) == 0
+    (own_nats.directory / "nats.conf").write_text(config.format("20MB"), "utf-8")
+    os.kill(own_nats.pid, signal.SIGHUP)
+    outbox.drained()
+    assert outbox.count(UNTOUCHED) == 0
+    assert_once_and_in_order(streams.read("ORDERS"), 1000, 7)
 
 
 def test_a_subject_at_its_own_limit_holds_only_itself(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
-    streams.make("S", "s.>", max_msgs_per_subject=1, discard="new", discard_new_per_subject=True)
+    streams.make("S", "s.>", max_msgs_per_subject=1, discard="new", discard_new_per_subject=True, allow_atomic=True)
     outbox.insert("s.a", "a", {"i": 1})
     held = outbox.insert("s.a", "a", {"i": 2})
-    make_relay(outbox.dsn, streams.url, failures__hold_base_s="0.1", failures__hold_max_s="0.2").start()
+    relay = make_relay(outbox.dsn, streams.url, **QUICK).start()
+    assert relay.said("hold.opened")["scope"] == "subject s.a"
     others = [outbox.insert(f"s.{i}", f"k{i}", {"i": i}) for i in range(20)]
     for seq in others:
         outbox.delivered(seq)
-    row = outbox.row(held)
-    assert (row["delivered_at"], row["dead_at"], row["attempts"]) == (None, None, 0)
-    assert "10077" in row["last_error"]
+    wait_until("the reason to be noted", lambda: outbox.row(held)["last_error"])
+    assert "10077" in outbox.row(held)["last_error"]
+    assert outbox.count(UNTOUCHED) == 0
+    assert outbox.row(held)["delivered_at"] is None
+    streams.api("STREAM.PURGE.S", {"filter": "s.a"})
+    outbox.delivered(held)
 
 
 def test_without_a_stream_events_wait_until_it_is_made(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
     streams.make("OTHER", "other.>")
     waiting = [outbox.insert("orders.placed", "k", {"i": i}) for i in range(5)]
-    relay = make_relay(outbox.dsn, streams.url, failures__hold_base_s="0.1", failures__hold_max_s="0.5").start()
+    relay = make_relay(outbox.dsn, streams.url, **QUICK).start()
     outbox.delivered(outbox.insert("other.x", "k2", {"i": 0}))
-    relay.said("hold.opened")
-    opened = relay.lines("hold.opened")
-    assert [line["failure_class"] for line in opened] == ["configuration"]
-    assert opened[0]["subject"] == "orders.placed"
-    assert opened[0]["event_id"]
+    opened = relay.said("hold.opened")
+    assert (opened["failure_class"], opened["subject"]) == ("configuration", "orders.placed")
+    assert opened["event_id"] == str(outbox.row(waiting[0])["id"])
     wait_until("the reason to be noted", lambda: outbox.row(waiting[0])["last_error"])
     assert "no stream takes this subject" in outbox.row(waiting[0])["last_error"]
-    assert outbox.count("attempts > 0 OR dead_at IS NOT NULL") == 0
+    # Long enough for several probes: one line tells it all.
+    holds_for(1, "one line, and nothing counted", lambda: len(relay.lines("hold.opened")) == 1)
+    assert outbox.count(UNTOUCHED) == 0
     streams.make("ORDERS", "orders.>")
     outbox.drained()
     assert [message.i for message in streams.read("ORDERS")] == list(range(5))
+    assert [line["action"] for line in relay.lines() if line["action"].startswith("hold.")] == [
+        "hold.opened",
+        "hold.ended",
+    ]
+
+
+def test_a_subscriber_that_answers_is_taken_for_no_stream_and_for_no_acknowledgement(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    seq = outbox.insert("orders.placed", "k", {"i": 1})
+    with streams.subscriber("orders.>", b"OK"):
+        relay = make_relay(outbox.dsn, streams.url, delivery__ack_timeout_s="0.3", **QUICK).start()
+        opened = relay.said("hold.opened")
+        assert opened["failure_class"] == "configuration"
+        assert "no stream takes this subject" in opened["reason"]
+        assert outbox.row(seq)["delivered_at"] is None
+        streams.make("ORDERS", "orders.>", allow_atomic=True)
+        outbox.delivered(seq)
+        outbox.fill("orders.placed", 500, keys=7)
+        outbox.drained()
+    stored = streams.read("ORDERS")
+    assert len(stored) == 501
+    marked: dict[int, str] = dict(outbox.conn.execute("SELECT stream_seq, id::text FROM outbox_events").fetchall())
+    assert marked == {message.seq: message.headers["Nats-Msg-Id"] for message in stored}
 
 
 def test_a_missing_stream_kills_only_where_that_is_configured(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
+    streams.make("ORDERS", "orders.>")
     lost = outbox.insert("nowhere.x", "k", {})
+    behind = outbox.insert("orders.placed", "k", {"i": 0})
     make_relay(outbox.dsn, streams.url, failures__on_misconfigured="dead").start()
     assert "no stream takes this subject" in outbox.dead(lost)
+    outbox.delivered(behind)
 
 
-def test_a_sealed_stream_is_waited_for(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
-    streams.make("SEALED", "sealed.x")
-    streams.change("SEALED", sealed=True)
-    seq = outbox.insert("sealed.x", None, {"i": 1})
-    relay = make_relay(outbox.dsn, streams.url, failures__hold_max_s="0.5").start()
-    relay.said("hold.opened")
-    assert relay.lines("hold.opened")[0]["failure_class"] == "configuration"
-    assert outbox.row(seq)["attempts"] == 0
-
-
-def test_a_stream_that_acknowledges_nothing_is_named(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
-    streams.make("SILENT", "silent.x", no_ack=True)
-    outbox.insert("silent.x", None, {"i": 1})
-    relay = make_relay(outbox.dsn, streams.url, delivery__ack_timeout_s="0.5").start()
-    relay.said("hold.opened")
-    assert "no_ack" in relay.lines("hold.opened")[0]["reason"]
-
-
-def test_a_subject_without_the_right_to_publish_waits_and_the_others_flow(
-    outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
+def test_a_sealed_stream_is_waited_for_until_it_is_replaced(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
-    own_nats.stop()
-    own_nats.config = """
-        accounts { A { jetstream: enabled, users: [
-            {user: admin, password: admin}
-            {user: relay, password: secret-word, permissions: {
-                publish: ["Allowed.>", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.*"], subscribe: ["_INBOX_relay.>"]}}
-        ]}}
-    """
-    own_nats.start()
-    streams = Streams(own_nats.url.replace("//", "//admin:admin@"))
-    streams.make("ALL", "Allowed.>", "Forbidden.>")
-    forbidden = outbox.insert("Forbidden.x", "f", {"i": 0})
-    relay = make_relay(outbox.dsn, own_nats.url, nats__user="relay", nats__password="secret-word").start()  # noqa: S106  # made up here
-    relay.said("hold.opened")
-    allowed = [outbox.insert("Allowed.x", "a", {"i": i}) for i in range(5)]
+    streams.make("SEALED", "sealed.x")
+    streams.make("OTHER", "other.>")
+    streams.change("SEALED", sealed=True)
+    seqs = [outbox.insert("sealed.x", "k", {"i": i}) for i in range(3)]
+    relay = make_relay(outbox.dsn, streams.url, **QUICK).start()
+    opened = relay.said("hold.opened")
+    assert opened["failure_class"] == "configuration"
+    assert "sealed" in opened["reason"]
+    outbox.delivered(outbox.insert("other.x", "k2", {"i": 0}))
+    assert outbox.count(UNTOUCHED) == 0
+    streams.api("STREAM.DELETE.SEALED")
+    streams.make("OPEN", "sealed.x")
+    for seq in seqs:
+        outbox.delivered(seq)
+    assert [message.i for message in streams.read("OPEN")] == [0, 1, 2]
+
+
+def test_a_stream_that_acknowledges_nothing_is_named_and_filled_no_further(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    # Its window is so short that an event that was sent again would be stored again.
+    streams.make("SILENT", "silent.x", no_ack=True, duplicate_window=100_000_000)
+    streams.make("OTHER", "other.>")
+    seq = outbox.insert("silent.x", None, {"i": 1})
+    relay = make_relay(outbox.dsn, streams.url, delivery__ack_timeout_s="0.5", **QUICK).start()
+    opened = relay.said("hold.opened")
+    assert (opened["failure_class"], opened["scope"]) == ("configuration", "stream SILENT")
+    assert "no_ack" in opened["reason"]
+    outbox.delivered(outbox.insert("other.x", "k", {"i": 0}))
+    holds_for(1, "the stream holds the event once", lambda: streams.messages("SILENT") == 1)
+    assert len(relay.lines("hold.opened")) == 1
+    assert outbox.count(UNTOUCHED) == 0
+    streams.change("SILENT", no_ack=False)
+    outbox.delivered(seq)
+
+
+RIGHTS = """
+    accounts {{ A {{ jetstream: enabled, users: [
+        {{user: admin, password: admin}}
+        {{user: relay, password: secret-word, permissions: {{publish: [{}], subscribe: ["_INBOX_relay.>"]}}}}
+    ]}}}}
+"""
+LOOK_UP = '"$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.*"'
+AS_RELAY = {"nats__user": "relay", "nats__password": "secret-word"}
+
+
+def restrict(server: NatsServer, rights: str) -> Streams:
+    """Start a server anew on which the relay may publish on some subjects only; gives its streams for an admin."""
+    server.stop()
+    server.config = RIGHTS.format(rights)
+    server.start()
+    return Streams(server.url.replace("//", "//admin:admin@"))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_subject_without_the_right_to_publish_waits_and_the_others_flow(
+    outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay, strategy: str
+) -> None:
+    streams = restrict(own_nats, f'"Allowed.>", {LOOK_UP}')
+    streams.make("ALL", "Allowed.>", "Forbidden.>", allow_atomic=True)
+    relay = make_relay(outbox.dsn, own_nats.url, delivery__strategy=strategy, **AS_RELAY, **QUICK).start()
+    if strategy == "atomic":
+        known_stream(outbox, streams, "ALL", "Allowed.first")
+    with outbox.conn.transaction():
+        forbidden = [outbox.insert("Forbidden.x", "f", {"i": i}) for i in range(3)]
+        allowed = [outbox.insert("Allowed.x", f"a{i % 5}", {"i": i}) for i in range(50)]
+    opened = relay.said("hold.opened")
     for seq in allowed:
         outbox.delivered(seq)
-    hold = relay.lines("hold.opened")[0]
-    assert (hold["failure_class"], hold["scope"]) == ("configuration", "subject Forbidden.x")
-    assert "not permitted" in outbox.row(forbidden)["last_error"]
-    assert outbox.row(forbidden)["attempts"] == 0
+    assert (opened["failure_class"], opened["scope"]) == ("configuration", "subject Forbidden.x")
+    wait_until("the reason to be noted", lambda: outbox.row(forbidden[0])["last_error"])
+    assert "not permitted" in outbox.row(forbidden[0])["last_error"]
+    assert outbox.count(UNTOUCHED) == 0
+    (own_nats.directory / "nats.conf").write_text(RIGHTS.format(f'"Allowed.>", "Forbidden.>", {LOOK_UP}'), "utf-8")
+    os.kill(own_nats.pid, signal.SIGHUP)
+    for seq in forbidden:
+        outbox.delivered(seq)
+    assert [message.i for message in streams.read("ALL") if message.subject == "Forbidden.x"] == [0, 1, 2]
     assert "secret-word" not in relay.text()
 
 
-def test_an_unknown_refusal_is_tried_again_and_dies_after_its_attempts(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+def test_without_the_right_to_look_streams_up_events_flow_and_none_dies_of_the_missing_answer(
+    outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
 ) -> None:
-    # The server answers 10193, which stands in no class.
-    streams.make("ORDERS", "orders.>")
-    odd = outbox.insert("orders.placed", "k", {"i": 0}, {_ODD_HEADER: "orders.>"})
-    behind = outbox.insert("orders.placed", "k", {"i": 1})
-    other = outbox.insert("orders.placed", "k2", {"i": 2})
-    relay = make_relay(
-        outbox.dsn,
-        streams.url,
-        headers__allow_nats=_ODD_HEADER,
-        failures__max_attempts="3",
-        failures__backoff_base_s="0.2",
-    ).start()
-    outbox.delivered(other)
-    reason = outbox.dead(odd)
-    outbox.delivered(behind)
-    assert outbox.row(odd)["attempts"] == 3, reason
-    postponed = relay.lines("event.postponed")
-    assert [line["attempts"] for line in postponed] == [1, 2]
-    assert outbox.row(behind)["delivered_at"] > outbox.row(odd)["dead_at"]
-
-
-def test_a_key_waits_behind_its_dead_letter_until_a_person_gives_it_back(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay
-) -> None:
-    streams.make("ORDERS", "orders.>", max_msg_size=500)
-    dead = outbox.insert("orders.placed", "k", "x" * 1000)
-    behind = [outbox.insert("orders.placed", "k", {"i": i}) for i in range(3)]
-    relay = make_relay(outbox.dsn, streams.url, failures__on_dead="block").start()
-    outbox.dead(dead)
-    outbox.delivered(outbox.insert("orders.placed", "other", {"i": 9}))
-    assert outbox.count("key = 'k' AND delivered_at IS NOT NULL") == 0
-    # The block outlives the relay.
-    assert relay.stop() == 0
-    relay.start()
-    outbox.delivered(outbox.insert("orders.placed", "other", {"i": 10}))
-    assert outbox.count("key = 'k' AND delivered_at IS NOT NULL") == 0
-    streams.change("ORDERS", max_msg_size=-1)
-    outbox.conn.execute("UPDATE outbox_events SET dead_at = NULL, retry_at = now() WHERE seq = %s", (dead,))
-    for seq in [dead, *behind]:
-        outbox.delivered(seq)
-    of_key = [outbox.row(seq)["stream_seq"] for seq in [dead, *behind]]
-    assert of_key == sorted(of_key)
+    streams = restrict(own_nats, '"orders.>", "nowhere.>"')
+    streams.make("ORDERS", "orders.>", allow_atomic=True)
+    relay = make_relay(outbox.dsn, own_nats.url, failures__on_misconfigured="dead", **AS_RELAY, **QUICK).start()
+    outbox.fill("orders.placed", 2000, keys=7)
+    outbox.drained()
+    assert_once_and_in_order(streams.read("ORDERS"), 2000, 7)
+    waits = outbox.insert("nowhere.x", "w", {"i": 0})
+    opened = relay.said("hold.opened")
+    assert opened["failure_class"] == "outage"
+    assert "could not be looked up" in opened["reason"]
+    outbox.delivered(outbox.insert("orders.placed", "k0", {"i": 0}))
+    assert outbox.count(UNTOUCHED) == 0
+    streams.make("NOWHERE", "nowhere.>")
+    outbox.delivered(waits)
 
 
 def test_more_waiting_events_than_fit_into_memory_are_read_again(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
     outbox.fill("late.x", 3000, keys=50)
-    relay = make_relay(
-        outbox.dsn, streams.url, delivery__held_events="100", failures__hold_base_s="0.1", failures__hold_max_s="0.3"
-    ).start()
+    relay = make_relay(outbox.dsn, streams.url, delivery__held_events="100", **QUICK).start()
     relay.said("hold.opened")
     streams.make("OTHER", "other.>")
     outbox.delivered(outbox.insert("other.x", "free", {"i": 0}))
     streams.make("LATE", "late.>")
     outbox.drained()
-    numbers = [message.i for message in streams.read("LATE")]
-    assert sorted(numbers) == list(range(1, 3001))
-    for key in range(50):
-        of_key = [i for i in numbers if i % 50 == key]
-        assert of_key == sorted(of_key)
+    assert_once_and_in_order(streams.read("LATE"), 3000, 50)
