@@ -82,6 +82,8 @@ class Publisher(Listener):
         self._in_flight: dict[int, tuple[Event, float]] = {}
         self._batches: dict[int, _Batch] = {}
         self._next_batch = 0
+        # Seqs of events that no batch may take again: one stored already, or refused, would spoil it.
+        self._suspects: set[int] = set()
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._resting = True
@@ -159,6 +161,8 @@ class Publisher(Listener):
                 continue
             in_flight[event.seq] = (event, now)
             messages.append((event.seq, subject, event.payload, headers))
+        if self._suspects:
+            self._suspects.difference_update(event.seq for event in events)
         if messages and self._timed is None:
             self._timed = messages[-1][0]
         await connection.publish(messages)
@@ -168,7 +172,7 @@ class Publisher(Listener):
         if self._options.strategy == "singles" or self._lanes.must_go_alone:
             return False
         head = self._lanes.head()
-        if head is None:
+        if head is None or head.seq in self._suspects:
             return False
         try:
             subject = self._envelopes.subject(head)
@@ -197,6 +201,7 @@ class Publisher(Listener):
                 break
             messages.append((event.seq, subject, event.payload, headers))
         if len(messages) < len(taken):
+            self._suspects.add(taken[len(messages)].seq)
             self._lanes.put_back(taken, alone=True)
             return
         stream, events, messages = self._fit(taken, messages)
@@ -212,13 +217,16 @@ class Publisher(Listener):
     def _fit(
         self, taken: list[Event], messages: list[Message]
     ) -> tuple[StreamFacts | None, list[Event], list[Message]]:
-        """Choose what goes into the batch: the stream of the first event, up to the limit of bytes.
+        """Choose what goes into the batch: the stream of the first event, no suspects, up to the limit of bytes.
 
         The rest goes back: behind its key's events in this batch, or to the front of what is ready.
         """
         stream = self._streams.find(messages[0][1])
-        one_subject = all(message[1] == messages[0][1] for message in messages)
-        if one_subject and sum(len(event.payload) for event in taken) <= _BATCH_BYTES:
+        suspects = self._suspects
+        alike = all(message[1] == messages[0][1] for message in messages)
+        if suspects:
+            alike = alike and suspects.isdisjoint(event.seq for event in taken)
+        if alike and sum(len(event.payload) for event in taken) <= _BATCH_BYTES:
             return stream, taken, messages
         size = 0
         events: list[Event] = []
@@ -228,7 +236,7 @@ class Publisher(Listener):
         for event, message in zip(taken, messages, strict=True):
             size += len(event.payload)
             fits = not events or (size <= _BATCH_BYTES and self._streams.find(message[1]) is stream)
-            if fits and event.key not in cut:
+            if fits and event.key not in cut and event.seq not in suspects:
                 events.append(event)
                 fitting.append(message)
             else:
@@ -270,7 +278,7 @@ class Publisher(Listener):
             for key in {event.key for event in found.events if event.key is not None}:
                 self._lanes.release_key(key)
         else:
-            self._lanes.put_back(found.events, alone=True)
+            self._one_by_one(found.events)
         self._answered()
 
     def refused(self, token: int, failure: Refused | NoResponders) -> None:
@@ -294,7 +302,7 @@ class Publisher(Listener):
             events=len(found.events),
             reason=describe(failure),
         )
-        self._lanes.put_back(found.events, alone=True)
+        self._one_by_one(found.events)
         self._answered()
 
     def forbidden(self, subject: str, failure: Forbidden) -> None:
@@ -306,7 +314,7 @@ class Publisher(Listener):
         for number, batch in list(self._batches.items()):
             if any(self._envelopes.subject(event).lower() == subject for event in batch.events):
                 del self._batches[number]
-                self._lanes.put_back(batch.events, alone=True)
+                self._one_by_one(batch.events)
         self._answered()
 
     def lost(self, reason: str) -> None:
@@ -322,7 +330,7 @@ class Publisher(Listener):
         self._batches.clear()
         self._timed = None
         unknown.sort(key=lambda event: event.seq)
-        self._lanes.put_back(unknown, alone=True)
+        self._one_by_one(unknown)
         self.disconnected.set()
         self._answered()
 
@@ -338,10 +346,15 @@ class Publisher(Listener):
         for number, batch in list(self._batches.items()):
             if batch.sent_at <= overdue:
                 del self._batches[number]
-                self._lanes.put_back(batch.events, alone=True)
+                self._one_by_one(batch.events)
         if self._connection is not None:
             self._refusals.probe(now)
         self._answered()
+
+    def _one_by_one(self, events: Sequence[Event]) -> None:
+        """Give taken events back, to be sent one by one: those too that now wait behind the first of their key."""
+        self._suspects.update(event.seq for event in events)
+        self._lanes.put_back(events, alone=True)
 
     def _answered(self) -> None:
         self._wake.set()

@@ -13,6 +13,9 @@ from relay.errors import ConfigError
 
 DEFAULT_TABLE = "outbox_events"
 
+_CHANNEL_BYTES = 63
+"""What `pg_notify` takes as a channel: the doorbell rings on the table's name."""
+
 _PLAIN_NAME = re.compile(r"([a-z_][a-z0-9_]{0,47}\.)?[a-z_][a-z0-9_]{0,47}")
 _OURS = re.compile(r"\boutbox_(events|shards|migrations|ring|producer|relay|reader)\b")
 _PAYLOAD_AS_BYTES = "convert_to(e.payload::text, 'UTF8')"
@@ -33,7 +36,7 @@ class Tables:
     ``app.billing_shards``. Only plain lower-case names are taken, so that no name ever needs quotes.
 
     Raises:
-        ConfigError: The name is not plain.
+        ConfigError: The name is not plain, or too long for the doorbell's channel.
     """
 
     events: str = DEFAULT_TABLE
@@ -43,6 +46,8 @@ class Tables:
     def __post_init__(self) -> None:
         if not _PLAIN_NAME.fullmatch(self.events):
             raise ConfigError([f"table {self.events!r}: must be a plain lower-case name, or schema.name"])
+        if len(self.events) > _CHANNEL_BYTES:
+            raise ConfigError([f"table {self.events!r}: must not be longer than {_CHANNEL_BYTES} characters"])
 
     @cached_property
     def schema(self) -> str | None:

@@ -67,12 +67,12 @@ def test_sigterm_ends_a_relay_that_waits_for_its_servers(
     own_nats.stop()
     relay = make_relay(own_postgres.dsn(), own_nats.url).start()
     relay.said("nats.unreachable")
-    assert relay.get("/readyz") == (503, "nats down\n")
+    wait_until("it says why", lambda: relay.get("/readyz") == (503, "nats down\n"))
     assert relay.stop() == Exit.DONE
     own_postgres.stop()
     relay.start()
     relay.said("postgres.lost")
-    assert relay.get("/readyz") == (503, "starting\n")
+    wait_until("it says why", lambda: relay.get("/readyz") == (503, "starting\n"))
     assert relay.stop() == Exit.DONE
 
 

@@ -115,6 +115,29 @@ def test_a_batch_with_an_event_that_is_stored_already_still_ends_well(
     assert relay.lines("batch.refused")
 
 
+@pytest.mark.parametrize("keys", [1, 10])
+def test_many_events_that_are_stored_already_spoil_few_batches(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, keys: int
+) -> None:
+    streams.make("ORDERS", "orders.>", allow_atomic=True)
+    outbox.fill("orders.placed", 2000, keys=keys)
+    relay = make_relay(outbox.dsn, streams.url, delivery__strategy="atomic").start()
+    outbox.drained()
+    assert relay.stop() == 0
+    # As after a crash before the marks, or an outage in which the acknowledgements were lost.
+    outbox.conn.execute("UPDATE outbox_events SET delivered_at = NULL, stream = NULL, stream_seq = NULL")
+    outbox.conn.execute("UPDATE outbox_shards SET watermark = 0")
+    outbox.conn.execute(
+        "INSERT INTO outbox_events (topic, key, payload)"
+        " SELECT 'orders.placed', 'k' || mod(i, %s), jsonb_build_object('i', i) FROM generate_series(2001, 8000) i",
+        (keys,),
+    )
+    relay.start()
+    outbox.drained(timeout_s=15)
+    assert_once_and_in_order(streams.read("ORDERS"), 8000, keys)
+    assert len(relay.lines("batch.refused")) <= 10
+
+
 def test_without_ordering_everything_is_delivered_once(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
     streams.make("ORDERS", "orders.>")
     outbox.fill("orders.placed", 5000, keys=1)
