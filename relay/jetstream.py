@@ -9,6 +9,7 @@ import asyncio
 import json
 import math
 import re
+import secrets
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from relay.failures import Forbidden, NoResponders, Refused
+from relay.frames import Frame, encode
 from relay.streams import StreamFacts
 
 # An acknowledgement for each event: raw_decode takes 1 us less than json.loads, which guesses the encoding of
@@ -30,8 +32,8 @@ _decode = json.JSONDecoder().raw_decode
 # Events of a batch between two returns to the event loop: about 2 ms.
 _BREATH = 200
 
-# Token, subject, payload and headers of an event on its way.
-Message = tuple[int, str, bytes, dict[str, str]]
+Message = tuple[int, str, bytes, str]
+"""Token, subject, payload and lines of the headers of an event on its way."""
 
 _FORBIDDEN = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
 _PENDING_BYTES = 4 * 1024 * 1024
@@ -103,13 +105,30 @@ class Listener:
         """The connection has ended."""
 
 
+class _Client(Client):
+    """nats-py's client, and one thing that it does not offer: to send messages that are encoded already."""
+
+    async def send(self, frames: bytes) -> None:
+        """Send encoded messages, as `Client.publish` sends one: by way of its buffer and its flusher.
+
+        Raises:
+            ConnectionClosedError: The connection has ended.
+        """
+        if not self.is_connected:
+            raise nats.errors.ConnectionClosedError
+        await self._send_command(frames)
+        await self._flush_pending()
+
+
 class Connection:
     """A connection that stands, until it ends; made by `connect`."""
 
-    def __init__(self, client: Client, inbox: str, listener: Listener) -> None:
+    def __init__(self, client: _Client, inbox: str, listener: Listener) -> None:
         self._nc = client
         self._inbox = inbox
         self._skip = len(inbox)
+        # Its own for each connection: what an ended one has left half sent may still be open at the server.
+        self._batch_prefix = f"{secrets.token_hex(4)}."
         self._listener = listener
         self._closing = False
         self._last_error = ""
@@ -131,14 +150,12 @@ class Connection:
         Raises:
             BrokerError: The connection has ended; which of them were sent is not known.
         """
-        publish, inbox = self._nc.publish, self._inbox
-        try:
-            for token, subject, payload, headers in messages:
-                await publish(subject, payload, f"{inbox}{token}", headers)
-        except (NatsError, OSError) as error:
-            raise BrokerError(str(error)) from error
+        inbox = self._inbox
+        await self._send(
+            encode((f"{inbox}{token}", subject, payload, lines) for token, subject, payload, lines in messages)
+        )
 
-    async def publish_batch(self, number: int, batch_id: str, messages: Sequence[Message]) -> None:
+    async def publish_batch(self, number: int, messages: Sequence[Message]) -> None:
         """Send events as one atomic batch; the answer to its commit comes back under `number`.
 
         Returns to the event loop now and then: encoding a batch takes milliseconds.
@@ -146,19 +163,20 @@ class Connection:
         Raises:
             BrokerError: The connection has ended; whether the batch is in the stream is not known.
         """
-        publish = self._nc.publish
-        last = len(messages)
+        own = f"Nats-Batch-Id: {self._batch_prefix}{number}\r\nNats-Batch-Sequence: "
+        frames: list[Frame] = [
+            ("", subject, payload, f"{lines}{own}{position}\r\n")
+            for position, (_, subject, payload, lines) in enumerate(messages, 1)
+        ]
+        _, subject, payload, lines = frames[-1]
+        frames[-1] = (f"{self._inbox}b{number}", subject, payload, f"{lines}Nats-Batch-Commit: 1\r\n")
+        for start in range(0, len(frames), _BREATH):
+            await self._send(encode(frames[start : start + _BREATH]))
+            await asyncio.sleep(0)
+
+    async def _send(self, frames: bytes) -> None:
         try:
-            for position, (_, subject, payload, headers) in enumerate(messages, 1):
-                headers["Nats-Batch-Id"] = batch_id
-                headers["Nats-Batch-Sequence"] = str(position)
-                if position == last:
-                    headers["Nats-Batch-Commit"] = "1"
-                    await publish(subject, payload, f"{self._inbox}b{number}", headers)
-                else:
-                    await publish(subject, payload, "", headers)
-                if position % _BREATH == 0:
-                    await asyncio.sleep(0)
+            await self._nc.send(frames)
         except (NatsError, OSError) as error:
             raise BrokerError(str(error)) from error
 
@@ -258,7 +276,7 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
     Raises:
         BrokerError: It could not be reached, or let us not in.
     """
-    client = Client()
+    client = _Client()
     made: list[Connection] = []
     errors: list[str] = []
 

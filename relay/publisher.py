@@ -53,7 +53,7 @@ class Publisher(Listener):
     """Sends what the lanes let go and takes the answers.
 
     Args:
-        settle: Takes each acknowledged event, to be marked.
+        settle: Takes acknowledged events, to be marked.
         may_send: Asked before each chunk: False once the lease could belong to another relay.
     """
 
@@ -65,7 +65,7 @@ class Publisher(Listener):
         envelopes: Envelopes,
         refusals: Refusals,
         metrics: Metrics,
-        settle: Callable[[Delivered], None],
+        settle: Callable[[Sequence[Delivered]], None],
         may_send: Callable[[], bool],
     ) -> None:
         self._options = options
@@ -189,17 +189,20 @@ class Publisher(Listener):
         Where one of them is poison, held or very large they all go one by one: that path knows what to do with each.
         """
         taken = self._lanes.take_runs(self._options.atomic_batch)
+        make, open_holds, max_payload = self._envelopes.make, self._open_holds, connection.max_payload
+        largest = max(max_payload - _BATCH_HEADERS_BYTES, max_payload // 2)
         messages: list[Message] = []
         for event in taken:
             try:
-                subject, headers = self._envelopes.make(event, connection.max_payload)
+                subject, headers = make(event, max_payload)
             except Poison:
                 break
-            if self._open_holds and self._refusals.held(subject):
+            if open_holds and self._refusals.held(subject):
                 break
-            if len(event.payload) > max(connection.max_payload - _BATCH_HEADERS_BYTES, connection.max_payload // 2):
+            payload = event.payload
+            if len(payload) > largest:
                 break
-            messages.append((event.seq, subject, event.payload, headers))
+            messages.append((event.seq, subject, payload, headers))
         if len(messages) < len(taken):
             self._suspects.add(taken[len(messages)].seq)
             self._lanes.put_back(taken, alone=True)
@@ -212,7 +215,7 @@ class Publisher(Listener):
         else:
             self._next_batch += 1
             self._batches[self._next_batch] = _Batch(stream.name, events, now)
-            await connection.publish_batch(self._next_batch, f"{events[0].id}.{self._next_batch}", messages)
+            await connection.publish_batch(self._next_batch, messages)
 
     def _fit(
         self, taken: list[Event], messages: list[Message]
@@ -257,7 +260,7 @@ class Publisher(Listener):
         if token == self._timed:
             self._timed = None
             self._metrics.stage("publish", time.monotonic() - found[1])
-        self._settle((event, stream, stream_seq, duplicate, time.time()))
+        self._settle(((event, stream, stream_seq, duplicate, time.time()),))
         if event.key is not None:
             self._lanes.release_key(event.key)
         if self._open_holds:
@@ -273,8 +276,8 @@ class Publisher(Listener):
         if count == len(found.events):
             now = time.time()
             self._metrics.stage("publish", time.monotonic() - found.sent_at)
-            for stream_seq, event in enumerate(found.events, last_seq - count + 1):
-                self._settle((event, stream, stream_seq, False, now))
+            first = last_seq - count + 1
+            self._settle([(event, stream, at, False, now) for at, event in enumerate(found.events, first)])
             for key in {event.key for event in found.events if event.key is not None}:
                 self._lanes.release_key(key)
         else:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from relay.books import Books
 from relay.logs import event as log_event
@@ -36,9 +37,9 @@ class Settler:
         self.last_settled = time.monotonic()
         self.on_room = asyncio.Event()
 
-    def take_delivered(self, delivered: Delivered) -> None:
-        """Take an acknowledged event, to be marked; called once for each event."""
-        self._delivered.append(delivered)
+    def take_delivered(self, delivered: Sequence[Delivered]) -> None:
+        """Take acknowledged events, to be marked."""
+        self._delivered.extend(delivered)
         if self._resting:
             self._work.set()
 
@@ -74,9 +75,11 @@ class Settler:
     async def _mark(self) -> None:
         batch = [self._delivered.popleft() for _ in range(min(_MOST, len(self._delivered)))]
         started = time.monotonic()
-        for stream in dict.fromkeys([one[1] for one in batch]):
-            seqs = [one[0].seq for one in batch if one[1] == stream]
-            marked = await self._writer.settle(stream, seqs, [one[2] for one in batch if one[1] == stream])
+        streams = dict.fromkeys([one[1] for one in batch])
+        for stream in streams:
+            part = batch if len(streams) == 1 else [one for one in batch if one[1] == stream]
+            seqs = [one[0].seq for one in part]
+            marked = await self._writer.settle(stream, seqs, [one[2] for one in part])
             if marked != len(seqs):
                 # Another owner marked them, or has taken over: the next renewal of the lease tells which.
                 log_event(

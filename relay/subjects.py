@@ -118,16 +118,19 @@ class Envelopes:
         self._allow_nats = frozenset(name.lower() for name in allow_nats) - _RESERVED_HEADERS
         self._known: dict[str, str] = {}
 
-    def make(self, event: Event, max_payload: int) -> tuple[str, dict[str, str]]:
-        """Make the subject and the headers of an event; see `subject` and `headers`. Called once for each event.
+    def make(self, event: Event, max_payload: int) -> tuple[str, str]:
+        """Make the subject of an event and the lines of its headers, each with its line end.
+
+        Called once for each event; see `subject` and `headers`.
 
         Raises:
             Poison: They break a rule, or the message would be too large.
         """
         subject = self._known.get(event.topic) or self.subject(event)
         if self._plain and event.headers is None and len(event.payload) + _HEADERS_WE_ADD_BYTES <= max_payload:
-            return subject, {MESSAGE_ID: event.id}
-        return subject, self.headers(event, max_payload)
+            return subject, f"{MESSAGE_ID}: {event.id}\r\n"
+        headers = self.headers(event, max_payload)
+        return subject, "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
     def subject(self, event: Event) -> str:
         """Make the subject of an event.
