@@ -1,5 +1,6 @@
 """The read model of the demo: a list of orders in a database of its own, kept up to date by the stream alone."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 STREAM = "ORDERS"
 SUBJECTS = "orders.>"
@@ -62,7 +63,7 @@ class OrderList:
         """Put every event into the list, for ever."""
         async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as conn:
             async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type((NatsError, OSError, ConnectionLost)),
+                retry=retry_if_exception(_came_from_outside),
                 wait=wait_random_exponential(multiplier=0.1, max=1),
             ):
                 with attempt:
@@ -100,6 +101,13 @@ async def _next_batch(events: JetStreamContext.PushSubscription) -> list[Msg]:
     while events.pending_msgs and len(batch) < _BATCH:
         batch.append(await events.next_msg(_QUIET_S))
     return batch
+
+
+def _came_from_outside(error: BaseException) -> bool:
+    """Tell whether NATS went away; nats-py makes such an error of a cancellation, too, on a closed connection."""
+    task = asyncio.current_task()
+    cancelled = task is not None and task.cancelling() > 0
+    return isinstance(error, NatsError | OSError | ConnectionLost) and not cancelled
 
 
 async def _quiet(_: Exception) -> None:
