@@ -39,7 +39,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
             Figure(
                 "drain",
                 f"{strategy}: relay / ceiling",
-                middle[f"relay, {strategy}"] / middle[f"ceiling, {strategy}"],
+                median(to_ceiling),
                 "",
                 at_least=_BAR_CEILING,
                 rounds=to_ceiling,
@@ -49,7 +49,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
             Figure(
                 "drain",
                 f"{strategy}: relay / rival",
-                middle[f"relay, {strategy}"] / middle["rival"],
+                median(to_rival),
                 "times",
                 at_least=_BAR_RIVAL,
                 rounds=to_rival,

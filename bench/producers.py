@@ -49,8 +49,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
         ("bell, relay busy / no trigger, no relay", "bell, relay busy", "no trigger", None),
     ):
         each = [a / b for a, b in zip(rates[ours], rates[base], strict=True)]
-        value = median(rates[ours]) / median(rates[base])
-        report.add(Figure("producers", name, value, "", at_least=bar, rounds=each))
+        report.add(Figure("producers", name, median(each), "", at_least=bar, rounds=each))
 
 
 def _prepare(world: World, *, bell: bool) -> None:
