@@ -13,6 +13,7 @@ class Exit(IntEnum):
     SCHEMA = 3
     DRAIN_INCOMPLETE = 4
     UNREACHABLE = 5
+    DECLINED = 6
 
 
 class RelayError(Exception):

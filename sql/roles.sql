@@ -34,14 +34,15 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_relay') THEN
         GRANT SELECT, DELETE ON outbox_events TO outbox_relay;
-        GRANT UPDATE (delivered_at, stream, stream_seq, attempts, retry_at, dead_at, last_error)
+        GRANT UPDATE (delivered_at, stream, stream_seq, attempts, retry_at, dead_at, discarded_at, last_error)
             ON outbox_events TO outbox_relay;
         GRANT SELECT ON outbox_shards TO outbox_relay;
         GRANT UPDATE (owner, epoch, lease_until, watermark, watermark_at) ON outbox_shards TO outbox_relay;
         GRANT SELECT ON outbox_migrations TO outbox_relay;
+        GRANT SELECT, INSERT, UPDATE (ended_at, events, position) ON outbox_audit TO outbox_relay;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_reader') THEN
-        GRANT SELECT ON outbox_events, outbox_shards, outbox_migrations TO outbox_reader;
+        GRANT SELECT ON outbox_events, outbox_shards, outbox_migrations, outbox_audit TO outbox_reader;
     END IF;
 END
 $$;

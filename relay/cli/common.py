@@ -146,11 +146,13 @@ def connect(settings: Settings) -> psycopg.Connection[Row]:
         autocommit=True,
         connect_timeout=max(2, round(postgres.connect_timeout_s)),
         application_name="outbox-relay cli",
+        # Planned anew with the very parameters: a plan for any filter would have to read everything.
+        prepare_threshold=None,
     )
 
 
 class Reader:
-    """One read-only transaction on the outbox: every answer is of the same moment."""
+    """The outbox, read in one transaction: every answer is of the same moment."""
 
     def __init__(self, conn: psycopg.Connection[Row], tables: Tables, version: int) -> None:
         self.cursor = psycopg.RawCursor(conn)
@@ -165,6 +167,10 @@ class Reader:
         """Run a query that always has one row."""
         return self.rows(query, params)[0]
 
+    def run(self, query: str, params: Sequence[object] = ()) -> int:
+        """Run a statement without rows; gives how many it changed."""
+        return self.cursor.execute(self.tables.text(query), params or None).rowcount
+
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[Reader]:
@@ -173,7 +179,6 @@ def reading(settings: Settings) -> Iterator[Reader]:
     Raises:
         SchemaError: The outbox is not there, or of another version.
     """
-    table = settings.postgres.table
     with connect(settings) as conn:
         conn.autocommit = False
         conn.read_only = True
@@ -184,11 +189,20 @@ def reading(settings: Settings) -> Iterator[Reader]:
             "SELECT set_config('statement_timeout', %s, true), set_config('enable_seqscan', 'off', true)",
             (f"{settings.postgres.statement_timeout_s * 1000:.0f}",),
         )
-        found = psycopg.RawCursor(conn).execute(Tables(table).text("payload_type")).fetchone()
-        if found is None:
-            check_schema(None, table)
-        tables = Tables(table, "jsonb" if found is None else found[0])
-        version = psycopg.RawCursor(conn).execute(tables.text("schema_version")).fetchone()
-        newest = None if version is None else version[0]
-        check_schema(newest, table)
-        yield Reader(conn, tables, newest or 0)
+        yield Reader(conn, *checked(conn, settings.postgres.table))
+
+
+def checked(conn: psycopg.Connection[Row], table: str) -> tuple[Tables, int]:
+    """Give the names of the outbox and the version of its schema.
+
+    Raises:
+        SchemaError: The outbox is not there, or of another version.
+    """
+    found = psycopg.RawCursor(conn).execute(Tables(table).text("payload_type")).fetchone()
+    if found is None:
+        check_schema(None, table)
+    tables = Tables(table, "jsonb" if found is None else found[0])
+    version = psycopg.RawCursor(conn).execute(tables.text("schema_version")).fetchone()
+    newest = None if version is None else version[0]
+    check_schema(newest, table)
+    return tables, newest or 0

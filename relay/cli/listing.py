@@ -1,21 +1,16 @@
 """``relay list``: which events are in a state."""
 
 import json
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import click
 
 from relay.cli.common import Reader, reading, with_settings
+from relay.cli.filters import Filters, filtered
 from relay.cli.text import Column, age, iso, json_line, message, moment, table
 from relay.settings import Settings
-
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)")
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 class Listed(NamedTuple):
@@ -36,108 +31,39 @@ class Listed(NamedTuple):
     last_error: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is asked for; `since` in Unix seconds, `scan` in seqs."""
-
-    state: str
-    topic: str | None
-    key: str | None
-    since: float | None
-    limit: int
-    scan: int
-
-
-def since_moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Give Unix seconds for a span back from now, or for a moment."""
-    if value is None:
-        return None
-    span = _SPAN.fullmatch(value.strip())
-    if span:
-        return time.time() - float(span[1]) * _SECONDS[span[2]]
-    try:
-        # Without a zone it is local time, as the tables show it.
-        return datetime.fromisoformat(value.strip()).timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise click.BadParameter(
-            f"{value!r} is neither a span such as 90s, 15m, 2h, 7d nor a moment such as 2030-01-31T12:00"
-        ) from None
-
-
-def topic_regex(pattern: str) -> str:
-    """Make PostgreSQL's regular expression of a topic pattern.
-
-    NATS rules: ``*`` is one token, a last ``>`` is everything below. Beyond them ``*`` and ``?`` may stand
-    inside a token, for any characters of it and for one.
-    """
-    *tokens, last = pattern.split(".")
-    parts = [_part(token) for token in tokens]
-    parts.append(".+" if last == ">" else _part(last))
-    return "^" + r"\.".join(parts) + "$"
-
-
-def _part(part: str) -> str:
-    if part == "*":
-        return "[^.]+"
-    return "".join({"*": "[^.]*", "?": "[^.]"}.get(char, _literal(char)) for char in part)
-
-
-def _literal(char: str) -> str:
-    return char if char.isalnum() or char == "_" else f"\\{char}" if char.isascii() else char
-
-
 @click.command("list")
 @with_settings("--dsn-file", "--table")
 @click.option(
     "--state",
-    type=click.Choice(["pending", "retry", "dead", "delivered"]),
-    default="pending",
-    show_default=True,
-    help="pending: not yet sent; retry: refused, tried again; dead: given up; delivered: in the stream.",
+    type=click.Choice(["pending", "retry", "dead", "discarded", "delivered", "any"]),
+    help="pending: not yet sent; retry: refused, tried again; dead: given up; discarded: dead, and a person has "
+    "let it be; delivered: in the stream.  [default: pending; any with --id or --seq]",
 )
-@click.option(
-    "--topic",
-    metavar="PATTERN",
-    help="NATS pattern: * is one token, a last > the rest; * and ? also work inside a token.",
-)
-@click.option("--key", help="Only events of this key.")
-@click.option(
-    "--since",
-    callback=since_moment,
-    metavar="SPAN|MOMENT",
-    help="90s, 15m, 2h, 7d, or 2030-01-31T12:00: delivered, dead or (pending, retry) created since then.",
-)
+@filtered("Delivered, dead, or (pending, retry, any) created")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
 @click.option(
     "--scan",
     type=click.IntRange(1),
     default=1_000_000,
     show_default=True,
-    help="How many seqs are searched: of pending from the watermark on, of delivered from the newest back.",
+    help="How many seqs are searched: of pending from the watermark on, of delivered and any from the newest back.",
 )
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def list_events(
-    settings: Settings,
-    state: str,
-    topic: str | None,
-    key: str | None,
-    since: float | None,
-    limit: int,
-    scan: int,
-    output: str,
-) -> None:
-    """List the events in a state: pending and retry the next first, dead and delivered the newest first.
+def list_events(settings: Settings, state: str | None, filters: Filters, limit: int, scan: int, output: str) -> None:
+    """List the events in a state: pending and retry the next first, all others the newest first.
 
     JSON is one object a line, without payload and headers; `relay show ID` has them.
 
     \b
     relay list
-    relay list --state dead --since 2h --topic 'orders.>'
+    relay list --state dead --since 2h --topic 'orders.>' --error 'too long'
+    relay list --seq 4711..4720
     relay list --state delivered --key order-42 --output json | jq -r .id
     """
-    wanted = Wanted(state, None if topic is None else topic_regex(topic), key, since, limit, scan)
+    if state is None:
+        state = "any" if filters.ids or filters.first_seq is not None or filters.last_seq is not None else "pending"
     with reading(settings) as reader:
-        events, all_searched = find(reader, wanted)
+        events, all_searched = find(reader, state, filters, limit, scan)
     if output == "json":
         for event in events:
             click.echo(json_line(json.dumps(for_programs(event), ensure_ascii=False)))
@@ -151,22 +77,29 @@ def list_events(
     elif not all_searched:
         message(f"searched {scan:,} seqs only; there may be more (--scan)")
     elif not events:
-        message(f"no {state} events{' like that' if topic or key or since else ''}")
+        message(f"no {'' if state == 'any' else f'{state} '}events{' like that' if filters else ''}")
 
 
-def find(reader: Reader, wanted: Wanted) -> tuple[list[Listed], bool]:
-    """Ask for the events; False where not all that could match were searched."""
-    filters = (wanted.topic, wanted.key, wanted.since)
-    if wanted.state in ("retry", "dead"):
-        return [Listed._make(row) for row in reader.rows(f"cli_list_{wanted.state}", (*filters, wanted.limit))], True
-    watermark, newest = reader.row("cli_range")
-    if wanted.state == "pending":
-        lower, upper = watermark, min(newest, watermark + wanted.scan)
-        all_searched = upper == newest
+def find(reader: Reader, state: str, filters: Filters, limit: int, scan: int) -> tuple[list[Listed], bool]:
+    """Ask for the events; False where not all that could match were searched: `scan` seqs at most are."""
+    bounds: tuple[int, ...]
+    if state in ("retry", "dead", "discarded"):
+        bounds, all_searched = (), True
     else:
-        lower, upper = max(0, newest - wanted.scan), newest
-        all_searched = lower == 0
-    rows = reader.rows(f"cli_list_{wanted.state}", (lower, upper, *filters, wanted.limit))
+        watermark, newest = reader.row("cli_range")
+        # Several ids have their own index; a range would only get in its way.
+        lowest = (filters.first_seq or 1) - 1
+        highest = newest if filters.last_seq is None else min(newest, filters.last_seq)
+        if filters.ids:
+            lower, upper = lowest, highest
+        elif state == "pending":
+            lower = max(watermark, lowest)
+            upper = min(highest, lower + scan)
+            highest, lowest = max(highest, lower), lower
+        else:
+            lower, upper = max(lowest, highest - scan), highest
+        bounds, all_searched = (lower, upper), lower <= lowest and upper >= highest
+    rows = reader.rows(f"cli_list_{state}", (*filters.params(), *bounds, limit))
     return [Listed._make(row) for row in rows], all_searched
 
 
@@ -209,10 +142,16 @@ def _delivered(event: Listed, now: float) -> tuple[str, ...]:
     )
 
 
+def _any(event: Listed, now: float) -> tuple[str, ...]:
+    return *_first(event), event.state, moment(event.created_at, now), event.last_error or ""
+
+
 _LAYOUTS: dict[str, tuple[tuple[Column, ...], Callable[[Listed, float], tuple[str, ...]]]] = {
     "pending": ((*_FIRST, Column("CREATED"), _ERROR), _pending),
     "retry": ((*_FIRST, Column("TRIES", right=True), Column("NEXT TRY"), _ERROR), _retry),
+    "discarded": ((*_FIRST, Column("TRIES", right=True), Column("DEAD"), _ERROR), _dead),
     "dead": ((*_FIRST, Column("TRIES", right=True), Column("DEAD"), _ERROR), _dead),
+    "any": ((*_FIRST, Column("STATE"), Column("CREATED"), _ERROR), _any),
     "delivered": (
         (
             *_FIRST,

@@ -7,6 +7,7 @@ FROM (
     SELECT e.last_error
     FROM outbox_events e
     WHERE e.dead_at IS NOT NULL
+      AND e.discarded_at IS NULL
       AND e.delivered_at IS NULL
     ORDER BY e.dead_at DESC
     LIMIT $1

@@ -3,6 +3,7 @@
 SELECT e.seq, e.id::text, e.topic, e.key,
        CASE
            WHEN e.delivered_at IS NOT NULL THEN 'delivered'
+           WHEN e.discarded_at IS NOT NULL THEN 'discarded'
            WHEN e.dead_at IS NOT NULL THEN 'dead'
            WHEN e.retry_at IS NOT NULL THEN 'retry'
            ELSE 'pending'

@@ -1,6 +1,7 @@
 """``relay list``: which events are in a state."""
 
 import json
+from typing import Any
 
 import psycopg
 import pytest
@@ -32,9 +33,12 @@ def filled(database: str) -> str:
     return database
 
 
+def events(dsn: str, *args: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done(dsn, "list", "--output", "json", *args).stdout.splitlines()]
+
+
 def topics(dsn: str, *args: str) -> list[str]:
-    lines = done(dsn, "list", "--output", "json", *args).stdout.splitlines()
-    return [json.loads(line)["topic"] for line in lines]
+    return [event["topic"] for event in events(dsn, *args)]
 
 
 def test_each_state_in_its_order(filled: str) -> None:
@@ -62,6 +66,32 @@ def test_keys_and_times_narrow_it_down(filled: str) -> None:
     assert topics(filled, "--state", "dead", "--since", "2h") == ["d.new"]
     assert topics(filled, "--state", "dead", "--since", "2020-01-01T00:00:00+02:00") == ["d.new", "d.old"]
     assert topics(filled, "--state", "dead", "--since", "2999-01-01") == []
+    assert topics(filled, "--state", "dead", "--until", "2h") == ["d.old"]
+    assert topics(filled, "--since", "4h", "--until", "2h", "--topic", "orders.>") == ["orders.placed"]
+
+
+def test_ids_seqs_and_errors_narrow_it_down_in_any_state(filled: str) -> None:
+    ids = {event["topic"]: event["id"] for event in events(filled, "--state", "any")}
+    assert len(events(filled, "--state", "any")) == 17
+    assert topics(filled, "--id", ids["d.old"], "--id", ids["billing"].upper()) == ["d.old", "billing"]
+    assert topics(filled, "--id", ids["d.old"], "--topic", "r.*") == []
+    assert [event["state"] for event in events(filled, "--seq", "9..10")] == ["pending", "delivered"]
+    assert [event["seq"] for event in events(filled, "--seq", "16..")] == [17, 16]
+    assert [event["seq"] for event in events(filled, "--seq", "..2")] == [2, 1]
+    assert [event["seq"] for event in events(filled, "--seq", "7")] == [7]
+    assert topics(filled, "--seq", "10..11", "--state", "pending") == ["orders.placed", "orders.eu.placed"]
+    assert topics(filled, "--state", "dead", "--error", "NOT") == ["d.old"]
+    assert topics(filled, "--state", "retry", "--error", "%") == []
+
+
+def test_a_discarded_dead_letter_is_a_state_of_its_own(filled: str) -> None:
+    with psycopg.connect(filled) as conn:
+        conn.execute("UPDATE outbox_events SET discarded_at = now() WHERE topic = 'd.old'")
+    assert topics(filled, "--state", "dead") == ["d.new"]
+    assert topics(filled, "--state", "discarded") == ["d.old"]
+    assert events(filled, "--seq", "16")[0]["state"] == "discarded"
+    assert json.loads(done(filled, "show", "16", "--output", "json").stdout)["state"] == "discarded"
+    assert json.loads(done(filled, "status", "--output", "json").stdout)["dead"]["events"] == 1
 
 
 def test_json_is_one_object_a_line_with_every_column_but_the_content(filled: str) -> None:

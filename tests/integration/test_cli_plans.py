@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from relay.cli.common import reading
-from relay.cli.listing import topic_regex
+from relay.cli.filters import Filters
 from relay.settings import load
 from relay.sql import Tables
 
@@ -15,21 +15,33 @@ ROWS = 120_000
 PENDING_FROM = ROWS - 100
 TABLES = Tables("outbox_events")
 
-NONE = (None, None, None)
-TOPIC = (topic_regex("no.such.>"), None, None)
-KEY = (None, "no such key", None)
-SINCE = (None, None, 4_000_000_000.0)
-FILTERS = (NONE, TOPIC, KEY, SINCE)
+SOME_ID = "0b0c7ef0-6f0f-4f0e-9d0a-1f1f4c1b7b11"
+FILTERS = [
+    filters.params()
+    for filters in (
+        Filters(),
+        Filters(topic="no.such.>"),
+        Filters(key="no such key"),
+        Filters(since=4_000_000_000.0),
+        Filters(until=0.0),
+        Filters(ids=(SOME_ID,)),
+        Filters(first_seq=PENDING_FROM, last_seq=PENDING_FROM + 10),
+        Filters(error="no such error"),
+    )
+]
 LISTS = [
-    *(("cli_list_pending", (PENDING_FROM, ROWS, *filters, 50)) for filters in FILTERS),
-    *(("cli_list_delivered", (ROWS - 10_000, ROWS, *filters, 50)) for filters in FILTERS),
+    *(("cli_list_pending", (*filters, PENDING_FROM, ROWS, 50)) for filters in FILTERS),
+    *(("cli_list_delivered", (*filters, ROWS - 10_000, ROWS, 50)) for filters in FILTERS),
+    *(("cli_list_any", (*filters, ROWS - 10_000, ROWS, 50)) for filters in FILTERS),
+    ("cli_list_any", (*Filters(ids=(SOME_ID,)).params(), 0, ROWS, 50)),
     *(("cli_list_retry", (*filters, 50)) for filters in FILTERS),
     *(("cli_list_dead", (*filters, 50)) for filters in FILTERS),
+    *(("cli_list_discarded", (*filters, 50)) for filters in FILTERS),
 ]
 OTHERS = [
     ("cli_range", ()),
     ("cli_show", (4711, None)),
-    ("cli_show", (None, "0b0c7ef0-6f0f-4f0e-9d0a-1f1f4c1b7b11")),
+    ("cli_show", (None, SOME_ID)),
     ("cli_backlog", (PENDING_FROM, ROWS, 100_001)),
     ("cli_oldest", (PENDING_FROM, ROWS)),
     ("cli_retrying", (100_001,)),

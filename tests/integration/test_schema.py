@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from relay.errors import Exit, SchemaError
 from relay.migrate import migrate, newest_version, script
+from relay.sql import sql_directory
 from tests.fix_relay import MakeRelay, Outbox, wait_until
 from tests.fix_stream import Streams
 
@@ -64,6 +65,11 @@ def catalogue(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
+def migrations() -> list[str]:
+    """Name all migrations, in their order."""
+    return sorted(path.stem for path in (sql_directory() / "migrations").iterdir())
+
+
 def rows(dsn: str, query: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(dsn) as conn:
         return conn.execute(query.encode()).fetchall()
@@ -93,7 +99,7 @@ def login(postgres_dsn: str) -> Iterator[Any]:
 
 
 def test_migrating_again_changes_nothing(empty_database: str) -> None:
-    assert apply(empty_database) == ["0001_outbox"]
+    assert apply(empty_database) == migrations()
     before = catalogue(empty_database), rows(empty_database, "SELECT * FROM outbox_migrations")
     assert apply(empty_database) == []
     assert (catalogue(empty_database), rows(empty_database, "SELECT * FROM outbox_migrations")) == before
@@ -106,7 +112,7 @@ def test_of_many_migrators_at_once_one_applies_and_none_fails(empty_database: st
         targets = [empty_database, database] * 4
         with ThreadPoolExecutor(len(targets)) as pool:
             applied = list(pool.map(lambda dsn, table=table: apply(dsn, table), targets))
-        assert sorted(applied) == [[]] * 6 + [["0001_outbox"]] * 2
+        assert sorted(applied) == [[]] * 6 + [migrations()] * 2
     for dsn in (empty_database, database):
         assert len(rows(dsn, "SELECT 1 FROM pg_class WHERE relname ~ '^race._.*_shards$'")) == 4
 
@@ -151,9 +157,9 @@ def test_the_printed_script_makes_what_migrate_makes(
     empty_database: str, postgres_dsn: str, table: str, payload_type: str, bell: bool
 ) -> None:
     apply(empty_database, table, payload_type, bell=bell)
-    migrations = f"SELECT version, name FROM {table.replace('events', 'migrations')}"
+    applied = f"SELECT version, name FROM {table.replace('events', 'migrations')}"
     shards = f"SELECT s::text FROM {table.replace('events', 'shards')} s"
-    made = catalogue(empty_database), rows(empty_database, migrations), rows(empty_database, shards)
+    made = catalogue(empty_database), rows(empty_database, applied), rows(empty_database, shards)
     name = sql.Identifier(f"printed_{uuid.uuid4().hex[:12]}")
     with psycopg.connect(postgres_dsn, autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
@@ -161,7 +167,7 @@ def test_the_printed_script_makes_what_migrate_makes(
             printed = postgres_dsn.rsplit("/", 1)[0] + "/" + name.as_string().strip('"')
             with psycopg.connect(printed, autocommit=True) as conn:
                 conn.execute(script(table, payload_type, bell).encode())
-            assert (catalogue(printed), rows(printed, migrations), rows(printed, shards)) == made
+            assert (catalogue(printed), rows(printed, applied), rows(printed, shards)) == made
         finally:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
@@ -276,6 +282,7 @@ def test_a_producer_can_write_by_both_statements_of_the_design_and_do_nothing_el
             "SELECT * FROM outbox_shards",
             "UPDATE outbox_shards SET watermark = 0",
             "SELECT * FROM outbox_migrations",
+            "SELECT * FROM outbox_audit",
             "ALTER TABLE outbox_events DISABLE TRIGGER ALL",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -320,6 +327,8 @@ def test_the_relay_role_can_neither_write_events_nor_change_what_they_say(databa
             "DELETE FROM outbox_shards",
             "UPDATE outbox_migrations SET version = 2",
             "DROP TABLE outbox_events",
+            "DELETE FROM outbox_audit",
+            "UPDATE outbox_audit SET who = 'somebody else'",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 conn.execute(forbidden.encode())
@@ -327,7 +336,7 @@ def test_the_relay_role_can_neither_write_events_nor_change_what_they_say(databa
 
 def test_a_reader_can_look_at_everything_and_change_nothing(database: str, login: Any) -> None:
     with psycopg.connect(login(database, "outbox_reader"), autocommit=True) as conn:
-        for table in ("outbox_events", "outbox_shards", "outbox_migrations"):
+        for table in ("outbox_events", "outbox_shards", "outbox_migrations", "outbox_audit"):
             conn.execute(f"SELECT * FROM {table}".encode())
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 conn.execute(f"DELETE FROM {table}".encode())

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from relay import __version__
 from relay.cli import main
-from relay.cli.listing import topic_regex
+from relay.cli.filters import topic_regex
 from relay.cli.show import pretty
 from relay.cli.text import Column, age, iso, json_line, moment, size, table
 from relay.settings import Settings, load
 from tests.relay_cli import done, relay
 
-COMMANDS = ("config", "demo", "list", "migrate", "run", "show", "status", "version")
+COMMANDS = ("audit", "config", "demo", "list", "migrate", "run", "show", "status", "version")
 
 
 def test_every_command_explains_itself_with_an_example() -> None:
