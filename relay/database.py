@@ -29,6 +29,10 @@ OUTAGES = (
     TimeoutError,
 )
 
+# The driver tells the server to cancel a statement that took too long, and waits 10 s for it to do so: a silent one
+# is given up sooner, and the statement is run again on another connection.
+_CANCEL_TIMEOUT_S = 1.0
+
 Row = tuple[Any, ...]
 
 
@@ -102,7 +106,8 @@ class Database:
 
     async def _once(self, query: bytes, params: Sequence[object]) -> list[Row]:
         try:
-            async with asyncio.timeout(self._statement_timeout_s):
+            limit_s = self._statement_timeout_s
+            async with asyncio.timeout(limit_s + _CANCEL_TIMEOUT_S), asyncio.timeout(limit_s):
                 conn = await self.connection()
                 async with psycopg.AsyncRawCursor(conn) as cursor:
                     await cursor.execute(query, params or None, binary=True)
