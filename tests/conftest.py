@@ -12,7 +12,7 @@ from psycopg import sql
 from relay.migrate import migrate
 from relay.servers import NatsServer, PostgresServer
 
-pytest_plugins = ["tests.fix_proxy", "tests.fix_relay", "tests.fix_stream"]
+pytest_plugins = ["tests.fix_proxy", "tests.fix_relay", "tests.fix_stream", "tests.fix_cluster"]
 
 
 @pytest.fixture(scope="session")

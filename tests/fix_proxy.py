@@ -1,14 +1,27 @@
-"""A TCP proxy that can refuse, cut and swallow: faults of the network, made for real."""
+"""A TCP proxy that can refuse, cut, swallow, delay and crumble: faults of the network, made for real."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
+# The pieces of a crumbled stream go out this far apart: long enough that each is read alone.
+_CRUMB_PAUSE_S = 0.0005
+# No more pieces of what was read at once: a large batch would take minutes.
+_MOST_CRUMBS = 32
+
 
 class Proxy:
-    """Passes bytes between a client and a server until told otherwise."""
+    """Passes bytes between a client and a server until told otherwise, by any thread.
+
+    Attributes:
+        connections: How many were taken so far.
+        delay_s: For which each read of bytes is kept back, seconds, in both directions.
+        crumble: Pass on what was read in small pieces, so that the far end meets every message in halves.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -17,23 +30,38 @@ class Proxy:
         self._flows.set()
         self._refusing = False
         self._server: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.port = 0
+        self.connections = 0
+        self.delay_s = 0.0
+        self.crumble = False
 
     async def start(self) -> None:
         """Listen on a free port."""
+        self._loop = asyncio.get_running_loop()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Cut everything and listen no more."""
-        self.cut()
         if self._server is not None:
             self._server.close()
+        self._abort()
+        self._flows.set()
+        while self._writers:
+            await asyncio.sleep(0.01)
 
     def cut(self) -> None:
         """End every connection now."""
+        self._soon(self._abort)
+
+    def _abort(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
+
+    def _soon(self, act: Callable[[], None]) -> None:
+        assert self._loop is not None, "not started"
+        self._loop.call_soon_threadsafe(act)
 
     def refuse(self, refusing: bool) -> None:
         """Take no new connection, or take them again."""
@@ -41,43 +69,67 @@ class Proxy:
 
     def swallow(self) -> None:
         """Pass nothing on, while connections stay open: a network that is silent."""
-        self._flows.clear()
+        self._soon(self._flows.clear)
 
     def flow(self) -> None:
-        """Pass everything on again."""
-        self._flows.set()
+        """Pass everything on again, whole and at once."""
+        self._soon(self._flows.set)
+        self._refusing = False
+        self.delay_s = 0.0
+        self.crumble = False
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         if self._refusing:
             writer.transport.abort()
             return
-        with contextlib.suppress(OSError):
+        self.connections += 1
+        self._writers.add(writer)
+        far_writer = None
+        try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
             self._writers.add(far_writer)
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
-        writer.transport.abort()
+        except OSError:
+            pass  # the server is not there: the client sees its connection end
+        finally:
+            for one in (writer, far_writer):
+                if one is not None:
+                    one.transport.abort()
+                    self._writers.discard(one)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
                 await self._flows.wait()
-                writer.write(data)
-                await writer.drain()
+                size = max(1, -(-len(data) // _MOST_CRUMBS)) if self.crumble else len(data)
+                for at in range(0, len(data), size):
+                    writer.write(data[at : at + size])
+                    await writer.drain()
+                    if self.crumble:
+                        await asyncio.sleep(_CRUMB_PAUSE_S)
         writer.transport.abort()
 
 
 @pytest.fixture
-async def proxy() -> AsyncIterator[Callable[[int], Awaitable[Proxy]]]:
-    """Make proxies in front of ports of this machine."""
+def proxy() -> Iterator[Callable[[int], Proxy]]:
+    """Make proxies in front of ports of this machine; they run in a thread of their own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="proxies")
+    thread.start()
     made: list[Proxy] = []
 
-    async def make(port: int) -> Proxy:
+    def make(port: int) -> Proxy:
         one = Proxy("127.0.0.1", port)
-        await one.start()
+        asyncio.run_coroutine_threadsafe(one.start(), loop).result(5)
         made.append(one)
         return one
 
     yield make
     for one in made:
-        await one.stop()
+        asyncio.run_coroutine_threadsafe(one.stop(), loop).result(5)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 TIMEOUT_S = 30.0
+ROOT = Path(__file__).parents[1]
 
 
 def wait_until(what: str, holds: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
@@ -36,7 +37,12 @@ def holds_for(seconds: float, what: str, holds: Callable[[], object]) -> None:
 
 
 class Relay:
-    """A daemon that can be stopped, killed, frozen and started again."""
+    """A daemon that can be stopped, killed, frozen and started again.
+
+    Args:
+        directory: Where its log goes.
+        settings: Its environment; with any ``RELAY_TEST_`` among them it runs as `tests.patched`.
+    """
 
     def __init__(self, directory: Path, settings: dict[str, str]) -> None:
         self._settings = settings
@@ -49,9 +55,24 @@ class Relay:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "relay", "run"], env=inherited | self._settings, stderr=log
+                [sys.executable, "-m", self._module, "run"], env=inherited | self._settings, stderr=log, cwd=ROOT
             )
         return self
+
+    @property
+    def _module(self) -> str:
+        return "tests.patched" if any(name.startswith("RELAY_TEST_") for name in self._settings) else "relay"
+
+    def patch(self, **environ: str) -> None:
+        """Run with faults of `tests.patched` from the next start on: ``patch(failpoint=...)``; none: as it is."""
+        for name in [name for name in self._settings if name.startswith("RELAY_TEST_")]:
+            del self._settings[name]
+        self._settings |= {f"RELAY_TEST_{name.upper()}": value for name, value in environ.items()}
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:

@@ -1,0 +1,78 @@
+"""Three nodes, a copy of the stream on each: leaders step down, freeze and die under load."""
+
+import time
+
+import pytest
+
+from tests.faults.middle import ALERT, SLOWLY, delivered_at_least, ends_well
+from tests.fix_cluster import Cluster
+from tests.fix_relay import MakeRelay, Outbox, wait_until
+
+KEYS = 100
+STRATEGIES = ["singles", "atomic"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_leaders_that_step_down_under_load(
+    outbox: Outbox, cluster: Cluster, make_relay: MakeRelay, strategy: str
+) -> None:
+    """With singles the server may drop one message and store a later one: not of the same key."""
+    cluster.make("ORDERS", "orders.>", allow_atomic=True)
+    outbox.fill("orders.placed", 8000, KEYS)
+    relay = make_relay(
+        outbox.dsn, cluster.urls, delivery__strategy=strategy, delivery__ack_timeout_s="2", **ALERT, **SLOWLY
+    ).start()
+    for turn in range(5):
+        delivered_at_least(outbox, 200 + 1000 * turn)
+        cluster.step_down("ORDERS")
+        cluster.settled("ORDERS")
+    ends_well(outbox, cluster.streams(), relay, 8000, KEYS)
+
+
+@pytest.mark.parametrize("way", ["kill", "freeze"])
+def test_a_leader_that_is_gone_without_a_word(
+    outbox: Outbox, cluster: Cluster, make_relay: MakeRelay, way: str
+) -> None:
+    cluster.make("ORDERS", "orders.>", allow_atomic=True)
+    outbox.fill("orders.placed", 6000, KEYS)
+    relay = make_relay(outbox.dsn, cluster.urls, delivery__ack_timeout_s="2", **ALERT, **SLOWLY).start()
+    delivered_at_least(outbox, 500)
+    leader = cluster.settled("ORDERS")
+    if way == "kill":
+        leader.kill()
+    else:
+        leader.pause()
+    assert outbox.count("delivered_at IS NULL") > 0, "it was in the middle"
+    wait_until("another leader", lambda: cluster.leader("ORDERS") not in (None, leader))
+    # Two of three are enough.
+    outbox.drained()
+    if way == "kill":
+        leader.start()
+    else:
+        leader.resume()
+    ends_well(outbox, cluster.streams(), relay, 6000, KEYS)
+
+
+def test_a_cluster_without_a_quorum_and_then_with_one(outbox: Outbox, cluster: Cluster, make_relay: MakeRelay) -> None:
+    cluster.make("ORDERS", "orders.>", allow_atomic=True)
+    outbox.fill("orders.placed", 6000, KEYS)
+    relay = make_relay(
+        outbox.dsn,
+        cluster.urls,
+        delivery__ack_timeout_s="1",
+        failures__max_attempts="2",
+        failures__backoff_base_s="0.1",
+        failures__backoff_max_s="0.1",
+        **ALERT,
+        **SLOWLY,
+    ).start()
+    delivered_at_least(outbox, 500)
+    for node in cluster.nodes[:2]:
+        node.kill()
+    # Nothing can be acknowledged now: longer than two attempts a tenth of a second apart and an ack_timeout_s.
+    time.sleep(4)
+    assert outbox.count("dead_at IS NOT NULL OR attempts > 0") == 0
+    assert outbox.count("delivered_at IS NULL") > 0
+    cluster.start()
+    cluster.settled("ORDERS")
+    ends_well(outbox, cluster.streams(), relay, 6000, KEYS)

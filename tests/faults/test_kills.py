@@ -1,0 +1,125 @@
+"""The relay is killed at every await that it has: nothing is lost, nothing comes twice, each key keeps its order."""
+
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
+from tests.fix_stream import Streams, assert_once_and_in_order
+from tests.patched.failpoints import INSTANTS
+
+KEYS = 5
+EVENTS = 25
+# What the way of an event consists of, by words of the points' names. A point that none of these finds is killed at
+# all the same; these are here to show that the list of points is what it is said to be.
+THE_WAY = {
+    "claim": "claim",
+    "fetch": "OutboxReader.fetch",
+    "reread a gap": "OutboxReader.reread",
+    "who may fill a gap": "OutboxReader.holders",
+    "publish": "Publisher.",
+    "settle": "OutboxWriter.settle",
+    "renew": "OutboxWriter.renew",
+    "connect": "connect",
+}
+
+
+class Filler:
+    """Adds events of which some seqs are never seen: rolled back, so that each turn has gaps."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self.events = 0
+
+    def fill(self, events: int = EVENTS) -> None:
+        """Add events; payload ``{"i": 1}`` and on over all calls, key by i."""
+        with psycopg.connect(self._outbox.dsn) as conn:
+            for i in range(self.events + 1, self.events + events + 1):
+                if i % 10 == 3:
+                    conn.execute("INSERT INTO outbox_events (topic, payload) VALUES ('orders.no', '{\"i\": 0}')")
+                    conn.rollback()
+                conn.execute(
+                    "INSERT INTO outbox_events (topic, key, payload)"
+                    " VALUES ('orders.placed', %s, jsonb_build_object('i', %s::int))",
+                    (f"k{i % KEYS}", i),
+                )
+                conn.commit()
+        self.events += events
+
+
+def points_of(relay: Relay, outbox: Outbox, directory: Path) -> list[str]:
+    """Let a relay deliver what is there, and rest; gives every await that it stood at, from the claim on."""
+    file = directory / "points"
+    relay.patch(record=str(file))
+    relay.start()
+    outbox.drained()
+    # Until it has renewed its lease and slept: a second or so.
+    wait_until("a renewal", lambda: "OutboxWriter.renew" in file.read_text("utf-8"))
+    relay.kill()
+    points = file.read_text("utf-8").splitlines()
+    claims = [at for at, point in enumerate(points) if THE_WAY["claim"] in point]
+    assert claims, "no await of the claim"
+    return points[claims[0] :]
+
+
+def free_lease(outbox: Outbox) -> None:
+    """Let time pass for a lease whose owner is gone."""
+    outbox.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
+
+
+def dies(relay: Relay, outbox: Outbox) -> bool:
+    """Wait until a relay has died at its failpoint; False where it delivered everything without passing it."""
+    deadline = time.monotonic() + 10
+    while relay.running:
+        if time.monotonic() > deadline or _is_done(outbox):
+            # A last chance for points of a relay at rest.
+            time.sleep(0.5)
+            return not relay.running
+        time.sleep(0.01)
+    return True
+
+
+def _is_done(outbox: Outbox) -> bool:
+    return outbox.count("delivered_at IS NULL") == 0
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("strategy", ["singles", "atomic"])
+def test_a_kill_at_any_await_loses_repeats_and_reorders_nothing(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, tmp_path: Path, strategy: str
+) -> None:
+    """Each relay begins with what the one before it has left, and dies one await or one instant further on."""
+    streams.make("ORDERS", "orders.>", allow_atomic=True)
+    filler = Filler(outbox)
+    filler.fill()
+    relay = make_relay(
+        outbox.dsn, streams.url, delivery__strategy=strategy, delivery__window="8", delivery__atomic_batch="8"
+    )
+    points = points_of(relay, outbox, tmp_path)
+    print(len(points), *points, sep="\n")
+    for what, words in THE_WAY.items():
+        assert [point for point in points if words in point], f"no await of: {what}"
+    passed_by = []
+    for point in points:
+        for instant in INSTANTS:
+            free_lease(outbox)
+            filler.fill()
+            relay.patch(failpoint=f"{instant} {point}")
+            relay.start()
+            if not dies(relay, outbox):
+                passed_by.append(f"{instant} {point}")
+                relay.kill()
+            assert relay.wait() == -9
+            marked = outbox.count("delivered_at IS NOT NULL")
+            assert marked <= streams.messages("ORDERS"), f"marked before it was stored: {instant} {point}"
+    print("passed by", len(passed_by), *passed_by, sep="\n")
+    assert len(passed_by) <= len(points) * len(INSTANTS) // 10, passed_by
+    free_lease(outbox)
+    relay.patch()
+    relay.start()
+    outbox.drained()
+    assert_once_and_in_order(streams.read("ORDERS"), filler.events, KEYS)
+    marks: dict[int, str] = dict(outbox.conn.execute("SELECT stream_seq, id::text FROM outbox_events").fetchall())
+    assert marks == {message.seq: message.headers["Nats-Msg-Id"] for message in streams.read("ORDERS")}

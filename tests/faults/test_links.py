@@ -1,0 +1,113 @@
+"""Each link of the relay is cut, refused, silent, slow and crumbled: it costs time, and nothing else."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.middle import ALERT, SLOWLY, delivered_at_least, ends_well
+from tests.fix_proxy import Proxy
+from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
+from tests.fix_stream import Streams
+
+KEYS = 100
+LINKS = ["postgres", "nats"]
+STRATEGIES = ["singles", "atomic"]
+MakeProxy = Callable[[int], Proxy]
+
+
+def through(
+    link: str, outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: MakeProxy, **settings: str
+) -> tuple[Proxy, Relay]:
+    """Give a relay one of whose links leads through a proxy, and that proxy."""
+    dsn, url = outbox.dsn, streams.url
+    if link == "postgres":
+        address, _, database = dsn.rpartition("/")
+        between = proxy(int(address.rsplit(":", 1)[1]))
+        dsn = f"{address.rsplit(':', 1)[0]}:{between.port}/{database}"
+    else:
+        between = proxy(int(url.rsplit(":", 1)[1]))
+        url = f"nats://127.0.0.1:{between.port}"
+    return between, make_relay(dsn, url, **ALERT, **SLOWLY, **settings)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("link", LINKS)
+def test_a_link_that_is_cut_again_and_again(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: MakeProxy, link: str, strategy: str
+) -> None:
+    streams.make("ORDERS", "orders.>", allow_atomic=True)
+    outbox.fill("orders.placed", 6000, KEYS)
+    between, relay = through(link, outbox, streams, make_relay, proxy, delivery__strategy=strategy)
+    relay.start()
+    for turn in range(5):
+        delivered_at_least(outbox, 200 + turn * 800)
+        between.cut()
+        relay.said(f"{link}.lost", turn + 1)
+    ends_well(outbox, streams, relay, 6000, KEYS)
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_a_link_that_is_refused_for_a_while(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: MakeProxy, link: str
+) -> None:
+    streams.make("ORDERS", "orders.>", allow_atomic=True)
+    outbox.fill("orders.placed", 4000, KEYS)
+    between, relay = through(link, outbox, streams, make_relay, proxy)
+    relay.start()
+    delivered_at_least(outbox, 500)
+    between.refuse(True)
+    between.cut()
+    relay.said(f"{link}.lost")
+    wait_until("readiness to name it", lambda: link in relay.get("/readyz")[1])
+    assert outbox.count("delivered_at IS NULL") > 0
+    between.flow()
+    ends_well(outbox, streams, relay, 4000, KEYS)
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["then all arrives late", "then it is cut"])
+@pytest.mark.parametrize("link", LINKS)
+def test_a_link_that_is_silent_until_it_is_given_up(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: MakeProxy, link: str, late: bool
+) -> None:
+    streams.make("ORDERS", "orders.>", allow_atomic=True)
+    outbox.fill("orders.placed", 4000, KEYS)
+    between, relay = through(link, outbox, streams, make_relay, proxy)
+    relay.start()
+    delivered_at_least(outbox, 500)
+    between.swallow()
+    relay.said(f"{link}.lost")
+    if not late:
+        between.cut()
+    between.flow()
+    ends_well(outbox, streams, relay, 4000, KEYS)
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_a_link_of_a_tenth_of_a_second(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: MakeProxy, link: str
+) -> None:
+    """Slow is not broken: no connection is given up."""
+    streams.make("ORDERS", "orders.>", allow_atomic=True)
+    between, relay = through(link, outbox, streams, make_relay, proxy)
+    relay.start()
+    relay.said("nats.connected")
+    between.delay_s = 0.1
+    outbox.fill("orders.placed", 400, KEYS)
+    ends_well(outbox, streams, relay, 400, KEYS)
+    assert not relay.lines(f"{link}.lost")
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_a_link_that_passes_everything_in_pieces(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: MakeProxy, link: str
+) -> None:
+    """No message arrives whole, and some connections end in the middle of one."""
+    streams.make("ORDERS", "orders.>", allow_atomic=True)
+    between, relay = through(link, outbox, streams, make_relay, proxy)
+    between.crumble = True
+    outbox.fill("orders.placed", 2000, KEYS)
+    relay.start()
+    delivered_at_least(outbox, 400)
+    between.cut()
+    relay.said(f"{link}.lost")
+    ends_well(outbox, streams, relay, 2000, KEYS)

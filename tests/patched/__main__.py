@@ -1,0 +1,18 @@
+"""``python -m tests.patched run``: the command line of the relay, with what the environment asks for."""
+
+import os
+from pathlib import Path
+
+from relay.cli import main
+from tests.patched import failpoints, mutants
+
+mutant = os.environ.get("RELAY_TEST_MUTANT")
+if mutant is not None:
+    mutants.apply(mutant)
+record = os.environ.get("RELAY_TEST_RECORD")
+if record is not None:
+    failpoints.record(Path(record))
+point = os.environ.get("RELAY_TEST_FAILPOINT")
+if point is not None:
+    failpoints.die_at(point)
+main(prog_name="relay")

@@ -1,0 +1,108 @@
+"""Failpoints: every await of the relay is a place where the process can be killed.
+
+A task factory watches each task. Whenever one stops at an await, the chain of the relay's own functions from the
+task down to that await, with the source line of the last one, is the name of the point. There are two instants:
+``sent``, when the task has just stopped (what it waits for is under way and unanswered), and ``done``, when it is
+about to go on (the answer is here, and nothing was made of it).
+"""
+
+import asyncio
+import linecache
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import relay
+import relay.app
+from relay.settings import Settings
+
+INSTANTS = ("sent", "done")
+
+_PACKAGE = str(Path(relay.__file__).parent)
+_See = Callable[[str, str], None]
+
+
+def record(file: Path) -> None:
+    """Append the name of each point to a file when it is met for the first time."""
+    known: set[str] = set()
+    sink = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def see(point: str, instant: str) -> None:
+        if point not in known:
+            known.add(point)
+            os.write(sink, f"{point}\n".encode())
+
+    _watch(see)
+
+
+def die_at(wanted: str) -> None:
+    """Kill the process (SIGKILL) at the first pass of ``<instant> <point>``."""
+
+    def see(point: str, instant: str) -> None:
+        if f"{instant} {point}" == wanted:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _watch(see)
+
+
+def _watch(see: _See) -> None:
+    serve = relay.app.serve
+
+    async def watched(settings: Settings) -> int:
+        loop = asyncio.get_running_loop()
+
+        def make(_: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+            return asyncio.Task(_Watched(coro, see), loop=loop, **options)
+
+        loop.set_task_factory(make)
+        return await loop.create_task(serve(settings))
+
+    relay.app.serve = watched
+
+
+class _Watched(Coroutine[Any, Any, Any]):
+    """A task's coroutine that tells where it stops and goes on."""
+
+    def __init__(self, inner: Coroutine[Any, Any, Any], see: _See) -> None:
+        self._inner = inner
+        self._see = see
+        self._point: str | None = None
+
+    def send(self, value: Any) -> Any:
+        self._goes_on()
+        return self._stops(self._inner.send(value))
+
+    def throw(self, *error: Any) -> Any:
+        self._goes_on()
+        return self._stops(self._inner.throw(*error))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def __await__(self) -> Any:
+        return self._inner.__await__()
+
+    def _goes_on(self) -> None:
+        if self._point is not None:
+            self._see(self._point, "done")
+
+    def _stops(self, awaited: Any) -> Any:
+        self._point = _where(self._inner)
+        if self._point is not None:
+            self._see(self._point, "sent")
+        return awaited
+
+
+def _where(coroutine: Any) -> str | None:
+    """Name the await at which a coroutine stands; None where nothing of the relay waits."""
+    names: list[str] = []
+    line = ""
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+            names.append(frame.f_code.co_qualname)
+            line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        coroutine = getattr(coroutine, "cr_await", None)
+    return f"{' > '.join(names)}: {line}" if names else None
