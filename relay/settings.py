@@ -24,7 +24,6 @@ from relay.sections import (
     Delivery,
     Failures,
     Headers,
-    Healing,
     Http,
     Lease,
     Log,
@@ -69,7 +68,6 @@ class Settings(BaseSettings):
     failures: Failures = Failures()
     lease: Lease = Lease()
     stream: Stream = Stream()
-    healing: Healing = Healing()
     http: Http = Http()
     log: Log = Log()
 

@@ -1,0 +1,273 @@
+"""The faults: each one is made, lasts, and comes back when its component is there again.
+
+A fault comes back only then: a killed node of the cluster when it runs and every stream has a leader, a process
+when it was started again, a link when bytes flow.
+"""
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import psycopg
+
+from relay.servers import NatsServer
+from tests.chaos.world import STREAMS, Replica, World
+from tests.fix_proxy import Proxy
+
+# Makes the fault, lets it end, and gives its target.
+Make = Callable[[World, random.Random], Awaitable[str]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault.
+
+    Attributes:
+        weight: How often it comes, against the others.
+    """
+
+    name: str
+    make: Make
+    weight: int = 2
+
+
+# --- The relay itself
+
+
+async def _relay_killed(world: World, rng: random.Random) -> str:
+    replica = rng.choice(world.replicas)
+    replica.relay.kill()
+    await asyncio.sleep(rng.choice((0.0, 0.0, rng.uniform(0, 3))))
+    replica.relay.start()
+    return replica.name
+
+
+async def _all_relays_killed(world: World, rng: random.Random) -> str:
+    for replica in world.replicas:
+        replica.relay.kill()
+    await asyncio.sleep(rng.uniform(0, 2))
+    for replica in world.replicas:
+        replica.relay.start()
+    return "all"
+
+
+async def _relay_stopped(world: World, rng: random.Random) -> str:
+    """SIGTERM, as in a rolling update; it must settle what is in flight and end with 0."""
+    replica = rng.choice(world.replicas)
+    code = await asyncio.to_thread(replica.relay.stop)
+    if code != 0:
+        raise RuntimeError(f"{replica.name} ended with {code} after SIGTERM")
+    replica.relay.start()
+    return replica.name
+
+
+async def _relay_frozen(world: World, rng: random.Random) -> str:
+    """SIGSTOP, mostly past its lease of 2 s."""
+    replica = rng.choice(world.replicas)
+    replica.relay.signal(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(rng.uniform(0.2, 4))
+    finally:
+        replica.relay.signal(signal.SIGCONT)
+    return replica.name
+
+
+# --- PostgreSQL
+
+
+async def _postgres_crashed(world: World, rng: random.Random) -> str:
+    await asyncio.to_thread(world.postgres.stop, "immediate")
+    await asyncio.sleep(rng.uniform(0, 1.5))
+    await asyncio.to_thread(world.postgres.start)
+    return "immediate shutdown"
+
+
+async def _postgres_killed(world: World, rng: random.Random) -> str:
+    await asyncio.to_thread(world.postgres.kill)
+    await asyncio.sleep(rng.uniform(0, 1.5))
+    await asyncio.to_thread(world.postgres.start)
+    return "postmaster and backends"
+
+
+async def _postgres_frozen(world: World, rng: random.Random) -> str:
+    await asyncio.to_thread(world.postgres.pause)
+    try:
+        await asyncio.sleep(rng.uniform(0.3, 4))
+    finally:
+        await asyncio.to_thread(world.postgres.resume)
+    return "postmaster and backends"
+
+
+async def _sessions_terminated(world: World, _: random.Random) -> str:
+    ended = await world.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'outbox-relay%'"
+    )
+    return f"{len(ended)} sessions"
+
+
+# --- The cluster
+
+
+async def _nats_killed(world: World, rng: random.Random) -> str:
+    return await _without(world, rng, [rng.choice(world.cluster.nodes)])
+
+
+async def _leader_killed(world: World, rng: random.Random) -> str:
+    return await _without(world, rng, [await _leader(world, rng)])
+
+
+async def _quorum_lost(world: World, rng: random.Random) -> str:
+    return await _without(world, rng, rng.sample(world.cluster.nodes, 2))
+
+
+async def _whole_cluster_killed(world: World, rng: random.Random) -> str:
+    return await _without(world, rng, list(world.cluster.nodes))
+
+
+async def _without(world: World, rng: random.Random, nodes: list[NatsServer]) -> str:
+    for node in nodes:
+        node.kill()
+    await asyncio.sleep(rng.uniform(0, 1.5))
+    for node in nodes:
+        await asyncio.to_thread(node.start)
+    await world.streams_lead()
+    return "+".join(f"n{world.cluster.nodes.index(node)}" for node in nodes)
+
+
+async def _leader_frozen(world: World, rng: random.Random) -> str:
+    node = await _leader(world, rng)
+    await asyncio.to_thread(node.pause)
+    try:
+        await asyncio.sleep(rng.uniform(0.3, 4))
+    finally:
+        node.resume()
+    await world.streams_lead()
+    return f"n{world.cluster.nodes.index(node)}"
+
+
+async def _leader_steps_down(world: World, rng: random.Random) -> str:
+    stream = rng.choice(list(STREAMS))
+    await world.ask(f"STREAM.LEADER.STEPDOWN.{stream}", {})
+    await world.streams_lead()
+    return stream
+
+
+async def _stream_full(world: World, rng: random.Random) -> str:
+    """Let a stream take nothing more for a while (10077)."""
+    stream = rng.choice(list(STREAMS))
+    info = await world.ask(f"STREAM.INFO.{stream}")
+    try:
+        await world.ask(f"STREAM.UPDATE.{stream}", {**info["config"], "max_msgs": max(1, info["state"]["messages"])})
+        await asyncio.sleep(rng.uniform(0.5, 3))
+    finally:
+        await world.ask(f"STREAM.UPDATE.{stream}", {**info["config"], "max_msgs": -1})
+    return stream
+
+
+async def _leader(world: World, rng: random.Random) -> NatsServer:
+    stream = rng.choice(list(STREAMS))
+    while (node := await world.cluster.find_leader(stream)) is None:
+        await asyncio.sleep(0.02)
+    return node
+
+
+# --- The links between a relay and its servers
+
+
+def _links(replica: Replica, rng: random.Random) -> tuple[str, list[Proxy]]:
+    to_postgres = rng.random() < 0.5
+    proxies = [replica.to_postgres] if to_postgres else replica.to_nats
+    return f"{replica.name} to {'postgres' if to_postgres else 'nats'}", proxies
+
+
+async def _link_cut(world: World, rng: random.Random) -> str:
+    target, proxies = _links(rng.choice(world.replicas), rng)
+    for proxy in proxies:
+        proxy.cut()
+    return target
+
+
+async def _link_refused(world: World, rng: random.Random) -> str:
+    target, proxies = _links(rng.choice(world.replicas), rng)
+    for proxy in proxies:
+        proxy.refuse(True)
+        proxy.cut()
+    await asyncio.sleep(rng.uniform(0.5, 3))
+    return _heal(target, proxies)
+
+
+async def _link_silent(world: World, rng: random.Random) -> str:
+    """Pass nothing on; afterwards everything arrives late, or never (the connection is cut)."""
+    target, proxies = _links(rng.choice(world.replicas), rng)
+    for proxy in proxies:
+        proxy.swallow()
+    await asyncio.sleep(rng.uniform(0.3, 4))
+    if rng.random() < 0.5:
+        for proxy in proxies:
+            proxy.cut()
+        await asyncio.sleep(0.01)
+    return _heal(target, proxies)
+
+
+async def _link_slow(world: World, rng: random.Random) -> str:
+    target, proxies = _links(rng.choice(world.replicas), rng)
+    for proxy in proxies:
+        proxy.delay_s = rng.uniform(0.02, 0.4)
+    await asyncio.sleep(rng.uniform(1, 3))
+    return _heal(target, proxies)
+
+
+async def _link_crumbles(world: World, rng: random.Random) -> str:
+    """Cut all that is sent into pieces, and in the end the connection in the middle of one."""
+    target, proxies = _links(rng.choice(world.replicas), rng)
+    for proxy in proxies:
+        proxy.crumble = True
+    await asyncio.sleep(rng.uniform(0.5, 3))
+    if rng.random() < 0.5:
+        for proxy in proxies:
+            proxy.cut()
+    return _heal(target, proxies)
+
+
+def _heal(target: str, proxies: list[Proxy]) -> str:
+    for proxy in proxies:
+        proxy.flow()
+    return target
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("relay killed", _relay_killed, 4),
+        Kind("all relays killed", _all_relays_killed),
+        Kind("relay stopped", _relay_stopped),
+        Kind("relay frozen", _relay_frozen, 4),
+        Kind("postgres crashed", _postgres_crashed),
+        Kind("postgres killed", _postgres_killed),
+        Kind("postgres frozen", _postgres_frozen),
+        Kind("sessions terminated", _sessions_terminated),
+        Kind("node killed", _nats_killed),
+        Kind("leader killed", _leader_killed),
+        Kind("leader frozen", _leader_frozen),
+        Kind("leader steps down", _leader_steps_down, 4),
+        Kind("quorum lost", _quorum_lost, 1),
+        Kind("whole cluster killed", _whole_cluster_killed, 1),
+        Kind("stream full", _stream_full),
+        Kind("link cut", _link_cut, 4),
+        Kind("link refused", _link_refused),
+        Kind("link silent", _link_silent, 4),
+        Kind("link slow", _link_slow),
+        Kind("link crumbles", _link_crumbles),
+    )
+}
+
+
+async def make_again(kind: Kind, world: World, rng: random.Random) -> str:
+    """Make a fault; where PostgreSQL is away because of another one, wait and try once more."""
+    with contextlib.suppress(psycopg.OperationalError):
+        return await kind.make(world, rng)
+    await asyncio.sleep(1)
+    return await kind.make(world, rng)

@@ -1,0 +1,148 @@
+"""What is written down in a run: one JSON object a line, in the order in which it was seen.
+
+Times are seconds of one monotonic clock. A transaction's outcome is ``committed`` or ``rolled back`` as its client
+was told; ``unknown`` where the connection ended before the answer.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TextIO, TypeVar
+
+Outcome = Literal["committed", "rolled back", "unknown"]
+Settled = Literal["delivered", "dead", "pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """One event of a transaction, as its producer wrote it."""
+
+    id: str
+    seq: int
+    key: str | None
+    begun_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What one producer's transaction tried, and what it was told.
+
+    Attributes:
+        number: Its own, to tell which events belong together.
+        ended_at: When the answer to COMMIT came; its rows are visible from then on at the latest.
+    """
+
+    number: int
+    outcome: Outcome
+    ended_at: float
+    inserts: tuple[Insert, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the outbox at the end; `settled_at` by the database's own clock, Unix seconds."""
+
+    id: str
+    seq: int
+    key: str | None
+    settled: Settled
+    stream: str | None
+    stream_seq: int | None
+    settled_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message of a stream at the end."""
+
+    stream: str
+    seq: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A message as the consumer was given it, when it was given it."""
+
+    stream: str
+    seq: int
+    id: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """What the outbox called settled when it was read, at `read_at` of the database's own clock."""
+
+    seq: int
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault that was made and ended.
+
+    Attributes:
+        back_at: When the component was there again.
+        recovered_at: When the consumer had seen all that was committed before `back_at`, and something that was
+            committed after it; None: not in time.
+    """
+
+    kind: str
+    target: str
+    began_at: float
+    back_at: float
+    recovered_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Anything else that happened, for people; `wrong` counts as a finding."""
+
+    at: float
+    text: str
+    wrong: bool = False
+
+
+Entry = Transaction | Row | Stored | Seen | Watermark | Fault | Note
+E = TypeVar("E", bound=Entry)
+_KINDS: dict[str, type[Entry]] = {
+    kind.__name__: kind for kind in (Transaction, Row, Stored, Seen, Watermark, Fault, Note)
+}
+
+
+class History:
+    """The entries of a run, in memory and, as they come, in a file."""
+
+    def __init__(self, entries: Iterable[Entry] = (), file: TextIO | None = None) -> None:
+        self._entries = list(entries)
+        self._file = file
+
+    def add(self, entry: Entry) -> None:
+        """Write an entry down."""
+        self._entries.append(entry)
+        if self._file is not None:
+            self._file.write(json.dumps({"is": type(entry).__name__, **asdict(entry)}) + "\n")
+
+    def note(self, text: str, *, wrong: bool = False) -> None:
+        """Write down something for people."""
+        self.add(Note(time.monotonic(), text, wrong))
+
+    def of(self, kind: type[E]) -> Iterator[E]:
+        """Give the entries of one kind, in order."""
+        return (entry for entry in self._entries if isinstance(entry, kind))
+
+
+def read(path: Path) -> History:
+    """Read a history that a run has written."""
+    with path.open(encoding="utf-8") as file:
+        return History(_entry(json.loads(line)) for line in file)
+
+
+def _entry(line: dict[str, Any]) -> Entry:
+    kind = _KINDS[line.pop("is")]
+    if kind is Transaction:
+        line["inserts"] = tuple(Insert(**insert) for insert in line["inserts"])
+    return kind(**{field.name: line[field.name] for field in fields(kind)})

@@ -1,0 +1,195 @@
+"""The course of a run: everything works, faults come, everything comes to rest, and the history is complete."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psycopg
+
+from tests.chaos.consumer import Consumer
+from tests.chaos.faults import KINDS, Kind, make_again
+from tests.chaos.history import Fault, History, Row, Seen, Settled, Stored, Transaction, Watermark
+from tests.chaos.producers import Producer
+from tests.chaos.world import STREAMS, World
+
+_PRODUCERS = 4
+_ROWS = """
+    SELECT id::text, seq, key, delivered_at IS NOT NULL, dead_at IS NOT NULL, stream, stream_seq,
+           extract(epoch FROM coalesce(delivered_at, dead_at))::float8
+    FROM outbox_events
+    ORDER BY seq
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to happen.
+
+    Attributes:
+        seed: Of everything that comes by chance, but for the timing of the machine.
+        seconds: For which faults come.
+        faults: Stop after so many; None: when the time is over.
+        kinds: Names of `KINDS`.
+        rate: Events a second, about.
+        pairs: Share of the faults that come two at a time.
+        patience_s: For which is waited for the recovery from a fault, and at the end until nothing is pending; then
+            the run goes on, and the checker finds what is missing.
+    """
+
+    seed: int
+    seconds: float
+    faults: int | None = None
+    kinds: Sequence[str] = tuple(KINDS)
+    rate: float = 200.0
+    pairs: float = 0.2
+    patience_s: float = 60.0
+
+
+class Run:
+    """One run in a world that has begun."""
+
+    def __init__(self, world: World, plan: Plan, history: History) -> None:
+        self._world = world
+        self._plan = plan
+        self._history = history
+        self._rng = random.Random(plan.seed)
+        self._quiet = asyncio.Event()
+        # Committed and not yet seen, with the time of the commit; the oldest first.
+        self._waiting: dict[str, float] = {}
+        self._seen: set[str] = set()
+        # The latest commit of which the consumer has seen an event.
+        self._newest_seen = 0.0
+
+    async def run(self) -> None:
+        """Let it happen, come to rest, and write down how it ended."""
+        world, plan = self._world, self._plan
+        producers = [
+            Producer(
+                world.postgres.dsn(),
+                number,
+                random.Random(f"{plan.seed} {number}"),
+                plan.rate / _PRODUCERS,
+                self._ended,
+            )
+            for number in range(_PRODUCERS)
+        ]
+        urls = [node.url for node in world.cluster.nodes]
+        consumers = [Consumer(urls, stream, self._on_seen) for stream in STREAMS]
+        async with asyncio.TaskGroup() as group:
+            beside = [group.create_task(consumer.run()) for consumer in consumers]
+            beside.append(group.create_task(self._watch_watermark()))
+            producing = [group.create_task(producer.run(self._quiet)) for producer in producers]
+            await self._faults()
+            self._quiet.set()
+            await asyncio.wait(producing)
+            await self._rest(consumers)
+            for task in beside:
+                task.cancel()
+        await self._write_end()
+
+    def _ended(self, transaction: Transaction) -> None:
+        self._history.add(transaction)
+        if transaction.outcome == "committed":
+            for insert in transaction.inserts:
+                if insert.id not in self._seen:
+                    self._waiting[insert.id] = transaction.ended_at
+
+    def _on_seen(self, seen: Seen) -> None:
+        self._history.add(seen)
+        self._seen.add(seen.id)
+        self._newest_seen = max(self._newest_seen, self._waiting.pop(seen.id, 0.0))
+
+    async def _faults(self) -> None:
+        rng, plan = self._rng, self._plan
+        kinds = [KINDS[name] for name in plan.kinds]
+        weights = [kind.weight for kind in kinds]
+        made = 0
+        await asyncio.sleep(2)
+        until = time.monotonic() + plan.seconds
+        while time.monotonic() < until and (plan.faults is None or made < plan.faults):
+            count = 2 if rng.random() < plan.pairs else 1
+            chosen = rng.choices(kinds, weights, k=count)
+            if len({kind.name.split()[0] for kind in chosen}) < count:
+                continue  # two of the same component would end each other
+            await self._make(chosen)
+            made += count
+            await asyncio.sleep(rng.uniform(0, 0.4))
+
+    async def _make(self, kinds: list[Kind]) -> None:
+        began_at = time.monotonic()
+        rngs = [random.Random(self._rng.random()) for _ in kinds]
+        targets = await asyncio.gather(
+            *(make_again(kind, self._world, rng) for kind, rng in zip(kinds, rngs, strict=True))
+        )
+        back_at = time.monotonic()
+        recovered_at = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._plan.patience_s):
+                recovered_at = await self._recovered(back_at)
+        for kind, target in zip(kinds, targets, strict=True):
+            name = kind.name if len(kinds) == 1 else f"{kind.name} (of two)"
+            self._history.add(Fault(name, target, began_at, back_at, recovered_at))
+        self._look_after_relays()
+
+    async def _recovered(self, back_at: float) -> float:
+        while self._newest_seen <= back_at or (self._waiting and next(iter(self._waiting.values())) <= back_at):
+            await asyncio.sleep(0.01)
+        return time.monotonic()
+
+    def _look_after_relays(self) -> None:
+        for replica in self._world.replicas:
+            if not replica.relay.running:
+                self._history.note(f"{replica.name} ended by itself with {replica.relay.wait()}", wrong=True)
+                replica.relay.start()
+
+    async def _watch_watermark(self) -> None:
+        while True:
+            with suppress(psycopg.OperationalError, psycopg.InterfaceError, TimeoutError):
+                async with asyncio.timeout(5):
+                    found = await self._world.rows(
+                        "SELECT min(watermark), extract(epoch FROM clock_timestamp())::float8 FROM outbox_shards"
+                    )
+                self._history.add(Watermark(*found[0]))
+            await asyncio.sleep(0.25)
+
+    async def _rest(self, consumers: list[Consumer]) -> None:
+        """Wait until nothing is pending and the consumers have everything; where it takes too long, go on."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._plan.patience_s):
+                pending = 1
+                while pending:
+                    await asyncio.sleep(0.1)
+                    pending = (
+                        await self._world.rows(
+                            "SELECT count(*) FROM outbox_events WHERE delivered_at IS NULL AND dead_at IS NULL"
+                        )
+                    )[0][0]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._plan.patience_s):
+                for consumer, stream in zip(consumers, STREAMS, strict=True):
+                    while consumer.last < (await self._last_seq(stream)):
+                        await asyncio.sleep(0.1)
+
+    async def _last_seq(self, stream: str) -> int:
+        return int((await self._world.ask(f"STREAM.INFO.{stream}"))["state"]["last_seq"])
+
+    async def _write_end(self) -> None:
+        history, world = self._history, self._world
+        for replica in world.replicas:
+            code = await asyncio.to_thread(replica.relay.stop)
+            if code != 0:
+                history.note(f"{replica.name} ended with {code} after SIGTERM", wrong=True)
+            if "Traceback" in replica.relay.text():
+                history.note(f"{replica.name} has a traceback in its log", wrong=True)
+        for id_, seq, key, delivered, dead, stream, stream_seq, settled_at in await world.rows(_ROWS):
+            settled: Settled = "delivered" if delivered else "dead" if dead else "pending"
+            history.add(Row(id_, seq, key, settled, stream, stream_seq, settled_at))
+        urls = [node.url for node in world.cluster.nodes]
+        for name in STREAMS:
+            reader = Consumer(
+                urls, name, lambda seen: history.add(Stored(seen.stream, seen.seq, seen.id)), await self._last_seq(name)
+            )
+            await reader.run()

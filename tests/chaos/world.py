@@ -1,0 +1,133 @@
+"""The world of a run: servers, relays, and a proxy on every way between them."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+
+from relay.migrate import migrate
+from relay.servers import PostgresServer, free_port
+from tests.fix_cluster import Cluster, ask_any
+from tests.fix_proxy import Proxy
+from tests.fix_relay import Relay
+
+# ORDERS takes atomic batches, LEDGER is written one by one; both keep a copy on each node.
+STREAMS: dict[str, dict[str, Any]] = {
+    "ORDERS": {"subjects": ["orders.>"], "allow_atomic": True},
+    "LEDGER": {"subjects": ["ledger.>"]},
+}
+_COMMON = {"discard": "new", "allow_direct": True, "storage": "file"}
+# Shorter than the defaults where a fault ends sooner than they would notice; all within what an operator may set.
+_RELAY = {
+    "RELAY_LEASE__TTL_S": "2",
+    "RELAY_NATS__PING_INTERVAL_S": "1",
+    "RELAY_NATS__CONNECT_TIMEOUT_S": "1",
+    "RELAY_POSTGRES__CONNECT_TIMEOUT_S": "2",
+    "RELAY_POSTGRES__STATEMENT_TIMEOUT_S": "3",
+    "RELAY_DELIVERY__ACK_TIMEOUT_S": "2",
+    "RELAY_LOG__FORMAT": "json",
+    "RELAY_LOG__LEVEL": "info",
+}
+
+
+@dataclass
+class Replica:
+    """One relay and its ways to both ends."""
+
+    name: str
+    relay: Relay
+    to_postgres: Proxy
+    to_nats: list[Proxy]
+
+
+class World:
+    """PostgreSQL, the cluster and the relays; an asynchronous context that starts and ends them.
+
+    Args:
+        directory: Where data and logs go.
+        window_s: Duplicate window of the streams, seconds.
+        mutant: What of `tests.patched` the relays run with; None: as they are.
+    """
+
+    def __init__(self, directory: Path, *, relays: int = 2, window_s: float = 120.0, mutant: str | None = None) -> None:
+        self._directory = directory
+        self._window_s = window_s
+        self._mutant = mutant
+        self._count = relays
+        self.postgres = PostgresServer(directory / "postgres", fsync=False, settings={"max_connections": "100"})
+        self.cluster = Cluster(directory / "cluster")
+        self.replicas: list[Replica] = []
+
+    async def __aenter__(self) -> "World":
+        try:
+            await asyncio.to_thread(self.postgres.start)
+            await asyncio.to_thread(self.cluster.start)
+            with psycopg.connect(self.postgres.dsn()) as conn:
+                migrate(conn, "outbox_events", "jsonb", bell=True)
+            for name, config in STREAMS.items():
+                wanted = {**_COMMON, **config, "duplicate_window": round(self._window_s * 1e9)}
+                await asyncio.to_thread(self.cluster.make, name, *wanted.pop("subjects"), **wanted)
+            for number in range(self._count):
+                self.replicas.append(await self._replica(f"r{number}"))
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for replica in self.replicas:
+            replica.relay.end()
+            for proxy in (replica.to_postgres, *replica.to_nats):
+                await proxy.stop()
+        await asyncio.to_thread(self.cluster.stop)
+        await asyncio.to_thread(self.postgres.kill)
+
+    async def _replica(self, name: str) -> Replica:
+        to_postgres = await _proxy(self.postgres.port)
+        to_nats = [await _proxy(node.port) for node in self.cluster.nodes]
+        directory = self._directory / name
+        directory.mkdir()
+        settings = {
+            **_RELAY,
+            "RELAY_POSTGRES__DSN": f"postgresql://postgres@127.0.0.1:{to_postgres.port}/postgres",
+            "RELAY_NATS__SERVERS": ",".join(f"nats://127.0.0.1:{proxy.port}" for proxy in to_nats),
+            "RELAY_HTTP__PORT": str(free_port()),
+        }
+        if self._mutant is not None:
+            settings["RELAY_TEST_MUTANT"] = self._mutant
+        return Replica(name, Relay(directory, settings).start(), to_postgres, to_nats)
+
+    async def rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
+        """Run a query on a connection of its own.
+
+        Raises:
+            psycopg.OperationalError: PostgreSQL does not answer.
+        """
+        async with await psycopg.AsyncConnection.connect(
+            self.postgres.dsn(), autocommit=True, connect_timeout=3
+        ) as conn:
+            return await (await conn.execute(query)).fetchall()
+
+    async def streams_lead(self) -> None:
+        """Wait until every stream has a leader, and the cluster too."""
+        for name in STREAMS:
+            while await self.cluster.find_leader(name) is None:
+                await asyncio.sleep(0.02)
+        while not await self.cluster.answers():
+            await asyncio.sleep(0.02)
+
+    async def ask(self, question: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the JetStream API, again and again until it answers without an error."""
+        while True:
+            answer = await ask_any([node.url for node in self.cluster.nodes if node.running], question, body)
+            if answer and "error" not in answer:
+                return answer
+            await asyncio.sleep(0.05)
+
+
+async def _proxy(port: int) -> Proxy:
+    proxy = Proxy("127.0.0.1", port)
+    await proxy.start()
+    return proxy

@@ -1,0 +1,48 @@
+"""A short run of chaos finds nothing wrong, and each mutant of the relay is caught by one."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fix_relay import ROOT
+
+# For each mutant: faults under which its broken promise shows, and by which finding.
+MUTANTS = {
+    "settle-early": (["--only", "leader killed", "--faults", "1", "--patience", "5"], "lost"),
+    "no-gaps": (["--only", "relay killed", "--faults", "2", "--patience", "5"], "lost"),
+    "no-leases": (["--only", "link silent", "--faults", "6", "--window", "0.5", "--rate", "400"], "duplicated"),
+}
+
+
+def run(directory: Path, *arguments: str) -> tuple[int, dict[str, float], str]:
+    """Do a run; gives its exit code, its line of figures, and all that it printed."""
+    command = [sys.executable, "-m", "tests.chaos", "--history", str(directory / "history.jsonl")]
+    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=180)
+    lines = done.stdout.splitlines()
+    figures = {name: float(value) for name, value in re.findall(r"(\w+)=([\d.]+|nan)", lines[-1] if lines else "")}
+    return done.returncode, figures, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(240)
+def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
+    code, figures, text = run(tmp_path, "--seed", "1", "--faults", "8", "--minutes", "1")
+    assert code == 0, text
+    assert figures["faults"] >= 8
+    assert figures["committed"] > 500
+    assert figures["committed"] <= figures["stored"]
+    again = [sys.executable, "-m", "tests.chaos", "--check", str(tmp_path / "history.jsonl")]
+    judged = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert judged.returncode == 0
+    assert judged.stdout.splitlines()[-1].split(" ", 1)[1] == text.strip().splitlines()[-1].split(" ", 1)[1]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_relay_that_breaks_a_promise_is_caught(tmp_path: Path, mutant: str) -> None:
+    arguments, finding = MUTANTS[mutant]
+    code, figures, text = run(tmp_path, "--seed", "1", "--minutes", "1", "--pairs", "0", "--mutant", mutant, *arguments)
+    assert code == 1, text
+    assert figures[finding] > 0, text

@@ -1,0 +1,254 @@
+"""The checker of the chaos runs: it finds what is wrong, all of it, and nothing else."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.chaos.checker import check, percentile, recoveries
+from tests.chaos.history import (
+    Entry,
+    Fault,
+    History,
+    Insert,
+    Note,
+    Outcome,
+    Row,
+    Seen,
+    Stored,
+    Transaction,
+    Watermark,
+    read,
+)
+
+KEYS = ("a", "b", None)
+
+
+@dataclass
+class Course:
+    """A history as it should be, open to be spoiled."""
+
+    transactions: list[Transaction] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    stored: list[Stored] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    watermarks: list[Watermark] = field(default_factory=list)
+
+    def history(self) -> History:
+        entries: list[Entry] = [*self.transactions, *self.rows, *self.stored, *self.seen, *self.watermarks]
+        return History(entries)
+
+    def counts(self) -> dict[str, int]:
+        """Give what the checker finds, without what it does not."""
+        return {what: count for what, count in check(self.history()).counts().items() if count}
+
+    def owed(self) -> dict[str, tuple[Transaction, Insert]]:
+        return {insert.id: (one, insert) for one in self.transactions for insert in one.inserts}
+
+
+@st.composite
+def courses(draw: st.DrawFn, min_transactions: int = 0) -> Course:
+    """Transactions that overlap in time, delivered in an order that visibility permits."""
+    course = Course()
+    chance = random.Random(draw(st.integers(0, 2**32)))
+    open_: list[tuple[int, list[Insert]]] = []
+    visible: list[Insert] = []
+    now, seq = 0.0, 0
+    for number in range(draw(st.integers(min_transactions, 12))):
+        inserts = []
+        for _ in range(draw(st.integers(1, 4))):
+            now, seq = now + 1, seq + 1
+            inserts.append(Insert(f"id{seq}", seq, draw(st.sampled_from(KEYS)), now))
+        open_.append((number, inserts))
+        while open_ and chance.random() < 0.5:
+            now = _end(course, open_.pop(chance.randrange(len(open_))), visible, now, draw)
+    for one in open_:
+        now = _end(course, one, visible, now, draw)
+    for place, insert in enumerate(visible, 1):
+        course.stored.append(Stored("S", place, insert.id))
+        course.seen.append(Seen("S", place, insert.id, now))
+        course.rows.append(Row(insert.id, insert.seq, insert.key, "delivered", "S", place, now + place))
+    return course
+
+
+def _end(course: Course, open_: tuple[int, list[Insert]], visible: list[Insert], now: float, draw: st.DrawFn) -> float:
+    outcomes: tuple[Outcome, ...] = ("committed", "committed", "committed", "rolled back", "unknown")
+    outcome = draw(st.sampled_from(outcomes))
+    number, inserts = open_
+    course.transactions.append(Transaction(number, outcome, now + 1, tuple(inserts)))
+    if outcome == "committed" or (outcome == "unknown" and draw(st.booleans())):
+        visible += inserts
+    return now + 1
+
+
+@given(courses())
+def test_a_history_as_it_should_be_has_no_findings(course: Course) -> None:
+    findings = check(course.history())
+    assert not findings, findings
+
+
+@given(courses(min_transactions=1), st.data())
+def test_each_message_taken_out_is_lost(course: Course, data: st.DataObject) -> None:
+    taken = data.draw(st.sets(st.sampled_from(course.stored or [Stored("S", 0, "")])))
+    course.stored = [message for message in course.stored if message not in taken]
+    ids = {message.id for message in taken if message.id}
+    course.seen = [message for message in course.seen if message.id not in ids]
+    found = check(course.history())
+    assert {line.split()[0] for line in found.lost} == ids
+    # Its mark names a place where nothing stands.
+    assert len(found.mismarked) == len(ids)
+    assert not (found.phantom or found.reordered or found.duplicated or found.unseen or found.misseen)
+
+
+@given(courses(), st.integers(1, 5))
+def test_each_message_that_nobody_committed_is_a_phantom(course: Course, more: int) -> None:
+    last = len(course.stored)
+    course.stored += [Stored("S", last + at, f"ghost{at}") for at in range(1, more + 1)]
+    course.seen += [Seen("S", last + at, f"ghost{at}", 0.0) for at in range(1, more + 1)]
+    assert course.counts() == {"phantom": more}
+
+
+@given(courses(min_transactions=2))
+def test_a_rolled_back_event_in_the_outbox_is_a_phantom(course: Course) -> None:
+    rolled_back = [one for one in course.transactions if one.outcome == "rolled back"]
+    ids = [insert.id for one in rolled_back for insert in one.inserts]
+    course.rows += [Row(id_, 10**6 + at, None, "dead", None, None, None) for at, id_ in enumerate(ids)]
+    found = check(course.history())
+    assert len(found.phantom) == len(ids)
+
+
+@given(courses(min_transactions=1), st.data())
+def test_a_message_stored_again_is_a_duplicate_and_no_disorder(course: Course, data: st.DataObject) -> None:
+    again = data.draw(st.lists(st.sampled_from(course.stored), max_size=4)) if course.stored else []
+    for at, message in enumerate(again, len(course.stored) + 1):
+        course.stored.append(Stored("S", at, message.id))
+        course.seen.append(Seen("S", at, message.id, 0.0))
+    expected = {"duplicated": len({message.id for message in again})} if again else {}
+    assert course.counts() == expected
+
+
+@given(courses(min_transactions=2), st.data())
+def test_reordered_is_what_a_look_at_every_pair_calls_so(course: Course, data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(course.stored))
+    course.stored = [replace(message, seq=place) for place, message in enumerate(shuffled, 1)]
+    owed = course.owed()
+    wrong = set()
+    for at, first in enumerate(course.stored):
+        for later in course.stored[at + 1 :]:
+            (one, x), (two, y) = owed[first.id], owed[later.id]
+            committed = two.outcome == "committed"
+            if x.key is not None and x.key == y.key:
+                before = committed and two.ended_at < x.begun_at
+                if before or (one.number == two.number and y.seq < x.seq):
+                    wrong.add(first.id)
+    # One line for each event that stands too early.
+    assert len(check(course.history()).reordered) == len(wrong)
+
+
+@given(courses(min_transactions=1), st.data())
+def test_what_is_pending_at_the_end_is_stuck_and_where_it_is_in_no_stream_lost(
+    course: Course, data: st.DataObject
+) -> None:
+    waits = data.draw(st.sets(st.sampled_from(course.rows))) if course.rows else set()
+    course.rows = [
+        replace(row, settled="pending", stream=None, stream_seq=None, settled_at=None) if row in waits else row
+        for row in course.rows
+    ]
+    assert course.counts() == ({"stuck": len(waits)} if waits else {})
+    ids = {row.id for row in waits}
+    course.stored = [message for message in course.stored if message.id not in ids]
+    course.seen = [message for message in course.seen if message.id not in ids]
+    assert course.counts() == ({"stuck": len(waits), "lost": len(waits)} if waits else {})
+
+
+def one_each() -> Course:
+    """Three events of one key, one after the other."""
+    course = Course()
+    for n in (1, 2, 3):
+        insert = Insert(f"id{n}", n, "a", n * 10.0)
+        course.transactions.append(Transaction(n, "committed", n * 10.0 + 1, (insert,)))
+        course.rows.append(Row(f"id{n}", n, "a", "delivered", "S", n, 100.0 + n))
+        course.stored.append(Stored("S", n, f"id{n}"))
+        course.seen.append(Seen("S", n, f"id{n}", 0.0))
+    course.watermarks = [Watermark(0, 100.0), Watermark(1, 101.5), Watermark(3, 104.0)]
+    return course
+
+
+def _swap_marks(course: Course) -> None:
+    first, second, third = course.rows
+    course.rows = [replace(first, stream_seq=2), replace(second, stream_seq=1), third]
+
+
+def _swap_messages(course: Course) -> None:
+    course.stored[1:] = [Stored("S", 2, "id3"), Stored("S", 3, "id2")]
+    course.seen[1:] = [Seen("S", 2, "id3", 0.0), Seen("S", 3, "id2", 0.0)]
+    course.rows[1:] = [replace(course.rows[1], stream_seq=3), replace(course.rows[2], stream_seq=2)]
+
+
+def _forget_a_row(course: Course) -> None:
+    del course.rows[2], course.stored[2], course.seen[2]
+
+
+def _miss_one(course: Course) -> None:
+    del course.seen[2]
+
+
+def _bury(course: Course) -> None:
+    course.rows[2] = Row("id3", 3, "a", "dead", None, None, 103.0)
+    del course.stored[2], course.seen[2]
+
+
+SPOILED: dict[str, tuple[Callable[[Course], None], dict[str, int]]] = {
+    "nothing": (lambda course: None, {}),
+    "marks of two events changed": (_swap_marks, {"mismarked": 2}),
+    "the later event first": (_swap_messages, {"reordered": 1}),
+    "the database forgot a commit": (_forget_a_row, {"forgotten": 1}),
+    "a dead letter": (_bury, {"dead": 1}),
+    "the consumer missed one": (_miss_one, {"unseen": 1}),
+    "the consumer was given the first again": (lambda course: course.seen.append(course.seen[0]), {"misseen": 1}),
+    "the consumer was given another": (
+        lambda course: course.seen.append(Seen("S", 4, "id9", 0.0)),
+        {"misseen": 1},
+    ),
+    "a watermark before the event": (lambda course: course.watermarks.append(Watermark(3, 102.0)), {"early": 1}),
+    "a watermark that moves back": (lambda course: course.watermarks.append(Watermark(2, 105.0)), {"early": 1}),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_each_fault_alone_is_called_by_its_name(name: str) -> None:
+    course = one_each()
+    spoil, expected = SPOILED[name]
+    spoil(course)
+    assert course.counts() == expected
+
+
+def test_what_the_run_notes_as_wrong_and_a_fault_without_recovery_are_findings() -> None:
+    fault = Fault("leader killed", "n1", 0.0, 1.0, None)
+    found = check(History([Note(0.0, "fine"), Note(0.0, "r1 ended by itself", wrong=True), fault]))
+    assert found.odd == ["r1 ended by itself", "leader killed n1: no recovery"]
+
+
+def test_a_file_is_judged_as_the_run_was(tmp_path: Path) -> None:
+    course = one_each()
+    _swap_messages(course)
+    file = tmp_path / "history.jsonl"
+    with file.open("w", encoding="utf-8") as sink:
+        history = History(file=sink)
+        for kind in (Transaction, Row, Stored, Seen, Watermark):
+            for entry in course.history().of(kind):
+                history.add(entry)
+        history.add(Fault("link cut", "r0", 1.0, 2.0, 2.5))
+    assert check(read(file)) == check(history)
+    assert recoveries(read(file)) == {"link cut": [0.5]}
+
+
+@given(st.lists(st.floats(0, 100), min_size=1))
+def test_a_percentile_is_the_smallest_value_that_covers_its_share(values: list[float]) -> None:
+    found = percentile(values, 0.95)
+    assert sum(value <= found for value in values) >= 0.95 * len(values)
+    assert sum(value < found for value in values) < 0.95 * len(values)
