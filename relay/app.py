@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from relay.database import Database
 from relay.doorbell import Doorbell
-from relay.errors import DrainIncomplete, Exit, LeaseLost
+from relay.errors import DrainIncomplete, Exit, LeaseLost, StreamHealed
 from relay.fetcher import FetchOptions
 from relay.http import HttpServer
 from relay.jetstream import NatsOptions
@@ -29,6 +29,7 @@ from relay.outbox import OutboxReader, OutboxWriter, claim
 from relay.pipeline import Pipeline, PipelineOptions
 from relay.progress import Role, Snapshot
 from relay.publisher import PublishOptions
+from relay.reconcile import HealingOptions
 from relay.refusals import RefusalOptions
 from relay.settings import Settings
 from relay.sql import Tables
@@ -199,6 +200,9 @@ class Daemon:
         except LeaseLost as lost:
             log_event(log, "error", "lease.lost", "another relay took over; nothing more is sent", reason=str(lost))
             return None
+        except StreamHealed as healed:
+            log_event(log, "info", "relay.again", "beginning again below what was lost", reason=str(healed))
+            return None
         except DrainIncomplete as incomplete:
             log_event(log, "warning", "relay.stopped", str(incomplete))
             return Exit.DRAIN_INCOMPLETE
@@ -247,6 +251,7 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
             held_events=delivery.held_events,
             held_bytes=delivery.buffer_bytes // 2,
         ),
+        healing=HealingOptions(on_loss=settings.healing.on_loss, check_every_s=settings.healing.check_every_s),
         nats=NatsOptions(
             servers=nats.servers,
             name=nats.name,

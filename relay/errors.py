@@ -52,3 +52,7 @@ class Unreachable(RelayError):
 
 class LeaseLost(RelayError):
     """Another relay owns the shard now. What was in flight is settled by it; this one must stop sending."""
+
+
+class StreamHealed(RelayError):
+    """A stream had lost events; they are pending again. The term has to begin anew, to send them in their order."""

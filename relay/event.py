@@ -15,7 +15,7 @@ class Event(NamedTuple):
         headers: JSON text of the row's headers, None without any.
         created_at: Unix seconds, by the application's or the database's clock.
         attempts: How often it was refused for a reason of its own.
-        postponed: A retry is due at some time.
+        postponed: Whether its retry is still to come: False where it is due, None without a retry.
     """
 
     seq: int
@@ -26,4 +26,4 @@ class Event(NamedTuple):
     headers: str | None
     created_at: float
     attempts: int
-    postponed: bool
+    postponed: bool | None

@@ -248,7 +248,12 @@ class Fetcher:
         self._scrubbed = events[-1].seq if len(events) == self._limit else upper
         known = self._gaps.lowest(), self._lanes.overflow_from
         lowest = min((seq for seq in known if seq is not None), default=_NO_LIMIT)
-        lost = [event for event in events if not self._books.knows(event.seq) and event.seq < lowest]
+        # What waits for a retry comes back by itself, in its own order.
+        lost = [
+            event
+            for event in events
+            if event.postponed is None and not self._books.knows(event.seq) and event.seq < lowest
+        ]
         if lost:
             log_event(
                 log,

@@ -13,6 +13,7 @@ import secrets
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from nats.errors import Error as NatsError
 
 from relay.failures import Forbidden, NoResponders, Refused
 from relay.frames import Frame, encode
-from relay.streams import StreamFacts
+from relay.streams import StreamFacts, StreamState
 
 # An acknowledgement for each event: raw_decode takes 1 us less than json.loads, which guesses the encoding of
 # bytes and looks for white space at both ends.
@@ -38,6 +39,8 @@ Message = tuple[int, str, bytes, str]
 _FORBIDDEN = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
 _PENDING_BYTES = 4 * 1024 * 1024
 _ATOMIC_SINCE = (2, 12, 1)  # with message ids (nats.md)
+_DIRECT_BATCH_SINCE = (2, 11, 0)
+_NO_SUCH_STREAM = 10059
 
 
 class BrokerError(Exception):
@@ -136,6 +139,9 @@ class Connection:
         version = client.connected_server_version
         self.server = f"{version.major}.{version.minor}.{version.patch}"
         self.takes_atomic = (version.major, version.minor, version.patch) >= _ATOMIC_SINCE
+        self._reads_batches = (version.major, version.minor, version.patch) >= _DIRECT_BATCH_SINCE
+        # Subjects that this account may not publish on, in lower case.
+        self._denied: set[str] = set()
 
     @property
     def up(self) -> bool:
@@ -190,7 +196,9 @@ class Connection:
         if not names:
             return None
         info = await self._ask(f"STREAM.INFO.{names[0]}", None, timeout_s)
-        config = info["config"]
+        return self._facts(info["config"])
+
+    def _facts(self, config: Mapping[str, Any]) -> StreamFacts:
         return StreamFacts(
             name=config["name"],
             subjects=tuple(config.get("subjects") or ()),
@@ -198,6 +206,77 @@ class Connection:
             no_ack=bool(config.get("no_ack")),
             duplicate_window_s=config.get("duplicate_window", 0) / 1e9,
         )
+
+    async def stream_state(self, name: str, timeout_s: float) -> StreamState | None:
+        """Ask the leader of a stream what it holds now; None where there is no such stream.
+
+        Raises:
+            BrokerError: No answer, or not permitted.
+        """
+        info = await self.ask(f"STREAM.INFO.{name}", None, timeout_s)
+        if info.get("error", {}).get("err_code") == _NO_SUCH_STREAM:
+            return None
+        if "error" in info:
+            raise BrokerError(f"STREAM.INFO.{name}: {info['error'].get('description')}")
+        config, state = info["config"], info["state"]
+        max_age_s = config.get("max_age", 0) / 1e9
+        return StreamState(
+            facts=self._facts(config),
+            created=info["created"],
+            created_at=_unix(info["created"]),
+            first_seq=state["first_seq"],
+            last_seq=state["last_seq"],
+            max_age_s=max_age_s,
+            trims=max_age_s > 0 or config.get("max_msgs", -1) > 0 or config.get("max_bytes", -1) > 0,
+            thins=config.get("max_msgs_per_subject", -1) > 0
+            or config.get("retention", "limits") != "limits"
+            or bool(config.get("allow_msg_ttl"))
+            or bool(config.get("allow_rollup_hdrs")),
+            direct=bool(config.get("allow_direct")) and self._reads_batches,
+        )
+
+    def may_ask(self, question: str) -> bool:
+        """Tell whether the server has not yet said that this account has no right to a question."""
+        return f"$js.api.{question}".lower() not in self._denied
+
+    @property
+    def denied(self) -> bool:
+        """Whether some question was refused for want of a right."""
+        return any(subject.startswith("$js.api.") for subject in self._denied)
+
+    async def ask_many(
+        self, question: str, body: Mapping[str, object], timeout_s: float
+    ) -> tuple[list[Mapping[str, str]], str]:
+        """Ask what is answered by many messages, for example ``DIRECT.GET.ORDERS`` with a batch.
+
+        Returns:
+            The headers of each message, in order, and the status that ended them: 204 the end of the batch, 404
+            nothing there, 503 nobody answers.
+
+        Raises:
+            LookupForbidden: For `timeout_s` nothing came, as where the account has no right to ask.
+            BrokerError: The connection has ended.
+        """
+        inbox = self._nc.new_inbox()
+        found: list[Mapping[str, str]] = []
+        answers: asyncio.Queue[Msg] = asyncio.Queue()
+        try:
+            subscription = await self._nc.subscribe(inbox, cb=answers.put)
+            try:
+                await self._nc.publish(f"$JS.API.{question}", json.dumps(body).encode(), inbox)
+                while True:
+                    answer = await asyncio.wait_for(answers.get(), timeout_s)
+                    headers: Mapping[str, str] = answer.headers or {}
+                    status = headers.get("Status")
+                    if status is not None and not answer.data:
+                        return found, status
+                    found.append(headers)
+            finally:
+                await subscription.unsubscribe()
+        except TimeoutError as error:
+            raise LookupForbidden(f"no answer to {question}") from error
+        except (NatsError, OSError) as error:
+            raise BrokerError(str(error)) from error
 
     async def ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
         """Ask the JetStream API, for example ``STREAM.INFO.ORDERS``; an error answer comes back as it is.
@@ -261,6 +340,7 @@ class Connection:
         self._last_error = str(error) or type(error).__name__
         found = _FORBIDDEN.search(self._last_error)
         if found:
+            self._denied.add(found[1].lower())
             self._listener.forbidden(found[1].lower(), Forbidden(self._last_error))
 
     async def on_closed(self) -> None:
@@ -318,6 +398,11 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
         await client.close()
         raise BrokerError(errors[-1] if errors else str(error) or type(error).__name__) from error
     return connection
+
+
+def _unix(moment: str) -> float:
+    """Read a time of the server: RFC 3339 with up to nine digits of a second, of which six are kept."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", moment)).timestamp()
 
 
 def _credentials(options: NatsOptions) -> dict[str, Any]:

@@ -87,6 +87,11 @@ class Metrics(Collector):
         self._stages = {name: _Distribution(STAGE_BUCKETS_S) for name in STAGES}
         self._connections = dict.fromkeys(COMPONENTS, False)
         self._snapshot: Callable[[], Snapshot] | None = None
+        # Events that a stream held without our knowing it; events that a stream has lost and that are sent again;
+        # streams with a loss that waits for a person.
+        self.found = 0
+        self.redelivered = 0
+        self.losses_open = 0
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
@@ -143,6 +148,9 @@ class Metrics(Collector):
         for component, stands in list(self._connections.items()):
             up.add_metric([component], float(stands))
         yield up
+        yield GaugeMetricFamily(
+            "outbox_relay_open_losses", "Streams that have lost events and wait for a person", value=self.losses_open
+        )
         if self._snapshot is not None:
             yield from _gauges(self._snapshot())
 
@@ -151,6 +159,8 @@ class Metrics(Collector):
             ("fetched_events", "Events read from the table", self._fetched),
             ("published_events", "Events acknowledged by the stream and marked delivered", self._delivered),
             ("duplicates", "Acknowledgements for an event that the stream held already", self._duplicates),
+            ("found_events", "Events that were found in a stream before they were sent again", self.found),
+            ("redelivered_events", "Events that a stream had lost and that are sent again", self.redelivered),
         ):
             yield CounterMetricFamily(f"outbox_relay_{name}", text, value=count)
         for name, text, label, counts in (

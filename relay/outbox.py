@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from relay.database import Database, Row
 from relay.errors import LeaseLost
 from relay.event import Event
+from relay.losses import DeliveredRow, Seen
 from relay.sql import Tables
+from relay.tail import Mark
 
 
 def _array(numbers: Sequence[int]) -> str:
@@ -33,9 +35,14 @@ class OutboxReader:
         return self._database.generation
 
     async def starting_point(self) -> tuple[int, int]:
-        """Give the shard's watermark, where fetching begins, and the newest seq that is visible."""
+        """Give the seq above which fetching begins, and the newest seq that is visible.
+
+        It begins at the shard's watermark, or below the first event that a stream has lost and that is to be sent
+        again, so that nothing of its key goes before it.
+        """
         watermark, newest = (await self._run(self._tables.text("start"), (self._shard,)))[0]
-        return int(watermark), int(newest)
+        lowest = (await self._run(self._tables.text("redeliver_from")))[0][0]
+        return int(watermark) if lowest is None else min(int(watermark), lowest - 1), int(newest)
 
     async def fetch(self, cursor: int, upper: int, limit: int) -> list[Event]:
         """Give the next pending events above `cursor` up to `upper`, at most `limit`, in the order of seq."""
@@ -57,6 +64,10 @@ class OutboxReader:
         """Give the transactions that may still commit events; True for a prepared one."""
         return dict(await self._run(self._tables.text("holders")))
 
+    async def now(self) -> float:
+        """Give the time by the database's clock, Unix seconds."""
+        return float((await self._run(self._tables.text("clock")))[0][0])
+
     async def newest(self) -> int:
         """Give the newest seq that is visible, 0 without any."""
         return int((await self._run(self._tables.text("newest")))[0][0])
@@ -65,6 +76,40 @@ class OutboxReader:
         """Give seq and key of dead letters that have a key: of `seqs`, or all."""
         rows = await self._run(self._tables.text("blocking"), (None if seqs is None else _array(seqs),))
         return [(seq, key) for seq, key in rows]
+
+    async def streams_seen(self) -> list[Seen]:
+        """Give what the owner of the shard last saw of each stream."""
+        return [
+            Seen(stream, created, first_seq, floor, Mark(mark_seq, mark_id), lost, begun_at)
+            for stream, created, first_seq, floor, mark_seq, mark_id, lost, begun_at in await self._run(
+                self._tables.text("streams_seen"), (self._shard,)
+            )
+        ]
+
+    async def highest_marks(self, above: int, up_to: int) -> list[tuple[str, Mark]]:
+        """Give the highest mark of each stream in a range of seqs, which must be small."""
+        rows = await self._run(self._tables.text("highest_marks"), (above, up_to, self._shard))
+        return [(stream, Mark(stream_seq, event_id)) for stream, stream_seq, event_id in rows]
+
+    async def pending_ids(self, ids: Sequence[str]) -> list[tuple[int, str]]:
+        """Give seq and id of those of the message ids, all of them UUIDs, that are pending events."""
+        rows = await self._run(self._tables.text("pending_ids"), ("{" + ",".join(ids) + "}",))
+        return [(seq, event_id) for seq, event_id in rows]
+
+    async def delivered(self, above: int, up_to: int, stream: str, stored_above: int) -> list[DeliveredRow]:
+        """Give the delivered events of a stream in a range of seqs, which must be small, in the order of seq."""
+        rows = await self._run(self._tables.text("delivered"), (above, up_to, stream, stored_above))
+        return [DeliveredRow(*row[:4]) for row in rows]
+
+    async def places(self, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """Give stream and sequence of those of the message ids, all of them UUIDs, that are delivered events."""
+        rows = await self._run(self._tables.text("places"), ("{" + ",".join(ids) + "}",))
+        return {event_id: (stream, stream_seq) for event_id, stream, stream_seq in rows}
+
+    async def next_seq(self, above: int) -> int | None:
+        """Give the first seq above one that is in the table, None above the last."""
+        rows = await self._run(self._tables.text("next_seq"), (above,))
+        return int(rows[0][0]) if rows else None
 
 
 # An acknowledged event, to be marked: event, stream, sequence in the stream, whether the stream had it already, and
@@ -144,6 +189,27 @@ class OutboxWriter:
     async def note(self, noted: Noted) -> None:
         """Write down why an event waits."""
         await self._run(self._tables.text("note"), (noted.event.seq, noted.error, *self._fence))
+
+    async def see(self, seen: Seen) -> None:
+        """Write down what was seen of a stream; a loss that stands open is closed by `loss_healed` alone."""
+        row = (seen.stream, seen.created, seen.first_seq, seen.floor, seen.mark.stream_seq, seen.mark.event_id)
+        await self._run(self._tables.text("stream_see"), (*row, seen.begun_at, seen.lost, *self._fence))
+
+    async def loss_healed(self, stream: str) -> None:
+        """Close the loss of a stream: everything that it lost was given back."""
+        await self._run(self._tables.text("loss_healed"), (stream,))
+
+    async def unmark(self, stream: str, seqs: Sequence[int], due_at: float, after_delivery_s: float) -> int:
+        """Have delivered events sent again that their stream has lost; gives how many.
+
+        Args:
+            stream: Where they were.
+            seqs: Which, ascending.
+            due_at: From when on, Unix seconds; events of one key leave in the order of this time, then of seq.
+            after_delivery_s: And no sooner than this long after their delivery, seconds.
+        """
+        values = (_array(seqs), seqs[0], seqs[-1], stream, due_at, after_delivery_s)
+        return int((await self._run(self._tables.text("unmark"), (*values, *self._fence)))[0][0])
 
     async def renew(self, ttl_s: float, watermark: int) -> None:
         """Keep the lease for `ttl_s` more seconds and persist the watermark.

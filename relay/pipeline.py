@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from relay.books import Books
 from relay.doorbell import Doorbell
-from relay.errors import DrainIncomplete, LeaseLost
+from relay.errors import DrainIncomplete, LeaseLost, StreamHealed
 from relay.fetcher import Fetcher, FetchOptions
 from relay.holds import Holds
 from relay.jetstream import BrokerError, Connection, NatsOptions, connect
@@ -27,9 +27,11 @@ from relay.metrics import Metrics
 from relay.outbox import OutboxReader, OutboxWriter
 from relay.progress import HoldView
 from relay.publisher import Publisher, PublishOptions
+from relay.reconcile import HealingOptions, Reconciler
 from relay.refusals import RefusalOptions, Refusals
 from relay.settler import Settler
 from relay.subjects import Envelopes
+from relay.tail import Doubts, Floors
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class PipelineOptions:
     fetch: FetchOptions
     publish: PublishOptions
     refusals: RefusalOptions
+    healing: HealingOptions
     nats: NatsOptions
     stream: StreamPlan | None
     ordered: bool = True
@@ -93,7 +96,9 @@ class Pipeline:
         self._books = Books()
         self._lanes = Lanes(ordered=options.ordered, stuck_limit=options.refusals.held_events)
         self._holds = Holds(base_s=options.hold_base_s, max_s=options.hold_max_s)
-        self._settler = Settler(writer, self._books, metrics)
+        self._doubts = Doubts()
+        self._floors = Floors()
+        self._settler = Settler(writer, self._books, self._floors, metrics)
         self._refusals = Refusals(
             options.refusals,
             lanes=self._lanes,
@@ -104,14 +109,30 @@ class Pipeline:
             write=self._settler.take,
             on_hold_end=self._hold_ended,
         )
+        self._reconciler = Reconciler(
+            options.healing,
+            reader=reader,
+            writer=writer,
+            doubts=self._doubts,
+            floors=self._floors,
+            streams=self._refusals.streams,
+            lanes=self._lanes,
+            envelopes=envelopes,
+            metrics=metrics,
+            sent=self._sent,
+            watermark=lambda: self._fetcher.watermark(),
+            on_open=lambda: self._publisher.wake(),
+        )
         self._publisher = Publisher(
             options.publish,
             lanes=self._lanes,
             envelopes=envelopes,
             refusals=self._refusals,
+            doubts=self._doubts,
+            look_for=self._reconciler.ask,
             metrics=metrics,
             settle=self._settler.take_delivered,
-            may_send=lambda: time.monotonic() < self._lease_until,
+            may_send=lambda: self._reconciler.open and time.monotonic() < self._lease_until,
         )
         self._fetcher = Fetcher(
             options.fetch,
@@ -133,11 +154,17 @@ class Pipeline:
     def _hold_ended(self) -> None:
         self._fetcher.hold_ended = True
 
+    def _sent(self) -> set[int]:
+        """Give the seqs of what was sent and is not marked."""
+        doubtful = self._doubts.since.keys() | self._doubts.found.keys()
+        return self._publisher.seqs_in_flight() | self._settler.unmarked() | doubtful
+
     async def run(self, stop: asyncio.Event) -> None:
         """Move events until `stop` is set, then await what is in flight, settle it, and give the lease back.
 
         Raises:
             LeaseLost: Another relay owns the shard; nothing more is sent. Its owner settles what was in flight.
+            StreamHealed: Events that a stream has lost are pending again; another term sends them in their order.
             DrainIncomplete: The deadline passed; what was in flight stays pending and is sent again.
         """
         try:
@@ -147,6 +174,7 @@ class Pipeline:
                     group.create_task(self._publisher.run(), name="publish"),
                     group.create_task(self._refusals.run(), name="look-up"),
                     group.create_task(self._settler.run(), name="settle"),
+                    group.create_task(self._reconciler.run(), name="reconcile"),
                     group.create_task(self._keep_connected(), name="nats"),
                     group.create_task(self._sweep(), name="sweep"),
                     group.create_task(self._keep_lease(), name="lease"),
@@ -157,8 +185,8 @@ class Pipeline:
                 left = await self._drain()
                 for task in others:
                     task.cancel()
-        except* LeaseLost as lost:
-            raise lost.exceptions[0] from None
+        except* (LeaseLost, StreamHealed) as ended:
+            raise ended.exceptions[0] from None
         if left:
             raise DrainIncomplete(f"{left} events were in flight at the deadline; they stay pending and are sent again")
 
@@ -173,6 +201,8 @@ class Pipeline:
         try:
             async with asyncio.timeout(self._options.shutdown_timeout_s):
                 await self._settler.drained()
+                await self._reconciler.write_down()
+                await self._reconciler.write_down()  # the second one lets floors rise to the last mark
                 await self._writer.release(self._fetcher.watermark())
         except TimeoutError:
             left = max(left, 1)
@@ -211,9 +241,11 @@ class Pipeline:
                     raise AssertionError("tenacity retries without end")
                 told = False
                 log_event(log, "info", "nats.connected", "connected to NATS", version=connection.server)
+                self._reconciler.attach(connection)
                 self._publisher.attach(connection)
                 self._on_nats(True)
                 await self._publisher.disconnected.wait()
+                self._reconciler.detach()
                 self._on_nats(False)
                 log_event(
                     log,
@@ -268,7 +300,7 @@ class Pipeline:
                 self._fetcher.newest = max(self._fetcher.cursor, await self._reader.newest())
 
     def _watch_progress(self, now: float) -> None:
-        if not (len(self._lanes) or self._publisher.in_flight) or self._holds.open or not self.nats_up:
+        if not (len(self._lanes) or self._publisher.in_flight) or self._holds.open or not self._reconciler.open:
             self._busy_since = None
         elif self._busy_since is None:
             self._busy_since = now

@@ -22,6 +22,7 @@ from relay.outbox import Delivered
 from relay.refusals import Refusals
 from relay.streams import StreamFacts
 from relay.subjects import Envelopes, Poison
+from relay.tail import Doubts
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class Publisher(Listener):
     """Sends what the lanes let go and takes the answers.
 
     Args:
+        doubts: What is not known of events that were sent.
+        look_for: Has an event looked for in its stream before it is sent again, and given back to the lanes.
         settle: Takes acknowledged events, to be marked.
         may_send: Asked before each chunk: False once the lease could belong to another relay.
     """
@@ -64,6 +67,8 @@ class Publisher(Listener):
         lanes: Lanes,
         envelopes: Envelopes,
         refusals: Refusals,
+        doubts: Doubts,
+        look_for: Callable[[Event], None],
         metrics: Metrics,
         settle: Callable[[Sequence[Delivered]], None],
         may_send: Callable[[], bool],
@@ -72,6 +77,8 @@ class Publisher(Listener):
         self._lanes = lanes
         self._envelopes = envelopes
         self._refusals = refusals
+        self._doubts = doubts
+        self._look_for = look_for
         self._streams = refusals.streams
         self._open_holds = refusals.open_holds
         self._metrics = metrics
@@ -96,6 +103,10 @@ class Publisher(Listener):
     def in_flight(self) -> int:
         """How many events were sent and not yet acknowledged."""
         return len(self._in_flight) + sum(len(batch.events) for batch in self._batches.values())
+
+    def seqs_in_flight(self) -> set[int]:
+        """Give the seqs of what was sent and not yet acknowledged."""
+        return {*self._in_flight, *(event.seq for batch in self._batches.values() for event in batch.events)}
 
     def wake(self) -> None:
         """Look at the lanes again."""
@@ -148,6 +159,8 @@ class Publisher(Listener):
 
     async def _send_singles(self, connection: Connection, events: Sequence[Event]) -> None:
         now = time.monotonic()
+        if self._doubts:
+            events = [event for event in events if self._may_go(event, now)]
         in_flight, open_holds = self._in_flight, self._open_holds
         make, max_payload = self._envelopes.make, connection.max_payload
         messages: list[Message] = []
@@ -166,6 +179,20 @@ class Publisher(Listener):
         if messages and self._timed is None:
             self._timed = messages[-1][0]
         await connection.publish(messages)
+
+    def _may_go(self, event: Event, now: float) -> bool:
+        """Let an event be sent unless the stream holds it already, or may hold it and has forgotten its id."""
+        place = self._doubts.found.get(event.seq)
+        if place is not None:
+            self._doubts.resolve(event.seq)
+            self._acknowledged(event, *place, duplicate=True)
+            return False
+        if event.seq in self._doubts.since:
+            facts = self._streams.find(self._envelopes.subject(event))
+            if facts is None or self._doubts.outlived(event.seq, facts.duplicate_window_s, now):
+                self._look_for(event)
+                return False
+        return True
 
     def _atomic_next(self) -> bool:
         """Tell whether the next events go in an atomic batch."""
@@ -189,6 +216,9 @@ class Publisher(Listener):
         Where one of them is poison, held or very large they all go one by one: that path knows what to do with each.
         """
         taken = self._lanes.take_runs(self._options.atomic_batch)
+        if self._doubts and not self._doubts.disjoint(event.seq for event in taken):
+            self._lanes.put_back(taken, alone=True)
+            return
         make, open_holds, max_payload = self._envelopes.make, self._open_holds, connection.max_payload
         largest = max(max_payload - _BATCH_HEADERS_BYTES, max_payload // 2)
         messages: list[Message] = []
@@ -256,17 +286,21 @@ class Publisher(Listener):
         found = self._in_flight.pop(token, None)
         if found is None:
             return  # a late one: the event was sent again or is held, and its own answer will come
-        event = found[0]
         if token == self._timed:
             self._timed = None
             self._metrics.stage("publish", time.monotonic() - found[1])
+        if self._doubts:
+            self._doubts.resolve(token)
+        self._acknowledged(found[0], stream, stream_seq, duplicate=duplicate)
+        if self._resting:
+            self._answered()
+
+    def _acknowledged(self, event: Event, stream: str, stream_seq: int, *, duplicate: bool) -> None:
         self._settle(((event, stream, stream_seq, duplicate, time.time()),))
         if event.key is not None:
             self._lanes.release_key(event.key)
         if self._open_holds:
             self._refusals.accepted(event, stream)
-        if self._resting:
-            self._answered()
 
     def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
         """Take the acknowledgement of an atomic batch: contiguous sequences that end with `last_seq`."""
@@ -281,6 +315,7 @@ class Publisher(Listener):
             for key in {event.key for event in found.events if event.key is not None}:
                 self._lanes.release_key(key)
         else:
+            self._doubt(found)
             self._one_by_one(found.events)
         self._answered()
 
@@ -327,8 +362,11 @@ class Publisher(Listener):
         self._connection = None
         self.lost_reason = reason
         unknown = [event for event, _ in self._in_flight.values()]
+        for event, sent_at in self._in_flight.values():
+            self._doubts.doubt(event.seq, sent_at)
         for batch in self._batches.values():
             unknown += batch.events
+            self._doubt(batch)
         self._in_flight.clear()
         self._batches.clear()
         self._timed = None
@@ -345,14 +383,20 @@ class Publisher(Listener):
             if sent_at > overdue:
                 break
             del self._in_flight[token]
+            self._doubts.doubt(event.seq, sent_at)
             self._refusals.unanswered(event)
         for number, batch in list(self._batches.items()):
             if batch.sent_at <= overdue:
                 del self._batches[number]
+                self._doubt(batch)
                 self._one_by_one(batch.events)
         if self._connection is not None:
             self._refusals.probe(now)
         self._answered()
+
+    def _doubt(self, batch: _Batch) -> None:
+        for event in batch.events:
+            self._doubts.doubt(event.seq, batch.sent_at)
 
     def _one_by_one(self, events: Sequence[Event]) -> None:
         """Give taken events back, to be sent one by one: those too that now wait behind the first of their key."""

@@ -273,6 +273,13 @@ class Stream(_Section):
         return self
 
 
+class Healing(_Section):
+    """What is done where a stream turns out to have lost what it had acknowledged. Times are seconds."""
+
+    on_loss: Literal["redeliver", "alert"] = "redeliver"
+    check_every_s: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 30.0
+
+
 class Http(_Section):
     """Metrics and probes; port 0 takes a free one."""
 

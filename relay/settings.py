@@ -24,6 +24,7 @@ from relay.sections import (
     Delivery,
     Failures,
     Headers,
+    Healing,
     Http,
     Lease,
     Log,
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     failures: Failures = Failures()
     lease: Lease = Lease()
     stream: Stream = Stream()
+    healing: Healing = Healing()
     http: Http = Http()
     log: Log = Log()
 

@@ -10,6 +10,7 @@ from relay.books import Books
 from relay.logs import event as log_event
 from relay.metrics import Metrics
 from relay.outbox import Buried, Delivered, Noted, OutboxWriter, Postponed
+from relay.tail import Floors, Mark
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +25,13 @@ _OTHERS_A_TURN = 50
 class Settler:
     """Marks delivered events, and writes the other outcomes in the order in which they were taken."""
 
-    def __init__(self, writer: OutboxWriter, books: Books, metrics: Metrics) -> None:
+    def __init__(self, writer: OutboxWriter, books: Books, floors: Floors, metrics: Metrics) -> None:
         self._writer = writer
+        self._floors = floors
         self._books = books
         self._metrics = metrics
         self._delivered: deque[Delivered] = deque()
+        self._marking: list[Delivered] = []
         self._others: deque[Postponed | Buried | Noted] = deque()
         self._work = asyncio.Event()
         self._busy = False
@@ -47,6 +50,10 @@ class Settler:
         """Take any other outcome."""
         self._others.append(outcome)
         self._work.set()
+
+    def unmarked(self) -> set[int]:
+        """Give the seqs of what was acknowledged and is not marked yet."""
+        return {one[0].seq for one in self._delivered} | {one[0].seq for one in self._marking}
 
     async def drained(self) -> None:
         """Wait until everything that was taken is written."""
@@ -73,13 +80,15 @@ class Settler:
             self._idle.set()
 
     async def _mark(self) -> None:
-        batch = [self._delivered.popleft() for _ in range(min(_MOST, len(self._delivered)))]
+        batch = self._marking = [self._delivered.popleft() for _ in range(min(_MOST, len(self._delivered)))]
         started = time.monotonic()
         streams = dict.fromkeys([one[1] for one in batch])
         for stream in streams:
             part = batch if len(streams) == 1 else [one for one in batch if one[1] == stream]
             seqs = [one[0].seq for one in part]
-            marked = await self._writer.settle(stream, seqs, [one[2] for one in part])
+            stream_seqs = [one[2] for one in part]
+            marked = await self._writer.settle(stream, seqs, stream_seqs)
+            self._note_marks(stream, stream_seqs, part)
             if marked != len(seqs):
                 # Another owner marked them, or has taken over: the next renewal of the lease tells which.
                 log_event(
@@ -96,8 +105,15 @@ class Settler:
             [acked_at - event.created_at for event, _, _, _, acked_at in batch], sum([one[3] for one in batch])
         )
         self._books.settle([one[0] for one in batch])
+        self._marking = []
         self.last_settled = time.monotonic()
         self.on_room.set()
+
+    def _note_marks(self, stream: str, stream_seqs: list[int], batch: list[Delivered]) -> None:
+        highest = max(stream_seqs)
+        event = batch[stream_seqs.index(highest)][0]
+        duplicate = any(one[3] for one in batch)
+        self._floors.marked(stream, min(stream_seqs), Mark(highest, event.id), duplicate=duplicate)
 
     async def _write(self, outcome: Postponed | Buried | Noted) -> None:
         match outcome:

@@ -24,6 +24,37 @@ class StreamFacts:
     duplicate_window_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What a stream holds at one moment, and by which rules it lets go of messages.
+
+    Attributes:
+        created: When it was made, in the server's words; another value hints at another stream.
+        created_at: The same in Unix seconds.
+        first_seq: Nothing is stored below it.
+        last_seq: Nothing is stored above it.
+        max_age_s: Messages older than this are dropped; 0: never.
+        trims: It drops its oldest messages by a limit of number, bytes or age.
+        thins: It may drop messages from its middle: by subject, by consumption, by a message's own age, by rollups.
+        direct: It may be read by batches, on server and stream.
+    """
+
+    facts: StreamFacts
+    created: str
+    created_at: float
+    first_seq: int
+    last_seq: int
+    max_age_s: float = 0.0
+    trims: bool = False
+    thins: bool = False
+    direct: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.facts.name
+
+
 class StreamMap:
     """Which stream takes which subject, as far as it was looked up; no two streams of an account share a subject."""
 

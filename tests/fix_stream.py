@@ -77,6 +77,15 @@ class Streams:
         config: dict[str, Any] = self.api(f"STREAM.INFO.{name}")["config"]
         return config
 
+    def publish(self, subject: str, *payloads: Any) -> None:
+        """Store messages as another writer does, without an id."""
+
+        async def store(client: Client) -> None:
+            for payload in payloads:
+                await client.jetstream().publish(subject, json.dumps(payload).encode())
+
+        self._with(store)
+
     def messages(self, name: str) -> int:
         """Count what a stream holds."""
         return int(self.api(f"STREAM.INFO.{name}")["state"]["messages"])

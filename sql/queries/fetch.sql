@@ -9,7 +9,7 @@ SELECT e.seq,
        e.headers::text,
        date_part('epoch', e.created_at),
        e.attempts,
-       e.retry_at IS NOT NULL
+       e.retry_at > now()
 FROM outbox_events e
 WHERE e.seq > $1
   AND e.seq <= $2

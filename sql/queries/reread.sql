@@ -8,7 +8,7 @@ SELECT e.seq,
        e.headers::text,
        date_part('epoch', e.created_at),
        e.attempts,
-       e.retry_at IS NOT NULL
+       e.retry_at > now()
 FROM unnest($1::bigint[], $2::bigint[]) AS gap (lo, hi)
 CROSS JOIN LATERAL (
     SELECT * FROM outbox_events o

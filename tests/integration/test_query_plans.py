@@ -36,6 +36,13 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("due", (1000,), FEW_PAGES),
     ("blocking", (None,), FEW_PAGES),
     ("blocking", ("{17,100150}",), FEW_PAGES),
+    ("streams_seen", (0,), FEW_PAGES),
+    ("highest_marks", (DELIVERED - 1000, DELIVERED, 0), 200),
+    ("pending_ids", ("{00000000-0000-4000-8000-000000000000}",), FEW_PAGES),
+    ("places", ("{00000000-0000-4000-8000-000000000000}",), FEW_PAGES),
+    ("delivered", (DELIVERED - 1000, DELIVERED, "ORDERS", 7), 200),
+    ("next_seq", (DELIVERED,), FEW_PAGES),
+    ("redeliver_from", (), FEW_PAGES),
 ]
 WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("settle", ("ORDERS", _array(BATCH), _array(BATCH), BATCH[0], BATCH[-1], 0, 1), 1000),
@@ -45,6 +52,9 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("postpone", (DELIVERED + 1, 1.0, 1, "why", 0, 1), FEW_PAGES),
     ("bury", (DELIVERED + 1, 1, "why", 0, 1), FEW_PAGES),
     ("note", (DELIVERED + 1, "why", 0, 1), FEW_PAGES),
+    ("unmark", ("{17,18}", 17, 18, "ORDERS", 0.0, 0.0, 0, 1), 100),
+    ("stream_see", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, 0, 1), FEW_PAGES),
+    ("loss_healed", ("ORDERS",), FEW_PAGES),
 ]
 
 

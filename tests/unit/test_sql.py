@@ -12,8 +12,8 @@ from relay.sql import Tables, sql_directory
 
 FILES = sorted(sql_directory().rglob("*.sql"))
 QUERIES = sorted(path.stem for path in (sql_directory() / "queries").glob("*.sql"))
-OURS = re.compile(r"\boutbox_(events|shards|migrations|audit|ring|producer|relay|reader)\b")
-COMPANIONS = ("events", "shards", "migrations", "audit", "ring")
+OURS = re.compile(r"\boutbox_(events|shards|streams|migrations|audit|ring|producer|relay|reader)\b")
+COMPANIONS = ("events", "shards", "streams", "migrations", "audit", "ring")
 ROLES = ("producer", "relay", "reader")
 
 

@@ -1,0 +1,9 @@
+-- The lowest seq of the events that a stream has lost and that are due to be sent again; null without any.
+-- Partial index on retry_at: its cost follows the number of events in retry.
+SELECT min(e.seq)
+FROM outbox_events e
+WHERE e.retry_at >= '-infinity'
+  AND e.retry_at <= clock_timestamp()
+  AND e.delivered_at IS NULL
+  AND e.dead_at IS NULL
+  AND e.stream_seq IS NOT NULL

@@ -1,0 +1,125 @@
+"""Events that may have been stored already are looked for before they are sent again, beyond the duplicate window."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from relay.servers import NatsServer
+from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
+from tests.fix_stream import Streams, assert_once_and_in_order
+
+WINDOW_S = 1.0
+WINDOW_NS = int(WINDOW_S * 1e9)
+EVENTS = 400
+# May publish and learn which stream takes a subject, and may not read what a stream holds.
+BLIND = """
+authorization {
+  users = [
+    {user: admin, password: admin}
+    {user: relay, password: relay, permissions: {
+      publish: {allow: ["orders.>", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.*"]}
+      subscribe: {allow: ["_INBOX_relay.>"]}
+    }}
+  ]
+}
+"""
+BLIND_USER = {"nats__user": "relay", "nats__password": "relay"}
+
+
+@contextmanager
+def no_marks(outbox: Outbox) -> Iterator[None]:
+    """Let events be read and published but not marked: updates of the table wait."""
+    with psycopg.connect(outbox.dsn) as conn:
+        conn.execute("LOCK TABLE outbox_events IN SHARE MODE")
+        yield
+        # A statement that waits outlives its client.
+        conn.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name LIKE 'outbox-relay%'"
+        )
+        conn.rollback()
+
+
+def killed_between_publish_and_mark(outbox: Outbox, streams: Streams, relay: Relay) -> int:
+    """Leave events in the stream that nobody has marked, longer ago than the window; gives how many."""
+    outbox.fill("orders.placed", EVENTS, keys=40)
+    with no_marks(outbox):
+        relay.start()
+        wait_until("events in the stream", lambda: streams.messages("ORDERS") > 0)
+        wait_until("no more to come", lambda: settled_down(streams))
+        relay.kill()
+    assert outbox.count("delivered_at IS NOT NULL") == 0
+    time.sleep(WINDOW_S * 2)
+    outbox.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
+    return streams.messages("ORDERS")
+
+
+def settled_down(streams: Streams) -> bool:
+    """Tell whether the stream has stopped growing for a while."""
+    before = streams.messages("ORDERS")
+    time.sleep(0.3)
+    return streams.messages("ORDERS") == before
+
+
+@pytest.mark.parametrize("strategy", ["singles", "atomic"])
+@pytest.mark.parametrize("allow_direct", [True, False], ids=["batches", "messages"])
+def test_a_kill_between_publish_and_mark_stores_nothing_twice_after_the_window(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str, allow_direct: bool
+) -> None:
+    streams.make("ORDERS", "orders.>", allow_atomic=True, allow_direct=allow_direct, duplicate_window=WINDOW_NS)
+    relay = make_relay(outbox.dsn, streams.url, delivery__strategy=strategy)
+    unmarked = killed_between_publish_and_mark(outbox, streams, relay)
+    relay.start()
+    outbox.drained()
+    assert relay.said("tail.read")["found"] == unmarked
+    assert_once_and_in_order(streams.read("ORDERS"), EVENTS, 40)
+    places = {message.headers["Nats-Msg-Id"]: message.seq for message in streams.read("ORDERS")}
+    for event_id, stream, stream_seq in outbox.conn.execute("SELECT id::text, stream, stream_seq FROM outbox_events"):
+        assert (stream, stream_seq) == ("ORDERS", places[event_id])
+
+
+def test_without_the_look_up_events_would_be_stored_twice(
+    outbox: Outbox, make_relay: MakeRelay, own_nats: NatsServer
+) -> None:
+    own_nats.stop()
+    own_nats.config = BLIND
+    own_nats.start()
+    streams = Streams(f"nats://admin:admin@127.0.0.1:{own_nats.port}")
+    streams.make("ORDERS", "orders.>", duplicate_window=WINDOW_NS)
+    relay = make_relay(outbox.dsn, own_nats.url, **BLIND_USER)
+    unmarked = killed_between_publish_and_mark(outbox, streams, relay)
+    relay.start()
+    outbox.drained()
+    relay.said("streams.unreadable")
+    times = Counter(Counter(message.headers["Nats-Msg-Id"] for message in streams.read("ORDERS")).values())
+    assert times == {2: unmarked, 1: EVENTS - unmarked} or times == {2: unmarked}
+
+
+def test_an_outage_longer_than_the_window_stores_nothing_twice(
+    outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
+) -> None:
+    streams = Streams(own_nats.url)
+    streams.make("ORDERS", "orders.>", allow_direct=True, duplicate_window=WINDOW_NS)
+    relay = make_relay(outbox.dsn, own_nats.url, nats__ping_interval_s="1").start()
+    outbox.delivered(outbox.insert("orders.placed", "first", {"i": 0}))
+    # What was sent is stored when the server wakes, and its acknowledgements go nowhere.
+    own_nats.pause()
+    outbox.fill("orders.placed", EVENTS, keys=EVENTS)
+    wait_until("events in flight", lambda: in_flight(relay) > 0)
+    relay.said("nats.lost")
+    own_nats.resume()
+    relay.said("nats.connected", 2)
+    outbox.drained()
+    assert_once_and_in_order(streams.read("ORDERS")[1:], EVENTS, EVENTS)
+
+
+def in_flight(relay: Relay) -> float:
+    """Read from the metrics what was sent and not yet acknowledged."""
+    for line in relay.get("/metrics")[1].splitlines():
+        if line.startswith("outbox_relay_in_flight_events "):
+            return float(line.split()[1])
+    return 0.0

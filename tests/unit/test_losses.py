@@ -1,0 +1,81 @@
+"""Loss is told from age, purge and limits by the end of a stream, the id at a sequence, and the stream's own rules."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.losses import DeliveredRow, Seen, Verdict, judge, suspicious
+from relay.streams import StreamFacts, StreamState
+from relay.tail import Mark
+
+NOW = 1_800_000_000.0
+HOUR_S = 3600.0
+STATE = StreamState(StreamFacts("S", ("s.>",)), "then", NOW - 100 * HOUR_S, first_seq=100, last_seq=200)
+ROW = DeliveredRow(1, "mine", 150, NOW - HOUR_S)
+SEEN = Seen("S", created="then", mark=Mark(150, "mine"))
+
+
+def verdict(
+    row: DeliveredRow = ROW,
+    state: StreamState | None = STATE,
+    stored: dict[int, str | None] | None = None,
+    begun_at: float = 0.0,
+) -> Verdict:
+    return judge(row, state, stored or {}, begun_at=begun_at, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("at", "state", "stored", "expected"),
+    [
+        (150, STATE, {150: "mine"}, Verdict.INTACT),
+        (150, STATE, {150: "another"}, Verdict.LOST),  # rolled back, and the sequence used again
+        (150, STATE, {150: None}, Verdict.LOST),  # by somebody who sets no id
+        (201, STATE, {}, Verdict.LOST),  # rolled back
+        (150, STATE, {}, Verdict.LOST),  # deleted, or damaged: it cannot be told
+        (150, None, {}, Verdict.LOST),  # the stream is gone
+        (50, STATE, {}, Verdict.PURGED),
+        (150, replace(STATE, first_seq=201), {}, Verdict.PURGED),  # all of it
+        (50, replace(STATE, trims=True), {}, Verdict.AGED_OUT),
+        (150, replace(STATE, thins=True), {}, Verdict.AGED_OUT),
+        (150, replace(STATE, max_age_s=HOUR_S / 2), {}, Verdict.AGED_OUT),
+        (250, replace(STATE, max_age_s=HOUR_S / 2), {}, Verdict.AGED_OUT),  # lost, and it would be gone anyway
+        (150, replace(STATE, created_at=NOW), {150: "mine"}, Verdict.INTACT),  # restored from a copy
+        (50, replace(STATE, created_at=NOW), {}, Verdict.LOST),  # made anew since
+    ],
+)
+def test_what_became_of_a_delivered_event(
+    at: int, state: StreamState | None, stored: dict[int, str | None], expected: Verdict
+) -> None:
+    assert verdict(ROW._replace(stream_seq=at), state, stored) is expected
+
+
+def test_what_went_to_an_earlier_stream_and_was_seen_to_is_not_lost_again() -> None:
+    row = ROW._replace(stream_seq=900)
+    assert verdict(row) is Verdict.LOST
+    assert verdict(row, begun_at=NOW - HOUR_S / 2) is Verdict.AGED_OUT
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 300), st.booleans(), st.booleans())
+def test_a_purge_or_a_limit_never_looks_like_a_loss(at: int, first: int, more: int, trims: bool, thins: bool) -> None:
+    state = replace(STATE, first_seq=max(first, at + 1), last_seq=max(first, at + 1) + more, trims=trims, thins=thins)
+    assert verdict(ROW._replace(stream_seq=at), state) in (Verdict.AGED_OUT, Verdict.PURGED)
+    assert not suspicious(replace(SEEN, mark=Mark(at, "mine")), state, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "id_at_mark", "expected"),
+    [
+        (STATE, "mine", False),
+        (STATE, "another", True),
+        (STATE, "", True),  # a message without an id
+        (STATE, None, False),  # deleted: no proof
+        (replace(STATE, last_seq=149), None, True),
+        (replace(STATE, created="now"), "mine", False),  # restored from a copy
+        (replace(STATE, created="now"), None, True),
+    ],
+)
+def test_what_the_highest_mark_tells(state: StreamState, id_at_mark: str | None, expected: bool) -> None:
+    assert suspicious(SEEN, state, id_at_mark) is expected
+    assert not suspicious(replace(SEEN, mark=Mark()), state, id_at_mark), "nothing was marked yet"

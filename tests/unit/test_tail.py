@@ -1,0 +1,124 @@
+"""What is in doubt, when a stream has forgotten it, and from where on to look for it."""
+
+import string
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from relay.tail import Doubts, Floors, Mark
+
+WINDOW_S = 120.0
+
+
+def test_an_event_in_doubt_is_looked_for_only_when_the_window_is_nearly_over() -> None:
+    doubts = Doubts()
+    doubts.doubt(1, sent_at=100.0)
+    assert doubts
+    assert not doubts.outlived(1, WINDOW_S, now=210.0)
+    assert doubts.outlived(1, WINDOW_S, now=216.0)
+    assert not doubts.outlived(2, WINDOW_S, now=10_000.0), "it was never sent"
+
+
+def test_the_first_time_that_an_event_was_sent_counts() -> None:
+    doubts = Doubts()
+    doubts.doubt(1, sent_at=100.0)
+    doubts.doubt(1, sent_at=200.0)
+    assert doubts.outlived(1, WINDOW_S, now=220.0)
+    doubts.resolve(1)
+    assert not doubts
+    doubts.doubt(1, sent_at=300.0)
+    assert not doubts.outlived(1, WINDOW_S, now=310.0)
+
+
+@given(st.floats(0.1, 600), st.floats(0, 1200))
+def test_no_window_is_relied_upon_to_its_end(window_s: float, passed_s: float) -> None:
+    doubts = Doubts()
+    doubts.doubt(1, sent_at=0.0)
+    if not doubts.outlived(1, window_s, passed_s):
+        assert passed_s <= window_s - min(window_s / 2, 5.0)
+
+
+def test_what_is_settled_another_way_is_forgotten() -> None:
+    doubts = Doubts()
+    doubts.doubt(1, 0.0)
+    doubts.doubt(5, 0.0)
+    doubts.found[2] = ("S", 9)
+    assert not doubts.disjoint([2, 3])
+    doubts.forget(watermark=2)
+    assert doubts.disjoint([1, 2, 3])
+    assert not doubts.disjoint([5])
+
+
+class Floor(RuleBasedStateMachine):
+    """One stream that stores what is sent in any order; acknowledgements come, come late, or never.
+
+    Law: no message of ours at or below the floor is unmarked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.floors = Floors()
+        self.next_event = 1
+        self.sent: set[int] = set()
+        self.stored: dict[int, int] = {}
+        self.marked: set[int] = set()
+        self.end = 20_000
+
+    @rule()
+    def send(self) -> None:
+        self.sent.add(self.next_event)
+        self.next_event += 1
+
+    @rule()
+    def another_writer_stores(self) -> None:
+        self.end += 1
+
+    @precondition(lambda self: self.sent - self.stored.keys())
+    @rule(data=st.data())
+    def store(self, data: st.DataObject) -> None:
+        event = data.draw(st.sampled_from(sorted(self.sent - self.stored.keys())))
+        self.end += 1
+        self.stored[event] = self.end
+
+    @precondition(lambda self: self.stored.keys() - self.marked)
+    @rule(data=st.data())
+    def mark(self, data: st.DataObject) -> None:
+        event = data.draw(st.sampled_from(sorted(self.stored.keys() - self.marked)))
+        at = self.stored[event]
+        self.floors.marked("S", at, Mark(at, f"id{event}"), duplicate=False)
+        self.marked.add(event)
+
+    @rule()
+    def step(self) -> None:
+        unmarked = self.sent - self.marked
+        self.floors.step(unmarked, unmarked)
+
+    @invariant()
+    def nothing_of_ours_below_the_floor_is_unmarked(self) -> None:
+        floor = self.floors.floors.get("S", 0)
+        assert all(at > floor for event, at in self.stored.items() if event not in self.marked)
+        assert floor <= self.end
+
+
+TestFloor = Floor.TestCase
+
+
+def test_when_all_is_marked_two_steps_bring_the_floor_to_the_last_mark() -> None:
+    floors = Floors()
+    floors.marked("S", 50_000, Mark(50_007, "a"), duplicate=False)
+    assert floors.floors["S"] == 40_000, "something may lie below the first mark"
+    floors.step(set(), set())
+    floors.step(set(), set())
+    assert floors.floors["S"] == 50_007
+
+
+@given(st.integers(1, 10**9), st.integers(1, 10**9), st.booleans(), st.text(string.ascii_letters, min_size=1))
+def test_a_sequence_that_goes_back_is_noticed_unless_it_is_a_repeat(
+    first: int, second: int, duplicate: bool, event_id: str
+) -> None:
+    floors = Floors()
+    floors.marked("S", first, Mark(first, "x"), duplicate=False)
+    floors.marked("S", second, Mark(second, event_id), duplicate=duplicate)
+    assert ("S" in floors.regressed) == (second < first and not duplicate)
+    assert floors.marks["S"].stream_seq == max(first, second)
