@@ -226,7 +226,7 @@ class Daemon:
 
 
 def _pipeline_options(settings: Settings) -> PipelineOptions:
-    delivery, failures, stream, nats = settings.delivery, settings.failures, settings.stream, settings.nats
+    delivery, failures, stream = settings.delivery, settings.failures, settings.stream
     return PipelineOptions(
         fetch=FetchOptions(
             fetch_batch=delivery.fetch_batch,
@@ -252,28 +252,34 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
             held_bytes=delivery.buffer_bytes // 2,
         ),
         healing=HealingOptions(on_loss=settings.healing.on_loss, check_every_s=settings.healing.check_every_s),
-        nats=NatsOptions(
-            servers=nats.servers,
-            name=nats.name,
-            user=nats.user,
-            password=_secret(nats.password),
-            token=_secret(nats.token),
-            nkey_seed_file=nats.nkey_seed_file,
-            creds_file=nats.creds_file,
-            tls_ca_file=nats.tls_ca_file,
-            tls_cert_file=nats.tls_cert_file,
-            tls_key_file=nats.tls_key_file,
-            tls_first=nats.tls_first,
-            inbox_prefix=nats.inbox_prefix,
-            connect_timeout_s=nats.connect_timeout_s,
-            ping_interval_s=nats.ping_interval_s,
-        ),
+        nats=nats_options(settings),
         stream=StreamPlan(**stream.model_dump(exclude={"manage"})) if stream.manage else None,
         ordered=delivery.ordering == "key",
         hold_base_s=failures.hold_base_s,
         hold_max_s=failures.hold_max_s,
         lease_ttl_s=settings.lease.ttl_s,
         shutdown_timeout_s=delivery.shutdown_timeout_s,
+    )
+
+
+def nats_options(settings: Settings) -> NatsOptions:
+    """Give what a connection to NATS needs to know."""
+    nats = settings.nats
+    return NatsOptions(
+        servers=nats.servers,
+        name=nats.name,
+        user=nats.user,
+        password=_secret(nats.password),
+        token=_secret(nats.token),
+        nkey_seed_file=nats.nkey_seed_file,
+        creds_file=nats.creds_file,
+        tls_ca_file=nats.tls_ca_file,
+        tls_cert_file=nats.tls_cert_file,
+        tls_key_file=nats.tls_key_file,
+        tls_first=nats.tls_first,
+        inbox_prefix=nats.inbox_prefix,
+        connect_timeout_s=nats.connect_timeout_s,
+        ping_interval_s=nats.ping_interval_s,
     )
 
 

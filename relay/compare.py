@@ -46,13 +46,12 @@ class Comparison:
         self._connection = connection
         self._seen = seen
 
-    async def compare(self, stream: str, rows: Sequence[DeliveredRow], above: int = 0) -> Compared:
+    async def compare(self, stream: str, rows: Sequence[DeliveredRow]) -> Compared:
         """Compare rows of one stream with it.
 
         Args:
             stream: Its name.
             rows: Delivered rows, which the stream has acknowledged before this call.
-            above: Rows that were gone before, at sequences below this one, are not lost.
 
         Raises:
             BrokerError: The connection has ended.
@@ -64,11 +63,14 @@ class Comparison:
         except LookupForbidden:
             compared.verdicts[Verdict.UNKNOWN] = len(rows)
             return compared
-        begun_at = self._seen[stream].begun_at if stream in self._seen else 0.0
+        seen = self._seen.get(stream, Seen(stream))
+        begun_at = seen.begun_at
+        made_anew = state is not None and seen.created not in (None, state.created)
         now = time.time()
         for row in rows:
             verdict = judge(row, state, stored, begun_at=begun_at, now=now)
-            if verdict is Verdict.LOST and row.stream_seq < above:
+            if verdict is Verdict.LOST and made_anew and row.stream_seq < seen.first_seq:
+                # It was gone from the stream of before already.
                 verdict = Verdict.PURGED
             elif verdict is Verdict.LOST and state is not None and row.stream_seq <= state.last_seq:
                 verdict = await self._confirm(state, row, stored, begun_at)

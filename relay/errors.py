@@ -14,6 +14,7 @@ class Exit(IntEnum):
     DRAIN_INCOMPLETE = 4
     UNREACHABLE = 5
     DECLINED = 6
+    LOST = 7
 
 
 class RelayError(Exception):

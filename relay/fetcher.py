@@ -103,6 +103,7 @@ class Fetcher:
         # How far late events were taken in, where there are more of them: nothing may overtake those.
         self._late_up_to: int | None = None
         self._due_asked_at = 0.0
+        self._more_due = False
         self._blocked_at = 0.0
         self._backfill_at = 0.0
         # From this seq on, what was dropped from memory is being read again.
@@ -279,12 +280,15 @@ class Fetcher:
         return True
 
     def _due_at(self) -> float:
+        if self._more_due:
+            return self._due_asked_at + _SHORTEST_REST_S
         return self._due_asked_at + (_RETRY_PAUSE_S if self._books.postponed else _DUE_PAUSE_S)
 
     async def _due(self, now: float) -> int:
         self._books.begin_read()
         events = await self._reader.due(self._limit)
         self._due_asked_at = now
+        limit = self._limit
         returned = 0
         for event in events:
             known = event.seq in self._books.postponed or event.seq in self._books.blocked
@@ -298,6 +302,8 @@ class Fetcher:
                 else:
                     # Given back by a person: it joins its key as the newest event.
                     self._books.settle(self._lanes.offer([event]))
+        # Many were given back at once, as after a loss of the stream.
+        self._more_due = returned > 0 and len(events) == limit
         return returned
 
     async def _reread(self) -> int:

@@ -6,7 +6,7 @@ Data goes to stdout, messages to stderr. `relay.errors.Exit` lists the exit code
 import click
 
 from relay import __version__
-from relay.cli import audit, config, demo, listing, migrate, run, show, status
+from relay.cli import audit, config, demo, listing, migrate, run, show, status, verify
 from relay.cli.common import Commands
 
 
@@ -15,7 +15,7 @@ from relay.cli.common import Commands
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 done, 1 unexpected fault, 2 wrong usage or configuration, 3 schema missing or of "
     "another version, 4 events in flight at the shutdown deadline (sent again later), 5 PostgreSQL or NATS "
-    "unreachable, 6 declined at the prompt, 130 and 143 second signal.",
+    "unreachable, 6 declined at the prompt, 7 the stream has lost events, 130 and 143 second signal.",
 )
 @click.version_option(__version__, prog_name="relay", message="%(prog)s %(version)s")
 def main() -> None:
@@ -44,6 +44,7 @@ for _command in (
     listing.list_events,
     show.show,
     audit.audit,
+    verify.verify_command,
     config.config,
 ):
     main.add_command(_command)

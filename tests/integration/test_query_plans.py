@@ -37,6 +37,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("blocking", (None,), FEW_PAGES),
     ("blocking", ("{17,100150}",), FEW_PAGES),
     ("streams_seen", (0,), FEW_PAGES),
+    ("cli_streams", (), FEW_PAGES),
     ("highest_marks", (DELIVERED - 1000, DELIVERED, 0), 200),
     ("pending_ids", ("{00000000-0000-4000-8000-000000000000}",), FEW_PAGES),
     ("places", ("{00000000-0000-4000-8000-000000000000}",), FEW_PAGES),

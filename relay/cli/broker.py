@@ -1,0 +1,34 @@
+"""One connection to NATS for a command."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from relay.app import nats_options
+from relay.errors import Unreachable
+from relay.jetstream import BrokerError, Connection, Listener, connect
+from relay.settings import Settings
+
+
+@asynccontextmanager
+async def broker(settings: Settings) -> AsyncIterator[Connection]:
+    """Connect to the first server that lets us in.
+
+    Raises:
+        Unreachable: None of them did, or the connection ended meanwhile.
+    """
+    options = nats_options(settings)
+    reasons = []
+    for server in options.servers:
+        try:
+            connection = await connect(options, server, Listener())
+        except BrokerError as error:
+            reasons.append(str(error))
+            continue
+        try:
+            yield connection
+        except BrokerError as error:
+            raise Unreachable(f"NATS does not answer: {error}") from error
+        finally:
+            await connection.close()
+        return
+    raise Unreachable(f"NATS cannot be reached: {'; '.join(dict.fromkeys(reasons))}")

@@ -1,0 +1,127 @@
+"""`relay verify` tells what became of delivered events, and has sent again what is lost."""
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from relay.errors import Exit
+from tests.fix_relay import MakeRelay, Outbox, wait_until
+from tests.fix_stream import Streams, assert_once_and_in_order
+from tests.relay_cli import done, relay
+
+EVENTS = 300
+KEYS = 20
+
+
+@pytest.fixture
+def delivered(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> Outbox:
+    """An outbox whose events are delivered, and no relay."""
+    streams.make("ORDERS", "orders.>", allow_direct=True, duplicate_window=10**9)
+    running = make_relay(outbox.dsn, streams.url).start()
+    outbox.fill("orders.placed", EVENTS, keys=KEYS)
+    outbox.drained()
+    running.stop()
+    return outbox
+
+
+def verify(outbox: Outbox, streams: Streams, *args: str) -> Result:
+    return relay(outbox.dsn, "verify", *args, RELAY_NATS__SERVERS=streams.url)
+
+
+def report(result: Result) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_a_stream_that_holds_everything_is_intact(delivered: Outbox, streams: Streams) -> None:
+    result = verify(delivered, streams, "--output", "json")
+    assert result.exit_code == Exit.DONE
+    found = report(result)
+    assert (found["compared"], found["intact"], found["lost"]) == (EVENTS, EVENTS, 0)
+    told = verify(delivered, streams)
+    assert "ORDERS" in told.stdout and "300" in told.stdout
+
+
+@pytest.mark.parametrize("allow_direct", [True, False], ids=["batches", "messages"])
+def test_one_deleted_message_is_lost_and_can_be_sent_again(
+    delivered: Outbox, streams: Streams, make_relay: MakeRelay, allow_direct: bool
+) -> None:
+    streams.change("ORDERS", allow_direct=allow_direct, duplicate_window=3 * 10**9)
+    streams.api("STREAM.MSG.DELETE.ORDERS", {"seq": 150})
+    result = verify(delivered, streams, "--output", "json")
+    assert result.exit_code == Exit.LOST
+    found = report(result)
+    assert (found["intact"], found["lost"]) == (EVENTS - 1, 1)
+    (lost,) = found["first_lost"]
+    assert lost["stream_seq"] == 150
+    assert delivered.count("delivered_at IS NULL") == 0, "nothing is changed unless that is asked for"
+
+    running = make_relay(delivered.dsn, streams.url).start()
+    result = verify(delivered, streams, "--redeliver", "--yes")
+    assert result.exit_code == Exit.DONE, result.output
+    delivered.delivered(lost["seq"])
+    row = delivered.row(lost["seq"])
+    # The server would have dropped it as a repeat inside the window, and named the old sequence.
+    assert row["stream_seq"] == EVENTS + 1
+    assert "lost it at sequence 150" in row["last_error"]
+    assert report(verify(delivered, streams, "--output", "json"))["intact"] == EVENTS
+    assert "verify --redeliver" in done(delivered.dsn, "audit").stdout
+    assert running.lines("scrub.found") == []
+
+
+def test_a_running_relay_sends_what_was_lost_in_order(
+    delivered: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.api("STREAM.DELETE.ORDERS")
+    streams.make("ORDERS", "orders.>")
+    result = verify(delivered, streams, "--output", "json")
+    assert result.exit_code == Exit.LOST and report(result)["lost"] == EVENTS
+    make_relay(delivered.dsn, streams.url, healing__on_loss="alert").start().said("stream.lost")
+    assert report(verify(delivered, streams, "--redeliver", "--yes", "--output", "json"))["redelivered"] == EVENTS
+    delivered.drained()
+    assert_once_and_in_order(streams.read("ORDERS"), EVENTS, KEYS)
+    assert verify(delivered, streams).exit_code == Exit.DONE
+    wait_until(
+        "the loss is closed",
+        lambda: not delivered.conn.execute("SELECT FROM outbox_streams WHERE lost_at IS NOT NULL").fetchone(),
+    )
+
+
+def test_purged_and_aged_out_are_no_loss(delivered: Outbox, streams: Streams) -> None:
+    streams.api("STREAM.PURGE.ORDERS", {"seq": 101})
+    found = report(verify(delivered, streams, "--output", "json"))
+    assert (found["purged"], found["intact"], found["lost"]) == (100, EVENTS - 100, 0)
+    streams.change("ORDERS", max_msgs=50)
+    found = report(verify(delivered, streams, "--output", "json"))
+    assert (found["aged_out"], found["purged"], found["intact"]) == (EVENTS - 50, 0, 50)
+    assert verify(delivered, streams).exit_code == Exit.DONE
+
+
+def test_a_range_and_a_stream_can_be_asked_for_alone(delivered: Outbox, streams: Streams) -> None:
+    assert report(verify(delivered, streams, "--seq", "11..30", "--output", "json"))["compared"] == 20
+    assert report(verify(delivered, streams, "--stream", "OTHER", "--output", "json"))["compared"] == 0
+    # A sequence of deleted rows is passed over at once.
+    delivered.conn.execute("ALTER TABLE outbox_events ALTER COLUMN seq RESTART WITH 1000000000000")
+    delivered.insert("orders.placed")
+    assert report(verify(delivered, streams, "--output", "json"))["compared"] == EVENTS
+
+
+def test_the_rate_is_kept(delivered: Outbox, streams: Streams) -> None:
+    assert report(verify(delivered, streams, "--rate", "200", "--output", "json"))["took_s"] >= EVENTS / 200
+
+
+def test_a_broker_that_is_not_there_is_told(delivered: Outbox) -> None:
+    result = relay(delivered.dsn, "verify", RELAY_NATS__SERVERS="nats://127.0.0.1:1")
+    assert result.exit_code == Exit.UNREACHABLE
+    assert "NATS cannot be reached" in result.stderr
+
+
+def test_without_a_terminal_nothing_is_sent_again_unasked(delivered: Outbox, streams: Streams) -> None:
+    streams.api("STREAM.MSG.DELETE.ORDERS", {"seq": 150})
+    assert verify(delivered, streams, "--redeliver").exit_code == Exit.CONFIG
+    result = verify(delivered, streams, "--redeliver", "--dry-run")
+    assert result.exit_code == Exit.LOST
+    assert "would send 1 events again" in result.stderr
+    assert delivered.count("delivered_at IS NULL") == 0
