@@ -17,7 +17,7 @@ from relay.cli.text import Column, age, iso, json_line, moment, size, table
 from relay.settings import Settings, load
 from tests.relay_cli import done, relay
 
-COMMANDS = ("audit", "config", "demo", "list", "migrate", "run", "show", "status", "version")
+COMMANDS = ("audit", "config", "demo", "list", "migrate", "run", "show", "status", "verify", "version")
 
 
 def test_every_command_explains_itself_with_an_example() -> None:
