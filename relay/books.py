@@ -9,7 +9,8 @@ class Books:
     Attributes:
         unsettled: Events in memory: seq to time of creation (Unix seconds).
         postponed: Events that wait in the outbox for their retry: seq to key and time of creation.
-        blocked: Dead letters that keep their key waiting: seq to key.
+        blocked: Dead letters that keep their key waiting, and those that a person has given back and whose turn has
+            not come: seq to key.
     """
 
     def __init__(self) -> None:
@@ -29,13 +30,24 @@ class Books:
 
     def knows(self, seq: int) -> bool:
         """Tell whether an event that the last read returned is in our hands, or was until a moment ago."""
-        return seq in self.unsettled or seq in self.postponed or seq in self._struck
+        return self.has(seq) or seq in self.postponed or seq in self.blocked
+
+    def has(self, seq: int) -> bool:
+        """Tell whether an event that the last read returned is in memory, or was until a moment ago."""
+        return seq in self.unsettled or seq in self._struck
+
+    def blocked_by_key(self) -> dict[str | None, set[int]]:
+        """Give the seqs of `blocked` by their keys."""
+        by_key: dict[str | None, set[int]] = {}
+        for seq, key in self.blocked.items():
+            by_key.setdefault(key, set()).add(seq)
+        return by_key
 
     def take_in(self, events: list[Event]) -> list[Event]:
         """Enter fetched events; gives those that were not known, in their order."""
         unsettled, postponed, struck = self.unsettled, self.postponed, self._struck
         seqs = [event.seq for event in events]
-        if postponed or not (unsettled.keys().isdisjoint(seqs) and struck.isdisjoint(seqs)):
+        if postponed or self.blocked or not (unsettled.keys().isdisjoint(seqs) and struck.isdisjoint(seqs)):
             events = [event for event in events if not self.knows(event.seq)]
         unsettled.update([(event.seq, event.created_at) for event in events])
         self.payload_bytes += sum([len(event.payload) for event in events])
@@ -43,9 +55,10 @@ class Books:
 
     def come_back(self, event: Event) -> bool:
         """Enter a postponed event whose retry is due; False where it is in memory already."""
-        if event.seq in self.unsettled or event.seq in self._struck:
+        if self.has(event.seq):
             return False
         self.postponed.pop(event.seq, None)
+        self.blocked.pop(event.seq, None)
         self.unsettled[event.seq] = event.created_at
         self.payload_bytes += len(event.payload)
         return True

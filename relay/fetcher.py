@@ -105,6 +105,8 @@ class Fetcher:
         self._due_asked_at = 0.0
         self._more_due = False
         self._blocked_at = 0.0
+        # Events that were due and had to stay behind an earlier one of their key.
+        self._left_behind = 0
         self._backfill_at = 0.0
         # From this seq on, what was dropped from memory is being read again.
         self._backfilling: int | None = None
@@ -146,7 +148,9 @@ class Fetcher:
     async def run(self) -> None:
         """Fetch for ever."""
         if self._options.on_dead == "block":
-            await self._find_blocked(None)
+            for seq, key in await self._reader.blocking():
+                self._books.blocked[seq] = key
+                self._lanes.bar(key)
         while True:
             while not self._has_room():
                 self._room.clear()
@@ -184,7 +188,7 @@ class Fetcher:
             found += await self._scrub()
         if self._books.blocked and now >= self._blocked_at:
             self._blocked_at = now + _BLOCKED_PAUSE_S
-            await self._find_blocked(list(self._books.blocked))
+            await self._unblock()
         return found
 
     async def _next(self) -> int:
@@ -271,9 +275,16 @@ class Fetcher:
     def _waits_for_retry(self, event: Event) -> bool:
         """Leave an event that an earlier run has postponed in the outbox: it comes back when it is due.
 
-        Where its key has an earlier event here it queues behind that one instead.
+        Where its key has an earlier event here it queues behind that one instead. Where its key is barred a person
+        has given it back, or its head: it takes its turn among the dead letters of the key.
         """
-        if not event.postponed or self._lanes.busy(event.key):
+        if not event.postponed:
+            return False
+        if event.key is not None and self._lanes.barred(event.key):
+            self._books.settle([event])
+            self._books.blocked[event.seq] = event.key
+            return True
+        if self._lanes.busy(event.key):
             return False
         self._lanes.stick(event)
         self._books.postpone(event)
@@ -282,22 +293,25 @@ class Fetcher:
     def _due_at(self) -> float:
         if self._more_due:
             return self._due_asked_at + _SHORTEST_REST_S
-        return self._due_asked_at + (_RETRY_PAUSE_S if self._books.postponed else _DUE_PAUSE_S)
+        return self._due_asked_at + (_RETRY_PAUSE_S if self._books.postponed or self._left_behind else _DUE_PAUSE_S)
 
     async def _due(self, now: float) -> int:
         self._books.begin_read()
-        events = await self._reader.due(self._limit)
+        limit = self._limit + self._left_behind
+        events = await self._reader.due(limit)
         self._due_asked_at = now
-        limit = self._limit
+        self._left_behind = 0
         returned = 0
+        blocked = self._books.blocked_by_key()
         for event in events:
-            known = event.seq in self._books.postponed or event.seq in self._books.blocked
-            if event.seq <= self.cursor and self._books.come_back(event):
+            postponed = event.seq in self._books.postponed
+            if event.seq > self.cursor:
+                continue
+            if event.key is not None and event.key in blocked and not postponed:
+                returned += self._give_back(event, event.key, blocked[event.key])
+            elif self._books.come_back(event):
                 returned += 1
-                if known:
-                    # The key has a living head again, which opens its lane; other dead letters of it do no more.
-                    for seq in [seq for seq, key in self._books.blocked.items() if key == event.key]:
-                        del self._books.blocked[seq]
+                if postponed:
                     self._lanes.put_back([event], alone=True)
                 else:
                     # Given back by a person: it joins its key as the newest event.
@@ -305,6 +319,24 @@ class Fetcher:
         # Many were given back at once, as after a loss of the stream.
         self._more_due = returned > 0 and len(events) == limit
         return returned
+
+    def _give_back(self, event: Event, key: str, blocked: set[int]) -> bool:
+        """Send an event that a person has given back and whose key is barred; gives whether it is on its way.
+
+        Not before the earlier dead letters of its key are decided about, nor while another one is out: until
+        then it stays in the outbox and is found again, and what follows in its key waits for it too.
+        """
+        if self._books.has(event.seq):
+            return False
+        if any(seq < event.seq for seq in blocked) or not self._lanes.let_through(event):
+            self._books.blocked[event.seq] = key
+            self._left_behind += 1
+            return False
+        self._books.come_back(event)
+        blocked.discard(event.seq)
+        if not blocked:
+            self._lanes.unbar(key)
+        return True
 
     async def _reread(self) -> int:
         """Look into the gaps again: first who could still fill them, then the rows."""
@@ -362,17 +394,15 @@ class Fetcher:
         self._backfilling = None
         return found
 
-    async def _find_blocked(self, seqs: list[int] | None) -> None:
-        """Learn which dead letters keep their key waiting; a key whose dead letter is gone goes on."""
-        found = dict(await self._reader.blocking(seqs))
-        for seq, key in found.items():
-            self._books.blocked[seq] = key
-            self._lanes.stick_key(key)
-        for seq in seqs or ():
-            if seq not in found and seq in self._books.blocked:
-                released = self._books.blocked.pop(seq)
-                if released not in self._books.blocked.values():
-                    self._lanes.release_key(released)
+    async def _unblock(self) -> None:
+        """Let the keys go on whose dead letters were all discarded, or deleted."""
+        seqs = list(self._books.blocked)
+        undecided = await self._reader.undecided(seqs)
+        decided = {seq: self._books.blocked.pop(seq) for seq in seqs if seq not in undecided}
+        if decided:
+            still = set(self._books.blocked.values())
+            for key in set(decided.values()) - still:
+                self._lanes.unbar(key)
 
     async def _rest(self) -> None:
         """Sleep until something may be there."""

@@ -7,6 +7,9 @@ it happens before the next one is sent.
 A lane whose head waits for something is *stuck*. Behind stuck lanes events could pile up without end, so above
 a limit they are dropped from memory, and `overflow_from` says from which seq on the outbox has to be read again
 when lanes flow once more.
+
+A *barred* lane waits for a person: its head is a dead letter. An earlier event that is given back goes through
+alone, and the lane stays shut behind it until `unbar`.
 """
 
 from collections import deque
@@ -33,6 +36,8 @@ class Lanes:
         self._overflowed: set[str] = set()
         self._dry: set[str] = set()
         self._headless: set[str] = set()
+        # Barred keys, and whether an event that was let through is still out.
+        self._barred: dict[str, bool] = {}
         self.stuck_events = 0
         self.overflow_from: int | None = None
 
@@ -97,7 +102,7 @@ class Lanes:
     def drop_head(self, event: Event) -> list[Event]:
         """Drop a taken event that would wait in a hold, with all that queues behind it.
 
-        Its lane stays shut until `begin_again`.
+        Its lane stays shut until `begin_again`; a barred one until the event is let through again.
 
         Returns:
             What was dropped, the event itself included.
@@ -110,7 +115,10 @@ class Lanes:
             self._queues[key] = None
             self._stuck.add(key)
             self._overflowed.add(key)
-            self._headless.add(key)
+            if key in self._barred:
+                self._barred[key] = False
+            else:
+                self._headless.add(key)
         for one in dropped:
             self.drop(one)
         return dropped
@@ -170,6 +178,8 @@ class Lanes:
                 if queue is None:
                     queue = self._queues[key] = deque()
                 queue.extendleft(reversed(rest))
+        if self._barred and any(key in self._barred for key in runs):
+            alone = True  # a batch would take along what queues behind
         (self._alone if alone else self._ready).extendleft(reversed(first))
 
     def requeue(self, run: Sequence[Event]) -> None:
@@ -191,7 +201,11 @@ class Lanes:
             self.release_key(event.key)
 
     def release_key(self, key: str) -> None:
-        """Let the next event of a key go, whatever its head was."""
+        """Let the next event of a key go, whatever its head was; of a barred key, let none go."""
+        if self._barred and key in self._barred:
+            self._barred[key] = False
+            self.stick_key(key)
+            return
         if self._stuck:
             self._unstick(key)
         queue = self._queues.get(key)
@@ -215,6 +229,31 @@ class Lanes:
         if key not in self._stuck:
             self._stuck.add(key)
             self.stuck_events += len(queue) if queue else 0
+
+    def bar(self, key: str) -> None:
+        """Shut the lane of a key until `unbar`: it waits for a person to decide about a dead letter of it."""
+        if self._ordered and key not in self._barred:
+            self._barred[key] = False
+            self.stick_key(key)
+
+    def barred(self, key: str) -> bool:
+        """Tell whether the lane of a key is barred."""
+        return key in self._barred
+
+    def let_through(self, event: Event) -> bool:
+        """Make an event ready whose key is barred; False where another one that was let through is still out."""
+        if event.key is not None and event.key in self._barred:
+            if self._barred[event.key]:
+                return False
+            self._barred[event.key] = True
+        self.put_back([event], alone=True)
+        return True
+
+    def unbar(self, key: str) -> None:
+        """Let the events of a barred key go, after the one that was let through and is still out."""
+        out = self._barred.pop(key, None)
+        if out is False:
+            self.release_key(key)
 
     def busy(self, key: str | None) -> bool:
         """Tell whether an event of this key would have to wait."""

@@ -72,10 +72,13 @@ class OutboxReader:
         """Give the newest seq that is visible, 0 without any."""
         return int((await self._run(self._tables.text("newest")))[0][0])
 
-    async def blocking(self, seqs: Sequence[int] | None) -> list[tuple[int, str]]:
-        """Give seq and key of dead letters that have a key: of `seqs`, or all."""
-        rows = await self._run(self._tables.text("blocking"), (None if seqs is None else _array(seqs),))
-        return [(seq, key) for seq, key in rows]
+    async def blocking(self) -> list[tuple[int, str]]:
+        """Give seq and key of the dead letters that have a key and were not discarded."""
+        return [(seq, key) for seq, key in await self._run(self._tables.text("blocking"))]
+
+    async def undecided(self, seqs: Sequence[int]) -> set[int]:
+        """Give those of the dead letters `seqs` that were neither discarded nor, given back, delivered."""
+        return {seq for (seq,) in await self._run(self._tables.text("undecided"), (_array(seqs),))}
 
     async def streams_seen(self) -> list[Seen]:
         """Give what the owner of the shard last saw of each stream."""

@@ -255,10 +255,9 @@ class Refusals:
         self._concluded(event)
         blocks = self._options.on_dead == "block" and event.key is not None
         self._write(Buried(event, event.attempts, reason, error, blocks))
-        if blocks:
-            self._lanes.stick(event)
-        else:
-            self._lanes.release(event)
+        if blocks and event.key is not None:
+            self._lanes.bar(event.key)
+        self._lanes.release(event)
 
     def unanswered(self, event: Event) -> None:
         """Take an event whose acknowledgement did not come in time."""

@@ -6,7 +6,7 @@ Data goes to stdout, messages to stderr. `relay.errors.Exit` lists the exit code
 import click
 
 from relay import __version__
-from relay.cli import audit, config, demo, listing, migrate, run, show, status, verify
+from relay.cli import audit, config, dead, demo, listing, migrate, run, show, status, verify
 from relay.cli.common import Commands
 
 
@@ -43,6 +43,7 @@ for _command in (
     status.status,
     listing.list_events,
     show.show,
+    dead.dead,
     audit.audit,
     verify.verify_command,
     config.config,

@@ -62,6 +62,11 @@ def list_events(settings: Settings, state: str | None, filters: Filters, limit: 
     """
     if state is None:
         state = "any" if filters.ids or filters.first_seq is not None or filters.last_seq is not None else "pending"
+    print_events(settings, state, filters, limit, scan, output)
+
+
+def print_events(settings: Settings, state: str, filters: Filters, limit: int, scan: int, output: str) -> None:
+    """Print events in a state as a table or as JSON; see `find`."""
     with reading(settings) as reader:
         events, all_searched = find(reader, state, filters, limit, scan)
     if output == "json":

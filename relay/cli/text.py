@@ -128,6 +128,11 @@ def size(count: int) -> str:
     return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]} ({exact})"
 
 
+def events_of(count: int, kind: str = "event") -> str:
+    """Say a count with its noun: ``1 event``, ``2,000 dead letters``."""
+    return f"{count:,} {kind}{'' if count == 1 else 's'}"
+
+
 def json_line(text: str) -> str:
     """Escape in JSON of one line what a terminal would obey or hide; it stays the same JSON."""
     if text.isprintable():

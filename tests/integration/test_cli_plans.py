@@ -37,6 +37,8 @@ LISTS = [
     *(("cli_list_retry", (*filters, 50)) for filters in FILTERS),
     *(("cli_list_dead", (*filters, 50)) for filters in FILTERS),
     *(("cli_list_discarded", (*filters, 50)) for filters in FILTERS),
+    *(("cli_dead_find", filters) for filters in FILTERS),
+    *(("cli_dead_summary", (*filters, 50)) for filters in FILTERS),
 ]
 OTHERS = [
     ("cli_range", ()),

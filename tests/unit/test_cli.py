@@ -17,12 +17,9 @@ from relay.cli.text import Column, age, iso, json_line, moment, size, table
 from relay.settings import Settings, load
 from tests.relay_cli import done, relay
 
-COMMANDS = ("audit", "config", "demo", "list", "migrate", "run", "show", "status", "verify", "version")
-
 
 def test_every_command_explains_itself_with_an_example() -> None:
-    assert set(COMMANDS) == set(main.commands)
-    for name in COMMANDS:
+    for name in main.commands:
         text = done(None, name, "-h").stdout
         assert name == "version" or f"relay {name}" in text.split("\n", 2)[2]
 

@@ -23,6 +23,8 @@ class LanesUnderFire(RuleBasedStateMachine):
         out: Sent: single events, and batches with runs.
         parked: Heads that wait; their lanes are stuck.
         blocked: Keys that wait for a person since before their first event.
+        through: Events of these that were let through and are not settled.
+        left: Events of these that were dropped after that, and are to be let through again.
         outbox: What was dropped, and is to be read again.
         position: How far a reading again has come; None: none is under way.
     """
@@ -38,6 +40,9 @@ class LanesUnderFire(RuleBasedStateMachine):
         self.parked: list[Event] = []
         self.alone: set[Event] = set()
         self.blocked: set[str] = set()
+        self.through: dict[str, Event] = {}
+        self.given_back = 0
+        self.left: dict[str, Event] = {}
         self.outbox: dict[int, Event] = {}
         self.position: int | None = None
         self.hold_ended = False
@@ -47,7 +52,7 @@ class LanesUnderFire(RuleBasedStateMachine):
     @initialize(keys=st.sets(st.sampled_from(["a", "b"])))
     def find_blocked(self, keys: set[str]) -> None:
         for key in keys:
-            self.lanes.stick_key(key)
+            self.lanes.bar(key)
         self.blocked = set(keys)
 
     def _take_in(self, events: list[Event], *, crowded: bool) -> None:
@@ -113,7 +118,9 @@ class LanesUnderFire(RuleBasedStateMachine):
         for key in {one.key for one in batch if one.key is not None}:
             run = [one for one in batch if one.key == key]
             assert run == self.memory[key][: len(run)]
-            assert key not in {one.key for one in elsewhere} | self.blocked
+            assert key not in {one.key for one in elsewhere}
+            if key in self.blocked:
+                assert run == [self.through[key]]
         for one in batch:
             assert one.key is not None or (one in self.free and one not in elsewhere)
 
@@ -172,10 +179,11 @@ class LanesUnderFire(RuleBasedStateMachine):
             self._strike(one)
         for key in {one.key for one in batch if one.key is not None}:
             self.lanes.release_key(key)
+            self.through.pop(key, None)
 
     def _back(self, events: list[Event], *, alone: bool) -> None:
         self.lanes.put_back(events, alone=alone)
-        if alone:
+        if alone or any(one.key in self.blocked for one in events):
             first = {one.key: one for one in reversed(events) if one.key is not None}
             self.alone.update([*first.values(), *(one for one in events if one.key is None)])
 
@@ -212,7 +220,10 @@ class LanesUnderFire(RuleBasedStateMachine):
             self.free.remove(one)
         else:
             assert dropped == self.memory.pop(one.key)
-            self.headless.add(one.key)
+            if self.through.pop(one.key, None) is None:
+                self.headless.add(one.key)
+            else:
+                self.left[one.key] = dropped.pop(0)
         self.outbox.update((other.seq, other) for other in dropped)
         self.hold_ended = True
 
@@ -233,16 +244,35 @@ class LanesUnderFire(RuleBasedStateMachine):
         one = self.parked.pop(which % len(self.parked))
         self._strike(one)
         self.lanes.release(one)
+        if one.key is not None:
+            self.through.pop(one.key, None)
 
-    @precondition(lambda self: self.blocked)
+    @precondition(lambda self: self.blocked and self.position is None)
+    @rule(which=st.integers(0, 99))
+    def give_back_a_dead_letter(self, which: int) -> None:
+        key = sorted(self.blocked)[which % len(self.blocked)]
+        one = self.left.pop(key, None) or event(-self.given_back - 1, key)
+        assert self.lanes.let_through(one) == (key not in self.through)
+        if key not in self.through:
+            self.given_back = max(self.given_back, -one.seq)
+            self.through[key] = one
+            self.memory.setdefault(key, []).insert(0, one)
+            self.alone.add(one)
+
+    @precondition(lambda self: self.blocked - self.left.keys())
     @rule()
     def unblock(self) -> None:
-        self.lanes.release_key(self.blocked.pop())
+        key = min(self.blocked - self.left.keys())
+        self.blocked.remove(key)
+        self.lanes.unbar(key)
+        self.through.pop(key, None)
 
     @invariant()
     def what_may_go_is_ready(self) -> None:
         away = {one for batch in self.out for one in batch} | set(self.parked)
-        heads = [run[0] for key, run in self.memory.items() if key not in self.blocked]
+        heads = [
+            run[0] for key, run in self.memory.items() if key not in self.blocked or run[0] in self.through.values()
+        ]
         assert len(self.lanes) == sum(one not in away for one in [*heads, *self.free])
         assert self.lanes.must_go_alone == len(self.alone)
         head = self.lanes.head()
@@ -251,12 +281,14 @@ class LanesUnderFire(RuleBasedStateMachine):
     @invariant()
     def the_count_of_stuck_events_is_true(self) -> None:
         behind = sum(len(self.memory[one.key]) - 1 for one in self.parked if one.key is not None)
-        assert self.lanes.stuck_events == behind + sum(len(self.memory.get(key, ())) for key in self.blocked)
+        shut = self.blocked - self.through.keys()
+        assert self.lanes.stuck_events == behind + sum(len(self.memory.get(key, ())) for key in shut)
 
     @invariant()
     def a_key_with_something_in_memory_is_busy(self) -> None:
         assert all(self.lanes.busy(key) for key in self.memory)
-        assert all(self.lanes.busy(key) for key in self.blocked)
+        assert all(self.lanes.busy(key) for key in self.blocked - self.through.keys())
+        assert all(self.lanes.barred(key) == (key in self.blocked) for key in ("a", "b", "c"))
 
     @invariant()
     def what_was_dropped_is_read_again(self) -> None:
@@ -271,6 +303,8 @@ class LanesUnderFire(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let everything flow: all of it leaves, each key in its order."""
         while self.blocked:
+            for key in list(self.left):
+                self.give_back_a_dead_letter(sorted(self.blocked).index(key))
             self.unblock()
         for _ in range(3 * self.last_seq + 10):
             if self.position is not None:
@@ -285,7 +319,7 @@ class LanesUnderFire(RuleBasedStateMachine):
                 self.settle(0)
             self.what_may_go_is_ready()
         assert not self.outbox and not self.memory and not self.free
-        assert sorted(self.ended + self.late) == list(range(1, self.last_seq + 1))
+        assert sorted(self.ended + self.late) == [*range(-self.given_back, 0), *range(1, self.last_seq + 1)]
         assert self.lanes.stuck_events == 0 and self.lanes.overflow_from is None
         assert not any(self.lanes.busy(key) for key in KEYS)
 
