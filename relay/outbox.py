@@ -137,14 +137,12 @@ class Buried:
     Attributes:
         reason: One word for metrics.
         error: The whole story.
-        blocks: Its key waits for a person.
     """
 
     event: Event
     attempts: int
     reason: str
     error: str
-    blocks: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,9 +253,9 @@ class Refusals:
             reason=error,
         )
         self._concluded(event)
-        blocks = self._options.on_dead == "block" and event.key is not None
-        self._write(Buried(event, event.attempts, reason, error, blocks))
-        if blocks and event.key is not None:
+        self._write(Buried(event, event.attempts, reason, error))
+        if self._options.on_dead == "block" and event.key is not None:
+            self._books.blocked[event.seq] = event.key
             self._lanes.bar(event.key)
         self._lanes.release(event)
 

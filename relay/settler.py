@@ -122,8 +122,6 @@ class Settler:
             case Buried(event=event):
                 await self._writer.bury(outcome)
                 self._books.settle([event])
-                if outcome.blocks and event.key is not None:
-                    self._books.blocked[event.seq] = event.key
                 self._metrics.dead(outcome.reason)
             case Noted():
                 await self._writer.note(outcome)
