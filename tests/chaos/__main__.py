@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", metavar="KIND[,KIND]", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--rate", type=float, default=200.0, help="events a second, about (200)")
     parser.add_argument("--pairs", type=float, default=0.2, help="share of the faults that come in twos (0.2)")
-    parser.add_argument("--window", type=float, default=120.0, help="duplicate window of the streams, seconds (120)")
+    parser.add_argument("--window", type=float, default=5.0, help="duplicate window of ORDERS, seconds (5)")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for each recovery (60)")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="break a promise of the relays, to see it found")
     parser.add_argument("--history", type=Path, metavar="FILE", help="where the history goes (a temporary file)")

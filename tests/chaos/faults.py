@@ -26,9 +26,11 @@ class Kind:
     """A kind of fault.
 
     Attributes:
+        component: Two faults of one component would end each other, and are not made at once.
         weight: How often it comes, against the others.
     """
 
+    component: str
     name: str
     make: Make
     weight: int = 2
@@ -241,26 +243,26 @@ def _heal(target: str, proxies: list[Proxy]) -> str:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("relay killed", _relay_killed, 4),
-        Kind("all relays killed", _all_relays_killed),
-        Kind("relay stopped", _relay_stopped),
-        Kind("relay frozen", _relay_frozen, 4),
-        Kind("postgres crashed", _postgres_crashed),
-        Kind("postgres killed", _postgres_killed),
-        Kind("postgres frozen", _postgres_frozen),
-        Kind("sessions terminated", _sessions_terminated),
-        Kind("node killed", _nats_killed),
-        Kind("leader killed", _leader_killed),
-        Kind("leader frozen", _leader_frozen),
-        Kind("leader steps down", _leader_steps_down, 4),
-        Kind("quorum lost", _quorum_lost, 1),
-        Kind("whole cluster killed", _whole_cluster_killed, 1),
-        Kind("stream full", _stream_full),
-        Kind("link cut", _link_cut, 4),
-        Kind("link refused", _link_refused),
-        Kind("link silent", _link_silent, 4),
-        Kind("link slow", _link_slow),
-        Kind("link crumbles", _link_crumbles),
+        Kind("relay", "relay killed", _relay_killed, 4),
+        Kind("relay", "all relays killed", _all_relays_killed),
+        Kind("relay", "relay stopped", _relay_stopped),
+        Kind("relay", "relay frozen", _relay_frozen, 4),
+        Kind("postgres", "postgres crashed", _postgres_crashed),
+        Kind("postgres", "postgres killed", _postgres_killed),
+        Kind("postgres", "postgres frozen", _postgres_frozen),
+        Kind("postgres", "sessions terminated", _sessions_terminated),
+        Kind("nats", "node killed", _nats_killed),
+        Kind("nats", "leader killed", _leader_killed),
+        Kind("nats", "leader frozen", _leader_frozen),
+        Kind("nats", "leader steps down", _leader_steps_down, 4),
+        Kind("nats", "quorum lost", _quorum_lost, 1),
+        Kind("nats", "whole cluster killed", _whole_cluster_killed, 1),
+        Kind("nats", "stream full", _stream_full),
+        Kind("link", "link cut", _link_cut, 4),
+        Kind("link", "link refused", _link_refused),
+        Kind("link", "link silent", _link_silent, 4),
+        Kind("link", "link slow", _link_slow),
+        Kind("link", "link crumbles", _link_crumbles),
     )
 }
 

@@ -112,8 +112,8 @@ class Run:
         while time.monotonic() < until and (plan.faults is None or made < plan.faults):
             count = 2 if rng.random() < plan.pairs else 1
             chosen = rng.choices(kinds, weights, k=count)
-            if len({kind.name.split()[0] for kind in chosen}) < count:
-                continue  # two of the same component would end each other
+            if len({kind.component for kind in chosen}) < count:
+                continue
             await self._make(chosen)
             made += count
             await asyncio.sleep(rng.uniform(0, 0.4))

@@ -13,10 +13,10 @@ from tests.fix_cluster import Cluster, ask_any
 from tests.fix_proxy import Proxy
 from tests.fix_relay import Relay
 
-# ORDERS takes atomic batches, LEDGER is written one by one; both keep a copy on each node.
+# ORDERS takes atomic batches and soon forgets ids (`World.window_s`); LEDGER is written one by one and remembers them.
 STREAMS: dict[str, dict[str, Any]] = {
     "ORDERS": {"subjects": ["orders.>"], "allow_atomic": True},
-    "LEDGER": {"subjects": ["ledger.>"]},
+    "LEDGER": {"subjects": ["ledger.>"], "duplicate_window": 120_000_000_000},
 }
 _COMMON = {"discard": "new", "allow_direct": True, "storage": "file"}
 # Shorter than the defaults where a fault ends sooner than they would notice; all within what an operator may set.
@@ -47,11 +47,12 @@ class World:
 
     Args:
         directory: Where data and logs go.
-        window_s: Duplicate window of the streams, seconds.
+        window_s: Duplicate window of ORDERS, seconds. Were a link silent for longer than this, a message could arrive
+            when its id is forgotten, and after it was looked for: it would be stored twice.
         mutant: What of `tests.patched` the relays run with; None: as they are.
     """
 
-    def __init__(self, directory: Path, *, relays: int = 2, window_s: float = 120.0, mutant: str | None = None) -> None:
+    def __init__(self, directory: Path, *, relays: int = 2, window_s: float = 5.0, mutant: str | None = None) -> None:
         self._directory = directory
         self._window_s = window_s
         self._mutant = mutant
@@ -67,7 +68,7 @@ class World:
             with psycopg.connect(self.postgres.dsn()) as conn:
                 migrate(conn, "outbox_events", "jsonb", bell=True)
             for name, config in STREAMS.items():
-                wanted = {**_COMMON, **config, "duplicate_window": round(self._window_s * 1e9)}
+                wanted = {"duplicate_window": round(self._window_s * 1e9), **_COMMON, **config}
                 await asyncio.to_thread(self.cluster.make, name, *wanted.pop("subjects"), **wanted)
             for number in range(self._count):
                 self.replicas.append(await self._replica(f"r{number}"))
