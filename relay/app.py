@@ -31,6 +31,7 @@ from relay.progress import Role, Snapshot
 from relay.publisher import PublishOptions
 from relay.reconcile import HealingOptions
 from relay.refusals import RefusalOptions
+from relay.retention import RetentionOptions
 from relay.settings import Settings
 from relay.sql import Tables
 from relay.subjects import Envelopes
@@ -252,6 +253,11 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
             held_bytes=delivery.buffer_bytes // 2,
         ),
         healing=HealingOptions(on_loss=settings.healing.on_loss, check_every_s=settings.healing.check_every_s),
+        retention=RetentionOptions(
+            delivered_age_s=settings.retention.delivered_age_s,
+            dead_age_s=settings.retention.dead_age_s,
+            discarded_only=failures.on_dead == "block",
+        ),
         nats=nats_options(settings),
         stream=StreamPlan(**stream.model_dump(exclude={"manage"})) if stream.manage else None,
         ordered=delivery.ordering == "key",

@@ -92,6 +92,10 @@ class Metrics(Collector):
         self.found = 0
         self.redelivered = 0
         self.losses_open = 0
+        # Seconds for which delivered events are kept, 0 for ever; when the oldest of them was delivered, Unix seconds.
+        self.retention_age_s = 0.0
+        self.oldest_delivered_at = 0.0
+        self._pruned = {"delivered": 0, "dead": 0}
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
@@ -117,6 +121,10 @@ class Metrics(Collector):
     def dead(self, reason: str, events: int = 1) -> None:
         """Count dead letters by a short reason."""
         _add(self._dead, reason, events)
+
+    def pruned(self, kind: str, events: int) -> None:
+        """Count deleted rows: delivered or dead ones."""
+        self._pruned[kind] += events
 
     def stage(self, name: str, seconds: float) -> None:
         """Count how long one batch spent in a stage."""
@@ -151,6 +159,20 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "outbox_relay_open_losses", "Streams that have lost events and wait for a person", value=self.losses_open
         )
+        oldest = self.oldest_delivered_at
+        for name, text, value in (
+            (
+                "retention_oldest_timestamp_seconds",
+                "When the oldest delivered event in the table was delivered, 0 where everything is kept",
+                oldest,
+            ),
+            (
+                "retention_behind_seconds",
+                "How much longer than configured the oldest delivered event has been kept",
+                max(0.0, time.time() - oldest - self.retention_age_s) if oldest else 0.0,
+            ),
+        ):
+            yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=value)
         if self._snapshot is not None:
             yield from _gauges(self._snapshot())
 
@@ -166,6 +188,7 @@ class Metrics(Collector):
         for name, text, label, counts in (
             ("failures", "Refusals and missing acknowledgements", "class", self._failures),
             ("dead_letters", "Events given up", "reason", self._dead),
+            ("pruned_events", "Rows deleted because they were old enough", "kind", self._pruned),
         ):
             family = CounterMetricFamily(f"outbox_relay_{name}", text, labels=[label])
             for value, count in list(counts.items()):

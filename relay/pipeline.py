@@ -29,6 +29,7 @@ from relay.progress import HoldView
 from relay.publisher import Publisher, PublishOptions
 from relay.reconcile import HealingOptions, Reconciler
 from relay.refusals import RefusalOptions, Refusals
+from relay.retention import Retention, RetentionOptions
 from relay.settler import Settler
 from relay.subjects import Envelopes
 from relay.tail import Doubts, Floors
@@ -55,6 +56,7 @@ class PipelineOptions:
     publish: PublishOptions
     refusals: RefusalOptions
     healing: HealingOptions
+    retention: RetentionOptions
     nats: NatsOptions
     stream: StreamPlan | None
     ordered: bool = True
@@ -147,6 +149,14 @@ class Pipeline:
             watermark=watermark,
             newest=newest,
         )
+        self._retention = Retention(
+            options.retention,
+            reader=reader,
+            writer=writer,
+            metrics=metrics,
+            watermark=self._fetcher.watermark,
+            may_work=lambda: self._reconciler.open,
+        )
         self._persisted = watermark
         self._busy_since: float | None = None
         self.stalled = False
@@ -175,6 +185,7 @@ class Pipeline:
                     group.create_task(self._refusals.run(), name="look-up"),
                     group.create_task(self._settler.run(), name="settle"),
                     group.create_task(self._reconciler.run(), name="reconcile"),
+                    group.create_task(self._retention.run(), name="retention"),
                     group.create_task(self._keep_connected(), name="nats"),
                     group.create_task(self._sweep(), name="sweep"),
                     group.create_task(self._keep_lease(), name="lease"),

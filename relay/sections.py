@@ -280,6 +280,13 @@ class Healing(_Section):
     check_every_s: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 30.0
 
 
+class Retention(_Section):
+    """For how long rows are kept, in seconds; 0 is for ever."""
+
+    delivered_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    dead_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
 class Http(_Section):
     """Metrics and probes; port 0 takes a free one."""
 

@@ -30,6 +30,7 @@ from relay.sections import (
     Log,
     Nats,
     Postgres,
+    Retention,
     Stream,
     Subject,
 )
@@ -70,6 +71,7 @@ class Settings(BaseSettings):
     lease: Lease = Lease()
     stream: Stream = Stream()
     healing: Healing = Healing()
+    retention: Retention = Retention()
     http: Http = Http()
     log: Log = Log()
 

@@ -6,7 +6,7 @@ Data goes to stdout, messages to stderr. `relay.errors.Exit` lists the exit code
 import click
 
 from relay import __version__
-from relay.cli import audit, config, dead, demo, listing, migrate, run, show, status, verify
+from relay.cli import audit, config, dead, demo, listing, migrate, prune, run, show, status, verify
 from relay.cli.common import Commands
 
 
@@ -46,6 +46,7 @@ for _command in (
     dead.dead,
     audit.audit,
     verify.verify_command,
+    prune.prune,
     config.config,
 ):
     main.add_command(_command)

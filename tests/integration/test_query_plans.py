@@ -36,6 +36,8 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("due", (1000,), FEW_PAGES),
     ("streams_seen", (0,), FEW_PAGES),
     ("cli_streams", (), FEW_PAGES),
+    ("cli_prunable", (DELIVERED - 1000, DELIVERED, 0.0), 200),
+    ("cli_prunable_dead", (0.0, False), FEW_PAGES),
     ("highest_marks", (DELIVERED - 1000, DELIVERED, 0), 200),
     ("pending_ids", ("{00000000-0000-4000-8000-000000000000}",), FEW_PAGES),
     ("places", ("{00000000-0000-4000-8000-000000000000}",), FEW_PAGES),
@@ -56,6 +58,9 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("unmark", ("{17,18}", 17, 18, "ORDERS", 0.0, 0.0, 0, 1), 100),
     ("stream_see", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, 0, 1), FEW_PAGES),
     ("loss_healed", ("ORDERS",), FEW_PAGES),
+    ("prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, 0, 1), 800),
+    ("prune_dead", (100, 0.0, False, 0, 1), 200),
+    ("prune_dead", (100, 0.0, True, None, None), FEW_PAGES),
 ]
 
 
@@ -78,7 +83,7 @@ def large(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
             )
             conn.execute("UPDATE outbox_events SET retry_at = now() WHERE seq > %s AND seq %% 20 = 1", (DELIVERED,))
             conn.execute("UPDATE outbox_events SET dead_at = now() WHERE seq > %s AND seq %% 20 = 2", (DELIVERED,))
-            conn.execute("UPDATE outbox_shards SET epoch = 1")
+            conn.execute("UPDATE outbox_shards SET epoch = 1, watermark = %s", (DELIVERED,))
         yield address
         admin.execute("DROP DATABASE query_plans WITH (FORCE)")
 

@@ -1,0 +1,17 @@
+-- Delete the $1 oldest dead letters that died more than $2 seconds ago; where $3 only those that a person has discarded,
+-- since a key may wait for the others. By the owner of shard $4 in epoch $5; a person's command has no shard (null).
+-- Partial index on dead_at: its cost follows the rows deleted.
+DELETE FROM outbox_events e
+WHERE e.seq = ANY (ARRAY(
+          SELECT d.seq
+          FROM outbox_events d
+          WHERE d.dead_at >= '-infinity'
+            AND d.dead_at < clock_timestamp() - make_interval(secs => $2)
+            AND d.delivered_at IS NULL
+            AND (NOT $3 OR d.discarded_at IS NOT NULL)
+          ORDER BY d.dead_at
+          LIMIT $1))
+  AND e.dead_at IS NOT NULL
+  AND e.delivered_at IS NULL
+  AND ($4::integer IS NULL
+       OR EXISTS (SELECT FROM outbox_shards s WHERE s.shard = $4::integer AND s.epoch = $5::bigint))

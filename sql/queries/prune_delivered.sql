@@ -1,0 +1,25 @@
+-- Delete the events with a seq above $1 and up to $2 that were delivered more than $3 seconds ago; gives how many, and when
+-- the oldest one that stays was delivered (Unix seconds).
+-- Only below the watermark, so that a start finds everything above it, and its own row stays as the newest; nothing while
+-- a stream has a loss that nobody has healed, since the rows are what it would be healed from.
+-- By the owner of shard $4 in epoch $5; a person's command has no shard (null).
+-- Index scan of the primary key inside the range, which the caller keeps small: some 5 us a row, and row locks on events
+-- that nobody else writes to.
+WITH pruned AS (
+    DELETE FROM outbox_events e
+    WHERE e.seq > $1
+      AND e.seq <= $2
+      AND e.seq < (SELECT min(s.watermark) FROM outbox_shards s)
+      AND e.delivered_at < clock_timestamp() - make_interval(secs => $3)
+      AND NOT EXISTS (SELECT FROM outbox_streams o WHERE o.lost_at IS NOT NULL)
+      AND ($4::integer IS NULL
+           OR EXISTS (SELECT FROM outbox_shards s WHERE s.shard = $4::integer AND s.epoch = $5::bigint))
+    RETURNING e.seq
+)
+SELECT (SELECT count(*) FROM pruned),
+       (SELECT date_part('epoch', min(e.delivered_at))
+        FROM outbox_events e
+        WHERE e.seq > $1
+          AND e.seq <= $2
+          AND e.delivered_at IS NOT NULL
+          AND e.seq NOT IN (SELECT p.seq FROM pruned p))
