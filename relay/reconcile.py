@@ -113,7 +113,8 @@ class Reconciler:
         self._connection = connection
         self._read_up_to.clear()
         self._trouble_since = None
-        self.open = False
+        # Where they cannot be looked at, each connect would wait for an answer that never comes.
+        self.open = self._told_forbidden
         self._wake.set()
 
     def detach(self) -> None:

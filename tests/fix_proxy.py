@@ -28,6 +28,8 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._answers = asyncio.Event()
+        self._answers.set()
         self._refusing = False
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -48,6 +50,7 @@ class Proxy:
             self._server.close()
         self._abort()
         self._flows.set()
+        self._answers.set()
         while self._writers:
             await asyncio.sleep(0.01)
 
@@ -71,9 +74,14 @@ class Proxy:
         """Pass nothing on, while connections stay open: a network that is silent."""
         self._soon(self._flows.clear)
 
+    def deafen(self) -> None:
+        """Pass on what the client says and nothing of what the server answers."""
+        self._soon(self._answers.clear)
+
     def flow(self) -> None:
         """Pass everything on again, whole and at once."""
         self._soon(self._flows.set)
+        self._soon(self._answers.set)
         self._refusing = False
         self.delay_s = 0.0
         self.crumble = False
@@ -88,7 +96,9 @@ class Proxy:
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
             self._writers.add(far_writer)
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            await asyncio.gather(
+                self._pump(reader, far_writer, self._flows), self._pump(far_reader, writer, self._answers)
+            )
         except OSError:
             pass  # the server is not there: the client sees its connection end
         finally:
@@ -97,13 +107,14 @@ class Proxy:
                     one.transport.abort()
                     self._writers.discard(one)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, open_: asyncio.Event) -> None:
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 await self._flows.wait()
+                await open_.wait()
                 size = max(1, -(-len(data) // _MOST_CRUMBS)) if self.crumble else len(data)
                 for at in range(0, len(data), size):
                     writer.write(data[at : at + size])

@@ -2,13 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
 import pytest
 
 from relay.servers import NatsServer
+from tests.fix_proxy import Proxy
 from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.fix_stream import Streams, assert_once_and_in_order
 
@@ -115,6 +116,29 @@ def test_an_outage_longer_than_the_window_stores_nothing_twice(
     relay.said("nats.connected", 2)
     outbox.drained()
     assert_once_and_in_order(streams.read("ORDERS")[1:], EVENTS, EVENTS)
+
+
+@pytest.mark.parametrize("strategy", ["singles", "atomic"])
+def test_what_was_in_flight_at_an_outage_longer_than_the_window_is_looked_for(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: Callable[[int], Proxy], strategy: str
+) -> None:
+    streams.make("ORDERS", "orders.>", allow_atomic=True, allow_direct=True, duplicate_window=WINDOW_NS)
+    between = proxy(int(streams.url.rsplit(":", 1)[1]))
+    relay = make_relay(outbox.dsn, f"nats://127.0.0.1:{between.port}", delivery__strategy=strategy).start()
+    outbox.delivered(outbox.insert("orders.placed", "first", {"i": 0}))
+    between.deafen()
+    outbox.fill("orders.placed", EVENTS, keys=EVENTS)
+    wait_until("events stored without an answer", lambda: streams.messages("ORDERS") == EVENTS + 1)
+    between.refuse(True)
+    between.cut()
+    relay.said("nats.lost")
+    time.sleep(WINDOW_S * 2)
+    assert outbox.count("delivered_at IS NULL") == EVENTS
+    between.flow()
+    outbox.drained()
+    assert_once_and_in_order(streams.read("ORDERS")[1:], EVENTS, EVENTS)
+    assert f"outbox_relay_found_events_total {EVENTS}.0" in relay.get("/metrics")[1]
+    assert outbox.count("attempts > 0 OR last_error IS NOT NULL") == 0
 
 
 def in_flight(relay: Relay) -> float:
