@@ -9,11 +9,11 @@ import pytest
 
 from tests.fix_relay import ROOT
 
-# For each mutant: faults under which its broken promise shows, and by which finding.
+# For each mutant: faults under which its broken promise shows, and by which findings: any of them.
 MUTANTS = {
-    "settle-early": (["--only", "leader killed", "--faults", "1", "--patience", "5"], "lost"),
-    "no-gaps": (["--only", "relay killed", "--faults", "2", "--patience", "5"], "lost"),
-    "no-leases": (["--only", "link silent", "--faults", "6", "--window", "0.5", "--rate", "400"], "duplicated"),
+    "settle-early": (["--only", "leader killed", "--faults", "1", "--patience", "5"], ("lost", "reordered")),
+    "no-gaps": (["--only", "relay killed", "--faults", "2", "--patience", "5"], ("lost",)),
+    "no-leases": (["--only", "link silent", "--faults", "6", "--window", "0.5", "--rate", "400"], ("duplicated",)),
 }
 
 
@@ -42,7 +42,7 @@ def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_relay_that_breaks_a_promise_is_caught(tmp_path: Path, mutant: str) -> None:
-    arguments, finding = MUTANTS[mutant]
+    arguments, findings = MUTANTS[mutant]
     code, figures, text = run(tmp_path, "--seed", "1", "--minutes", "1", "--pairs", "0", "--mutant", mutant, *arguments)
     assert code == 1, text
-    assert figures[finding] > 0, text
+    assert any(figures[finding] > 0 for finding in findings), text
