@@ -189,7 +189,7 @@ class Daemon:
             reader=reader,
             writer=writer,
             bell=bell,
-            envelopes=_envelopes(self._settings),
+            envelopes=envelopes(self._settings),
             metrics=self.metrics,
             lease_since=lease_since,
             watermark=watermark,
@@ -293,7 +293,8 @@ def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
 
-def _envelopes(settings: Settings) -> Envelopes:
+def envelopes(settings: Settings) -> Envelopes:
+    """Give what makes subject and headers of events."""
     return Envelopes(
         template=settings.subject.template,
         allow=settings.subject.allow,

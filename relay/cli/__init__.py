@@ -6,7 +6,20 @@ Data goes to stdout, messages to stderr. `relay.errors.Exit` lists the exit code
 import click
 
 from relay import __version__
-from relay.cli import audit, config, dead, demo, listing, migrate, prune, run, show, status, verify
+from relay.cli import (
+    audit,
+    config,
+    dead,
+    demo,
+    listing,
+    migrate,
+    prune,
+    replay,
+    run,
+    show,
+    status,
+    verify,
+)
 from relay.cli.common import Commands
 
 
@@ -44,6 +57,7 @@ for _command in (
     listing.list_events,
     show.show,
     dead.dead,
+    replay.replay,
     audit.audit,
     verify.verify_command,
     prune.prune,

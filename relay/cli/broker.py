@@ -10,8 +10,8 @@ from relay.settings import Settings
 
 
 @asynccontextmanager
-async def broker(settings: Settings) -> AsyncIterator[Connection]:
-    """Connect to the first server that lets us in.
+async def broker(settings: Settings, listener: Listener | None = None) -> AsyncIterator[Connection]:
+    """Connect to the first server that lets us in; acknowledgements go to the listener.
 
     Raises:
         Unreachable: None of them did, or the connection ended meanwhile.
@@ -20,7 +20,7 @@ async def broker(settings: Settings) -> AsyncIterator[Connection]:
     reasons = []
     for server in options.servers:
         try:
-            connection = await connect(options, server, Listener())
+            connection = await connect(options, server, listener or Listener())
         except BrokerError as error:
             reasons.append(str(error))
             continue

@@ -37,11 +37,16 @@ LISTS = [
     *(("cli_list_retry", (*filters, 50)) for filters in FILTERS),
     *(("cli_list_dead", (*filters, 50)) for filters in FILTERS),
     *(("cli_list_discarded", (*filters, 50)) for filters in FILTERS),
+    *(("cli_replay", (*filters, PENDING_FROM - 5000, PENDING_FROM, False, 500)) for filters in FILTERS),
+    *(("cli_replay_count", (*filters, PENDING_FROM - 5000, PENDING_FROM, True)) for filters in FILTERS),
+    ("cli_replay", (*Filters(ids=(SOME_ID,)).params(), 0, ROWS, False, 500)),
     *(("cli_dead_find", filters) for filters in FILTERS),
     *(("cli_dead_summary", (*filters, 50)) for filters in FILTERS),
 ]
 OTHERS = [
     ("cli_range", ()),
+    ("cli_audit", (50,)),
+    ("cli_audit_one", (1,)),
     ("cli_show", (4711, None)),
     ("cli_show", (None, SOME_ID)),
     ("cli_backlog", (PENDING_FROM, ROWS, 100_001)),
