@@ -11,6 +11,7 @@ from relay.cli import (
     config,
     dead,
     demo,
+    explain,
     listing,
     migrate,
     prune,
@@ -40,6 +41,7 @@ def main() -> None:
     relay migrate && relay run             work
     relay status                           how it stands
     relay list --state dead --since 2h     what was given up
+    relay explain 4711                     why an event is where it is
     """
 
 
@@ -56,6 +58,7 @@ for _command in (
     status.status,
     listing.list_events,
     show.show,
+    explain.explain_event,
     dead.dead,
     replay.replay,
     audit.audit,

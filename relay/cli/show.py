@@ -8,7 +8,7 @@ import uuid
 
 import click
 
-from relay.cli.common import Row, reading, with_settings
+from relay.cli.common import Reader, Row, reading, with_settings
 from relay.cli.listing import Listed, for_programs
 from relay.cli.text import json_line, moment, size
 from relay.errors import RelayError
@@ -42,17 +42,26 @@ def show(settings: Settings, identity: tuple[int | None, str | None], output: st
     relay show 0b0c7ef0-6f0f-4f0e-9d0a-1f1f4c1b7b11 --output json | jq .payload
     """
     with reading(settings) as reader:
-        found = reader.rows("cli_show", identity)
+        row = find_one(reader, settings, identity)
         payload_type = reader.tables.payload_type
-    if not found:
-        wanted = next(part for part in identity if part is not None)
-        raise RelayError(f"there is no event {wanted} in {settings.postgres.table}")
-    row = found[0]
     if output == "json":
         click.echo(json_line(_for_programs(row)))
         return
     for line in _for_people(row, payload_type, time.time()):
         click.echo(line)
+
+
+def find_one(reader: Reader, settings: Settings, identity: tuple[int | None, str | None]) -> Row:
+    """Read everything of one event, by its seq or its id.
+
+    Raises:
+        RelayError: There is none.
+    """
+    found = reader.rows("cli_show", identity)
+    if not found:
+        wanted = next(part for part in identity if part is not None)
+        raise RelayError(f"there is no event {wanted} in {settings.postgres.table}")
+    return found[0]
 
 
 def _for_people(row: Row, payload_type: str, now: float) -> list[str]:

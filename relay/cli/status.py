@@ -70,7 +70,7 @@ def status(settings: Settings, output: str) -> None:
         return
     for line in _for_people(found, now):
         click.echo(line)
-    if found.backlog.events and not any(_held(shard) for shard in found.shards):
+    if found.backlog.events and not any(held(shard) for shard in found.shards):
         message("no relay owns the outbox now: start one with `relay run`")
     if found.dead.events:
         message("see the dead letters with `relay list --state dead`")
@@ -112,7 +112,8 @@ def _delivered_lately(reader: Reader, watermark: int, newest: int) -> Count:
     return Count(count, "" if all_searched else "at least ")
 
 
-def _held(shard: Row) -> bool:
+def held(shard: Row) -> bool:
+    """Tell whether somebody holds the lease of a shard, as `cli_shards` gives it."""
     lease_left = shard[3]
     return shard[1] is not None and lease_left is not None and lease_left > 0
 

@@ -46,6 +46,9 @@ LISTS = [
 OTHERS = [
     ("cli_range", ()),
     ("cli_audit", (50,)),
+    ("cli_key_ahead", ("no such key", PENDING_FROM, ROWS, 5)),
+    ("cli_key_retry", ("no such key", ROWS, 5)),
+    ("cli_key_dead", ("no such key", ROWS, 5)),
     ("cli_audit_one", (1,)),
     ("cli_show", (4711, None)),
     ("cli_show", (None, SOME_ID)),
