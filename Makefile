@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help demo test chaos lint bench lock clean
+.PHONY: help demo test chaos lint docs bench lock clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
 	@echo "make test    the whole suite on real servers"
 	@echo "make chaos   faults at random on a cluster (ARGS=\"--minutes 10 --seed 7\")"
 	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make docs    docs/cli.md, from the commands"
 	@echo "make bench   the benchmark (ARGS=\"--quick\")"
 
 $(READY): requirements/constraints.txt pyproject.toml
@@ -35,6 +36,10 @@ lint: $(READY)
 	$(BIN)/ruff check relay tests bench
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)
+	$(BIN)/python -m relay.cli.reference > docs/cli.md.new
+	mv docs/cli.md.new docs/cli.md
 
 bench: $(READY)
 	$(BIN)/python -m bench $(ARGS)

@@ -8,6 +8,7 @@ import click
 from relay import __version__
 from relay.cli import (
     audit,
+    completion,
     config,
     dead,
     demo,
@@ -65,5 +66,6 @@ for _command in (
     verify.verify_command,
     prune.prune,
     config.config,
+    completion.completion,
 ):
     main.add_command(_command)

@@ -22,7 +22,9 @@ _COLUMNS = (
 
 @click.command()
 @with_settings("--dsn-file", "--table")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many."
+)
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def audit(settings: Settings, limit: int, output: str) -> None:
     """List what was changed by commands: who, when, what, which events and how many, the newest first.

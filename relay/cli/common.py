@@ -29,6 +29,8 @@ _HELP = {
     "--log-format": ("FORMAT", "auto, json or human."),
     "--log-level": ("LEVEL", "debug, info, warning or error."),
 }
+# What a shell offers behind a flag, beside the names of files.
+_VALUES = {"--log-format": ("auto", "json", "human"), "--log-level": ("debug", "info", "warning", "error")}
 # With one of these libpq knows where to go without an address.
 _LIBPQ = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 _SEVERAL = ("--server",)
@@ -98,7 +100,14 @@ def with_settings(
         decorated: Callable[..., None] = wrapped
         for flag in reversed(flags):
             metavar, text = _HELP[flag]
-            decorated = click.option(flag, metavar=metavar, multiple=flag in _SEVERAL, help=text)(decorated)
+            decorated = click.option(
+                flag,
+                metavar=metavar,
+                multiple=flag in _SEVERAL,
+                help=text,
+                type=click.Path() if metavar == "FILE" else None,
+                shell_complete=_offer(flag) if flag in _VALUES else None,
+            )(decorated)
         return click.option(
             "--config",
             type=click.Path(path_type=Path, dir_okay=False),
@@ -108,6 +117,15 @@ def with_settings(
         )(decorated)
 
     return decorate
+
+
+def _offer(flag: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Offer the values of a flag to the shell; whether one is right is for the settings to say."""
+
+    def offered(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        return [value for value in _VALUES[flag] if value.startswith(incomplete)]
+
+    return offered
 
 
 def _param(flag: str) -> str:

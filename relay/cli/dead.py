@@ -44,7 +44,9 @@ dead.add_command(show)
 @dead.command("list")
 @with_settings("--dsn-file", "--table")
 @filtered(_TIMES)
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many."
+)
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def list_dead(settings: Settings, filters: Filters, limit: int, output: str) -> None:
     """List dead letters, the newest first.
@@ -59,7 +61,14 @@ def list_dead(settings: Settings, filters: Filters, limit: int, output: str) -> 
 @dead.command()
 @with_settings("--dsn-file", "--table")
 @filtered(_TIMES)
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many lines.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="At most so many lines.",
+)
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def summary(settings: Settings, filters: Filters, limit: int, output: str) -> None:
     """Count dead letters by topic and reason, the most frequent first.

@@ -6,9 +6,9 @@ from relay.errors import RelayError
 
 
 @click.command()
-@click.option("--events", type=click.IntRange(min=1), help="End by itself after so many placed orders.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Orders placed per second.")
-@click.option("--seed", type=int, help="Make the same orders again.")
+@click.option("--events", metavar="N", type=click.IntRange(min=1), help="End by itself after so many placed orders.")
+@click.option("--rate", metavar="N", type=click.FloatRange(min=0, min_open=True), help="Orders placed per second.")
+@click.option("--seed", metavar="N", type=int, help="Make the same orders again.")
 @click.option("--plain", is_flag=True, help="Lines instead of a live picture; what is used without a terminal.")
 def demo(events: int | None, rate: float | None, seed: int | None, plain: bool) -> None:
     """Place orders, relay them, keep a read model, and lose none while NATS is killed for a while.

@@ -40,9 +40,12 @@ class Listed(NamedTuple):
     "let it be; delivered: in the stream.  [default: pending; any with --id or --seq]",
 )
 @filtered("Delivered, dead, or (pending, retry, any) created")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many."
+)
 @click.option(
     "--scan",
+    metavar="N",
     type=click.IntRange(1),
     default=1_000_000,
     show_default=True,

@@ -97,6 +97,7 @@ def side_subject(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--discarded", is_flag=True, help="The discarded dead letters instead of the delivered events.")
 @click.option(
     "--rate",
+    metavar="N",
     type=click.FloatRange(0.1, 100_000),
     default=2000.0,
     show_default=True,

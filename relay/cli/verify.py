@@ -33,7 +33,14 @@ _LOST_COLUMNS = (
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @click.option("--stream", metavar="NAME", help="Only what was stored in this stream.")
 @click.option("--seq", "seqs", callback=seq_range, metavar="RANGE", help="4711, 4711..4720, 4711.. or ..4720.")
-@click.option("--rate", type=click.FloatRange(1), default=10_000.0, show_default=True, help="Events a second at most.")
+@click.option(
+    "--rate",
+    metavar="N",
+    type=click.FloatRange(1),
+    default=10_000.0,
+    show_default=True,
+    help="Events a second at most.",
+)
 @click.option("--redeliver", is_flag=True, help="Have what was lost sent again.")
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @consenting
