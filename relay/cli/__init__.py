@@ -20,6 +20,7 @@ from relay.cli import (
     run,
     show,
     status,
+    tail,
     verify,
 )
 from relay.cli.common import Commands
@@ -57,6 +58,7 @@ for _command in (
     demo.demo,
     migrate.migrate,
     status.status,
+    tail.tail,
     listing.list_events,
     show.show,
     explain.explain_event,

@@ -197,17 +197,42 @@ def reading(settings: Settings) -> Iterator[Reader]:
     Raises:
         SchemaError: The outbox is not there, or of another version.
     """
+    with watching(settings) as watcher, watcher.look():
+        yield watcher
+
+
+class Watcher(Reader):
+    """The outbox, to be looked at again and again."""
+
+    def __init__(self, conn: psycopg.Connection[Row], tables: Tables, version: int, timeout_s: float) -> None:
+        super().__init__(conn, tables, version)
+        self._conn = conn
+        self._timeout_s = timeout_s
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """Open a transaction: every answer in it is of the same moment."""
+        with self._conn.transaction():
+            # Settings of the transaction, so that nothing of them stays in a pooler's connection. Without
+            # statistics of a young table the planner would read all of it; every question here has its index.
+            self._conn.execute(
+                "SELECT set_config('statement_timeout', %s, true), set_config('enable_seqscan', 'off', true)",
+                (f"{self._timeout_s * 1000:.0f}",),
+            )
+            yield
+
+
+@contextmanager
+def watching(settings: Settings) -> Iterator[Watcher]:
+    """Open the outbox for several looks.
+
+    Raises:
+        SchemaError: The outbox is not there, or of another version.
+    """
     with connect(settings) as conn:
-        conn.autocommit = False
         conn.read_only = True
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        # Settings of the transaction, so that nothing of them stays in a pooler's connection. Without
-        # statistics of a young table the planner would read all of it; every question here has its index.
-        conn.execute(
-            "SELECT set_config('statement_timeout', %s, true), set_config('enable_seqscan', 'off', true)",
-            (f"{settings.postgres.statement_timeout_s * 1000:.0f}",),
-        )
-        yield Reader(conn, *checked(conn, settings.postgres.table))
+        yield Watcher(conn, *checked(conn, settings.postgres.table), settings.postgres.statement_timeout_s)
 
 
 def checked(conn: psycopg.Connection[Row], table: str) -> tuple[Tables, int]:

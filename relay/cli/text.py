@@ -55,6 +55,13 @@ def _pad(cell: str, width: int, column: Column) -> str:
     return space + cell if column.right else cell + space
 
 
+def fill(cell: str, width: int, *, right: bool = False) -> tuple[str, int]:
+    """Make a cell of a table whose end is not known: at least so wide; gives also how wide it is."""
+    shown = _cut(plain(cell), _CELL)
+    wide = max(width, _width(shown))
+    return _pad(shown, wide, Column("", right=right)), wide
+
+
 def _width(text: str) -> int:
     """Count the columns of a terminal: wide characters take two, marks that combine none."""
     if text.isascii():
