@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := .venv-tools
+COMPILE := $(TOOLS)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header pyproject.toml
 ARGS ?=
 
-.PHONY: help demo test chaos lint docs bench lock clean
+.PHONY: help demo test chaos lint docs bench lock sbom clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
@@ -14,6 +17,7 @@ help:
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make docs    docs/cli.md, from the commands"
 	@echo "make bench   the benchmark (ARGS=\"--quick\")"
+	@echo "make sbom    what the image runs with, as CycloneDX"
 
 $(READY): requirements/constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -44,12 +48,31 @@ docs: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench $(ARGS)
 
-# Needs pip-tools in the venv; writes no address of any registry.
-lock: $(READY)
-	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --all-extras --all-build-deps \
-		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header \
-		--output-file requirements/constraints.txt pyproject.toml
+$(TOOLS)/.ready: requirements/tools.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+# Writes no address of any registry. What runs and what tests are locked to the same versions.
+lock: $(TOOLS)/.ready
+	$(COMPILE) --all-build-deps --extra demo --extra test --output-file requirements/constraints.txt
+	$(COMPILE) --constraint requirements/constraints.txt --output-file requirements/runtime.txt
+	$(COMPILE) --constraint requirements/constraints.txt --only-build-deps --all-build-deps \
+		--output-file requirements/build.txt
+	$(COMPILE) --extra tools --output-file requirements/tools.txt
+
+# What the image runs with, as CycloneDX: read from an environment that holds the wheel and its locked dependencies.
+sbom: $(READY) $(TOOLS)/.ready
+	rm -rf dist/environment
+	$(BIN)/python -m hatchling build -t wheel -d dist/environment
+	$(PYTHON) -m venv dist/environment
+	dist/environment/bin/python -m pip install --quiet --require-hashes -r requirements/runtime.txt
+	dist/environment/bin/python -m pip install --quiet --no-deps --no-index dist/environment/*.whl
+	dist/environment/bin/python -m pip uninstall --quiet --yes pip setuptools
+	sed "s/^dynamic = .*/version = \"$$(dist/environment/bin/relay version)\"/" pyproject.toml > dist/environment/pyproject.toml
+	$(TOOLS)/bin/cyclonedx-py environment dist/environment --pyproject dist/environment/pyproject.toml --output-reproducible \
+		--of JSON -o dist/sbom.json
+	rm -rf dist/environment
 
 clean:
-	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/results
+	rm -rf $(VENV) $(TOOLS) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/results
