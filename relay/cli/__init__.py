@@ -8,6 +8,7 @@ import click
 from relay import __version__
 from relay.cli import (
     audit,
+    bench,
     completion,
     config,
     dead,
@@ -67,6 +68,7 @@ for _command in (
     audit.audit,
     verify.verify_command,
     prune.prune,
+    bench.bench,
     config.config,
     completion.completion,
 ):

@@ -53,6 +53,7 @@ OTHERS = [
     ("cli_tail_missing", (ROWS - 5000, ROWS)),
     ("cli_tail_pending", (PENDING_FROM, ROWS, None, None, 200_000)),
     ("cli_tail_pending", (0, 0, "^orders", "no such key", 5000)),
+    ("cli_bench_look", (ROWS - 10_000, ROWS, "no such topic")),
     ("cli_audit_one", (1,)),
     ("cli_show", (4711, None)),
     ("cli_show", (None, SOME_ID)),
