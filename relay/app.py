@@ -19,12 +19,12 @@ from relay.doorbell import Doorbell
 from relay.errors import DrainIncomplete, Exit, LeaseLost, StreamHealed
 from relay.fetcher import FetchOptions
 from relay.http import HttpServer
-from relay.jetstream import NatsOptions
 from relay.logs import configure
 from relay.logs import event as log_event
 from relay.manage import StreamPlan
 from relay.metrics import Metrics
 from relay.migrate import check_schema
+from relay.natsclient import NatsOptions
 from relay.outbox import OutboxReader, OutboxWriter, claim
 from relay.pipeline import Pipeline, PipelineOptions
 from relay.progress import Role, Snapshot
@@ -216,10 +216,13 @@ class Daemon:
 
     def _database(self, name: str) -> Database:
         postgres = self._settings.postgres
-        dsn = postgres.bell_dsn if name == "bell" and postgres.bell_dsn is not None else postgres.dsn
+        dsn, file = postgres.dsn, postgres.dsn_file
+        if name == "bell" and postgres.bell_dsn is not None:
+            dsn, file = postgres.bell_dsn, postgres.bell_dsn_file
         return Database(
             dsn.get_secret_value(),
             name,
+            dsn_file=file,
             connect_timeout_s=postgres.connect_timeout_s,
             statement_timeout_s=postgres.statement_timeout_s,
             on_state=lambda up: self._set_up("postgres", up) if name != "bell" else None,
@@ -269,14 +272,16 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
 
 
 def nats_options(settings: Settings) -> NatsOptions:
-    """Give what a connection to NATS needs to know."""
+    """Give the part of the settings that a connection to NATS needs."""
     nats = settings.nats
     return NatsOptions(
         servers=nats.servers,
         name=nats.name,
         user=nats.user,
         password=_secret(nats.password),
+        password_file=nats.password_file,
         token=_secret(nats.token),
+        token_file=nats.token_file,
         nkey_seed_file=nats.nkey_seed_file,
         creds_file=nats.creds_file,
         tls_ca_file=nats.tls_ca_file,

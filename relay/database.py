@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
+from relay import identity
 from relay.logs import event as log_event
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ OUTAGES = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.ReadOnlySqlTransaction,
+    # A right that was taken from us is somebody's mistake, and given again.
+    psycopg.errors.InsufficientPrivilege,
     TimeoutError,
 )
 
@@ -44,6 +48,7 @@ class Database:
 
     Args:
         dsn: Where to; it may hold a secret and is never logged.
+        dsn_file: Holds it as well, and is read anew at each connect, so that a renewed password is taken up.
         name: What the connection is for, seen in ``pg_stat_activity`` and in the log.
         connect_timeout_s: Seconds for one try to connect.
         statement_timeout_s: Seconds for one statement.
@@ -55,16 +60,13 @@ class Database:
         dsn: str,
         name: str,
         *,
+        dsn_file: Path | None = None,
         connect_timeout_s: float,
         statement_timeout_s: float,
         on_state: Callable[[bool], None],
     ) -> None:
-        self._conninfo = make_conninfo(
-            dsn,
-            application_name=f"outbox-relay {name}",
-            connect_timeout=max(2, round(connect_timeout_s)),
-            **_KEEPALIVES,
-        )
+        self._dsn = dsn
+        self._dsn_file = dsn_file
         self._name = name
         self._connect_timeout_s = connect_timeout_s
         self._statement_timeout_s = statement_timeout_s
@@ -72,6 +74,7 @@ class Database:
         self._conn: psycopg.AsyncConnection[Row] | None = None
         self._turn = asyncio.Lock()
         self._lost = False
+        self._told: set[str] = set()
         self.generation = 0
 
     async def __aenter__(self) -> Self:
@@ -126,28 +129,47 @@ class Database:
             return self._conn
         # No prepared statements: a plan made while the table was small must not outlive that, a plan costs
         # 0.1 ms a batch, and a transaction pooler in between keeps none.
-        self._conn = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+        conninfo = self._conninfo()
+        self._conn = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
         self.generation += 1
         if self._lost:
             self._lost = False
+            self._told.clear()
             log_event(log, "info", "postgres.connected", "connected to PostgreSQL again", connection=self._name)
         self._on_state(True)
         return self._conn
 
+    def _conninfo(self) -> str:
+        try:
+            return make_conninfo(
+                self._dsn if self._dsn_file is None else identity.secret(self._dsn_file),
+                application_name=f"outbox-relay {self._name}",
+                connect_timeout=max(2, round(self._connect_timeout_s)),
+                **_KEEPALIVES,
+            )
+        except identity.IdentityError as error:
+            raise psycopg.OperationalError(str(error)) from error
+        except psycopg.ProgrammingError:
+            # The driver's own text would repeat the address, password and all.
+            raise psycopg.OperationalError("the address is neither a URL nor name=value pairs") from None
+
     async def drop(self, error: Exception) -> None:
-        """Throw the connection away after an error; says so once, until it stands again."""
+        """Throw the connection away after an error; says so once, and why it is not let in again where it is not."""
         conn, self._conn = self._conn, None
         if conn is not None:
             await conn.close()
+        reason = " ".join(str(error).split()) or type(error).__name__
+        news = not self._lost or (identity.turned_away(reason) and reason not in self._told)
         if not self._lost:
             self._lost = True
             self._on_state(False)
-            text = str(error).strip().splitlines()
+        if news:
+            self._told.add(reason)
             log_event(
                 log,
                 "warning",
                 "postgres.lost",
-                "PostgreSQL does not answer; trying again until it does",
+                "PostgreSQL cannot be used; trying again until it can",
                 connection=self._name,
-                error=text[0] if text else type(error).__name__,
+                error=reason,
             )

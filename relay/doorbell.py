@@ -97,7 +97,9 @@ class Doorbell:
                 break
         self.hung = rang
         self._on_state(rang)
-        if not rang:
+        if rang:
+            log_event(log, "info", "bell.hung", "inserts ring when this relay sleeps")
+        else:
             log_event(
                 log,
                 "warning",

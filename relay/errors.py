@@ -15,6 +15,7 @@ class Exit(IntEnum):
     UNREACHABLE = 5
     DECLINED = 6
     LOST = 7
+    UNFIT = 8
 
 
 class RelayError(Exception):

@@ -1,8 +1,9 @@
 """One connection to NATS, owned by us: publish, acknowledgements, and the few questions we ask of JetStream.
 
-The only module that imports nats. nats-py's own reconnection is switched off: it would send what was buffered
-after we have already given it up, and it closes for good on most errors of the server. A connection that ends
-is thrown away with everything in it, and what was in flight is *unknown*: it is sent again with the same id.
+With `relay.natsclient` the only module that imports nats. nats-py's own reconnection is switched off: it would
+send what was buffered after we have already given it up, and it closes for good on most errors of the server. A
+connection that ends is thrown away with everything in it, and what was in flight is *unknown*: it is sent again
+with the same id.
 """
 
 import asyncio
@@ -10,20 +11,18 @@ import json
 import math
 import re
 import secrets
-import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
+from relay import identity
 from relay.failures import Forbidden, NoResponders, Refused
 from relay.frames import Frame, encode
+from relay.natsclient import Client, NatsOptions, check_heard
 from relay.streams import StreamFacts, StreamState
 
 # An acknowledgement for each event: raw_decode takes 1 us less than json.loads, which guesses the encoding of
@@ -37,7 +36,6 @@ Message = tuple[int, str, bytes, str]
 """Token, subject, payload and lines of the headers of an event on its way."""
 
 _FORBIDDEN = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
-_PENDING_BYTES = 4 * 1024 * 1024
 _ATOMIC_SINCE = (2, 12, 1)  # with message ids (nats.md)
 _DIRECT_BATCH_SINCE = (2, 11, 0)
 _NO_SUCH_STREAM = 10059
@@ -49,41 +47,6 @@ class BrokerError(Exception):
 
 class LookupForbidden(BrokerError):
     """This account may not ask about streams, or nobody answers such questions."""
-
-
-@dataclass(frozen=True)
-class NatsOptions:
-    """How to connect; the fields follow the ``[nats]`` section. Secrets never show in its representation.
-
-    Attributes:
-        servers: URLs, tried in turn.
-        connect_timeout_s: Seconds for one try.
-        ping_interval_s: Seconds; a frozen server is noticed after two unanswered pings.
-    """
-
-    servers: Sequence[str] = field(repr=False)
-    name: str = "outbox-relay"
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
-    nkey_seed_file: Path | None = None
-    creds_file: Path | None = None
-    tls_ca_file: Path | None = None
-    tls_cert_file: Path | None = None
-    tls_key_file: Path | None = None
-    tls_first: bool = False
-    inbox_prefix: str = "_INBOX_relay"
-    connect_timeout_s: float = 3.0
-    ping_interval_s: float = 2.0
-
-    def tls(self) -> ssl.SSLContext | None:
-        """Make the TLS context, read anew at each connect, so that renewed certificates are taken up."""
-        if self.tls_ca_file is None and self.tls_cert_file is None and not self.tls_first:
-            return None
-        context = ssl.create_default_context(cafile=self.tls_ca_file)
-        if self.tls_cert_file is not None:
-            context.load_cert_chain(self.tls_cert_file, self.tls_key_file)
-        return context
 
 
 class Listener:
@@ -108,25 +71,10 @@ class Listener:
         """The connection has ended."""
 
 
-class _Client(Client):
-    """nats-py's client, and one thing that it does not offer: to send messages that are encoded already."""
-
-    async def send(self, frames: bytes) -> None:
-        """Send encoded messages, as `Client.publish` sends one: by way of its buffer and its flusher.
-
-        Raises:
-            ConnectionClosedError: The connection has ended.
-        """
-        if not self.is_connected:
-            raise nats.errors.ConnectionClosedError
-        await self._send_command(frames)
-        await self._flush_pending()
-
-
 class Connection:
     """A connection that stands, until it ends; made by `connect`."""
 
-    def __init__(self, client: _Client, inbox: str, listener: Listener) -> None:
+    def __init__(self, client: Client, inbox: str, listener: Listener) -> None:
         self._nc = client
         self._inbox = inbox
         self._skip = len(inbox)
@@ -135,6 +83,7 @@ class Connection:
         self._listener = listener
         self._closing = False
         self._last_error = ""
+        self.encrypted = client.encrypted
         self.max_payload = client.max_payload
         version = client.connected_server_version
         self.server = f"{version.major}.{version.minor}.{version.patch}"
@@ -295,6 +244,22 @@ class Connection:
         decoded: dict[str, Any] = json.loads(answer.data)
         return decoded
 
+    async def answers(self, question: str, body: Mapping[str, object], timeout_s: float) -> bool | None:
+        """Tell whether a question of the JetStream API is answered; None where it is not in time, as without a right.
+
+        Raises:
+            BrokerError: The connection has ended.
+        """
+        try:
+            await self._nc.request(f"$JS.API.{question}", json.dumps(body).encode(), timeout=timeout_s)
+        except nats.errors.NoRespondersError:
+            return False
+        except nats.errors.TimeoutError:
+            return None
+        except (NatsError, OSError) as error:
+            raise BrokerError(str(error)) from error
+        return True
+
     async def _ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
         answer = await self.ask(question, body, timeout_s)
         if "error" in answer:
@@ -304,7 +269,7 @@ class Connection:
     async def close(self) -> None:
         """Throw the connection away, and what it has not written."""
         self._closing = True
-        await self._nc.close()
+        await self._nc.discard()
 
     async def on_answer(self, msg: Msg) -> None:
         """Take an acknowledgement or an error; called by nats-py for each message on our inbox."""
@@ -347,7 +312,8 @@ class Connection:
         """Take the end of the connection."""
         if not self._closing:
             self._closing = True
-            self._listener.lost(self._last_error or "the connection was closed")
+            # What the server said with its last breath, as that our credentials have run out, goes to nobody else.
+            self._listener.lost(str(self._nc.last_error or self._last_error) or "the connection was closed")
 
 
 async def connect(options: NatsOptions, server: str, listener: Listener) -> Connection:
@@ -356,7 +322,7 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
     Raises:
         BrokerError: It could not be reached, or let us not in.
     """
-    client = _Client()
+    client = Client()
     made: list[Connection] = []
     errors: list[str] = []
 
@@ -371,31 +337,18 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
 
     try:
         async with asyncio.timeout(options.connect_timeout_s * 2):
-            await client.connect(
-                servers=[server],
-                name=options.name,
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,  # else a refused connection is waited over for 2 s before it is told
-                connect_timeout=math.ceil(options.connect_timeout_s),
-                ping_interval=math.ceil(options.ping_interval_s),
-                max_outstanding_pings=2,
-                pending_size=_PENDING_BYTES,
-                # Every subject was checked by stricter rules (relay.subjects); twice would be 4 % of a drain.
-                skip_subject_validation=True,
-                inbox_prefix=options.inbox_prefix,
-                error_cb=on_error,
-                closed_cb=on_closed,
-                **_credentials(options),
-            )
+            await client.open(options, server, on_error, on_closed)
             inbox = f"{client.new_inbox()}."
             connection = Connection(client, inbox, listener)
             await client.subscribe(f"{inbox}*", cb=connection.on_answer)
             made.append(connection)
-            # A round trip: the subscription stands, and a refused one would have been reported.
+            # A round trip: the subscription stands, or its refusal was reported.
+            # Twice, since nats-py writes a ping past what still waits in its buffer.
             await client.flush(math.ceil(options.connect_timeout_s))
-    except (NatsError, OSError, TimeoutError, ssl.SSLError) as error:
-        await client.close()
+            await client.flush(math.ceil(options.connect_timeout_s))
+            check_heard(errors, options.inbox_prefix)
+    except (NatsError, OSError, TimeoutError, identity.IdentityError) as error:
+        await client.discard()
         raise BrokerError(errors[-1] if errors else str(error) or type(error).__name__) from error
     return connection
 
@@ -403,18 +356,3 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
 def _unix(moment: str) -> float:
     """Read a time of the server: RFC 3339 with up to nine digits of a second, of which six are kept."""
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", moment)).timestamp()
-
-
-def _credentials(options: NatsOptions) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        "user": options.user,
-        "password": options.password,
-        "token": options.token,
-        "nkeys_seed": str(options.nkey_seed_file) if options.nkey_seed_file else None,
-        "user_credentials": str(options.creds_file) if options.creds_file else None,
-        "tls": options.tls(),
-    }
-    taken = {name: value for name, value in given.items() if value is not None}
-    if options.tls_first:
-        taken["tls_handshake_first"] = True
-    return taken

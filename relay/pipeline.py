@@ -19,11 +19,13 @@ from relay.doorbell import Doorbell
 from relay.errors import DrainIncomplete, LeaseLost, StreamHealed
 from relay.fetcher import Fetcher, FetchOptions
 from relay.holds import Holds
-from relay.jetstream import BrokerError, Connection, NatsOptions, connect
+from relay.identity import turned_away
+from relay.jetstream import BrokerError, Connection, connect
 from relay.lanes import Lanes
 from relay.logs import event as log_event
 from relay.manage import StreamPlan, ensure_stream
 from relay.metrics import Metrics
+from relay.natsclient import NatsOptions
 from relay.outbox import OutboxReader, OutboxWriter
 from relay.progress import HoldView
 from relay.publisher import Publisher, PublishOptions
@@ -224,18 +226,22 @@ class Pipeline:
         servers = list(self._options.nats.servers)
         random.shuffle(servers)
         connection: Connection | None = None
-        told = False
+        lost = False
+        told: set[str] = set()
 
         def tell(state: RetryCallState) -> None:
-            nonlocal told
-            if not told and state.outcome is not None:
-                told = True
+            """Say that it is lost once, and why we are not let in where we are not."""
+            nonlocal lost
+            reason = "" if state.outcome is None else str(state.outcome.exception())
+            if not lost or (turned_away(reason) and reason not in told):
+                lost = True
+                told.add(reason)
                 log_event(
                     log,
                     "warning",
                     "nats.unreachable",
-                    "NATS cannot be reached; trying again until it can",
-                    reason=str(state.outcome.exception()),
+                    "NATS cannot be used; trying again until it can",
+                    reason=reason,
                 )
 
         try:
@@ -250,7 +256,8 @@ class Pipeline:
                         connection = await self._connect(servers[-1])
                 if connection is None:
                     raise AssertionError("tenacity retries without end")
-                told = False
+                lost = False
+                told.clear()
                 log_event(log, "info", "nats.connected", "connected to NATS", version=connection.server)
                 self._reconciler.attach(connection)
                 self._publisher.attach(connection)
@@ -265,7 +272,8 @@ class Pipeline:
                     "the connection to NATS ended; what was in flight is sent again",
                     reason=self._publisher.lost_reason,
                 )
-                told = True
+                lost = True
+                told.add(self._publisher.lost_reason)
                 await connection.close()
                 connection = None
         finally:

@@ -102,13 +102,14 @@ class _Server:
         return self._process is not None and self._process.poll() is None
 
     @property
-    def _log(self) -> Path:
+    def log(self) -> Path:
+        """What it prints."""
         return self.directory / "server.log"
 
     def _launch(self, command: list[str]) -> None:
         if self.running:
             raise ServerError(f"{type(self).__name__} is running already")
-        self._process = launch(command, self._log, at_parents_end=self._at_parents_end)
+        self._process = launch(command, self.log, at_parents_end=self._at_parents_end)
         try:
             self._wait_until_ready()
         except BaseException:
@@ -119,7 +120,7 @@ class _Server:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not self._ready():
             if not self.running or time.monotonic() > deadline:
-                tail = self._log.read_text("utf-8", "replace")[-2000:]
+                tail = self.log.read_text("utf-8", "replace")[-2000:]
                 raise ServerError(f"{type(self).__name__} did not start:\n{tail}")
             time.sleep(0.01)
 
@@ -209,7 +210,7 @@ class PostgresServer(_Server):
 
     def _initialise(self) -> None:
         command = [str(self.binaries / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust"]
-        initdb = launch([*_as_somebody(), *command, "-E", "UTF8", "--no-locale", "--no-sync"], self._log)
+        initdb = launch([*_as_somebody(), *command, "-E", "UTF8", "--no-locale", "--no-sync"], self.log)
         try:
             code = initdb.wait()
         except BaseException:
@@ -218,7 +219,7 @@ class PostgresServer(_Server):
             raise
         if code != 0:
             hint = "; as root it needs `unshare --user true` to work: be another user" if _as_somebody() else ""
-            raise ServerError(f"initdb failed{hint}:\n{self._log.read_text('utf-8', 'replace')[-2000:]}")
+            raise ServerError(f"initdb failed{hint}:\n{self.log.read_text('utf-8', 'replace')[-2000:]}")
 
     def _ready(self) -> bool:
         """Believe its own word: after a crash it answers on its port before it takes anybody in."""

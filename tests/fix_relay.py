@@ -15,8 +15,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.fix_rights import NATS_USER, as_relay
+
 TIMEOUT_S = 30.0
 ROOT = Path(__file__).parents[1]
+_IDENTITIES = {"nats__user", "nats__token", "nats__token_file", "nats__nkey_seed_file", "nats__creds_file"}
 
 
 def wait_until(what: str, holds: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
@@ -140,14 +143,19 @@ MakeRelay = Callable[..., Relay]
 
 @pytest.fixture
 def make_relay(tmp_path: Path) -> Iterator[MakeRelay]:
-    """Make daemons: ``make_relay(dsn, nats_url, delivery__window="10")``; what still runs is killed at the end."""
+    """Make daemons: ``make_relay(dsn, nats_url, delivery__window="10")``; what still runs is killed at the end.
+
+    They log in with the least rights (tests.fix_rights), but for one that is to manage its stream.
+    """
     from relay.servers import free_port
 
     made: list[Relay] = []
 
     def make(dsn: str, servers: str, **settings: str) -> Relay:
+        if "stream__manage" not in settings and "@" not in servers and not _IDENTITIES & settings.keys():
+            settings = NATS_USER | settings
         environment = {
-            "RELAY_POSTGRES__DSN": dsn,
+            "RELAY_POSTGRES__DSN": as_relay(dsn),
             "RELAY_NATS__SERVERS": servers,
             "RELAY_HTTP__PORT": str(free_port()),
             "RELAY_LOG__FORMAT": "json",

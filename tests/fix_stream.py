@@ -37,15 +37,16 @@ class Stored:
 
 
 class Streams:
-    """The streams of one server."""
+    """The streams of one server; `options` are those of nats-py's connect, such as tls."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, **options: Any) -> None:
         self.url = url
+        self._options = options
 
     def _with(self, work: Callable[[Client], Awaitable[T]]) -> T:
         async def connected() -> T:
             client = Client()
-            await client.connect(self.url)
+            await client.connect(self.url, **self._options)
             try:
                 return await work(client)
             finally:

@@ -13,6 +13,7 @@ from relay.cli import (
     config,
     dead,
     demo,
+    doctor,
     explain,
     listing,
     migrate,
@@ -32,7 +33,8 @@ from relay.cli.common import Commands
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 done, 1 unexpected fault, 2 wrong usage or configuration, 3 schema missing or of "
     "another version, 4 events in flight at the shutdown deadline (sent again later), 5 PostgreSQL or NATS "
-    "unreachable, 6 declined at the prompt, 7 the stream has lost events, 130 and 143 second signal.",
+    "unreachable, 6 declined at the prompt, 7 the stream has lost events, 8 the set-up has a fault, 130 and 143 "
+    "second signal.",
 )
 @click.version_option(__version__, prog_name="relay", message="%(prog)s %(version)s")
 def main() -> None:
@@ -42,6 +44,7 @@ def main() -> None:
     relay demo                             see it work, with servers of its own
     relay migrate --print                  the SQL of the outbox
     relay migrate && relay run             work
+    relay doctor                           prove the set-up
     relay status                           how it stands
     relay list --state dead --since 2h     what was given up
     relay explain 4711                     why an event is where it is
@@ -71,5 +74,6 @@ for _command in (
     bench.bench,
     config.config,
     completion.completion,
+    doctor.doctor,
 ):
     main.add_command(_command)

@@ -12,6 +12,7 @@ from relay.servers import PostgresServer, free_port
 from tests.fix_cluster import Cluster, ask_any
 from tests.fix_proxy import Proxy
 from tests.fix_relay import Relay
+from tests.fix_rights import LOGIN, let_relay_in
 
 # ORDERS takes atomic batches and soon forgets ids (`World.window_s`); LEDGER is written one by one and remembers them.
 STREAMS: dict[str, dict[str, Any]] = {
@@ -65,6 +66,7 @@ class World:
         try:
             await asyncio.to_thread(self.postgres.start)
             await asyncio.to_thread(self.cluster.start)
+            let_relay_in(self.postgres.dsn())
             with psycopg.connect(self.postgres.dsn()) as conn:
                 migrate(conn, "outbox_events", "jsonb", bell=True)
             for name, config in STREAMS.items():
@@ -92,7 +94,7 @@ class World:
         directory.mkdir()
         settings = {
             **_RELAY,
-            "RELAY_POSTGRES__DSN": f"postgresql://postgres@127.0.0.1:{to_postgres.port}/postgres",
+            "RELAY_POSTGRES__DSN": f"postgresql://{LOGIN}@127.0.0.1:{to_postgres.port}/postgres",
             "RELAY_NATS__SERVERS": ",".join(f"nats://127.0.0.1:{proxy.port}" for proxy in to_nats),
             "RELAY_HTTP__PORT": str(free_port()),
         }

@@ -59,6 +59,7 @@ def test_an_unreachable_database_ends_with_5_and_shows_no_password(command: list
     assert "hunter2" not in result.output
 
 
+@pytest.mark.denials
 def test_what_is_not_permitted_is_one_line(database: str) -> None:
     role = f"stranger_{database.rsplit('_', 1)[1]}"
     with psycopg.connect(database, autocommit=True) as conn:

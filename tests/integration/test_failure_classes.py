@@ -222,6 +222,7 @@ def restrict(server: NatsServer, rights: str) -> Streams:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.denials
 def test_a_subject_without_the_right_to_publish_waits_and_the_others_flow(
     outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay, strategy: str
 ) -> None:
@@ -248,6 +249,7 @@ def test_a_subject_without_the_right_to_publish_waits_and_the_others_flow(
     assert "secret-word" not in relay.text()
 
 
+@pytest.mark.denials
 def test_without_the_right_to_look_streams_up_events_flow_and_none_dies_of_the_missing_answer(
     outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
 ) -> None:

@@ -261,6 +261,7 @@ def _bell_is_held(dsn: str) -> bool:
     )
 
 
+@pytest.mark.denials
 def test_a_producer_can_write_by_both_statements_of_the_design_and_do_nothing_else(database: str, login: Any) -> None:
     address = login(database, "outbox_producer")
     with psycopg.connect(address, autocommit=True) as conn:
@@ -317,6 +318,7 @@ def test_the_relay_role_suffices_for_every_outcome_of_an_event(
     outbox.conn.close()
 
 
+@pytest.mark.denials
 def test_the_relay_role_can_neither_write_events_nor_change_what_they_say(database: str, login: Any) -> None:
     with psycopg.connect(login(database, "outbox_relay"), autocommit=True) as conn:
         for forbidden in (
@@ -334,6 +336,7 @@ def test_the_relay_role_can_neither_write_events_nor_change_what_they_say(databa
                 conn.execute(forbidden.encode())
 
 
+@pytest.mark.denials
 def test_a_reader_can_look_at_everything_and_change_nothing(database: str, login: Any) -> None:
     with psycopg.connect(login(database, "outbox_reader"), autocommit=True) as conn:
         for table in ("outbox_events", "outbox_shards", "outbox_migrations", "outbox_audit"):

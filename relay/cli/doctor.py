@@ -1,0 +1,124 @@
+"""``relay doctor``: prove the set-up before the night does."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+import click
+
+from relay.cli.common import check_addresses, with_settings
+from relay.cli.text import json_line
+from relay.doctor.facts import Plan, Topic
+from relay.doctor.findings import Finding, count
+from relay.errors import Exit
+from relay.plain import plain
+from relay.settings import Settings
+
+_COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
+_TITLES = {"postgres": "PostgreSQL", "nats": "NATS", "clocks": "Clocks"}
+
+
+@click.command()
+@with_settings("--dsn-file", "--table", "--server", "--creds-file")
+@click.option(
+    "--subject", "topics", multiple=True, metavar="TOPIC", help="A topic to try beside those in the table; repeatable."
+)
+@click.option("--no-trial", is_flag=True, help="Publish nothing: plain subscribers see no empty trial message.")
+@click.option("--strict", is_flag=True, help="Warnings count as faults for the exit code.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def doctor(settings: Settings, topics: Sequence[str], no_trial: bool, strict: bool, output: str) -> None:
+    """Prove the set-up: rights, table, streams, limits and clocks, over the very paths that the relay uses.
+
+    Run it where the relay runs, with its configuration. It changes and stores nothing: rights in PostgreSQL are
+    tried in a transaction that is rolled back, and each subject with an event that no stream accepts. Exit code 0:
+    no fault; 8: at least one.
+
+    \b
+    relay doctor --config relay.toml
+    relay doctor --subject orders.placed --strict
+    relay doctor --output json | jq '.findings[] | select(.level != "ok")'
+    """
+    check_addresses(settings)
+    findings = _examine(settings, topics, trials=not no_trial)
+    faults, warnings = count(findings, "fault"), count(findings, "warning")
+    if output == "json":
+        click.echo(json_line(json.dumps(_for_programs(findings, faults, warnings), ensure_ascii=False)))
+    else:
+        for line in _for_people(findings):
+            click.echo(line)
+        click.echo(f"\n{_number(faults, 'fault')}, {_number(warnings, 'warning')}")
+    if faults or (strict and warnings):
+        raise SystemExit(Exit.UNFIT)
+
+
+def _examine(settings: Settings, topics: Sequence[str], *, trials: bool) -> list[Finding]:
+    from relay.app import envelopes, nats_options
+    from relay.doctor.gather_nats import gather_nats
+    from relay.doctor.gather_postgres import gather_postgres
+    from relay.doctor.judge_clocks import judge_clocks
+    from relay.doctor.judge_nats import judge_nats
+    from relay.doctor.judge_postgres import judge_postgres
+
+    postgres, plan = settings.postgres, _plan(settings)
+    of_postgres = gather_postgres(
+        postgres.dsn.get_secret_value(),
+        None if postgres.bell_dsn is None else postgres.bell_dsn.get_secret_value(),
+        postgres.table,
+        postgres.connect_timeout_s,
+        postgres.statement_timeout_s,
+    )
+    named = [Topic(topic, None, 0, 0, 0) for topic in topics if topic not in {one.topic for one in of_postgres.topics}]
+    of_nats = asyncio.run(
+        gather_nats(nats_options(settings), envelopes(settings), [*of_postgres.topics, *named], trials=trials)
+    )
+    return [
+        *judge_postgres(of_postgres, plan),
+        *judge_nats(of_nats, plan),
+        *judge_clocks(of_postgres, of_nats),
+    ]
+
+
+def _plan(settings: Settings) -> Plan:
+    delivery, failures, nats = settings.delivery, settings.failures, settings.nats
+    return Plan(
+        table=settings.postgres.table,
+        bell=delivery.bell,
+        bell_dsn=settings.postgres.bell_dsn is not None,
+        poll_max_s=delivery.poll_max_s,
+        strategy=delivery.strategy,
+        ack_timeout_s=delivery.ack_timeout_s,
+        # Unanswered, then held until its probe; with the connection lost on the way, and made again.
+        resend_s=delivery.ack_timeout_s + failures.hold_max_s + 2 * nats.connect_timeout_s,
+        inbox_prefix=nats.inbox_prefix,
+        manages_stream=settings.stream.manage,
+    )
+
+
+def _for_people(findings: Sequence[Finding]) -> list[str]:
+    lines = []
+    part = None
+    width = max(len(finding.check) for finding in findings)
+    for finding in findings:
+        if finding.part != part:
+            lines += ["" if part else None, click.style(_TITLES[finding.part], bold=True)]
+            part = finding.part
+        level = click.style(f"{finding.level:<7}", fg=_COLOURS[finding.level])
+        lines.append(f"  {level}  {plain(finding.check):<{width}}  {plain(finding.seen)}")
+        if finding.do:
+            lines.append(f"{'':<{width + 13}}{click.style('→', dim=True)} {plain(finding.do)}")
+    return [line for line in lines if line is not None]
+
+
+def _number(many: int, what: str) -> str:
+    return f"{many or 'no'} {what}{'' if many == 1 else 's'}"
+
+
+def _for_programs(findings: Sequence[Finding], faults: int, warnings: int) -> dict[str, object]:
+    return {
+        "faults": faults,
+        "warnings": warnings,
+        "findings": [
+            {"part": one.part, "check": one.check, "level": one.level, "seen": one.seen, "do": one.do or None}
+            for one in findings
+        ],
+    }

@@ -1,0 +1,197 @@
+"""What the doctor knows of both ends, as plain values. None stands for what could not be learnt."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the configuration of the relay wants; times in seconds.
+
+    Attributes:
+        strategy: Of ``[delivery]``.
+        resend_s: How long after it was sent first an event may be sent once more, while the relay runs.
+    """
+
+    table: str = "outbox_events"
+    bell: bool = True
+    bell_dsn: bool = False
+    poll_max_s: float = 1.0
+    strategy: str = "auto"
+    ack_timeout_s: float = 5.0
+    resend_s: float = 26.0
+    inbox_prefix: str = "_INBOX_relay"
+    manages_stream: bool = False
+
+
+@dataclass(frozen=True)
+class Right:
+    """A right that the relay's role is to have by ``sql/roles.sql``, and what the server said when it was tried."""
+
+    verb: str
+    table: str
+    refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the connections of the relay are made of.
+
+    Attributes:
+        pooler: Another process serves than the one that the login named.
+        shared: Two connections were served by one process: it changes from transaction to transaction.
+        ring_s: Seconds until a notification arrived; None where it did not.
+    """
+
+    pooler: bool
+    shared: bool
+    ring_s: float | None
+
+
+@dataclass(frozen=True)
+class Server:
+    """The PostgreSQL server."""
+
+    version_number: int
+    version: str
+    in_recovery: bool
+    role: str
+    superuser: bool
+    max_prepared: int
+    fsync: bool
+    full_page_writes: bool
+    autovacuum: bool
+    read_only: bool
+    sees_all: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """The table of events; sizes in bytes, times in Unix seconds."""
+
+    persistence: str
+    row_security: bool
+    fillfactor: int
+    autovacuum: bool
+    bell: str | None
+    marked_indexes: tuple[str, ...]
+    sequence_cache: int | None
+    sequence_increment: int | None
+    sequence_cycles: bool | None
+    subscribed: bool
+    live: int
+    dead: int
+    updated: int
+    updated_hot: int
+    vacuumed_at: float | None
+    size: int
+
+
+@dataclass(frozen=True)
+class Holders:
+    """What keeps a gap open or old rows alive; ages in seconds."""
+
+    prepared: int
+    prepared_age_s: float | None
+    idle_slots: tuple[str, ...]
+    oldest_s: float | None
+    hidden: int
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic of the sample of rows.
+
+    Attributes:
+        key: One of its keys.
+        pending: How many of its rows wait.
+        largest: Bytes of payload and headers of its largest row.
+    """
+
+    topic: str
+    key: str | None
+    events: int
+    pending: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class PostgresFacts:
+    """All that was learnt of PostgreSQL.
+
+    Attributes:
+        error: Why nothing could be learnt.
+        bell_error: Why the bell's own address is of no use.
+        skew_s: Its clock less ours.
+    """
+
+    error: str | None = None
+    schema_version: int | None = None
+    wanted_version: int = 1
+    payload_type: str | None = None
+    server: Server | None = None
+    rights: tuple[Right, ...] = ()
+    table: Table | None = None
+    holders: Holders | None = None
+    session: Session | None = None
+    bell_error: str | None = None
+    topics: tuple[Topic, ...] = ()
+    skew_s: float | None = None
+
+
+@dataclass(frozen=True)
+class SubjectFacts:
+    """What was learnt of the subject of a topic.
+
+    Attributes:
+        subject: None where the topic makes none, for `fault`.
+        stream: The stream that takes it.
+        looked_up: Whether streams could be looked up at all.
+        answer: What came back when an event was sent that no stream would store.
+    """
+
+    topic: Topic
+    subject: str | None
+    fault: str = ""
+    stream: str | None = None
+    looked_up: bool = True
+    answer: str = ""
+    permitted: bool = True
+
+
+@dataclass(frozen=True)
+class StreamFacts:
+    """One stream: JetStream's own configuration and state, and who may read it how.
+
+    Attributes:
+        refused: Questions that the account may not ask, each useful to the relay.
+    """
+
+    name: str
+    config: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
+    cluster: dict[str, Any] | None = None
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NatsFacts:
+    """All that was learnt of NATS.
+
+    Attributes:
+        error: Why nothing could be learnt.
+        encrypted: Whether the connection is.
+        names_allowed: Whether streams may be looked up by subject.
+        skew_s: Its clock less ours.
+    """
+
+    error: str | None = None
+    version: str = ""
+    takes_atomic: bool = False
+    max_payload: int = 0
+    encrypted: bool = False
+    local: bool = True
+    names_allowed: bool = True
+    subjects: tuple[SubjectFacts, ...] = ()
+    streams: tuple[StreamFacts, ...] = ()
+    skew_s: float | None = None

@@ -1,0 +1,2 @@
+-- Ring on channel $1.
+SELECT pg_notify($1, 'doctor')

@@ -1,0 +1,219 @@
+"""The doctor's judgments: a good set-up gets nothing but ok, and each single fault its own line."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from relay.doctor.facts import (
+    Holders,
+    NatsFacts,
+    Plan,
+    PostgresFacts,
+    Right,
+    Server,
+    Session,
+    StreamFacts,
+    SubjectFacts,
+    Table,
+    Topic,
+)
+from relay.doctor.findings import Finding, count, seconds
+from relay.doctor.judge_clocks import judge_clocks
+from relay.doctor.judge_nats import judge_nats
+from relay.doctor.judge_postgres import judge_postgres
+from relay.doctor.rights import Wanted, wanted
+from relay.sql import Tables
+
+SERVER = Server(180006, "18.6", False, "relay_login", False, 0, True, True, True, False, False)
+TABLE = Table("p", False, 45, True, "O", (), 1, 1, False, False, 1000, 10, 500, 500, 1.0, 8192)
+HOLDERS = Holders(0, None, (), 0.1, 3)
+POSTGRES = PostgresFacts(
+    schema_version=1,
+    wanted_version=1,
+    payload_type="jsonb",
+    server=SERVER,
+    rights=(Right("SELECT", "outbox_events"),),
+    table=TABLE,
+    holders=HOLDERS,
+    session=Session(pooler=False, shared=False, ring_s=0.001),
+    skew_s=0.01,
+)
+TOPIC = Topic("orders.placed", None, 10, 2, 500)
+SUBJECT = SubjectFacts(TOPIC, "orders.placed", stream="ORDERS", answer="refused")
+CONFIG: dict[str, Any] = {
+    "retention": "limits",
+    "storage": "file",
+    "num_replicas": 1,
+    "discard": "new",
+    "max_msgs": -1,
+    "max_bytes": -1,
+    "max_msg_size": -1,
+    "duplicate_window": 120_000_000_000,
+    "allow_atomic": True,
+    "allow_direct": True,
+}
+STREAM = StreamFacts("ORDERS", CONFIG, {"messages": 10, "bytes": 1000, "consumer_count": 0})
+NATS = NatsFacts(
+    version="2.15.1",
+    takes_atomic=True,
+    max_payload=1_048_576,
+    subjects=(SUBJECT,),
+    streams=(STREAM,),
+    skew_s=-0.01,
+)
+PLAN = Plan()
+
+
+def stream(state: dict[str, Any] | None = None, **config: Any) -> NatsFacts:
+    """Give good facts with a stream of another configuration."""
+    return replace(NATS, streams=(replace(STREAM, config=CONFIG | config, state=STREAM.state | (state or {})),))
+
+
+def raised(findings: list[Finding]) -> list[tuple[str, str]]:
+    """Give what is not ok."""
+    return [(one.check, one.level) for one in findings if one.level != "ok"]
+
+
+def test_a_good_set_up_gets_nothing_but_ok() -> None:
+    findings = [*judge_postgres(POSTGRES, PLAN), *judge_nats(NATS, PLAN), *judge_clocks(POSTGRES, NATS)]
+    assert raised(findings) == []
+    assert len({(one.part, one.check) for one in findings}) == len(findings)
+
+
+@pytest.mark.parametrize(
+    ("facts", "check", "level"),
+    [
+        (PostgresFacts(error="connection refused"), "connection", "fault"),
+        (replace(POSTGRES, server=replace(SERVER, version_number=130012)), "version", "fault"),
+        (replace(POSTGRES, server=replace(SERVER, in_recovery=True)), "primary", "fault"),
+        (replace(POSTGRES, server=replace(SERVER, read_only=True)), "primary", "fault"),
+        (replace(POSTGRES, server=replace(SERVER, superuser=True)), "role", "warning"),
+        (replace(POSTGRES, server=replace(SERVER, fsync=False)), "durability", "fault"),
+        (replace(POSTGRES, server=replace(SERVER, max_prepared=10)), "bell", "warning"),
+        (replace(POSTGRES, schema_version=None), "schema", "fault"),
+        (replace(POSTGRES, wanted_version=2), "schema", "fault"),
+        (replace(POSTGRES, schema_version=2), "schema", "fault"),
+        (replace(POSTGRES, rights=(Right("DELETE", "outbox_events", "permission denied"),)), "rights", "fault"),
+        (replace(POSTGRES, table=replace(TABLE, persistence="u")), "table", "fault"),
+        (replace(POSTGRES, table=replace(TABLE, row_security=True)), "table", "fault"),
+        (replace(POSTGRES, table=replace(TABLE, sequence_cache=None)), "sequence", "fault"),
+        (replace(POSTGRES, table=replace(TABLE, sequence_cache=32)), "sequence", "fault"),
+        (replace(POSTGRES, table=replace(TABLE, sequence_increment=-1)), "sequence", "fault"),
+        (replace(POSTGRES, table=replace(TABLE, sequence_cycles=True)), "sequence", "fault"),
+        (replace(POSTGRES, table=replace(TABLE, fillfactor=100)), "marks", "warning"),
+        (replace(POSTGRES, table=replace(TABLE, marked_indexes=("i",))), "marks", "warning"),
+        (replace(POSTGRES, table=replace(TABLE, autovacuum=False)), "autovacuum", "fault"),
+        (replace(POSTGRES, server=replace(SERVER, autovacuum=False)), "autovacuum", "fault"),
+        (replace(POSTGRES, table=replace(TABLE, dead=1_000_000)), "autovacuum", "warning"),
+        (replace(POSTGRES, table=replace(TABLE, subscribed=True)), "replication", "warning"),
+        (replace(POSTGRES, table=replace(TABLE, bell="D")), "bell", "warning"),
+        (replace(POSTGRES, session=Session(True, False, None)), "notifications", "warning"),
+        (replace(POSTGRES, session=None, bell_error="refused"), "bell address", "fault"),
+        (replace(POSTGRES, holders=replace(HOLDERS, prepared=1, prepared_age_s=900.0)), "prepared", "warning"),
+        (replace(POSTGRES, holders=replace(HOLDERS, oldest_s=900.0)), "transactions", "warning"),
+        (replace(POSTGRES, holders=replace(HOLDERS, idle_slots=("standby",))), "slots", "warning"),
+    ],
+)
+def test_each_fault_of_postgres_gets_a_line_of_its_own(facts: PostgresFacts, check: str, level: str) -> None:
+    findings = list(judge_postgres(facts, PLAN))
+    assert raised(findings) == [(check, level)]
+    (told,) = [one for one in findings if one.level != "ok"]
+    assert told.seen
+    assert told.do
+
+
+@pytest.mark.parametrize(
+    ("facts", "check", "level"),
+    [
+        (NatsFacts(error="Authorization Violation"), "connection", "fault"),
+        (replace(NATS, local=False), "connection", "warning"),
+        (replace(NATS, subjects=(replace(SUBJECT, permitted=False),)), "subject orders.placed", "fault"),
+        (replace(NATS, subjects=(replace(SUBJECT, stream=None),)), "subject orders.placed", "fault"),
+        (replace(NATS, subjects=(replace(SUBJECT, answer="silence"),)), "subject orders.placed", "fault"),
+        (replace(NATS, subjects=(replace(SUBJECT, answer="nobody"),)), "subject orders.placed", "fault"),
+        (replace(NATS, subjects=(SubjectFacts(TOPIC, None, fault="wildcard"),)), "topic orders.placed", "fault"),
+        (replace(NATS, max_payload=700), "max_payload", "fault"),
+        (replace(NATS, max_payload=900), "max_payload", "warning"),
+        (replace(NATS, streams=(replace(STREAM, refused=("$JS.API.X",)),)), "stream ORDERS: rights", "warning"),
+        (stream(no_ack=True), "stream ORDERS: answers", "fault"),
+        (stream(sealed=True), "stream ORDERS: answers", "fault"),
+        (stream(retention="interest"), "stream ORDERS: retention", "fault"),
+        (stream({"consumer_count": 1}, retention="interest"), "stream ORDERS: retention", "warning"),
+        (stream(retention="workqueue"), "stream ORDERS: retention", "warning"),
+        (stream(storage="memory"), "stream ORDERS: storage", "warning"),
+        (stream(discard="old", max_msgs=1000), "stream ORDERS: room", "warning"),
+        (stream(discard="old", max_msgs_per_subject=1), "stream ORDERS: room", "warning"),
+        (stream(max_bytes=1001), "stream ORDERS: room", "warning"),
+        (stream(max_msg_size=700), "stream ORDERS: size", "fault"),
+        (stream(max_msg_size=900), "stream ORDERS: size", "warning"),
+        (stream(duplicate_window=1_000_000_000), "stream ORDERS: duplicates", "fault"),
+        (stream(duplicate_window=10_000_000_000), "stream ORDERS: duplicates", "warning"),
+        (stream(allow_direct=False), "stream ORDERS: reads", "warning"),
+    ],
+)
+def test_each_fault_of_nats_gets_a_line_of_its_own(facts: NatsFacts, check: str, level: str) -> None:
+    findings = list(judge_nats(facts, PLAN))
+    assert raised(findings) == [(check, level)]
+    (told,) = [one for one in findings if one.level != "ok"]
+    assert told.do
+
+
+def test_a_cluster_asks_for_more_than_one_copy_and_for_all_of_them() -> None:
+    alone = replace(STREAM, cluster={"name": "c1", "leader": "a"})
+    assert raised(list(judge_nats(replace(NATS, streams=(alone,)), PLAN))) == [("stream ORDERS: replicas", "warning")]
+    behind = {
+        "name": "c1",
+        "replicas": [{"name": "b", "current": True}, {"name": "c", "current": False, "offline": True}],
+    }
+    three = replace(STREAM, config=CONFIG | {"num_replicas": 3}, cluster=behind)
+    (told,) = [one for one in judge_nats(replace(NATS, streams=(three,)), PLAN) if one.level != "ok"]
+    assert told.seen == "c of 3 behind or offline"
+
+
+def test_batches_are_a_fault_only_where_they_are_insisted_on() -> None:
+    without = stream(allow_atomic=False)
+    assert raised(list(judge_nats(without, PLAN))) == []
+    insisting = list(judge_nats(without, replace(PLAN, strategy="atomic")))
+    assert raised(insisting) == [("stream ORDERS: batches", "fault")]
+
+
+def test_without_look_ups_it_says_what_cannot_be_told() -> None:
+    blind = replace(NATS, names_allowed=False, subjects=(replace(SUBJECT, stream=None, looked_up=False),), streams=())
+    assert raised(list(judge_nats(blind, PLAN))) == [("look-up", "warning")]
+
+
+def test_a_pooler_matters_where_the_bell_is_wanted() -> None:
+    shared = replace(POSTGRES, session=Session(pooler=True, shared=True, ring_s=None))
+    assert raised(list(judge_postgres(shared, PLAN))) == [("session", "warning"), ("notifications", "warning")]
+    assert raised(list(judge_postgres(shared, replace(PLAN, bell=False)))) == []
+
+
+def test_without_the_trigger_prepared_transactions_are_no_matter() -> None:
+    off = replace(POSTGRES, table=replace(TABLE, bell=None), server=replace(SERVER, max_prepared=10))
+    assert raised(list(judge_postgres(off, PLAN))) == []
+
+
+@pytest.mark.parametrize(("skew", "level"), [(0.5, "ok"), (-2.0, "warning"), (2.0, "warning"), (-90.0, "fault")])
+def test_clocks_may_be_a_second_apart(skew: float, level: str) -> None:
+    findings = list(judge_clocks(replace(POSTGRES, skew_s=skew), replace(NATS, skew_s=None)))
+    assert [one.level for one in findings] == [level]
+
+
+def test_the_rights_are_those_of_the_roles_file() -> None:
+    found = list(wanted(Tables("app.billing_events").file("roles"), "billing_relay"))
+    assert Wanted("SELECT", "app.billing_events") in found
+    assert Wanted("DELETE", "app.billing_events") in found
+    assert Wanted("SELECT", "app.billing_migrations") in found
+    (update,) = [one for one in found if one.verb == "UPDATE" and one.table == "app.billing_events"]
+    assert {"delivered_at", "dead_at"} <= set(update.columns)
+    assert not [one for one in found if one.verb == "INSERT" and one.table == "app.billing_events"]
+
+
+def test_spans_are_said_as_they_are_configured() -> None:
+    assert [seconds(span) for span in (0, 0.002, 1, 2.5, 120)] == ["0 s", "2 ms", "1 s", "2.5 s", "120 s"]
+
+
+def test_findings_are_counted_by_level() -> None:
+    findings = list(judge_nats(stream(no_ack=True, sealed=True, allow_direct=False), PLAN))
+    assert (count(findings, "fault"), count(findings, "warning")) == (2, 1)
