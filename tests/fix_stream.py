@@ -46,7 +46,8 @@ class Streams:
     def _with(self, work: Callable[[Client], Awaitable[T]]) -> T:
         async def connected() -> T:
             client = Client()
-            await client.connect(self.url, **self._options)
+            # A try that is given up would leave its socket to the garbage collector: a busy machine gets its time.
+            await client.connect(self.url, **{"connect_timeout": 20, **self._options})
             try:
                 return await work(client)
             finally:

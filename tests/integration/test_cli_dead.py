@@ -82,6 +82,7 @@ def test_many_are_changed_in_batches_of_which_each_is_counted(outbox: Outbox) ->
     assert due == sorted(due)
 
 
+@pytest.mark.denials
 def test_the_relay_role_may_decide_and_the_reader_may_not(filled: Outbox) -> None:
     for group, code in (("outbox_relay", 0), ("outbox_reader", 1)):
         role = f"{group}_{filled.dsn.rsplit('_', 1)[1]}"

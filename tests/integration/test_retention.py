@@ -68,7 +68,7 @@ def test_what_is_above_the_watermark_stays(outbox: Outbox, streams: Streams, mak
     old_rows(outbox, 3000)
     # No stream takes it: it waits, and keeps the watermark below itself.
     outbox.conn.execute(
-        "UPDATE outbox_events SET topic = 'nowhere', delivered_at = NULL, stream = NULL, stream_seq = NULL"
+        "UPDATE outbox_events SET topic = 'nowhere.x', delivered_at = NULL, stream = NULL, stream_seq = NULL"
         " WHERE seq = 1500"
     )
     outbox.conn.execute("UPDATE outbox_shards SET watermark = 1499")

@@ -83,6 +83,7 @@ def test_a_kill_between_publish_and_mark_stores_nothing_twice_after_the_window(
         assert (stream, stream_seq) == ("ORDERS", places[event_id])
 
 
+@pytest.mark.denials
 def test_without_the_look_up_events_would_be_stored_twice(
     outbox: Outbox, make_relay: MakeRelay, own_nats: NatsServer
 ) -> None:
