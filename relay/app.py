@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import SecretStr
 
+from relay.consumers import ConsumerOptions
 from relay.database import Database
 from relay.doorbell import Doorbell
 from relay.errors import DrainIncomplete, Exit, LeaseLost, StreamHealed
@@ -66,7 +67,11 @@ class Daemon:
 
     async def observe(self) -> None:
         """Look at everything a few times a second; a loop that is stuck shows by an old snapshot."""
+        looked_at = time.monotonic()
         while True:
+            now = time.monotonic()
+            self.metrics.trouble(self._snapshot.troubles(), now - looked_at)
+            looked_at = now
             self._snapshot = self._look()
             await asyncio.sleep(_OBSERVE_S)
 
@@ -86,6 +91,10 @@ class Daemon:
             bell=self._up["bell"],
             last_progress=time.monotonic(),
             stalled=pipeline.stalled if pipeline else False,
+            oldest_retry_at=pipeline.oldest_retry_at if pipeline else None,
+            gap_since=pipeline.gap_since if pipeline else None,
+            held_keys=pipeline.held_keys if pipeline else 0,
+            blocked_keys=pipeline.blocked_keys if pipeline else 0,
         )
 
     def _set_up(self, component: Component, up: bool) -> None:
@@ -261,6 +270,7 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
             dead_age_s=settings.retention.dead_age_s,
             discarded_only=failures.on_dead == "block",
         ),
+        consumers=ConsumerOptions(**settings.consumers.model_dump()),
         nats=nats_options(settings),
         stream=StreamPlan(**stream.model_dump(exclude={"manage"})) if stream.manage else None,
         ordered=delivery.ordering == "key",

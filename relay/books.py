@@ -80,6 +80,10 @@ class Books:
         """Give the lowest seq that is not settled."""
         return min((min(book) for book in (self.unsettled, self.postponed) if book), default=None)
 
+    def oldest_postponed_at(self) -> float | None:
+        """Give the time of creation of the postponed event with the lowest seq, Unix seconds."""
+        return self.postponed[min(self.postponed)][1] if self.postponed else None
+
     def oldest_created_at(self) -> float | None:
         """Give the time of creation of the unsettled event with the lowest seq, Unix seconds."""
         seq = self.lowest()

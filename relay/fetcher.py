@@ -127,6 +127,10 @@ class Fetcher:
         )
         return min(seq for seq in known if seq is not None) - 1
 
+    def gap_since(self) -> float | None:
+        """Give since when the oldest gap is waited for, Unix seconds."""
+        return self._gaps.oldest_since()
+
     def backlog(self) -> int:
         """Estimate how many events are neither delivered nor dead."""
         ahead = max(0, self.newest - self.cursor)
@@ -210,7 +214,7 @@ class Fetcher:
             self.newest = max(self.newest, self.cursor)
             return 0
         seqs = [event.seq for event in events]
-        self._gaps.passed(self.cursor, seqs, reached)
+        self._gaps.passed(self.cursor, seqs, reached, time.time())
         if catching_up:
             self._gaps.found(await self._reader.settled(self.cursor + 1, reached))
         self.cursor = reached

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 class _Gap:
     lo: int
     hi: int
+    since: float
     holders: frozenset[str] | None = None
     prepared: frozenset[str] = frozenset()
     asked: bool = False
@@ -45,23 +46,28 @@ class Gaps:
         """Give the lowest seq that may still appear."""
         return self._gaps[0].lo if self._gaps else None
 
-    def passed(self, after: int, seqs: Sequence[int], reached: int) -> None:
+    def oldest_since(self) -> float | None:
+        """Give when the lowest gap was passed, which is the oldest one: the cursor only rises."""
+        return self._gaps[0].since if self._gaps else None
+
+    def passed(self, after: int, seqs: Sequence[int], reached: int, now: float = 0.0) -> None:
         """Remember what is missing above `after` and up to `reached`.
 
         Args:
             after: The cursor before the read; everything up to it is known.
             seqs: What the read returned, ascending, all above `after`.
             reached: How far the read went: the last of `seqs`, or beyond.
+            now: The time of the read, for `oldest_since`.
         """
         if reached - after == len(seqs):
             return
         previous = after
         for seq in seqs:
             if seq > previous + 1:
-                self._gaps.append(_Gap(previous + 1, seq - 1))
+                self._gaps.append(_Gap(previous + 1, seq - 1, now))
             previous = seq
         if reached > previous:
-            self._gaps.append(_Gap(previous + 1, reached))
+            self._gaps.append(_Gap(previous + 1, reached, now))
 
     def observe(self, holders: Mapping[str, bool]) -> None:
         """Take note of the transactions that hold a lock on the table now; True stands for a prepared one."""
@@ -102,7 +108,7 @@ class Gaps:
                 at += 1
                 continue
             rest = [
-                _Gap(first, last, gap.holders, gap.prepared, gap.asked)
+                _Gap(first, last, gap.since, gap.holders, gap.prepared, gap.asked)
                 for first, last in ((gap.lo, lo - 1), (hi + 1, gap.hi))
                 if first <= last
             ]

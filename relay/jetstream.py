@@ -172,7 +172,7 @@ class Connection:
         return StreamState(
             facts=self._facts(config),
             created=info["created"],
-            created_at=_unix(info["created"]),
+            created_at=unix_time(info["created"]),
             first_seq=state["first_seq"],
             last_seq=state["last_seq"],
             max_age_s=max_age_s,
@@ -190,8 +190,8 @@ class Connection:
 
     @property
     def denied(self) -> bool:
-        """Whether some question was refused for want of a right."""
-        return any(subject.startswith("$js.api.") for subject in self._denied)
+        """Whether some question about streams was refused for want of a right."""
+        return any(subject.startswith(("$js.api.stream.", "$js.api.direct.")) for subject in self._denied)
 
     async def ask_many(
         self, question: str, body: Mapping[str, object], timeout_s: float
@@ -353,6 +353,6 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
     return connection
 
 
-def _unix(moment: str) -> float:
+def unix_time(moment: str) -> float:
     """Read a time of the server: RFC 3339 with up to nine digits of a second, of which six are kept."""
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", moment)).timestamp()

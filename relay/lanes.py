@@ -46,6 +46,11 @@ class Lanes:
         return len(self._ready) + len(self._alone)
 
     @property
+    def stuck_keys(self) -> int:
+        """How many keys wait behind a head that cannot be sent now."""
+        return len(self._stuck)
+
+    @property
     def must_go_alone(self) -> int:
         """How many of them come from a refused batch and go one by one."""
         return len(self._alone)

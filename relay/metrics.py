@@ -6,7 +6,7 @@ only when somebody scrapes. Written by the event loop, read by the thread of a s
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -20,12 +20,13 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from relay import __version__
-from relay.progress import Role, Snapshot
+from relay.progress import ConsumerView, Role, Snapshot
 
 CLASSES = ("outage", "capacity", "configuration", "poison", "unknown")
 REASONS = ("subject", "headers", "size", "refused", "attempts", "configuration")
 STAGES = ("fetch", "publish", "settle")
 COMPONENTS = ("postgres", "bell", "nats")
+TROUBLES = ("outage", "capacity", "configuration", "database")
 
 # From a millisecond to an hour: the latency of a good day and the length of an outage.
 LATENCY_BUCKETS_S = (
@@ -96,6 +97,10 @@ class Metrics(Collector):
         self.retention_age_s = 0.0
         self.oldest_delivered_at = 0.0
         self._pruned = {"delivered": 0, "dead": 0}
+        self._trouble_s = dict.fromkeys(TROUBLES, 0.0)
+        # The durable consumers of the streams, and whether this account may ask for them.
+        self.consumers: Sequence[ConsumerView] = ()
+        self.consumers_readable = False
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
@@ -125,6 +130,12 @@ class Metrics(Collector):
     def pruned(self, kind: str, events: int) -> None:
         """Count deleted rows: delivered or dead ones."""
         self._pruned[kind] += events
+
+    def trouble(self, classes: Iterable[str], seconds: float) -> None:
+        """Count time in which something kept events from being delivered."""
+        for name in classes:
+            if name in self._trouble_s:
+                self._trouble_s[name] += seconds
 
     def stage(self, name: str, seconds: float) -> None:
         """Count how long one batch spent in a stage."""
@@ -173,6 +184,7 @@ class Metrics(Collector):
             ),
         ):
             yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=value)
+        yield from _read_models(self.consumers, self.consumers_readable)
         if self._snapshot is not None:
             yield from _gauges(self._snapshot())
 
@@ -185,14 +197,16 @@ class Metrics(Collector):
             ("redelivered_events", "Events that a stream had lost and that are sent again", self.redelivered),
         ):
             yield CounterMetricFamily(f"outbox_relay_{name}", text, value=count)
+        counts: Mapping[str, float]
         for name, text, label, counts in (
             ("failures", "Refusals and missing acknowledgements", "class", self._failures),
             ("dead_letters", "Events given up", "reason", self._dead),
             ("pruned_events", "Rows deleted because they were old enough", "kind", self._pruned),
+            ("outage_seconds", "Time in which something kept events from delivery", "class", self._trouble_s),
         ):
             family = CounterMetricFamily(f"outbox_relay_{name}", text, labels=[label])
-            for value, count in list(counts.items()):
-                family.add_metric([value], count)
+            for value, number in list(counts.items()):
+                family.add_metric([value], number)
             yield family
 
     def _distributions(self) -> Iterator[Metric]:
@@ -210,6 +224,42 @@ class Metrics(Collector):
         yield stages
 
 
+def _age(since: float | None) -> float:
+    return max(0.0, time.time() - since) if since else 0.0
+
+
+def _read_models(consumers: Sequence[ConsumerView], readable: bool) -> Iterator[Metric]:
+    """Make the families of the durable consumers."""
+    labels = ["stream", "consumer"]
+    pending = GaugeMetricFamily(
+        "outbox_relay_consumer_pending_events", "Messages that the consumer was not given yet", labels=labels
+    )
+    given = GaugeMetricFamily(
+        "outbox_relay_consumer_unacknowledged_events",
+        "Messages that the consumer was given and has not acknowledged",
+        labels=labels,
+    )
+    age = GaugeMetricFamily(
+        "outbox_relay_consumer_oldest_unacknowledged_age_seconds",
+        "For how long the stream has held the first message that the consumer has not acknowledged, 0 without one",
+        labels=labels,
+    )
+    for one in consumers:
+        which = [one.stream, one.consumer]
+        pending.add_metric(which, one.pending)
+        given.add_metric(which, one.unacknowledged)
+        if one.oldest_at is not None or not (one.pending or one.unacknowledged):
+            age.add_metric(which, _age(one.oldest_at))
+    yield pending
+    yield given
+    yield age
+    yield GaugeMetricFamily(
+        "outbox_relay_consumers_readable",
+        "1 while the consumers of the streams can be looked at",
+        value=float(readable),
+    )
+
+
 def _gauges(now: Snapshot) -> Iterator[Metric]:
     """Make the families of what holds at this moment."""
     oldest = now.oldest_pending_at
@@ -224,11 +274,19 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
             "When the oldest pending event was created, 0 without one",
             oldest or 0,
         ),
+        ("oldest_pending_age_seconds", "Age of the oldest pending event, 0 without one", _age(oldest)),
         (
-            "oldest_pending_age_seconds",
-            "Age of the oldest pending event, 0 without one",
-            max(0.0, time.time() - oldest) if oldest else 0,
+            "oldest_retry_age_seconds",
+            "Age of the oldest event that waits for its retry, 0 without one",
+            _age(now.oldest_retry_at),
         ),
+        (
+            "oldest_gap_age_seconds",
+            "For how long a seq is waited for that an open transaction may hold, 0 without one",
+            _age(now.gap_since),
+        ),
+        ("held_keys", "Keys that wait behind a failing event, a hold or a dead letter", now.held_keys),
+        ("blocked_keys", "Keys that wait for a person to decide about a dead letter", now.blocked_keys),
         ("stalled", "1 where there is work, no outage, and nothing was settled for 30 s", now.stalled),
     ):
         yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=float(value))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from relay.books import Books
+from relay.consumers import ConsumerOptions, Consumers
 from relay.doorbell import Doorbell
 from relay.errors import DrainIncomplete, LeaseLost, StreamHealed
 from relay.fetcher import Fetcher, FetchOptions
@@ -59,6 +60,7 @@ class PipelineOptions:
     refusals: RefusalOptions
     healing: HealingOptions
     retention: RetentionOptions
+    consumers: ConsumerOptions
     nats: NatsOptions
     stream: StreamPlan | None
     ordered: bool = True
@@ -159,6 +161,7 @@ class Pipeline:
             watermark=self._fetcher.watermark,
             may_work=lambda: self._reconciler.open,
         )
+        self._consumers = Consumers(options.consumers, streams=lambda: self._floors.marks, metrics=metrics)
         self._persisted = watermark
         self._busy_since: float | None = None
         self.stalled = False
@@ -188,6 +191,7 @@ class Pipeline:
                     group.create_task(self._settler.run(), name="settle"),
                     group.create_task(self._reconciler.run(), name="reconcile"),
                     group.create_task(self._retention.run(), name="retention"),
+                    group.create_task(self._consumers.run(), name="consumers"),
                     group.create_task(self._keep_connected(), name="nats"),
                     group.create_task(self._sweep(), name="sweep"),
                     group.create_task(self._keep_lease(), name="lease"),
@@ -261,9 +265,11 @@ class Pipeline:
                 log_event(log, "info", "nats.connected", "connected to NATS", version=connection.server)
                 self._reconciler.attach(connection)
                 self._publisher.attach(connection)
+                self._consumers.attach(connection)
                 self._on_nats(True)
                 await self._publisher.disconnected.wait()
                 self._reconciler.detach()
+                self._consumers.detach()
                 self._on_nats(False)
                 log_event(
                     log,
@@ -345,6 +351,26 @@ class Pipeline:
     def retrying(self) -> int:
         """How many events wait for their retry."""
         return len(self._books.postponed)
+
+    @property
+    def oldest_retry_at(self) -> float | None:
+        """When the oldest event that waits for its retry was created, Unix seconds."""
+        return self._books.oldest_postponed_at()
+
+    @property
+    def held_keys(self) -> int:
+        """How many keys wait behind a failing head, a hold or a dead letter."""
+        return self._lanes.stuck_keys
+
+    @property
+    def blocked_keys(self) -> int:
+        """How many keys wait for a person to decide about their dead letter."""
+        return len(set(self._books.blocked.values()))
+
+    @property
+    def gap_since(self) -> float | None:
+        """Since when a seq is waited for that an open transaction may hold, Unix seconds."""
+        return self._fetcher.gap_since()
 
     @property
     def backlog(self) -> int:

@@ -38,6 +38,10 @@ class Snapshot:
         watermark: Every event up to this seq is settled.
         last_progress: `time.monotonic` of the last turn of the loop, seconds.
         stalled: There is work and no outage, and nothing was settled for 30 s.
+        oldest_retry_at: Unix seconds at which the oldest event that waits for its retry was created.
+        gap_since: Unix seconds since which a seq is waited for that an open transaction may hold.
+        held_keys: Keys that wait behind a failing head, a hold or a dead letter.
+        blocked_keys: Those of them that wait for a person to decide about a dead letter.
     """
 
     role: Role
@@ -53,3 +57,34 @@ class Snapshot:
     bell: bool
     last_progress: float
     stalled: bool
+    oldest_retry_at: float | None = None
+    gap_since: float | None = None
+    held_keys: int = 0
+    blocked_keys: int = 0
+
+    def troubles(self) -> set[str]:
+        """Give the classes of what keeps events from being delivered now: of the holds, or ``database``."""
+        classes = {hold.failure_class for hold in self.holds}
+        if self.role == "active" and not self.nats_up:
+            classes.add("outage")
+        if self.role != "stopping" and not self.postgres_up:
+            classes.add("database")
+        return classes
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerView:
+    """How far a durable consumer of a stream is.
+
+    Attributes:
+        pending: Messages that it was not given yet.
+        unacknowledged: Messages that it was given and has not acknowledged.
+        oldest_at: Unix seconds at which the first message that it has not acknowledged was stored; None without one,
+            or where this account may not read messages.
+    """
+
+    stream: str
+    consumer: str
+    pending: int
+    unacknowledged: int
+    oldest_at: float | None

@@ -287,6 +287,14 @@ class Retention(_Section):
     dead_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
+class Consumers(_Section):
+    """Which durable consumers of the streams are looked at, for the metrics; times are seconds."""
+
+    watch: bool = True
+    names: Annotated[tuple[str, ...], *Listed] = ()
+    poll_every_s: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = 15.0
+
+
 class Http(_Section):
     """Metrics and probes; port 0 takes a free one."""
 

@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from relay import redact
 from relay.errors import ConfigError
 from relay.sections import (
+    Consumers,
     Delivery,
     Failures,
     Headers,
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     stream: Stream = Stream()
     healing: Healing = Healing()
     retention: Retention = Retention()
+    consumers: Consumers = Consumers()
     http: Http = Http()
     log: Log = Log()
 

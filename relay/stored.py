@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from relay.jetstream import BrokerError, Connection, LookupForbidden
+from relay.jetstream import BrokerError, Connection, LookupForbidden, unix_time
 from relay.streams import StreamState
 
 log = logging.getLogger(__name__)
@@ -113,6 +113,30 @@ class Stored:
                 raise
         page = await self._batch(seq, seq)
         return page[0] if page and page[0].seq == seq else None
+
+    async def time_from(self, seq: int, pattern: str) -> float | None:
+        """Give when the first message from a sequence on whose subject fits was stored, Unix seconds; None without.
+
+        Raises:
+            LookupForbidden: Nobody answers; this account may have no right to read the stream.
+            BrokerError: The connection has ended, or the leader cannot say now.
+        """
+        how = {"seq": seq, "next_by_subj": pattern}
+        question = f"DIRECT.GET.{self.state.name}"
+        if self.state.direct and self.connection.may_ask(question):
+            headers, status = await self.connection.ask_many(question, {**how, "batch": 1}, _TIMEOUT_S)
+            if headers:
+                return unix_time(headers[0]["Nats-Time-Stamp"])
+            if status in ("204", "404"):
+                return None
+        question = f"STREAM.MSG.GET.{self.state.name}"
+        answer = await self.connection.ask(question, how, _TIMEOUT_S)
+        error = answer.get("error")
+        if error is None:
+            return unix_time(answer["message"]["time"])
+        if error.get("err_code") == _NO_MESSAGE:
+            return None
+        raise BrokerError(f"{question}: {error.get('description')}")
 
     async def _message(self, seq: int, how: dict[str, object]) -> StoredId | None:
         question = f"STREAM.MSG.GET.{self.state.name}"

@@ -281,3 +281,14 @@ def test_a_chain_of_unrelated_prepared_transactions_keeps_no_gap() -> None:
         gaps.observe({f"-1/{name}": True})
     gaps.ranges(10)
     assert gaps.close() == 1
+
+
+def test_the_oldest_gap_is_the_lowest_also_when_a_part_of_it_is_found() -> None:
+    gaps = Gaps()
+    assert gaps.oldest_since() is None
+    gaps.passed(0, [5], 5, now=100.0)
+    gaps.passed(5, [7], 7, now=200.0)
+    gaps.found([(2, 2)])
+    assert gaps.oldest_since() == 100.0
+    gaps.found([(1, 4)])
+    assert gaps.oldest_since() == 200.0

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from relay.failures import FailureClass
 from relay.metrics import CLASSES, LATENCY_BUCKETS_S, Metrics
-from relay.progress import HoldView, Snapshot
+from relay.progress import ConsumerView, HoldView, Snapshot
 
 SNAPSHOT = Snapshot(
     role="active",
@@ -122,3 +122,50 @@ def test_both_expositions_can_be_read() -> None:
     assert {"outbox_relay_build_info", "outbox_relay_delivery_latency_seconds"} <= {f.name for f in families}
     encode, _ = choose_encoder("application/openmetrics-text; version=1.0.0")
     assert encode(metrics.registry).endswith(b"# EOF\n")
+
+
+def test_ages_are_of_what_is_old_and_nought_without() -> None:
+    metrics = Metrics()
+    metrics.watch(lambda: SNAPSHOT)
+    for name in ("oldest_pending", "oldest_retry", "oldest_gap"):
+        assert value(metrics, f"{name}_age_seconds") == 0
+    now = time.time()
+    later = replace(SNAPSHOT, oldest_retry_at=now - 30, gap_since=now - 7, held_keys=4, blocked_keys=2)
+    metrics.watch(lambda: later)
+    assert value(metrics, "oldest_retry_age_seconds") == pytest.approx(30, abs=5)
+    assert value(metrics, "oldest_gap_age_seconds") == pytest.approx(7, abs=5)
+    assert value(metrics, "held_keys") == 4
+    assert value(metrics, "blocked_keys") == 2
+
+
+def test_a_consumer_is_behind_by_the_age_of_its_first_message() -> None:
+    metrics = Metrics()
+    metrics.consumers = (
+        ConsumerView("ORDERS", "behind", 3, 2, time.time() - 60),
+        ConsumerView("ORDERS", "done", 0, 0, None),
+        ConsumerView("ORDERS", "unreadable", 1, 0, None),
+    )
+    age = "consumer_oldest_unacknowledged_age_seconds"
+    assert value(metrics, "consumer_pending_events", stream="ORDERS", consumer="behind") == 3
+    assert value(metrics, "consumer_unacknowledged_events", stream="ORDERS", consumer="behind") == 2
+    assert value(metrics, age, stream="ORDERS", consumer="behind") == pytest.approx(60, abs=5)
+    assert value(metrics, age, stream="ORDERS", consumer="done") == 0
+    assert value(metrics, age, stream="ORDERS", consumer="unreadable") is None
+
+
+def test_trouble_is_named_by_what_is_in_the_way() -> None:
+    hold = HoldView("stream ORDERS", "capacity", 1.0, "full", 1)
+    assert SNAPSHOT.troubles() == set()
+    assert replace(SNAPSHOT, holds=(hold,)).troubles() == {"capacity"}
+    assert replace(SNAPSHOT, nats_up=False).troubles() == {"outage"}
+    assert replace(SNAPSHOT, nats_up=False, role="standby").troubles() == set()
+    assert replace(SNAPSHOT, postgres_up=False, holds=(hold,)).troubles() == {"capacity", "database"}
+
+
+def test_seconds_of_trouble_add_up_by_class() -> None:
+    metrics = Metrics()
+    assert value(metrics, "outage_seconds_total", **{"class": "database"}) == 0
+    metrics.trouble({"outage", "capacity"}, 0.25)
+    metrics.trouble({"outage"}, 0.5)
+    assert value(metrics, "outage_seconds_total", **{"class": "outage"}) == 0.75
+    assert value(metrics, "outage_seconds_total", **{"class": "capacity"}) == 0.25
