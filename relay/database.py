@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from relay import identity
+from relay.cancelled import heed_cancellation, heeding_cancellation
 from relay.logs import event as log_event
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class Database:
             async for attempt in AsyncRetrying(
                 wait=wait_random_exponential(multiplier=0.2, max=2), retry=retry_if_exception_type(OUTAGES)
             ):
-                with attempt:
+                with attempt, heeding_cancellation():
                     return await self._once(query, params)
         raise AssertionError("tenacity retries without end")
 
@@ -131,6 +132,7 @@ class Database:
         # 0.1 ms a batch, and a transaction pooler in between keeps none.
         conninfo = self._conninfo()
         self._conn = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
+        heed_cancellation()
         self.generation += 1
         if self._lost:
             self._lost = False

@@ -20,6 +20,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from relay import identity
+from relay.cancelled import heed_cancellation, heeding_cancellation
 from relay.failures import Forbidden, NoResponders, Refused
 from relay.frames import Frame, encode
 from relay.natsclient import Client, NatsOptions, check_heard
@@ -130,10 +131,11 @@ class Connection:
             await asyncio.sleep(0)
 
     async def _send(self, frames: bytes) -> None:
-        try:
-            await self._nc.send(frames)
-        except (NatsError, OSError) as error:
-            raise BrokerError(str(error)) from error
+        with heeding_cancellation():
+            try:
+                await self._nc.send(frames)
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
 
     async def stream_of(self, subject: str, timeout_s: float) -> StreamFacts | None:
         """Look up the stream that takes a subject; None where there is none.
@@ -206,26 +208,33 @@ class Connection:
             LookupForbidden: For `timeout_s` nothing came, as where the account has no right to ask.
             BrokerError: The connection has ended.
         """
+        with heeding_cancellation():
+            try:
+                return await self._gather(question, body, timeout_s)
+            except TimeoutError as error:
+                raise LookupForbidden(f"no answer to {question}") from error
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+
+    async def _gather(
+        self, question: str, body: Mapping[str, object], timeout_s: float
+    ) -> tuple[list[Mapping[str, str]], str]:
         inbox = self._nc.new_inbox()
         found: list[Mapping[str, str]] = []
         answers: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await self._nc.subscribe(inbox, cb=answers.put)
         try:
-            subscription = await self._nc.subscribe(inbox, cb=answers.put)
-            try:
-                await self._nc.publish(f"$JS.API.{question}", json.dumps(body).encode(), inbox)
-                while True:
-                    answer = await asyncio.wait_for(answers.get(), timeout_s)
-                    headers: Mapping[str, str] = answer.headers or {}
-                    status = headers.get("Status")
-                    if status is not None and not answer.data:
-                        return found, status
-                    found.append(headers)
-            finally:
-                await subscription.unsubscribe()
-        except TimeoutError as error:
-            raise LookupForbidden(f"no answer to {question}") from error
-        except (NatsError, OSError) as error:
-            raise BrokerError(str(error)) from error
+            await self._nc.publish(f"$JS.API.{question}", json.dumps(body).encode(), inbox)
+            while True:
+                async with asyncio.timeout(timeout_s):
+                    answer = await answers.get()
+                headers: Mapping[str, str] = answer.headers or {}
+                status = headers.get("Status")
+                if status is not None and not answer.data:
+                    return found, status
+                found.append(headers)
+        finally:
+            await subscription.unsubscribe()
 
     async def ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
         """Ask the JetStream API, for example ``STREAM.INFO.ORDERS``; an error answer comes back as it is.
@@ -235,12 +244,13 @@ class Connection:
             BrokerError: The connection has ended.
         """
         data = b"" if body is None else json.dumps(body).encode()
-        try:
-            answer = await self._nc.request(f"$JS.API.{question}", data, timeout=timeout_s)
-        except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
-            raise LookupForbidden(f"no answer to {question}") from error
-        except (NatsError, OSError) as error:
-            raise BrokerError(str(error)) from error
+        with heeding_cancellation():
+            try:
+                answer = await self._nc.request(f"$JS.API.{question}", data, timeout=timeout_s)
+            except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
+                raise LookupForbidden(f"no answer to {question}") from error
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
         decoded: dict[str, Any] = json.loads(answer.data)
         return decoded
 
@@ -250,15 +260,16 @@ class Connection:
         Raises:
             BrokerError: The connection has ended.
         """
-        try:
-            await self._nc.request(f"$JS.API.{question}", json.dumps(body).encode(), timeout=timeout_s)
-        except nats.errors.NoRespondersError:
-            return False
-        except nats.errors.TimeoutError:
-            return None
-        except (NatsError, OSError) as error:
-            raise BrokerError(str(error)) from error
-        return True
+        with heeding_cancellation():
+            try:
+                await self._nc.request(f"$JS.API.{question}", json.dumps(body).encode(), timeout=timeout_s)
+            except nats.errors.NoRespondersError:
+                return False
+            except nats.errors.TimeoutError:
+                return None
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+            return True
 
     async def _ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
         answer = await self.ask(question, body, timeout_s)
@@ -347,8 +358,13 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
             await client.flush(math.ceil(options.connect_timeout_s))
             await client.flush(math.ceil(options.connect_timeout_s))
             check_heard(errors, options.inbox_prefix)
+            heed_cancellation()
+    except asyncio.CancelledError:
+        await client.discard()
+        raise
     except (NatsError, OSError, TimeoutError, identity.IdentityError) as error:
         await client.discard()
+        heed_cancellation()
         raise BrokerError(errors[-1] if errors else str(error) or type(error).__name__) from error
     return connection
 
