@@ -107,7 +107,8 @@ class Run:
         kinds = [KINDS[name] for name in plan.kinds]
         weights = [kind.weight for kind in kinds]
         made = 0
-        await asyncio.sleep(2)
+        # Everything works before anything is broken, however slowly it began.
+        await self._recovered(time.monotonic())
         until = time.monotonic() + plan.seconds
         while time.monotonic() < until and (plan.faults is None or made < plan.faults):
             count = 2 if rng.random() < plan.pairs else 1
@@ -140,6 +141,8 @@ class Run:
         return time.monotonic()
 
     def _look_after_relays(self) -> None:
+        while self._world.wrong:
+            self._history.note(self._world.wrong.pop(0), wrong=True)
         for replica in self._world.replicas:
             if not replica.relay.running:
                 self._history.note(f"{replica.name} ended by itself with {replica.relay.wait()}", wrong=True)
@@ -179,9 +182,8 @@ class Run:
     async def _write_end(self) -> None:
         history, world = self._history, self._world
         for replica in world.replicas:
-            code = await asyncio.to_thread(replica.relay.stop)
-            if code != 0:
-                history.note(f"{replica.name} ended with {code} after SIGTERM", wrong=True)
+            if (why := await replica.stop()) is not None:
+                history.note(why, wrong=True)
             if "Traceback" in replica.relay.text():
                 history.note(f"{replica.name} has a traceback in its log", wrong=True)
         for id_, seq, key, delivered, dead, stream, stream_seq, settled_at in await world.rows(_ROWS):

@@ -1,6 +1,7 @@
 """The world of a run: servers, relays, and a proxy on every way between them."""
 
 import asyncio
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString
@@ -42,6 +43,15 @@ class Replica:
     to_postgres: Proxy
     to_nats: list[Proxy]
 
+    async def stop(self) -> str | None:
+        """Stop the relay as a rolling update does (SIGTERM); gives what is wrong with how it ended."""
+        try:
+            code = await asyncio.to_thread(self.relay.stop)
+        except subprocess.TimeoutExpired:
+            self.relay.end()
+            return f"{self.name} did not end after SIGTERM"
+        return None if code == 0 else f"{self.name} ended with {code} after SIGTERM"
+
 
 class World:
     """PostgreSQL, the cluster and the relays; an asynchronous context that starts and ends them.
@@ -61,6 +71,8 @@ class World:
         self.postgres = PostgresServer(directory / "postgres", fsync=False, settings={"max_connections": "100"})
         self.cluster = Cluster(directory / "cluster")
         self.replicas: list[Replica] = []
+        # What a fault itself has shown to be wrong, in words.
+        self.wrong: list[str] = []
 
     async def __aenter__(self) -> "World":
         try:

@@ -85,6 +85,29 @@ def _is_done(outbox: Outbox) -> bool:
     return outbox.count("delivered_at IS NULL") == 0
 
 
+def test_without_a_look_into_the_tail_a_kill_before_the_mark_repeats_events(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, tmp_path: Path
+) -> None:
+    """What the test below shows is not the work of the stream: killed with acknowledged events and before their marks."""
+    streams.make("ORDERS", "orders.>", duplicate_window=100_000_000)
+    filler = Filler(outbox)
+    filler.fill()
+    relay = make_relay(outbox.dsn, streams.url)
+    linger = next(point for point in points_of(relay, outbox, tmp_path) if "Settler.run: await asyncio.sleep" in point)
+    filler.fill()
+    free_lease(outbox)
+    relay.patch(failpoint=f"done {linger}")
+    relay.start()
+    assert relay.wait() == -9
+    unmarked = outbox.count("delivered_at IS NULL")
+    assert streams.messages("ORDERS") > filler.events - unmarked
+    free_lease(outbox)
+    relay.patch(mutant="no-look-up")
+    relay.start()
+    outbox.drained()
+    assert streams.messages("ORDERS") > filler.events
+
+
 @pytest.mark.timeout(420)
 @pytest.mark.parametrize("strategy", ["singles", "atomic"])
 def test_a_kill_at_any_await_loses_repeats_and_reorders_nothing(

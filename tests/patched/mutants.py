@@ -1,5 +1,6 @@
 """Mutants: a relay that breaks one of its promises on purpose, to show that the checks can fail."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from relay.fetcher import Fetcher
 from relay.gaps import Gaps
 from relay.jetstream import Connection, Message
 from relay.publisher import Publisher
+from relay.reconcile import Reconciler
 from relay.sql import Tables
 
 
@@ -29,7 +31,10 @@ def _replace(owner: Any, name: str, by: Any) -> None:
 
 
 def _settle_early() -> None:
-    """Take an event for stored as soon as it was handed to the connection, not when it is acknowledged."""
+    """Take an event for stored as soon as it was handed to the connection, not when it is acknowledged.
+
+    Without the healing, which would find most of what is lost by this.
+    """
     publish = Connection.publish
 
     async def unacknowledged(self: Connection, messages: Sequence[Message]) -> None:
@@ -38,6 +43,7 @@ def _settle_early() -> None:
             self._listener.stored(token, subject.partition(".")[0].upper(), token, False)
 
     _replace(Connection, "publish", unacknowledged)
+    os.environ["RELAY_HEALING__ON_LOSS"] = "alert"
 
 
 def _no_gaps() -> None:
@@ -68,8 +74,17 @@ def _no_leases() -> None:
     _replace(Publisher, "__init__", may_always_send)
 
 
+def _no_look_up() -> None:
+    """Begin a term without reading what the streams hold of the term before it."""
+
+    async def unread(*_: object) -> None: ...
+
+    _replace(Reconciler, "_read_tail", unread)
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "settle-early": _settle_early,
     "no-gaps": _no_gaps,
     "no-leases": _no_leases,
+    "no-look-up": _no_look_up,
 }
