@@ -5,7 +5,8 @@ import asyncio
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from relay.jetstream import Connection, Listener, NatsOptions, connect
+from relay.jetstream import Connection, Listener, connect
+from relay.natsclient import NatsOptions
 from tests.fix_stream import Streams
 
 QUESTION = "DIRECT.GET.NOWHERE"
