@@ -47,5 +47,5 @@ def test_a_relay_that_breaks_a_promise_is_caught(tmp_path: Path, mutant: str) ->
     code, figures, text = run(tmp_path, "--seed", "1", "--minutes", "1", "--pairs", "0", "--mutant", mutant, *arguments)
     assert code == 1, text
     assert any(figures[finding] > 0 for finding in findings), text
-    assert figures["stored"] > 200, "the relays worked"
+    assert figures["stored"] > 50, "the relays worked"
     assert "ended" not in text, "and to the end"

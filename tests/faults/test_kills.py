@@ -88,7 +88,7 @@ def _is_done(outbox: Outbox) -> bool:
 def test_without_a_look_into_the_tail_a_kill_before_the_mark_repeats_events(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, tmp_path: Path
 ) -> None:
-    """What the test below shows is not the work of the stream: killed with acknowledged events and before their marks."""
+    """What the test below shows is not the work of the stream: killed between acknowledgements and their marks."""
     streams.make("ORDERS", "orders.>", duplicate_window=100_000_000)
     filler = Filler(outbox)
     filler.fill()
