@@ -7,8 +7,13 @@ TOOLS := .venv-tools
 COMPILE := $(TOOLS)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header pyproject.toml
 ARGS ?=
+export DOCKER ?= docker
+# The image's base, and what else its build is told (--network=host, --secret=id=ca,src=ca.pem); empty: the Dockerfile's.
+export PYTHON_IMAGE ?=
+export DOCKER_BUILD ?=
+ENGINE := $(BIN)/python -m tests.engine
 
-.PHONY: help demo test chaos lint docs bench lock sbom clean
+.PHONY: help demo test chaos lint docs bench lock sbom image image-base image-test clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
@@ -17,6 +22,8 @@ help:
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make docs    docs/cli.md, from the commands"
 	@echo "make bench   the benchmark (ARGS=\"--quick\")"
+	@echo "make image   the container image, outbox-relay:dev (PYTHON_IMAGE=python:3.13-slim-bookworm)"
+	@echo "make image-test   build it and run it for real; docs/packaging.md"
 	@echo "make sbom    what the image runs with, as CycloneDX"
 
 $(READY): requirements/constraints.txt pyproject.toml
@@ -60,6 +67,18 @@ lock: $(TOOLS)/.ready
 	$(COMPILE) --constraint requirements/constraints.txt --only-build-deps --all-build-deps \
 		--output-file requirements/build.txt
 	$(COMPILE) --extra tools --output-file requirements/tools.txt
+
+image: $(READY)
+	DOCKER_BUILDKIT=1 $(ENGINE) $(DOCKER) build $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) \
+		--build-arg VERSION=$$($(BIN)/relay version) --build-arg REVISION=$$(git rev-parse HEAD) \
+		$(DOCKER_BUILD) --tag outbox-relay:dev .
+
+image-test: $(READY)
+	$(ENGINE) $(BIN)/python -m pytest -m image tests/image $(ARGS)
+
+# A base from Debian's packages, where no registry of images can be reached.
+image-base: $(READY)
+	$(ENGINE) tests/image/base.sh $(PYTHON_IMAGE)
 
 # What the image runs with, as CycloneDX: read from an environment that holds the wheel and its locked dependencies.
 sbom: $(READY) $(TOOLS)/.ready

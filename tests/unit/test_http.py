@@ -13,6 +13,8 @@ from relay.errors import ConfigError
 from relay.http import HttpServer, health_faults, ready_faults
 from relay.metrics import Metrics
 from relay.progress import HoldView, Snapshot
+from relay.servers import free_port
+from tests.relay_cli import relay
 
 GOOD = Snapshot(
     role="active",
@@ -150,3 +152,26 @@ def test_stopping_frees_the_port_and_ends_the_thread(world: World) -> None:
     assert again.start() == port
     again.stop()
     assert not [thread for thread in threading.enumerate() if thread.name == "http" and thread.is_alive()]
+
+
+def test_relay_health_passes_on_what_the_relay_says_and_ends_with_0_or_1(port: int, world: World) -> None:
+    asked = {"RELAY_HTTP__PORT": str(port), "RELAY_HTTP__HOST": "0.0.0.0"}  # noqa: S104  # where it listens is not asked
+    good = relay(None, "health", **asked)
+    assert (good.exit_code, good.stdout) == (0, "ok\n")
+    assert relay(None, "health", "--ready", **asked).stdout == "ready: active\n"
+    world.now = replace(world.now, holds=(OUTAGE,))
+    assert relay(None, "health", **asked).exit_code == 0
+    bad = relay(None, "health", "--ready", **asked)
+    assert (bad.exit_code, bad.stdout) == (1, "")
+    assert "outage of broker: no answer" in bad.stderr
+
+
+def test_relay_health_ends_with_1_where_nobody_answers() -> None:
+    result = relay(None, "health", "--http-port", str(free_port()))
+    assert result.exit_code == 1
+    assert "no relay answers at 127.0.0.1:" in result.stderr
+
+
+@pytest.mark.parametrize("setting", ["RELAY_HTTP__PORT", "RELAY_HTTP__ENABLED"])
+def test_relay_health_asks_nobody_where_no_port_is_configured(setting: str) -> None:
+    assert relay(None, "health", **{setting: "0"}).exit_code == 2

@@ -1,6 +1,8 @@
 """What a release is made of says one thing everywhere: version, changes, locked dependencies."""
 
 import re
+import subprocess
+import sysconfig
 from importlib.metadata import metadata, version
 from pathlib import Path
 
@@ -51,3 +53,9 @@ def test_a_lock_has_a_hash_for_everything_and_no_address(path: Path) -> None:
     entries = re.split(r"^(?=[^\s#])", text, flags=re.MULTILINE)
     assert all("--hash=sha256:" in entry for entry in entries if "==" in entry) and "==" in text
     assert "://" not in text
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
+    done = subprocess.run([hadolint, "--no-color", ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

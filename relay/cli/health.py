@@ -1,0 +1,49 @@
+"""``relay health``: ask the relay of this configuration how it does."""
+
+import http.client
+from http import HTTPStatus
+
+import click
+
+from relay.cli.common import with_settings
+from relay.errors import ConfigError, RelayError
+from relay.plain import plain
+from relay.settings import Settings
+
+_TIMEOUT_S = 4.0
+# What listens everywhere is asked on this machine.
+_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared, not listened on
+
+
+class Unhealthy(RelayError):
+    """The relay does not answer, or says itself that something is wrong. Nothing was changed."""
+
+
+@click.command()
+@with_settings("--http-port")
+@click.option("--ready", is_flag=True, help="Ask whether it can relay at this moment, and not only whether it turns.")
+def health(settings: Settings, ready: bool) -> None:
+    """Ask the relay on this machine whether it makes progress.
+
+    For a container's health check, or a probe where the port listens on loopback alone. Prints what /healthz (with
+    --ready, /readyz) says, and ends with 0 or 1.
+
+    \b
+    relay health
+    relay health --ready --config relay.toml
+    """
+    where = settings.http
+    if not where.enabled or not where.port:
+        raise ConfigError(["http.port: must be a port, and http.enabled true: where else to ask?"])
+    connection = http.client.HTTPConnection(_HERE.get(where.host, where.host), where.port, timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz" if ready else "/healthz")
+        answer = connection.getresponse()
+        text = answer.read().decode("utf-8", "replace").strip()
+    except (OSError, http.client.HTTPException) as error:
+        raise Unhealthy(f"no relay answers at {where.host}:{where.port}: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != HTTPStatus.OK:
+        raise Unhealthy(text)
+    click.echo(plain(text))
