@@ -13,7 +13,7 @@ export PYTHON_IMAGE ?=
 export DOCKER_BUILD ?=
 ENGINE := $(BIN)/python -m tests.engine
 
-.PHONY: help demo test chaos lint docs bench lock sbom image image-base image-test clean
+.PHONY: help demo test prometheus chaos lint docs bench lock sbom image image-base image-test clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
@@ -36,8 +36,12 @@ $(READY): requirements/constraints.txt pyproject.toml
 demo: $(READY)
 	@$(BIN)/relay demo $(ARGS)
 
-test: $(READY)
+test: $(READY) prometheus
 	$(BIN)/python -m pytest $(ARGS)
+
+# For the tests of the alerts: into .prometheus, where none is installed.
+prometheus:
+	@test -x .prometheus/usr/bin/promtool || sh tests/prometheus.sh .prometheus
 
 chaos: $(READY)
 	@$(BIN)/python -m tests.chaos $(ARGS)
@@ -94,4 +98,4 @@ sbom: $(READY) $(TOOLS)/.ready
 	rm -rf dist/environment
 
 clean:
-	rm -rf $(VENV) $(TOOLS) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/results
+	rm -rf $(VENV) $(TOOLS) .prometheus dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/results

@@ -58,7 +58,7 @@ class Daemon:
         self._up: dict[Component, bool] = {"postgres": False, "bell": False, "nats": False}
         self._pipeline: Pipeline | None = None
         self._snapshot = self._look()
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.delivery.objective_s, settings.consumers.objective_s)
         self.metrics.watch(self.snapshot)
 
     def snapshot(self) -> Snapshot:
@@ -270,7 +270,7 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
             dead_age_s=settings.retention.dead_age_s,
             discarded_only=failures.on_dead == "block",
         ),
-        consumers=ConsumerOptions(**settings.consumers.model_dump()),
+        consumers=ConsumerOptions(**settings.consumers.model_dump(exclude={"objective_s"})),
         nats=nats_options(settings),
         stream=StreamPlan(**stream.model_dump(exclude={"manage"})) if stream.manage else None,
         ordered=delivery.ordering == "key",

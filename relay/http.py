@@ -15,11 +15,9 @@ from prometheus_client.exposition import choose_encoder
 
 from relay.errors import ConfigError
 from relay.plain import plain
-from relay.progress import Snapshot
+from relay.progress import STUCK_AFTER_S, Snapshot
 
 log = logging.getLogger(__name__)
-
-STUCK_AFTER_S = 15.0
 
 _TEXT = "text/plain; charset=utf-8"
 

@@ -20,7 +20,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from relay import __version__
-from relay.progress import ConsumerView, Role, Snapshot
+from relay.progress import STUCK_AFTER_S, ConsumerView, Role, Snapshot
 
 CLASSES = ("outage", "capacity", "configuration", "poison", "unknown")
 REASONS = ("subject", "headers", "size", "refused", "attempts", "configuration")
@@ -75,9 +75,15 @@ def _add(counts: dict[str, int], label: str, count: int) -> None:
 
 
 class Metrics(Collector):
-    """All counts of one daemon, in a registry of their own."""
+    """All counts of one daemon, in a registry of their own.
 
-    def __init__(self) -> None:
+    Args:
+        delivery_objective_s: Within what time an event should be in its stream, seconds; for the alerts alone.
+        consumer_objective_s: Within what time a read model should have acknowledged it.
+    """
+
+    def __init__(self, delivery_objective_s: float = 60.0, consumer_objective_s: float = 300.0) -> None:
+        self._objectives_s = (delivery_objective_s, consumer_objective_s)
         self.registry = CollectorRegistry()
         self._fetched = 0
         self._delivered = 0
@@ -170,8 +176,10 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "outbox_relay_open_losses", "Streams that have lost events and wait for a person", value=self.losses_open
         )
-        oldest = self.oldest_delivered_at
+        oldest, (delivery_s, consumer_s) = self.oldest_delivered_at, self._objectives_s
         for name, text, value in (
+            ("delivery_objective_seconds", "Within what time an event should be delivered", delivery_s),
+            ("consumer_objective_seconds", "Within what time a consumer should have acknowledged it", consumer_s),
             (
                 "retention_oldest_timestamp_seconds",
                 "When the oldest delivered event in the table was delivered, 0 where everything is kept",
@@ -263,6 +271,7 @@ def _read_models(consumers: Sequence[ConsumerView], readable: bool) -> Iterator[
 def _gauges(now: Snapshot) -> Iterator[Metric]:
     """Make the families of what holds at this moment."""
     oldest = now.oldest_pending_at
+    stalled = now.stalled or time.monotonic() - now.last_progress > STUCK_AFTER_S
     for name, text, value in (
         ("backlog_events", "Events neither delivered nor dead, an estimate", now.backlog),
         ("in_flight_events", "Events sent and not yet acknowledged", now.in_flight),
@@ -287,7 +296,7 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
         ),
         ("held_keys", "Keys that wait behind a failing event, a hold or a dead letter", now.held_keys),
         ("blocked_keys", "Keys that wait for a person to decide about a dead letter", now.blocked_keys),
-        ("stalled", "1 where there is work, no outage, and nothing was settled for 30 s", now.stalled),
+        ("stalled", "1 where work is there, no outage, and no progress", stalled),
     ):
         yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=float(value))
     role = GaugeMetricFamily("outbox_relay_role", "1 for the role that this relay has now", labels=["role"])

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+# A loop that has not turned for so long is stuck.
+STUCK_AFTER_S = 15.0
+
 Role = Literal["starting", "standby", "active", "stopping"]
 
 

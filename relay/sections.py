@@ -212,6 +212,7 @@ class Delivery(_Section):
     held_events: Count = 10_000
     ack_timeout_s: Seconds = 5.0
     poll_max_s: Annotated[float, Field(ge=0.01, le=60, allow_inf_nan=False)] = 1.0
+    objective_s: Seconds = 60.0
     bell: bool = True
     shutdown_timeout_s: Seconds = 10.0
 
@@ -293,6 +294,7 @@ class Consumers(_Section):
     watch: bool = True
     names: Annotated[tuple[str, ...], *Listed] = ()
     poll_every_s: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = 15.0
+    objective_s: Seconds = 300.0
 
 
 class Http(_Section):

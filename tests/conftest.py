@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.fix_cluster",
     "tests.fix_tls",
     "tests.fix_pgbouncer",
+    "tests.fix_prometheus",
 ]
 
 # Logs of the session's own servers; those that the environment names keep theirs to themselves.

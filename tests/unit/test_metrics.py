@@ -169,3 +169,17 @@ def test_seconds_of_trouble_add_up_by_class() -> None:
     metrics.trouble({"outage"}, 0.5)
     assert value(metrics, "outage_seconds_total", **{"class": "outage"}) == 0.75
     assert value(metrics, "outage_seconds_total", **{"class": "capacity"}) == 0.25
+
+
+def test_a_loop_that_does_not_turn_is_stalled() -> None:
+    metrics = Metrics()
+    metrics.watch(lambda: replace(SNAPSHOT, last_progress=time.monotonic()))
+    assert value(metrics, "stalled") == 0
+    metrics.watch(lambda: replace(SNAPSHOT, last_progress=time.monotonic() - 20))
+    assert value(metrics, "stalled") == 1
+
+
+def test_the_objectives_are_shown_beside_what_is_judged_by_them() -> None:
+    metrics = Metrics(delivery_objective_s=2.5, consumer_objective_s=10)
+    assert value(metrics, "delivery_objective_seconds") == 2.5
+    assert value(metrics, "consumer_objective_seconds") == 10

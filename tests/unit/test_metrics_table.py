@@ -5,19 +5,16 @@ from pathlib import Path
 
 from relay.metrics import CLASSES, COMPONENTS, REASONS, STAGES, TROUBLES, Metrics
 from relay.progress import ConsumerView
+from tests.queries import table
 from tests.unit.test_metrics import SNAPSHOT
 
 TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
-_ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<type>\w+) \|(?P<labels>[^|]*)\| [^|]+ \|$", re.MULTILINE)
 _SUFFIX = {"counter": "_total", "info": "_info"}
 
 
 def documented() -> dict[str, tuple[str, set[str]]]:
     """Give type and labels of each metric in the table."""
-    return {
-        row["name"]: (row["type"], set(re.findall(r"`(\w+)`", row["labels"])))
-        for row in _ROW.finditer(TABLE.read_text("utf-8"))
-    }
+    return {name: (kind, set(labels)) for name, (kind, labels) in table().items()}
 
 
 def shown() -> dict[str, tuple[str, set[str]]]:
