@@ -20,7 +20,7 @@ help:
 	@echo "make test    the whole suite on real servers"
 	@echo "make chaos   faults at random on a cluster (ARGS=\"--minutes 10 --seed 7\")"
 	@echo "make lint    ruff, mypy, import-linter"
-	@echo "make docs    docs/cli.md, from the commands"
+	@echo "make docs    docs/cli.md, and what is made in helm/"
 	@echo "make bench   the benchmark (ARGS=\"--quick\")"
 	@echo "make image   the container image, outbox-relay:dev (PYTHON_IMAGE=python:3.13-slim-bookworm)"
 	@echo "make image-test   build it and run it for real; docs/packaging.md"
@@ -47,14 +47,15 @@ chaos: $(READY)
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: $(READY)
-	$(BIN)/ruff format --check relay tests bench
-	$(BIN)/ruff check relay tests bench
+	$(BIN)/ruff format --check relay tests bench helm
+	$(BIN)/ruff check relay tests bench helm
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 docs: $(READY)
 	$(BIN)/python -m relay.cli.reference > docs/cli.md.new
 	mv docs/cli.md.new docs/cli.md
+	$(BIN)/python helm/reference.py
 
 bench: $(READY)
 	$(BIN)/python -m bench $(ARGS)

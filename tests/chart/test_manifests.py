@@ -1,0 +1,169 @@
+"""Whatever is switched on, the chart makes valid manifests, and pods of the restricted profile."""
+
+import functools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from cloudcoil.models.prometheus_operator import v1 as operator
+
+from tests.fix_helm import CHART, Manifest, helm, kinds, pod_specs, render
+
+CASES = sorted((CHART / "ci").glob("*-values.yaml"), key=lambda path: path.name)
+OLDEST = 29
+
+
+def versions() -> list[str]:
+    """Give the versions of Kubernetes from the oldest that the chart takes to the newest with a schema here."""
+    newest = kubernetes_validate.latest_version()
+    return [f"1.{minor}" for minor in range(OLDEST, int(newest.split(".")[1]) + 1)]
+
+
+def values_of(case: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(case.read_text("utf-8"))
+    return loaded
+
+
+@functools.cache
+def rendered(case: Path) -> list[Manifest]:
+    return render(values_of(case))
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name.removesuffix("-values.yaml"))
+def case(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
+
+
+@functools.cache
+def monitoring_schema(kind: str) -> dict[str, Any]:
+    """Give the schema of the operator's own definition, in which nothing unknown is allowed."""
+    schema = getattr(operator, kind).model_json_schema()
+    for node in _nodes(schema):
+        if "properties" in node:
+            node["additionalProperties"] = False
+        if isinstance(node.get("pattern"), str):
+            # Go takes a flag in the middle, Python at the beginning alone.
+            node["pattern"] = re.sub(r"^(.+)\(\?i\)", r"(?i)\1", node["pattern"])
+    found: dict[str, Any] = schema
+    return found
+
+
+def _nodes(node: object) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from _nodes(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _nodes(value)
+
+
+def assert_valid(manifest: Manifest) -> None:
+    """Hold a manifest against every version of Kubernetes, or against the definition of its operator."""
+    if manifest["apiVersion"].startswith("monitoring.coreos.com/"):
+        jsonschema.validate(manifest, monitoring_schema(manifest["kind"]))
+        return
+    for version in versions():
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_lint_has_nothing_to_say(case: Path) -> None:
+    said = helm("lint", "--strict", str(CHART), values=values_of(case)).stdout
+    assert re.findall(r"^\[(?!INFO\] Chart.yaml: icon is recommended)\w+\].*$", said, re.MULTILINE) == []
+
+
+def test_each_manifest_is_valid_in_every_version_of_kubernetes(case: Path) -> None:
+    assert len(versions()) >= 9
+    for manifest in rendered(case):
+        assert_valid(manifest)
+
+
+def test_the_validation_finds_what_is_wrong() -> None:
+    for manifest in rendered(CHART / "ci" / "everything-values.yaml"):
+        wrong = json.loads(json.dumps(manifest))
+        wrong["spec" if "spec" in wrong else "data"] = {"unknown": ["x"]}
+        with pytest.raises((kubernetes_validate.ValidationError, jsonschema.ValidationError)):
+            assert_valid(wrong)
+
+
+def test_everything_is_in_the_case_that_switches_everything_on() -> None:
+    made = kinds(rendered(CHART / "ci" / "everything-values.yaml"))
+    said = {
+        kind
+        for path in (CHART / "templates").rglob("*.yaml")
+        for kind in re.findall(r"^kind: (\w+)$", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert made == said
+
+
+def test_names_and_labels_tell_what_belongs_together(case: Path) -> None:
+    for manifest in rendered(case):
+        metadata = manifest["metadata"]
+        assert metadata["name"].startswith(("relay-outbox-relay", "shop-relay"))
+        assert metadata["labels"]["app.kubernetes.io/name"] == "outbox-relay"
+        assert metadata["labels"]["app.kubernetes.io/instance"] == "relay"
+        assert metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+        assert metadata["labels"].get("team") == values_of(case).get("commonLabels", {}).get("team")
+
+
+def unconfined(spec: Manifest) -> list[str]:
+    """Say what of a pod the restricted profile of Kubernetes refuses."""
+    pod = spec.get("securityContext", {})
+    faults = [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
+    kinds_of_volumes = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "projected", "secret", "name"}
+    faults += [f"volume {one['name']}" for one in spec.get("volumes", []) if one.keys() - kinds_of_volumes]
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        own = {**pod, **container.get("securityContext", {})}
+        wrong = {
+            "privileged": own.get("privileged", False),
+            "may escalate": own.get("allowPrivilegeEscalation") is not False,
+            "root": own.get("runAsNonRoot") is not True or own.get("runAsUser") == 0,
+            "capabilities": own.get("capabilities", {}).get("drop") != ["ALL"] or own["capabilities"].get("add"),
+            "seccomp": own.get("seccompProfile", {}).get("type") != "RuntimeDefault",
+            "host port": any("hostPort" in port for port in container.get("ports", [])),
+        }
+        faults += [f"{container['name']}: {what}" for what, is_so in wrong.items() if is_so]
+    return faults
+
+
+def test_every_pod_is_of_the_restricted_profile_and_has_no_token(case: Path) -> None:
+    specs = pod_specs(rendered(case))
+    assert specs
+    for name, spec in specs.items():
+        assert unconfined(spec) == [], name
+        assert spec["automountServiceAccountToken"] is False, name
+        assert spec["enableServiceLinks"] is False, name
+        for container in spec["containers"]:
+            if container["name"] != "tunnel":
+                assert container["securityContext"]["readOnlyRootFilesystem"] is True, name
+                assert container["securityContext"]["runAsUser"] >= 10_000, name
+                assert container["resources"]["requests"].keys() == {"cpu", "memory"}, name
+                assert container["resources"]["limits"].keys() == {"memory"}, name
+
+
+def test_the_profile_is_told_from_what_it_refuses() -> None:
+    assert (
+        len(unconfined({"hostPID": True, "volumes": [{"name": "x", "hostPath": {}}], "containers": [{"name": "c"}]}))
+        == 6
+    )
+
+
+def test_no_secret_is_in_any_manifest(case: Path) -> None:
+    assert "Secret" not in kinds(rendered(case))
+    text = json.dumps(rendered(case))
+    assert "postgresql://" not in text
+
+
+def test_mounts_and_volumes_belong_together(case: Path) -> None:
+    for name, spec in pod_specs(rendered(case)).items():
+        volumes = [one["name"] for one in spec.get("volumes", [])]
+        mounts = {one["name"] for container in spec["containers"] for one in container.get("volumeMounts", [])}
+        assert len(set(volumes)) == len(volumes), name
+        assert mounts == set(volumes), name
