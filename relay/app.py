@@ -9,7 +9,7 @@ import socket
 import time
 import uuid
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Literal, TypeVar
 
 from pydantic import SecretStr
@@ -26,7 +26,8 @@ from relay.manage import StreamPlan
 from relay.metrics import Metrics
 from relay.migrate import check_schema
 from relay.natsclient import NatsOptions
-from relay.outbox import OutboxReader, OutboxWriter, claim
+from relay.outbox import OutboxReader, OutboxWriter
+from relay.ownership import Ownership, Watermark
 from relay.pipeline import Pipeline, PipelineOptions
 from relay.progress import Role, Snapshot
 from relay.publisher import PublishOptions
@@ -39,9 +40,8 @@ from relay.subjects import Envelopes
 
 log = logging.getLogger(__name__)
 
-_SHARD = 0
-# How often a waiting replica asks for the lease, seconds.
-_STANDBY_PAUSE_S = 1.0
+# How often a replica says that it lives and looks whether the work is shared fairly, seconds.
+_BEAT_S = 1.0
 _OBSERVE_S = 0.25
 
 T = TypeVar("T")
@@ -57,6 +57,7 @@ class Daemon:
         self._role: Role = "starting"
         self._up: dict[Component, bool] = {"postgres": False, "bell": False, "nats": False}
         self._pipeline: Pipeline | None = None
+        self._shards = 0
         self._snapshot = self._look()
         self.metrics = Metrics(settings.delivery.objective_s, settings.consumers.objective_s)
         self.metrics.watch(self.snapshot)
@@ -85,6 +86,8 @@ class Daemon:
             waiting=pipeline.waiting if pipeline else 0,
             retrying=pipeline.retrying if pipeline else 0,
             watermark=pipeline.watermark if pipeline else 0,
+            watermark_at=pipeline.settled.at if pipeline else None,
+            shards=self._shards if pipeline else 0,
             holds=pipeline.holds() if pipeline else (),
             postgres_up=self._up["postgres"],
             nats_up=self._up["nats"],
@@ -132,20 +135,34 @@ class Daemon:
                     "polling alone finds new events",
                     poll_max_s=settings.delivery.poll_max_s,
                 )
-            owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+            ownership = Ownership(
+                writing,
+                tables,
+                f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+                settings.lease.ttl_s,
+            )
             while not self._stop.is_set():
-                self._role = "standby" if self._role == "active" else self._role
-                lease_since = time.monotonic()
-                epoch = await self._unless_stopped(claim(writing, tables, _SHARD, owner, settings.lease.ttl_s))
-                if epoch is None:
+                if await self._unless_stopped(self._share(ownership)):
+                    code = await self._term(ownership, reading, bell)
+                    if code is not None:
+                        return code
+                else:
                     await self._wait_for_turn()
-                    continue
-                reader = OutboxReader(reading, tables, _SHARD)
-                writer = OutboxWriter(writing, tables, _SHARD, epoch)
-                code = await self._term(reader, writer, bell, lease_since)
-                if code is not None:
-                    return code
+            if self._up["postgres"]:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_BEAT_S):
+                        await ownership.leave(Watermark())
         return Exit.DONE
+
+    async def _share(self, ownership: Ownership) -> bool:
+        """Take what we should own of the shards that are free; tells whether any is ours."""
+        try:
+            beat = await ownership.beat(Watermark())
+        except LeaseLost:
+            return bool(ownership.epochs)
+        if len(ownership.epochs) < beat.share and beat.free:
+            await ownership.claim(beat.share - len(ownership.epochs))
+        return bool(ownership.epochs)
 
     async def _checked_tables(self, database: Database) -> Tables:
         table = self._settings.postgres.table
@@ -176,52 +193,82 @@ class Daemon:
             return
         if self._role != "standby":
             self._role = "standby"
-            log_event(log, "info", "relay.standby", "another relay owns the outbox; ready to take over")
+            log_event(log, "info", "relay.standby", "other relays own every shard; ready to take over")
         try:
-            async with asyncio.timeout(_STANDBY_PAUSE_S):
+            async with asyncio.timeout(_BEAT_S):
                 await self._stop.wait()
         except TimeoutError:
             pass
 
-    async def _term(
-        self, reader: OutboxReader, writer: OutboxWriter, bell: Doorbell | None, lease_since: float
-    ) -> Exit | None:
-        """Own the shard for one term; gives the exit code, or None where another relay took over."""
+    async def _term(self, ownership: Ownership, reading: Database, bell: Doorbell | None) -> Exit | None:
+        """Work on the shards that are ours until they change; gives the exit code, or None where we go on."""
+        tables, of = ownership.tables, ownership.shards
+        shards = None if ownership.all_of_them else sorted(ownership.epochs)
+        reader = OutboxReader(reading, tables, shards, of)
         start = await self._unless_stopped(reader.starting_point())
         if start is None:
-            return Exit.DONE
+            return None
         watermark, newest = start
-        log_event(log, "info", "relay.active", "this relay owns the outbox", watermark=watermark, newest=newest)
+        log_event(
+            log,
+            "info",
+            "relay.active",
+            "this relay owns the outbox" if shards is None else "this relay shares the outbox",
+            shards=len(ownership.epochs),
+            of=of,
+            watermark=watermark,
+            newest=newest,
+        )
         self._role = "active"
+        self._shards = len(ownership.epochs)
         self._pipeline = Pipeline(
             _pipeline_options(self._settings),
+            ownership=ownership,
             reader=reader,
-            writer=writer,
+            writer=OutboxWriter(ownership.database, tables, ownership.held),
             bell=bell,
             envelopes=envelopes(self._settings),
             metrics=self.metrics,
-            lease_since=lease_since,
             watermark=watermark,
             newest=newest,
             on_nats=lambda up: self._set_up("nats", up),
         )
+        code = None
         try:
             await self._pipeline.run(self._stop)
         except LeaseLost as lost:
-            log_event(log, "error", "lease.lost", "another relay took over; nothing more is sent", reason=str(lost))
+            log_event(log, "error", "lease.lost", "other relays took over; their shards are left", reason=str(lost))
             return None
         except StreamHealed as healed:
             log_event(log, "info", "relay.again", "beginning again below what was lost", reason=str(healed))
             return None
         except DrainIncomplete as incomplete:
-            log_event(log, "warning", "relay.stopped", str(incomplete))
-            return Exit.DRAIN_INCOMPLETE
+            log_event(log, "warning", "relay.drain_incomplete", str(incomplete))
+            code = Exit.DRAIN_INCOMPLETE
         finally:
+            settled = self._pipeline.settled
             self._pipeline = None
             if bell is not None:
                 await bell.release()
-        log_event(log, "info", "relay.stopped", "everything that was sent is settled")
-        return Exit.DONE
+        return await self._end_of_term(ownership, settled, code)
+
+    async def _end_of_term(self, ownership: Ownership, settled: Watermark, code: Exit | None) -> Exit | None:
+        """Hand over what is above our share, or everything where we are to stop."""
+        try:
+            async with asyncio.timeout(self._settings.delivery.shutdown_timeout_s):
+                if not self._stop.is_set():
+                    beat = await ownership.beat(settled)
+                    given = await ownership.hand_over(beat.share, settled)
+                    if given:
+                        log_event(log, "info", "relay.shared", "shards were handed over to other relays", shards=given)
+                    return None
+                await ownership.leave(settled)
+        except LeaseLost:
+            return None
+        except TimeoutError:
+            code = Exit.DRAIN_INCOMPLETE
+        log_event(log, "info", "relay.stopped", "what was settled is marked, and the shards are given back")
+        return code or Exit.DONE
 
     def _database(self, name: str) -> Database:
         postgres = self._settings.postgres
@@ -276,7 +323,7 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
         ordered=delivery.ordering == "key",
         hold_base_s=failures.hold_base_s,
         hold_max_s=failures.hold_max_s,
-        lease_ttl_s=settings.lease.ttl_s,
+        beat_s=min(_BEAT_S, settings.lease.ttl_s / 3),
         shutdown_timeout_s=delivery.shutdown_timeout_s,
     )
 

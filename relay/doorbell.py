@@ -5,13 +5,18 @@ polls on; once it is held, every later insert fails its try to share it, and rin
 after taking it leaves no moment in between.
 
 It needs a connection of its own that keeps its session: behind a transaction pooler it has a DSN of its own, or
-polling alone serves. `open` finds out which, by ringing once from another connection.
+polling alone serves. The first `take` finds out which, by ringing once from another connection.
+
+Only one relay can hold the bell. The others hear its ring too, so beside one that sleeps they sleep as well; when
+it gives the bell back it rings once more, since from then on no insert does.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
+
+import psycopg
 
 from relay.database import OUTAGES, Database
 from relay.logs import event as log_event
@@ -23,6 +28,8 @@ _STATEMENT_TIMEOUT_S = 5.0
 _RETRY_S = 2.0
 # A ring of our own takes 1 ms; a pooler that swallows it does so for ever.
 _TEST_TIMEOUT_S = 2.0
+# How long we trust that another relay still holds the bell: it could end without a ring.
+_TRUST_S = 5.0
 
 
 class Doorbell:
@@ -43,13 +50,20 @@ class Doorbell:
         self._on_state = on_state
         self._generation = 0
         self._try_at = 0.0
+        self._trust_until = 0.0
         self.hung = False
         self.held = False
+        self.has_company = False
+
+    @property
+    def rings(self) -> bool:
+        """Whether an insert rings: for us, or for another relay that sleeps."""
+        return self.held or time.monotonic() < self._trust_until
 
     async def take(self) -> bool:
         """Ask for the bell before sleeping; True where every insert from now on rings."""
-        if self.held or time.monotonic() < self._try_at:
-            return self.held
+        if self.rings or time.monotonic() < self._try_at:
+            return self.rings
         try:
             async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
                 conn = await self._database.connection()
@@ -58,19 +72,23 @@ class Doorbell:
                 if self.hung:
                     row = await (await conn.execute(self._tables.text("bell_take"))).fetchone()
                     self.held = bool(row and row[0])
+                    if row and row[1]:
+                        self._trust_until = time.monotonic() + _TRUST_S
         except OUTAGES as error:
             await self._fall(error)
-        return self.held
+        return self.rings
 
     async def release(self) -> None:
         """Give the bell back: we are awake, and inserts need not ring."""
+        self._trust_until = 0.0
         if not self.held:
             return
         self.held = False
         try:
             async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
                 conn = await self._database.connection()
-                await conn.execute(self._tables.text("bell_release"))
+                async with psycopg.AsyncRawCursor(conn) as cursor:
+                    await cursor.execute(self._tables.text("bell_release"), (self.has_company,))
         except OUTAGES as error:
             await self._fall(error)
 
@@ -78,8 +96,10 @@ class Doorbell:
         """Sleep until it rings, `timeout_s` seconds at most; tells whether it rang."""
         try:
             conn = await self._database.connection()
-            async for _ in conn.notifies(timeout=timeout_s, stop_after=1):
-                return True
+            async for notification in conn.notifies(timeout=timeout_s, stop_after=1):
+                if notification.pid != conn.info.backend_pid:
+                    self._trust_until = 0.0
+                    return True
         except OUTAGES as error:
             await self._fall(error)
         return False
@@ -110,6 +130,7 @@ class Doorbell:
 
     async def _fall(self, error: Exception) -> None:
         self.held = self.hung = False
+        self._trust_until = 0.0
         self._on_state(False)
         self._try_at = time.monotonic() + _RETRY_S
         await self._database.drop(error)

@@ -133,7 +133,7 @@ class Fetcher:
 
     def backlog(self) -> int:
         """Estimate how many events are neither delivered nor dead."""
-        ahead = max(0, self.newest - self.cursor)
+        ahead = round(max(0, self.newest - self.cursor) * self._reader.ratio)
         return ahead + len(self._books.unsettled) + len(self._books.postponed)
 
     async def _rewind(self) -> None:
@@ -201,19 +201,22 @@ class Fetcher:
         catching_up = self.cursor < self._settled_up_to
         upper = min(self.cursor + _CATCH_UP_SPAN, self._settled_up_to) if catching_up else _NO_LIMIT
         self._books.begin_read()
-        events = await self._reader.fetch(self.cursor, upper, self._limit)
-        cut_short = len(events) == self._limit
+        if catching_up or self._reader.has_all:
+            events = await self._reader.fetch(self.cursor, upper, self._limit)
+            seqs = [event.seq for event in events]
+        else:
+            events, seqs = await self._reader.fetch_among(self.cursor, upper, self._limit)
+        cut_short = len(seqs) == self._limit
         late = await self._take_late() if events else 0
         if self._late_up_to is not None:
             return late  # what was just read is read again when the rest of the late ones is here
         if catching_up and not cut_short:
             reached = upper
-        elif events:
-            reached = events[-1].seq
+        elif seqs:
+            reached = seqs[-1]
         else:
             self.newest = max(self.newest, self.cursor)
             return 0
-        seqs = [event.seq for event in events]
         self._gaps.passed(self.cursor, seqs, reached, time.time())
         if catching_up:
             self._gaps.found(await self._reader.settled(self.cursor + 1, reached))
@@ -417,7 +420,7 @@ class Fetcher:
             _GAP_PAUSE_S if len(self._gaps) else self._options.poll_max_s,
         )
         if self._bell is not None and now >= self._busy_until:
-            if self._bell.held:
+            if self._bell.rings:
                 await self._bell.sleep(max(until, 0.001))
                 return
             if await self._bell.take():

@@ -277,7 +277,13 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
         ("in_flight_events", "Events sent and not yet acknowledged", now.in_flight),
         ("waiting_events", "Events in memory behind a failing one or a hold", now.waiting),
         ("retrying_events", "Events that wait for their retry", now.retrying),
-        ("watermark_seq", "Every event up to this seq is settled", now.watermark),
+        ("shards_owned", "Shards that are this relay's", now.shards),
+        ("watermark_seq", "Every event of these shards up to this seq is settled", now.watermark),
+        (
+            "watermark_timestamp_seconds",
+            "Every event of these shards that was committed by then is settled, 0 while that is not known",
+            now.watermark_at or 0,
+        ),
         (
             "oldest_pending_timestamp_seconds",
             "When the oldest pending event was created, 0 without one",

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.database import Database, Row
-from relay.errors import LeaseLost
 from relay.event import Event
 from relay.losses import DeliveredRow, Seen
 from relay.sql import Tables
@@ -21,44 +20,65 @@ def _events(rows: list[Row]) -> list[Event]:
 
 
 class OutboxReader:
-    """What the fetching side reads. All reads see what is committed; none takes a lock."""
+    """What the fetching side reads of some shards. All reads see what is committed; none takes a lock.
 
-    def __init__(self, database: Database, tables: Tables, shard: int) -> None:
+    Args:
+        shards: Which are ours; None: all.
+        of: How many there are.
+    """
+
+    def __init__(self, database: Database, tables: Tables, shards: Sequence[int] | None, of: int) -> None:
         self._database = database
         self._run = database.run
         self._tables = tables
-        self._shard = shard
+        self._ours = (None if shards is None else _array(shards), of)
+        self.ratio = 1.0 if shards is None else len(shards) / of
 
     @property
     def generation(self) -> int:
         """Rises with each new connection: what was read before may no longer be there."""
         return self._database.generation
 
+    @property
+    def has_all(self) -> bool:
+        """Whether every shard is ours."""
+        return self._ours[0] is None
+
     async def starting_point(self) -> tuple[int, int]:
         """Give the seq above which fetching begins, and the newest seq that is visible.
 
-        It begins at the shard's watermark, or below the first event that a stream has lost and that is to be sent
+        It begins at the lowest watermark, or below the first event that a stream has lost and that is to be sent
         again, so that nothing of its key goes before it.
         """
-        watermark, newest = (await self._run(self._tables.text("start"), (self._shard,)))[0]
-        lowest = (await self._run(self._tables.text("redeliver_from")))[0][0]
+        watermark, newest = (await self._run(self._tables.text("start"), (self._ours[0],)))[0]
+        lowest = (await self._run(self._tables.text("redeliver_from"), self._ours))[0][0]
         return int(watermark) if lowest is None else min(int(watermark), lowest - 1), int(newest)
 
     async def fetch(self, cursor: int, upper: int, limit: int) -> list[Event]:
-        """Give the next pending events above `cursor` up to `upper`, at most `limit`, in the order of seq."""
-        return _events(await self._run(self._tables.text("fetch"), (cursor, upper, limit)))
+        """Give our next pending events above `cursor` up to `upper`, at most `limit`, in the order of seq."""
+        return _events(await self._run(self._tables.text("fetch"), (cursor, upper, limit, *self._ours)))
+
+    async def fetch_among(self, cursor: int, upper: int, limit: int) -> tuple[list[Event], list[int]]:
+        """Read the next visible rows above `cursor` up to `upper`, at most `limit`, whosever they are.
+
+        Returns:
+            Our pending events, and the seqs of all rows; both ascending.
+        """
+        rows = await self._run(self._tables.text("fetch_among"), (cursor, upper, limit, *self._ours))
+        return _events([row for row in rows if row[1] is not None]), [row[0] for row in rows]
 
     async def reread(self, los: Sequence[int], his: Sequence[int], limit: int) -> list[Event]:
         """Give pending events that have appeared in the ranges, at most `limit`, in the order of seq."""
-        return _events(await self._run(self._tables.text("reread"), (_array(los), _array(his), limit)))
+        return _events(await self._run(self._tables.text("reread"), (_array(los), _array(his), limit, *self._ours)))
 
     async def due(self, limit: int) -> list[Event]:
         """Give events whose retry is due, at most `limit`, the longest due first."""
-        return _events(await self._run(self._tables.text("due"), (limit,)))
+        return _events(await self._run(self._tables.text("due"), (limit, *self._ours)))
 
     async def settled(self, lo: int, hi: int) -> list[tuple[int, int]]:
-        """Give the ranges of settled events from `lo` to `hi`, ascending."""
-        return [(first, last) for first, last in await self._run(self._tables.text("settled"), (lo, hi))]
+        """Give the ranges from `lo` to `hi`, ascending, of events that are settled or not ours."""
+        rows = await self._run(self._tables.text("settled"), (lo, hi, *self._ours))
+        return [(first, last) for first, last in rows]
 
     async def holders(self) -> dict[str, bool]:
         """Give the transactions that may still commit events; True for a prepared one."""
@@ -73,35 +93,35 @@ class OutboxReader:
         return int((await self._run(self._tables.text("newest")))[0][0])
 
     async def blocking(self) -> list[tuple[int, str]]:
-        """Give seq and key of the dead letters that have a key and were not discarded."""
-        return [(seq, key) for seq, key in await self._run(self._tables.text("blocking"))]
+        """Give seq and key of our dead letters that have a key and were not discarded."""
+        return [(seq, key) for seq, key in await self._run(self._tables.text("blocking"), self._ours)]
 
     async def undecided(self, seqs: Sequence[int]) -> set[int]:
         """Give those of the dead letters `seqs` that were neither discarded nor, given back, delivered."""
         return {seq for (seq,) in await self._run(self._tables.text("undecided"), (_array(seqs),))}
 
     async def streams_seen(self) -> list[Seen]:
-        """Give what the owner of the shard last saw of each stream."""
+        """Give what the owners of our shards last saw of each stream."""
         return [
             Seen(stream, created, first_seq, floor, Mark(mark_seq, mark_id), lost, begun_at)
             for stream, created, first_seq, floor, mark_seq, mark_id, lost, begun_at in await self._run(
-                self._tables.text("streams_seen"), (self._shard,)
+                self._tables.text("streams_seen"), (self._ours[0],)
             )
         ]
 
     async def highest_marks(self, above: int, up_to: int) -> list[tuple[str, Mark]]:
-        """Give the highest mark of each stream in a range of seqs, which must be small."""
-        rows = await self._run(self._tables.text("highest_marks"), (above, up_to, self._shard))
+        """Give our highest mark of each stream in a range of seqs, which must be small."""
+        rows = await self._run(self._tables.text("highest_marks"), (above, up_to, *self._ours))
         return [(stream, Mark(stream_seq, event_id)) for stream, stream_seq, event_id in rows]
 
     async def pending_ids(self, ids: Sequence[str]) -> list[tuple[int, str]]:
-        """Give seq and id of those of the message ids, all of them UUIDs, that are pending events."""
-        rows = await self._run(self._tables.text("pending_ids"), ("{" + ",".join(ids) + "}",))
+        """Give seq and id of those of the message ids, all of them UUIDs, that are pending events of ours."""
+        rows = await self._run(self._tables.text("pending_ids"), ("{" + ",".join(ids) + "}", *self._ours))
         return [(seq, event_id) for seq, event_id in rows]
 
     async def delivered(self, above: int, up_to: int, stream: str, stored_above: int) -> list[DeliveredRow]:
-        """Give the delivered events of a stream in a range of seqs, which must be small, in the order of seq."""
-        rows = await self._run(self._tables.text("delivered"), (above, up_to, stream, stored_above))
+        """Give our delivered events of a stream in a range of seqs, which must be small, in the order of seq."""
+        rows = await self._run(self._tables.text("delivered"), (above, up_to, stream, stored_above, *self._ours))
         return [DeliveredRow(*row[:4]) for row in rows]
 
     async def places(self, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
@@ -154,15 +174,18 @@ class Noted:
 
 
 class OutboxWriter:
-    """What the owner of the shard writes, fenced by its epoch.
+    """What the owner of some shards writes, fenced by their epochs.
 
-    A mark of an owner that was replaced without its knowing changes nothing.
+    A write of an owner that was replaced without its knowing changes nothing.
+
+    Args:
+        held: The shards and their epochs, as `Ownership.held` gives them.
     """
 
-    def __init__(self, database: Database, tables: Tables, shard: int, epoch: int) -> None:
+    def __init__(self, database: Database, tables: Tables, held: tuple[str, str]) -> None:
         self._run = database.run
         self._tables = tables
-        self._fence = (shard, epoch)
+        self._fence = held
 
     async def settle(self, stream: str, seqs: Sequence[int], stream_seqs: Sequence[int]) -> int:
         """Mark events delivered, all or none of them.
@@ -226,23 +249,3 @@ class OutboxWriter:
         """Delete the oldest dead letters, at most `limit`; gives how many."""
         values = (limit, age_s, discarded_only, *self._fence)
         return int((await self._run(self._tables.text("prune_dead"), values))[0][0])
-
-    async def renew(self, ttl_s: float, watermark: int) -> None:
-        """Keep the lease for `ttl_s` more seconds and persist the watermark.
-
-        Raises:
-            LeaseLost: Another relay has taken it.
-        """
-        shard, epoch = self._fence
-        if not await self._run(self._tables.text("renew"), (shard, epoch, ttl_s, watermark)):
-            raise LeaseLost(f"another relay took shard {shard} after epoch {epoch}")
-
-    async def release(self, watermark: int) -> None:
-        """Give the lease back, so that a waiting relay takes over at once, and persist the watermark."""
-        await self._run(self._tables.text("release"), (*self._fence, watermark))
-
-
-async def claim(database: Database, tables: Tables, shard: int, owner: str, ttl_s: float) -> int | None:
-    """Ask for the lease of a shard for `ttl_s` seconds. Gives its epoch, or None where another relay holds it."""
-    rows = await database.run(tables.text("claim"), (shard, owner, ttl_s))
-    return int(rows[0][0]) if rows else None

@@ -1,4 +1,4 @@
-"""One term of the owner of the shard: wake, fetch, publish, settle, side by side, until asked to stop.
+"""One term of the owner of some shards: wake, fetch, publish, settle, side by side, until it is to end.
 
 Fetcher, publisher and settler are tasks of their own on two connections to the database and one to NATS, so
 that the next events are fetched and the last ones marked while these are on their way. `Books` knows what is
@@ -28,11 +28,13 @@ from relay.manage import StreamPlan, ensure_stream
 from relay.metrics import Metrics
 from relay.natsclient import NatsOptions
 from relay.outbox import OutboxReader, OutboxWriter
+from relay.ownership import Ownership, Watermark
 from relay.progress import HoldView
 from relay.publisher import Publisher, PublishOptions
 from relay.reconcile import HealingOptions, Reconciler
 from relay.refusals import RefusalOptions, Refusals
 from relay.retention import Retention, RetentionOptions
+from relay.settledclock import SettledClock
 from relay.settler import Settler
 from relay.subjects import Envelopes
 from relay.tail import Doubts, Floors
@@ -40,8 +42,6 @@ from relay.tail import Doubts, Floors
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.25
-_WATERMARK_PAUSE_S = 1.0
-_NEWEST_PAUSE_S = 5.0
 _STALLED_S = 30.0
 
 
@@ -50,7 +50,7 @@ class PipelineOptions:
     """What a term needs to know; each part follows a section of the configuration.
 
     Attributes:
-        lease_ttl_s: Seconds for which a lease is taken; it is renewed three times as often.
+        beat_s: Seconds between two beats, which keep the leases and persist the watermark.
         shutdown_timeout_s: Seconds for which events in flight are awaited when asked to stop.
         stream: The stream to be made or adjusted; None leaves streams alone.
     """
@@ -66,16 +66,16 @@ class PipelineOptions:
     ordered: bool = True
     hold_base_s: float = 0.5
     hold_max_s: float = 15.0
-    lease_ttl_s: float = 10.0
+    beat_s: float = 1.0
     shutdown_timeout_s: float = 10.0
 
 
 class Pipeline:
-    """Owns the shard for one term; made anew after each claim.
+    """Moves the events of some shards for one term, in which they stay the same.
 
     Args:
+        ownership: The shards.
         bell: None: polling alone.
-        lease_since: `time.monotonic` just before the lease was claimed.
         on_nats: Called with whether the connection to NATS stands.
     """
 
@@ -83,22 +83,20 @@ class Pipeline:
         self,
         options: PipelineOptions,
         *,
+        ownership: Ownership,
         reader: OutboxReader,
         writer: OutboxWriter,
         bell: Doorbell | None,
         envelopes: Envelopes,
         metrics: Metrics,
-        lease_since: float,
         watermark: int,
         newest: int,
         on_nats: Callable[[bool], None],
     ) -> None:
         self._options = options
-        self._reader = reader
-        self._writer = writer
+        self._ownership = ownership
         self._bell = bell
         self._on_nats = on_nats
-        self._lease_until = lease_since + options.lease_ttl_s
         self._books = Books()
         self._lanes = Lanes(ordered=options.ordered, stuck_limit=options.refusals.held_events)
         self._holds = Holds(base_s=options.hold_base_s, max_s=options.hold_max_s)
@@ -138,7 +136,7 @@ class Pipeline:
             look_for=self._reconciler.ask,
             metrics=metrics,
             settle=self._settler.take_delivered,
-            may_send=lambda: self._reconciler.open and time.monotonic() < self._lease_until,
+            may_send=lambda: self._reconciler.open and time.monotonic() < ownership.until,
         )
         self._fetcher = Fetcher(
             options.fetch,
@@ -159,10 +157,16 @@ class Pipeline:
             writer=writer,
             metrics=metrics,
             watermark=self._fetcher.watermark,
-            may_work=lambda: self._reconciler.open,
+            may_work=lambda: self._reconciler.open and 0 in ownership.epochs,  # one replica is enough
         )
-        self._consumers = Consumers(options.consumers, streams=lambda: self._floors.marks, metrics=metrics)
-        self._persisted = watermark
+        self._consumers = Consumers(
+            options.consumers,
+            streams=lambda: self._floors.marks,
+            metrics=metrics,
+            may_look=lambda: 0 in ownership.epochs,
+        )
+        self._clock = SettledClock()
+        self._change = asyncio.Event()
         self._busy_since: float | None = None
         self.stalled = False
 
@@ -175,10 +179,12 @@ class Pipeline:
         return self._publisher.seqs_in_flight() | self._settler.unmarked() | doubtful
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Move events until `stop` is set, then await what is in flight, settle it, and give the lease back.
+        """Move events until `stop` is set or the shards are to change, then await what is in flight and settle it.
+
+        The leases are still ours afterwards.
 
         Raises:
-            LeaseLost: Another relay owns the shard; nothing more is sent. Its owner settles what was in flight.
+            LeaseLost: Other relays own some of the shards; nothing more is sent. They settle what was in flight.
             StreamHealed: Events that a stream has lost are pending again; another term sends them in their order.
             DrainIncomplete: The deadline passed; what was in flight stays pending and is sent again.
         """
@@ -194,9 +200,9 @@ class Pipeline:
                     group.create_task(self._consumers.run(), name="consumers"),
                     group.create_task(self._keep_connected(), name="nats"),
                     group.create_task(self._sweep(), name="sweep"),
-                    group.create_task(self._keep_lease(), name="lease"),
+                    group.create_task(self._beat(), name="beat"),
                 ]
-                await stop.wait()
+                await _first_of(stop, self._change)
                 fetching.cancel()
                 self._publisher.stop()
                 left = await self._drain()
@@ -208,7 +214,7 @@ class Pipeline:
             raise DrainIncomplete(f"{left} events were in flight at the deadline; they stay pending and are sent again")
 
     async def _drain(self) -> int:
-        """Await acknowledgements and marks, then give the lease back; gives how many events were left in flight."""
+        """Await acknowledgements and marks; gives how many events were left in flight."""
         try:
             async with asyncio.timeout(self._options.shutdown_timeout_s):
                 await self._publisher.drained()
@@ -220,7 +226,6 @@ class Pipeline:
                 await self._settler.drained()
                 await self._reconciler.write_down()
                 await self._reconciler.write_down()  # the second one lets floors rise to the last mark
-                await self._writer.release(self._fetcher.watermark())
         except TimeoutError:
             left = max(left, 1)
         return left
@@ -306,23 +311,19 @@ class Pipeline:
             self._publisher.sweep()
             self._watch_progress(time.monotonic())
 
-    async def _keep_lease(self) -> None:
-        """Renew the lease, and with it persist the watermark, at most once a second."""
-        renew_at = newest_at = persist_at = time.monotonic()
+    async def _beat(self) -> None:
+        """Keep the leases, persist the watermark, and end the term when the shards should be shared otherwise."""
         while True:
-            await asyncio.sleep(_TICK_S)
-            now = time.monotonic()
-            watermark = self._fetcher.watermark()
-            if now >= renew_at or (now >= persist_at and watermark > self._persisted):
-                await self._writer.renew(self._options.lease_ttl_s, watermark)
-                self._lease_until = now + self._options.lease_ttl_s
-                self._persisted = watermark
-                renew_at = now + self._options.lease_ttl_s / 3
-                persist_at = now + _WATERMARK_PAUSE_S
-                self._publisher.wake()
-            if now >= newest_at:
-                newest_at = now + _NEWEST_PAUSE_S
-                self._fetcher.newest = max(self._fetcher.cursor, await self._reader.newest())
+            await asyncio.sleep(self._options.beat_s)
+            beat = await self._ownership.beat(self.settled)
+            self._clock.looked(beat.at, beat.newest)
+            self._fetcher.newest = max(self._fetcher.cursor, beat.newest)
+            if self._bell is not None:
+                self._bell.has_company = beat.others > 0
+            owned = len(self._ownership.epochs)
+            if owned > beat.share or (owned < beat.share and beat.free):
+                self._change.set()
+            self._publisher.wake()
 
     def _watch_progress(self, now: float) -> None:
         if not (len(self._lanes) or self._publisher.in_flight) or self._holds.open or not self._reconciler.open:
@@ -379,8 +380,14 @@ class Pipeline:
 
     @property
     def watermark(self) -> int:
-        """Every event up to this seq is settled."""
+        """Every event of our shards up to this seq is settled."""
         return self._fetcher.watermark()
+
+    @property
+    def settled(self) -> Watermark:
+        """How far everything of our shards is settled."""
+        seq = self._fetcher.watermark()
+        return Watermark(seq, self._clock.settled_at(seq))
 
     @property
     def oldest_pending_at(self) -> float | None:
@@ -394,3 +401,14 @@ class Pipeline:
             HoldView(hold.scope, str(hold.failure_class), hold.since + offset, hold.reason, len(hold.parked))
             for hold in self._holds.open.values()
         )
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    tasks = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -38,7 +38,9 @@ class Snapshot:
         in_flight: Events sent and not yet acknowledged.
         waiting: Events in memory behind a failing head or a hold.
         retrying: Events that wait for their retry.
-        watermark: Every event up to this seq is settled.
+        watermark: Every event of our shards up to this seq is settled.
+        watermark_at: Every event of our shards whose commit had returned by then is settled; Unix seconds.
+        shards: How many shards are ours.
         last_progress: `time.monotonic` of the last turn of the loop, seconds.
         stalled: There is work and no outage, and nothing was settled for 30 s.
         oldest_retry_at: Unix seconds at which the oldest event that waits for its retry was created.
@@ -54,6 +56,8 @@ class Snapshot:
     waiting: int
     retrying: int
     watermark: int
+    watermark_at: float | None
+    shards: int
     holds: tuple[HoldView, ...]
     postgres_up: bool
     nats_up: bool

@@ -102,7 +102,7 @@ async def _compared(
 
     def read(above: int, up_to: int) -> Sequence[tuple[DeliveredRow, str]]:
         with changer.step():
-            rows = changer.rows("delivered", (above, up_to, stream, 0))
+            rows = changer.rows("delivered", (above, up_to, stream, 0, None, 1))
         return [(DeliveredRow(*row[:4]), row[4]) for row in rows]
 
     def next_seq(above: int) -> int | None:

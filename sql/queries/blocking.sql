@@ -1,4 +1,4 @@
--- Dead letters that keep their key waiting, since nobody has discarded them.
+-- Dead letters of our shards ($1 of $2; null: all) that keep their key waiting, since nobody has discarded them.
 -- Partial index on dead_at: its cost follows the number of dead letters. The bounds say nothing new, but with them
 -- the planner expects few rows even of a table that was never analysed.
 SELECT seq, key
@@ -8,4 +8,5 @@ WHERE dead_at >= '-infinity'
   AND delivered_at IS NULL
   AND discarded_at IS NULL
   AND key IS NOT NULL
+  AND ($1::integer[] IS NULL OR outbox_shard(key, seq, $2) = ANY ($1::integer[]))
 ORDER BY seq

@@ -1,9 +1,15 @@
--- Take the lease of shard $1 for owner $2 and $3 seconds if it is free, run out, or our own from an earlier
--- connection. Each claim is a new epoch, so that no write of an earlier owner can land.
-UPDATE outbox_shards
-SET owner = $2,
-    epoch = epoch + 1,
-    lease_until = clock_timestamp() + make_interval(secs => $3)
-WHERE shard = $1
-  AND (lease_until < clock_timestamp() OR owner = $2)
-RETURNING epoch
+-- Take the leases of at most $3 shards that are free or whose lease has run out, for owner $1 and $2 seconds.
+-- Each claim is a new epoch, so that no write of an earlier owner can land.
+UPDATE outbox_shards s
+SET owner = $1,
+    epoch = s.epoch + 1,
+    lease_until = clock_timestamp() + make_interval(secs => $2)
+FROM (
+    SELECT shard FROM outbox_shards
+    WHERE lease_until < clock_timestamp()
+    ORDER BY shard
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+) free
+WHERE s.shard = free.shard
+RETURNING s.shard, s.epoch

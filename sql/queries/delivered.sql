@@ -1,4 +1,5 @@
--- Delivered events with a seq above $1 and up to $2, of stream $3 or of all where it is null, stored above sequence $4:
+-- Delivered events with a seq above $1 and up to $2, of stream $3 or of all where it is null, stored above sequence $4,
+-- of our shards ($5 of $6; null: all):
 -- what is compared with the stream. Index scan of the primary key inside the range, which the caller keeps small.
 SELECT e.seq, e.id::text, e.stream_seq, date_part('epoch', e.delivered_at), e.stream
 FROM outbox_events e
@@ -6,5 +7,6 @@ WHERE e.seq > $1
   AND e.seq <= $2
   AND e.delivered_at IS NOT NULL
   AND e.stream_seq > $4
+  AND ($5::integer[] IS NULL OR outbox_shard(e.key, e.seq, $6) = ANY ($5::integer[]))
   AND ($3::text IS NULL OR e.stream = $3::text)
 ORDER BY e.seq

@@ -1,6 +1,7 @@
--- Which of the message ids $1 are pending events: their seq and id. One probe of the unique index on id each.
+-- Which of the message ids $1 are pending events of our shards ($2 of $3; null: all): their seq and id. One probe of the unique index on id each.
 SELECT e.seq, e.id::text
 FROM outbox_events e
 WHERE e.id = ANY ($1::uuid[])
   AND e.delivered_at IS NULL
   AND e.dead_at IS NULL
+  AND ($2::integer[] IS NULL OR outbox_shard(e.key, e.seq, $3) = ANY ($2::integer[]))

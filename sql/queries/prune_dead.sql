@@ -1,5 +1,5 @@
 -- Delete the $1 oldest dead letters that died more than $2 seconds ago; where $3 only those that a person has discarded,
--- since a key may wait for the others. By the owner of shard $4 in epoch $5; a person's command has no shard (null).
+-- since a key may wait for the others. By relay $4, whose epochs add up to $5; a person's command is no relay (null).
 -- Partial index on dead_at: its cost follows the rows deleted.
 DELETE FROM outbox_events e
 WHERE e.seq = ANY (ARRAY(
@@ -13,5 +13,4 @@ WHERE e.seq = ANY (ARRAY(
           LIMIT $1))
   AND e.dead_at IS NOT NULL
   AND e.delivered_at IS NULL
-  AND ($4::integer IS NULL
-       OR EXISTS (SELECT FROM outbox_shards s WHERE s.shard = $4::integer AND s.epoch = $5::bigint))
+  AND ($4::text IS NULL OR (SELECT sum(o.epoch) FROM outbox_shards o WHERE o.owner = $4::text) = $5::bigint)

@@ -2,7 +2,7 @@
 -- the oldest one that stays was delivered (Unix seconds).
 -- Only below the watermark, so that a start finds everything above it, and its own row stays as the newest; nothing while
 -- a stream has a loss that nobody has healed, since the rows are what it would be healed from.
--- By the owner of shard $4 in epoch $5; a person's command has no shard (null).
+-- By relay $4, whose epochs add up to $5; a person's command is no relay (null).
 -- Index scan of the primary key inside the range, which the caller keeps small: some 5 us a row, and row locks on events
 -- that nobody else writes to.
 WITH pruned AS (
@@ -12,8 +12,7 @@ WITH pruned AS (
       AND e.seq < (SELECT min(s.watermark) FROM outbox_shards s)
       AND e.delivered_at < clock_timestamp() - make_interval(secs => $3)
       AND NOT EXISTS (SELECT FROM outbox_streams o WHERE o.lost_at IS NOT NULL)
-      AND ($4::integer IS NULL
-           OR EXISTS (SELECT FROM outbox_shards s WHERE s.shard = $4::integer AND s.epoch = $5::bigint))
+      AND ($4::text IS NULL OR (SELECT sum(o.epoch) FROM outbox_shards o WHERE o.owner = $4::text) = $5::bigint)
     RETURNING e.seq
 )
 SELECT (SELECT count(*) FROM pruned),

@@ -1,4 +1,5 @@
--- The lowest seq of the events that a stream has lost and that are due to be sent again; null without any.
+-- The lowest seq of the events that a stream has lost and that are due to be sent again, of our shards ($1 of $2;
+-- null: all); null without any.
 -- Partial index on retry_at: its cost follows the number of events in retry.
 SELECT min(e.seq)
 FROM outbox_events e
@@ -7,3 +8,4 @@ WHERE e.retry_at >= '-infinity'
   AND e.delivered_at IS NULL
   AND e.dead_at IS NULL
   AND e.stream_seq IS NOT NULL
+  AND ($1::integer[] IS NULL OR outbox_shard(e.key, e.seq, $2) = ANY ($1::integer[]))

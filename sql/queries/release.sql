@@ -1,8 +1,9 @@
--- Give the lease of shard $1 in epoch $2 back and persist the watermark ($3).
-UPDATE outbox_shards
+-- Give the leases of shards ($1) in their epochs ($2) back and persist their watermark ($3: seq, $4: Unix seconds).
+UPDATE outbox_shards s
 SET lease_until = '-infinity',
     owner = NULL,
-    watermark_at = CASE WHEN $3 > watermark THEN clock_timestamp() ELSE watermark_at END,
-    watermark = greatest(watermark, $3)
-WHERE shard = $1
-  AND epoch = $2
+    watermark = greatest(s.watermark, $3),
+    watermark_at = greatest(s.watermark_at, to_timestamp($4))
+FROM unnest($1::integer[], $2::bigint[]) AS held (shard, epoch)
+WHERE s.shard = held.shard
+  AND s.epoch = held.epoch

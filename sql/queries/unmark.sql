@@ -1,6 +1,6 @@
 -- Have delivered events ($1, all of them between $2 and $3) sent again that stream $4 has lost: they are due retries from
 -- $5 (Unix seconds) on, or $6 seconds after their delivery where that is later. Where they were stays written down.
--- By the owner of shard $7 in epoch $8; a person's command has no shard (null), since nobody works on delivered events.
+-- By relay $7, whose epochs add up to $8; a person's command is no relay (null), since nobody works on delivered events.
 -- Primary key look-ups inside a narrow range. Not heap-only: retry_at is indexed; losses are rare.
 UPDATE outbox_events e
 SET delivered_at = NULL,
@@ -10,4 +10,4 @@ WHERE e.seq = ANY ($1::bigint[])
   AND e.seq BETWEEN $2 AND $3
   AND e.stream = $4
   AND e.delivered_at IS NOT NULL
-  AND ($7::integer IS NULL OR EXISTS (SELECT FROM outbox_shards s WHERE s.shard = $7::integer AND s.epoch = $8::bigint))
+  AND ($7::text IS NULL OR (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $7::text) = $8::bigint)

@@ -12,8 +12,8 @@ from relay.sql import Tables, sql_directory
 
 FILES = sorted(sql_directory().rglob("*.sql"))
 QUERIES = sorted(path.stem for path in (sql_directory() / "queries").glob("*.sql"))
-OURS = re.compile(r"\boutbox_(events|shards|streams|migrations|audit|ring|producer|relay|reader)\b")
-COMPANIONS = ("events", "shards", "streams", "migrations", "audit", "ring")
+OURS = re.compile(r"\boutbox_(events|shards|shard|members|streams|migrations|audit|ring|producer|relay|reader)\b")
+COMPANIONS = ("events", "shards", "shard", "members", "streams", "migrations", "audit", "ring")
 ROLES = ("producer", "relay", "reader")
 
 
@@ -144,6 +144,6 @@ def test_no_query_turns_bytes_into_text(name: str) -> None:
 
 def test_a_query_is_read_once_and_each_outbox_has_its_own() -> None:
     one, two = Tables("one"), Tables("two")
-    assert one.text("newest") != two.text("newest")
+    assert one.text("start") != two.text("start")
     assert one == Tables("one")
-    assert one.text("newest") == Tables("one").text("newest")
+    assert one.text("start") == Tables("one").text("start")

@@ -1,0 +1,126 @@
+"""Which shards are ours: claimed, kept by a beat, handed over, given back.
+
+An epoch rises with each claim of a shard and fences every write. A lease is counted from before the statement that
+took or renewed it, by our own monotonic clock, so that we stop sending before anybody else may begin.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from relay.database import Database
+from relay.errors import LeaseLost
+from relay.shares import fair_share, surplus
+from relay.sql import Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """How far everything of some shards is settled.
+
+    Attributes:
+        seq: Every event up to it is settled.
+        at: Every event whose commit had returned by then is settled; Unix seconds of the database's clock, None where
+            that is not known yet.
+    """
+
+    seq: int = 0
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a beat found.
+
+    Attributes:
+        others: How many other relays are alive.
+        share: How many shards we should own.
+        free: How many shards nobody owns.
+        at: When the statement came; Unix seconds of the database's clock.
+        newest: The newest seq that was visible then.
+    """
+
+    others: int = 0
+    share: int = 0
+    free: int = 0
+    at: float = 0.0
+    newest: int = 0
+
+
+@dataclass
+class Ownership:
+    """The shards of one relay.
+
+    Args:
+        member: A name of this process alone.
+        ttl_s: For how many seconds a lease is taken.
+
+    Attributes:
+        epochs: The epoch of each shard that is ours.
+        shards: How many shards there are in all; 0 before the first beat.
+        until: `time.monotonic` at which the first of our leases could run out.
+    """
+
+    database: Database
+    tables: Tables
+    member: str
+    ttl_s: float
+    epochs: dict[int, int] = field(default_factory=dict)
+    shards: int = 0
+    until: float = 0.0
+
+    @property
+    def held(self) -> tuple[str, str]:
+        """Our shards and their epochs, as PostgreSQL reads arrays: the fence of each write."""
+        return _array(self.epochs), _array(self.epochs.values())
+
+    @property
+    def all_of_them(self) -> bool:
+        """Whether every shard is ours."""
+        return len(self.epochs) == self.shards
+
+    async def beat(self, watermark: Watermark) -> Beat:
+        """Say that we live, keep our leases, and persist the watermark of our shards, which never moves back.
+
+        Raises:
+            LeaseLost: Another relay has taken some of them; `epochs` holds what is left.
+        """
+        before = time.monotonic()
+        rows = await self.database.run(
+            self.tables.text("beat"), (self.member, self.ttl_s, *self.held, watermark.seq, watermark.at)
+        )
+        kept, others, free, self.shards, at, newest = rows[0]
+        self.until = before + self.ttl_s
+        lost = self.epochs.keys() - set(kept)
+        if lost:
+            for shard in lost:
+                del self.epochs[shard]
+            raise LeaseLost(f"another relay took {len(lost)} shards, from shard {min(lost)} on")
+        return Beat(len(others), fair_share(self.member, others, self.shards), free, at, newest)
+
+    async def claim(self, most: int) -> None:
+        """Take at most so many of the shards that nobody owns."""
+        before = time.monotonic()
+        rows = await self.database.run(self.tables.text("claim"), (self.member, self.ttl_s, most))
+        if not self.epochs:
+            self.until = before + self.ttl_s
+        self.epochs.update(rows)
+
+    async def hand_over(self, share: int, watermark: Watermark) -> int:
+        """Give back what is above our share, after its last event was settled; gives how many shards that were."""
+        given = surplus(self.epochs, share)
+        if given:
+            epochs = [self.epochs.pop(shard) for shard in given]
+            await self.database.run(
+                self.tables.text("release"), (_array(given), _array(epochs), watermark.seq, watermark.at)
+            )
+        return len(given)
+
+    async def leave(self, watermark: Watermark) -> None:
+        """Give everything back, what a claim took that was broken off included, so that others take over at once."""
+        await self.hand_over(0, watermark)
+        await self.database.run(self.tables.text("leave"), (self.member,))
+
+
+def _array(numbers: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}"
