@@ -225,7 +225,7 @@ class Daemon:
             _pipeline_options(self._settings),
             ownership=ownership,
             reader=reader,
-            writer=OutboxWriter(ownership.database, tables, ownership.held),
+            writer=OutboxWriter(ownership.database, tables, ownership.fence),
             bell=bell,
             envelopes=envelopes(self._settings),
             metrics=self.metrics,
@@ -243,7 +243,7 @@ class Daemon:
             log_event(log, "info", "relay.again", "beginning again below what was lost", reason=str(healed))
             return None
         except DrainIncomplete as incomplete:
-            log_event(log, "warning", "relay.drain_incomplete", str(incomplete))
+            log_event(log, "warning", "relay.drained_partly", str(incomplete))
             code = Exit.DRAIN_INCOMPLETE
         finally:
             settled = self._pipeline.settled

@@ -179,13 +179,13 @@ class OutboxWriter:
     A write of an owner that was replaced without its knowing changes nothing.
 
     Args:
-        held: The shards and their epochs, as `Ownership.held` gives them.
+        fence: Who owns them, as `Ownership.fence` gives it.
     """
 
-    def __init__(self, database: Database, tables: Tables, held: tuple[str, str]) -> None:
+    def __init__(self, database: Database, tables: Tables, fence: tuple[str, int]) -> None:
         self._run = database.run
         self._tables = tables
-        self._fence = held
+        self._fence = fence
 
     async def settle(self, stream: str, seqs: Sequence[int], stream_seqs: Sequence[int]) -> int:
         """Mark events delivered, all or none of them.

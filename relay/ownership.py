@@ -70,9 +70,12 @@ class Ownership:
     until: float = 0.0
 
     @property
-    def held(self) -> tuple[str, str]:
-        """Our shards and their epochs, as PostgreSQL reads arrays: the fence of each write."""
-        return _array(self.epochs), _array(self.epochs.values())
+    def fence(self) -> tuple[str, int]:
+        """What each write asks for: that we are the owner, and that the epochs of what we own still add up to this.
+
+        An epoch only rises, and during a term we claim nothing, so the sum changes when a shard was taken from us.
+        """
+        return self.member, sum(self.epochs.values())
 
     @property
     def all_of_them(self) -> bool:
@@ -87,7 +90,8 @@ class Ownership:
         """
         before = time.monotonic()
         rows = await self.database.run(
-            self.tables.text("beat"), (self.member, self.ttl_s, *self.held, watermark.seq, watermark.at)
+            self.tables.text("beat"),
+            (self.member, self.ttl_s, _array(self.epochs), _array(self.epochs.values()), watermark.seq, watermark.at),
         )
         kept, others, free, self.shards, at, newest = rows[0]
         self.until = before + self.ttl_s
@@ -96,7 +100,9 @@ class Ownership:
             for shard in lost:
                 del self.epochs[shard]
             raise LeaseLost(f"another relay took {len(lost)} shards, from shard {min(lost)} on")
-        return Beat(len(others), fair_share(self.member, others, self.shards), free, at, newest)
+        others = others or {}
+        share = fair_share(self.member, len(self.epochs), others, self.shards)
+        return Beat(len(others), share, free, at, newest)
 
     async def claim(self, most: int) -> None:
         """Take at most so many of the shards that nobody owns."""

@@ -5,20 +5,23 @@ of what is free up to it. Nobody takes what another one holds, so a shard change
 drained it, or when the owner's lease has run out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
-def fair_share(member: str, others: Iterable[str], shards: int) -> int:
-    """Give how many of `shards` a member should own: the same for all, and one more for the first of them by name.
+def fair_share(member: str, owned: int, others: Mapping[str, int], shards: int) -> int:
+    """Give how many of `shards` a member should own: the same for all, and one more for some.
+
+    Those with the most have the one more, so that no shard moves for nothing; then the first by name.
 
     Args:
         member: The one that asks.
-        others: The other members that are alive.
+        owned: How many it owns.
+        others: The other members that are alive, and how many they own.
         shards: How many there are.
     """
-    members = sorted({member, *others})
+    members = sorted({**others, member: owned}.items(), key=lambda each: (-each[1], each[0]))
     each, more = divmod(shards, len(members))
-    return each + (members.index(member) < more)
+    return each + ([name for name, _ in members].index(member) < more)
 
 
 def surplus(owned: Iterable[int], share: int) -> list[int]:

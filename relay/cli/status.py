@@ -122,8 +122,8 @@ def _for_people(found: Status, now: float) -> list[str]:
     lines = [
         ("outbox", f"{found.table}, payload {found.payload_type}"),
         ("schema", f"version {found.version}, current"),
-        *(("owner", _owner(shard)) for shard in found.shards),
-        *(("watermark", _watermark(shard, now)) for shard in found.shards),
+        *(("owner", text) for text in _owners(found.shards)),
+        ("watermark", _watermark(found.shards, now)),
         ("newest seq", f"{found.newest:,}"),
         ("backlog", str(found.backlog)),
     ]
@@ -145,18 +145,35 @@ def _for_people(found: Status, now: float) -> list[str]:
     return shown
 
 
-def _owner(shard: Row) -> str:
-    _, owner, epoch, lease_left, _, _ = shard
-    if owner is None or lease_left is None:
-        return "nobody"
-    if lease_left <= 0:
-        return f"nobody; {plain(owner)} until {age(lease_left)} ago (epoch {epoch})"
-    return f"{plain(owner)}, for {age(lease_left)} more unless renewed (epoch {epoch})"
+def _owners(shards: list[Row]) -> list[str]:
+    """Say who owns how many shards: those that are alive first, the largest share first."""
+    owned: dict[str, list[float]] = {}
+    free: list[Row] = []
+    for shard in shards:
+        if _held(shard):
+            owned.setdefault(shard[1], []).append(shard[3])
+        else:
+            free.append(shard)
+    lines = [
+        f"{plain(owner)}: {_of(len(leases), shards)}, for {age(min(leases))} more unless renewed"
+        for owner, leases in sorted(owned.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    ]
+    if free:
+        last = max((shard for shard in free if shard[1] is not None), key=lambda shard: shard[3], default=None)
+        was = f"; {plain(last[1])} until {age(last[3])} ago" if last is not None else ""
+        lines.append(f"nobody: {_of(len(free), shards)}{was}")
+    return lines
 
 
-def _watermark(shard: Row, now: float) -> str:
-    *_, watermark, at = shard
-    return f"{watermark:,}" + (f", moved {moment(at, now)}" if at is not None else "")
+def _of(some: int, shards: list[Row]) -> str:
+    return "all shards" if some == len(shards) else f"{some} of {len(shards)} shards"
+
+
+def _watermark(shards: list[Row], now: float) -> str:
+    times = [shard[5] for shard in shards]
+    known = [at for at in times if at is not None]
+    settled = f", complete up to {moment(min(known), now)}" if known and len(known) == len(times) else ""
+    return f"{min(shard[4] for shard in shards):,}{settled}"
 
 
 def _for_programs(found: Status, now: float) -> dict[str, Any]:

@@ -1,4 +1,5 @@
--- Make an event ($1) a dead letter: its attempts ($2) and the reason ($3); owner of shards $4, epochs $5.
+-- Make an event ($1) a dead letter: its attempts ($2) and the reason ($3); by relay $4, whose
+-- epochs add up to $5.
 UPDATE outbox_events
 SET dead_at = clock_timestamp(),
     retry_at = NULL,
@@ -7,7 +8,4 @@ SET dead_at = clock_timestamp(),
 WHERE seq = $1
   AND delivered_at IS NULL
   AND dead_at IS NULL
-  AND NOT EXISTS (
-      SELECT FROM unnest($4::integer[], $5::bigint[]) AS held (shard, epoch)
-      WHERE NOT EXISTS (SELECT FROM outbox_shards s WHERE s.shard = held.shard AND s.epoch = held.epoch)
-  )
+  AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $4) = $5

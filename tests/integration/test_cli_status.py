@@ -42,7 +42,7 @@ def test_an_empty_outbox_has_a_status(database: str) -> None:
     assert {name: value.strip() for name, value in lines.items()} == {
         "outbox": "outbox_events, payload jsonb",
         "schema": f"version {newest_version()}, current",
-        "owner": "nobody",
+        "owner": "nobody: all shards",
         "watermark": "0",
         "newest seq": "0",
         "backlog": "0",
@@ -62,9 +62,9 @@ def test_everything_is_counted_where_it_stands(filled: str) -> None:
     assert (shown["watermark"], shown["newest_seq"], shown["schema_version"]) == (10, 21, newest_version())
     assert shown["oldest_pending"]["seq"] == 11
     assert shown["oldest_pending"]["age_s"] == pytest.approx(180, abs=20)
-    (shard,) = shown["shards"]
-    assert (shard["owner"], shard["epoch"]) == ("host:1:x", 4)
-    assert 0 < shard["lease_left_s"] <= 8
+    assert [shard["shard"] for shard in shown["shards"]] == list(range(64))
+    assert {(shard["owner"], shard["epoch"]) for shard in shown["shards"]} == {("host:1:x", 4)}
+    assert all(0 < shard["lease_left_s"] <= 8 for shard in shown["shards"])
 
 
 def test_dead_letters_are_told_by_reason_without_what_differs(filled: str) -> None:
@@ -78,18 +78,30 @@ def test_dead_letters_are_told_by_reason_without_what_differs(filled: str) -> No
 
 def test_people_see_owner_age_and_what_to_do_next(filled: str) -> None:
     result = done(filled, "status")
-    assert "owner             host:1:x, for " in result.stdout
+    assert "owner             host:1:x: all shards, for " in result.stdout
     assert " (3 min" in result.stdout
     assert "   3  the subject holds a space\n" in result.stdout
     assert "`relay list --state dead`" in result.stderr
     assert "no relay owns" not in result.stderr
 
 
+def test_people_see_who_owns_how_many_shards(filled: str) -> None:
+    with psycopg.connect(filled) as conn:
+        conn.execute("UPDATE outbox_shards SET owner = 'host:2:y' WHERE shard < 20")
+        conn.execute("UPDATE outbox_shards SET owner = NULL, lease_until = '-infinity' WHERE shard = 63")
+        conn.execute("UPDATE outbox_shards SET watermark = 7 WHERE shard = 5")
+    lines = [line for line in done(filled, "status").stdout.splitlines() if line.startswith(("owner", "watermark"))]
+    assert lines[0].startswith("owner             host:1:x: 43 of 64 shards, for ")
+    assert lines[1].startswith("owner             host:2:y: 20 of 64 shards, for ")
+    assert lines[2] == "owner             nobody: 1 of 64 shards"
+    assert lines[3].startswith("watermark         7, complete up to ")
+
+
 def test_a_backlog_that_nobody_works_on_is_said(filled: str) -> None:
     with psycopg.connect(filled) as conn:
         conn.execute("UPDATE outbox_shards SET lease_until = now() - interval '1 min'")
     result = done(filled, "status")
-    assert "owner             nobody; host:1:x until 1 min ago (epoch 4)\n" in result.stdout
+    assert "owner             nobody: all shards; host:1:x until 1 min ago\n" in result.stdout
     assert "no relay owns the outbox now: start one with `relay run`\n" in result.stderr
 
 

@@ -123,7 +123,7 @@ def test_the_deadline_of_a_shutdown_says_4_and_nothing_is_lost(
     streams.make("ORDERS", "orders.>")
     relay = _stuck_in_flight(outbox, own_nats, make_relay, delivery__shutdown_timeout_s="0.5")
     assert relay.stop() == Exit.DRAIN_INCOMPLETE
-    assert "they stay pending and are sent again" in relay.lines("relay.stopped")[0]["message"]
+    assert "they stay pending and are sent again" in relay.lines("relay.drained_partly")[0]["message"]
     own_nats.resume()
     relay.start()
     outbox.drained()

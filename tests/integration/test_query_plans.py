@@ -23,12 +23,12 @@ def _array(numbers: range) -> str:
 
 ALL = (None, 64)
 SOME = ("{0,5,63}", 64)
-HELD = (_array(range(64)), "{" + ",".join(["1"] * 64) + "}")
+FENCE = ("me", 64)
 BATCH = range(DELIVERED + 1, DELIVERED + 101)
 
 # Name, parameters, and the most pages: those of the rows it returns or changes, and the way down the index.
 READS: list[tuple[str, tuple[object, ...], int]] = [
-    ("start", (None, ), FEW_PAGES),
+    ("start", (None,), FEW_PAGES),
     ("fetch", (DELIVERED, NO_LIMIT, 1000, *ALL), 600),
     ("fetch", (DELIVERED, NO_LIMIT, 1000, *SOME), 600),
     ("fetch_among", (DELIVERED, NO_LIMIT, 1000, *SOME), 600),
@@ -56,18 +56,18 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("undecided", ("{17,100150}",), FEW_PAGES),
 ]
 WRITES: list[tuple[str, tuple[object, ...], int]] = [
-    ("settle", ("ORDERS", _array(BATCH), _array(BATCH), BATCH[0], BATCH[-1], *HELD), 1000),
-    ("settle", ("ORDERS", "{17}", "{1}", 17, 17, *HELD), FEW_PAGES),
+    ("settle", ("ORDERS", _array(BATCH), _array(BATCH), BATCH[0], BATCH[-1], *FENCE), 1000),
+    ("settle", ("ORDERS", "{17}", "{1}", 17, 17, *FENCE), FEW_PAGES),
     # One late row makes the range as wide as the table.
-    ("settle", ("ORDERS", "{17,100150}", "{1,2}", 17, 100_150, *HELD), FEW_PAGES),
-    ("postpone", (DELIVERED + 1, 1.0, 1, "why", *HELD), FEW_PAGES),
-    ("bury", (DELIVERED + 1, 1, "why", *HELD), FEW_PAGES),
-    ("note", (DELIVERED + 1, "why", *HELD), FEW_PAGES),
-    ("unmark", ("{17,18}", 17, 18, "ORDERS", 0.0, 0.0, *HELD), 100),
-    ("stream_see", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, *HELD), FEW_PAGES),
+    ("settle", ("ORDERS", "{17,100150}", "{1,2}", 17, 100_150, *FENCE), FEW_PAGES),
+    ("postpone", (DELIVERED + 1, 1.0, 1, "why", *FENCE), FEW_PAGES),
+    ("bury", (DELIVERED + 1, 1, "why", *FENCE), FEW_PAGES),
+    ("note", (DELIVERED + 1, "why", *FENCE), FEW_PAGES),
+    ("unmark", ("{17,18}", 17, 18, "ORDERS", 0.0, 0.0, *FENCE), 100),
+    ("stream_see", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, *FENCE), 1000),
     ("loss_healed", ("ORDERS",), FEW_PAGES),
-    ("prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, *HELD), 800),
-    ("prune_dead", (100, 0.0, False, *HELD), 200),
+    ("prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, *FENCE), 800),
+    ("prune_dead", (100, 0.0, False, *FENCE), 200),
     ("prune_dead", (100, 0.0, True, None, None), FEW_PAGES),
 ]
 
@@ -91,7 +91,7 @@ def large(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
             )
             conn.execute("UPDATE outbox_events SET retry_at = now() WHERE seq > %s AND seq %% 20 = 1", (DELIVERED,))
             conn.execute("UPDATE outbox_events SET dead_at = now() WHERE seq > %s AND seq %% 20 = 2", (DELIVERED,))
-            conn.execute("UPDATE outbox_shards SET epoch = 1, watermark = %s", (DELIVERED,))
+            conn.execute("UPDATE outbox_shards SET epoch = 1, owner = 'me', watermark = %s", (DELIVERED,))
         yield address
         admin.execute("DROP DATABASE query_plans WITH (FORCE)")
 
