@@ -249,7 +249,7 @@ class Failures(_Section):
 
 
 class Lease(_Section):
-    """Who relays: a standby takes over this many seconds after the owner was last heard of."""
+    """How relays share: the others take over the shards of one this many seconds after it was last heard of."""
 
     ttl_s: Annotated[float, Field(ge=2, le=3600, allow_inf_nan=False)] = 10.0
 
