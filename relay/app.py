@@ -158,7 +158,8 @@ class Daemon:
         """Take what we should own of the shards that are free; tells whether any is ours."""
         try:
             beat = await ownership.beat(Watermark())
-        except LeaseLost:
+        except LeaseLost as lost:
+            _say_lost(lost)
             return bool(ownership.epochs)
         if len(ownership.epochs) < beat.share and beat.free:
             await ownership.claim(beat.share - len(ownership.epochs))
@@ -237,7 +238,7 @@ class Daemon:
         try:
             await self._pipeline.run(self._stop)
         except LeaseLost as lost:
-            log_event(log, "error", "lease.lost", "other relays took over; their shards are left", reason=str(lost))
+            _say_lost(lost)
             return None
         except StreamHealed as healed:
             log_event(log, "info", "relay.again", "beginning again below what was lost", reason=str(healed))
@@ -263,7 +264,8 @@ class Daemon:
                         log_event(log, "info", "relay.shared", "shards were handed over to other relays", shards=given)
                     return None
                 await ownership.leave(settled)
-        except LeaseLost:
+        except LeaseLost as lost:
+            _say_lost(lost)
             return None
         except TimeoutError:
             code = Exit.DRAIN_INCOMPLETE
@@ -283,6 +285,10 @@ class Daemon:
             statement_timeout_s=postgres.statement_timeout_s,
             on_state=lambda up: self._set_up("postgres", up) if name != "bell" else None,
         )
+
+
+def _say_lost(lost: LeaseLost) -> None:
+    log_event(log, "error", "lease.lost", "other relays took over; their shards are left", reason=str(lost))
 
 
 def _pipeline_options(settings: Settings) -> PipelineOptions:

@@ -150,7 +150,7 @@ def _owners(shards: list[Row]) -> list[str]:
     owned: dict[str, list[float]] = {}
     free: list[Row] = []
     for shard in shards:
-        if _held(shard):
+        if held(shard):
             owned.setdefault(shard[1], []).append(shard[3])
         else:
             free.append(shard)

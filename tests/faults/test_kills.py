@@ -15,13 +15,13 @@ EVENTS = 25
 # What the way of an event consists of, by words of the points' names. A point that none of these finds is killed at
 # all the same; these are here to show that the list of points is what it is said to be.
 THE_WAY = {
-    "claim": "claim",
+    "claim": "Ownership.claim",
     "fetch": "OutboxReader.fetch",
     "reread a gap": "OutboxReader.reread",
     "who may fill a gap": "OutboxReader.holders",
     "publish": "Publisher.",
     "settle": "OutboxWriter.settle",
-    "renew": "OutboxWriter.renew",
+    "beat": "Pipeline._beat",
     "connect": "connect",
 }
 
@@ -55,8 +55,8 @@ def points_of(relay: Relay, outbox: Outbox, directory: Path) -> list[str]:
     relay.patch(record=str(file))
     relay.start()
     outbox.drained()
-    # Until it has renewed its lease and slept: a second or so.
-    wait_until("a renewal", lambda: "OutboxWriter.renew" in file.read_text("utf-8"))
+    # Until it has renewed its leases and slept: a second or so.
+    wait_until("a renewal", lambda: "Pipeline._beat > Ownership.beat" in file.read_text("utf-8"))
     relay.kill()
     points = file.read_text("utf-8").splitlines()
     claims = [at for at, point in enumerate(points) if THE_WAY["claim"] in point]
@@ -64,19 +64,16 @@ def points_of(relay: Relay, outbox: Outbox, directory: Path) -> list[str]:
     return points[claims[0] :]
 
 
-def free_lease(outbox: Outbox) -> None:
-    """Let time pass for a lease whose owner is gone."""
-    outbox.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
-
-
 def dies(relay: Relay, outbox: Outbox) -> bool:
     """Wait until a relay has died at its failpoint; False where it delivered everything without passing it."""
     deadline = time.monotonic() + 10
+    resting = False
     while relay.running:
-        if time.monotonic() > deadline or _is_done(outbox):
-            # A last chance for points of a relay at rest.
-            time.sleep(0.5)
-            return not relay.running
+        if time.monotonic() > deadline:
+            return False
+        if not resting and _is_done(outbox):
+            # Points of a relay at rest come with its beat, once a second.
+            resting, deadline = True, time.monotonic() + 1.5
         time.sleep(0.01)
     return True
 
@@ -95,13 +92,13 @@ def test_without_a_look_into_the_tail_a_kill_before_the_mark_repeats_events(
     relay = make_relay(outbox.dsn, streams.url)
     linger = next(point for point in points_of(relay, outbox, tmp_path) if "Settler.run: await asyncio.sleep" in point)
     filler.fill()
-    free_lease(outbox)
+    outbox.leases_run_out()
     relay.patch(failpoint=f"done {linger}")
     relay.start()
     assert relay.wait() == -9
     unmarked = outbox.count("delivered_at IS NULL")
     assert streams.messages("ORDERS") > filler.events - unmarked
-    free_lease(outbox)
+    outbox.leases_run_out()
     relay.patch(mutant="no-look-up")
     relay.start()
     outbox.drained()
@@ -129,7 +126,7 @@ def test_a_kill_at_any_await_loses_repeats_and_reorders_nothing(
     passed_by = []
     for point in points:
         for instant in INSTANTS:
-            free_lease(outbox)
+            outbox.leases_run_out()
             filler.fill()
             relay.patch(failpoint=f"{instant} {point}")
             relay.start()
@@ -139,8 +136,8 @@ def test_a_kill_at_any_await_loses_repeats_and_reorders_nothing(
             assert relay.wait() == -9
             marked = outbox.count("delivered_at IS NOT NULL")
             assert marked <= streams.messages("ORDERS"), f"marked before it was stored: {instant} {point}"
-    assert len(passed_by) <= len(points) * len(INSTANTS) // 10, passed_by
-    free_lease(outbox)
+    assert len(passed_by) <= len(points) * len(INSTANTS) // 10, "\n".join(passed_by)
+    outbox.leases_run_out()
     relay.patch()
     relay.start()
     outbox.drained()

@@ -117,7 +117,7 @@ def test_a_prepared_transaction_is_waited_for_and_delivered(
         conn.execute(f"PREPARE TRANSACTION '{gid}'")
     if restart:
         relay.kill()
-        outbox.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
+        outbox.leases_run_out()
         relay.start()
     for number in range(10):
         after = outbox.insert("orders.placed", "k", {"i": 3 + number})
@@ -175,7 +175,7 @@ def test_transactions_held_for_twenty_seconds_end_well_whatever_happens_to_the_r
             relay.start()
         elif turn % 20 == 15:
             relay.kill()
-            outbox.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
+            outbox.leases_run_out()
             relay.start()
         assert watermark(outbox) < held
     relay.said("nats.connected", len(relay.lines("relay.active")))
@@ -209,7 +209,7 @@ def test_a_row_that_commits_while_no_relay_runs_is_delivered_by_the_next(
         outbox.delivered(newest)
         if kill:
             relay.kill()
-            outbox.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
+            outbox.leases_run_out()
         else:
             assert relay.stop() == 0
         conn.commit()

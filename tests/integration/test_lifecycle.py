@@ -110,7 +110,7 @@ def test_the_second_signal_leaves_at_once_and_nothing_is_lost(
     assert relay.wait() == 128 + number
     assert time.monotonic() - asked < SLACK_S
     own_nats.resume()
-    _lease_runs_out(outbox)
+    outbox.leases_run_out()
     relay.start()
     outbox.drained()
     assert_once_and_in_order(streams.read("ORDERS"), 3000, 100)
@@ -140,11 +140,6 @@ def _stuck_in_flight(outbox: Outbox, nats: NatsServer, make_relay: MakeRelay, **
     outbox.fill("orders.placed", 3000, keys=100)
     wait_until("events in flight", lambda: "outbox_relay_in_flight_events 100.0" in relay.get("/metrics")[1])
     return relay
-
-
-def _lease_runs_out(outbox: Outbox) -> None:
-    """Let time pass for a lease whose owner is gone."""
-    outbox.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
 
 
 def test_a_second_relay_stands_by_and_takes_over_at_once_when_the_first_is_stopped(

@@ -29,7 +29,7 @@ def test_order_holds_through_kills_of_the_relay(
     for kill in range(3):
         delivered_at_least(outbox, 2000 * (kill + 1))
         relay.kill()
-        outbox.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
+        outbox.leases_run_out()
         relay.start()
     outbox.drained()
     assert relay.stop() == 0
@@ -161,7 +161,7 @@ def test_without_ordering_kills_lose_and_repeat_nothing(
         own_nats.kill()
         relay.kill()
         own_nats.start()
-        outbox.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
+        outbox.leases_run_out()
         relay.start()
     outbox.drained()
     assert sorted(message.i for message in streams.read("ORDERS")) == list(range(1, 10_001))
@@ -230,7 +230,7 @@ def test_order_holds_behind_heads_that_are_tried_again(
     relay.said("event.postponed")
     # And this run ends in between as well.
     relay.kill()
-    outbox.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
+    outbox.leases_run_out()
     relay.start()
     outbox.drained()
     assert outbox.count("dead_at IS NOT NULL") == len(odd)
@@ -287,7 +287,7 @@ def test_order_holds_while_producers_write_and_everything_is_killed(
                     own_nats.start()
                 else:
                     relay.kill()
-                    outbox.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
+                    outbox.leases_run_out()
                     relay.start()
         finally:
             done.set()

@@ -117,12 +117,17 @@ def test_one_that_was_frozen_past_its_lease_marks_nothing_and_reorders_nothing(
     assert marked == {message.seq: message.headers["Nats-Msg-Id"] for message in streams.read("ORDERS")}
 
 
+def connected(relay: Relay) -> None:
+    """Wait until the relay's term has its connection to NATS."""
+    wait_until("connected", lambda: 0 < len(relay.lines("relay.active")) <= len(relay.lines("nats.connected")))
+
+
 def test_a_ring_wakes_every_sleeper(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
     streams.make("ORDERS", "orders.>")
     relays = [make_relay(outbox.dsn, streams.url, delivery__poll_max_s="30").start() for _ in range(3)]
     shared(outbox, 22, 21, 21)
     for relay in relays:
-        relay.said("nats.connected", len(relay.lines("relay.active")))
+        connected(relay)
     for turn in range(5):
         time.sleep(0.5)  # long enough to fall asleep, by far not long enough for a poll
         seqs = [outbox.insert("orders.placed", f"k{turn}.{n}", {}) for n in range(10)]

@@ -55,7 +55,7 @@ def killed_between_publish_and_mark(outbox: Outbox, streams: Streams, relay: Rel
         relay.kill()
     assert outbox.count("delivered_at IS NOT NULL") == 0
     time.sleep(WINDOW_S * 2)
-    outbox.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
+    outbox.leases_run_out()
     return streams.messages("ORDERS")
 
 

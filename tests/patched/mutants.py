@@ -4,14 +4,13 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import relay.app
-from relay.database import Database
+from relay.app import Daemon
 from relay.fetcher import Fetcher
 from relay.gaps import Gaps
 from relay.jetstream import Connection, Message
+from relay.ownership import Ownership
 from relay.publisher import Publisher
 from relay.reconcile import Reconciler
-from relay.sql import Tables
 
 
 def apply(name: str) -> None:
@@ -61,16 +60,22 @@ def _no_gaps() -> None:
 def _no_leases() -> None:
     """Let every replica take itself for the owner, whoever else does, and send without looking at a lease."""
 
-    async def anyway(database: Database, tables: Tables, shard: int, owner: str, ttl_s: float) -> int:
-        rows = await database.run(b"SELECT epoch FROM outbox_shards WHERE shard = $1", (shard,))
-        return int(rows[0][0])
+    share = Daemon._share
+
+    async def anyway(self: Daemon, ownership: Ownership) -> bool:
+        # One name for all, so that the fence lets each of them write.
+        ownership.member = "mutant"
+        await share(self, ownership)
+        rows = await ownership.database.run(b"SELECT shard, epoch FROM outbox_shards WHERE owner = 'mutant'")
+        ownership.epochs.update(rows)
+        return True
 
     made = Publisher.__init__
 
     def may_always_send(self: Publisher, *options: Any, **parts: Any) -> None:
         made(self, *options, **(parts | {"may_send": lambda: True}))
 
-    _replace(relay.app, "claim", anyway)
+    _replace(Daemon, "_share", anyway)
     _replace(Publisher, "__init__", may_always_send)
 
 
