@@ -28,9 +28,11 @@ def program(name: str) -> str:
     return found
 
 
-def promtool(*arguments: str) -> str:
+def promtool(*arguments: str, stdin: str = "") -> str:
     """Run promtool; gives what it said, and fails the test where it is not content."""
-    done = subprocess.run([program("promtool"), *arguments], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [program("promtool"), *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -70,13 +72,20 @@ class Prometheus:
         data = self._ask("query", query=expression)
         return [float(series["value"][1]) for series in data["result"]] if data else []
 
-    def firing(self, name: str) -> list[dict[str, str]]:
-        """Give the labels of each alert of this name that fires."""
+    def firing(self) -> set[tuple[str, str]]:
+        """Give name and severity of each alert that fires."""
         data = self._ask("alerts")
         alerts = data["alerts"] if data else []
-        return [
-            alert["labels"] for alert in alerts if alert["state"] == "firing" and alert["labels"]["alertname"] == name
-        ]
+        return {
+            (alert["labels"]["alertname"], alert["labels"]["severity"])
+            for alert in alerts
+            if alert["state"] == "firing"
+        }
+
+    def unhealthy(self) -> list[str]:
+        """Give the rules that could not be judged yet, or cannot be."""
+        data = self._ask("rules")
+        return [rule["name"] for group in data["groups"] for rule in group["rules"] if rule["health"] != "ok"]
 
     def scrapes(self) -> None:
         """Wait until the target was scraped."""

@@ -50,7 +50,7 @@ class Relay:
     def __init__(self, directory: Path, settings: dict[str, str]) -> None:
         self._settings = settings
         self._log = directory / "relay.log"
-        self._address = f"http://127.0.0.1:{settings['RELAY_HTTP__PORT']}"
+        self.target = f"127.0.0.1:{settings['RELAY_HTTP__PORT']}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Relay":
@@ -127,9 +127,7 @@ class Relay:
     def get(self, path: str) -> tuple[int, str]:
         """Ask the HTTP server; gives status and body, 0 where it does not answer."""
         try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{self._settings['RELAY_HTTP__PORT']}{path}", timeout=5
-            ) as got:
+            with urllib.request.urlopen(f"http://{self.target}{path}", timeout=5) as got:
                 return got.status, got.read().decode()
         except urllib.error.HTTPError as error:
             with error:

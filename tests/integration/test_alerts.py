@@ -1,7 +1,9 @@
 """The alerts, as Prometheus itself judges them."""
 
-from tests.fix_prometheus import RULES, promtool
-from tests.fix_relay import ROOT, Outbox
+from relay.servers import NatsServer
+from tests.fix_prometheus import RULES, MakePrometheus, promtool
+from tests.fix_relay import ROOT, MakeRelay, Outbox, wait_until
+from tests.fix_stream import Streams
 from tests.unit.test_runbooks import PAGES, blocks
 
 
@@ -18,3 +20,25 @@ def test_the_sql_of_the_runbooks_runs(outbox: Outbox) -> None:
     assert len(statements) >= 4
     for statement in statements:
         outbox.conn.execute(statement.encode())
+
+
+def test_the_alert_of_lag_fires_when_nats_is_stopped(
+    own_nats: NatsServer, outbox: Outbox, make_relay: MakeRelay, make_prometheus: MakePrometheus
+) -> None:
+    Streams(own_nats.url).make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, own_nats.url, delivery__objective_s="2").start()
+    outbox.insert("orders.placed")
+    outbox.drained()
+    promtool("check", "metrics", stdin=relay.get("/metrics")[1])
+    prometheus = make_prometheus(relay.target)
+    prometheus.scrapes()
+    wait_until("every rule was judged", lambda: not prometheus.unhealthy())
+    assert prometheus.firing() == set()
+    own_nats.stop()
+    outbox.insert("orders.placed")
+    late = ("OutboxRelayLagOverObjective", "critical")
+    wait_until("the alert fires", lambda: late in prometheus.firing())
+    assert ("OutboxRelayDown", "critical") not in prometheus.firing()
+    own_nats.start()
+    outbox.drained()
+    wait_until("no lag is seen", lambda: prometheus.query("job:outbox_relay_lag_over_objective:bool") == [0.0])
