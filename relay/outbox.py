@@ -235,15 +235,16 @@ class OutboxWriter:
         values = (_array(seqs), seqs[0], seqs[-1], stream, due_at, after_delivery_s)
         return int((await self._run(self._tables.text("unmark"), (*values, *self._fence)))[0][0])
 
-    async def prune_delivered(self, above: int, up_to: int, age_s: float) -> tuple[int, float | None]:
+    async def prune_delivered(self, above: int, up_to: int, age_s: float) -> tuple[int, float | None, float | None]:
         """Delete the old ones among the delivered events of a small range of seqs, below the watermark alone.
 
         Returns:
-            How many, and when the oldest one that stays was delivered (Unix seconds), None where none stays.
+            How many; when the oldest of all was delivered (Unix seconds), and the oldest of those that stay; None
+            without any.
         """
         values = (above, up_to, age_s, *self._fence)
-        pruned, oldest_kept = (await self._run(self._tables.text("prune_delivered"), values))[0]
-        return int(pruned), oldest_kept
+        pruned, oldest, oldest_kept = (await self._run(self._tables.text("prune_delivered"), values))[0]
+        return int(pruned), oldest, oldest_kept
 
     async def prune_dead(self, limit: int, age_s: float, discarded_only: bool) -> int:
         """Delete the oldest dead letters, at most `limit`; gives how many."""

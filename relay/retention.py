@@ -82,27 +82,29 @@ class Retention:
             self._began_at = time.monotonic()
             self._cursor = 0
         cursor, total = self._cursor, 0
-        oldest: float | None = None
+        oldest: list[float] = []
+        young = False
         for _ in range(_LOOK_AHEAD):
             following = await self._reader.next_seq(cursor)
             if following is None or following > self._watermark():
                 break
             cursor = following - 1
-            pruned, oldest_kept = await self._writer.prune_delivered(
+            pruned, oldest_here, oldest_kept = await self._writer.prune_delivered(
                 cursor, cursor + SPAN, self._options.delivered_age_s
             )
             self._metrics.pruned("delivered", pruned)
             total += pruned
             cursor += SPAN
-            if oldest_kept is None:
+            if oldest_here is not None:
+                oldest.append(oldest_here)
+            if oldest_kept is not None:
+                young = True
+            elif pruned or not young:
                 # Nothing delivered is left up to here, but for what was delivered late.
-                if pruned or oldest is None:
-                    self._cursor = min(cursor, self._watermark())
-            elif oldest is None or oldest_kept < oldest:
-                oldest = oldest_kept
+                self._cursor = min(cursor, self._watermark())
             if pruned:
                 await asyncio.sleep(_STEP_PAUSE_S)
-        self._metrics.oldest_delivered_at = oldest or 0.0
+        self._metrics.oldest_delivered_at = min(oldest, default=0.0)
         return total > 0
 
     async def _prune_dead(self) -> bool:

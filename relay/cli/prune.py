@@ -126,5 +126,5 @@ def _step(changer: Changer, above: int, age_s: float) -> tuple[int, int]:
     if not following:
         return 0, 0
     above = following[0][0] - 1
-    count, _ = changer.row("prune_delivered", (above, above + SPAN, age_s, None, None))
+    count, _, _ = changer.row("prune_delivered", (above, above + SPAN, age_s, None, None))
     return int(count), above + SPAN

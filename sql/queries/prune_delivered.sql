@@ -1,5 +1,5 @@
--- Delete the events with a seq above $1 and up to $2 that were delivered more than $3 seconds ago; gives how many, and when
--- the oldest one that stays was delivered (Unix seconds).
+-- Delete the events with a seq above $1 and up to $2 that were delivered more than $3 seconds ago; gives how many, when
+-- the oldest of all was delivered, and when the oldest of those that stay (Unix seconds).
 -- Only below the watermark, so that a start finds everything above it, and its own row stays as the newest; nothing while
 -- a stream has a loss that nobody has healed, since the rows are what it would be healed from.
 -- By relay $4, whose epochs add up to $5; a person's command is no relay (null).
@@ -16,9 +16,9 @@ WITH pruned AS (
     RETURNING e.seq
 )
 SELECT (SELECT count(*) FROM pruned),
-       (SELECT date_part('epoch', min(e.delivered_at))
-        FROM outbox_events e
-        WHERE e.seq > $1
-          AND e.seq <= $2
-          AND e.delivered_at IS NOT NULL
-          AND e.seq NOT IN (SELECT p.seq FROM pruned p))
+       date_part('epoch', min(e.delivered_at)),
+       date_part('epoch', min(e.delivered_at) FILTER (WHERE e.seq NOT IN (SELECT p.seq FROM pruned p)))
+FROM outbox_events e
+WHERE e.seq > $1
+  AND e.seq <= $2
+  AND e.delivered_at IS NOT NULL
