@@ -16,6 +16,7 @@ from relay.servers import free_port, launch
 from tests.fix_relay import ROOT, wait_until
 
 RULES = ROOT / "helm" / "outbox-relay" / "files" / "rules.yaml"
+DASHBOARD = RULES.with_name("dashboard.json")
 _PLACES = os.environ.get("PATH", "") + f":{ROOT / '.prometheus' / 'usr' / 'bin'}"
 
 
@@ -35,6 +36,23 @@ def promtool(*arguments: str, stdin: str = "") -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def panel_queries(**chosen: str) -> dict[str, list[str]]:
+    """Give the queries of each panel of the dashboard, as Grafana asks them with these choices."""
+    chosen = {"__rate_interval": "5m", **chosen}
+
+    def asked(text: str) -> str:
+        for name, value in chosen.items():
+            text = text.replace(f"${name}", value)
+        return text
+
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    return {
+        panel["title"]: [asked(target["expr"]) for target in panel["targets"]]
+        for panel in panels
+        if panel["type"] != "row"
+    }
 
 
 class Prometheus:

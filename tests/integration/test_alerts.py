@@ -1,7 +1,9 @@
 """The alerts, as Prometheus itself judges them."""
 
+from functools import partial
+
 from relay.servers import NatsServer
-from tests.fix_prometheus import RULES, MakePrometheus, promtool
+from tests.fix_prometheus import RULES, MakePrometheus, panel_queries, promtool
 from tests.fix_relay import ROOT, MakeRelay, Outbox, wait_until
 from tests.fix_stream import Streams
 from tests.unit.test_runbooks import PAGES, blocks
@@ -42,3 +44,19 @@ def test_the_alert_of_lag_fires_when_nats_is_stopped(
     own_nats.start()
     outbox.drained()
     wait_until("no lag is seen", lambda: prometheus.query("job:outbox_relay_lag_over_objective:bool") == [0.0])
+
+
+def test_each_panel_of_the_dashboard_has_something_to_show(
+    streams: Streams, outbox: Outbox, make_relay: MakeRelay, make_prometheus: MakePrometheus
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    consumer = {"durable_name": "list", "ack_policy": "explicit"}
+    streams.api("CONSUMER.DURABLE.CREATE.ORDERS.list", {"stream_name": "ORDERS", "config": consumer})
+    relay = make_relay(outbox.dsn, streams.url, consumers__poll_every_s="1", retention__delivered_age_s="3600").start()
+    prometheus = make_prometheus(relay.target)
+    prometheus.scrapes()
+    outbox.fill("orders.placed", 100, 10)
+    outbox.drained()
+    for title, queries in panel_queries(namespace=".*", job="relay").items():
+        for query in queries:
+            wait_until(f"{title}: {query}", partial(prometheus.query, query))
