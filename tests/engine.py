@@ -6,6 +6,7 @@ as long as the command does. It keeps its images in ``.docker`` of the checkout,
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGTERM
 
 from relay.servers import launch
 
@@ -51,7 +51,7 @@ def engine() -> Iterator[dict[str, str]]:
         command = [dockerd, "--host", host, "--pidfile", f"{run}/docker.pid"]
         command += ["--data-root", str(_KEPT / "data"), "--exec-root", f"{run}/exec"]
         # It takes its own children along when it is asked to end, and not when it is killed.
-        process = launch(command, _KEPT / "dockerd.log", at_parents_end=SIGTERM)
+        process = launch(command, _KEPT / "dockerd.log", at_parents_end=signal.SIGTERM)
         try:
             deadline = time.monotonic() + _START_TIMEOUT_S
             while not answers(host):
@@ -76,6 +76,8 @@ def _unmount(directory: str) -> None:
 
 def main(command: list[str]) -> int:
     """Run a command with an engine; gives its exit code."""
+    # Asked to end, it ends what it started first.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with engine() as where:
         return subprocess.run(command, env=os.environ | where, check=False).returncode
 

@@ -5,7 +5,7 @@ server refuse something on purpose has the mark ``denials``; in all others a ref
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -80,10 +80,20 @@ def as_relay(dsn: str) -> str:
 def nothing_denied(log: Path, request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail where a server refuses a right meanwhile, unless the test is there to make it do so."""
     before = log.stat().st_size if log.exists() else 0
-    yield
-    if request.node.get_closest_marker("denials") is None:
+
+    def added() -> bytes:
         with log.open("rb") as file:
             file.seek(before)
-            said = file.read().decode("utf-8", "replace")
-        refused = [line for line in said.splitlines() if _REFUSED.search(line)]
+            return file.read()
+
+    with nothing_denied_in(added, request):
+        yield
+
+
+@contextmanager
+def nothing_denied_in(added: Callable[[], bytes], request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail where what the server said meanwhile holds a refusal; `added` gives it, and is asked at the end."""
+    yield
+    if request.node.get_closest_marker("denials") is None:
+        refused = [line for line in added().decode("utf-8", "replace").splitlines() if _REFUSED.search(line)]
         assert not refused, refused[:5]

@@ -103,9 +103,14 @@ def test_each_delivery_and_dead_letter_is_shown_once(
 
 
 def test_a_connection_that_is_cut_is_made_again_and_nothing_is_missed(outbox: Outbox, make_tail: MakeTail) -> None:
-    tail = make_tail("--topic", "orders.*")
+    deliver = "UPDATE outbox_events SET delivered_at = now(), stream = 'S', stream_seq = seq WHERE delivered_at IS NULL"
+    before = outbox.insert("orders.before", "k", {})
+    outbox.conn.execute(deliver)
+    tail = make_tail("--topic", "orders.*", "-n", "1")
+    # Only what has looked once waits for PostgreSQL.
+    tail.shows(before)
     cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'outbox-relay cli'"
     wait_until("it looks", lambda: (outbox.conn.execute(cut).fetchone() or (0,))[0])
     seqs = [outbox.insert(topic, "k", {}) for topic in ("orders.a", "other.b", "orders.c")]
-    outbox.conn.execute("UPDATE outbox_events SET delivered_at = now(), stream = 'S', stream_seq = seq")
-    tail.shows(seqs[0], seqs[2])
+    outbox.conn.execute(deliver)
+    tail.shows(before, seqs[0], seqs[2])
