@@ -11,7 +11,7 @@ from relay.app import envelopes
 from relay.cli.broker import broker
 from relay.cli.change import Changer, Consent, Progress, changing, consenting
 from relay.cli.common import with_settings
-from relay.cli.status import held
+from relay.cli.standing import held
 from relay.cli.text import age, events_of, json_line, message
 from relay.errors import Exit, RelayError
 from relay.event import Event

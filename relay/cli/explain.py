@@ -12,7 +12,7 @@ from relay.cli.broker import broker
 from relay.cli.common import Reader, Row, reading, with_settings
 from relay.cli.listing import Listed
 from relay.cli.show import find_one, seq_or_id
-from relay.cli.status import COUNT_UP_TO, SCAN_SEQS, held
+from relay.cli.standing import COUNT_UP_TO, SCAN_SEQS, held
 from relay.cli.text import age, iso, json_line, moment
 from relay.errors import Unreachable
 from relay.event import Event

@@ -16,10 +16,10 @@ T = TypeVar("T")
 _PAUSE_S = 1.0
 
 
-def looks(settings: Settings, look: Callable[[Reader], T]) -> Iterator[T]:
+def looks(settings: Settings, look: Callable[[Reader], T], tell: Callable[[str], None] = message) -> Iterator[T]:
     """Give what `look` finds, for ever, each time in a transaction of its own; the caller waits in between.
 
-    Where PostgreSQL goes away after the first look, it is waited for.
+    Where PostgreSQL goes away after the first look, it is waited for; `tell` is called once with the reason.
 
     Raises:
         SchemaError: The outbox is not there, or of another version.
@@ -38,7 +38,7 @@ def looks(settings: Settings, look: Callable[[Reader], T]) -> Iterator[T]:
             if not looked or not isinstance(known, Unreachable):
                 raise
             if not told:
-                message(f"waiting: {known}")
+                tell(f"waiting: {known}")
             told = True
             time.sleep(_PAUSE_S)
 

@@ -128,11 +128,16 @@ def _datetime(at: float) -> datetime | None:
 
 def size(count: int) -> str:
     """Say a size in bytes: ``1.5 MiB (1,572,864 bytes)``."""
-    exact = f"{count:,} bytes" if count != 1 else "1 byte"
+    about = about_size(count)
+    return about if count < 1024 else f"{about} ({count:,} bytes)"
+
+
+def about_size(count: int) -> str:
+    """Say a size in bytes, and no more of it than people read: ``1.5 MiB``."""
     if count < 1024:
-        return exact
+        return f"{count:,} bytes" if count != 1 else "1 byte"
     power = min(3, (count.bit_length() - 1) // 10)
-    return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]} ({exact})"
+    return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"
 
 
 def events_of(count: int, kind: str = "event") -> str:

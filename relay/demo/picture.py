@@ -9,13 +9,11 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from relay.demo.numbers import Numbers
+from relay.redraw import Redraw
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _HISTORY = 60
 _NOTES = 4
-
-_HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-_CLEAR_LINE, _CLEAR_BELOW = "\x1b[2K", "\x1b[J"
 
 
 def clock(seconds: float) -> str:
@@ -71,21 +69,21 @@ class Screen:
     def __init__(self, out: TextIO, *, live: bool) -> None:
         self._out = out
         self._live = live
-        self._drawn = 0
+        self._picture = Redraw(out)
         self._last_line_at = float("-inf")
         self._history: deque[float] = deque(maxlen=_HISTORY)
         self._notes: deque[str] = deque(maxlen=_NOTES)
 
     def __enter__(self) -> Self:
         if self._live:
-            self._write(_HIDE_CURSOR)
+            self._picture.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live:
-            self._write(_SHOW_CURSOR)
+            self._picture.__exit__(kind, value, trace)
 
     def note(self, elapsed_s: float, text: str) -> None:
         """Say what has happened."""
@@ -99,7 +97,7 @@ class Screen:
         self._history.append(now.backlog)
         if self._live:
             lines = picture(now, elapsed_s=elapsed_s, rolled_back=rolled_back, history=self._history, notes=self._notes)
-            self._redraw(lines)
+            self._picture.draw(lines)
         elif elapsed_s - self._last_line_at >= 1:
             self._last_line_at = elapsed_s
             self._write(
@@ -107,15 +105,6 @@ class Screen:
                 f"lag {now.lag_s:.1f} s, delivered/s {now.delivered_per_s:.0f}, "
                 f"read model {now.in_read_model}, dead letters {now.dead}\n"
             )
-
-    def _redraw(self, lines: list[str]) -> None:
-        # A line that wraps, or is pushed out at the top, would make the way back up too short.
-        size = os.get_terminal_size(self._out.fileno())
-        fitting = [line[: size.columns - 1] for line in lines[: size.lines - 1]]
-        up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        body = "".join(f"\r{_CLEAR_LINE}{line}\n" for line in fitting)
-        self._drawn = len(fitting)
-        self._write(f"{up}{body}{_CLEAR_BELOW}")
 
     def _write(self, text: str) -> None:
         self._out.write(text)

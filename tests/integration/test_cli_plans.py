@@ -59,6 +59,7 @@ OTHERS = [
     ("cli_show", (None, SOME_ID)),
     ("cli_backlog", (PENDING_FROM, ROWS, 100_001)),
     ("cli_oldest", (PENDING_FROM, ROWS)),
+    ("cli_waiting", (PENDING_FROM, ROWS, 100_000)),
     ("cli_retrying", (100_001,)),
     ("cli_dead", (100_001,)),
     ("cli_delivered_lately", (ROWS - 10_000, ROWS, 60)),

@@ -1,0 +1,310 @@
+"""What ``relay status`` shows: lines for people, an object for programs. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from relay.cli.common import Row
+from relay.cli.nats_view import NatsView, StreamView
+from relay.cli.standing import Count, Standing, held
+from relay.cli.text import Column, about_size, age, iso, moment, table
+from relay.explain import class_of
+from relay.plain import plain
+
+_MOST_CONSUMERS = 20
+# From so many seconds of lag on its line is coloured.
+_LAG_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What has changed between two looks.
+
+    Attributes:
+        delivered: Events delivered a second.
+        backlog: By how many events a second the backlog grows; None where it was not wholly counted.
+    """
+
+    delivered: float
+    backlog: float | None
+
+
+def pace(looks: Sequence[Standing]) -> Pace | None:
+    """Measure over some looks, the oldest first; None where there are not two."""
+    if len(looks) < 2:
+        return None
+    first, last = looks[0], looks[-1]
+    seconds = last.at - first.at
+    if seconds <= 0:
+        return None
+    counted = not (first.backlog.bound or last.backlog.bound)
+    return Pace(
+        (sum(look.delivered.events for look in looks) - first.delivered.events) / seconds,
+        (last.backlog.events - first.backlog.events) / seconds if counted else None,
+    )
+
+
+def for_people(found: Standing, nats: NatsView | None, measured: Pace | None = None) -> list[str]:
+    """Lay out everything for a terminal."""
+    return [*_summary(found, nats, measured), *_tables(found, nats)]
+
+
+def _summary(found: Standing, nats: NatsView | None, measured: Pace | None) -> list[str]:
+    now = found.at
+    lines: list[tuple[str, str, str | None]] = [
+        ("outbox", f"{found.table}, payload {found.payload_type}, schema version {found.version}", None),
+        *(("owner", *owner) for owner in owners(found.shards)),
+        ("watermark", _watermark(found, now), None),
+        ("backlog", _backlog(found, measured), None),
+    ]
+    if found.oldest is not None:
+        seq, event_id, topic, _, created_at, error = found.oldest
+        lines.append(("lag", age(found.lag_s), "yellow" if found.lag_s > _LAG_S else None))
+        lines.append(("oldest pending", f"seq {seq}, id {event_id}, {plain(topic)}, {moment(created_at, now)}", None))
+        if error:
+            lines.append(("it waits for", plain(error), "yellow"))
+    lines.append(("delivered", _delivered(found, measured), None))
+    lines.append(("in retry", _retry(found, now), "yellow" if found.retry.events else None))
+    lines.append(("dead letters", str(found.dead), "red" if found.dead.events else None))
+    if nats is not None:
+        reached = nats.unreachable is None
+        lines.append(
+            (
+                "NATS",
+                f"nats-server {nats.server}" if reached else plain(nats.unreachable or ""),
+                None if reached else "red",
+            )
+        )
+    width = max(len(name) for name, *_ in lines)
+    return [
+        f"{click.style(f'{name:<{width}}', bold=True)}  {click.style(value, fg=colour) if colour else value}"
+        for name, value, colour in lines
+    ]
+
+
+def owners(shards: list[Row]) -> list[tuple[str, str | None]]:
+    """Say who owns how many shards, with a colour: those that are alive first, the largest share first."""
+    owned: dict[str, list[float]] = {}
+    free: list[Row] = []
+    for shard in shards:
+        if held(shard):
+            owned.setdefault(shard[1], []).append(shard[3])
+        else:
+            free.append(shard)
+    lines: list[tuple[str, str | None]] = [
+        (f"{plain(owner)}: {_of(len(leases), shards)}, for {age(min(leases))} more unless renewed", None)
+        for owner, leases in sorted(owned.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    ]
+    if free:
+        last = max((shard for shard in free if shard[1] is not None), key=lambda shard: shard[3], default=None)
+        was = f"; {plain(last[1])} until {age(last[3])} ago" if last is not None else ""
+        lines.append((f"nobody: {_of(len(free), shards)}{was}", "red"))
+    return lines
+
+
+def _of(some: int, shards: list[Row]) -> str:
+    return "all shards" if some == len(shards) else f"{some} of {len(shards)} shards"
+
+
+def _watermark(found: Standing, now: float) -> str:
+    times = [shard[5] for shard in found.shards]
+    known = [at for at in times if at is not None]
+    settled = f", complete up to {moment(min(known), now)}" if known and len(known) == len(times) else ""
+    return f"{found.watermark:,} of {found.newest:,}{settled}"
+
+
+def _backlog(found: Standing, measured: Pace | None) -> str:
+    count = str(found.backlog)
+    by = None if measured is None else measured.backlog
+    if by is None or abs(by) < 1:
+        return count
+    if by > 0:
+        return f"{count}, growing by {by:,.0f}/s"
+    return f"{count}, falling by {-by:,.0f}/s: empty in {age(found.backlog.events / -by)}"
+
+
+def _delivered(found: Standing, measured: Pace | None) -> str:
+    if measured is not None:
+        return f"{measured.delivered:,.1f}/s"
+    rate = found.delivered.events / found.delivered_s
+    return f"{found.delivered} in the last minute" + (f" ({rate:,.1f}/s)" if found.delivered.events else "")
+
+
+def _retry(found: Standing, now: float) -> str:
+    if found.next_retry_at is None:
+        return str(found.retry)
+    due = "the next is due" if found.next_retry_at <= now else f"the next in {age(found.next_retry_at - now)}"
+    return f"{found.retry}, {due}"
+
+
+def _tables(found: Standing, nats: NatsView | None) -> list[str]:
+    """Lay out what has rows of its own; an empty line before each."""
+    parts = [_waiting(found)]
+    if nats is not None:
+        parts += [_streams(nats), _consumers(nats, found.at)]
+    parts.append(_dead(found))
+    return [line for part in parts if part for line in ("", *part)]
+
+
+def _waiting(found: Standing) -> list[str]:
+    columns = (
+        Column("WAITS FOR"),
+        Column("FIRST SEQ", right=True),
+        Column("AGE"),
+        Column("TOPIC"),
+        Column("REASON", rest=True),
+    )
+    rows = [
+        (_class(one.reason) or "-", str(one.seq), age(max(0.0, found.at - one.created_at)), one.topic, one.reason)
+        for one in found.waiting
+    ]
+    return table(columns, rows) if rows else []
+
+
+def _streams(nats: NatsView) -> list[str]:
+    columns = (
+        Column("STREAM"),
+        Column("MESSAGES", right=True),
+        Column("LAST", right=True),
+        Column("SIZE", right=True),
+        Column("ROOM", rest=True),
+    )
+    return table(columns, [_stream_cells(one) for one in nats.streams]) if nats.streams else []
+
+
+def _consumers(nats: NatsView, now: float) -> list[str]:
+    if nats.consumers is None:
+        return ["how far the read models are cannot be seen: no right to ask for consumers"]
+    columns = (
+        Column("CONSUMER"),
+        Column("STREAM"),
+        Column("BEHIND", right=True),
+        Column("UNACKED", right=True),
+        Column("LAG", rest=True),
+    )
+    rows = [
+        (
+            one.consumer,
+            one.stream,
+            f"{one.pending:,}",
+            f"{one.unacknowledged:,}",
+            "-" if one.oldest_at is None else age(max(0.0, now - one.oldest_at)),
+        )
+        for one in nats.consumers[:_MOST_CONSUMERS]
+    ]
+    more = len(nats.consumers) - len(rows)
+    return [
+        *(table(columns, rows) if rows else []),
+        *([f"and {more:,} more that are no further behind"] if more else []),
+    ]
+
+
+def _dead(found: Standing) -> list[str]:
+    rows = [(f"{count:,}", reason) for reason, count in found.dead_by_reason]
+    return table((Column("DEAD", right=True), Column("REASON", rest=True)), rows) if rows else []
+
+
+def _stream_cells(one: StreamView) -> tuple[str, ...]:
+    if one.missing is not None:
+        return one.name, "-", "-", "-", one.missing
+    if one.room is None:
+        room = "no limit"
+    elif one.room <= 0:
+        room = f"none, by {one.limit}: {'it refuses what comes' if one.refuses else 'old messages go'}"
+    else:
+        then = "then it refuses" if one.refuses else "then old messages go"
+        room = f"{one.room:.0%} of {one.limit}, {then}"
+    return one.name, f"{one.messages:,}", f"{one.last_seq:,}", about_size(one.bytes), room
+
+
+def for_programs(found: Standing, nats: NatsView | None, measured: Pace | None = None) -> dict[str, Any]:
+    """Make an object for JSON."""
+    oldest = found.oldest
+    rate = found.delivered.events / found.delivered_s if measured is None else measured.delivered
+    return {
+        "at": iso(found.at),
+        "table": found.table,
+        "payload_type": found.payload_type,
+        "schema_version": found.version,
+        "watermark": found.watermark,
+        "newest_seq": found.newest,
+        "shards": [
+            {
+                "shard": number,
+                "owner": owner,
+                "epoch": epoch,
+                "lease_left_s": None if lease_left is None else round(lease_left, 3),
+                "watermark": watermark,
+                "watermark_at": iso(at),
+            }
+            for number, owner, epoch, lease_left, watermark, at in found.shards
+        ],
+        "backlog": _count(found.backlog),
+        "lag_s": round(found.lag_s, 3),
+        "oldest_pending": None
+        if oldest is None
+        else {
+            "seq": oldest[0],
+            "id": oldest[1],
+            "topic": oldest[2],
+            "key": oldest[3],
+            "created_at": iso(oldest[4]),
+            "age_s": round(found.at - oldest[4], 3) if abs(oldest[4]) < 1e15 else None,
+            "last_error": oldest[5],
+        },
+        "waiting": [
+            {"class": _class(one.reason), "first_seq": one.seq, "topic": one.topic, "reason": one.reason}
+            for one in found.waiting
+        ],
+        "delivered": {**_count(found.delivered), "in_s": round(found.delivered_s, 3)},
+        "delivered_per_s": round(rate, 3),
+        "retry": {**_count(found.retry), "next_at": iso(found.next_retry_at)},
+        "dead": {
+            **_count(found.dead),
+            "by_reason": [{"reason": reason, "events": count} for reason, count in found.dead_by_reason],
+        },
+        "nats": None if nats is None else _nats(nats, found.at),
+    }
+
+
+def _class(reason: str) -> str | None:
+    found = class_of(reason)
+    return None if found is None else str(found)
+
+
+def _nats(nats: NatsView, now: float) -> dict[str, Any]:
+    return {
+        "reachable": nats.unreachable is None,
+        "reason": nats.unreachable,
+        "server": nats.server or None,
+        "streams": [
+            {"stream": one.name, "missing": one.missing}
+            if one.missing is not None
+            else {
+                "stream": one.name,
+                "messages": one.messages,
+                "bytes": one.bytes,
+                "last_seq": one.last_seq,
+                "room": None if one.room is None else round(one.room, 4),
+            }
+            for one in nats.streams
+        ],
+        "consumers": None
+        if nats.consumers is None
+        else [
+            {
+                "stream": one.stream,
+                "consumer": one.consumer,
+                "pending": one.pending,
+                "unacknowledged": one.unacknowledged,
+                "lag_s": None if one.oldest_at is None else round(max(0.0, now - one.oldest_at), 3),
+            }
+            for one in nats.consumers
+        ],
+    }
+
+
+def _count(count: Count) -> dict[str, Any]:
+    return {"events": count.events, "exact": not count.bound}
