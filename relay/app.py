@@ -326,6 +326,7 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
         consumers=ConsumerOptions(**settings.consumers.model_dump(exclude={"objective_s"})),
         nats=nats_options(settings),
         stream=StreamPlan(**stream.model_dump(exclude={"manage"})) if stream.manage else None,
+        dead_subject=failures.dead_subject,
         ordered=delivery.ordering == "key",
         hold_base_s=failures.hold_base_s,
         hold_max_s=failures.hold_max_s,

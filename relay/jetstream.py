@@ -21,7 +21,7 @@ from nats.errors import Error as NatsError
 
 from relay import identity
 from relay.cancelled import heed_cancellation, heeding_cancellation
-from relay.failures import Forbidden, NoResponders, Refused
+from relay.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
 from relay.frames import Frame, encode
 from relay.natsclient import Client, NatsOptions, check_heard
 from relay.streams import StreamFacts, StreamState
@@ -136,6 +136,29 @@ class Connection:
                 await self._nc.send(frames)
             except (NatsError, OSError) as error:
                 raise BrokerError(str(error)) from error
+
+    async def store(self, subject: str, payload: bytes, headers: Mapping[str, str], timeout_s: float) -> Failure | None:
+        """Publish one message and wait for its acknowledgement; gives why it was not stored, None where it was.
+
+        Raises:
+            BrokerError: The connection has ended; whether it was stored is not known.
+        """
+        with heeding_cancellation():
+            try:
+                answer = await self._nc.request(subject, payload, timeout=timeout_s, headers=dict(headers))
+                told = json.loads(answer.data)
+                error = told.get("error")
+            except nats.errors.NoRespondersError:
+                return NoResponders(None)
+            except nats.errors.TimeoutError:
+                return Forbidden(self._last_error) if subject.lower() in self._denied else TimedOut()
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+            except (ValueError, AttributeError):
+                return Refused(0, "the answer is no acknowledgement")
+        if error is not None:
+            return Refused(error.get("err_code", 0), error.get("description", ""))
+        return None if "stream" in told and "seq" in told else Refused(0, "the answer is no acknowledgement")
 
     async def stream_of(self, subject: str, timeout_s: float) -> StreamFacts | None:
         """Look up the stream that takes a subject; None where there is none.

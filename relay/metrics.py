@@ -99,6 +99,8 @@ class Metrics(Collector):
         self.found = 0
         self.redelivered = 0
         self.losses_open = 0
+        # Dead letters that were published to the subject for these.
+        self.dead_copied = 0
         # Seconds for which delivered events are kept, 0 for ever; when the oldest of them was delivered, Unix seconds.
         self.retention_age_s = 0.0
         self.oldest_delivered_at = 0.0
@@ -203,6 +205,7 @@ class Metrics(Collector):
             ("duplicates", "Acknowledgements for an event that the stream held already", self._duplicates),
             ("found_events", "Events that were found in a stream before they were sent again", self.found),
             ("redelivered_events", "Events that a stream had lost and that are sent again", self.redelivered),
+            ("copied_dead_letters", "Dead letters published to the subject for these", self.dead_copied),
         ):
             yield CounterMetricFamily(f"outbox_relay_{name}", text, value=count)
         counts: Mapping[str, float]

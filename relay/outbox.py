@@ -100,6 +100,14 @@ class OutboxReader:
         """Give those of the dead letters `seqs` that were neither discarded nor, given back, delivered."""
         return {seq for (seq,) in await self._run(self._tables.text("undecided"), (_array(seqs),))}
 
+    async def dead_uncopied(self, since: float, limit: int, most_bytes: int) -> list["DeadLetter"]:
+        """Give dead letters that died at `since` (Unix seconds) or later and were not published since, at most `limit`.
+
+        Payloads and headers of more than `most_bytes` are left out.
+        """
+        rows = await self._run(self._tables.text("dead_uncopied"), (since, limit, most_bytes))
+        return [DeadLetter(Event._make(row[:9]), row[9], row[10] or "", row[11]) for row in rows]
+
     async def streams_seen(self) -> list[Seen]:
         """Give what the owners of our shards last saw of each stream."""
         return [
@@ -133,6 +141,22 @@ class OutboxReader:
         """Give the first seq above one that is in the table, None above the last."""
         rows = await self._run(self._tables.text("next_seq"), (above,))
         return int(rows[0][0]) if rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A row that is a dead letter.
+
+    Attributes:
+        event: Without its payload and its headers where they were too large to be read.
+        died_at: Unix seconds.
+        payload_bytes: How large the payload in the table is.
+    """
+
+    event: Event
+    died_at: float
+    reason: str
+    payload_bytes: int
 
 
 # An acknowledged event, to be marked: event, stream, sequence in the stream, whether the stream had it already, and
@@ -209,6 +233,10 @@ class OutboxWriter:
     async def bury(self, buried: Buried) -> None:
         """Make an event a dead letter."""
         await self._run(self._tables.text("bury"), (buried.event.seq, buried.attempts, buried.error, *self._fence))
+
+    async def dead_copied(self, dead: DeadLetter) -> None:
+        """Write down that a dead letter was published to the subject for these."""
+        await self._run(self._tables.text("dead_copied"), (dead.event.seq, dead.died_at))
 
     async def note(self, noted: Noted) -> None:
         """Write down why an event waits."""

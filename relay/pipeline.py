@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from relay.books import Books
 from relay.consumers import ConsumerOptions, Consumers
+from relay.deadletters import DeadLetters
 from relay.doorbell import Doorbell
 from relay.errors import DrainIncomplete, LeaseLost, StreamHealed
 from relay.fetcher import Fetcher, FetchOptions
@@ -53,6 +54,7 @@ class PipelineOptions:
         beat_s: Seconds between two beats, which keep the leases and persist the watermark.
         shutdown_timeout_s: Seconds for which events in flight are awaited when asked to stop.
         stream: The stream to be made or adjusted; None leaves streams alone.
+        dead_subject: Where dead letters are published as well; empty: nowhere.
     """
 
     fetch: FetchOptions
@@ -63,6 +65,7 @@ class PipelineOptions:
     consumers: ConsumerOptions
     nats: NatsOptions
     stream: StreamPlan | None
+    dead_subject: str = ""
     ordered: bool = True
     hold_base_s: float = 0.5
     hold_max_s: float = 15.0
@@ -165,6 +168,13 @@ class Pipeline:
             metrics=metrics,
             may_look=lambda: 0 in ownership.epochs,
         )
+        self._dead_letters = DeadLetters(
+            options.dead_subject,
+            reader=reader,
+            writer=writer,
+            metrics=metrics,
+            may_work=lambda: 0 in ownership.epochs,
+        )
         self._clock = SettledClock()
         self._change = asyncio.Event()
         self._busy_since: float | None = None
@@ -198,6 +208,7 @@ class Pipeline:
                     group.create_task(self._reconciler.run(), name="reconcile"),
                     group.create_task(self._retention.run(), name="retention"),
                     group.create_task(self._consumers.run(), name="consumers"),
+                    group.create_task(self._dead_letters.run(), name="dead letters"),
                     group.create_task(self._keep_connected(), name="nats"),
                     group.create_task(self._sweep(), name="sweep"),
                     group.create_task(self._beat(), name="beat"),
@@ -271,10 +282,12 @@ class Pipeline:
                 self._reconciler.attach(connection)
                 self._publisher.attach(connection)
                 self._consumers.attach(connection)
+                self._dead_letters.attach(connection)
                 self._on_nats(True)
                 await self._publisher.disconnected.wait()
                 self._reconciler.detach()
                 self._consumers.detach()
+                self._dead_letters.detach()
                 self._on_nats(False)
                 log_event(
                     log,

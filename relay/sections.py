@@ -22,7 +22,7 @@ from pydantic_settings import NoDecode
 
 from relay.errors import ConfigError
 from relay.sql import DEFAULT_TABLE, Tables
-from relay.subjects import template_fault
+from relay.subjects import subject_fault, template_fault
 
 # With this much an atomic batch is refused by the server.
 _MAX_ATOMIC_BATCH = 1000
@@ -56,6 +56,13 @@ def _pattern(value: str) -> str:
     tokens = value.split(".")
     if not re.fullmatch(r"[!-~]+", value) or "" in tokens or ">" in tokens[:-1]:
         raise ValueError(f"{value!r} is no NATS subject pattern, such as orders.* or orders.>")
+    return value
+
+
+def _subject(value: str) -> str:
+    fault = subject_fault(value) if value else None
+    if fault is not None:
+        raise ValueError(fault)
     return value
 
 
@@ -229,7 +236,11 @@ class Delivery(_Section):
 
 
 class Failures(_Section):
-    """What becomes of an event that was refused. Times are seconds."""
+    """What becomes of an event that was refused. Times are seconds.
+
+    Attributes:
+        dead_subject: Dead letters are published there as well; empty: nowhere.
+    """
 
     max_attempts: Annotated[int, Field(ge=1, le=1000)] = 10
     backoff_base_s: Seconds = 1.0
@@ -238,6 +249,7 @@ class Failures(_Section):
     hold_max_s: Seconds = 15.0
     on_dead: Literal["skip", "block"] = "skip"
     on_misconfigured: Literal["hold", "dead"] = "hold"
+    dead_subject: Annotated[str, AfterValidator(_subject)] = ""
 
     @model_validator(mode="after")
     def _grows(self) -> Self:

@@ -34,7 +34,8 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_relay') THEN
         GRANT SELECT, DELETE ON outbox_events TO outbox_relay;
-        GRANT UPDATE (delivered_at, stream, stream_seq, attempts, retry_at, dead_at, discarded_at, last_error)
+        GRANT UPDATE (delivered_at, stream, stream_seq, attempts, retry_at, dead_at, discarded_at, dead_copied_at,
+                      last_error)
             ON outbox_events TO outbox_relay;
         GRANT SELECT ON outbox_shards TO outbox_relay;
         GRANT UPDATE (owner, epoch, lease_until, watermark, watermark_at) ON outbox_shards TO outbox_relay;

@@ -26,6 +26,7 @@ SUBJECTS = (
     "sealed.>",
     "silent.>",
     "a.>",
+    "dead.outbox",
     "p.>",
     "s.>",
 )

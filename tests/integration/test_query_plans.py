@@ -43,6 +43,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("blocking", ALL, FEW_PAGES),
     ("blocking", SOME, FEW_PAGES),
     ("newest", (), FEW_PAGES),
+    ("dead_uncopied", (float("-inf"), 20, 1_048_576), 200),
     ("streams_seen", ("{0,5,63}",), FEW_PAGES),
     ("cli_streams", (), FEW_PAGES),
     ("highest_marks", (DELIVERED - 1000, DELIVERED, *SOME), 200),
@@ -67,6 +68,7 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("stream_see", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, *FENCE), 1000),
     ("loss_healed", ("ORDERS",), FEW_PAGES),
     ("prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, *FENCE), 800),
+    ("dead_copied", (3, 0.0), FEW_PAGES),
     ("prune_dead", (100, 0.0, False, *FENCE), 200),
     ("prune_dead", (100, 0.0, True, None, None), FEW_PAGES),
 ]
