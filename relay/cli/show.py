@@ -10,7 +10,7 @@ import click
 
 from relay.cli.common import Reader, Row, reading, with_settings
 from relay.cli.listing import Listed, for_programs
-from relay.cli.text import json_line, moment, size
+from relay.cli.text import iso, json_line, moment, size
 from relay.errors import RelayError
 from relay.plain import plain
 from relay.settings import Settings
@@ -33,17 +33,22 @@ def seq_or_id(ctx: click.Context, param: click.Parameter, value: str) -> tuple[i
 @click.command()
 @with_settings("--dsn-file", "--table")
 @click.argument("identity", metavar="ID", callback=seq_or_id)
+@click.option("--raw", is_flag=True, help="The payload alone, byte for byte as it is sent.")
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def show(settings: Settings, identity: tuple[int | None, str | None], output: str) -> None:
+def show(settings: Settings, identity: tuple[int | None, str | None], raw: bool, output: str) -> None:
     """Show one event, by its seq or its id: every column, headers and payload too.
 
     \b
     relay show 4711
+    relay show 4711 --raw > payload.json
     relay show 0b0c7ef0-6f0f-4f0e-9d0a-1f1f4c1b7b11 --output json | jq .payload
     """
     with reading(settings) as reader:
         row = find_one(reader, settings, identity)
         payload_type = reader.tables.payload_type
+    if raw:
+        click.echo(bytes(row[14]), nl=False)
+        return
     if output == "json":
         click.echo(json_line(_for_programs(row)))
         return
@@ -81,6 +86,9 @@ def _for_people(row: Row, payload_type: str, now: float) -> list[str]:
         "dead_at": moment(event.dead_at, now),
         "last_error": event.last_error,
     }
+    # Few have these: what became of a dead letter.
+    later = {"discarded_at": row[15], "copied_at": row[16]}
+    values |= {name: moment(at, now) for name, at in later.items() if at is not None}
     lines = [f"{click.style(f'{name:<12}', bold=True)}  {plain(value or '-')}" for name, value in values.items()]
     lines.append(click.style("headers", bold=True) + ("       -" if headers is None else ""))
     lines += [] if headers is None else _indented(pretty(headers))
@@ -135,7 +143,8 @@ def _is_json(text: str) -> bool:
 def _for_programs(row: Row) -> str:
     """Make one JSON object; JSON in it stays as it is stored, digit for digit."""
     headers, payload = row[13], bytes(row[14])
-    parts = [json.dumps(for_programs(Listed._make(row[:13])), ensure_ascii=False)[:-1]]
+    columns = for_programs(Listed._make(row[:13])) | {"discarded_at": iso(row[15]), "dead_copied_at": iso(row[16])}
+    parts = [json.dumps(columns, ensure_ascii=False)[:-1]]
     parts.append(f'"headers": {headers or "null"}')
     try:
         text = payload.decode()

@@ -58,6 +58,28 @@ def test_json_holds_headers_and_payload_digit_for_digit(filled: str) -> None:
     assert event["created_at"] == "2030-01-31T12:00:00.000000Z"
 
 
+@pytest.mark.parametrize("payload", [b"\xff\x00\x1b[2J", b'{"a": 1.10}\n', b""])
+def test_raw_is_the_payload_byte_for_byte(empty_database: str, payload: bytes) -> None:
+    done(empty_database, "migrate", "--payload-type", "bytea")
+    with psycopg.connect(empty_database) as conn:
+        conn.execute("INSERT INTO outbox_events (topic, payload) VALUES ('a', %s)", (payload,))
+    assert done(empty_database, "show", "1", "--raw").stdout_bytes == payload
+
+
+def test_what_became_of_a_dead_letter_is_shown(filled: str) -> None:
+    with psycopg.connect(filled) as conn:
+        conn.execute(
+            "INSERT INTO outbox_events (topic, payload, dead_at, discarded_at, dead_copied_at)"
+            " VALUES ('a', '1', now(), '2030-01-31 12:00+00', '2030-01-31 12:00:05+00')"
+        )
+    text = done(filled, "show", "3").stdout
+    assert "\ndiscarded_at  2030-01-31 12:00:00 " in text
+    assert "\ncopied_at     2030-01-31 12:00:05 " in text
+    event = json.loads(done(filled, "show", "3", "--output", "json").stdout)
+    assert event["dead_copied_at"] == "2030-01-31T12:00:05.000000Z"
+    assert "copied_at" not in done(filled, "show", "1").stdout
+
+
 def test_hostile_text_is_shown_and_not_obeyed(filled: str) -> None:
     for args in ((), ("--output", "json")):
         text = done(filled, "show", "2", *args).stdout
