@@ -187,6 +187,7 @@ def _waiting(facts: Facts) -> Explanation:
         told.why.append(f"Class {failure}: {MEANING[failure]}.")
     _key(facts, told)
     told.why += _broker_now(facts)
+    told.do += _mending(facts)
     if not facts.working:
         told.why.append("No relay holds the lease now.")
         told.next = "Nothing until a relay runs."
@@ -234,6 +235,16 @@ def _broker_now(facts: Facts) -> list[str]:
     if broker.no_ack:
         found.append(f"Stream {broker.stream} has no_ack: what it stores is never acknowledged.")
     return found
+
+
+def _mending(facts: Facts) -> list[str]:
+    """Give the commands that may take away what NATS has in the way."""
+    broker = facts.broker
+    if broker.unreachable is not None or broker.unknown is not None or facts.subject_fault is not None:
+        return []
+    if broker.stream is None:
+        return [f"nats stream add --subjects '{facts.subject}'"]
+    return [f"nats stream edit {broker.stream}"] if broker.full is not None or broker.no_ack else []
 
 
 def _next(facts: Facts) -> str:

@@ -20,7 +20,7 @@ _COLUMNS = (
 )
 
 
-@click.command()
+@click.command(short_help="What commands have changed: who, when, which events.")
 @with_settings("--dsn-file", "--table")
 @click.option(
     "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many."
@@ -63,7 +63,9 @@ def _cells(row: Row, now: float) -> tuple[str, ...]:
 
 
 def _value(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _for_programs(row: Row) -> dict[str, object]:

@@ -77,7 +77,7 @@ class Found:
     quantiles: list[float] | None
 
 
-@click.command()
+@click.command(short_help="Measure your own set-up with trial events.")
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @click.option("--topic", required=True, help="Of the events. Give it a stream of its own, which nobody reads.")
 @click.option(

@@ -8,7 +8,7 @@ from relay.cli.common import with_settings
 from relay.settings import FLAGS, Settings, effective
 
 
-@click.command()
+@click.command(short_help="Check the settings, and print what holds.")
 @with_settings(*FLAGS)
 @click.option("--output", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
 def config(settings: Settings, output: str) -> None:

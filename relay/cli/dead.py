@@ -26,7 +26,7 @@ class TooMuch(RelayError):
     exit_code = Exit.CONFIG
 
 
-@click.group()
+@click.group(short_help="Look at dead letters, give them back, let them be.")
 def dead() -> None:
     """Look at dead letters, give them back to the relay, or let them be.
 
@@ -58,7 +58,7 @@ def list_dead(settings: Settings, filters: Filters, limit: int, output: str) -> 
     print_events(settings, "dead", filters, limit, 0, output)
 
 
-@dead.command()
+@dead.command(short_help="How many, by topic and reason.")
 @with_settings("--dsn-file", "--table")
 @filtered(_TIMES)
 @click.option(
@@ -105,7 +105,7 @@ def _for_programs(row: Row) -> dict[str, object]:
     }
 
 
-@dead.command()
+@dead.command(short_help="Give dead letters back to the relay.")
 @with_settings("--dsn-file", "--table")
 @filtered(_TIMES)
 @click.option("--all", "everything", is_flag=True, help="All dead letters, where no filter is given.")
@@ -124,7 +124,7 @@ def retry(settings: Settings, filters: Filters, everything: bool, consent: Conse
     _decide(settings, filters, everything, consent, "retry")
 
 
-@dead.command()
+@dead.command(short_help="Let dead letters be: their keys go on without them.")
 @with_settings("--dsn-file", "--table")
 @filtered(_TIMES)
 @click.option("--all", "everything", is_flag=True, help="All dead letters, where no filter is given.")

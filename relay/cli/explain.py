@@ -28,7 +28,7 @@ _LOOKUP_TIMEOUT_S = 3.0
 _MAX_PAYLOAD = 1024 * 1024
 
 
-@click.command("explain")
+@click.command("explain", short_help="Why is this event where it is, and what is next?")
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @click.argument("identity", metavar="ID", callback=seq_or_id)
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)

@@ -19,7 +19,7 @@ class Unhealthy(RelayError):
     """The relay does not answer, or says itself that something is wrong. Nothing was changed."""
 
 
-@click.command()
+@click.command(short_help="Ask the relay on this machine how it does.")
 @with_settings("--http-port")
 @click.option("--ready", is_flag=True, help="Ask whether it can relay at this moment, and not only whether it turns.")
 def health(settings: Settings, ready: bool) -> None:

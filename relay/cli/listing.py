@@ -31,7 +31,7 @@ class Listed(NamedTuple):
     last_error: str | None
 
 
-@click.command("list")
+@click.command("list", short_help="Events by state, topic, key, time, error.")
 @with_settings("--dsn-file", "--table")
 @click.option(
     "--state",
@@ -85,7 +85,7 @@ def print_events(settings: Settings, state: str, filters: Filters, limit: int, s
     elif not all_searched:
         message(f"searched {scan:,} seqs only; there may be more (--scan)")
     elif not events:
-        message(f"no {'' if state == 'any' else f'{state} '}events{' like that' if filters else ''}")
+        message(f"no {_NAMES[state]}{' like that' if filters else ''}")
 
 
 def find(reader: Reader, state: str, filters: Filters, limit: int, scan: int) -> tuple[list[Listed], bool]:
@@ -119,6 +119,14 @@ def for_programs(event: Listed) -> dict[str, Any]:
     return known
 
 
+_NAMES = {
+    "pending": "pending events",
+    "retry": "events in retry",
+    "dead": "dead letters",
+    "discarded": "discarded dead letters",
+    "delivered": "delivered events",
+    "any": "events",
+}
 _FIRST = (Column("SEQ", right=True), Column("ID"), Column("TOPIC"), Column("KEY"))
 _ERROR = Column("LAST ERROR", rest=True)
 

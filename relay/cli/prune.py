@@ -30,7 +30,7 @@ class OpenLoss(RelayError):
     exit_code = Exit.LOST
 
 
-@click.command()
+@click.command(short_help="Delete old events by hand.")
 @with_settings("--dsn-file", "--table")
 @click.option(
     "--older-than",
@@ -83,8 +83,8 @@ def prune(settings: Settings, older_than: float | None, dead: bool, output: str,
     if output == "json":
         click.echo(json_line(json.dumps({"what": what, "planned": planned, "pruned": pruned})))
     elif not planned:
-        message(f"there are no {what} that old below the watermark")
-    else:
+        message(f"there are no {what} that old{'' if dead else ' below the watermark'}")
+    elif not consent.dry_run:
         click.echo(f"{pruned:,} {what} deleted")
 
 

@@ -83,7 +83,7 @@ def side_subject(ctx: click.Context, param: click.Parameter, value: str | None) 
     return value
 
 
-@click.command()
+@click.command(short_help="Send delivered events again.")
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @filtered("Delivered")
 @click.option("--all", "everything", is_flag=True, help="All events, where no filter is given.")
@@ -145,6 +145,8 @@ def replay(
         where = plan.subject or "their own subjects, where every consumer gets them again"
         if not planned or not consent.given(f"replay {events_of(planned)} to {where}"):
             return
+        if plan.subject is not None and "{" not in plan.subject:
+            asyncio.run(_check_stream(settings, plan.subject))
         if audit is None:
             audit = changer.begin(_ACTION, plan.told(), planned, plan.above)
         began = time.monotonic()
@@ -245,7 +247,7 @@ class _Run:
                 async with AsyncExitStack() as stack:
                     await self._batches(stack, progress)
         except BaseException:
-            message(f"go on from seq {self.position:,} with `relay replay --resume {self._audit.number}`")
+            message(f"go on above seq {self.position:,} with `relay replay --resume {self._audit.number}`")
             raise
         finally:
             loop.remove_signal_handler(signal.SIGINT)
@@ -319,10 +321,23 @@ class _Run:
         """Find out before the first event whether a stream takes it, as far as we may ask."""
         try:
             subject, _ = envelope(event, self._envelopes, self._manner, connection.max_payload)
-            facts = await connection.stream_of(subject, _LOOKUP_TIMEOUT_S)
-        except (Poison, BrokerError):
+        except Poison:
             return  # sending it will tell
-        if facts is None:
-            raise CannotResume(f"no stream takes {subject}: create it, or give another --subject")
-        if facts.no_ack:
-            raise CannotResume(f"stream {facts.name} has no_ack: nobody could know what arrived")
+        await _takes(connection, subject)
+
+
+async def _check_stream(settings: Settings, subject: str) -> None:
+    """Find out before anything is begun whether a stream takes a subject, as far as we may ask."""
+    async with broker(settings) as connection:
+        await _takes(connection, subject)
+
+
+async def _takes(connection: Connection, subject: str) -> None:
+    try:
+        facts = await connection.stream_of(subject, _LOOKUP_TIMEOUT_S)
+    except BrokerError:
+        return  # sending it will tell
+    if facts is None:
+        raise CannotResume(f"no stream takes {subject}: create it, or give another --subject")
+    if facts.no_ack:
+        raise CannotResume(f"stream {facts.name} has no_ack: nobody could know what arrived")

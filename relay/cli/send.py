@@ -35,7 +35,7 @@ def _headers(ctx: click.Context, param: click.Parameter, given: tuple[str, ...])
     return {name: value for name, _, value in pairs}
 
 
-@click.command()
+@click.command(short_help="Insert one event, and see it arrive.")
 @with_settings("--dsn-file", "--table")
 @click.argument("topic")
 @click.option("--key", help="Events of one key keep their order.  [default: none]")
@@ -94,6 +94,9 @@ def _insert(changer: Changer, topic: str, key: str | None, payload: str, headers
     try:
         with changer.step():
             changer.run("cli_send", (identity, topic, key, value, json.dumps(headers) if headers else None))
+            audit = changer.begin("send", {"topic": topic, "id": identity}, 1)
+            audit.add(1)
+            audit.end()
     except psycopg.DataError as error:
         raise Unacceptable(f"PostgreSQL does not take it: {' '.join(str(error).split())}") from error
     return identity

@@ -17,6 +17,8 @@ from relay.settings import Settings
 
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _HEX_BYTES = 256
+# Of a payload or headers so much is laid out; --raw and JSON have all.
+_MOST_CHARS = 10_000
 
 
 def seq_or_id(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int | None, str | None]:
@@ -30,7 +32,7 @@ def seq_or_id(ctx: click.Context, param: click.Parameter, value: str) -> tuple[i
         raise click.BadParameter(f"{text!r} is neither a seq nor an id (UUID)") from None
 
 
-@click.command()
+@click.command(short_help="One event, with headers and payload.")
 @with_settings("--dsn-file", "--table")
 @click.argument("identity", metavar="ID", callback=seq_or_id)
 @click.option("--raw", is_flag=True, help="The payload alone, byte for byte as it is sent.")
@@ -97,7 +99,9 @@ def _for_people(row: Row, payload_type: str, now: float) -> list[str]:
 
 
 def _indented(text: str) -> list[str]:
-    return [f"  {plain(line)}" for line in text.split("\n")]
+    lines = [f"  {plain(line)}" for line in text[:_MOST_CHARS].split("\n")]
+    more = len(text) - _MOST_CHARS
+    return [*lines, f"  ... and {more:,} characters more"] if more > 0 else lines
 
 
 def _payload(payload: bytes) -> str:

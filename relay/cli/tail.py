@@ -29,7 +29,7 @@ _LAST_SEQS = 50_000
 _LATE_SEQS = 5_000
 
 
-@click.command()
+@click.command(short_help="Follow deliveries, a line for each event.")
 @with_settings("--dsn-file", "--table")
 @click.option("--topic", metavar="PATTERN", help="NATS pattern: * is one token, a last > the rest.")
 @click.option("--key", help="Only events of this key.")

@@ -1,5 +1,6 @@
--- What is in the table, by topic: of the $2 newest rows, and of the first $2 above the watermark $1 that wait.
--- Two short walks of the primary key; what lies between is not read.
+-- What is in the table, by topic: of the $2 newest rows, of the first $2 above the watermark $1, and of those further on
+-- with a reason why they wait.
+-- Walks of the primary key: two short ones, and one over 200,000 seqs at most.
 WITH newest AS (
     SELECT seq, topic, key, payload, headers, delivered_at, dead_at
     FROM outbox_events
@@ -11,10 +12,22 @@ WITH newest AS (
     WHERE seq > $1
     ORDER BY seq
     LIMIT $2
+), held AS (
+    SELECT seq, topic, key, payload, headers, delivered_at, dead_at
+    FROM outbox_events
+    WHERE seq > (SELECT max(seq) FROM waiting)
+      AND seq <= $1::bigint + 200000
+      AND delivered_at IS NULL
+      AND dead_at IS NULL
+      AND last_error IS NOT NULL
+    ORDER BY seq
+    LIMIT $2
 ), sample AS (
     SELECT * FROM newest
     UNION ALL
     SELECT * FROM waiting w WHERE w.seq < (SELECT min(seq) FROM newest)
+    UNION ALL
+    SELECT * FROM held h WHERE h.seq < (SELECT min(seq) FROM newest)
 )
 SELECT e.topic,
        max(e.key),

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from relay.doctor import gather_postgres
 from relay.errors import Exit
 from relay.migrate import migrate
 from relay.servers import NatsServer, PostgresServer, free_port
@@ -186,6 +187,20 @@ def test_a_topic_without_a_stream_or_that_makes_no_subject_is_found_with_what_wa
     assert streams.messages("ORDERS") == 0
     _, told = examine(outbox.dsn, streams.url, "--subject", "late.x")
     assert "subject late.x" in told
+
+
+def test_a_topic_that_waits_far_from_both_ends_is_found_by_the_reason_on_it(
+    outbox: Outbox, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream(streams)
+    for topic in ("orders.placed", "orders.placed", "nowhere.x", "orders.placed", "orders.placed"):
+        outbox.insert(topic, None, {})
+    monkeypatch.setattr(gather_postgres, "_SAMPLE_ROWS", 2)
+    _, told = examine(outbox.dsn, streams.url)
+    assert "subject nowhere.x" not in told
+    outbox.conn.execute("UPDATE outbox_events SET last_error = 'no stream takes this subject' WHERE seq = 3")
+    _, told = examine(outbox.dsn, streams.url)
+    assert told["subject nowhere.x"]["level"] == "fault"
 
 
 @pytest.mark.denials

@@ -58,7 +58,7 @@ def test_everything_that_a_relay_does_with_events_is_explained(
 
     lines = done(outbox.dsn, "explain", str(homeless), RELAY_NATS__SERVERS=streams.url).stdout.splitlines()
     assert [line.split("  ")[0] for line in lines if not line.startswith(" ")] == [
-        "event", "subject", "goes to", "created", "state", "why", "next",
+        "event", "subject", "goes to", "created", "state", "why", "next", "you can",
     ]  # fmt: skip
 
 

@@ -132,7 +132,7 @@ def test_messages_go_to_stderr_and_say_what_was_left_out(filled: str) -> None:
 
 def test_no_events_is_an_answer_and_no_failure(database: str) -> None:
     result = done(database, "list", "--state", "dead")
-    assert (result.stdout, result.stderr) == ("", "no dead events\n")
+    assert (result.stdout, result.stderr) == ("", "no dead letters\n")
 
 
 @pytest.mark.parametrize("since", ["soon", "5", "h", "2030-13-01"])

@@ -117,6 +117,10 @@ def test_without_a_stream_nothing_is_sent_and_the_reason_is_said(outbox: Outbox,
     result = relay(outbox.dsn, "replay", "--all", "--yes", RELAY_NATS__SERVERS=streams.url)
     assert result.exit_code == 2
     assert "no stream takes orders.placed" in result.stderr
+    args = ("--all", "--subject", "nowhere.x", "--yes")
+    result = relay(outbox.dsn, "replay", *args, RELAY_NATS__SERVERS=streams.url)
+    assert (result.exit_code, "no stream takes nowhere.x" in result.stderr) == (2, True)
+    assert outbox.conn.execute("SELECT count(*) FROM outbox_audit").fetchone() == (1,), "the second was never begun"
 
 
 def test_an_event_that_cannot_be_sent_is_named_and_the_replay_can_go_on(outbox: Outbox, streams: Streams) -> None:

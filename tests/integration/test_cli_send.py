@@ -24,6 +24,7 @@ def test_an_event_is_inserted_and_seen_in_the_stream(outbox: Outbox, streams: St
     assert (arrived.headers or {})["Trace"] == "a=b"
     told = json.loads(done(outbox.dsn, "send", *event, "--output", "json").stdout)
     assert (told["stream"], told["stream_seq"], told["seq"]) == ("ORDERS", 2, outbox.count("true"))
+    assert done(outbox.dsn, "audit").stdout.count("  send  ") == 2
 
 
 def test_an_event_that_does_not_arrive_is_told_with_its_reason(

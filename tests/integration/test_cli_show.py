@@ -66,6 +66,15 @@ def test_raw_is_the_payload_byte_for_byte(empty_database: str, payload: bytes) -
     assert done(empty_database, "show", "1", "--raw").stdout_bytes == payload
 
 
+def test_of_a_large_payload_the_beginning_is_laid_out(filled: str) -> None:
+    with psycopg.connect(filled) as conn:
+        conn.execute("INSERT INTO outbox_events (topic, payload) VALUES ('a', to_jsonb(repeat('x', 20000)))")
+    text = done(filled, "show", "3").stdout
+    assert text.endswith("  ... and 10,002 characters more\n")
+    assert len(text) < 12_000
+    assert len(done(filled, "show", "3", "--raw").stdout) == 20_002
+
+
 def test_what_became_of_a_dead_letter_is_shown(filled: str) -> None:
     with psycopg.connect(filled) as conn:
         conn.execute(

@@ -184,3 +184,20 @@ def test_whatever_is_known_there_is_a_reason_and_a_next_step(given_facts: Facts)
     assert len(told.do) == len(set(told.do))
     if given_facts.state in ("pending", "retry") and not given_facts.working:
         assert "relay run" in told.do
+
+
+@pytest.mark.parametrize(
+    ("broker", "command"),
+    [
+        (Broker(), "nats stream add --subjects 'orders.placed'"),
+        (Broker(stream="ORDERS", full="5 of 5 messages"), "nats stream edit ORDERS"),
+        (Broker(stream="ORDERS", no_ack=True), "nats stream edit ORDERS"),
+    ],
+)
+def test_what_nats_has_in_the_way_comes_with_the_command_that_mends_it(broker: Broker, command: str) -> None:
+    assert command in explain(facts(broker=broker)).do
+
+
+@pytest.mark.parametrize("broker", [Broker(unreachable="no"), Broker(unknown="no"), FINE])
+def test_no_command_is_offered_where_no_stream_is_to_be_mended(broker: Broker) -> None:
+    assert not any(command.startswith("nats") for command in explain(facts(broker=broker)).do)
