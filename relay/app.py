@@ -24,7 +24,7 @@ from relay.logs import configure
 from relay.logs import event as log_event
 from relay.manage import StreamPlan
 from relay.metrics import Metrics
-from relay.migrate import check_schema
+from relay.migrate import check_schema, schema_of
 from relay.natsclient import NatsOptions
 from relay.outbox import OutboxReader, OutboxWriter
 from relay.ownership import Ownership, Watermark
@@ -169,12 +169,12 @@ class Daemon:
         table = self._settings.postgres.table
         found = await self._unless_stopped(database.run(Tables(table).text("payload_type")))
         payload_type = found[0][0] if found else None
-        version = None
+        schema = None
         if payload_type is not None:
             rows = await self._unless_stopped(database.run(Tables(table).text("schema_version")))
-            version = rows[0][0] if rows else None
+            schema = schema_of(rows[0] if rows else None)
         if not self._stop.is_set():
-            check_schema(version, table)
+            check_schema(schema, table)
         return Tables(table, payload_type or "jsonb")
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from relay.errors import ConfigError, Exit, RelayError, SchemaError, Unreachable
-from relay.migrate import check_schema
+from relay.migrate import check_schema, schema_of
 from relay.plain import plain
 from relay.settings import FLAGS, Settings, load
 from relay.sql import Tables
@@ -245,7 +245,6 @@ def checked(conn: psycopg.Connection[Row], table: str) -> tuple[Tables, int]:
     if found is None:
         check_schema(None, table)
     tables = Tables(table, "jsonb" if found is None else found[0])
-    version = psycopg.RawCursor(conn).execute(tables.text("schema_version")).fetchone()
-    newest = None if version is None else version[0]
-    check_schema(newest, table)
-    return tables, newest or 0
+    schema = schema_of(psycopg.RawCursor(conn).execute(tables.text("schema_version")).fetchone())
+    check_schema(schema, table)
+    return tables, 0 if schema is None else schema.version

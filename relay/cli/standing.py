@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from relay.cli.common import Reader, Row
+from relay.migrate import newest_version
 
 # So far every count is exact; beyond it says "more than". It keeps each query to tenths of a second.
 COUNT_UP_TO = 100_000
@@ -41,6 +42,7 @@ class Standing:
     """What the database says at one moment; times in Unix seconds.
 
     Attributes:
+        known_version: The newest schema version that this relay knows.
         shards: As `cli_shards` gives them.
         oldest: As `cli_oldest` gives it.
         next_retry_at: When the first of those in retry is due.
@@ -53,6 +55,7 @@ class Standing:
     table: str
     payload_type: str
     version: int
+    known_version: int
     shards: list[Row]
     watermark: int
     newest: int
@@ -96,6 +99,7 @@ def stand(reader: Reader, before: Standing | None = None) -> Standing:
         table=reader.tables.events,
         payload_type=reader.tables.payload_type,
         version=reader.version,
+        known_version=newest_version(),
         shards=reader.rows("cli_shards"),
         watermark=watermark,
         newest=newest,

@@ -53,8 +53,9 @@ def for_people(found: Standing, nats: NatsView | None, measured: Pace | None = N
 
 def _summary(found: Standing, nats: NatsView | None, measured: Pace | None) -> list[str]:
     now = found.at
+    newer = f", newer than this relay's {found.known_version}" if found.version > found.known_version else ""
     lines: list[tuple[str, str, str | None]] = [
-        ("outbox", f"{found.table}, payload {found.payload_type}, schema version {found.version}", None),
+        ("outbox", f"{found.table}, payload {found.payload_type}, schema version {found.version}{newer}", None),
         *(("owner", *owner) for owner in owners(found.shards)),
         ("watermark", _watermark(found, now), None),
         ("backlog", _backlog(found, measured), None),

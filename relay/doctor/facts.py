@@ -121,12 +121,14 @@ class PostgresFacts:
 
     Attributes:
         error: Why nothing could be learnt.
+        oldest_relay: The schema version that a relay must know to work here.
         bell_error: Why the bell's own address is of no use.
         skew_s: Its clock less ours.
     """
 
     error: str | None = None
     schema_version: int | None = None
+    oldest_relay: int | None = None
     wanted_version: int = 1
     payload_type: str | None = None
     server: Server | None = None

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from relay.doctor.facts import Holders, PostgresFacts, Right, Server, Session, Table, Topic
 from relay.doctor.rights import Wanted, wanted
-from relay.migrate import newest_version
+from relay.migrate import newest_version, schema_of
 from relay.sql import Tables
 
 _SAMPLE_ROWS = 10_000
@@ -66,7 +66,7 @@ def _asked(
             return PostgresFacts(server=server, skew_s=skew_s, wanted_version=newest_version())
         tables = Tables(tables.events, payload_type)
         rights = () if server.in_recovery or server.read_only else _tried(conn, tables)
-        version = _value(conn, tables.text("schema_version"))
+        schema = schema_of(_rows(conn, tables.text("schema_version"))[0])
         watermark = _value(conn, tables.text("doctor_watermark")) or 0
         of_table = _rows(conn, tables.text("doctor_table"))
         holders = _rows(conn, tables.text("doctor_holders"))
@@ -78,7 +78,8 @@ def _asked(
     except psycopg.Error as error:
         bell_error = _line(error)
     return PostgresFacts(
-        schema_version=version,
+        schema_version=schema.version if schema else None,
+        oldest_relay=schema.oldest_relay if schema else None,
         wanted_version=newest_version(),
         payload_type=payload_type,
         server=server,

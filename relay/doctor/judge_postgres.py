@@ -65,8 +65,10 @@ def _schema(facts: PostgresFacts, plan: Plan) -> Finding:
         return _line("schema", "fault", f"{plan.table} is not in this database", "run `relay migrate`")
     if found < wanted:
         return _line("schema", "fault", f"version {found}, this relay needs {wanted}", "run `relay migrate`")
-    if found > wanted:
+    if (facts.oldest_relay or found) > wanted:
         return _line("schema", "fault", f"version {found}, this relay knows {wanted}", "use a newer relay")
+    if found > wanted:
+        return _line("schema", "ok", f"version {found} of {plan.table}, on which relays that know {wanted} may work")
     return _line("schema", "ok", f"version {found} of {plan.table}, payload {facts.payload_type}")
 
 

@@ -94,6 +94,7 @@ def test_a_good_set_up_gets_nothing_but_ok() -> None:
         (replace(POSTGRES, schema_version=None), "schema", "fault"),
         (replace(POSTGRES, wanted_version=2), "schema", "fault"),
         (replace(POSTGRES, schema_version=2), "schema", "fault"),
+        (replace(POSTGRES, schema_version=2, oldest_relay=2), "schema", "fault"),
         (replace(POSTGRES, rights=(Right("DELETE", "outbox_events", "permission denied"),)), "rights", "fault"),
         (replace(POSTGRES, table=replace(TABLE, persistence="u")), "table", "fault"),
         (replace(POSTGRES, table=replace(TABLE, row_security=True)), "table", "fault"),
@@ -121,6 +122,10 @@ def test_each_fault_of_postgres_gets_a_line_of_its_own(facts: PostgresFacts, che
     (told,) = [one for one in findings if one.level != "ok"]
     assert told.seen
     assert told.do
+
+
+def test_a_newer_schema_that_lets_this_relay_go_on_is_good() -> None:
+    assert raised(list(judge_postgres(replace(POSTGRES, schema_version=2, oldest_relay=1), PLAN))) == []
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ STANDING = Standing(
     table="outbox_events",
     payload_type="jsonb",
     version=4,
+    known_version=4,
     shards=[(0, "host:1:a", 1, 8.0, 7, NOW - 2)],
     watermark=7,
     newest=9,
