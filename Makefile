@@ -11,6 +11,8 @@ export DOCKER ?= docker
 # The image's base, and what else its build is told (--network=host, --secret=id=ca,src=ca.pem); empty: the Dockerfile's.
 export PYTHON_IMAGE ?=
 export DOCKER_BUILD ?=
+# What compose.yaml is run with: `docker compose`, or docker-compose.
+export COMPOSE ?=
 ENGINE := $(BIN)/python -m tests.engine
 
 .PHONY: help demo test prometheus chaos lint docs bench lock sbom image image-base image-test clean

@@ -104,7 +104,7 @@ class _Story:
             self._began = time.monotonic()
             with self._screen:
                 day = self._day(shop, observer, events)
-                await _beside(day, order_list.follow(), self._show(shop, observer))
+                await beside(day, order_list.follow(), self._show(shop, observer))
                 await self._show_once(shop, observer)
             text, code = verdict(
                 await observer.look_closely(),
@@ -170,7 +170,7 @@ class _Story:
         self._screen.note(self._elapsed_s, f"nats-server is back, and {self._now.backlog} events wait for it")
 
 
-async def _beside(work: Coroutine[Any, Any, None], *background: Coroutine[Any, Any, None]) -> None:
+async def beside(work: Coroutine[Any, Any, None], *background: Coroutine[Any, Any, None]) -> None:
     """Await some work while the rest, which never ends by itself, goes on; the first fault of any ends all."""
     tasks = [asyncio.ensure_future(one) for one in (work, *background)]
     try:

@@ -22,7 +22,7 @@ _ACK_WAIT_S = 5.0
 _QUIET_S = 0.5
 
 _ORDER_LIST = """
-CREATE TABLE order_list (
+CREATE TABLE IF NOT EXISTS order_list (
     number      bigint PRIMARY KEY,
     customer    text   NOT NULL,
     item        text   NOT NULL,
@@ -55,7 +55,7 @@ class OrderList:
         self._url = url
 
     async def open(self) -> None:
-        """Make the table of the read model."""
+        """Make the table of the read model where there is none."""
         async with await psycopg.AsyncConnection.connect(self._dsn) as conn:
             await conn.execute(_ORDER_LIST)
 

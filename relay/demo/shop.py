@@ -19,13 +19,15 @@ _SLOW = 0.01
 _SLOW_FOR_S = 0.3
 
 _ORDERS = """
-CREATE TABLE orders (
+CREATE TABLE IF NOT EXISTS orders (
     number      bigint PRIMARY KEY,
     customer    text   NOT NULL,
     item        text   NOT NULL,
     total_cents bigint NOT NULL
 )
 """
+
+_LAST = "SELECT coalesce(max(number), 0) FROM orders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,10 @@ class Order:
     slow: bool
 
 
-def make_orders(limit: int | None, seed: int | None) -> Iterator[Order]:
-    """Give orders until `limit` of them were not declined; the same ones for the same seed."""
+def make_orders(limit: int | None, seed: int | None, after: int = 0) -> Iterator[Order]:
+    """Give orders with the numbers above `after` until `limit` of them were not declined; the same for one seed."""
     chance = random.Random(seed)
-    number = placed = 0
+    number, placed = after, 0
     while limit is None or placed < limit:
         number += 1
         item = chance.choice(list(_ITEMS))
@@ -60,7 +62,7 @@ def make_orders(limit: int | None, seed: int | None) -> Iterator[Order]:
 
 
 class Shop:
-    """Places orders at a steady rate, each in a transaction with its event.
+    """Places orders at a steady rate, each in a transaction with its event; goes on where it was closed.
 
     Args:
         dsn: The database of the shop, with the outbox in it.
@@ -72,24 +74,29 @@ class Shop:
     def __init__(self, dsn: str, *, rate: float, limit: int | None, seed: int | None) -> None:
         self._dsn = dsn
         self._rate = rate
-        self._orders = make_orders(limit, seed)
+        self._limit = limit
+        self._seed = seed
+        self._last = 0
         self.placed = 0
         self.rolled_back = 0
 
     async def open(self) -> None:
-        """Make the table of orders."""
+        """Make the table of orders where there is none, and look for its last one."""
         async with await psycopg.AsyncConnection.connect(self._dsn) as conn:
             await conn.execute(_ORDERS)
+            found = await (await conn.execute(_LAST)).fetchone()
+        self._last = found[0] if found else 0
 
     async def sell(self, closing: asyncio.Event) -> None:
         """Place orders until the limit is reached or the shop closes."""
         opened = time.monotonic()
-        await asyncio.gather(*(self._clerk(opened, closing) for _ in range(_CLERKS)))
+        orders = make_orders(self._limit, self._seed, self._last)
+        await asyncio.gather(*(self._clerk(orders, opened, closing) for _ in range(_CLERKS)))
 
-    async def _clerk(self, opened: float, closing: asyncio.Event) -> None:
+    async def _clerk(self, orders: Iterator[Order], opened: float, closing: asyncio.Event) -> None:
         async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as conn:
-            for order in self._orders:
-                early = opened + order.number / self._rate - time.monotonic()
+            for order in orders:
+                early = opened + (order.number - self._last) / self._rate - time.monotonic()
                 if await closed(closing, early):
                     return
                 await self._place(conn, order)

@@ -1,9 +1,7 @@
 """The image, built and run as a cluster with the restricted profile runs it: `make image-test`."""
 
 import json
-import os
 import re
-import shlex
 import urllib.request
 from collections.abc import Callable, Iterator
 
@@ -24,23 +22,6 @@ MOST_BYTES = 60_000_000
 LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+) \\$", re.MULTILINE)
 
 MakeContainer = Callable[..., Container]
-
-
-@pytest.fixture(scope="session")
-def base() -> str:
-    """The image that the relay's is built on: ``PYTHON_IMAGE``, or what the Dockerfile names."""
-    named = re.search(r"^ARG PYTHON_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
-    assert named is not None
-    return os.environ.get("PYTHON_IMAGE") or named[1]
-
-
-@pytest.fixture(scope="session")
-def image(base: str) -> str:
-    """The image of this checkout; ``DOCKER_BUILD`` has further arguments for its build."""
-    tag = "outbox-relay:test"
-    told = [f"--build-arg=PYTHON_IMAGE={base}", f"--build-arg=VERSION={__version__}", "--build-arg=REVISION=0123abc"]
-    docker("build", *told, *shlex.split(os.environ.get("DOCKER_BUILD", "")), "--tag", tag, str(ROOT))
-    return tag
 
 
 @pytest.fixture
