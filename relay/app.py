@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import SecretStr
 
+from relay.cloudevents import CloudEvents
 from relay.consumers import ConsumerOptions
 from relay.database import Database
 from relay.doorbell import Doorbell
@@ -362,15 +363,23 @@ def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
 
-def envelopes(settings: Settings) -> Envelopes:
-    """Give what makes subject and headers of events."""
+def envelopes(settings: Settings, side_subject: str | None = None) -> Envelopes:
+    """Give what makes subject and headers of events.
+
+    Args:
+        side_subject: A template that a person has chosen: it goes over the configured one and what that allows.
+    """
+    ce = settings.cloudevents
     return Envelopes(
-        template=settings.subject.template,
-        allow=settings.subject.allow,
+        template=side_subject or settings.subject.template,
+        allow=() if side_subject else settings.subject.allow,
         add_key=settings.headers.key,
         add_seq=settings.headers.seq,
         add_created_at=settings.headers.created_at,
         allow_nats=settings.headers.allow_nats,
+        cloud_events=CloudEvents(ce.source, type_prefix=ce.type_prefix, content_type=ce.content_type)
+        if ce.source
+        else None,
     )
 
 

@@ -1,5 +1,6 @@
 """An event: one row of the outbox, as the relay carries it."""
 
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 
@@ -27,3 +28,10 @@ class Event(NamedTuple):
     created_at: float
     attempts: int
     postponed: bool | None
+
+    def created_at_text(self) -> str | None:
+        """Write the time of creation as RFC 3339; None where it lies outside of the years 1 to 9999, or is infinite."""
+        try:
+            return datetime.fromtimestamp(self.created_at, UTC).isoformat(timespec="microseconds")
+        except (ValueError, OverflowError):
+            return None

@@ -4,6 +4,7 @@ Counting is on the way of every event, so it is plain integers and lists; the fa
 only when somebody scrapes. Written by the event loop, read by the thread of a scrape.
 """
 
+import math
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,11 +51,11 @@ class _Distribution:
         self.total = 0.0
 
     def add(self, seconds: Iterable[float]) -> None:
-        """Count values; a negative one, from a clock that went back, counts as nought."""
+        """Count values; in the sum a negative one, from a clock that went back, and an infinite one count as nought."""
         bounds, counts, total = self.bounds, self.counts, 0.0
         for value in seconds:
             counts[bisect_left(bounds, value)] += 1
-            if value > 0:
+            if 0 < value < math.inf:
                 total += value
         self.total += total
 

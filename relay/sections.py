@@ -205,6 +205,14 @@ class Headers(_Section):
     allow_nats: Annotated[tuple[Annotated[str, AfterValidator(_header)], ...], *Listed] = ()
 
 
+class CloudEvents(_Section):
+    """Whether messages are CloudEvents: they are where `source` is given."""
+
+    source: Annotated[str, Field(max_length=500, pattern=r"^[!-~]*$")] = ""
+    type_prefix: Annotated[str, Field(max_length=200, pattern=r"^[!-~]*$")] = ""
+    content_type: Annotated[str, Field(max_length=200, pattern=r"^[!-~]+/[!-~]+( ?; ?[!-~]+)*$")] = "application/json"
+
+
 class Delivery(_Section):
     """How events flow. Counts are events, buffer_bytes is bytes of payload, times are seconds."""
 

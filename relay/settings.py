@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from relay import redact
 from relay.errors import ConfigError
 from relay.sections import (
+    CloudEvents,
     Consumers,
     Delivery,
     Failures,
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     nats: Nats = Nats()
     subject: Subject = Subject()
     headers: Headers = Headers()
+    cloudevents: CloudEvents = CloudEvents()
     delivery: Delivery = Delivery()
     failures: Failures = Failures()
     lease: Lease = Lease()

@@ -9,8 +9,8 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
+from relay.cloudevents import CloudEvents
 from relay.event import Event
 
 MESSAGE_ID = "Nats-Msg-Id"
@@ -96,6 +96,7 @@ class Envelopes:
         add_seq: Send the seq as ``Outbox-Seq``.
         add_created_at: Send the time of creation as ``Outbox-Created-At``, RFC 3339.
         allow_nats: ``Nats-`` headers that a row may set, such as ``Nats-TTL``; never the message id or a batch's.
+        cloud_events: What makes a CloudEvent of each event, None where they are plain messages.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Envelopes:
         add_seq: bool = False,
         add_created_at: bool = False,
         allow_nats: Sequence[str] = (),
+        cloud_events: CloudEvents | None = None,
     ) -> None:
         self._template = template
         self._by_topic = "{key}" not in template
@@ -114,7 +116,8 @@ class Envelopes:
         self._add_key = add_key
         self._add_seq = add_seq
         self._add_created_at = add_created_at
-        self._plain = not (add_key or add_seq or add_created_at)
+        self._cloud_events = cloud_events
+        self._plain = not (add_key or add_seq or add_created_at or cloud_events)
         self._allow_nats = frozenset(name.lower() for name in allow_nats) - _RESERVED_HEADERS
         self._known: dict[str, str] = {}
 
@@ -177,16 +180,22 @@ class Envelopes:
             headers = {MESSAGE_ID: event.id}
         else:
             headers = {} if event.headers is None else self._own(event.headers)
+            if self._cloud_events is not None:
+                try:
+                    headers = self._cloud_events.headers(event, headers)
+                except ValueError as error:
+                    raise Poison("headers", str(error)) from None
             if self._add_key and event.key is not None:
                 headers["Outbox-Key"] = _value("Outbox-Key", event.key)
             if self._add_seq:
                 headers["Outbox-Seq"] = str(event.seq)
-            if self._add_created_at:
-                created_at = datetime.fromtimestamp(event.created_at, UTC)
-                headers["Outbox-Created-At"] = created_at.isoformat(timespec="microseconds")
+            if self._add_created_at and (created_at := event.created_at_text()) is not None:
+                headers["Outbox-Created-At"] = created_at
             headers[MESSAGE_ID] = event.id
-        # Our own headers cannot be large, but for a key; so most events need no count.
-        unbounded = event.headers is not None or (self._add_key and event.key is not None)
+        # Our own headers cannot be large, but for a key or a topic in them; so most events need no count.
+        unbounded = (
+            event.headers is not None or (self._add_key and event.key is not None) or self._cloud_events is not None
+        )
         if unbounded or len(event.payload) + _HEADERS_WE_ADD_BYTES > max_payload:
             self._check_size(headers, len(event.payload), max_payload)
         return headers

@@ -21,7 +21,7 @@ from relay.event import Event
 from relay.jetstream import BrokerError, Connection
 from relay.replay import Manner, Replayer, Trouble, envelope
 from relay.settings import Settings
-from relay.subjects import Envelopes, Poison, subject_fault, template_fault
+from relay.subjects import Poison, subject_fault, template_fault
 
 _ACTION = "replay"
 # How many seqs one read may pass over, and how many one count.
@@ -219,7 +219,7 @@ class _Run:
         self._limit = min(50, self._largest())
         self._stop = asyncio.Event()
         self._manner = Manner(audit.number, plan.same_id, plan.rate)
-        self._envelopes = configured_envelopes(settings) if plan.subject is None else Envelopes(template=plan.subject)
+        self._envelopes = configured_envelopes(settings, plan.subject)
         self._replayer = Replayer(self._envelopes, self._manner)
         self.position = plan.above
         self.sent = 0
