@@ -15,6 +15,8 @@ from nats.aio.msg import Msg
 
 T = TypeVar("T")
 
+RELOADS = "2.9 shuts JetStream down where it is told to read its configuration again"
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -54,6 +56,25 @@ class Streams:
                 await client.close()
 
         return asyncio.run(connected())
+
+    def since(self, *version: int) -> bool:
+        """Tell whether the server is of a version, such as ``2, 12, 1``, or newer."""
+
+        async def ask(client: Client) -> bool:
+            server = client.connected_server_version
+            return (server.major, server.minor, server.patch) >= version
+
+        return self._with(ask)
+
+    def needs(self, *version: int, why: str) -> None:
+        """Leave the test out on an older server, which the default run never has."""
+        if not self.since(*version):
+            pytest.skip(f"needs nats-server {'.'.join(map(str, version))}: {why}")
+
+    @property
+    def take_batches(self) -> bool:
+        """Whether the server knows atomic batches."""
+        return self.since(2, 12, 1)
 
     def api(self, question: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask the JetStream API; an error fails the test."""

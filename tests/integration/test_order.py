@@ -88,7 +88,7 @@ def test_atomic_batches_are_used_where_the_stream_allows_them(
     for name in ("ATOMIC", "PLAIN"):
         assert_once_and_in_order(streams.read(name), 3000, 100)
     in_batches = [message for message in streams.read("ATOMIC") if "Nats-Batch-Id" in message.headers]
-    assert len(in_batches) > 1500
+    assert len(in_batches) > 1500 if streams.take_batches else not in_batches
     assert not [message for message in streams.read("PLAIN") if "Nats-Batch-Id" in message.headers]
 
 
@@ -112,7 +112,7 @@ def test_a_batch_with_an_event_that_is_stored_already_still_ends_well(
     assert len(stored) == 4000
     marked: dict[int, str] = dict(outbox.conn.execute("SELECT stream_seq, id::text FROM outbox_events").fetchall())
     assert marked == {message.seq: message.headers["Nats-Msg-Id"] for message in stored}
-    assert relay.lines("batch.refused")
+    assert bool(relay.lines("batch.refused")) is streams.take_batches
 
 
 @pytest.mark.parametrize("keys", [1, 10])
@@ -205,6 +205,7 @@ ODD_HEADER = "Nats-Expected-Last-Subject-Sequence-Subject"
 def test_order_holds_behind_heads_that_are_tried_again(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str
 ) -> None:
+    streams.needs(2, 12, why="no older one refuses the odd header")
     streams.make("ORDERS", "orders.>", allow_atomic=True)
     keys = 6
     outbox.fill("orders.placed", 600, keys=keys)
