@@ -257,13 +257,11 @@ class Daemon:
     async def _end_of_term(self, ownership: Ownership, settled: Watermark, code: Exit | None) -> Exit | None:
         """Hand over what is above our share, or everything where we are to stop."""
         try:
+            if not self._stop.is_set():
+                await self._unless_stopped(self._hand_over(ownership, settled))
+            if not self._stop.is_set():
+                return None
             async with asyncio.timeout(self._settings.delivery.shutdown_timeout_s):
-                if not self._stop.is_set():
-                    beat = await ownership.beat(settled)
-                    given = await ownership.hand_over(beat.share, settled)
-                    if given:
-                        log_event(log, "info", "relay.shared", "shards were handed over to other relays", shards=given)
-                    return None
                 await ownership.leave(settled)
         except LeaseLost as lost:
             _say_lost(lost)
@@ -272,6 +270,12 @@ class Daemon:
             code = Exit.DRAIN_INCOMPLETE
         log_event(log, "info", "relay.stopped", "what was settled is marked, and the shards are given back")
         return code or Exit.DONE
+
+    async def _hand_over(self, ownership: Ownership, settled: Watermark) -> None:
+        beat = await ownership.beat(settled)
+        given = await ownership.hand_over(beat.share, settled)
+        if given:
+            log_event(log, "info", "relay.shared", "shards were handed over to other relays", shards=given)
 
     def _database(self, name: str) -> Database:
         postgres = self._settings.postgres

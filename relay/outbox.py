@@ -223,6 +223,10 @@ class OutboxWriter:
         )
         return int(rows[0][0])
 
+    async def still_pending(self, seqs: Sequence[int]) -> int:
+        """Give how many of the events are neither delivered nor dead."""
+        return int((await self._run(self._tables.text("still_pending"), (_array(seqs),)))[0][0])
+
     async def postpone(self, postponed: Postponed) -> None:
         """Write down when an event is tried again."""
         await self._run(
@@ -230,9 +234,10 @@ class OutboxWriter:
             (postponed.event.seq, postponed.delay_s, postponed.attempts, postponed.error, *self._fence),
         )
 
-    async def bury(self, buried: Buried) -> None:
-        """Make an event a dead letter."""
-        await self._run(self._tables.text("bury"), (buried.event.seq, buried.attempts, buried.error, *self._fence))
+    async def bury(self, buried: Buried) -> bool:
+        """Make an event a dead letter; gives whether it was none and not delivered before."""
+        values = (buried.event.seq, buried.attempts, buried.error, *self._fence)
+        return bool((await self._run(self._tables.text("bury"), values))[0][0])
 
     async def dead_copied(self, dead: DeadLetter) -> None:
         """Write down that a dead letter was published to the subject for these."""

@@ -105,7 +105,7 @@ class Ownership:
         return Beat(len(others), share, free, at, newest)
 
     async def claim(self, most: int) -> None:
-        """Take at most so many of the shards that nobody owns."""
+        """Take at most so many of the shards that nobody owns; once more where the answer was lost."""
         before = time.monotonic()
         rows = await self.database.run(self.tables.text("claim"), (self.member, self.ttl_s, most))
         if not self.epochs:

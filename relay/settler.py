@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from relay.books import Books
+from relay.errors import LeaseLost
 from relay.logs import event as log_event
 from relay.metrics import Metrics
 from relay.outbox import Buried, Delivered, Noted, OutboxWriter, Postponed
@@ -62,7 +63,11 @@ class Settler:
             await self._idle.wait()
 
     async def run(self) -> None:
-        """Write for ever."""
+        """Write for ever.
+
+        Raises:
+            LeaseLost: Other relays own some of the shards; what could not be written stays as it is.
+        """
         while True:
             self._resting = True
             await self._work.wait()
@@ -88,9 +93,8 @@ class Settler:
             seqs = [one[0].seq for one in part]
             stream_seqs = [one[2] for one in part]
             marked = await self._writer.settle(stream, seqs, stream_seqs)
-            self._note_marks(stream, stream_seqs, part)
             if marked != len(seqs):
-                # Another owner marked them, or has taken over: the next renewal of the lease tells which.
+                await self._must_be_settled(seqs)
                 log_event(
                     log,
                     "warning",
@@ -100,6 +104,7 @@ class Settler:
                     acknowledged=len(seqs),
                     marked=marked,
                 )
+            self._note_marks(stream, stream_seqs, part)
         self._metrics.stage("settle", time.monotonic() - started)
         self._metrics.delivered(
             [acked_at - event.created_at for event, _, _, _, acked_at in batch], sum([one[3] for one in batch])
@@ -108,6 +113,19 @@ class Settler:
         self._marking = []
         self.last_settled = time.monotonic()
         self.on_room.set()
+
+    async def _must_be_settled(self, seqs: Sequence[int]) -> None:
+        """Find out why a write changed too little: somebody else was first, or the fence kept us out.
+
+        Nothing may be called settled that the outbox does not call so: the watermark would pass it, also that of the
+        shards that are still ours.
+
+        Raises:
+            LeaseLost: Some of the events are pending yet.
+        """
+        left = await self._writer.still_pending(seqs)
+        if left:
+            raise LeaseLost(f"{left} events could not be settled, from seq {min(seqs)} on: another relay owns shards")
 
     def _note_marks(self, stream: str, stream_seqs: list[int], batch: list[Delivered]) -> None:
         highest = max(stream_seqs)
@@ -120,7 +138,8 @@ class Settler:
             case Postponed():
                 await self._writer.postpone(outcome)
             case Buried(event=event):
-                await self._writer.bury(outcome)
+                if not await self._writer.bury(outcome):
+                    await self._must_be_settled([event.seq])
                 self._books.settle([event])
                 self._metrics.dead(outcome.reason)
             case Noted():

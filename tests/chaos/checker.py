@@ -28,7 +28,7 @@ class Findings:
         forgotten: Answered as committed, and not in the outbox at the end.
         unseen: In a stream, and never given to the consumer.
         misseen: Given to the consumer as another message than the stream holds, or out of the stream's order.
-        early: Below a watermark, and settled only after it.
+        early: Below a watermark in seq or in time, and settled only after it was read.
         odd: Notes of the run that something went wrong.
     """
 
@@ -63,7 +63,9 @@ def check(history: History) -> Findings:
     _completeness(rows, stored, transactions, findings)
     _order(transactions, stored, findings)
     _consumer(stored, list(history.of(Seen)), findings)
-    _watermarks(rows.values(), list(history.of(Watermark)), findings)
+    watermarks = list(history.of(Watermark))
+    _watermarks(rows.values(), watermarks, findings)
+    _completeness_in_time(rows, transactions, watermarks, findings)
     findings.odd = [note.text for note in history.of(Note) if note.wrong]
     findings.odd += [
         f"{fault.kind} {fault.target}: no recovery" for fault in history.of(Fault) if fault.recovered_at is None
@@ -171,6 +173,36 @@ def _watermarks(rows: Iterable[Row], watermarks: Sequence[Watermark], findings: 
             at += 1
         if who is not None and latest > mark.read_at:
             findings.early.append(f"seq {who.seq} was settled after watermark {mark.seq}")
+
+
+def _completeness_in_time(
+    rows: dict[str, Row], transactions: Iterable[Transaction], watermarks: Sequence[Watermark], findings: Findings
+) -> None:
+    """Hold that everything whose commit had returned by the time of a watermark was settled when it was read.
+
+    That this time never moves back is not asked here: it is read through a clock that two processes share.
+    """
+    ended = sorted(
+        (
+            (transaction.ended_at, row)
+            for transaction in transactions
+            if transaction.outcome == "committed"
+            for insert in transaction.inserts
+            if (row := rows.get(insert.id)) is not None
+        ),
+        key=lambda pair: pair[0],
+    )
+    latest, who, at = 0.0, None, 0
+    known = [(mark.complete_at, mark.read_at) for mark in watermarks if mark.complete_at is not None]
+    for complete_at, read_at in sorted(known, key=lambda mark: (mark[0], -mark[1])):
+        while at < len(ended) and ended[at][0] <= complete_at:
+            row = ended[at][1]
+            settled_at = inf if row.settled_at is None else row.settled_at
+            if settled_at > latest:
+                latest, who = settled_at, row
+            at += 1
+        if who is not None and latest > read_at:
+            findings.early.append(f"seq {who.seq} was settled after the outbox was complete up to a time after it")
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -48,9 +48,10 @@ async def _relay_killed(world: World, rng: random.Random) -> str:
 
 
 async def _all_relays_killed(world: World, rng: random.Random) -> str:
+    """Now and then for longer than ORDERS remembers ids (5 s): what is in doubt has to be looked for."""
     for replica in world.replicas:
         replica.relay.kill()
-    await asyncio.sleep(rng.uniform(0, 2))
+    await asyncio.sleep(rng.choice((rng.uniform(0, 2), rng.uniform(0, 2), rng.uniform(5, 7))))
     for replica in world.replicas:
         replica.relay.start()
     return "all"
@@ -74,6 +75,36 @@ async def _relay_frozen(world: World, rng: random.Random) -> str:
     finally:
         replica.relay.signal(signal.SIGCONT)
     return replica.name
+
+
+async def _relay_comes_and_goes(world: World, rng: random.Random) -> str:
+    """Let a third one take its share, or only begin to; it leaves its shards, or is killed with them."""
+    third = world.third
+    assert third is not None
+    third.relay.start()
+    await asyncio.sleep(rng.uniform(0.5, 5))
+    if rng.random() < 0.5:
+        third.relay.kill()
+        return f"{third.name} killed"
+    if (why := await third.stop()) is not None:
+        world.wrong.append(why)
+    return f"{third.name} stopped"
+
+
+async def _hand_over_broken(world: World, rng: random.Random) -> str:
+    """Let a third one ask for its share, and kill one that is to give of its own, at about that time."""
+    third, giver = world.third, rng.choice(world.replicas)
+    assert third is not None
+    third.relay.start()
+    while third.relay.running and (await asyncio.to_thread(third.relay.get, "/healthz"))[0] == 0:
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(rng.uniform(0, 1.3))
+    giver.relay.kill()
+    await asyncio.sleep(rng.uniform(0, 1))
+    giver.relay.start()
+    if (why := await third.stop()) is not None:
+        world.wrong.append(why)
+    return giver.name
 
 
 # --- PostgreSQL
@@ -246,6 +277,8 @@ KINDS = {
         Kind("relay", "all relays killed", _all_relays_killed),
         Kind("relay", "relay stopped", _relay_stopped),
         Kind("relay", "relay frozen", _relay_frozen, 4),
+        Kind("relay", "relay comes and goes", _relay_comes_and_goes, 3),
+        Kind("relay", "hand-over broken", _hand_over_broken, 3),
         Kind("postgres", "postgres crashed", _postgres_crashed),
         Kind("postgres", "postgres killed", _postgres_killed),
         Kind("postgres", "postgres frozen", _postgres_frozen),

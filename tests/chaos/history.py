@@ -74,10 +74,16 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """What the outbox called settled when it was read, at `read_at` of the database's own clock."""
+    """What the outbox called settled when it was read, at `read_at` of the database's own clock.
+
+    Attributes:
+        complete_at: Every event whose commit had returned by then was called settled; by the clock of the run, None
+            where the outbox did not know yet.
+    """
 
     seq: int
     read_at: float
+    complete_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

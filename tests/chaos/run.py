@@ -150,12 +150,16 @@ class Run:
 
     async def _watch_watermark(self) -> None:
         while True:
+            asked_at = time.monotonic()
             with suppress(psycopg.OperationalError, psycopg.InterfaceError, TimeoutError):
                 async with asyncio.timeout(5):
                     found = await self._world.rows(
-                        "SELECT min(watermark), extract(epoch FROM clock_timestamp())::float8 FROM outbox_shards"
+                        "SELECT min(watermark), extract(epoch FROM clock_timestamp())::float8,"
+                        " CASE WHEN count(watermark_at) = count(*) THEN"
+                        " extract(epoch FROM min(watermark_at) - clock_timestamp())::float8 END FROM outbox_shards"
                     )
-                self._history.add(Watermark(*found[0]))
+                seq, read_at, behind = found[0]
+                self._history.add(Watermark(seq, read_at, None if behind is None else asked_at + behind))
             await asyncio.sleep(0.25)
 
     async def _rest(self, consumers: list[Consumer]) -> None:
@@ -181,8 +185,8 @@ class Run:
 
     async def _write_end(self) -> None:
         history, world = self._history, self._world
-        for replica in world.replicas:
-            if (why := await replica.stop()) is not None:
+        for replica in world.all_replicas():
+            if replica.relay.running and (why := await replica.stop()) is not None:
                 history.note(why, wrong=True)
             if "Traceback" in replica.relay.text():
                 history.note(f"{replica.name} has a traceback in its log", wrong=True)

@@ -44,7 +44,12 @@ class Replica:
     to_nats: list[Proxy]
 
     async def stop(self) -> str | None:
-        """Stop the relay as a rolling update does (SIGTERM); gives what is wrong with how it ended."""
+        """Stop the relay as a rolling update does (SIGTERM); gives what is wrong with how it ended.
+
+        Not before it has begun: until then the signal ends the interpreter as it ends any program.
+        """
+        while self.relay.running and (await asyncio.to_thread(self.relay.get, "/healthz"))[0] == 0:
+            await asyncio.sleep(0.05)
         try:
             code = await asyncio.to_thread(self.relay.stop)
         except subprocess.TimeoutExpired:
@@ -71,6 +76,8 @@ class World:
         self.postgres = PostgresServer(directory / "postgres", fsync=False, settings={"max_connections": "100"})
         self.cluster = Cluster(directory / "cluster")
         self.replicas: list[Replica] = []
+        # Comes and goes: started by a fault alone.
+        self.third: Replica | None = None
         # What a fault itself has shown to be wrong, in words.
         self.wrong: list[str] = []
 
@@ -86,18 +93,24 @@ class World:
                 await asyncio.to_thread(self.cluster.make, name, *wanted.pop("subjects"), **wanted)
             for number in range(self._count):
                 self.replicas.append(await self._replica(f"r{number}"))
+                self.replicas[-1].relay.start()
+            self.third = await self._replica(f"r{self._count}")
         except BaseException:
             await self.__aexit__()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for replica in self.replicas:
+        for replica in self.all_replicas():
             replica.relay.end()
             for proxy in (replica.to_postgres, *replica.to_nats):
                 await proxy.stop()
         await asyncio.to_thread(self.cluster.stop)
         await asyncio.to_thread(self.postgres.kill)
+
+    def all_replicas(self) -> list[Replica]:
+        """Give those that always run, and the one that comes and goes."""
+        return self.replicas if self.third is None else [*self.replicas, self.third]
 
     async def _replica(self, name: str) -> Replica:
         to_postgres = await _proxy(self.postgres.port)
@@ -112,7 +125,7 @@ class World:
         }
         if self._mutant is not None:
             settings["RELAY_TEST_MUTANT"] = self._mutant
-        return Replica(name, Relay(directory, settings).start(), to_postgres, to_nats)
+        return Replica(name, Relay(directory, settings), to_postgres, to_nats)
 
     async def rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
         """Run a query on a connection of its own.

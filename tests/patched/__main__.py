@@ -15,4 +15,9 @@ if record is not None:
 point = os.environ.get("RELAY_TEST_FAILPOINT")
 if point is not None:
     failpoints.die_at(point)
+freeze = os.environ.get("RELAY_TEST_FREEZE")
+if freeze is not None:
+    failpoints.freeze_at(freeze)
+if "RELAY_TEST_TIDY" in os.environ:
+    mutants.tidy()
 main(prog_name="relay")

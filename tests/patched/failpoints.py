@@ -39,10 +39,22 @@ def record(file: Path) -> None:
 
 def die_at(wanted: str) -> None:
     """Kill the process (SIGKILL) at the first pass of ``<instant> <point>``."""
+    _signal_at(wanted, signal.SIGKILL)
+
+
+def freeze_at(wanted: str) -> None:
+    """Freeze the process (SIGSTOP) at the first pass of ``<instant> <point>``."""
+    _signal_at(wanted, signal.SIGSTOP)
+
+
+def _signal_at(wanted: str, number: signal.Signals) -> None:
+    passed = False
 
     def see(point: str, instant: str) -> None:
-        if f"{instant} {point}" == wanted:
-            os.kill(os.getpid(), signal.SIGKILL)
+        nonlocal passed
+        if not passed and f"{instant} {point}" == wanted:
+            passed = True
+            os.kill(os.getpid(), number)
 
     _watch(see)
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import relay.retention
 from relay.app import Daemon
 from relay.fetcher import Fetcher
 from relay.gaps import Gaps
@@ -27,6 +28,11 @@ def _replace(owner: Any, name: str, by: Any) -> None:
     if not hasattr(owner, name):
         raise AttributeError(f"{owner!r} has no {name}: the mutant has to follow the code")
     setattr(owner, name, by)
+
+
+def tidy() -> None:
+    """Let retention rest for a moment where it rests for seconds; no promise is broken."""
+    _replace(relay.retention, "_IDLE_PAUSE_S", 0.05)
 
 
 def _settle_early() -> None:

@@ -174,7 +174,7 @@ def one_each() -> Course:
         course.rows.append(Row(f"id{n}", n, "a", "delivered", "S", n, 100.0 + n))
         course.stored.append(Stored("S", n, f"id{n}"))
         course.seen.append(Seen("S", n, f"id{n}", 0.0))
-    course.watermarks = [Watermark(0, 100.0), Watermark(1, 101.5), Watermark(3, 104.0)]
+    course.watermarks = [Watermark(0, 100.0), Watermark(1, 101.5, 20.9), Watermark(3, 104.0, 32.0)]
     return course
 
 
@@ -215,6 +215,14 @@ SPOILED: dict[str, tuple[Callable[[Course], None], dict[str, int]]] = {
         {"misseen": 1},
     ),
     "a watermark before the event": (lambda course: course.watermarks.append(Watermark(3, 102.0)), {"early": 1}),
+    "complete up to a time before the event": (
+        lambda course: course.watermarks.append(Watermark(3, 104.0, 31.5)),
+        {},
+    ),
+    "complete up to a time after the event, too soon": (
+        lambda course: course.watermarks.insert(2, Watermark(1, 102.5, 31.0)),
+        {"early": 1},
+    ),
     "a watermark that moves back": (lambda course: course.watermarks.append(Watermark(2, 105.0)), {"early": 1}),
 }
 
