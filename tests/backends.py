@@ -101,7 +101,7 @@ def _contained_nats(_: Path) -> Iterator[Server]:
     from tests.fix_relay import wait_until
 
     image = os.environ.get("RELAY_TEST_NATS_IMAGE", _NATS_IMAGE)
-    config = "/etc/suite.conf"
+    config = "/suite.conf"
     container = DockerContainer(image).with_command(f"-js -c {config}").with_exposed_ports(4222)
     with container.with_copy_into_container(nats_config(*SUBJECTS).encode(), config):
         logs = container.get_wrapped_container().logs

@@ -38,7 +38,7 @@ def compose(image: str) -> Iterator[Compose]:
 
 
 def test_orders_reach_the_read_model_through_two_relays_and_a_broker_that_is_killed(compose: Compose) -> None:
-    compose("up", "--detach", "--no-build", "--scale", "relay=2", "postgres", "nats", "migrate", "relay", "shop")
+    compose("up", "--detach", "--scale", "relay=2", "postgres", "nats", "migrate", "relay", "shop")
 
     def count(database: str, table: str, where: str = "true") -> int:
         dsn = f"postgresql://postgres:postgres@127.0.0.1/{database}"
