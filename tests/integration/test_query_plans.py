@@ -46,7 +46,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("dead_uncopied", (float("-inf"), 20, 1_048_576), 200),
     ("streams_seen", ("{0,5,63}",), FEW_PAGES),
     ("cli_streams", (), FEW_PAGES),
-    ("highest_marks", (DELIVERED - 1000, DELIVERED, *SOME), 200),
+    ("highest_marks", (DELIVERED - 1000, DELIVERED, *SOME), 300),
     ("pending_ids", ("{00000000-0000-4000-8000-000000000000}", *SOME), FEW_PAGES),
     ("cli_prunable", (DELIVERED - 1000, DELIVERED, 0.0), 200),
     ("cli_prunable_dead", (0.0, False), FEW_PAGES),
