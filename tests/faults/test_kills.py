@@ -82,6 +82,40 @@ def _is_done(outbox: Outbox) -> bool:
     return outbox.count("delivered_at IS NULL") == 0
 
 
+@pytest.mark.timeout(180)
+def test_a_kill_at_any_await_of_retention_deletes_nothing_that_is_needed(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, tmp_path: Path
+) -> None:
+    """Rows go as soon as they are delivered, while others are under way; what is in no stream yet stays."""
+    streams.make("ORDERS", "orders.>", allow_direct=True, duplicate_window=100_000_000)
+    filler = Filler(outbox)
+    filler.fill()
+    relay = make_relay(outbox.dsn, streams.url, retention__delivered_age_s="0.01", retention__dead_age_s="0.01")
+    file = tmp_path / "points"
+    relay.patch(record=str(file), tidy="1")
+    relay.start()
+    outbox.drained()
+    deleting = ("Reader.next_seq", "Writer.prune_delivered", "Writer.prune_dead", "Retention._prune_delivered: ")
+    wait_until("it deletes", lambda: all(point in file.read_text("utf-8") for point in deleting))
+    relay.kill()
+    points = [point for point in file.read_text("utf-8").splitlines() if "Retention." in point]
+    for point in points:
+        for instant in INSTANTS:
+            outbox.leases_run_out()
+            filler.fill()
+            relay.patch(failpoint=f"{instant} {point}", tidy="1")
+            relay.start()
+            assert relay.wait() == -9, f"{instant} {point}"
+            gone = filler.events - outbox.count("true")
+            assert gone <= streams.messages("ORDERS")
+    outbox.leases_run_out()
+    relay.patch(tidy="1")
+    relay.start()
+    outbox.drained()
+    wait_until("only the newest stays", lambda: outbox.count("true") == 1)
+    assert_once_and_in_order(streams.read("ORDERS"), filler.events, KEYS)
+
+
 def test_without_a_look_into_the_tail_a_kill_before_the_mark_repeats_events(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, tmp_path: Path
 ) -> None:
