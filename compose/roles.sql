@@ -1,5 +1,8 @@
--- The relay's login, with the rights of its role alone: relay migrate grants them to the role.
+-- The shop inserts events and reads none, the relay has the rights of its role alone: relay migrate grants them.
+CREATE ROLE outbox_producer NOLOGIN;
 CREATE ROLE outbox_relay NOLOGIN;
+CREATE USER shop PASSWORD 'shop' IN ROLE outbox_producer;
 CREATE USER relay_login PASSWORD 'relay' IN ROLE outbox_relay;
--- The read model is somebody else's: it has a database of its own.
-CREATE DATABASE read_model;
+-- The shop's own tables are beside the outbox, its read model is elsewhere.
+GRANT CREATE ON SCHEMA public TO shop;
+CREATE DATABASE read_model OWNER shop;
