@@ -26,6 +26,7 @@ SUBJECTS = (
     "sealed.>",
     "silent.>",
     "a.>",
+    "bench.>",
     "dead.outbox",
     "p.>",
     "s.>",
