@@ -301,7 +301,7 @@ class NatsServer(_Server):
         self.port = port or free_port()
         self.config = config
         self._jetstream = jetstream
-        self._binary = binary or _nats_binary()
+        self.binary = binary or _nats_binary()
 
     @property
     def url(self) -> str:
@@ -318,7 +318,7 @@ class NatsServer(_Server):
         ports = self.directory / "ports"
         shutil.rmtree(ports, ignore_errors=True)
         ports.mkdir()
-        command = [str(self._binary), "-a", "127.0.0.1", "-p", str(self.port), "--ports_file_dir", str(ports)]
+        command = [str(self.binary), "-a", "127.0.0.1", "-p", str(self.port), "--ports_file_dir", str(ports)]
         if self._jetstream:
             command += ["-js", "-sd", str(self.directory / "jetstream")]
         if self.config is not None:

@@ -19,7 +19,7 @@ import pytest
 from relay.servers import NatsServer, free_port
 from tests.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_until
 from tests.fix_rights import documented_permissions
-from tests.fix_stream import Streams
+from tests.fix_stream import RELOADS, Streams, own_server_needs
 from tests.fix_tls import Authority, Identity
 from tests.nats_jwt import Operator, user_nkey
 
@@ -125,6 +125,7 @@ def test_a_token_suffices(outbox: Outbox, tmp_path: Path, make_relay: MakeRelay,
 def test_a_password_that_is_renewed_on_both_sides_is_taken_up_while_running(
     outbox: Outbox, tmp_path: Path, make_relay: MakeRelay
 ) -> None:
+    own_server_needs(2, 10, why=RELOADS)
     user, settings = identity("password_file", tmp_path)
     with NatsServer(tmp_path / "nats", config=accounts(user)) as server:
         Streams(server.url, user="admin", password="admin").make("ORDERS", "orders.>")
@@ -193,6 +194,7 @@ def test_the_servers_name_is_verified_and_everything_is_encrypted(
     if how == "mutual":
         settings |= {"nats__tls_cert_file": str(client.certificate), "nats__tls_key_file": str(client.key)}
     if how == "first":
+        own_server_needs(2, 10, why="handshake_first")
         settings["nats__tls_first"] = "true"
     with serving(tmp_path, config + accounts(f"user: relay, password: {SECRET}")) as server:
         url = server.url.replace("127.0.0.1", "localhost")
@@ -247,6 +249,7 @@ def test_a_certificate_alone_can_say_who_we_are(
 def test_bad_tls_is_told_in_a_line_and_the_relay_works_when_it_is_put_right(
     outbox: Outbox, tmp_path: Path, authority: Authority, make_relay: MakeRelay, fault: str, told: str
 ) -> None:
+    own_server_needs(2, 10, why=RELOADS)
     client = authority.issue("relay", expired=fault == "expired client")
     match fault:
         case "expired server":
