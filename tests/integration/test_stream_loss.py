@@ -95,6 +95,34 @@ def test_a_rolled_back_stream_gets_what_it_lost_in_order(
     assert len(relay.lines("stream.lost")) == 1
 
 
+def test_relays_that_share_the_work_each_send_again_what_their_shards_have_lost(
+    outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay, tmp_path: Path
+) -> None:
+    streams = Streams(own_nats.url)
+    streams.make("ORDERS", "orders.>", allow_direct=True, allow_atomic=True)
+    relays = [make_relay(outbox.dsn, own_nats.url, lease__ttl_s="2", **OFTEN).start() for _ in range(2)]
+    wait_until("they share", lambda: all("outbox_relay_shards_owned 32.0" in r.get("/metrics")[1] for r in relays))
+    insert(outbox, 1, 500)
+    outbox.drained()
+
+    def meanwhile() -> None:
+        insert(outbox, 501, 800)
+        outbox.drained()
+        checked(outbox)
+
+    rolled_back(own_nats, tmp_path / "copy", meanwhile)
+    insert(outbox, 801, 900)
+    own_nats.start()
+    for relay in relays:
+        relay.said("stream.lost")
+    outbox.drained()
+    wait_until("all events in the stream", lambda: streams.messages("ORDERS") == 900)
+    outbox.drained()
+    assert_once_and_in_order(streams.read("ORDERS"), 900, KEYS)
+    assert_marks_are_true(outbox, streams)
+    assert sum(line["events"] for relay in relays for line in relay.lines("stream.lost")) == 300
+
+
 @pytest.mark.parametrize("running", [True, False], ids=["while it runs", "while it is down"])
 def test_a_stream_made_anew_gets_everything_again(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, running: bool
