@@ -66,7 +66,9 @@ def listening(dsn: str) -> Iterator[list[str]]:
             for ring in conn.notifies():
                 if ring.payload == "end of the test":
                     return
-                heard.append(ring.payload)
+                # A relay tries its bell at start, late where the machine is busy.
+                if ring.payload != "test":
+                    heard.append(ring.payload)
 
     with ThreadPoolExecutor(1) as pool:
         thread = pool.submit(listen)
