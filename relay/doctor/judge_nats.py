@@ -124,7 +124,7 @@ def _against(size: int, limit: int, seen: str, do: str) -> tuple[Level, str, str
 def _stream(stream: StreamFacts, facts: NatsFacts, plan: Plan) -> Iterator[Finding]:
     yield from _acknowledges(stream)
     yield from _keeps(stream)
-    yield _room(stream)
+    yield _room(stream, facts.version)
     yield from _limits_of_size(stream, facts)
     yield _window(stream, plan)
     yield from _abilities(stream, facts, plan)
@@ -181,7 +181,7 @@ def _keeps(stream: StreamFacts) -> Iterator[Finding]:
         yield _of(stream, "replicas", "ok", f"{replicas}, all current")
 
 
-def _room(stream: StreamFacts) -> Finding:
+def _room(stream: StreamFacts, server: str) -> Finding:
     config, state = stream.config, stream.state
     limits = [
         (name, state.get(held, 0), config[name])
@@ -197,6 +197,10 @@ def _room(stream: StreamFacts) -> Finding:
     if discard == "old":
         seen = f"discard is old with {shown}: when it is full, unread events are dropped"
         return _of(stream, "room", "warning", seen, "nats stream edit --discard new: then the relay waits instead")
+    if server.startswith("2.9.") and config.get("max_bytes", -1) > 0:
+        # Seen on 2.9.10, which reckons without what it writes beside each message.
+        seen = f"with {shown} nats-server {server} drops its oldest messages when it is full, whatever discard says"
+        return _of(stream, "room", "warning", seen, "limit it by max_msgs, or use a newer nats-server")
     fullest = max(held / most for _, held, most in limits)
     if fullest >= _NEAR:
         return _of(

@@ -42,11 +42,11 @@ def test_an_order_that_is_delivered_and_not_in_the_list_is_waited_for() -> None:
     assert Numbers(placed=7, delivered=6, dead=1, in_read_model=6).settled
 
 
-@given(st.integers(0, 50), st.integers())
-def test_exactly_so_many_orders_are_placed_whatever_is_declined(limit: int, seed: int) -> None:
-    orders = list(make_orders(limit, seed))
+@given(st.integers(0, 50), st.integers(), st.integers(0, 1000))
+def test_exactly_so_many_orders_are_placed_whatever_is_declined(limit: int, seed: int, after: int) -> None:
+    orders = list(make_orders(limit, seed, after))
     assert sum(not order.declined for order in orders) == limit
-    assert [order.number for order in orders] == list(range(1, len(orders) + 1))
+    assert [order.number for order in orders] == list(range(after + 1, after + len(orders) + 1))
 
 
 def test_a_seed_makes_the_same_orders_again_and_some_are_declined() -> None:

@@ -150,6 +150,7 @@ def test_a_newer_schema_that_lets_this_relay_go_on_is_good() -> None:
         (stream(discard="old", max_msgs=1000), "stream ORDERS: room", "warning"),
         (stream(discard="old", max_msgs_per_subject=1), "stream ORDERS: room", "warning"),
         (stream(max_bytes=1001), "stream ORDERS: room", "warning"),
+        (replace(stream(max_bytes=1_000_000), version="2.9.10"), "stream ORDERS: room", "warning"),
         (stream(max_msg_size=700), "stream ORDERS: size", "fault"),
         (stream(max_msg_size=900), "stream ORDERS: size", "warning"),
         (stream(duplicate_window=1_000_000_000), "stream ORDERS: duplicates", "fault"),
