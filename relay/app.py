@@ -250,6 +250,7 @@ class Daemon:
         finally:
             settled = self._pipeline.settled
             self._pipeline = None
+            self.metrics.term_ended()
             if bell is not None:
                 await bell.release()
         return await self._end_of_term(ownership, settled, code)

@@ -136,6 +136,11 @@ class Metrics(Collector):
         """Count dead letters by a short reason."""
         _add(self._dead, reason, events)
 
+    def term_ended(self) -> None:
+        """Forget what is seen on behalf of all relays: from now on another one may see it."""
+        self.losses_open = 0
+        self.oldest_delivered_at = 0.0
+
     def pruned(self, kind: str, events: int) -> None:
         """Count deleted rows: delivered or dead ones."""
         self._pruned[kind] += events

@@ -1,6 +1,7 @@
 """Old rows are deleted in short steps, by the owner or by hand, and nothing that is still needed."""
 
 import json
+import signal
 import time
 
 import psycopg
@@ -176,3 +177,22 @@ def test_a_large_backlog_fills_no_memory(outbox: Outbox, own_nats: NatsServer, m
     time.sleep(1)
     grown = metric(running, "process_resident_memory_bytes") - before
     assert grown < rows * payload / 3
+
+
+def test_only_the_relay_that_deletes_says_how_far_it_is(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    outbox.fill("orders.placed", 10, keys=10)
+    first = make_relay(outbox.dsn, streams.url, lease__ttl_s="2", **KEEP_A_DAY).start()
+    outbox.drained()
+    oldest, owned = "outbox_relay_retention_oldest_timestamp_seconds", "outbox_relay_shards_owned"
+    wait_until("the first one says it", lambda: metric(first, oldest) > 0)
+    second = make_relay(outbox.dsn, streams.url, lease__ttl_s="2", **KEEP_A_DAY).start()
+    wait_until("it has a share", lambda: metric(second, owned) == 32)
+    first.signal(signal.SIGSTOP)
+    wait_until("it has everything", lambda: metric(second, owned) == 64)
+    first.signal(signal.SIGCONT)
+    wait_until("the first one is back", lambda: metric(first, owned) == 32)
+    wait_until("the second one says it", lambda: metric(second, oldest) > 0)
+    assert metric(first, oldest) == 0
