@@ -33,5 +33,5 @@ class Event(NamedTuple):
         """Write the time of creation as RFC 3339; None where it lies outside of the years 1 to 9999, or is infinite."""
         try:
             return datetime.fromtimestamp(self.created_at, UTC).isoformat(timespec="microseconds")
-        except (ValueError, OverflowError):
+        except (OverflowError, OSError, ValueError):
             return None
