@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from relay.books import Books
+from relay.careful import CarefulStart
 from relay.doorbell import Doorbell
 from relay.event import Event
 from relay.gaps import Gaps
@@ -63,6 +64,7 @@ class Fetcher:
     Args:
         watermark: Everything up to this seq is settled: where to begin.
         newest: The newest seq at that moment; up to it rows may be settled already.
+        careful: Says how far may be read at first; None where the last owners ended well.
         bell: None: polling alone.
         waiting: How many of the events in memory cannot be sent now, and so take no room from the others.
         on_events: Called when the lanes have something new.
@@ -83,6 +85,7 @@ class Fetcher:
         room: asyncio.Event,
         watermark: int,
         newest: int,
+        careful: CarefulStart | None = None,
     ) -> None:
         self._options = options
         self._reader = reader
@@ -94,6 +97,7 @@ class Fetcher:
         self._on_events = on_events
         self._room = room
         self._gaps = Gaps()
+        self._careful = careful
         self.cursor = watermark
         self.newest = newest
         self._settled_up_to = newest
@@ -137,11 +141,13 @@ class Fetcher:
         return ahead + len(self._books.unsettled) + len(self._books.postponed)
 
     async def _rewind(self) -> None:
-        """Begin again at the watermark: the connection is new, so the database may be another one.
+        """Begin again at the watermark where the connection is new, since the database may be another one.
 
         After a failover it may have lost its newest transactions, and use their seqs again. What is in memory
         stays and is not taken twice.
         """
+        if self._generation == self._reader.generation:
+            return
         watermark, self.newest = await self._reader.starting_point()
         self._generation = self._reader.generation
         self._gaps = Gaps()
@@ -155,10 +161,10 @@ class Fetcher:
             for seq, key in await self._reader.blocking():
                 self._books.blocked[seq] = key
                 self._lanes.bar(key)
+        if self._careful is not None:
+            await self._begin_with(self._careful)
         while True:
-            while not self._has_room():
-                self._room.clear()
-                await self._room.wait()
+            await self._wait_for_room()
             found = await self.turn()
             if found >= _BUSY_ROWS:
                 self._busy_until = time.monotonic() + _QUIET_S
@@ -169,6 +175,22 @@ class Fetcher:
             else:
                 await self._rest()
 
+    async def _begin_with(self, careful: CarefulStart) -> None:
+        """Send what the last owners may have had in hand, group by group."""
+        while (upper := await careful.next_group(self.cursor, self._settled_up_to)) is not None:
+            while self.cursor < upper:
+                await self._wait_for_room()
+                await self._rewind()
+                await self._advance(time.monotonic(), upper)
+                self._on_events()
+            await careful.outlived(lambda: len(self._books.unsettled) - self._waiting())
+        await careful.end()
+
+    async def _wait_for_room(self) -> None:
+        while not self._has_room():
+            self._room.clear()
+            await self._room.wait()
+
     def _has_room(self) -> bool:
         return (
             len(self._books.unsettled) - self._waiting() < self._options.buffer_events
@@ -178,13 +200,9 @@ class Fetcher:
     async def turn(self) -> int:
         """Read once whatever may be there; gives how many events were taken in."""
         now = time.monotonic()
-        if self._generation != self._reader.generation:
-            await self._rewind()
+        await self._rewind()
         found = await self._backfill(now)
-        if self._late_up_to is not None or (len(self._gaps) and now >= self._gaps_at):
-            found += await self._reread()
-        if self._late_up_to is None:
-            found += await self._next()
+        found += await self._advance(now)
         if now >= self._due_at():
             found += await self._due(now)
         if now >= self._scrub_at:
@@ -195,11 +213,21 @@ class Fetcher:
             await self._unblock()
         return found
 
-    async def _next(self) -> int:
+    async def _advance(self, now: float, upper: int = _NO_LIMIT) -> int:
+        """Read what has appeared in gaps, then above the cursor up to `upper`; gives how many events."""
+        found = 0
+        if self._late_up_to is not None or (len(self._gaps) and now >= self._gaps_at):
+            found += await self._reread()
+        if self._late_up_to is None:
+            found += await self._next(upper)
+        return found
+
+    async def _next(self, upper: int) -> int:
         """Read above the cursor, and note which seqs are missing."""
         started = time.monotonic()
         catching_up = self.cursor < self._settled_up_to
-        upper = min(self.cursor + _CATCH_UP_SPAN, self._settled_up_to) if catching_up else _NO_LIMIT
+        if catching_up:
+            upper = min(upper, self.cursor + _CATCH_UP_SPAN, self._settled_up_to)
         self._books.begin_read()
         if catching_up or self._reader.has_all:
             events = await self._reader.fetch(self.cursor, upper, self._limit)
@@ -395,9 +423,7 @@ class Fetcher:
                 self._backfilling = 1 + (events[-1].seq if len(events) == limit else upper)
                 found += len(events)
             self._on_events()
-            while not self._has_room():
-                self._room.clear()
-                await self._room.wait()
+            await self._wait_for_room()
         self._backfilling = None
         return found
 

@@ -24,7 +24,7 @@ from relay import __version__
 from relay.progress import STUCK_AFTER_S, ConsumerView, Role, Snapshot
 
 CLASSES = ("outage", "capacity", "configuration", "poison", "unknown")
-REASONS = ("subject", "headers", "size", "refused", "attempts", "configuration")
+REASONS = ("subject", "headers", "size", "refused", "attempts", "configuration", "crash")
 STAGES = ("fetch", "publish", "settle")
 COMPONENTS = ("postgres", "bell", "nats")
 TROUBLES = ("outage", "capacity", "configuration", "database")

@@ -58,6 +58,10 @@ class OutboxReader:
         """Give our next pending events above `cursor` up to `upper`, at most `limit`, in the order of seq."""
         return _events(await self._run(self._tables.text("fetch"), (cursor, upper, limit, *self._ours)))
 
+    async def outlines(self, cursor: int, upper: int, limit: int) -> list[Event]:
+        """Give our next pending events as `fetch` does, without payload, headers and time."""
+        return _events(await self._run(self._tables.text("outlines"), (cursor, upper, limit, *self._ours)))
+
     async def fetch_among(self, cursor: int, upper: int, limit: int) -> tuple[list[Event], list[int]]:
         """Read the next visible rows above `cursor` up to `upper`, at most `limit`, whosever they are.
 
@@ -226,6 +230,14 @@ class OutboxWriter:
     async def still_pending(self, seqs: Sequence[int]) -> int:
         """Give how many of the events are neither delivered nor dead."""
         return int((await self._run(self._tables.text("still_pending"), (_array(seqs),)))[0][0])
+
+    async def suspect(self, seqs: Sequence[int]) -> None:
+        """Raise the attempts of pending events, ascending, that are sent now."""
+        await self._run(self._tables.text("suspect"), (_array(seqs), seqs[0], seqs[-1], *self._fence))
+
+    async def outlived(self, seqs: Sequence[int]) -> None:
+        """Lower the attempts of suspects, ascending, that have not ended the relay."""
+        await self._run(self._tables.text("outlived"), (_array(seqs), seqs[0], seqs[-1], *self._fence))
 
     async def postpone(self, postponed: Postponed) -> None:
         """Write down when an event is tried again."""

@@ -58,6 +58,7 @@ class Ownership:
     Attributes:
         epochs: The epoch of each shard that is ours.
         shards: How many shards there are in all; 0 before the first beat.
+        crashes: How many owners in a row of any of them ended without giving it back; 0 once that is over.
         until: `time.monotonic` at which the first of our leases could run out.
     """
 
@@ -67,6 +68,7 @@ class Ownership:
     ttl_s: float
     epochs: dict[int, int] = field(default_factory=dict)
     shards: int = 0
+    crashes: int = 0
     until: float = 0.0
 
     @property
@@ -110,7 +112,13 @@ class Ownership:
         rows = await self.database.run(self.tables.text("claim"), (self.member, self.ttl_s, most))
         if not self.epochs:
             self.until = before + self.ttl_s
-        self.epochs.update(rows)
+        self.epochs.update((shard, epoch) for shard, epoch, _ in rows)
+        self.crashes = max([self.crashes, *(crashes for _, _, crashes in rows)])
+
+    async def absolve(self) -> None:
+        """Write down that what the last owners had in hand does not end us."""
+        await self.database.run(self.tables.text("absolve"), (self.member,))
+        self.crashes = 0
 
     async def hand_over(self, share: int, watermark: Watermark) -> int:
         """Give back what is above our share, after its last event was settled; gives how many shards that were."""

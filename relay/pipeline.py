@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from relay.books import Books
+from relay.careful import CarefulStart
 from relay.consumers import ConsumerOptions, Consumers
 from relay.deadletters import DeadLetters
 from relay.doorbell import Doorbell
@@ -128,7 +129,7 @@ class Pipeline:
             metrics=metrics,
             sent=self._sent,
             watermark=lambda: self._fetcher.watermark(),
-            on_open=lambda: self._publisher.wake(),
+            on_open=self._opened,
         )
         self._publisher = Publisher(
             options.publish,
@@ -141,6 +142,19 @@ class Pipeline:
             settle=self._settler.take_delivered,
             may_send=lambda: self._reconciler.open and time.monotonic() < ownership.until,
         )
+        careful = None
+        if ownership.crashes:
+            careful = CarefulStart(
+                ownership=ownership,
+                reader=reader,
+                writer=writer,
+                metrics=metrics,
+                most=options.fetch.buffer_events + options.refusals.held_events,
+                max_attempts=options.refusals.max_attempts,
+                may_send=lambda: self._reconciler.open,
+                room=self._settler.on_room,
+                convict=self._refusals.convict,
+            )
         self._fetcher = Fetcher(
             options.fetch,
             reader=reader,
@@ -153,6 +167,7 @@ class Pipeline:
             room=self._settler.on_room,
             watermark=watermark,
             newest=newest,
+            careful=careful,
         )
         self._retention = Retention(
             options.retention,
@@ -179,6 +194,10 @@ class Pipeline:
         self._change = asyncio.Event()
         self._busy_since: float | None = None
         self.stalled = False
+
+    def _opened(self) -> None:
+        self._publisher.wake()
+        self._settler.on_room.set()
 
     def _hold_ended(self) -> None:
         self._fetcher.hold_ended = True

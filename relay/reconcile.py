@@ -291,7 +291,7 @@ class Reconciler:
     async def _read_tails_of_unknown(self, connection: Connection) -> None:
         """Look at the streams that the first pending events go to and that nothing was written down of."""
         subjects = set()
-        for event in await self._reader.fetch(self._watermark(), 2**63 - 1, _FIRST_PENDING):
+        for event in await self._reader.outlines(self._watermark(), 2**63 - 1, _FIRST_PENDING):
             try:
                 subjects.add(self._envelopes.subject(event))
             except Poison:

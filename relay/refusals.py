@@ -239,6 +239,16 @@ class Refusals:
 
     def bury(self, event: Event, failure_class: FailureClass, reason: str, error: str) -> None:
         """Make an event a dead letter; its key goes on without it, or waits for a person."""
+        buried = self._dead_letter(event, failure_class, reason, error)
+        self._concluded(event)
+        self._write(buried)
+        self._lanes.release(event)
+
+    def convict(self, event: Event, error: str) -> Buried:
+        """Make a dead letter of an event that ends the relay, and is in no lane: it is still to be written."""
+        return self._dead_letter(event, FailureClass.POISON, "crash", error)
+
+    def _dead_letter(self, event: Event, failure_class: FailureClass, reason: str, error: str) -> Buried:
         if failure_class is FailureClass.POISON and reason != "refused":
             self._metrics.failed(str(failure_class))
         log_event(
@@ -252,12 +262,10 @@ class Refusals:
             attempts=event.attempts,
             reason=error,
         )
-        self._concluded(event)
-        self._write(Buried(event, event.attempts, reason, error))
         if self._options.on_dead == "block" and event.key is not None:
             self._books.blocked[event.seq] = event.key
             self._lanes.bar(event.key)
-        self._lanes.release(event)
+        return Buried(event, event.attempts, reason, error)
 
     def unanswered(self, event: Event) -> None:
         """Take an event whose acknowledgement did not come in time."""

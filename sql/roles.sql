@@ -38,7 +38,7 @@ BEGIN
                       last_error)
             ON outbox_events TO outbox_relay;
         GRANT SELECT ON outbox_shards TO outbox_relay;
-        GRANT UPDATE (owner, epoch, lease_until, watermark, watermark_at) ON outbox_shards TO outbox_relay;
+        GRANT UPDATE (owner, epoch, crashes, lease_until, watermark, watermark_at) ON outbox_shards TO outbox_relay;
         GRANT SELECT, INSERT, UPDATE ON outbox_streams TO outbox_relay;
         GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_members TO outbox_relay;
         GRANT SELECT ON outbox_migrations TO outbox_relay;

@@ -31,6 +31,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("start", (None,), FEW_PAGES),
     ("fetch", (DELIVERED, NO_LIMIT, 1000, *ALL), 600),
     ("fetch", (DELIVERED, NO_LIMIT, 1000, *SOME), 600),
+    ("outlines", (DELIVERED, ROWS, 1000, *SOME), 600),
     ("fetch_among", (DELIVERED, NO_LIMIT, 1000, *SOME), 600),
     ("fetch_among", (ROWS, NO_LIMIT, 1000, *SOME), FEW_PAGES),
     ("fetch", (DELIVERED - 5000, DELIVERED - 4000, 1000, *ALL), 200),  # the scrub, and what an earlier run has settled
@@ -63,6 +64,8 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("settle", ("ORDERS", "{17,100150}", "{1,2}", 17, 100_150, *FENCE), FEW_PAGES),
     ("postpone", (DELIVERED + 1, 1.0, 1, "why", *FENCE), FEW_PAGES),
     ("bury", (DELIVERED + 1, 1, "why", *FENCE), FEW_PAGES),
+    ("suspect", (_array(BATCH), BATCH[0], BATCH[-1], *FENCE), 1000),
+    ("outlived", ("{17}", 17, 17, *FENCE), FEW_PAGES),
     ("note", (DELIVERED + 1, "why", *FENCE), FEW_PAGES),
     ("unmark", ("{17,18}", 17, 18, "ORDERS", 0.0, 0.0, *FENCE), 100),
     ("stream_see", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, *FENCE), 1000),

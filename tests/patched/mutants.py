@@ -1,10 +1,12 @@
 """Mutants: a relay that breaks one of its promises on purpose, to show that the checks can fail."""
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import relay.retention
+from relay import outbox
 from relay.app import Daemon
 from relay.fetcher import Fetcher
 from relay.gaps import Gaps
@@ -12,6 +14,7 @@ from relay.jetstream import Connection, Message
 from relay.ownership import Ownership
 from relay.publisher import Publisher
 from relay.reconcile import Reconciler
+from relay.subjects import Envelopes
 
 
 def apply(name: str) -> None:
@@ -93,9 +96,32 @@ def _no_look_up() -> None:
     _replace(Reconciler, "_read_tail", unread)
 
 
+def _deadly(owner: Any, name: str, is_met: Callable[..., bool]) -> None:
+    """End the process, as a crash in a library would, when a function meets an event of the topic orders.deadly."""
+    act = getattr(owner, name)
+
+    def meet(*arguments: Any) -> Any:
+        if is_met(*arguments):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return act(*arguments)
+
+    _replace(owner, name, meet)
+
+
+def _deadly_to_send() -> None:
+    _deadly(Envelopes, "make", lambda _, event, *__: event.topic == "orders.deadly")
+
+
+def _deadly_to_read() -> None:
+    # Without its payload it is harmless: a row may be too large for memory.
+    _deadly(outbox, "_events", lambda rows: any(row[2] == "orders.deadly" and row[4] for row in rows))
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "settle-early": _settle_early,
     "no-gaps": _no_gaps,
     "no-leases": _no_leases,
     "no-look-up": _no_look_up,
+    "deadly-to-send": _deadly_to_send,
+    "deadly-to-read": _deadly_to_read,
 }

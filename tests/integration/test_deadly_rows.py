@@ -1,0 +1,80 @@
+"""A row that ends the relay each time is found and given up; one that merely waits while relays end is not."""
+
+import pytest
+
+from relay.errors import Exit
+from tests.fix_relay import MakeRelay, Outbox, wait_until
+from tests.fix_stream import Streams, assert_once_and_in_order
+
+MAX_ATTEMPTS = 7
+# One that nobody minds, one that is forgiven, then as many as are counted.
+STARTS = 2 + MAX_ATTEMPTS
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("way", "on_dead"), [("deadly-to-send", "skip"), ("deadly-to-read", "block")])
+def test_a_row_that_ends_the_relay_becomes_a_dead_letter(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, way: str, on_dead: str
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    outbox.fill("orders.placed", 1000, keys=50)
+    deadly = outbox.insert("orders.deadly", "k-deadly", {"i": 0})
+    behind = outbox.insert("orders.behind", "k-deadly", {"i": 1001})
+    settings = {"failures__max_attempts": str(MAX_ATTEMPTS), "failures__on_dead": on_dead}
+    running = make_relay(outbox.dsn, streams.url, **settings)
+    running.patch(mutant=way)
+    starts = 0
+    while True:
+        running.start()
+        starts += 1
+        wait_until("the relay ended, or nothing is left for it", lambda: not running.running or ready(outbox))
+        if running.running:
+            break
+        outbox.leases_run_out()
+    assert starts == STARTS + 1
+    row = outbox.row(deadly)
+    assert (row["attempts"], row["dead_at"] is None) == (MAX_ATTEMPTS, False)
+    assert "ended each time" in row["last_error"]
+    (line,) = running.lines("event.dead")
+    assert line["event_id"] == str(row["id"])
+    assert 'outbox_relay_dead_letters_total{reason="crash"} 1.0' in running.get("/metrics")[1]
+    # Nobody else pays for it.
+    wait_until("no attempt is left", lambda: outbox.count("attempts > 0") == 1)
+    placed = [message for message in streams.read("ORDERS") if message.subject == "orders.placed"]
+    assert_once_and_in_order(placed, 1000, 50)
+    # Its key goes on, or waits for a person.
+    assert outbox.count(f"seq = {behind} AND delivered_at IS NOT NULL") == (on_dead == "skip")
+    running.said("start.survived")
+    outbox.delivered(outbox.insert("orders.placed", "k1", {"i": 2000}))
+    suspected = len(running.lines("event.suspect"))
+    assert suspected >= MAX_ATTEMPTS - 5
+    assert running.stop() == Exit.DONE
+    running.start()
+    running.said("relay.active", STARTS + 2)
+    outbox.delivered(outbox.insert("orders.placed", "k1", {"i": 2001}))
+    assert len(running.lines("event.suspect")) == suspected, "a start after a good end suspects nobody"
+
+
+def ready(outbox: Outbox) -> bool:
+    """Tell whether all that can be delivered is, and the deadly row is dead."""
+    return outbox.count("dead_at IS NOT NULL") == 1 and outbox.count("delivered_at IS NULL") <= 2
+
+
+def test_relays_that_end_during_an_outage_cost_no_event_an_attempt(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    waiting = outbox.insert("nowhere.x", "k1", {"i": 1})
+    running = make_relay(outbox.dsn, streams.url, failures__max_attempts="3")
+    for turn in range(8):
+        running.start()
+        running.said("hold.opened", turn + 1)
+        if turn:
+            running.said("start.survived", turn)
+        running.kill()
+        outbox.leases_run_out()
+    row = outbox.row(waiting)
+    assert (row["attempts"], row["dead_at"]) == (0, None)
+    streams.make("NOWHERE", "nowhere.>")
+    running.start()
+    outbox.delivered(waiting)
