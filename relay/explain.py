@@ -154,9 +154,7 @@ def _delivered(facts: Facts) -> Explanation:
 def _dead(facts: Facts) -> Explanation:
     told = Explanation()
     failure = class_of(facts.last_error)
-    told.why.append(
-        f"It was given up after {_attempts(facts.attempts)}: {facts.last_error or 'no reason was written'}."
-    )
+    told.why.append(f"It was given up {_attempts(facts.attempts)}: {facts.last_error or 'no reason was written'}.")
     if failure is not None:
         told.why.append(f"Class {failure}: {MEANING[failure]}.")
     if facts.key is not None and facts.ordered and facts.on_dead == "block":
@@ -168,7 +166,7 @@ def _dead(facts: Facts) -> Explanation:
 
 
 def _attempts(count: int) -> str:
-    return "no counted attempt" if count == 0 else "1 attempt" if count == 1 else f"{count} attempts"
+    return "at once" if count == 0 else "after 1 attempt" if count == 1 else f"after {count} attempts"
 
 
 def _waiting(facts: Facts) -> Explanation:

@@ -121,6 +121,22 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str, bell: 
     return applied
 
 
+def missing(conn: psycopg.Connection[Any], table: str) -> list[str]:
+    """Give the names of the migrations that `migrate` would apply, oldest first. Changes nothing.
+
+    Raises:
+        SchemaError: The database holds a newer version that this relay cannot work on.
+    """
+    tables = _tables(table, "jsonb")
+    with conn.transaction(), psycopg.RawCursor(conn) as cursor:
+        begun = _value(cursor, tables.text("migrate_began"))
+        found = schema_of(cursor.execute(tables.text("schema_version")).fetchone()) if begun else None
+    if found is not None and found.version > newest_version():
+        check_schema(found, table)
+    current = 0 if found is None else found.version
+    return [path.stem for version, path in _numbered() if version > current]
+
+
 def _value(cursor: psycopg.RawCursor[Any], query: bytes) -> Any:
     row = cursor.execute(query).fetchone()
     return row[0] if row else None

@@ -28,6 +28,7 @@ SUBJECTS = (
     "a.>",
     "bench.>",
     "dead.outbox",
+    "invoices.>",
     "p.>",
     "s.>",
 )

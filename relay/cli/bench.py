@@ -25,6 +25,7 @@ _LOOK_PAUSE_S = 0.2
 # Without a delivery for so long the trial is given up; longer than a lease and a hold.
 _PATIENCE_S = 60.0
 _DELETE_SPAN = 5_000
+_TELL_AFTER_S = 3.0
 _DELETE_PATIENCE_S = 15.0
 
 
@@ -139,11 +140,13 @@ def bench(
         try:
             singles = _singles(changer, trial, above)
             drained, took_s = _drain(changer, trial)
+            with changer.step():
+                audit.add(singles.events + drained.events)
+            audit.end()
+            if output == "table":
+                _show(singles, drained, took_s, rate)
         finally:
             deleted = 0 if keep else _clean_up(changer, topic, above)
-        with changer.step():
-            audit.add(singles.events + drained.events)
-        audit.end()
     told = {
         "topic": topic,
         "stream": None if stream is None else stream.name,
@@ -159,20 +162,25 @@ def bench(
     }
     if output == "json":
         click.echo(json_line(json.dumps(told, ensure_ascii=False)))
-    else:
-        half, most, nearly, longest = map(age, singles.quantiles or [0.0] * 4)
-        click.echo(
-            f"latency  {events_of(singles.events)} at {rate:g}/s, from insert to mark: half of them within {half}, "
-            f"95 % {most}, 99 % {nearly}, all {longest}"
-        )
-        click.echo(
-            f"drain    {events_of(drained.events)} in {took_s:.2f} s, from commit to the last mark: "
-            f"{drained.events / took_s:,.0f} events/s"
-        )
     if singles.dead + drained.dead:
         message(f"{events_of(singles.dead + drained.dead)} became dead letters: see `relay dead summary`")
     if not keep:
+        left = singles.events + drained.events - deleted
         message(f"{events_of(deleted)} deleted from the outbox; they stay in {where} for as long as it keeps them")
+        if left > 1:  # the row at the watermark always stays
+            message(f"{events_of(left)} are left in the outbox, above the watermark: delete them by `relay prune`")
+
+
+def _show(singles: Found, drained: Found, took_s: float, rate: float) -> None:
+    half, most, nearly, longest = map(age, singles.quantiles or [0.0] * 4)
+    click.echo(
+        f"latency  {events_of(singles.events)} at {rate:g}/s, from insert to mark: half of them within {half}, "
+        f"95 % {most}, 99 % {nearly}, all {longest}"
+    )
+    click.echo(
+        f"drain    {events_of(drained.events)} in {took_s:.2f} s, from commit to the last mark: "
+        f"{drained.events / took_s:,.0f} events/s"
+    )
 
 
 def _subject(settings: Settings, topic: str) -> str:
@@ -241,12 +249,16 @@ def _clean_up(changer: Changer, topic: str, above: int) -> int:
     """Delete what was delivered, as soon as the watermark is above it; gives how many."""
     with changer.step():
         (newest,) = changer.row("newest")
-    deadline = time.monotonic() + _DELETE_PATIENCE_S
-    while time.monotonic() < deadline:
+    begun = time.monotonic()
+    told = False
+    while time.monotonic() - begun < _DELETE_PATIENCE_S:
         with changer.step():
             watermark, _ = changer.row("cli_range")
         if watermark >= newest:
             break
+        if time.monotonic() - begun > _TELL_AFTER_S and not told:
+            told = True
+            message(f"to delete the trial's events, the watermark is awaited, for {_DELETE_PATIENCE_S:.0f} s at most")
         time.sleep(_LOOK_PAUSE_S)
     deleted = 0
     for start in range(above, newest, _DELETE_SPAN):

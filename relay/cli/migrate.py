@@ -4,7 +4,7 @@ import click
 
 from relay.cli.common import connect, with_settings
 from relay.cli.text import message
-from relay.migrate import PAYLOAD_TYPES, script
+from relay.migrate import PAYLOAD_TYPES, missing, script
 from relay.migrate import migrate as apply
 from relay.settings import Settings
 
@@ -20,12 +20,14 @@ from relay.settings import Settings
 )
 @click.option("--no-bell", is_flag=True, help="No doorbell trigger: for producers that use two-phase commit.")
 @click.option("--print", "print_only", is_flag=True, help="Print the SQL for an empty database; connect to nothing.")
-def migrate(settings: Settings, payload_type: str, no_bell: bool, print_only: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Say what would be applied, and do nothing.")
+def migrate(settings: Settings, payload_type: str, no_bell: bool, print_only: bool, dry_run: bool) -> None:
     """Make the outbox, or bring it up to date. Doing it again changes nothing.
 
     Safe while producers and relays work: one transaction, which waits at most 5 s for a lock on the table.
 
     \b
+    relay migrate --dry-run
     relay migrate
     relay migrate --table app.outbox_events --payload-type bytea
     relay migrate --print > outbox.sql
@@ -33,6 +35,15 @@ def migrate(settings: Settings, payload_type: str, no_bell: bool, print_only: bo
     table = settings.postgres.table
     if print_only:
         click.echo(script(table, payload_type, not no_bell), nl=False)
+        return
+    if dry_run:
+        with connect(settings) as conn:
+            names = missing(conn, table)
+        for name in names:
+            message(f"would apply {name}")
+        if not names:
+            message(f"{table} is up to date; there is nothing to do")
+        message("dry run, nothing is changed")
         return
     with connect(settings) as conn:
         applied = apply(conn, table, payload_type, not no_bell)

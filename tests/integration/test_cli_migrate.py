@@ -19,6 +19,20 @@ def test_migrating_makes_the_outbox_and_again_changes_nothing(empty_database: st
     assert re.search(r"^backlog +0$", done(empty_database, "status").stdout, re.MULTILINE)
 
 
+def test_a_dry_run_says_what_would_be_applied_and_applies_nothing(empty_database: str) -> None:
+    first = done(empty_database, "migrate", "--dry-run")
+    assert first.stderr.splitlines()[0] == "would apply 0001_outbox"
+    assert first.stderr.endswith("dry run, nothing is changed\n")
+    assert relay(empty_database, "status").exit_code == 3
+    done(empty_database, "migrate")
+    assert done(empty_database, "migrate", "--dry-run").stderr == (
+        "outbox_events is up to date; there is nothing to do\ndry run, nothing is changed\n"
+    )
+    with psycopg.connect(empty_database) as conn:
+        conn.execute("DELETE FROM outbox_migrations WHERE version > 3")
+    assert done(empty_database, "migrate", "--dry-run").stderr.splitlines()[0] == "would apply 0004_sixty_four_shards"
+
+
 def test_what_is_printed_makes_the_same_outbox(empty_database: str) -> None:
     script = done(None, "migrate", "--print", "--payload-type", "text", "--no-bell").stdout
     with psycopg.connect(empty_database, autocommit=True) as conn:
