@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import SecretStr
 
+from relay.announce import AnnounceOptions
 from relay.cloudevents import CloudEvents
 from relay.consumers import ConsumerOptions
 from relay.database import Database
@@ -333,6 +334,8 @@ def _pipeline_options(settings: Settings) -> PipelineOptions:
         nats=nats_options(settings),
         stream=StreamPlan(**stream.model_dump(exclude={"manage"})) if stream.manage else None,
         dead_subject=failures.dead_subject,
+        outbox=settings.postgres.table,
+        announce=AnnounceOptions(**settings.watermark.model_dump()),
         ordered=delivery.ordering == "key",
         hold_base_s=failures.hold_base_s,
         hold_max_s=failures.hold_max_s,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from relay.database import Database, Row
 from relay.event import Event
 from relay.losses import DeliveredRow, Seen
+from relay.ownership import Watermark
 from relay.sql import Tables
 from relay.tail import Mark
 
@@ -87,6 +88,11 @@ class OutboxReader:
     async def holders(self) -> dict[str, bool]:
         """Give the transactions that may still commit events; True for a prepared one."""
         return dict(await self._run(self._tables.text("holders")))
+
+    async def watermark(self) -> Watermark:
+        """Give the watermark of the whole outbox, whoever owns it."""
+        seq, at = (await self._run(self._tables.text("watermark")))[0]
+        return Watermark(seq, at)
 
     async def now(self) -> float:
         """Give the time by the database's clock, Unix seconds."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from relay.announce import AnnounceOptions, Announcer
 from relay.books import Books
 from relay.careful import CarefulStart
 from relay.consumers import ConsumerOptions, Consumers
@@ -56,6 +57,7 @@ class PipelineOptions:
         shutdown_timeout_s: Seconds for which events in flight are awaited when asked to stop.
         stream: The stream to be made or adjusted; None leaves streams alone.
         dead_subject: Where dead letters are published as well; empty: nowhere.
+        outbox: The name of the table.
     """
 
     fetch: FetchOptions
@@ -65,8 +67,10 @@ class PipelineOptions:
     retention: RetentionOptions
     consumers: ConsumerOptions
     nats: NatsOptions
+    announce: AnnounceOptions
     stream: StreamPlan | None
     dead_subject: str = ""
+    outbox: str = "outbox_events"
     ordered: bool = True
     hold_base_s: float = 0.5
     hold_max_s: float = 15.0
@@ -190,6 +194,9 @@ class Pipeline:
             metrics=metrics,
             may_work=lambda: 0 in ownership.epochs,
         )
+        self._announcer = Announcer(
+            options.announce, outbox=options.outbox, reader=reader, may_work=lambda: 0 in ownership.epochs
+        )
         self._clock = SettledClock()
         self._change = asyncio.Event()
         self._busy_since: float | None = None
@@ -228,6 +235,7 @@ class Pipeline:
                     group.create_task(self._retention.run(), name="retention"),
                     group.create_task(self._consumers.run(), name="consumers"),
                     group.create_task(self._dead_letters.run(), name="dead letters"),
+                    group.create_task(self._announcer.run(), name="announce"),
                     group.create_task(self._keep_connected(), name="nats"),
                     group.create_task(self._sweep(), name="sweep"),
                     group.create_task(self._beat(), name="beat"),
@@ -300,13 +308,13 @@ class Pipeline:
                 log_event(log, "info", "nats.connected", "connected to NATS", version=connection.server)
                 self._reconciler.attach(connection)
                 self._publisher.attach(connection)
-                self._consumers.attach(connection)
-                self._dead_letters.attach(connection)
+                for rider in (self._consumers, self._dead_letters, self._announcer):
+                    rider.attach(connection)
                 self._on_nats(True)
                 await self._publisher.disconnected.wait()
                 self._reconciler.detach()
-                self._consumers.detach()
-                self._dead_letters.detach()
+                for rider in (self._consumers, self._dead_letters, self._announcer):
+                    rider.detach()
                 self._on_nats(False)
                 log_event(
                     log,

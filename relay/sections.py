@@ -66,6 +66,14 @@ def _subject(value: str) -> str:
     return value
 
 
+def _subject_or_bucket(value: str) -> str:
+    """Check a subject to publish on, or the place of a key in a bucket."""
+    _subject(value.removeprefix("$KV."))
+    if value.startswith("$KV.") and value.count(".") < 2:
+        raise ValueError("a place in a bucket looks like $KV.bucket.key")
+    return value
+
+
 def _server(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("nats", "tls") or not parts.hostname:
@@ -306,6 +314,13 @@ class Retention(_Section):
 
     delivered_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dead_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+class Watermark(_Section):
+    """Where the watermark is published; empty: nowhere."""
+
+    subject: Annotated[str, AfterValidator(_subject_or_bucket)] = ""
+    every_s: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)] = 1.0
 
 
 class Consumers(_Section):

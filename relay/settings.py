@@ -35,6 +35,7 @@ from relay.sections import (
     Retention,
     Stream,
     Subject,
+    Watermark,
 )
 
 # The flags that stand for a setting, for the command line and for the place of a fault.
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     stream: Stream = Stream()
     healing: Healing = Healing()
     retention: Retention = Retention()
+    watermark: Watermark = Watermark()
     consumers: Consumers = Consumers()
     http: Http = Http()
     log: Log = Log()

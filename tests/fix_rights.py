@@ -29,6 +29,8 @@ SUBJECTS = (
     "bench.>",
     "dead.outbox",
     "invoices.>",
+    "outbox.watermark",
+    "$KV.READ_MODELS.orders",
     "p.>",
     "s.>",
 )

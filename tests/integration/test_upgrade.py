@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from relay import migrate as migrations
+from relay import sql as statements
 from relay.errors import Exit, SchemaError
 from relay.migrate import Schema, check_schema, migrate, newest_version
 from relay.sql import sql_directory
@@ -27,6 +28,7 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "sql"
     shutil.copytree(sql_directory(), directory)
     monkeypatch.setattr(migrations, "sql_directory", lambda: directory)
+    monkeypatch.setattr(statements, "sql_directory", lambda: directory)
     return directory / "migrations" / f"{OURS + 1:04}_wider.sql"
 
 
