@@ -38,14 +38,14 @@ def test_a_row_that_ends_the_relay_becomes_a_dead_letter(
     (line,) = running.lines("event.dead")
     assert line["event_id"] == str(row["id"])
     assert 'outbox_relay_dead_letters_total{reason="crash"} 1.0' in running.get("/metrics")[1]
+    placed = [message for message in streams.read("ORDERS") if message.subject == "orders.placed"]
+    assert_once_and_in_order(placed, 1000, 50)
+    running.said("start.survived")
+    # Its key goes on, or waits for a person.
+    assert outbox.count(f"seq = {behind} AND delivered_at IS NOT NULL") == (on_dead == "skip")
     # Nobody else pays for it: an attempt stays at most with what was marked just before the end.
     assert outbox.count("dead_at IS NOT NULL") == 1
     assert outbox.count("attempts > 0 AND delivered_at IS NULL AND dead_at IS NULL") == 0
-    placed = [message for message in streams.read("ORDERS") if message.subject == "orders.placed"]
-    assert_once_and_in_order(placed, 1000, 50)
-    # Its key goes on, or waits for a person.
-    assert outbox.count(f"seq = {behind} AND delivered_at IS NOT NULL") == (on_dead == "skip")
-    running.said("start.survived")
     outbox.delivered(outbox.insert("orders.placed", "k1", {"i": 2000}))
     suspected = len(running.lines("event.suspect"))
     assert suspected >= MAX_ATTEMPTS - 5
