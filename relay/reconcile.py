@@ -352,7 +352,9 @@ class Reconciler:
         """Let floors rise, and write down what has changed."""
         sent = self._sent()
         self._doubts.forget(self._watermark())
-        self._floors.step(sent, sent)
+        if not self._first_time:
+            # Until the tails were read nobody knows what an earlier owner has sent and not marked.
+            self._floors.step(sent, sent)
         for stream, mark in self._floors.marks.items():
             seen = replace(
                 self._seen.get(stream, Seen(stream)), floor=self._floors.floors[stream], mark=mark, lost=False

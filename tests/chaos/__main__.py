@@ -8,17 +8,19 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.chaos.checker import Findings, check, percentile, recoveries
 from tests.chaos.faults import KINDS
 from tests.chaos.history import Fault, History, Stored, Transaction, read
-from tests.chaos.run import Plan, Run
+from tests.chaos.run import OF_TWO, Plan, Run
 from tests.chaos.world import World
 from tests.patched.mutants import MUTANTS
 
 _SHOWN = 10
+_SHARES = {"p50": 0.5, "p95": 0.95, "max": 1.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for each recovery (60)")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="break a promise of the relays, to see it found")
     parser.add_argument("--history", type=Path, metavar="FILE", help="where the history goes (a temporary file)")
-    parser.add_argument("--check", type=Path, metavar="FILE", help="judge a history again, and run nothing")
+    parser.add_argument("--check", type=Path, nargs="+", metavar="FILE", help="judge histories again, and run nothing")
     options = parser.parse_args(arguments)
     if options.check is not None:
-        return report("checked", read(options.check))
+        return again(options.check)
     kinds = options.only.split(",") if options.only else list(KINDS)
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
@@ -63,15 +65,32 @@ async def _run(world: World, plan: Plan, history: History) -> None:
         await Run(world, plan, history).run()
 
 
+def again(files: Sequence[Path]) -> int:
+    """Judge histories again, one after another; of several also tell the recoveries of all together."""
+    codes = []
+    all_of_them: dict[str, list[float]] = defaultdict(list)
+    for file in files:
+        history = read(file)
+        codes.append(report(f"checked={file.name}", history))
+        for kind, times in recoveries(history).items():
+            all_of_them[kind.removesuffix(OF_TWO)] += times
+    if len(files) > 1:
+        print(f"all of them, {sum(map(len, all_of_them.values()))} recoveries:")
+        _table(all_of_them)
+    return max(codes)
+
+
+def _table(by_kind: Mapping[str, list[float]]) -> None:
+    for kind, times in sorted(by_kind.items()):
+        shares = "  ".join(f"{name} {percentile(times, share):5.2f} s" for name, share in _SHARES.items())
+        print(f"  {kind:<32} {len(times):>4}  {shares}")
+
+
 def report(name: str, history: History) -> int:
     """Print what was found; gives the exit code."""
     findings = check(history)
     by_kind = recoveries(history)
-    for kind in sorted(by_kind):
-        times = by_kind[kind]
-        print(
-            f"  {kind:<32} {len(times):>4}  p50 {percentile(times, 0.5):6.2f} s  p95 {percentile(times, 0.95):6.2f} s"
-        )
+    _table(by_kind)
     _name(findings)
     print(_figures(name, history, findings, [time for times in by_kind.values() for time in times]))
     return 1 if findings else 0

@@ -15,7 +15,10 @@ from tests.chaos.history import Fault, History, Row, Seen, Settled, Stored, Tran
 from tests.chaos.producers import Producer
 from tests.chaos.world import STREAMS, World
 
+# Behind the name of a fault that came together with another one.
+OF_TWO = " (of two)"
 _PRODUCERS = 4
+_BEGINS_S = 15.0
 _ROWS = """
     SELECT id::text, seq, key, delivered_at IS NOT NULL, dead_at IS NOT NULL, stream, stream_seq,
            extract(epoch FROM coalesce(delivered_at, dead_at))::float8
@@ -107,8 +110,10 @@ class Run:
         kinds = [KINDS[name] for name in plan.kinds]
         weights = [kind.weight for kind in kinds]
         made = 0
-        # Everything works before anything is broken, however slowly it began.
-        await self._recovered(time.monotonic())
+        # Everything works before anything is broken, however slowly it began; a mutant may have lost something already.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(self._plan.patience_s, _BEGINS_S)):
+                await self._recovered(time.monotonic())
         until = time.monotonic() + plan.seconds
         while time.monotonic() < until and (plan.faults is None or made < plan.faults):
             count = 2 if rng.random() < plan.pairs else 1
@@ -131,7 +136,7 @@ class Run:
             async with asyncio.timeout(self._plan.patience_s):
                 recovered_at = await self._recovered(back_at)
         for kind, target in zip(kinds, targets, strict=True):
-            name = kind.name if len(kinds) == 1 else f"{kind.name} (of two)"
+            name = kind.name if len(kinds) == 1 else f"{kind.name}{OF_TWO}"
             self._history.add(Fault(name, target, began_at, back_at, recovered_at))
         self._look_after_relays()
 

@@ -47,16 +47,17 @@ def no_marks(outbox: Outbox) -> Iterator[None]:
 
 def killed_between_publish_and_mark(outbox: Outbox, streams: Streams, relay: Relay) -> int:
     """Leave events in the stream that nobody has marked, longer ago than the window; gives how many."""
+    before = streams.messages("ORDERS")
     outbox.fill("orders.placed", EVENTS, keys=40)
     with no_marks(outbox):
         relay.start()
-        wait_until("events in the stream", lambda: streams.messages("ORDERS") > 0)
+        wait_until("events in the stream", lambda: streams.messages("ORDERS") > before)
         wait_until("no more to come", lambda: settled_down(streams))
         relay.kill()
-    assert outbox.count("delivered_at IS NOT NULL") == 0
+    assert outbox.count("delivered_at IS NULL") == EVENTS
     time.sleep(WINDOW_S * 2)
     outbox.leases_run_out()
-    return streams.messages("ORDERS")
+    return streams.messages("ORDERS") - before
 
 
 def settled_down(streams: Streams) -> bool:
@@ -81,6 +82,34 @@ def test_a_kill_between_publish_and_mark_stores_nothing_twice_after_the_window(
     places = {message.headers["Nats-Msg-Id"]: message.seq for message in streams.read("ORDERS")}
     for event_id, stream, stream_seq in outbox.conn.execute("SELECT id::text, stream, stream_seq FROM outbox_events"):
         assert (stream, stream_seq) == ("ORDERS", places[event_id])
+
+
+def test_a_term_in_which_no_tail_could_be_read_hides_nothing_from_the_next_look(
+    outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
+) -> None:
+    """Of two owners before it one has marked its last event, and the other has not: what lies below is looked for."""
+    streams = Streams(own_nats.url)
+    streams.make("ORDERS", "orders.>", allow_direct=True, duplicate_window=WINDOW_NS)
+    relay = make_relay(outbox.dsn, own_nats.url).start()
+    outbox.delivered(outbox.insert("orders.placed", "first", {"i": 0}))
+    wait_until("it is written down", lambda: outbox.conn.execute("SELECT 1 FROM outbox_streams").fetchone())
+    assert relay.stop() == 0
+    unmarked = killed_between_publish_and_mark(outbox, streams, relay)
+    last = streams.read("ORDERS")[-1]
+    outbox.conn.execute(
+        "UPDATE outbox_events SET delivered_at = now(), stream = 'ORDERS', stream_seq = %s WHERE id = %s",
+        (last.seq, last.headers["Nats-Msg-Id"]),
+    )
+    own_nats.stop()
+    relay.start()
+    relay.said("nats.unreachable")
+    time.sleep(3)  # it writes down what it knows once a second
+    assert relay.stop() == 0
+    own_nats.start()
+    relay.start()
+    outbox.drained()
+    assert relay.said("tail.read")["found"] == unmarked - 1
+    assert_once_and_in_order(streams.read("ORDERS")[1:], EVENTS, 40)
 
 
 @pytest.mark.denials
