@@ -99,7 +99,8 @@ class World:
     def empty_outbox(self, delivered: int = 0, *, bell: bool = True) -> None:
         """Make the outbox anew, with `delivered` rows that an earlier relay has marked, vacuumed."""
         with self.connect() as conn:
-            conn.execute("DROP TABLE IF EXISTS outbox_events, outbox_shards, outbox_migrations CASCADE")
+            conn.execute("DROP SCHEMA public CASCADE")
+            conn.execute("CREATE SCHEMA public")
             migrate(conn, "outbox_events", "jsonb", bell)
             if delivered:
                 conn.execute(_DELIVERED, (delivered,))
