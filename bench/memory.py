@@ -23,14 +23,15 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
         with world.relay() as process:
             world.wait_until_drained(process, seqs)
             time.sleep(1.0)
-            now.append(_megabytes(process.pid, "VmRSS"))
-            peak.append(_megabytes(process.pid, "VmHWM"))
+            now.append(megabytes(process.pid, "VmRSS"))
+            peak.append(megabytes(process.pid, "VmHWM"))
         report.progress(f"memory, round {number + 1}: {now[-1]:.1f} MB, peak {peak[-1]:.1f} MB")
     report.add(Figure("memory", f"after {rows:,} rows", median(now), "MB", at_most=_BAR_MB, rounds=now))
     report.add(Figure("memory", "peak", median(peak), "MB", rounds=peak))
 
 
-def _megabytes(pid: int, name: str) -> float:
+def megabytes(pid: int, name: str) -> float:
+    """Read a size of a process from the kernel, in millions of bytes: ``VmRSS``, ``VmHWM``."""
     for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024 / 1e6
