@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
+from relay.errors import LeaseLost
 from relay.event import Event
 from relay.logs import event as log_event
 from relay.metrics import Metrics
@@ -54,7 +55,11 @@ class CarefulStart:
         self._group: list[int] = []
 
     async def next_group(self, above: int, up_to: int) -> int | None:
-        """Give the seq up to which may be read, from `above` on; None where no suspect is left up to `up_to`."""
+        """Give the seq up to which may be read, from `above` on; None where no suspect is left up to `up_to`.
+
+        Raises:
+            LeaseLost: A dead letter could not be written.
+        """
         while not self._may_send():
             self._room.clear()
             await self._room.wait()
@@ -74,7 +79,8 @@ class CarefulStart:
                 return group[-1].seq
             reason = f"the relay ended each time while this event alone was sent, {group[0].attempts} times at least"
             buried = self._convict(group[0], reason)
-            await self._writer.bury(buried)
+            if not await self._writer.bury(buried) and await self._writer.still_pending([group[0].seq]):
+                raise LeaseLost(f"event {group[0].id} could not be settled: another relay owns shards")
             self._metrics.dead(buried.reason)
         return None
 
