@@ -216,10 +216,16 @@ class Outbox:
         assert found is not None
         return found
 
-    def leases_run_out(self) -> None:
-        """Let time pass for relays that are gone: their leases run out, and they count as members no more."""
+    def leases_run_out(self, ended: int | None = None) -> None:
+        """Let time pass for relays that are gone: their leases run out, and they count as members no more.
+
+        Args:
+            ended: How many relays in a row are said to have ended without a word; None: as it is.
+        """
         self.conn.execute("DELETE FROM outbox_members")
         self.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
+        if ended is not None:
+            self.conn.execute("UPDATE outbox_shards SET owner = NULL, crashes = %s", (ended,))
 
     def drained(self, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until no event is pending."""
