@@ -63,7 +63,9 @@ class Streams:
         async def connected() -> T:
             client = Client()
             # A try that is given up would leave its socket to the garbage collector: a busy machine gets its time.
-            await client.connect(self.url, **{"connect_timeout": 20, **self._options})
+            # After a failed TLS handshake nats-py may wait for ever.
+            async with asyncio.timeout(25):
+                await client.connect(self.url, **{"connect_timeout": 20, **self._options})
             try:
                 return await work(client)
             finally:
