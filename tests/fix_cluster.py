@@ -120,12 +120,16 @@ class Cluster:
         return "streams" in await self._ask("STREAM.NAMES", None)
 
     def settled(self, name: str) -> NatsServer:
-        """Wait until the cluster has a leader and a stream too; gives the stream's."""
+        """Wait until the cluster has a leader, known to every node, and a stream too; gives the stream's."""
         deadline = time.monotonic() + _READY_S
-        while (leader := self.leader(name)) is None or not asyncio.run(self.answers()):
+        while (leader := self.leader(name)) is None or not asyncio.run(self._all_answer()):
             assert time.monotonic() < deadline, f"stream {name} has no leader"
             time.sleep(0.05)
         return leader
+
+    async def _all_answer(self) -> bool:
+        nodes = [node for node in self.nodes if node.running]
+        return all(["streams" in await ask_any([node.url], "STREAM.NAMES", None) for node in nodes])
 
     def step_down(self, name: str) -> None:
         """Make the leader of a stream give its office up."""

@@ -34,10 +34,10 @@ def test_a_leader_that_is_gone_without_a_word(
     outbox: Outbox, cluster: Cluster, make_relay: MakeRelay, way: str
 ) -> None:
     cluster.make("ORDERS", "orders.>", allow_atomic=True)
-    outbox.fill("orders.placed", 6000, KEYS)
+    leader = cluster.settled("ORDERS")
+    outbox.fill("orders.placed", 10_000, KEYS)
     relay = make_relay(outbox.dsn, cluster.urls, delivery__ack_timeout_s="2", **ALERT, **SLOWLY).start()
     delivered_at_least(outbox, 500)
-    leader = cluster.settled("ORDERS")
     if way == "kill":
         leader.kill()
     else:
@@ -50,7 +50,8 @@ def test_a_leader_that_is_gone_without_a_word(
         leader.start()
     else:
         leader.resume()
-    ends_well(outbox, cluster.streams(), relay, 6000, KEYS)
+    cluster.settled("ORDERS")
+    ends_well(outbox, cluster.streams(), relay, 10_000, KEYS)
 
 
 def test_a_cluster_without_a_quorum_and_then_with_one(outbox: Outbox, cluster: Cluster, make_relay: MakeRelay) -> None:
