@@ -26,9 +26,8 @@ from relay.frames import Frame, encode
 from relay.natsclient import Client, NatsOptions, check_heard
 from relay.streams import StreamFacts, StreamState
 
-# An acknowledgement for each event: raw_decode takes 1 us less than json.loads, which guesses the encoding of
-# bytes and looks for white space at both ends.
-_decode = json.JSONDecoder().raw_decode
+# What the server writes for each event; every other answer is read as JSON, in three times the time.
+_STORED = re.compile(rb'\{"stream":"([ !#-\[\]-~]+)", ?"seq":([0-9]{1,20})\}')
 
 # Events of a batch between two returns to the event loop: about 2 ms.
 _BREATH = 200
@@ -305,8 +304,17 @@ class Connection:
         self._closing = True
         await self._nc.discard()
 
+    def on_stored(self, subject: bytes, data: bytes) -> bool:
+        """Take the usual acknowledgement of one event; gives whether it is one."""
+        token = subject[self._skip :]
+        found = _STORED.fullmatch(data)
+        if found is None or not token.isdigit():
+            return False
+        self._listener.stored(int(token), found[1].decode(), int(found[2]), False)
+        return True
+
     async def on_answer(self, msg: Msg) -> None:
-        """Take an acknowledgement or an error; called by nats-py for each message on our inbox."""
+        """Take any other answer on our inbox."""
         listener = self._listener
         tail = msg.subject[self._skip :]
         data = msg.data
@@ -314,7 +322,7 @@ class Connection:
             if msg.headers and msg.headers.get("Status") == "503":
                 self._refused(tail, NoResponders(None))
             return  # else: an atomic batch has begun
-        answer, _ = _decode(data.decode())
+        answer = json.loads(data)
         error = answer.get("error")
         if error is not None:
             self._refused(tail, Refused(error.get("err_code", 0), error.get("description", "")))
@@ -374,7 +382,7 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
             await client.open(options, server, on_error, on_closed)
             inbox = f"{client.new_inbox()}."
             connection = Connection(client, inbox, listener)
-            await client.subscribe(f"{inbox}*", cb=connection.on_answer)
+            await client.hear(f"{inbox}*", connection.on_stored, connection.on_answer)
             made.append(connection)
             # A round trip: the subscription stands, or its refusal was reported.
             # Twice, since nats-py writes a ping past what still waits in its buffer.

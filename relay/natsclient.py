@@ -1,4 +1,4 @@
-"""nats-py's client as the relay uses it: who we are, TLS that is insisted on, and messages that are encoded already.
+"""nats-py's client as the relay uses it: who we are, TLS that is insisted on, and a short way for each event.
 
 Its own reconnection is switched off, for the reasons that `relay.jetstream` gives.
 """
@@ -15,6 +15,7 @@ from typing import Any
 import nats.aio.client
 import nats.errors
 from nats.aio.client import RawCredentials
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from relay import identity
@@ -63,10 +64,11 @@ class NatsOptions:
 
 
 class Client(nats.aio.client.Client):
-    """nats-py's client, and two things that it does not offer.
+    """nats-py's client, and three things that it does not offer.
 
-    It sends messages that are encoded already, and it gives its secrets to nobody in the clear where TLS is asked
-    for: nats-py takes the server's word for whether there is TLS at all, even for tls:// and with a CA of one's own.
+    It sends messages that are encoded already, it hands acknowledgements on as they are read, and it gives its secrets
+    to nobody in the clear where TLS is asked for: nats-py takes the server's word for whether there is TLS at all, even
+    for tls:// and with a CA of one's own.
     """
 
     def __init__(self) -> None:
@@ -74,6 +76,7 @@ class Client(nats.aio.client.Client):
         self._insist_on_tls = False
         self._secured = False
         self._begun = False
+        self._short_way: tuple[int, Callable[[bytes, bytes], bool]] | None = None
         self.encrypted = False
 
     async def open(
@@ -134,6 +137,28 @@ class Client(nats.aio.client.Client):
             raise nats.errors.ConnectionClosedError
         await self._send_command(frames)
         await self._flush_pending()
+
+    async def hear(
+        self, subject: str, at_once: Callable[[bytes, bytes], bool], otherwise: Callable[[Msg], Awaitable[None]]
+    ) -> None:
+        """Subscribe to a subject on which a message comes for each event.
+
+        Args:
+            subject: The subject, wildcards and all.
+            at_once: Called with subject and body of each message without headers as it is read; gives whether it has
+                taken it. Must not raise: nats-py's reader would end.
+            otherwise: Called with every other message, by way of nats-py's queue and task for the subscription.
+        """
+        subscription = await self.subscribe(subject, cb=otherwise)
+        self._short_way = subscription._id, at_once
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """Spare an acknowledgement the message object, the queue and the task of nats-py (decision 0006)."""
+        if self._short_way is not None and not headers:
+            short, at_once = self._short_way
+            if sid == short and at_once(subject, data):
+                return
+        await super()._process_msg(sid, subject, reply, data, headers)
 
     async def discard(self) -> None:
         """Close it, and wait a second at most: after a failed TLS handshake nats-py would wait for ever."""
