@@ -246,7 +246,7 @@ class Fetcher:
             self.newest = max(self.newest, self.cursor)
             return 0
         self._gaps.passed(self.cursor, seqs, reached, time.time())
-        if catching_up:
+        if catching_up and len(seqs) < reached - self.cursor:
             self._gaps.found(await self._reader.settled(self.cursor + 1, reached))
         self.cursor = reached
         self.newest = max(self.newest, reached)
