@@ -227,23 +227,20 @@ class OutboxWriter:
         Returns:
             How many were not marked before.
         """
-        rows = await self._run(
-            self._tables.text("settle"),
-            (stream, _array(seqs), _array(stream_seqs), min(seqs), max(seqs), *self._fence),
-        )
-        return int(rows[0][0])
+        values = (stream, _array(seqs), _array(stream_seqs), *self._fence)
+        return int((await self._run(self._tables.text("settle"), values))[0][0])
 
     async def still_pending(self, seqs: Sequence[int]) -> int:
         """Give how many of the events are neither delivered nor dead."""
         return int((await self._run(self._tables.text("still_pending"), (_array(seqs),)))[0][0])
 
     async def suspect(self, seqs: Sequence[int]) -> None:
-        """Raise the attempts of pending events, ascending, that are sent now."""
-        await self._run(self._tables.text("suspect"), (_array(seqs), seqs[0], seqs[-1], *self._fence))
+        """Raise the attempts of pending events that are sent now."""
+        await self._run(self._tables.text("suspect"), (_array(seqs), *self._fence))
 
     async def outlived(self, seqs: Sequence[int]) -> None:
-        """Lower the attempts of suspects, ascending, that have not ended the relay."""
-        await self._run(self._tables.text("outlived"), (_array(seqs), seqs[0], seqs[-1], *self._fence))
+        """Lower the attempts of suspects that have not ended the relay."""
+        await self._run(self._tables.text("outlived"), (_array(seqs), *self._fence))
 
     async def postpone(self, postponed: Postponed) -> None:
         """Write down when an event is tried again."""
@@ -279,11 +276,11 @@ class OutboxWriter:
 
         Args:
             stream: Where they were.
-            seqs: Which, ascending.
+            seqs: Which.
             due_at: From when on, Unix seconds; events of one key leave in the order of this time, then of seq.
             after_delivery_s: And no sooner than this long after their delivery, seconds.
         """
-        values = (_array(seqs), seqs[0], seqs[-1], stream, due_at, after_delivery_s)
+        values = (_array(seqs), stream, due_at, after_delivery_s)
         return int((await self._run(self._tables.text("unmark"), (*values, *self._fence)))[0][0])
 
     async def prune_delivered(self, above: int, up_to: int, age_s: float) -> tuple[int, float | None, float | None]:

@@ -136,7 +136,7 @@ def _redeliver(changer: Changer, report: Report, told: dict[str, object], *, eve
                 for start in range(0, len(seqs), _CHUNK):
                     chunk = seqs[start : start + _CHUNK].tolist()
                     with changer.step():
-                        values = (chunk, chunk[0], chunk[-1], stream, due_at, wait_s, None, None)
+                        values = (chunk, stream, due_at, wait_s, None, None)
                         changed = changer.run("unmark", values)
                         audit.add(changed)
                     given_back += changed
