@@ -9,7 +9,8 @@ RUN python3 -m venv tools; python3 -m venv --without-pip /opt/relay
 # Dependencies first: they change less often than the relay. A registry behind an authority of your own is reached by
 # `--secret id=ca,src=ca.pem`.
 COPY requirements/runtime.txt requirements/build.txt requirements/
-RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=secret,id=ca --mount=type=cache,target=/var/cache/pip \
+    export PIP_CACHE_DIR=/var/cache/pip; \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
     tools/bin/pip install --require-hashes -r requirements/build.txt; \
     tools/bin/pip --python /opt/relay/bin/python3 install --no-compile --require-hashes -r requirements/runtime.txt
