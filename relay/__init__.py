@@ -2,11 +2,14 @@
 
 The way of an event, and where to read it::
 
-    doorbell  ->  fetch   ->  publish     ->  settle
-    doorbell.py   outbox.py   jetstream.py    outbox.py
-                  gaps.py     lanes.py        pipeline.py ties them together
-                              subjects.py
-                              failures.py
+    wake         ->  fetch       ->  publish       ->  settle
+    doorbell.py      fetcher.py      publisher.py      settler.py
+    rest.py          gaps.py         lanes.py          books.py
+                     retries.py      subjects.py
+                                     failures.py
+
+Below them `relay.outbox` is what is asked of the database and `relay.jetstream` what is asked of the broker; above them
+`relay.pipeline` runs the four side by side, for one term of `relay.app`.
 
 An application inserts a row into ``outbox_events`` in its own transaction. The relay wakes, fetches the rows
 above its cursor (`relay.gaps` remembers the seqs that were passed and may still appear), publishes each one

@@ -92,17 +92,15 @@ class Doorbell:
         except OUTAGES as error:
             await self._fall(error)
 
-    async def sleep(self, timeout_s: float) -> bool:
-        """Sleep until it rings, `timeout_s` seconds at most; tells whether it rang."""
+    async def sleep(self, timeout_s: float) -> None:
+        """Sleep until it rings, `timeout_s` seconds at most."""
         try:
             conn = await self._database.connection()
             async for notification in conn.notifies(timeout=timeout_s, stop_after=1):
                 if notification.pid != conn.info.backend_pid:
                     self._trust_until = 0.0
-                    return True
         except OUTAGES as error:
             await self._fall(error)
-        return False
 
     async def _hang(self) -> None:
         """Listen, and ring once from elsewhere: a pooler in between accepts LISTEN and never delivers."""

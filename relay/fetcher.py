@@ -1,12 +1,11 @@
 """Fetch: from the outbox into the lanes.
 
-One turn reads the rows above the cursor, the retries that are due, and the gaps; when it finds nothing the
-fetcher rests, on the bell where it can have it.
+One turn reads the rows above the cursor and what has appeared in the gaps below it; `relay.retries` adds what is due.
+When nothing is there `relay.rest` says how long to sleep.
 """
 
 import asyncio
 import logging
-import random
 import time
 from bisect import bisect_left
 from collections.abc import Callable
@@ -22,29 +21,20 @@ from relay.lanes import Lanes
 from relay.logs import event as log_event
 from relay.metrics import Metrics
 from relay.outbox import OutboxReader
+from relay.rest import Rest
+from relay.retries import Retries
 
 log = logging.getLogger(__name__)
 
 _NO_LIMIT = 2**63 - 1
 # How many seqs one read may pass over while it catches up with what an earlier run has settled.
 _CATCH_UP_SPAN = 100_000
-_SHORTEST_REST_S = 0.005
-# Without the bell because producers are at work: an insert waits half of this on average.
-_REST_BESIDE_PRODUCERS_S = 0.1
 # A row that commits late is found within this time.
 _GAP_PAUSE_S = 0.25
-# Retries that are due are found within the first while some are known, and those that a person has given back
-# within the second.
-_RETRY_PAUSE_S = 0.25
-_DUE_PAUSE_S = 5.0
-_BLOCKED_PAUSE_S = 5.0
 # 2,000 rows/s: 5 million in 40 minutes, at 3 ms of the database every 5 s.
 _SCRUB_PAUSE_S = 5.0
 _SCRUB_SPAN = 10_000
 _BACKFILL_PAUSE_S = 1.0
-# From so many rows a turn on producers are busy, and should not have to ring.
-_BUSY_ROWS = 32
-_QUIET_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -89,7 +79,6 @@ class Fetcher:
     ) -> None:
         self._options = options
         self._reader = reader
-        self._bell = bell
         self._waiting = waiting
         self._lanes = lanes
         self._books = books
@@ -97,24 +86,19 @@ class Fetcher:
         self._on_events = on_events
         self._room = room
         self._gaps = Gaps()
+        self._retries = Retries(reader=reader, lanes=lanes, books=books, on_dead=options.on_dead)
+        self._rest = Rest(bell, options.poll_max_s)
         self._careful = careful
         self.cursor = watermark
         self.newest = newest
         self._settled_up_to = newest
         self._limit = min(100, options.fetch_batch)
-        self._rest_s = _SHORTEST_REST_S
         self._gaps_at = 0.0
         # How far late events were taken in, where there are more of them: nothing may overtake those.
         self._late_up_to: int | None = None
-        self._due_asked_at = 0.0
-        self._more_due = False
-        self._blocked_at = 0.0
-        # Events that were due and had to stay behind an earlier one of their key.
-        self._left_behind = 0
         self._backfill_at = 0.0
         # From this seq on, what was dropped from memory is being read again.
         self._backfilling: int | None = None
-        self._busy_until = 0.0
         self._scrub_at = time.monotonic() + _SCRUB_PAUSE_S
         self._scrubbed = 0
         self._generation = reader.generation
@@ -157,28 +141,23 @@ class Fetcher:
 
     async def run(self) -> None:
         """Fetch for ever."""
-        if self._options.on_dead == "block":
-            for seq, key in await self._reader.blocking():
-                self._books.blocked[seq] = key
-                self._lanes.bar(key)
+        await self._retries.begin()
         if self._careful is not None:
             await self._begin_with(self._careful)
+            self._careful = None
         while True:
             await self._wait_for_room()
             found = await self.turn()
-            if found >= _BUSY_ROWS:
-                self._busy_until = time.monotonic() + _QUIET_S
-                await self._wake_up()
             if found:
-                self._rest_s = _SHORTEST_REST_S
+                await self._rest.found(found)
                 self._on_events()
             else:
-                await self._rest()
+                await self._rest.sleep(self._nothing_before_s())
 
     async def _begin_with(self, careful: CarefulStart) -> None:
         """Send what the last owners may have had in hand, group by group."""
         while (upper := await careful.next_group(self.cursor, self._settled_up_to)) is not None:
-            while self.cursor < upper:
+            while self.cursor < min(upper, self._settled_up_to):
                 await self._wait_for_room()
                 await self._rewind()
                 await self._advance(time.monotonic(), upper)
@@ -203,15 +182,16 @@ class Fetcher:
         await self._rewind()
         found = await self._backfill(now)
         found += await self._advance(now)
-        if now >= self._due_at():
-            found += await self._due(now)
+        found += await self._retries.turn(now, self.cursor, self._limit)
         if now >= self._scrub_at:
             self._scrub_at = now + _SCRUB_PAUSE_S
             found += await self._scrub()
-        if self._books.blocked and now >= self._blocked_at:
-            self._blocked_at = now + _BLOCKED_PAUSE_S
-            await self._unblock()
         return found
+
+    def _nothing_before_s(self) -> float:
+        """Give the seconds until the next turn may find something that rings no bell."""
+        due_s = max(0.0, self._retries.due_at() - time.monotonic())
+        return min(due_s, _GAP_PAUSE_S) if len(self._gaps) else due_s
 
     async def _advance(self, now: float, upper: int = _NO_LIMIT) -> int:
         """Read what has appeared in gaps, then above the cursor up to `upper`; gives how many events."""
@@ -268,9 +248,11 @@ class Fetcher:
 
     def _offer(self, events: list[Event]) -> None:
         self._metrics.fetched(len(events))
+        if self._careful is not None:
+            events = [self._careful.cleared(event) for event in events]
         new = self._books.take_in(events)
         if any(event.postponed for event in new):
-            new = [event for event in new if not self._waits_for_retry(event)]
+            new = [event for event in new if not self._retries.keep(event)]
         crowded = self._books.payload_bytes > self._options.buffer_bytes // 2
         self._books.settle(self._lanes.offer(new, crowded=crowded))
 
@@ -306,72 +288,6 @@ class Fetcher:
             )
             self._offer(lost)
         return len(lost)
-
-    def _waits_for_retry(self, event: Event) -> bool:
-        """Leave an event that an earlier run has postponed in the outbox: it comes back when it is due.
-
-        Where its key has an earlier event here it queues behind that one instead. Where its key is barred a person
-        has given it back, or its head: it takes its turn among the dead letters of the key.
-        """
-        if not event.postponed:
-            return False
-        if event.key is not None and self._lanes.barred(event.key):
-            self._books.settle([event])
-            self._books.blocked[event.seq] = event.key
-            return True
-        if self._lanes.busy(event.key):
-            return False
-        self._lanes.stick(event)
-        self._books.postpone(event)
-        return True
-
-    def _due_at(self) -> float:
-        if self._more_due:
-            return self._due_asked_at + _SHORTEST_REST_S
-        return self._due_asked_at + (_RETRY_PAUSE_S if self._books.postponed or self._left_behind else _DUE_PAUSE_S)
-
-    async def _due(self, now: float) -> int:
-        self._books.begin_read()
-        limit = self._limit + self._left_behind
-        events = await self._reader.due(limit)
-        self._due_asked_at = now
-        self._left_behind = 0
-        returned = 0
-        blocked = self._books.blocked_by_key()
-        for event in events:
-            postponed = event.seq in self._books.postponed
-            if event.seq > self.cursor:
-                continue
-            if event.key is not None and event.key in blocked and not postponed:
-                returned += self._give_back(event, event.key, blocked[event.key])
-            elif self._books.come_back(event):
-                returned += 1
-                if postponed:
-                    self._lanes.put_back([event], alone=True)
-                else:
-                    # Given back by a person: it joins its key as the newest event.
-                    self._books.settle(self._lanes.offer([event]))
-        # Many were given back at once, as after a loss of the stream.
-        self._more_due = returned > 0 and len(events) == limit
-        return returned
-
-    def _give_back(self, event: Event, key: str, blocked: set[int]) -> bool:
-        """Send an event that a person has given back and whose key is barred; gives whether it is on its way.
-
-        Not before the earlier dead letters of its key are decided about, nor while another one is out: until
-        then it stays in the outbox and is found again, and what follows in its key waits for it too.
-        """
-        if self._books.has(event.seq):
-            return False
-        if any(seq < event.seq for seq in blocked) or not self._lanes.let_through(event):
-            self._books.blocked[event.seq] = key
-            self._left_behind += 1
-            return False
-        self._books.come_back(event)
-        blocked.discard(event.seq)
-        if not blocked:
-            self._lanes.unbar(key)
-        return True
 
     async def _reread(self) -> int:
         """Look into the gaps again: first who could still fill them, then the rows."""
@@ -426,38 +342,3 @@ class Fetcher:
             await self._wait_for_room()
         self._backfilling = None
         return found
-
-    async def _unblock(self) -> None:
-        """Let the keys go on whose dead letters were all discarded, or deleted."""
-        seqs = list(self._books.blocked)
-        undecided = await self._reader.undecided(seqs)
-        decided = {seq: self._books.blocked.pop(seq) for seq in seqs if seq not in undecided}
-        if decided:
-            still = set(self._books.blocked.values())
-            for key in set(decided.values()) - still:
-                self._lanes.unbar(key)
-
-    async def _rest(self) -> None:
-        """Sleep until something may be there."""
-        now = time.monotonic()
-        until = min(
-            self._options.poll_max_s,
-            max(0.0, self._due_at() - now),
-            _GAP_PAUSE_S if len(self._gaps) else self._options.poll_max_s,
-        )
-        if self._bell is not None and now >= self._busy_until:
-            if self._bell.rings:
-                await self._bell.sleep(max(until, 0.001))
-                return
-            if await self._bell.take():
-                return  # look once more before sleeping: an insert may have committed just before
-        pause_s = min(until, self._rest_s)
-        self._rest_s = min(
-            self._rest_s * 2,
-            _REST_BESIDE_PRODUCERS_S if self._bell is not None and self._bell.hung else self._options.poll_max_s,
-        )
-        await asyncio.sleep(pause_s * (1 - random.random() / 4))
-
-    async def _wake_up(self) -> None:
-        if self._bell is not None:
-            await self._bell.release()

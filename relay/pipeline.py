@@ -6,13 +6,9 @@ neither delivered nor dead; its lower end is the watermark.
 """
 
 import asyncio
-import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from relay.announce import AnnounceOptions, Announcer
 from relay.books import Books
@@ -23,11 +19,9 @@ from relay.doorbell import Doorbell
 from relay.errors import DrainIncomplete, LeaseLost, StreamHealed
 from relay.fetcher import Fetcher, FetchOptions
 from relay.holds import Holds
-from relay.identity import turned_away
-from relay.jetstream import BrokerError, Connection, connect
 from relay.lanes import Lanes
-from relay.logs import event as log_event
-from relay.manage import StreamPlan, ensure_stream
+from relay.link import Link
+from relay.manage import StreamPlan
 from relay.metrics import Metrics
 from relay.natsclient import NatsOptions
 from relay.outbox import OutboxReader, OutboxWriter
@@ -41,8 +35,6 @@ from relay.settledclock import SettledClock
 from relay.settler import Settler
 from relay.subjects import Envelopes
 from relay.tail import Doubts, Floors
-
-log = logging.getLogger(__name__)
 
 _TICK_S = 0.25
 _STALLED_S = 30.0
@@ -104,7 +96,6 @@ class Pipeline:
         self._options = options
         self._ownership = ownership
         self._bell = bell
-        self._on_nats = on_nats
         self._books = Books()
         self._lanes = Lanes(ordered=options.ordered, stuck_limit=options.refusals.held_events)
         self._holds = Holds(base_s=options.hold_base_s, max_s=options.hold_max_s)
@@ -157,6 +148,7 @@ class Pipeline:
                 max_attempts=options.refusals.max_attempts,
                 may_send=lambda: self._reconciler.open,
                 room=self._settler.on_room,
+                accuse=self._refusals.accuse,
                 convict=self._refusals.convict,
             )
         self._fetcher = Fetcher(
@@ -197,6 +189,13 @@ class Pipeline:
         self._announcer = Announcer(
             options.announce, outbox=options.outbox, reader=reader, may_work=lambda: 0 in ownership.epochs
         )
+        self._link = Link(
+            options.nats,
+            options.stream,
+            publisher=self._publisher,
+            riders=(self._reconciler, self._consumers, self._dead_letters, self._announcer),
+            on_state=on_nats,
+        )
         self._clock = SettledClock()
         self._change = asyncio.Event()
         self._busy_since: float | None = None
@@ -236,7 +235,7 @@ class Pipeline:
                     group.create_task(self._consumers.run(), name="consumers"),
                     group.create_task(self._dead_letters.run(), name="dead letters"),
                     group.create_task(self._announcer.run(), name="announce"),
-                    group.create_task(self._keep_connected(), name="nats"),
+                    group.create_task(self._link.run(), name="nats"),
                     group.create_task(self._sweep(), name="sweep"),
                     group.create_task(self._beat(), name="beat"),
                 ]
@@ -267,82 +266,6 @@ class Pipeline:
         except TimeoutError:
             left = max(left, 1)
         return left
-
-    async def _keep_connected(self) -> None:
-        """Keep a connection to NATS: one line in the log when it is lost, one when it stands again."""
-        servers = list(self._options.nats.servers)
-        random.shuffle(servers)
-        connection: Connection | None = None
-        lost = False
-        told: set[str] = set()
-
-        def tell(state: RetryCallState) -> None:
-            """Say that it is lost once, and why we are not let in where we are not."""
-            nonlocal lost
-            reason = "" if state.outcome is None else str(state.outcome.exception())
-            if not lost or (turned_away(reason) and reason not in told):
-                lost = True
-                told.add(reason)
-                log_event(
-                    log,
-                    "warning",
-                    "nats.unreachable",
-                    "NATS cannot be used; trying again until it can",
-                    reason=reason,
-                )
-
-        try:
-            while True:
-                async for attempt in AsyncRetrying(
-                    wait=wait_random_exponential(multiplier=0.2, max=2),
-                    retry=retry_if_exception_type(BrokerError),
-                    after=tell,
-                ):
-                    with attempt:
-                        servers.append(servers.pop(0))
-                        connection = await self._connect(servers[-1])
-                if connection is None:
-                    raise AssertionError("tenacity retries without end")
-                lost = False
-                told.clear()
-                log_event(log, "info", "nats.connected", "connected to NATS", version=connection.server)
-                self._reconciler.attach(connection)
-                self._publisher.attach(connection)
-                for rider in (self._consumers, self._dead_letters, self._announcer):
-                    rider.attach(connection)
-                self._on_nats(True)
-                await self._publisher.disconnected.wait()
-                self._reconciler.detach()
-                for rider in (self._consumers, self._dead_letters, self._announcer):
-                    rider.detach()
-                self._on_nats(False)
-                log_event(
-                    log,
-                    "warning",
-                    "nats.lost",
-                    "the connection to NATS ended; what was in flight is sent again",
-                    reason=self._publisher.lost_reason,
-                )
-                lost = True
-                told.add(self._publisher.lost_reason)
-                await connection.close()
-                connection = None
-        finally:
-            self._on_nats(False)
-            if connection is not None:
-                await connection.close()
-
-    async def _connect(self, server: str) -> Connection:
-        connection = await connect(self._options.nats, server, self._publisher)
-        if self._options.stream is not None:
-            try:
-                await ensure_stream(connection, self._options.stream)
-            except BrokerError as error:
-                if not connection.up:
-                    await connection.close()
-                    raise
-                log_event(log, "error", "stream.unmanaged", "the stream is not as configured", reason=str(error))
-        return connection
 
     async def _sweep(self) -> None:
         """Look after what was not answered and what is to be tried again, a few times a second."""
