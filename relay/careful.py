@@ -11,7 +11,7 @@ from relay.logs import event as log_event
 from relay.metrics import Metrics
 from relay.outbox import Buried, OutboxReader, OutboxWriter
 from relay.ownership import Ownership
-from relay.suspects import FORGIVEN, goes_alone, is_convicted, next_group
+from relay.suspects import FORGIVEN, goes_alone, is_convicted, next_group, own_attempts
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class CarefulStart:
         max_attempts: From so many attempts on an event that is alone is given up.
         may_send: Whether events would be sent now: waiting for the broker is no trial.
         room: Set when events were settled, and when they may be sent.
+        accuse: Told of an event that is sent alone now.
         convict: Makes a dead letter of an event, which is still to be written.
     """
 
@@ -40,6 +41,7 @@ class CarefulStart:
         max_attempts: int,
         may_send: Callable[[], bool],
         room: asyncio.Event,
+        accuse: Callable[[Event], None],
         convict: Callable[[Event, str], Buried],
         metrics: Metrics,
     ) -> None:
@@ -50,9 +52,11 @@ class CarefulStart:
         self._max_attempts = max_attempts
         self._may_send = may_send
         self._room = room
+        self._accuse = accuse
         self._convict = convict
         self._metrics = metrics
-        self._group: list[int] = []
+        # What is on trial now: seq to attempts, those of the trial included.
+        self._group: dict[int, int] = {}
 
     async def next_group(self, above: int, up_to: int) -> int | None:
         """Give the seq up to which may be read, from `above` on; None where no suspect is left up to `up_to`.
@@ -86,18 +90,17 @@ class CarefulStart:
 
     async def _send_out(self, group: list[Event]) -> None:
         # What still waits for its retry is not sent now.
-        self._group = [event.seq for event in group if not event.postponed]
+        self._group = {event.seq: event.attempts + 1 for event in group if not event.postponed}
         if self._group:
             await self._writer.suspect(self._group)
         if goes_alone(group[0].attempts):
-            log_event(
-                log,
-                "warning",
-                "event.suspect",
-                "relays have ended again and again with this event among those in hand: it is sent alone",
-                event_id=group[0].id,
-                attempts=group[0].attempts + 1,
-            )
+            self._accuse(group[0])
+
+    def cleared(self, event: Event) -> Event:
+        """Give an event of the group with the attempts that are its own: relays that ended are no refusals."""
+        if event.seq not in self._group:
+            return event
+        return event._replace(attempts=own_attempts(event.attempts, refused=event.postponed is not None))
 
     async def outlived(self, in_hand: Callable[[], int]) -> None:
         """Wait until the group is settled, or for 5 seconds: then it is not what ended the relay."""
@@ -108,7 +111,7 @@ class CarefulStart:
                     await self._room.wait()
         if self._group:
             await self._writer.outlived(self._group)
-            self._group = []
+            self._group = {}
 
     async def end(self) -> None:
         """Forget the relays that ended."""

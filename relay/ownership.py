@@ -5,13 +5,12 @@ took or renewed it, by our own monotonic clock, so that we stop sending before a
 """
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from relay.database import Database
 from relay.errors import LeaseLost
 from relay.shares import fair_share, surplus
-from relay.sql import Tables
+from relay.sql import Tables, array
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class Ownership:
         before = time.monotonic()
         rows = await self.database.run(
             self.tables.text("beat"),
-            (self.member, self.ttl_s, _array(self.epochs), _array(self.epochs.values()), watermark.seq, watermark.at),
+            (self.member, self.ttl_s, array(self.epochs), array(self.epochs.values()), watermark.seq, watermark.at),
         )
         kept, others, free, self.shards, at, newest = rows[0]
         self.until = before + self.ttl_s
@@ -126,7 +125,7 @@ class Ownership:
         if given:
             epochs = [self.epochs.pop(shard) for shard in given]
             await self.database.run(
-                self.tables.text("release"), (_array(given), _array(epochs), watermark.seq, watermark.at)
+                self.tables.text("release"), (array(given), array(epochs), watermark.seq, watermark.at)
             )
         return len(given)
 
@@ -134,7 +133,3 @@ class Ownership:
         """Give everything back, what a claim took that was broken off included, so that others take over at once."""
         await self.hand_over(0, watermark)
         await self.database.run(self.tables.text("leave"), (self.member,))
-
-
-def _array(numbers: Iterable[int]) -> str:
-    return "{" + ",".join(map(str, numbers)) + "}"

@@ -244,6 +244,19 @@ class Refusals:
         self._write(buried)
         self._lanes.release(event)
 
+    def accuse(self, event: Event) -> None:
+        """Tell of an event that is sent alone because relays may have ended by it."""
+        log_event(
+            log,
+            "warning",
+            "event.suspect",
+            "relays have ended again and again with this event among those in hand: it is sent alone",
+            event_id=event.id,
+            subject=self._envelopes.wanted(event),
+            failure_class=str(FailureClass.POISON),
+            attempts=event.attempts + 1,
+        )
+
     def convict(self, event: Event, error: str) -> Buried:
         """Make a dead letter of an event that ends the relay, and is in no lane: it is still to be written."""
         return self._dead_letter(event, FailureClass.POISON, "crash", error)

@@ -5,6 +5,7 @@ another table replaces the names. They live in ``sql/`` of the checkout and in `
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,11 @@ _CHANNEL_BYTES = 63
 _PLAIN_NAME = re.compile(r"([a-z_][a-z0-9_]{0,47}\.)?[a-z_][a-z0-9_]{0,47}")
 _OURS = re.compile(r"\boutbox_(events|shards|shard|members|streams|migrations|audit|ring|producer|relay|reader)\b")
 _PAYLOAD_AS_BYTES = "convert_to(e.payload::text, 'UTF8')"
+
+
+def array(numbers: Iterable[int]) -> str:
+    """Write an array of integers as PostgreSQL reads it; 0.1 us a number, a tenth of what the driver's dumper takes."""
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def sql_directory() -> Path:
@@ -41,7 +47,7 @@ class Tables:
 
     events: str = DEFAULT_TABLE
     payload_type: str = "jsonb"
-    _texts: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    _texts: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not _PLAIN_NAME.fullmatch(self.events):
@@ -84,10 +90,7 @@ class Tables:
         Bytes, because psycopg takes a query that is no literal only as bytes; what is in it comes from our own
         files and from a checked name.
         """
-        return self._query(name).encode()
-
-    def _query(self, name: str) -> str:
         found = self._texts.get(name)
         if found is None:
-            found = self._texts[name] = self.file(f"queries/{name}")
+            found = self._texts[name] = self.file(f"queries/{name}").encode()
         return found

@@ -35,6 +35,11 @@ def goes_alone(attempts: int) -> bool:
     return attempts >= _ALONE
 
 
+def own_attempts(attempts: int, *, refused: bool) -> int:
+    """Take the trial off a suspect's attempts; of one that was never refused, nothing is left."""
+    return max(0, attempts - 1) if refused else 0
+
+
 def is_convicted(attempts: int, max_attempts: int) -> bool:
     """Tell whether an event was alone often enough, and the relay ended each time."""
     return attempts >= max(max_attempts, _ALONE + 1)

@@ -1,8 +1,11 @@
--- The relay has outlived events ($1), delivered or not: those that were never refused have no attempts at all, the
--- others one less. By relay $2, whose epochs add up to $3.
+-- The relay has outlived events ($1), delivered or not, whose attempts it had raised to $2: those that were never refused
+-- have none at all, the others one less. By relay $3, whose epochs add up to $4.
 -- Primary key look-ups; heap-only.
 UPDATE outbox_events e
-SET attempts = CASE WHEN retry_at IS NULL THEN 0 ELSE greatest(attempts - 1, 0) END
-WHERE e.seq = ANY ($1::bigint[])
+SET attempts = CASE WHEN e.retry_at IS NULL THEN 0 ELSE greatest(e.attempts - 1, 0) END
+FROM unnest($1::bigint[], $2::integer[]) AS d (seq, attempts)
+WHERE e.seq = d.seq
+  AND e.seq = ANY ($1::bigint[])
+  AND e.attempts = d.attempts
   AND e.dead_at IS NULL
-  AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $2) = $3
+  AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $3) = $4
