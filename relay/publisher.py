@@ -159,6 +159,8 @@ class Publisher(Listener):
 
     async def _send_singles(self, connection: Connection, events: Sequence[Event]) -> None:
         now = time.monotonic()
+        if self._suspects:
+            self._suspects.difference_update(event.seq for event in events)
         if self._doubts:
             events = [event for event in events if self._may_go(event, now)]
         in_flight, open_holds = self._in_flight, self._open_holds
@@ -174,9 +176,7 @@ class Publisher(Listener):
                 continue
             in_flight[event.seq] = (event, now)
             messages.append((event.seq, subject, event.payload, headers))
-        if self._suspects:
-            self._suspects.difference_update(event.seq for event in events)
-        if messages and self._timed is None:
+        if messages and self._timed not in in_flight:
             self._timed = messages[-1][0]
         await connection.publish(messages)
 
