@@ -51,7 +51,7 @@ Component = Literal["postgres", "bell", "nats"]
 
 
 class Daemon:
-    """One replica: waits for the lease, works while it has it, and says how it is."""
+    """One replica: takes its share of the shards, works while their leases are its own, and says how it is."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

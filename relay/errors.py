@@ -5,7 +5,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """The exit codes of ``relay``; 130 and 143 (a second signal) come from the shell's own rule, 128 + signal."""
+    """The exit codes of ``relay``; 130 and 143 are 128 + signal, as a shell has it: in the daemon, of the second one."""
 
     DONE = 0
     FAULT = 1
@@ -53,7 +53,7 @@ class Unreachable(RelayError):
 
 
 class LeaseLost(RelayError):
-    """Another relay owns the shard now. What was in flight is settled by it; this one must stop sending."""
+    """Other relays own some of the shards now. They settle what was in flight; this one must stop sending."""
 
 
 class StreamHealed(RelayError):

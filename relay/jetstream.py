@@ -1,9 +1,9 @@
 """One connection to NATS, owned by us: publish, acknowledgements, and the few questions we ask of JetStream.
 
-With `relay.natsclient` the only module that imports nats. nats-py's own reconnection is switched off: it would
-send what was buffered after we have already given it up, and it closes for good on most errors of the server. A
-connection that ends is thrown away with everything in it, and what was in flight is *unknown*: it is sent again
-with the same id.
+With `relay.natsclient` the only module of the relay that imports nats; the demo has a consumer of its own. nats-py's
+reconnection is switched off: it would send what was buffered after we have already given it up, and it closes for good
+on most errors of the server. A connection that ends is thrown away with everything in it, and what was in flight is
+*unknown*: it is sent again with the same id.
 """
 
 import asyncio

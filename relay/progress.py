@@ -11,10 +11,10 @@ Role = Literal["starting", "standby", "active", "stopping"]
 
 @dataclass(frozen=True, slots=True)
 class HoldView:
-    """Events that wait for the broker, a stream or a subject to be good again.
+    """Events that wait for a stream or a subject to be good again.
 
     Attributes:
-        scope: ``broker``, ``stream NAME`` or ``subject NAME``.
+        scope: ``stream NAME`` or ``subject NAME``.
         failure_class: outage, capacity or configuration.
         since: Unix seconds.
         reason: What the broker said last.

@@ -13,7 +13,7 @@ _HEAD = """\
 Made from the commands by `make docs`; a test holds it against them. `relay COMMAND -h` says the same.
 
 Data goes to stdout, messages to stderr. `--output json` is for programs: one object, or one a line where there are
-several. What changes something takes `--dry-run`, says how many events it means, asks unless `--yes`, and leaves a line
+several. What changes events takes `--dry-run`, says how many events it means, asks unless `--yes`, and leaves a line
 in `relay audit`. Where to connect comes from the configuration (`--config`, `RELAY_CONFIG`, the environment).
 """
 

@@ -13,8 +13,8 @@ from relay.settings import Settings
 def run(settings: Settings) -> None:
     """Relay events until told to stop.
 
-    Several may run: one works, the others stand by. SIGTERM or Ctrl-C stops fetching and awaits what is in
-    flight; the second signal leaves at once. Nothing is lost either way.
+    Several may run: they share the keys among them. SIGTERM or Ctrl-C stops fetching and awaits what is in flight; the
+    second signal leaves at once. Nothing is lost either way.
 
     \b
     relay run --config relay.toml
