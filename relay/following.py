@@ -48,9 +48,8 @@ class Following:
 
     def turn(self, most: int, now: float) -> list[int]:
         """Give the open seqs that were not looked at for the longest time, and forget those that never came."""
-        turn = list(self._open)[:most] if len(self._open) > most else list(self._open)
         alive = []
-        for seq in turn:
+        for seq in list(self._open)[:most]:
             until = self._open.pop(seq)
             if until > now:
                 self._open[seq] = until

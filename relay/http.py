@@ -158,5 +158,5 @@ class _Handler(BaseHTTPRequestHandler):
         if with_body:
             self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is the base's
+    def log_message(self, *_: object) -> None:
         """Log no probe and no scrape."""

@@ -128,13 +128,13 @@ class Metrics(Collector):
         self._duplicates += duplicates
         self._latency.add(latencies_s)
 
-    def failed(self, failure_class: str, events: int = 1) -> None:
-        """Count refusals and missing acknowledgements by failure class."""
-        _add(self._failures, failure_class, events)
+    def failed(self, failure_class: str) -> None:
+        """Count a refusal or a missing acknowledgement by failure class."""
+        _add(self._failures, failure_class, 1)
 
-    def dead(self, reason: str, events: int = 1) -> None:
-        """Count dead letters by a short reason."""
-        _add(self._dead, reason, events)
+    def dead(self, reason: str) -> None:
+        """Count a dead letter by a short reason."""
+        _add(self._dead, reason, 1)
 
     def term_ended(self) -> None:
         """Forget what is seen on behalf of all relays: from now on another one may see it."""

@@ -17,7 +17,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +51,7 @@ def launch(
     log: Path,
     *,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     at_parents_end: signal.Signals = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own, so that Ctrl-C in the terminal is not for it.
@@ -59,6 +60,7 @@ def launch(
         command: What to run.
         log: Its output is appended here.
         env: Its environment; this process's own where it is not given.
+        cwd: Its working directory; likewise.
         at_parents_end: What the kernel sends it when the thread that started it ends (Linux).
     """
     parent = os.getpid()
@@ -76,6 +78,7 @@ def launch(
             stderr=file,
             stdin=subprocess.DEVNULL,
             env=env,
+            cwd=cwd,
             preexec_fn=die_with_parent,  # two system calls: no lock, no allocation
             start_new_session=True,
         )
@@ -111,11 +114,10 @@ class _Server:
         if self.running:
             raise ServerError(f"{type(self).__name__} is running already")
         self._process = launch(command, self.log, at_parents_end=self._at_parents_end)
-        try:
+        with ExitStack() as otherwise:
+            otherwise.callback(self.kill)
             self._wait_until_ready()
-        except BaseException:
-            self.kill()
-            raise
+            otherwise.pop_all()
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
@@ -213,12 +215,12 @@ class PostgresServer(_Server):
         command = [str(self.binaries / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust"]
         initdb = launch([*_as_somebody(), *command, "-E", "UTF8", "--no-locale", "--no-sync"], self.log)
         try:
-            code = initdb.wait()
-        except BaseException:
-            os.killpg(initdb.pid, signal.SIGKILL)
             initdb.wait()
-            raise
-        if code != 0:
+        finally:
+            if initdb.poll() is None:
+                os.killpg(initdb.pid, signal.SIGKILL)
+                initdb.wait()
+        if initdb.returncode != 0:
             hint = "; as root it needs `unshare --user true` to work: be another user" if _as_somebody() else ""
             raise ServerError(f"initdb failed{hint}:\n{self.log.read_text('utf-8', 'replace')[-2000:]}")
 

@@ -5,7 +5,7 @@ import time
 
 import click
 
-from relay.cli.common import Row, reading, with_settings
+from relay.cli.common import Row, reading, table_or_json, with_settings
 from relay.cli.text import Column, iso, json_line, message, moment, table
 from relay.settings import Settings
 
@@ -25,7 +25,7 @@ _COLUMNS = (
 @click.option(
     "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many."
 )
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@table_or_json
 def audit(settings: Settings, limit: int, output: str) -> None:
     """List what was changed by commands: who, when, what, which events and how many, the newest first.
 

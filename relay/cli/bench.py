@@ -10,7 +10,7 @@ import click
 from relay.app import envelopes
 from relay.cli.broker import broker
 from relay.cli.change import Changer, Consent, Progress, changing, consenting
-from relay.cli.common import with_settings
+from relay.cli.common import table_or_json, with_settings
 from relay.cli.standing import held
 from relay.cli.text import age, events_of, json_line, message
 from relay.errors import Exit, RelayError
@@ -96,7 +96,7 @@ class Found:
 @click.option("--payload-bytes", metavar="N", type=click.IntRange(2, 900_000), default=256, show_default=True)
 @click.option("--keys", metavar="N", type=click.IntRange(1, 1_000_000), default=1000, show_default=True)
 @click.option("--keep", is_flag=True, help="Leave the events in the outbox, and do not delete them at the end.")
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@table_or_json
 @consenting
 def bench(
     settings: Settings,

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate
 
 import click
 import psycopg
@@ -17,7 +17,6 @@ from relay.plain import plain
 from relay.settings import FLAGS, Settings, load
 from relay.sql import Tables
 
-P = ParamSpec("P")
 Row = tuple[Any, ...]
 
 _HELP = {
@@ -68,6 +67,10 @@ class Refused(RelayError):
     exit_code = Exit.FAULT
 
 
+# The flag of every command that prints rows.
+table_or_json = click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+
+
 def foreseen(error: psycopg.Error) -> RelayError | None:
     """Say what an error of PostgreSQL means for a command; None where it is a fault of ours."""
     text = " ".join(str(error).split())
@@ -88,14 +91,14 @@ def foreseen(error: psycopg.Error) -> RelayError | None:
 
 def with_settings(
     *flags: str,
-) -> Callable[[Callable[Concatenate[Settings, P], None]], Callable[..., None]]:
+) -> Callable[[Callable[Concatenate[Settings, ...], None]], Callable[..., None]]:
     """Give a command ``--config`` and flags that stand for settings; it is called with the settings first."""
 
-    def decorate(command: Callable[Concatenate[Settings, P], None]) -> Callable[..., None]:
+    def decorate(command: Callable[Concatenate[Settings, ...], None]) -> Callable[..., None]:
         @functools.wraps(command)
         def wrapped(config: Path | None, **params: Any) -> None:
             overrides = {FLAGS[flag]: params.pop(_param(flag)) for flag in flags}
-            command(load(config, overrides), **params)  # type: ignore[call-arg]  # click hands in by name
+            command(load(config, overrides), **params)
 
         decorated: Callable[..., None] = wrapped
         for flag in reversed(flags):

@@ -7,7 +7,7 @@ from typing import Literal
 import click
 
 from relay.cli.change import Consent, Progress, changing, consenting
-from relay.cli.common import Row, reading, with_settings
+from relay.cli.common import Row, reading, table_or_json, with_settings
 from relay.cli.filters import Filters, filtered
 from relay.cli.listing import print_events
 from relay.cli.show import show
@@ -47,7 +47,7 @@ dead.add_command(show)
 @click.option(
     "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many."
 )
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@table_or_json
 def list_dead(settings: Settings, filters: Filters, limit: int, output: str) -> None:
     """List dead letters, the newest first.
 
@@ -69,7 +69,7 @@ def list_dead(settings: Settings, filters: Filters, limit: int, output: str) -> 
     show_default=True,
     help="At most so many lines.",
 )
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@table_or_json
 def summary(settings: Settings, filters: Filters, limit: int, output: str) -> None:
     """Count dead letters by topic and reason, the most frequent first.
 

@@ -9,7 +9,7 @@ import click
 
 from relay.app import envelopes
 from relay.cli.broker import broker
-from relay.cli.common import Reader, Row, reading, with_settings
+from relay.cli.common import Reader, Row, reading, table_or_json, with_settings
 from relay.cli.listing import Listed
 from relay.cli.show import find_one, seq_or_id
 from relay.cli.standing import COUNT_UP_TO, SCAN_SEQS, held
@@ -31,7 +31,7 @@ _MAX_PAYLOAD = 1024 * 1024
 @click.command("explain", short_help="Why is this event where it is, and what is next?")
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @click.argument("identity", metavar="ID", callback=seq_or_id)
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@table_or_json
 def explain_event(settings: Settings, identity: tuple[int | None, str | None], output: str) -> None:
     """Say why an event (by seq or id) is where it is, what it waits for, and what happens next and when.
 

@@ -2,6 +2,7 @@
 
 import http.client
 from http import HTTPStatus
+from ipaddress import ip_address
 
 import click
 
@@ -11,8 +12,6 @@ from relay.plain import plain
 from relay.settings import Settings
 
 _TIMEOUT_S = 4.0
-# What listens everywhere is asked on this machine.
-_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared, not listened on
 
 
 class Unhealthy(RelayError):
@@ -35,7 +34,7 @@ def health(settings: Settings, ready: bool) -> None:
     where = settings.http
     if not where.enabled or not where.port:
         raise ConfigError(["http.port: must be a port, and http.enabled true: where else to ask?"])
-    connection = http.client.HTTPConnection(_HERE.get(where.host, where.host), where.port, timeout=_TIMEOUT_S)
+    connection = http.client.HTTPConnection(_reachable(where.host), where.port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", "/readyz" if ready else "/healthz")
         answer = connection.getresponse()
@@ -47,3 +46,14 @@ def health(settings: Settings, ready: bool) -> None:
     if answer.status != HTTPStatus.OK:
         raise Unhealthy(text)
     click.echo(plain(text))
+
+
+def _reachable(host: str) -> str:
+    """Give where to ask what listens at a host: on this machine, where it listens everywhere."""
+    try:
+        address = ip_address(host)
+    except ValueError:  # a name
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from relay.cli.common import Reader, reading, with_settings
+from relay.cli.common import Reader, reading, table_or_json, with_settings
 from relay.cli.filters import Filters, filtered
 from relay.cli.text import Column, age, iso, json_line, message, moment, table
 from relay.settings import Settings
@@ -51,7 +51,7 @@ class Listed(NamedTuple):
     show_default=True,
     help="How many seqs are searched: of pending from the watermark on, of delivered and any from the newest back.",
 )
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@table_or_json
 def list_events(settings: Settings, state: str | None, filters: Filters, limit: int, scan: int, output: str) -> None:
     """List the events in a state: pending and retry the next first, all others the newest first.
 

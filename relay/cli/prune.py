@@ -6,7 +6,7 @@ import time
 import click
 
 from relay.cli.change import Changer, Consent, Progress, changing, consenting
-from relay.cli.common import with_settings
+from relay.cli.common import table_or_json, with_settings
 from relay.cli.filters import moment_or_span
 from relay.cli.text import json_line, message
 from relay.errors import Exit, RelayError
@@ -39,7 +39,7 @@ class OpenLoss(RelayError):
     help="Delivered (or dead) for longer than 12h, 30d.  [default: the ages of [retention]]",
 )
 @click.option("--dead", is_flag=True, help="Delete dead letters, instead of delivered events.")
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@table_or_json
 @consenting
 def prune(settings: Settings, older_than: float | None, dead: bool, output: str, consent: Consent) -> None:
     """Delete delivered events, or dead letters, that are old enough.

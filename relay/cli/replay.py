@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 
 import click
@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from relay.app import envelopes as configured_envelopes
 from relay.cli.broker import broker
 from relay.cli.change import Audit, Changer, Consent, Progress, changing, consenting
-from relay.cli.common import with_settings
+from relay.cli.common import table_or_json, with_settings
 from relay.cli.filters import Filters, filtered, from_told
 from relay.cli.text import events_of, json_line, message
 from relay.errors import Exit, RelayError, Unreachable
@@ -104,7 +104,7 @@ def side_subject(ctx: click.Context, param: click.Parameter, value: str | None) 
     help="Events a second at most. Up to 10,000 live events did not wait (docs/benchmarks.md).",
 )
 @click.option("--resume", type=click.IntRange(1), metavar="AUDIT", help="Go on with a replay that was broken off.")
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@table_or_json
 @consenting
 def replay(
     settings: Settings,
@@ -121,8 +121,8 @@ def replay(
     """Send delivered events again, in the order of seq, each key's one after the other.
 
     Each gets a message id of its own, and the headers Outbox-Replay (the number in `relay audit`) and
-    Outbox-Replay-Of (its id). The relay goes on meanwhile: nothing is marked, and live events do not wait.
-    After Ctrl-C it can be resumed where it stopped.
+    Outbox-Replay-Of (its id). The relay goes on meanwhile: nothing is marked, and up to 10,000/s live events do not
+    wait. After Ctrl-C it can be resumed where it stopped.
 
     \b
     relay replay --key order-42 --dry-run
@@ -243,18 +243,21 @@ class _Run:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._on_interrupt)
         try:
-            with Progress(self._planned, "replaying") as progress:
-                async with AsyncExitStack() as stack:
-                    await self._batches(stack, progress)
-        except BaseException:
-            message(f"go on above seq {self.position:,} with `relay replay --resume {self._audit.number}`")
-            raise
+            with ExitStack() as broken_off:
+                broken_off.callback(self._tell_how_to_go_on)
+                with Progress(self._planned, "replaying") as progress:
+                    async with AsyncExitStack() as stack:
+                        await self._batches(stack, progress)
+                broken_off.pop_all()
         finally:
             loop.remove_signal_handler(signal.SIGINT)
         if self.position >= self._plan.up_to:
             self._audit.end()
             return True
         return False
+
+    def _tell_how_to_go_on(self) -> None:
+        message(f"go on above seq {self.position:,} with `relay replay --resume {self._audit.number}`")
 
     def _on_interrupt(self) -> None:
         if self._stop.is_set():

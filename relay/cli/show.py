@@ -8,7 +8,7 @@ import uuid
 
 import click
 
-from relay.cli.common import Reader, Row, reading, with_settings
+from relay.cli.common import Reader, Row, reading, table_or_json, with_settings
 from relay.cli.listing import Listed, for_programs
 from relay.cli.text import iso, json_line, moment, size
 from relay.errors import RelayError
@@ -36,7 +36,7 @@ def seq_or_id(ctx: click.Context, param: click.Parameter, value: str) -> tuple[i
 @with_settings("--dsn-file", "--table")
 @click.argument("identity", metavar="ID", callback=seq_or_id)
 @click.option("--raw", is_flag=True, help="The payload alone, byte for byte as it is sent.")
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@table_or_json
 def show(settings: Settings, identity: tuple[int | None, str | None], raw: bool, output: str) -> None:
     """Show one event, by its seq or its id: every column, headers and payload too.
 

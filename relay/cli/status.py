@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import click
 
-from relay.cli.common import reading, with_settings
+from relay.cli.common import reading, table_or_json, with_settings
 from relay.cli.looking import looks
 from relay.cli.nats_view import NatsView, NatsWatch, ask
 from relay.cli.standing import Standing, stand
@@ -38,7 +38,7 @@ _FIRST_S = 1.0
     help="How often with --watch.",
 )
 @click.option("--no-nats", is_flag=True, help="Ask the database alone.")
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@table_or_json
 def status(settings: Settings, watch: bool, every_s: float, no_nats: bool, output: str) -> None:
     """Say how the outbox stands: who relays, how far, what waits and why, and how far the read models are.
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import click
 
-from relay.cli.common import Reader, with_settings
+from relay.cli.common import Reader, table_or_json, with_settings
 from relay.cli.filters import Filters
 from relay.cli.listing import Listed, for_programs
 from relay.cli.looking import looks
@@ -37,7 +37,7 @@ _LATE_SEQS = 5_000
     "--lines", "-n", metavar="N", type=click.IntRange(0, 10_000), default=10, show_default=True,
     help="Begin with so many that were delivered before.",
 )  # fmt: skip
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@table_or_json
 def tail(settings: Settings, topic: str | None, key: str | None, lines: int, output: str) -> None:
     """Follow deliveries, a line for each event when it is delivered or becomes a dead letter.
 

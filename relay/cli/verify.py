@@ -9,7 +9,7 @@ import click
 
 from relay.cli.broker import broker
 from relay.cli.change import Changer, Consent, Progress, changing, consenting
-from relay.cli.common import with_settings
+from relay.cli.common import table_or_json, with_settings
 from relay.cli.filters import seq_range
 from relay.cli.text import Column, json_line, message, moment, table
 from relay.compare import Comparison
@@ -42,7 +42,7 @@ _LOST_COLUMNS = (
     help="Events a second at most.",
 )
 @click.option("--redeliver", is_flag=True, help="Have what was lost sent again.")
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@table_or_json
 @consenting
 def verify_command(
     settings: Settings,
