@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from relay.migrate import migrate
@@ -13,6 +14,10 @@ from relay.servers import NatsServer, PostgresServer
 from tests import backends
 from tests.backends import SETTINGS, Server
 from tests.fix_rights import SUBJECTS, let_relay_in, nats_config, nothing_denied
+
+# How long an example takes is up to the machine.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 pytest_plugins = [
     "tests.fix_proxy",
@@ -92,26 +97,6 @@ def empty_database(postgres_dsn: str) -> Iterator[str]:
         for (gid,) in conn.execute("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()").fetchall():
             conn.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
     _drop_database(postgres_dsn, name)
-
-
-@pytest.fixture
-def nats(nats_server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of the session's NATS, with no stream in it."""
-    import asyncio
-
-    from nats.aio.client import Client
-
-    async def empty() -> None:
-        client = Client()
-        await client.connect(nats_server.address)
-        manager = client.jsm()
-        for info in await manager.streams_info():
-            await manager.delete_stream(info.config.name or "")
-        await client.close()
-
-    asyncio.run(empty())
-    with nats_server.watch(request):
-        yield nats_server.address
 
 
 @pytest.fixture

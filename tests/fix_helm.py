@@ -51,8 +51,10 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     for layer in layers:
         for name, value in layer.items():
             below = result.get(name)
-            both = isinstance(value, Mapping) and isinstance(below, Mapping)
-            result[name] = merged(below, value) if both else value  # type: ignore[arg-type]  # `both` says so
+            if isinstance(value, Mapping) and isinstance(below, Mapping):
+                result[name] = merged(below, value)
+            else:
+                result[name] = value
     return result
 
 

@@ -1,7 +1,6 @@
-"""A real PgBouncer in front of a PostgreSQL of the test's own, where one is installed."""
+"""A real PgBouncer in front of a PostgreSQL of the test's own."""
 
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,8 +13,7 @@ import pytest
 from relay.servers import PostgresServer, free_port, launch
 from tests.fix_relay import wait_until
 from tests.fix_rights import LOGIN
-
-PROGRAM = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+from tests.programs import libraries, program
 
 Mode = Literal["session", "transaction"]
 MakePooler = Callable[[PostgresServer, Mode], str]
@@ -24,8 +22,7 @@ MakePooler = Callable[[PostgresServer, Mode], str]
 @pytest.fixture
 def pooler(tmp_path: Path) -> Iterator[MakePooler]:
     """Make poolers: ``pooler(server, "transaction")`` gives the relay's address through it."""
-    if PROGRAM is None:
-        pytest.skip("pgbouncer is not installed")
+    pgbouncer = program("pgbouncer")
     running: list[subprocess.Popen[bytes]] = []
 
     def make(server: PostgresServer, mode: Mode) -> str:
@@ -47,7 +44,7 @@ def pooler(tmp_path: Path) -> Iterator[MakePooler]:
         )
         # It does not run as root.
         nobody = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"] if os.geteuid() == 0 else []
-        running.append(launch([*nobody, str(PROGRAM), str(config)], tmp_path / "pgbouncer.log"))
+        running.append(launch([*nobody, pgbouncer, str(config)], tmp_path / "pgbouncer.log", env=libraries()))
 
         def answers() -> bool:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

@@ -1,8 +1,6 @@
 """A real Prometheus and its promtool: installed ones, or those that `make test` has unpacked."""
 
 import json
-import os
-import shutil
 import subprocess
 import urllib.parse
 import urllib.request
@@ -14,19 +12,10 @@ import pytest
 
 from relay.servers import free_port, launch
 from tests.fix_relay import ROOT, wait_until
+from tests.programs import program
 
 RULES = ROOT / "helm" / "outbox-relay" / "files" / "rules.yaml"
 DASHBOARD = RULES.with_name("dashboard.json")
-_PLACES = os.environ.get("PATH", "") + f":{ROOT / '.prometheus' / 'usr' / 'bin'}"
-
-
-def program(name: str) -> str:
-    """Find prometheus or promtool; without it the test cannot be run, which fails where ``CI`` is set."""
-    found = shutil.which(name, path=_PLACES)
-    if found is None:
-        reason = f"{name} is not installed, and `make prometheus` found no apt to fetch it with"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    return found
 
 
 def promtool(*arguments: str, stdin: str = "") -> str:
@@ -93,16 +82,18 @@ class Prometheus:
     def firing(self) -> set[tuple[str, str]]:
         """Give name and severity of each alert that fires."""
         data = self._ask("alerts")
-        alerts = data["alerts"] if data else []
+        assert data is not None, "Prometheus does not answer"
         return {
             (alert["labels"]["alertname"], alert["labels"]["severity"])
-            for alert in alerts
+            for alert in data["alerts"]
             if alert["state"] == "firing"
         }
 
     def unhealthy(self) -> list[str]:
         """Give the rules that could not be judged yet, or cannot be."""
         data = self._ask("rules")
+        if data is None:
+            return ["no answer"]
         return [rule["name"] for group in data["groups"] for rule in group["rules"] if rule["health"] != "ok"]
 
     def scrapes(self) -> None:

@@ -18,7 +18,6 @@ class Proxy:
     """Passes bytes between a client and a server until told otherwise, by any thread.
 
     Attributes:
-        connections: How many were taken so far.
         delay_s: For which each read of bytes is kept back, seconds, in both directions.
         crumble: Pass on what was read in small pieces, so that the far end meets every message in halves.
     """
@@ -34,7 +33,6 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.port = 0
-        self.connections = 0
         self.delay_s = 0.0
         self.crumble = False
 
@@ -46,6 +44,7 @@ class Proxy:
 
     async def stop(self) -> None:
         """Cut everything and listen no more."""
+        self._refusing = True
         if self._server is not None:
             self._server.close()
         self._abort()
@@ -90,7 +89,6 @@ class Proxy:
         if self._refusing:
             writer.transport.abort()
             return
-        self.connections += 1
         self._writers.add(writer)
         far_writer = None
         try:
@@ -139,8 +137,10 @@ def proxy() -> Iterator[Callable[[int], Proxy]]:
         return one
 
     yield make
-    for one in made:
-        asyncio.run_coroutine_threadsafe(one.stop(), loop).result(5)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    try:
+        for one in made:
+            asyncio.run_coroutine_threadsafe(one.stop(), loop).result(5)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from relay.servers import free_port, launch
 from tests.fix_rights import NATS_USER, as_relay
 
 TIMEOUT_S = 30.0
@@ -39,6 +40,10 @@ def holds_for(seconds: float, what: str, holds: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
+# Small enough that a drain of some thousand events takes a while, and is met in its middle.
+SLOWLY = {"delivery__fetch_batch": "100", "delivery__window": "20", "delivery__atomic_batch": "20"}
+
+
 class Relay:
     """A daemon that can be stopped, killed, frozen and started again.
 
@@ -56,10 +61,8 @@ class Relay:
     def start(self) -> "Relay":
         """Start it; gives itself."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module, "run"], env=inherited | self._settings, stderr=log, cwd=ROOT
-            )
+        command = [sys.executable, "-m", self._module, "run"]
+        self._process = launch(command, self._log, env=inherited | self._settings, cwd=ROOT)
         return self
 
     @property
@@ -145,8 +148,6 @@ def make_relay(tmp_path: Path) -> Iterator[MakeRelay]:
 
     They log in with the least rights (tests.fix_rights), but for one that is to manage its stream.
     """
-    from relay.servers import free_port
-
     made: list[Relay] = []
 
     def make(dsn: str, servers: str, **settings: str) -> Relay:
@@ -226,6 +227,14 @@ class Outbox:
         self.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
         if ended is not None:
             self.conn.execute("UPDATE outbox_shards SET owner = NULL, crashes = %s", (ended,))
+
+    def marks(self) -> dict[int, str]:
+        """Give the id of the event at each sequence of its stream, as the marks name it."""
+        return dict(self.conn.execute(f"SELECT stream_seq, id::text FROM {self._table}".encode()).fetchall())
+
+    def delivered_at_least(self, events: int) -> None:
+        """Wait until so many events are marked."""
+        wait_until(f"{events} events delivered", lambda: self.count("delivered_at IS NOT NULL") >= events)
 
     def drained(self, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until no event is pending."""

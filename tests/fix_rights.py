@@ -16,6 +16,8 @@ from psycopg import sql
 
 LOGIN = "suite_relay"
 NATS_USER = {"nats__user": "relay", "nats__password": "secret-word"}
+# To learn which stream takes a subject.
+LOOK_UP = ("$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.*")
 # The subjects of the suite's events; a test that publishes on another one adds it here.
 SUBJECTS = (
     "orders.>",
@@ -56,6 +58,19 @@ def nats_config(*subjects: str) -> str:
             {{ user: {user}, password: {password}, permissions: {documented_permissions(*subjects)} }}
         ] }} }}
         no_auth_user: admin
+    """
+
+
+def restricted(*publish: str) -> str:
+    """Give the configuration of a server on which the relay may publish on these subjects only."""
+    user, password = NATS_USER.values()
+    allowed = ", ".join(f'"{subject}"' for subject in publish)
+    return f"""
+        accounts {{ SUITE {{ jetstream: enabled, users: [
+            {{ user: admin, password: admin }}
+            {{ user: {user}, password: {password},
+               permissions: {{ publish: [{allowed}], subscribe: ["_INBOX_relay.>"] }} }}
+        ] }} }}
     """
 
 

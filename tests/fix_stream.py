@@ -10,13 +10,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from relay.servers import NatsServer
+from tests.backends import Server
+from tests.fix_rights import restricted
 
 T = TypeVar("T")
 
@@ -29,7 +31,11 @@ def own_server_needs(*version: int, why: str) -> None:
     found = re.search(r"v(\d+)\.(\d+)\.(\d+)", told)
     assert found is not None, told
     if tuple(map(int, found.groups())) < version:
-        pytest.skip(f"needs nats-server {'.'.join(map(str, version))}: {why}")
+        _leave_out(version, why)
+
+
+def _leave_out(version: tuple[int, ...], why: str) -> NoReturn:
+    pytest.skip(f"this run was given a nats-server older than {'.'.join(map(str, version))}: {why}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Streams:
     def needs(self, *version: int, why: str) -> None:
         """Leave the test out on an older server, which the default run never has."""
         if not self.since(*version):
-            pytest.skip(f"needs nats-server {'.'.join(map(str, version))}: {why}")
+            _leave_out(version, why)
 
     @property
     def take_batches(self) -> bool:
@@ -162,11 +168,24 @@ class Streams:
         thread = threading.Thread(target=self._with, args=(listen,))
         thread.start()
         try:
-            assert listening.wait(5)
+            assert listening.wait(25)
             yield
         finally:
             done.set()
             thread.join()
+
+
+def restrict(server: NatsServer, *publish: str) -> Streams:
+    """Start a server anew on which the relay may publish on these subjects only; gives its streams for an admin."""
+    server.stop()
+    server.config = restricted(*publish)
+    server.start()
+    return Streams(server.url, user="admin", password="admin")
+
+
+def ids(stored: list[Stored]) -> dict[int, str]:
+    """Give the message id at each sequence, as `Outbox.marks` should name it."""
+    return {message.seq: message.headers["Nats-Msg-Id"] for message in stored}
 
 
 def assert_once_and_in_order(stored: list[Stored], events: int, keys: int) -> None:
@@ -177,6 +196,16 @@ def assert_once_and_in_order(stored: list[Stored], events: int, keys: int) -> No
     assert len(stored) == events
     for key, numbers in by_key.items():
         assert numbers == sorted(set(numbers)), f"key {key}"
+
+
+@pytest.fixture
+def nats(nats_server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of the session's NATS, with no stream in it."""
+    streams = Streams(nats_server.address)
+    for name in streams.api("STREAM.NAMES")["streams"] or ():
+        streams.api(f"STREAM.DELETE.{name}")
+    with nats_server.watch(request):
+        yield nats_server.address
 
 
 @pytest.fixture

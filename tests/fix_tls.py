@@ -100,12 +100,6 @@ class TlsFront:
         self._loop.call_soon_threadsafe(self._done.set)
         self._thread.join()
 
-    def cut(self) -> None:
-        """End every connection."""
-        assert self._loop is not None
-        for writer in list(self._writers):
-            self._loop.call_soon_threadsafe(writer.transport.abort)
-
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(lambda _loop, _context: None)  # refused clients, and those that are cut

@@ -1,25 +1,45 @@
 #!/bin/sh
-# Put Prometheus and promtool into a directory, for the tests of the alerts: nothing where they are installed, else
-# Debian's or Ubuntu's package, fetched by apt with lists of its own and unpacked. Needs no root, installs nothing.
+# Put what the suite needs and pip does not have into a directory below this one: Prometheus with promtool, and PgBouncer. Nothing where
+# they are installed, else Debian's or Ubuntu's packages, fetched by apt with lists of its own and unpacked. Needs no root,
+# installs nothing.
 set -eu
-dir=$1
+here=$(pwd)/$1
+PATH=$PATH:/usr/sbin:$here/usr/bin:$here/usr/sbin
 
-if command -v prometheus > /dev/null && command -v promtool > /dev/null; then
+there() {
+    command -v "$1" > /dev/null
+}
+lacking=
+{ there prometheus && there promtool; } || lacking=prometheus
+there pgbouncer || lacking="$lacking pgbouncer"
+if [ -z "$lacking" ]; then
     exit 0
 fi
-if ! command -v apt-get > /dev/null || ! command -v dpkg-deb > /dev/null; then
-    echo "Prometheus is not installed, and there is no apt to fetch it: the tests that need it are skipped." >&2
+if ! there apt-get || ! there dpkg-deb; then
+    echo "Not installed, and there is no apt to fetch it, so tests are skipped: $lacking." >&2
     exit 0
 fi
-mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
-here=$(cd "$dir" && pwd)
+mkdir -p "$here/lists/partial" "$here/cache/archives/partial"
 fetch() {
     apt-get -qq -o "Dir::State::Lists=$here/lists" -o "Dir::Cache=$here/cache" -o APT::Sandbox::User="$(id -un)" \
-        -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 "$@"
+        -o Debug::NoLocking=true -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 "$@"
 }
-if (cd "$here" && fetch update && fetch download prometheus); then
-    dpkg-deb --extract "$here"/prometheus_*.deb "$here"
-else
-    echo "Prometheus could not be fetched: the tests that need it are skipped." >&2
-fi
-rm -rf "$here/lists" "$here/cache" "$here"/prometheus_*.deb
+cd "$here"
+fetch update || true
+for package in $lacking; do
+    case $package in
+        # Alone: what it depends on is for its web pages.
+        prometheus) fetch download prometheus || true ;;
+        # With the libraries that are not installed.
+        pgbouncer) fetch install --download-only --no-install-recommends --yes pgbouncer || true ;;
+    esac
+done
+for archive in "$here"/*.deb "$here"/cache/archives/*.deb; do
+    if [ -e "$archive" ]; then
+        dpkg-deb --extract "$archive" "$here"
+    fi
+done
+for package in $lacking; do
+    there "$package" || echo "It could not be fetched, so tests are skipped: $package." >&2
+done
+rm -rf "$here/lists" "$here/cache" "$here"/*.deb

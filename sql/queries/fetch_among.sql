@@ -10,7 +10,7 @@ SELECT e.seq,
        CASE WHEN e.ours THEN e.headers::text END,
        CASE WHEN e.ours THEN date_part('epoch', e.created_at) END,
        e.attempts,
-       e.retry_at IS NOT NULL
+       e.retry_at > now()
 FROM (
     SELECT *,
            delivered_at IS NULL AND dead_at IS NULL AND outbox_shard(key, seq, $5) = ANY ($4::integer[]) AS ours

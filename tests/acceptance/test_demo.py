@@ -69,7 +69,7 @@ def _children(pid: int) -> set[int]:
 
 
 def _read_until(terminal: int, pattern: str, within_s: float = 30.0) -> str:
-    """Read what is shown until it matches, or until the terminal is closed."""
+    """Read what is shown until it matches, which it must."""
     text, deadline = "", time.monotonic() + within_s
     while not re.search(pattern, text) and time.monotonic() < deadline:
         if select.select([terminal], [], [], 0.1)[0]:
@@ -77,6 +77,7 @@ def _read_until(terminal: int, pattern: str, within_s: float = 30.0) -> str:
                 text += os.read(terminal, 65_536).decode("utf-8", "replace")
             except OSError:
                 break
+    assert re.search(pattern, text), text
     return text
 
 
@@ -104,7 +105,7 @@ def test_a_signal_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     assert mentioning(str(tmp_path)) == set()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child whose parent was killed")
 def test_when_it_is_killed_no_process_is_left(tmp_path: Path) -> None:
     with _in_a_terminal(tmp_path) as (demo, terminal):
         _read_until(terminal, r"read model +[1-9]")

@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString
@@ -82,7 +83,8 @@ class World:
         self.wrong: list[str] = []
 
     async def __aenter__(self) -> "World":
-        try:
+        async with AsyncExitStack() as otherwise:
+            otherwise.push_async_exit(self)
             await asyncio.to_thread(self.postgres.start)
             await asyncio.to_thread(self.cluster.start)
             let_relay_in(self.postgres.dsn())
@@ -95,9 +97,7 @@ class World:
                 self.replicas.append(await self._replica(f"r{number}"))
                 self.replicas[-1].relay.start()
             self.third = await self._replica(f"r{self._count}")
-        except BaseException:
-            await self.__aexit__()
-            raise
+            otherwise.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:

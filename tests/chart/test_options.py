@@ -60,7 +60,7 @@ def test_settings_become_toml_and_a_change_restarts_the_pods() -> None:
         "http": {"port": 9000},
     }
     found = with_minimal(config=settings)
-    assert tomllib.loads(config_toml(found)) == merged(settings, {"http": {"host": "0.0.0.0"}})  # noqa: S104
+    assert tomllib.loads(config_toml(found)) == merged(settings, {"http": {"host": "0.0.0.0"}})
     assert relay_container(found)["ports"] == [{"name": "relay-http", "containerPort": 9000, "protocol": "TCP"}]
 
     def checksum(found: list[Manifest]) -> str:

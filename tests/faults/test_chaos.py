@@ -1,5 +1,6 @@
 """A short run of chaos finds nothing wrong, and each mutant of the relay is caught by one."""
 
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +21,10 @@ MUTANTS = {
 def run(directory: Path, *arguments: str) -> tuple[int, dict[str, float], str]:
     """Do a run to its end; gives its exit code, its line of figures, and all that it printed."""
     command = [sys.executable, "-m", "tests.chaos", "--history", str(directory / "history.jsonl")]
-    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=180)
+    environ = {**os.environ, "TMPDIR": str(directory)}
+    done = subprocess.run(
+        [*command, *arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=180
+    )
     lines = done.stdout.splitlines()
     figures = {name: float(value) for name, value in re.findall(r"(\w+)=([\d.]+|nan)", lines[-1] if lines else "")}
     assert "stored" in figures, f"the run itself has failed:\n{done.stdout}\n{done.stderr}"

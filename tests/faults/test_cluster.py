@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from tests.faults.middle import ALERT, SLOWLY, delivered_at_least, ends_well
+from tests.faults.middle import ALERT, ends_well
 from tests.fix_cluster import Cluster
-from tests.fix_relay import MakeRelay, Outbox, wait_until
+from tests.fix_relay import SLOWLY, MakeRelay, Outbox, wait_until
 
 KEYS = 100
 STRATEGIES = ["singles", "atomic"]
@@ -23,7 +23,7 @@ def test_leaders_that_step_down_under_load(
         outbox.dsn, cluster.urls, delivery__strategy=strategy, delivery__ack_timeout_s="2", **ALERT, **SLOWLY
     ).start()
     for turn in range(5):
-        delivered_at_least(outbox, 200 + 1000 * turn)
+        outbox.delivered_at_least(200 + 1000 * turn)
         cluster.step_down("ORDERS")
         cluster.settled("ORDERS")
     ends_well(outbox, cluster.streams(), relay, 8000, KEYS)
@@ -37,7 +37,7 @@ def test_a_leader_that_is_gone_without_a_word(
     leader = cluster.settled("ORDERS")
     outbox.fill("orders.placed", 10_000, KEYS)
     relay = make_relay(outbox.dsn, cluster.urls, delivery__ack_timeout_s="2", **ALERT, **SLOWLY).start()
-    delivered_at_least(outbox, 500)
+    outbox.delivered_at_least(500)
     if way == "kill":
         leader.kill()
     else:
@@ -67,7 +67,7 @@ def test_a_cluster_without_a_quorum_and_then_with_one(outbox: Outbox, cluster: C
         **ALERT,
         **SLOWLY,
     ).start()
-    delivered_at_least(outbox, 500)
+    outbox.delivered_at_least(500)
     for node in cluster.nodes[:2]:
         node.kill()
     # Nothing can be acknowledged now: longer than two attempts a tenth of a second apart and an ack_timeout_s.

@@ -3,8 +3,8 @@
 import time
 
 from relay.servers import PostgresServer
-from tests.faults.middle import ALERT, SLOWLY, delivered_at_least, ends_well
-from tests.fix_relay import MakeRelay, Outbox
+from tests.faults.middle import ALERT, ends_well
+from tests.fix_relay import SLOWLY, MakeRelay, Outbox
 from tests.fix_stream import Streams
 
 
@@ -15,7 +15,7 @@ def test_a_database_that_freezes_is_noticed_and_waited_for(
     streams.make("ORDERS", "orders.>", allow_atomic=True)
     outbox.fill("orders.placed", 6000, keys=50)
     relay = make_relay(outbox.dsn, streams.url, **ALERT, **SLOWLY).start()
-    delivered_at_least(outbox, 500)
+    outbox.delivered_at_least(500)
     own_postgres.pause()
     frozen = time.monotonic()
     relay.said("postgres.lost")

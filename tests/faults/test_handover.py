@@ -11,9 +11,9 @@ from relay.database import Database
 from relay.ownership import Ownership
 from relay.servers import PostgresServer
 from relay.sql import Tables
-from tests.faults.middle import ALERT, SLOWLY, delivered_at_least
-from tests.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_until
-from tests.fix_stream import Streams, assert_once_and_in_order
+from tests.faults.middle import ALERT
+from tests.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, holds_for, wait_until
+from tests.fix_stream import Streams, assert_once_and_in_order, ids
 from tests.integration.test_replicas import LEASE, Producer, shared
 from tests.patched.failpoints import INSTANTS
 
@@ -66,8 +66,7 @@ def test_a_kill_at_any_await_of_a_hand_over_loses_repeats_and_reorders_nothing(
     outbox.drained()
     stored = streams.read("ORDERS")
     assert_once_and_in_order(stored, producer.events, KEYS)
-    marks: dict[int, str] = dict(outbox.conn.execute("SELECT stream_seq, id::text FROM outbox_events").fetchall())
-    assert marks == {message.seq: message.headers["Nats-Msg-Id"] for message in stored}
+    assert outbox.marks() == ids(stored)
 
 
 def test_a_database_that_freezes_in_a_hand_over_ends_no_relay(
@@ -108,7 +107,7 @@ def test_one_from_which_some_shards_were_taken_calls_nothing_settled_that_is_not
     outbox.fill("orders.placed", 4000, KEYS)
     relay = make_relay(outbox.dsn, streams.url, delivery__strategy="singles", **LEASE, **SLOWLY).start()
     for turn in range(5):
-        delivered_at_least(outbox, 200 + 600 * turn)
+        outbox.delivered_at_least(200 + 600 * turn)
         relay.signal(signal.SIGSTOP)
         time.sleep(0.05)  # for the answers to what it has in flight
         assert outbox.count("delivered_at IS NULL") > 0, "it was frozen in the middle"

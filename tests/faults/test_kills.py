@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
-from tests.fix_stream import Streams, assert_once_and_in_order
+from tests.fix_stream import Streams, assert_once_and_in_order, ids
 from tests.patched.failpoints import INSTANTS
 
 KEYS = 5
@@ -190,5 +190,4 @@ def test_a_kill_at_any_await_loses_repeats_and_reorders_nothing(
     relay.start()
     outbox.drained()
     assert_once_and_in_order(streams.read("ORDERS"), filler.events, KEYS)
-    marks: dict[int, str] = dict(outbox.conn.execute("SELECT stream_seq, id::text FROM outbox_events").fetchall())
-    assert marks == {message.seq: message.headers["Nats-Msg-Id"] for message in streams.read("ORDERS")}
+    assert outbox.marks() == ids(streams.read("ORDERS"))

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.middle import ALERT, SLOWLY, delivered_at_least, ends_well
+from tests.faults.middle import ALERT, ends_well
 from tests.fix_proxy import Proxy
-from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
+from tests.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, wait_until
 from tests.fix_stream import Streams
 
 KEYS = 100
@@ -40,7 +40,7 @@ def test_a_link_that_is_cut_again_and_again(
     between, relay = through(link, outbox, streams, make_relay, proxy, delivery__strategy=strategy)
     relay.start()
     for turn in range(5):
-        delivered_at_least(outbox, 200 + turn * 800)
+        outbox.delivered_at_least(200 + turn * 800)
         between.cut()
         relay.said(f"{link}.lost", turn + 1)
     ends_well(outbox, streams, relay, 6000, KEYS)
@@ -54,7 +54,7 @@ def test_a_link_that_is_refused_for_a_while(
     outbox.fill("orders.placed", 4000, KEYS)
     between, relay = through(link, outbox, streams, make_relay, proxy)
     relay.start()
-    delivered_at_least(outbox, 500)
+    outbox.delivered_at_least(500)
     between.refuse(True)
     between.cut()
     relay.said(f"{link}.lost")
@@ -73,7 +73,7 @@ def test_a_link_that_is_silent_until_it_is_given_up(
     outbox.fill("orders.placed", 4000, KEYS)
     between, relay = through(link, outbox, streams, make_relay, proxy)
     relay.start()
-    delivered_at_least(outbox, 500)
+    outbox.delivered_at_least(500)
     between.swallow()
     relay.said(f"{link}.lost")
     if not late:
@@ -107,7 +107,7 @@ def test_a_link_that_passes_everything_in_pieces(
     between.crumble = True
     outbox.fill("orders.placed", 2000, KEYS)
     relay.start()
-    delivered_at_least(outbox, 400)
+    outbox.delivered_at_least(400)
     between.cut()
     relay.said(f"{link}.lost")
     ends_well(outbox, streams, relay, 2000, KEYS)

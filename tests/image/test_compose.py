@@ -58,7 +58,9 @@ def test_orders_reach_the_read_model_through_two_relays_and_a_broker_that_is_kil
     compose("start", "shop")
     wait_until("the list has caught up", lambda: count("read_model", "order_list") >= placed)
     compose("stop", "shop")
-    for container in compose("ps", "--quiet", "relay").split():
+    relays = compose("ps", "--quiet", "relay").split()
+    assert len(relays) == 2
+    for container in relays:
         assert (
             docker("inspect", "--format={{.State.Running}} {{.HostConfig.ReadonlyRootfs}}", container) == "true true\n"
         )

@@ -6,7 +6,8 @@ import pytest
 
 from relay.servers import NatsServer
 from tests.fix_relay import MakeRelay, Outbox, wait_until
-from tests.fix_stream import Stored, Streams
+from tests.fix_rights import LOOK_UP
+from tests.fix_stream import Stored, Streams, restrict
 from tests.relay_cli import done
 
 TO = {"failures__dead_subject": "dead.outbox", "lease__ttl_s": "2"}
@@ -115,16 +116,10 @@ def test_hostile_rows_are_copied_harmlessly(outbox: Outbox, streams: Streams, ma
 def test_without_the_right_to_publish_copies_the_events_flow(
     outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
 ) -> None:
-    own_nats.stop()
-    own_nats.config = (
-        "authorization { users: [ { user: a, password: a }, { user: r, password: r, permissions: { publish: {"
-        ' deny: ["dead.>"] } } } ] }'
-    )
-    own_nats.start()
-    admin = Streams(own_nats.url, user="a", password="a")
+    admin = restrict(own_nats, "orders.>", *LOOK_UP, "$JS.API.DIRECT.GET.*")
     admin.make("ALL", "orders.>", "dead.>")
     dead = outbox.insert("orders. x", "k", {"i": 1})
-    relay = make_relay(outbox.dsn, own_nats.url, nats__user="r", nats__password="r", **TO).start()
+    relay = make_relay(outbox.dsn, own_nats.url, **TO).start()
     outbox.dead(dead)
     for i in range(20):
         outbox.delivered(outbox.insert("orders.x", "k", {"i": i}))

@@ -72,8 +72,8 @@ def listening(dsn: str) -> Iterator[list[str]]:
 
     with ThreadPoolExecutor(1) as pool:
         thread = pool.submit(listen)
-        assert ready.wait(10)
         try:
+            assert ready.wait(10)
             yield heard
         finally:
             with psycopg.connect(dsn, autocommit=True) as conn:
@@ -96,7 +96,7 @@ def test_an_insert_wakes_a_sleeping_relay_every_time(outbox: Outbox) -> None:
 
 
 @pytest.mark.usefixtures("seldom")
-def test_many_inserts_wake_a_sleeping_relay_once(outbox: Outbox) -> None:
+def test_an_insert_of_many_rows_wakes_a_sleeping_relay_once(outbox: Outbox) -> None:
     asleep(outbox)
     with listening(outbox.dsn) as heard:
         outbox.fill("orders.placed", 500, keys=10)

@@ -7,7 +7,8 @@ import pytest
 
 from relay.servers import NatsServer
 from tests.fix_relay import MakeRelay, Outbox, holds_for, wait_until
-from tests.fix_stream import RELOADS, Streams, assert_once_and_in_order
+from tests.fix_rights import LOOK_UP, restricted
+from tests.fix_stream import RELOADS, Streams, assert_once_and_in_order, ids, restrict
 
 STRATEGIES = ["singles", "atomic"]
 QUICK = {"failures__hold_base_s": "0.1", "failures__hold_max_s": "0.3"}
@@ -152,8 +153,7 @@ def test_a_subscriber_that_answers_is_taken_for_no_stream_and_for_no_acknowledge
         outbox.drained()
     stored = streams.read("ORDERS")
     assert len(stored) == 501
-    marked: dict[int, str] = dict(outbox.conn.execute("SELECT stream_seq, id::text FROM outbox_events").fetchall())
-    assert marked == {message.seq: message.headers["Nats-Msg-Id"] for message in stored}
+    assert outbox.marks() == ids(stored)
 
 
 def test_a_missing_stream_kills_only_where_that_is_configured(
@@ -206,33 +206,15 @@ def test_a_stream_that_acknowledges_nothing_is_named_and_filled_no_further(
     outbox.delivered(seq)
 
 
-RIGHTS = """
-    accounts {{ A {{ jetstream: enabled, users: [
-        {{user: admin, password: admin}}
-        {{user: relay, password: secret-word, permissions: {{publish: [{}], subscribe: ["_INBOX_relay.>"]}}}}
-    ]}}}}
-"""
-LOOK_UP = '"$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.*"'
-AS_RELAY = {"nats__user": "relay", "nats__password": "secret-word"}
-
-
-def restrict(server: NatsServer, rights: str) -> Streams:
-    """Start a server anew on which the relay may publish on some subjects only; gives its streams for an admin."""
-    server.stop()
-    server.config = RIGHTS.format(rights)
-    server.start()
-    return Streams(server.url.replace("//", "//admin:admin@"))
-
-
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.denials
 def test_a_subject_without_the_right_to_publish_waits_and_the_others_flow(
     outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay, strategy: str
 ) -> None:
-    streams = restrict(own_nats, f'"Allowed.>", {LOOK_UP}')
+    streams = restrict(own_nats, "Allowed.>", *LOOK_UP)
     streams.needs(2, 10, why=RELOADS)
     streams.make("ALL", "Allowed.>", "Forbidden.>", allow_atomic=True)
-    relay = make_relay(outbox.dsn, own_nats.url, delivery__strategy=strategy, **AS_RELAY, **QUICK).start()
+    relay = make_relay(outbox.dsn, own_nats.url, delivery__strategy=strategy, **QUICK).start()
     if strategy == "atomic":
         known_stream(outbox, streams, "ALL", "Allowed.first")
     with outbox.conn.transaction():
@@ -245,7 +227,7 @@ def test_a_subject_without_the_right_to_publish_waits_and_the_others_flow(
     wait_until("the reason to be noted", lambda: outbox.row(forbidden[0])["last_error"])
     assert "not permitted" in outbox.row(forbidden[0])["last_error"]
     assert outbox.count(UNTOUCHED) == 0
-    (own_nats.directory / "nats.conf").write_text(RIGHTS.format(f'"Allowed.>", "Forbidden.>", {LOOK_UP}'), "utf-8")
+    (own_nats.directory / "nats.conf").write_text(restricted("Allowed.>", "Forbidden.>", *LOOK_UP), "utf-8")
     os.kill(own_nats.pid, signal.SIGHUP)
     for seq in forbidden:
         outbox.delivered(seq)
@@ -257,9 +239,9 @@ def test_a_subject_without_the_right_to_publish_waits_and_the_others_flow(
 def test_without_the_right_to_look_streams_up_events_flow_and_none_dies_of_the_missing_answer(
     outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
 ) -> None:
-    streams = restrict(own_nats, '"orders.>", "nowhere.>"')
+    streams = restrict(own_nats, "orders.>", "nowhere.>")
     streams.make("ORDERS", "orders.>", allow_atomic=True)
-    relay = make_relay(outbox.dsn, own_nats.url, failures__on_misconfigured="dead", **AS_RELAY, **QUICK).start()
+    relay = make_relay(outbox.dsn, own_nats.url, failures__on_misconfigured="dead", **QUICK).start()
     outbox.fill("orders.placed", 2000, keys=7)
     outbox.drained()
     assert_once_and_in_order(streams.read("ORDERS"), 2000, 7)

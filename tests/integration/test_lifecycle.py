@@ -8,8 +8,8 @@ import pytest
 
 from relay.errors import Exit
 from relay.servers import NatsServer, PostgresServer
-from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
-from tests.fix_stream import Streams, assert_once_and_in_order
+from tests.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, wait_until
+from tests.fix_stream import Streams, assert_once_and_in_order, ids
 
 STRATEGIES = ["singles", "atomic"]
 # The shortest that is permitted, and how often a standby asks.
@@ -17,12 +17,6 @@ LEASE_S = 2.0
 ASKS_EVERY_S = 1.0
 # For a machine that does other things meanwhile.
 SLACK_S = 1.5
-# Small enough that a drain of some thousand events takes a while, and is met in its middle.
-SLOWLY = {"delivery__fetch_batch": "100", "delivery__window": "20", "delivery__atomic_batch": "20"}
-
-
-def delivered_at_least(outbox: Outbox, events: int) -> None:
-    wait_until(f"{events} events delivered", lambda: outbox.count("delivered_at IS NOT NULL") >= events)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -34,13 +28,13 @@ def test_sigterm_in_the_middle_settles_what_is_in_flight_and_a_restart_finishes(
     relay = make_relay(outbox.dsn, streams.url, delivery__strategy=strategy, **SLOWLY)
     for turn in range(3):
         relay.start()
-        delivered_at_least(outbox, 1 + 1500 * turn)
+        outbox.delivered_at_least(1 + 1500 * turn)
         assert relay.stop() == Exit.DONE
         delivered = outbox.count("delivered_at IS NOT NULL")
         assert delivered < 8000, "it was stopped in the middle"
         assert streams.messages("ORDERS") == delivered
         # The lease is given back, and the next one need not wait for it.
-        assert outbox.conn.execute("SELECT owner FROM outbox_shards").fetchone() == (None,)
+        assert outbox.conn.execute("SELECT DISTINCT owner FROM outbox_shards").fetchall() == [(None,)]
     relay.start()
     outbox.drained()
     assert_once_and_in_order(streams.read("ORDERS"), 8000, 100)
@@ -148,7 +142,7 @@ def test_a_second_relay_stands_by_and_takes_over_at_once_when_the_first_is_stopp
     streams.make("ORDERS", "orders.>")
     first, second = _pair(outbox, streams, make_relay, lease__ttl_s="60")
     outbox.fill("orders.placed", 8000, keys=100)
-    delivered_at_least(outbox, 1000)
+    outbox.delivered_at_least(1000)
     assert first.stop() == Exit.DONE
     assert streams.messages("ORDERS") < 8000, "it was stopped in the middle"
     stopped = time.monotonic()
@@ -166,7 +160,7 @@ def test_a_second_relay_takes_over_within_the_lease_when_the_first_is_killed(
     streams.make("ORDERS", "orders.>", allow_atomic=True)
     first, second = _pair(outbox, streams, make_relay, delivery__strategy=strategy)
     outbox.fill("orders.placed", 8000, keys=100)
-    delivered_at_least(outbox, 1000)
+    outbox.delivered_at_least(1000)
     first.kill()
     killed = time.monotonic()
     assert outbox.count("delivered_at IS NOT NULL") < 8000, "it was killed in the middle"
@@ -183,11 +177,11 @@ def test_an_owner_that_was_frozen_past_its_lease_writes_nothing_more(
     streams.make("ORDERS", "orders.>", allow_atomic=True)
     first, second = _pair(outbox, streams, make_relay, delivery__strategy=strategy)
     outbox.fill("orders.placed", 10_000, keys=100)
-    delivered_at_least(outbox, 500)
+    outbox.delivered_at_least(500)
     first.signal(signal.SIGSTOP)
     assert outbox.count("delivered_at IS NOT NULL") < 10_000, "it was frozen in the middle"
     second.said("relay.active")
-    delivered_at_least(outbox, 3000)
+    outbox.delivered_at_least(3000)
     # It wakes while the other one is at work, with events in its hands and in flight.
     first.signal(signal.SIGCONT)
     first.said("lease.lost")
@@ -209,7 +203,7 @@ def test_owners_that_freeze_in_turn_lose_nothing(outbox: Outbox, streams: Stream
     for turn in range(3):
         owner, other = pair if turn % 2 == 0 else reversed(pair)
         before = len(other.lines("relay.active"))
-        delivered_at_least(outbox, 500 + 2000 * turn)
+        outbox.delivered_at_least(500 + 2000 * turn)
         owner.signal(signal.SIGSTOP)
         other.said("relay.active", before + 1)
         owner.signal(signal.SIGCONT)
@@ -234,8 +228,7 @@ def _pair(outbox: Outbox, streams: Streams, make_relay: MakeRelay, **settings: s
 
 def _marks_are_right(outbox: Outbox, streams: Streams) -> None:
     """Hold the marks against the stream: each event names the very message."""
-    marked: dict[int, str] = dict(outbox.conn.execute("SELECT stream_seq, id::text FROM outbox_events").fetchall())
-    assert marked == {message.seq: message.headers["Nats-Msg-Id"] for message in streams.read("ORDERS")}
+    assert outbox.marks() == ids(streams.read("ORDERS"))
 
 
 def test_a_relay_whose_lease_runs_out_while_the_database_is_away_goes_on(
@@ -245,7 +238,7 @@ def test_a_relay_whose_lease_runs_out_while_the_database_is_away_goes_on(
     streams.make("ORDERS", "orders.>")
     outbox.fill("orders.placed", 6000, keys=50)
     relay = make_relay(outbox.dsn, streams.url, lease__ttl_s=f"{LEASE_S:g}", **SLOWLY).start()
-    delivered_at_least(outbox, 500)
+    outbox.delivered_at_least(500)
     own_postgres.stop("immediate")
     down = time.monotonic()
     relay.said("postgres.lost")

@@ -9,14 +9,10 @@ import psycopg
 import pytest
 
 from relay.servers import NatsServer
-from tests.fix_relay import MakeRelay, Outbox, wait_until
-from tests.fix_stream import Stored, Streams, assert_once_and_in_order
+from tests.fix_relay import MakeRelay, Outbox
+from tests.fix_stream import Stored, Streams, assert_once_and_in_order, ids
 
 STRATEGIES = ["singles", "atomic"]
-
-
-def delivered_at_least(outbox: Outbox, events: int) -> None:
-    wait_until(f"{events} events delivered", lambda: outbox.count("delivered_at IS NOT NULL") >= events)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -27,7 +23,7 @@ def test_order_holds_through_kills_of_the_relay(
     outbox.fill("orders.placed", 20_000, keys=37)
     relay = make_relay(outbox.dsn, streams.url, delivery__strategy=strategy, lease__ttl_s="2").start()
     for kill in range(3):
-        delivered_at_least(outbox, 2000 * (kill + 1))
+        outbox.delivered_at_least(2000 * (kill + 1))
         relay.kill()
         outbox.leases_run_out()
         relay.start()
@@ -47,7 +43,7 @@ def test_order_holds_through_kills_of_nats(
     outbox.fill("orders.placed", 20_000, keys=37)
     relay = make_relay(outbox.dsn, own_nats.url, delivery__strategy=strategy).start()
     for kill in range(3):
-        delivered_at_least(outbox, 2000 * (kill + 1))
+        outbox.delivered_at_least(2000 * (kill + 1))
         own_nats.kill()
         time.sleep(0.2)
         own_nats.start()
@@ -63,8 +59,7 @@ def test_marks_name_the_very_message(outbox: Outbox, streams: Streams, make_rela
     outbox.fill("orders.placed", 3000, keys=11)
     make_relay(outbox.dsn, streams.url, delivery__strategy=strategy).start()
     outbox.drained()
-    marked: dict[int, str] = dict(outbox.conn.execute("SELECT stream_seq, id::text FROM outbox_events").fetchall())
-    assert marked == {message.seq: message.headers["Nats-Msg-Id"] for message in streams.read("ORDERS")}
+    assert outbox.marks() == ids(streams.read("ORDERS"))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -110,8 +105,7 @@ def test_a_batch_with_an_event_that_is_stored_already_still_ends_well(
     outbox.drained()
     stored = streams.read("ORDERS")
     assert len(stored) == 4000
-    marked: dict[int, str] = dict(outbox.conn.execute("SELECT stream_seq, id::text FROM outbox_events").fetchall())
-    assert marked == {message.seq: message.headers["Nats-Msg-Id"] for message in stored}
+    assert outbox.marks() == ids(stored)
     assert bool(relay.lines("batch.refused")) is streams.take_batches
 
 
@@ -157,7 +151,7 @@ def test_without_ordering_kills_lose_and_repeat_nothing(
         outbox.dsn, own_nats.url, delivery__ordering="none", delivery__strategy=strategy, delivery__window="50"
     ).start()
     for kill in range(3):
-        delivered_at_least(outbox, 1000 * (kill + 1))
+        outbox.delivered_at_least(1000 * (kill + 1))
         own_nats.kill()
         relay.kill()
         own_nats.start()
@@ -282,7 +276,7 @@ def test_order_holds_while_producers_write_and_everything_is_killed(
         producing = [pool.submit(produce, producer) for producer in range(4)]
         try:
             for turn in range(4):
-                delivered_at_least(outbox, outbox.count("delivered_at IS NOT NULL") + 500)
+                outbox.delivered_at_least(outbox.count("delivered_at IS NOT NULL") + 500)
                 if turn % 2:
                     own_nats.kill()
                     own_nats.start()

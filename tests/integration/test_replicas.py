@@ -7,12 +7,11 @@ import time
 import psycopg
 
 from relay.errors import Exit
-from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
-from tests.fix_stream import Streams, assert_once_and_in_order
+from tests.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, wait_until
+from tests.fix_stream import Streams, assert_once_and_in_order, ids
 
 # The shortest that is permitted.
 LEASE = {"lease__ttl_s": "2"}
-SLOWLY = {"delivery__fetch_batch": "100", "delivery__window": "20", "delivery__atomic_batch": "20"}
 
 
 def shares(outbox: Outbox) -> list[int]:
@@ -113,8 +112,7 @@ def test_one_that_was_frozen_past_its_lease_marks_nothing_and_reorders_nothing(
     shared(outbox, 32, 32)
     outbox.drained()
     assert_once_and_in_order(streams.read("ORDERS"), 10_000, 100)
-    marked: dict[int, str] = dict(outbox.conn.execute("SELECT stream_seq, id::text FROM outbox_events").fetchall())
-    assert marked == {message.seq: message.headers["Nats-Msg-Id"] for message in streams.read("ORDERS")}
+    assert outbox.marks() == ids(streams.read("ORDERS"))
 
 
 def connected(relay: Relay) -> None:

@@ -297,7 +297,7 @@ class Eavesdropper:
         self.asked = 0
         self._done = threading.Event()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     def __enter__(self) -> "Eavesdropper":
         self._thread.start()

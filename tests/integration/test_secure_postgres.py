@@ -10,10 +10,10 @@ import pytest
 
 from relay.migrate import migrate
 from relay.servers import PostgresServer, free_port
-from tests.fix_relay import MakeRelay, Outbox, wait_until
+from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.fix_rights import LOGIN, let_relay_in
 from tests.fix_stream import Streams
-from tests.fix_tls import Authority, Identity, MakeFront, tls_postgres
+from tests.fix_tls import Authority, Identity, MakeFront, TlsFront, tls_postgres
 
 PROGRAMS = tls_postgres()
 
@@ -89,17 +89,18 @@ def outbox_behind_tls(own_postgres: PostgresServer) -> Iterator[Outbox]:
     one.conn.close()
 
 
+@pytest.fixture
+def front(
+    own_postgres: PostgresServer, authority: Authority, server_identity: Identity, tls_front: MakeFront
+) -> TlsFront:
+    """What speaks TLS before that outbox, and asks for a certificate."""
+    return tls_front(own_postgres.port, server_identity, authority.file)
+
+
 def test_every_connection_is_verified_and_shows_the_relays_certificate(
-    own_postgres: PostgresServer,
-    outbox_behind_tls: Outbox,
-    authority: Authority,
-    server_identity: Identity,
-    tls_front: MakeFront,
-    streams: Streams,
-    make_relay: MakeRelay,
+    front: TlsFront, outbox_behind_tls: Outbox, authority: Authority, streams: Streams, make_relay: MakeRelay
 ) -> None:
     streams.make("ORDERS", "orders.>")
-    front = tls_front(own_postgres.port, server_identity, authority.file)
     make_relay(address(front.port, authority, authority.issue(LOGIN)), streams.url).start()
     outbox_behind_tls.delivered(outbox_behind_tls.insert("orders.placed", "k", {"i": 0}))
     wait_until("fetch, settle and bell", lambda: len(front.names) >= 3)
@@ -118,11 +119,10 @@ def test_every_connection_is_verified_and_shows_the_relays_certificate(
     ],
 )
 def test_a_bad_certificate_is_told_in_a_line_and_the_relay_works_when_it_is_renewed(
-    own_postgres: PostgresServer,
+    front: TlsFront,
     outbox_behind_tls: Outbox,
     authority: Authority,
     server_identity: Identity,
-    tls_front: MakeFront,
     streams: Streams,
     make_relay: MakeRelay,
     tmp_path: Path,
@@ -130,7 +130,6 @@ def test_a_bad_certificate_is_told_in_a_line_and_the_relay_works_when_it_is_rene
     told: str,
 ) -> None:
     streams.make("ORDERS", "orders.>")
-    front = tls_front(own_postgres.port, server_identity, authority.file)
     client = authority.issue(LOGIN, expired=fault == "expired client")
     match fault:
         case "expired server":
@@ -196,10 +195,7 @@ def test_a_password_that_is_renewed_in_its_file_is_taken_up_without_a_restart(
     outbox.conn.close()
 
 
-def _told(relay: object) -> list[dict[str, str]]:
-    from tests.fix_relay import Relay
-
-    assert isinstance(relay, Relay)
+def _told(relay: Relay) -> list[dict[str, str]]:
     wait_until("it says that it is not let in", lambda: "password authentication failed" in relay.text())
     return relay.lines("postgres.lost")
 

@@ -115,13 +115,14 @@ def test_a_machine_without_user_namespaces_is_named_to_root(tmp_path: Path, monk
         PostgresServer(tmp_path / "postgres").start()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child whose parent was killed")
 def test_the_servers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", _BOTH, str(tmp_path)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pids = {int(pid) for pid in parent.stdout.readline().split()}
-        assert alive(pids) == pids
+        running = alive(pids)
         parent.send_signal(signal.SIGKILL)
+    assert len(running) == 2
     assert gone(pids)
 
 

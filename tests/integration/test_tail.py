@@ -11,24 +11,12 @@ import pytest
 from relay.servers import NatsServer
 from tests.fix_proxy import Proxy
 from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
-from tests.fix_stream import Streams, assert_once_and_in_order
+from tests.fix_rights import LOOK_UP
+from tests.fix_stream import Streams, assert_once_and_in_order, restrict
 
 WINDOW_S = 1.0
 WINDOW_NS = int(WINDOW_S * 1e9)
 EVENTS = 400
-# May publish and learn which stream takes a subject, and may not read what a stream holds.
-BLIND = """
-authorization {
-  users = [
-    {user: admin, password: admin}
-    {user: relay, password: relay, permissions: {
-      publish: {allow: ["orders.>", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.*"]}
-      subscribe: {allow: ["_INBOX_relay.>"]}
-    }}
-  ]
-}
-"""
-BLIND_USER = {"nats__user": "relay", "nats__password": "relay"}
 
 
 @contextmanager
@@ -116,12 +104,10 @@ def test_a_term_in_which_no_tail_could_be_read_hides_nothing_from_the_next_look(
 def test_without_the_look_up_events_would_be_stored_twice(
     outbox: Outbox, make_relay: MakeRelay, own_nats: NatsServer
 ) -> None:
-    own_nats.stop()
-    own_nats.config = BLIND
-    own_nats.start()
-    streams = Streams(f"nats://admin:admin@127.0.0.1:{own_nats.port}")
+    # It may publish and learn which stream takes a subject, and may not read what a stream holds.
+    streams = restrict(own_nats, "orders.>", *LOOK_UP)
     streams.make("ORDERS", "orders.>", duplicate_window=WINDOW_NS)
-    relay = make_relay(outbox.dsn, own_nats.url, **BLIND_USER)
+    relay = make_relay(outbox.dsn, own_nats.url)
     unmarked = killed_between_publish_and_mark(outbox, streams, relay)
     relay.start()
     outbox.drained()

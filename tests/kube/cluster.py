@@ -5,6 +5,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ class Cluster:
         self._api = ApiServer(self.store, version, self.kubelet.log)
         self._kubeconfig = directory / "kubeconfig"
         self._stop = threading.Event()
-        self._fault: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="cluster")
+        self._executor = ThreadPoolExecutor(1, "cluster")
+        self._running: Future[None] | None = None
 
     def __enter__(self) -> "Cluster":
         self._api.__enter__()
@@ -47,25 +48,22 @@ class Cluster:
         }
         config = {"apiVersion": "v1", "kind": "Config", "current-context": "test", **entries}
         self._kubeconfig.write_text(json.dumps(config), "utf-8")
-        self._thread.start()
+        self._running = self._executor.submit(self._run)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        self._executor.shutdown()
         self.kubelet.stop()
         self._api.__exit__()
-        if self._fault is not None:
-            raise self._fault
+        if self._running is not None:
+            self._running.result()
 
     def _run(self) -> None:
-        try:
-            while not self._stop.wait(_STEP_S):
-                self._controllers.step()
-                self.kubelet.step()
-                self.fewest_ready = min(self.fewest_ready, len(self.ready_pods()))
-        except Exception as fault:  # noqa: BLE001  # it is raised where the cluster ends
-            self._fault = fault
+        while not self._stop.wait(_STEP_S):
+            self._controllers.step()
+            self.kubelet.step()
+            self.fewest_ready = min(self.fewest_ready, len(self.ready_pods()))
 
     def helm(
         self, *args: str, values: Mapping[str, Any] | None = None, check: bool = True
@@ -76,7 +74,8 @@ class Cluster:
         return done
 
     def _told(self, done: subprocess.CompletedProcess[str]) -> str:
-        return f"{done.stdout}\n{done.stderr}\n{self._fault or ''}\n{self.logs()[-5000:]}"
+        ended = self._running is not None and self._running.done() and self._running.exception()
+        return f"{done.stdout}\n{done.stderr}\n{ended or ''}\n{self.logs()[-5000:]}"
 
     def logs(self) -> str:
         """Give what the pods that are there have written."""

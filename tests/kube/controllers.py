@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 import uuid
+from functools import partial
 from typing import Any
 
 from tests.kube.store import PODS, Key, Missing, Object, Store
@@ -42,7 +43,7 @@ class Controllers:
         spec = deployment["spec"]
         newest = self._replica_set(key, deployment)
         sets = self._store.find(REPLICA_SETS, lambda one: _owned(one, deployment))
-        pods = {at: self._store.find(PODS, lambda pod, owner=one: _owned(pod, owner)) for at, one in sets.items()}  # type: ignore[misc]  # a lambda with a default
+        pods = {at: self._store.find(PODS, partial(_owned, by=one)) for at, one in sets.items()}
         wanted = spec["replicas"]
         rolling = spec["strategy"].get("rollingUpdate", {"maxSurge": 0, "maxUnavailable": wanted})
         staying = [pod for found in pods.values() for pod in found.values() if not is_going(pod)]

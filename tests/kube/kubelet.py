@@ -16,7 +16,6 @@ from typing import Any
 from tests.kube.store import PODS, Key, Object, Store
 
 _RESTART_AFTER_S = 0.3
-_PROBE_TIMEOUT_S = 2.0
 # In place of the period of startup and readiness probes, so that tests need not wait. A liveness probe keeps its own.
 _PROBE_PERIOD_S = 0.2
 
@@ -53,6 +52,7 @@ class _Container:
     started: bool = False
     ready: bool = False
     failures: int = 0
+    misses: int = 0
     told_at: float | None = None
     killed: bool = False
     probed_at: float = 0.0
@@ -92,10 +92,6 @@ class Kubelet:
     def log(self, pod: str) -> str:
         """Give what the containers of a pod have written."""
         return "".join(path.read_text("utf-8", "replace") for path in sorted(self._directory.glob(f"{pod}/logs/*")))
-
-    def address(self, pod: str) -> str:
-        """Give the address of a pod that runs."""
-        return next(found.address for key, found in self._pods.items() if key.name == pod)
 
     def step(self) -> None:
         """Look at each pod once."""
@@ -221,7 +217,8 @@ class Kubelet:
         if ended and time.monotonic() - container.ended_at < _RESTART_AFTER_S:
             return
         container.started = container.ready = False
-        container.failures, container.code = 0, None
+        container.failures = container.misses = 0
+        container.code = None
         with container.log.open("ab") as log:
             container.process = subprocess.Popen(
                 container.command, env=container.environment, cwd=pod.directory, stdout=log, stderr=log
@@ -265,7 +262,9 @@ class Kubelet:
         if not container.started:
             container.started = self._asked(pod, container, "startupProbe")
             return
-        container.ready = self._asked(pod, container, "readinessProbe")
+        container.misses = 0 if self._asked(pod, container, "readinessProbe") else container.misses + 1
+        if container.misses in (0, container.spec.get("readinessProbe", {}).get("failureThreshold", 3)):
+            container.ready = container.misses == 0
         alive = container.spec.get("livenessProbe", {})
         if time.monotonic() - container.lived_at > alive.get("periodSeconds", 10):
             container.lived_at = time.monotonic()
@@ -276,10 +275,11 @@ class Kubelet:
     def _asked(self, pod: _Pod, container: _Container, which: str) -> bool:
         if which not in container.spec:
             return True
-        asked = container.spec[which]["httpGet"]
+        probe = container.spec[which]
+        asked, timeout_s = probe["httpGet"], probe.get("timeoutSeconds", 1)
         port = next(one["containerPort"] for one in container.spec["ports"] if one["name"] == asked["port"])
         try:
-            with urllib.request.urlopen(f"http://{pod.address}:{port}{asked['path']}", timeout=_PROBE_TIMEOUT_S):
+            with urllib.request.urlopen(f"http://{pod.address}:{port}{asked['path']}", timeout=timeout_s):
                 return True
         except urllib.error.HTTPError as error:
             error.close()

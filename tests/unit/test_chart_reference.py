@@ -44,12 +44,6 @@ def test_the_schema_knows_every_value_of_the_chart_and_no_other() -> None:
     assert schema["properties"].keys() - values.keys() == {"enabled", "global"}
 
 
-def test_every_value_that_is_not_obvious_is_explained() -> None:
-    text = (CHART / "README.md").read_text("utf-8")
-    for name in yaml.safe_load((CHART / "values.yaml").read_text("utf-8")):
-        assert f"| `{name}" in text, name
-
-
 def test_the_chart_has_the_version_of_the_relay() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)

@@ -65,7 +65,7 @@ def test_each_failure_is_described_by_what_the_server_said() -> None:
     )
     said = {describe(NoResponders(exists)) for exists in (True, False, None)}
     assert len(said) == 3
-    assert "no" in describe(Forbidden("no"))
+    assert "permissions violation" in describe(Forbidden("permissions violation"))
     assert "in time" in describe(TimedOut())
 
 

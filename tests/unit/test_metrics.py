@@ -57,7 +57,8 @@ def test_counts_add_up() -> None:
     metrics = Metrics()
     metrics.fetched(5)
     metrics.delivered([0.001, 0.0011, 7200.0, -1.0], duplicates=2)
-    metrics.failed("outage", 3)
+    for _ in range(3):
+        metrics.failed("outage")
     metrics.dead("size")
     metrics.stage("fetch", 0.3)
     metrics.connection("nats", True)

@@ -12,7 +12,7 @@ TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
 _SUFFIX = {"counter": "_total", "info": "_info"}
 
 
-def documented() -> dict[str, tuple[str, set[str]]]:
+def rows() -> dict[str, tuple[str, set[str]]]:
     """Give type and labels of each metric in the table."""
     return {name: (kind, set(labels)) for name, (kind, labels) in table().items()}
 
@@ -32,7 +32,7 @@ def shown() -> dict[str, tuple[str, set[str]]]:
 
 
 def test_every_metric_stands_in_the_table_with_its_type_and_its_labels() -> None:
-    assert documented() == shown()
+    assert rows() == shown()
 
 
 def test_the_table_names_every_value_of_a_label_that_is_known_beforehand() -> None:

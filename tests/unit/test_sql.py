@@ -142,7 +142,7 @@ def test_no_query_turns_bytes_into_text(name: str) -> None:
     assert b"payload::text" not in Tables(payload_type="bytea").text(name)
 
 
-def test_a_query_is_read_once_and_each_outbox_has_its_own() -> None:
+def test_each_outbox_has_queries_of_its_own() -> None:
     one, two = Tables("one"), Tables("two")
     assert one.text("start") != two.text("start")
     assert one == Tables("one")
