@@ -15,7 +15,7 @@ export DOCKER_BUILD ?=
 export COMPOSE ?=
 ENGINE := $(BIN)/python -m tests.engine
 
-.PHONY: help demo test prometheus chaos lint docs bench lock sbom image image-base image-test clean
+.PHONY: help demo test programs chaos lint docs bench lock sbom image image-base image-test clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
@@ -38,12 +38,12 @@ $(READY): requirements/constraints.txt pyproject.toml
 demo: $(READY)
 	@$(BIN)/relay demo $(ARGS)
 
-test: $(READY) prometheus
+test: $(READY) programs
 	$(BIN)/python -m pytest $(ARGS)
 
-# For the tests of the alerts: into .prometheus, where none is installed.
-prometheus:
-	@test -x .prometheus/usr/bin/promtool || sh tests/prometheus.sh .prometheus
+# Prometheus and PgBouncer for the tests: into .programs, where they are not installed.
+programs:
+	@sh tests/programs.sh .programs
 
 chaos: $(READY)
 	@$(BIN)/python -m tests.chaos $(ARGS)
@@ -101,4 +101,4 @@ sbom: $(READY) $(TOOLS)/.ready
 	rm -rf dist/environment
 
 clean:
-	rm -rf $(VENV) $(TOOLS) .prometheus dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/results
+	rm -rf $(VENV) $(TOOLS) .programs dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/results
