@@ -306,7 +306,7 @@ class Fetcher:
         so that late events do not overtake each other either.
         """
         self._late_up_to = None
-        los, his = self._gaps.ranges(len(self._gaps))
+        los, his = self._gaps.ranges()
         asked = bisect_left(los, below)
         if not asked:
             return 0

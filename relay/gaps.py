@@ -37,7 +37,6 @@ class Gaps:
 
     def __init__(self) -> None:
         self._gaps: list[_Gap] = []
-        self._next = 0
 
     def __len__(self) -> int:
         return len(self._gaps)
@@ -83,17 +82,11 @@ class Gaps:
             else:
                 gap.holders &= now
 
-    def ranges(self, limit: int) -> tuple[list[int], list[int]]:
-        """Give the first and the last seq of the gaps to be read again now: at most `limit`, in turn."""
-        if len(self._gaps) <= limit:
-            asked, self._next = self._gaps, 0
-        else:
-            start = self._next if self._next < len(self._gaps) else 0
-            asked = self._gaps[start : start + limit]
-            self._next = start + limit
-        for gap in asked:
+    def ranges(self) -> tuple[list[int], list[int]]:
+        """Give the first and the last seq of each gap, ascending: all are read again now."""
+        for gap in self._gaps:
             gap.asked = gap.holders is not None
-        return [gap.lo for gap in asked], [gap.hi for gap in asked]
+        return [gap.lo for gap in self._gaps], [gap.hi for gap in self._gaps]
 
     def found(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Take seqs out: they are visible, or settled. Ranges of first and last seq, both included."""

@@ -65,9 +65,9 @@ class GapsUnderTransactions(RuleBasedStateMachine):
         self.next_step = "ask"
 
     @precondition(lambda self: self.next_step == "ask")
-    @rule(limit=st.integers(1, 4))
-    def ask(self, limit: int) -> None:
-        self.reader.ask(limit)
+    @rule()
+    def ask(self) -> None:
+        self.reader.ask()
         self.next_step = "read"
 
     @precondition(lambda self: self.next_step == "read")
@@ -112,7 +112,7 @@ class GapsUnderTransactions(RuleBasedStateMachine):
             traffic.append(newcomer)
             if len(traffic) > 2:
                 self.database.end(traffic.pop(0), commit=False)
-            self.reader.round(ranges=2, rows=2)
+            self.reader.round(rows=2)
             if not len(self.reader.gaps):
                 break
         assert len(self.reader.gaps) == 0

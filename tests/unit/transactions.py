@@ -91,8 +91,8 @@ class Reader:
     def look(self) -> None:
         self.gaps.observe(self.database.holders())
 
-    def ask(self, limit: int = 1000) -> None:
-        self._asked = self.gaps.ranges(limit)
+    def ask(self) -> None:
+        self._asked = self.gaps.ranges()
 
     def read(self, limit: int = 1000) -> int:
         seqs = self.database.reread(self._asked, limit)
@@ -100,11 +100,11 @@ class Reader:
         self.gaps.found((seq, seq) for seq in seqs)
         return self.gaps.close(seqs[-1] if len(seqs) == limit else None)
 
-    def round(self, ranges: int = 1000, rows: int = 1000) -> int:
+    def round(self, rows: int = 1000) -> int:
         self.look()
-        self.ask(ranges)
+        self.ask()
         return self.read(rows)
 
     def missing(self) -> list[int]:
-        los, his = self.gaps.ranges(10**9)
+        los, his = self.gaps.ranges()
         return [seq for lo, hi in zip(los, his, strict=True) for seq in range(lo, hi + 1)]
