@@ -234,7 +234,8 @@ class Reconciler:
         state = stored.state
         mark = self._floors.marks[state.name]
         id_at_mark = None
-        if not seen.lost and state.first_seq <= mark.stream_seq <= state.last_seq:
+        # An empty stream begins and ends at 0, which no message has.
+        if not seen.lost and max(1, state.first_seq) <= mark.stream_seq <= state.last_seq:
             at_mark = await stored.at(mark.stream_seq)
             id_at_mark = None if at_mark is None else at_mark.message_id or ""
         if seen.lost or not suspicious(replace(seen, mark=mark), state, id_at_mark):

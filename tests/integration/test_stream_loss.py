@@ -144,6 +144,7 @@ def test_a_stream_made_anew_gets_everything_again(
     assert_once_and_in_order(streams.read("ORDERS"), events, KEYS)
     outbox.drained()
     assert_marks_are_true(outbox, streams)
+    assert relay.lines("streams.unreadable") == [], "it was empty for a moment, and no fault"
 
 
 def quiet_checks(relay: Relay, outbox: Outbox) -> None:
