@@ -43,6 +43,7 @@ def _drain(world: World, quiet: Quiet, rows: int, delivered: int, *, keep: bool,
     if new or not keep:
         world.empty_outbox(delivered)
     world.stream(atomic=True)
+    world.forget_streams()
     with _snapshot(world) if held else nullcontext():
         seqs = world.fill(rows)
         quiet.begin()

@@ -123,6 +123,11 @@ class World:
         """Make the stream anew."""
         asyncio.run(_make_stream(self.nats.url, atomic))
 
+    def forget_streams(self) -> None:
+        """Have the next relay not miss what the stream held before it was made anew: it would send all of it again."""
+        with self.connect() as conn:
+            conn.execute("DELETE FROM outbox_streams")
+
     @contextmanager
     def relay(self, settings: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
         """Run the real ``relay run`` beside the block; afterwards it is asked to stop, and must end well."""
