@@ -77,3 +77,16 @@ def test_a_cluster_without_a_quorum_and_then_with_one(outbox: Outbox, cluster: C
     cluster.start()
     cluster.settled("ORDERS")
     ends_well(outbox, cluster.streams(), relay, 6000, KEYS)
+
+
+def test_a_managed_stream_has_its_copies_on_so_many_nodes(
+    outbox: Outbox, cluster: Cluster, make_relay: MakeRelay
+) -> None:
+    for replicas in ("1", "3"):
+        managing = {"stream__manage": "true", "stream__name": "ORDERS", "stream__replicas": replicas}
+        relay = make_relay(outbox.dsn, cluster.urls, stream__subjects="orders.>", **managing).start()
+        relay.said("nats.connected")
+        assert cluster.streams().config("ORDERS")["num_replicas"] == int(replicas)
+        assert relay.stop() == 0
+    relay.start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))

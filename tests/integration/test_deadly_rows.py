@@ -1,8 +1,10 @@
 """A row that ends the relay each time is found and given up; one that merely waits while relays end is not."""
 
+import psycopg
 import pytest
 
 from relay.errors import Exit
+from relay.sql import Tables
 from tests.fix_relay import MakeRelay, Outbox, wait_until
 from tests.fix_stream import Streams, assert_once_and_in_order
 
@@ -79,3 +81,32 @@ def test_relays_that_end_during_an_outage_cost_no_event_an_attempt(
     streams.make("NOWHERE", "nowhere.>")
     running.start()
     outbox.delivered(waiting)
+
+
+def test_ends_of_relays_are_no_refusals(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
+    """An event that was in hand when relays ended is refused for the first time: that is its first attempt."""
+    seq = outbox.insert("silent.x", "k", {"i": 1})
+    outbox.conn.execute("UPDATE outbox_events SET attempts = 3")
+    outbox.leases_run_out(ended=3)
+    with streams.subscriber("silent.>", b'{"error":{"code":400,"err_code":99,"description":"for no known reason"}}'):
+        relay = make_relay(outbox.dsn, streams.url, failures__max_attempts="3", failures__backoff_base_s="60").start()
+        assert relay.said("event.postponed")["attempts"] == 1
+        relay.said("start.survived")
+    row = outbox.row(seq)
+    assert (row["attempts"], row["dead_at"]) == (1, None)
+
+
+def test_what_is_written_of_a_trial_may_be_written_twice(outbox: Outbox) -> None:
+    """The answer to a statement may be lost with the connection: then it is sent again."""
+    seq = outbox.insert("orders.placed", "k", {"i": 1})
+    outbox.conn.execute("UPDATE outbox_shards SET owner = 'me', epoch = 1")
+    cursor = psycopg.RawCursor(outbox.conn)
+    for query, attempts in (("suspect", 1), ("outlived", 0)):
+        for _ in range(2):
+            cursor.execute(Tables().text(query), (f"{{{seq}}}", "{1}", "me", 64))
+        assert outbox.row(seq)["attempts"] == attempts
+    outbox.conn.execute("UPDATE outbox_events SET attempts = 2, retry_at = now() - interval '1 s'")
+    for query, attempts in (("suspect", 3), ("outlived", 2)):
+        for _ in range(2):
+            cursor.execute(Tables().text(query), (f"{{{seq}}}", "{3}", "me", 64))
+        assert outbox.row(seq)["attempts"] == attempts

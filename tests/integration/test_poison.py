@@ -217,3 +217,20 @@ def test_a_flood_of_poison_keeps_no_good_event_from_its_mark(
     assert after is not None
     assert after[0] > 1000, "its mark came before the last dead letters"
     assert len(relay.lines("event.dead")) == 4000
+
+
+def test_no_payload_and_no_header_is_in_the_log(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
+    streams.make("ORDERS", "orders.>", max_msg_size=1000)
+    relay = make_relay(outbox.dsn, streams.url, log__level="debug").start()
+    private = {"card": "4111-1111", "i": 0}
+    outbox.delivered(outbox.insert("orders.placed", "k0", private, {"Card": "4111-1111"}))
+    for topic, payload, headers in (
+        ("orders.a b", private, {"Card": "4111-1111"}),
+        ("orders.placed", private, {"Card": "4111-1111\r\nNats-Rollup: all"}),
+        ("orders.placed", private, {"Card": ["4111-1111"]}),
+        ("orders.placed", {**private, "large": "x" * 2000}, None),
+        ("orders.placed", {**private, "large": "x" * MAX_PAYLOAD}, None),
+    ):
+        assert "4111" not in outbox.dead(outbox.insert(topic, "k", payload, headers))
+    assert len(relay.lines("event.dead")) == 5
+    assert "4111" not in relay.text()

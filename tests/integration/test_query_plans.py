@@ -60,7 +60,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("redeliver_from", SOME, FEW_PAGES),
     ("undecided", ("{17,100150}",), FEW_PAGES),
     ("still_pending", ("{17,100150}",), FEW_PAGES),
-    ("doctor_sample", (DELIVERED, 100, 50), 200),
+    ("doctor_sample", (DELIVERED, 100, 50), 600),
 ]
 WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("settle", ("ORDERS", _array(BATCH), _array(BATCH), *FENCE), 1000),
@@ -68,8 +68,8 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("settle", ("ORDERS", "{17,100150}", "{1,2}", *FENCE), FEW_PAGES),
     ("postpone", (DELIVERED + 1, 1.0, 1, "why", *FENCE), FEW_PAGES),
     ("bury", (DELIVERED + 1, 1, "why", *FENCE), FEW_PAGES),
-    ("suspect", (_array(BATCH), *FENCE), 1000),
-    ("outlived", ("{17}", *FENCE), FEW_PAGES),
+    ("suspect", (_array(BATCH), _array(BATCH), *FENCE), 1000),
+    ("outlived", ("{17}", "{1}", *FENCE), FEW_PAGES),
     ("note", (DELIVERED + 1, "why", *FENCE), FEW_PAGES),
     ("unmark", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE), 100),
     ("stream_see", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, *FENCE), 1000),
@@ -176,7 +176,4 @@ def test_every_statement_that_reads_events_is_held_to_its_plan() -> None:
         if "outbox_events" in re.sub(r"^--.*", "", file.read_text("utf-8"), flags=re.MULTILINE)
     }
     of_commands = {query for query, _ in (*test_cli_plans.LISTS, *test_cli_plans.OTHERS)}
-    assert reading - OF_NO_ROWS == {query for query, _, _ in (*READS, *WRITES)} | of_commands - {
-        "cli_audit",
-        "cli_audit_one",
-    }
+    assert reading - OF_NO_ROWS <= of_commands | {query for query, _, _ in (*READS, *WRITES)}

@@ -31,7 +31,7 @@ def test_the_version_is_printed_by_command_and_by_flag() -> None:
 
 def test_the_help_names_the_exit_codes() -> None:
     text = " ".join(done(None, "-h").stdout.split())
-    assert "0 done, 1 unexpected fault, 2 wrong usage" in text
+    assert "0 done, 1 any other fault, 2 wrong usage" in text
 
 
 def test_wrong_usage_ends_with_2_and_data_stays_empty() -> None:

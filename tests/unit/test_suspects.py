@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.suspects import group_size, is_convicted, next_group
+from relay.suspects import group_size, is_convicted, next_group, own_attempts
 
 
 @given(st.lists(st.integers(0, 9), max_size=1500))
@@ -37,3 +37,9 @@ def test_the_guilty_one_alone_is_convicted(count: int, data: st.DataObject, max_
             for seq in group:
                 del pending[seq]
     assert starts == max(max_attempts, 6) + 1
+
+
+@given(st.integers(0, 20))
+def test_of_a_trial_nothing_is_left_but_refusals(before: int) -> None:
+    assert own_attempts(before + 1, refused=True) == before
+    assert own_attempts(before + 1, refused=False) == 0
