@@ -13,6 +13,8 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
+from relay.cancelled import heed_cancellation
+
 STREAM = "ORDERS"
 SUBJECTS = "orders.>"
 
@@ -81,6 +83,7 @@ class OrderList:
                 config=ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=_ACK_WAIT_S),
             )
             while client.is_connected:
+                heed_cancellation()
                 batch = await _next_batch(events)
                 async with conn.transaction(), conn.cursor() as cursor:
                     await cursor.executemany(_UPSERT, [json.loads(event.data) for event in batch])
