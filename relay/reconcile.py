@@ -252,14 +252,16 @@ class Reconciler:
         lost = await healing.run(redeliver=redeliver)
         self._floors.start(state.name, healing.intact_up_to, Mark())
         same = seen.created in (None, state.created)
+        left_open = bool(lost) and not redeliver
         known = replace(
             seen,
             created=state.created,
             first_seq=state.first_seq,
             floor=healing.intact_up_to,
             mark=Mark(),
-            lost=bool(lost) and not redeliver,
-            begun_at=seen.begun_at if same else await self._reader.now(),
+            lost=left_open,
+            # Nobody has seen to what was lost and is left to a person: `relay verify` has to find it.
+            begun_at=seen.begun_at if same or left_open else await self._reader.now(),
         )
         await self._write(known)
         if lost:

@@ -85,8 +85,27 @@ def test_a_running_relay_sends_what_was_lost_in_order(
     assert verify(delivered, streams).exit_code == Exit.DONE
     wait_until(
         "the loss is closed",
-        lambda: not delivered.conn.execute("SELECT FROM outbox_streams WHERE lost_at IS NOT NULL").fetchone(),
+        lambda: not delivered.conn.execute("SELECT 1 FROM outbox_streams WHERE lost_at IS NOT NULL").fetchone(),
     )
+
+
+def test_what_is_left_to_a_person_is_found_in_a_stream_that_the_relay_knew_well(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    running = make_relay(outbox.dsn, streams.url, healing__on_loss="alert", healing__check_every_s="1").start()
+    outbox.fill("orders.placed", EVENTS, keys=KEYS)
+    outbox.drained()
+    wait_until(
+        "the relay knows when the stream was made",
+        lambda: outbox.conn.execute("SELECT 1 FROM outbox_streams WHERE created IS NOT NULL").fetchone(),
+    )
+    streams.api("STREAM.DELETE.ORDERS")
+    streams.make("ORDERS", "orders.>")
+    assert running.said("stream.lost")["recreated"]
+    assert report(verify(outbox, streams, "--redeliver", "--yes", "--output", "json"))["redelivered"] == EVENTS
+    outbox.drained()
+    assert_once_and_in_order(streams.read("ORDERS"), EVENTS, KEYS)
 
 
 def test_purged_and_aged_out_are_no_loss(delivered: Outbox, streams: Streams) -> None:
