@@ -4,11 +4,12 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import click
 
 from relay.cli.broker import broker
-from relay.cli.change import Changer, Consent, Progress, changing, consenting
+from relay.cli.change import Audit, Changer, Consent, Progress, changing, consenting
 from relay.cli.common import table_or_json, with_settings
 from relay.cli.filters import seq_range
 from relay.cli.text import Column, json_line, message, moment, table
@@ -27,6 +28,19 @@ _LOST_COLUMNS = (
     Column("AT", right=True),
     Column("SENT"),
 )
+
+
+@dataclass
+class _Done:
+    """What was changed: how many events of each stream were given back, and the streams whose loss was closed."""
+
+    given_back: dict[str, int] = field(default_factory=dict)
+    closed: list[str] = field(default_factory=list)
+
+    @property
+    def events(self) -> int:
+        """How many events were given back."""
+        return sum(self.given_back.values())
 
 
 @click.command("verify", short_help="Compare delivered events with their streams.")
@@ -61,6 +75,9 @@ def verify_command(
     What was deleted out of the middle of a stream counts as lost, since nothing tells it from damage: look at it
     before you have it sent again.
 
+    A loss that the relay left to a person (healing.on_loss = "alert") stands open until --redeliver without --seq has
+    found nothing lost in its stream that is not sent again, nor anything unknown.
+
     \b
     relay verify
     relay verify --stream ORDERS --seq 100000.. --rate 2000
@@ -68,18 +85,26 @@ def verify_command(
     """
     with changing(settings) as changer:
         began = time.monotonic()
-        report = asyncio.run(_compared(settings, changer, stream, seqs, rate))
+        with changer.step():
+            (began_at,) = changer.row("clock")
+            seen = _seen(changer)
+        report = asyncio.run(_compared(settings, changer, seen, stream, seqs, rate))
         took_s = time.monotonic() - began
-        given_back = 0
+        done = _Done()
         lost = report.count(Verdict.LOST)
-        if lost and redeliver and consent.given(f"send {lost:,} events again that were lost"):
+        # A part of the events says nothing about the others.
+        closing = _closing(report, seen, stream) if redeliver and seqs == (None, None) else []
+        if redeliver and (lost or closing) and consent.given(_what(lost, closing)):
             told: dict[str, object] = {} if stream is None else {"stream": stream}
-            given_back = _redeliver(changer, report, told, everything=seqs == (None, None))
+            audit = changer.begin("verify --redeliver", told | ({"closes": closing} if closing else {}), lost)
+            _redeliver(changer, audit, report, done)
+            _close(changer, report, closing, began_at, done)
+            audit.end()
     if output == "json":
-        click.echo(json_line(json.dumps(_for_programs(report, given_back, took_s), ensure_ascii=False)))
+        click.echo(json_line(json.dumps(_for_programs(report, done, took_s), ensure_ascii=False)))
     else:
-        _for_people(report, given_back, took_s)
-    if lost > given_back:
+        _for_people(report, done, took_s)
+    if lost > done.events:
         if not redeliver:
             message("have them sent again with `relay verify --redeliver`")
         raise SystemExit(Exit.LOST)
@@ -88,14 +113,39 @@ def verify_command(
         raise SystemExit(Exit.UNREACHABLE)
 
 
+def _seen(changer: Changer) -> dict[str, Seen]:
+    return {
+        name: Seen(name, created=created, first_seq=first_seq, begun_at=begun_at, lost=lost)
+        for name, created, first_seq, begun_at, lost in changer.rows("cli_streams")
+    }
+
+
+def _closing(report: Report, seen: dict[str, Seen], stream: str | None) -> list[str]:
+    """Name the streams whose open loss can be closed once what they have lost is given back."""
+    return [
+        one.stream
+        for one in seen.values()
+        if one.lost and stream in (None, one.stream) and not report.verdicts.get(one.stream, {}).get(Verdict.UNKNOWN)
+    ]
+
+
+def _what(lost: int, closing: list[str]) -> str:
+    """Say what a person is to agree to."""
+    parts = [f"send {lost:,} events again that were lost"] if lost else []
+    if closing:
+        parts.append(f"close the open loss of {', '.join(closing)}")
+    return " and ".join(parts)
+
+
 async def _compared(
-    settings: Settings, changer: Changer, stream: str | None, seqs: tuple[int | None, int | None], rate: float
+    settings: Settings,
+    changer: Changer,
+    seen: dict[str, Seen],
+    stream: str | None,
+    seqs: tuple[int | None, int | None],
+    rate: float,
 ) -> Report:
     with changer.step():
-        seen = {
-            name: Seen(name, created=created, first_seq=first_seq, begun_at=begun_at, lost=lost)
-            for name, created, first_seq, begun_at, lost in changer.rows("cli_streams")
-        }
         (newest,) = changer.row("newest")
     above = (seqs[0] or 1) - 1
     up_to = min(newest, newest if seqs[1] is None else seqs[1])
@@ -123,14 +173,11 @@ async def _compared(
             )
 
 
-def _redeliver(changer: Changer, report: Report, told: dict[str, object], *, everything: bool) -> int:
+def _redeliver(changer: Changer, audit: Audit, report: Report, done: _Done) -> None:
     """Make lost events pending again, in the order of seq, and so due in that order."""
-    planned = report.count(Verdict.LOST)
-    audit = changer.begin("verify --redeliver", told, planned)
     with changer.step():
         (due_at,) = changer.row("clock")
-    given_back = 0
-    with Progress(planned, "giving back") as progress:
+    with Progress(report.count(Verdict.LOST), "giving back") as progress:
         for stream, losses in report.losses.items():
             for seqs, wait_s in ((losses.at_once, 0.0), (losses.later, losses.forgotten_s)):
                 for start in range(0, len(seqs), _CHUNK):
@@ -139,16 +186,20 @@ def _redeliver(changer: Changer, report: Report, told: dict[str, object], *, eve
                         values = (chunk, stream, due_at, wait_s, None, None)
                         changed = changer.run("unmark", values)
                         audit.add(changed)
-                    given_back += changed
+                    done.given_back[stream] = done.given_back.get(stream, 0) + changed
                     progress.add(len(chunk))
-            if everything:
-                with changer.step():
-                    changer.run("loss_healed", (stream,))
-    audit.end()
-    return given_back
 
 
-def _for_people(report: Report, given_back: int, took_s: float) -> None:
+def _close(changer: Changer, report: Report, closing: list[str], began_at: float, done: _Done) -> None:
+    """Close the open losses of streams of which nothing is left that is lost."""
+    for stream in closing:
+        if report.verdicts.get(stream, {}).get(Verdict.LOST, 0) == done.given_back.get(stream, 0):
+            with changer.step():
+                if changer.run("loss_healed", (stream, began_at)):
+                    done.closed.append(stream)
+
+
+def _for_people(report: Report, done: _Done, took_s: float) -> None:
     rows = [
         (stream, *(f"{counts.get(verdict, 0):,}" for verdict in Verdict))
         for stream, counts in sorted(report.verdicts.items())
@@ -171,16 +222,19 @@ def _for_people(report: Report, given_back: int, took_s: float) -> None:
         if more > 0:
             message(f"and {more:,} more")
     message(f"compared {report.compared:,} events in {took_s:.1f} s")
-    if given_back:
-        message(f"{given_back:,} events are pending again; a running relay sends them within seconds")
+    if done.events:
+        message(f"{done.events:,} events are pending again; a running relay sends them within seconds")
+    if done.closed:
+        message(f"closed the open loss of {', '.join(done.closed)}")
 
 
-def _for_programs(report: Report, given_back: int, took_s: float) -> dict[str, object]:
+def _for_programs(report: Report, done: _Done, took_s: float) -> dict[str, object]:
     return {
         "compared": report.compared,
         "took_s": round(took_s, 3),
         **{verdict.value: report.count(verdict) for verdict in Verdict},
-        "redelivered": given_back,
+        "redelivered": done.events,
+        "closed": done.closed,
         "streams": {
             stream: {verdict.value: counts.get(verdict, 0) for verdict in Verdict}
             for stream, counts in sorted(report.verdicts.items())

@@ -73,7 +73,7 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("note", (DELIVERED + 1, "why", *FENCE), FEW_PAGES),
     ("unmark", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE), 100),
     ("stream_see", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, *FENCE), 1000),
-    ("loss_healed", ("ORDERS",), FEW_PAGES),
+    ("loss_healed", ("ORDERS", 0.0), FEW_PAGES),
     ("prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, *FENCE), 800),
     ("dead_copied", (3, 0.0), FEW_PAGES),
     ("prune_dead", (100, 0.0, False, *FENCE), 200),

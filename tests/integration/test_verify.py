@@ -7,8 +7,10 @@ import pytest
 from click.testing import Result
 
 from relay.errors import Exit
+from relay.servers import NatsServer
 from tests.fix_relay import MakeRelay, Outbox, wait_until
-from tests.fix_stream import Streams, assert_once_and_in_order
+from tests.fix_rights import NATS_USER
+from tests.fix_stream import Streams, assert_once_and_in_order, restrict
 from tests.relay_cli import done, relay
 
 EVENTS = 300
@@ -79,14 +81,53 @@ def test_a_running_relay_sends_what_was_lost_in_order(
     result = verify(delivered, streams, "--output", "json")
     assert result.exit_code == Exit.LOST and report(result)["lost"] == EVENTS
     make_relay(delivered.dsn, streams.url, healing__on_loss="alert").start().said("stream.lost")
-    assert report(verify(delivered, streams, "--redeliver", "--yes", "--output", "json"))["redelivered"] == EVENTS
+    found = report(verify(delivered, streams, "--redeliver", "--yes", "--output", "json"))
+    assert (found["redelivered"], found["closed"]) == (EVENTS, ["ORDERS"])
     delivered.drained()
     assert_once_and_in_order(streams.read("ORDERS"), EVENTS, KEYS)
     assert verify(delivered, streams).exit_code == Exit.DONE
-    wait_until(
-        "the loss is closed",
-        lambda: not delivered.conn.execute("SELECT 1 FROM outbox_streams WHERE lost_at IS NOT NULL").fetchone(),
-    )
+    assert open_losses(delivered) == set()
+
+
+def open_losses(outbox: Outbox) -> set[str]:
+    return {stream for (stream,) in outbox.conn.execute("SELECT stream FROM outbox_streams WHERE lost_at IS NOT NULL")}
+
+
+def test_a_loss_that_was_sent_again_in_parts_can_be_closed(delivered: Outbox, streams: Streams) -> None:
+    delivered.conn.execute("UPDATE outbox_streams SET lost_at = now() WHERE shard = 7")
+    delivered.conn.execute("INSERT INTO outbox_streams (shard, stream, lost_at) VALUES (0, 'OTHER', now())")
+    streams.api("STREAM.MSG.DELETE.ORDERS", {"seq": 150})
+    seq = str(report(verify(delivered, streams, "--output", "json"))["first_lost"][0]["seq"])
+    result = verify(delivered, streams, "--redeliver", "--seq", seq, "--yes", "--output", "json")
+    assert (report(result)["redelivered"], report(result)["closed"]) == (1, [])
+    assert open_losses(delivered) == {"ORDERS", "OTHER"}
+
+    result = verify(delivered, streams, "--redeliver", "--dry-run", "--stream", "ORDERS")
+    assert result.exit_code == Exit.DONE
+    assert "would close the open loss of ORDERS\n" in result.stderr
+    assert verify(delivered, streams, "--redeliver").exit_code == Exit.CONFIG, "nobody is there to be asked"
+    assert open_losses(delivered) == {"ORDERS", "OTHER"}
+    assert relay(delivered.dsn, "prune", "--older-than", "0s", "--dry-run").exit_code == Exit.LOST
+
+    result = verify(delivered, streams, "--redeliver", "--yes", "--stream", "ORDERS", "--output", "json")
+    assert (result.exit_code, report(result)["lost"], report(result)["closed"]) == (Exit.DONE, 0, ["ORDERS"])
+    assert open_losses(delivered) == {"OTHER"}, "the loss of another stream stays open"
+    result = verify(delivered, streams, "--redeliver", "--yes")
+    assert "closed the open loss of OTHER\n" in result.stderr
+    done(delivered.dsn, "prune", "--older-than", "0s", "--dry-run")
+    lines = [json.loads(line) for line in done(delivered.dsn, "audit", "--output", "json").stdout.splitlines()]
+    assert [line["filter"] for line in lines] == [{"closes": ["OTHER"]}, {"stream": "ORDERS", "closes": ["ORDERS"]}, {}]
+    assert all(line["ended_at"] is not None for line in lines)
+
+
+@pytest.mark.denials
+def test_a_loss_stays_open_where_a_stream_could_not_be_read(delivered: Outbox, own_nats: NatsServer) -> None:
+    restrict(own_nats, "orders.>", "$JS.API.STREAM.NAMES").make("ORDERS", "orders.>")
+    delivered.conn.execute("UPDATE outbox_streams SET lost_at = now()")
+    nats = {f"RELAY_{name.upper()}": value for name, value in {**NATS_USER, "nats__servers": own_nats.url}.items()}
+    result = relay(delivered.dsn, "verify", "--redeliver", "--yes", "--output", "json", **nats)
+    assert (result.exit_code, report(result)["unknown"]) == (Exit.UNREACHABLE, EVENTS)
+    assert (report(result)["closed"], open_losses(delivered)) == ([], {"ORDERS"})
 
 
 def test_what_is_left_to_a_person_is_found_in_a_stream_that_the_relay_knew_well(
