@@ -142,6 +142,8 @@ def replay(
             planned, audit = _count(changer, plan), None
         if not planned:
             message("no events like that" if audit is None else "nothing is left of it")
+            if audit is not None and not consent.dry_run:
+                audit.end()
         where = plan.subject or "their own subjects, where every consumer gets them again"
         if not planned or not consent.given(f"replay {events_of(planned)} to {where}"):
             return
@@ -177,7 +179,7 @@ def _resumed(changer: Changer, number: int, rate: float) -> tuple[Plan, Audit, i
         rows = changer.rows("cli_audit_one", (number,))
     if not rows or rows[0][0] != _ACTION:
         raise CannotResume(f"{number} is no replay; see `relay audit`")
-    _, text, planned, sent, position, ended = rows[0]
+    _, text, _, _, position, ended = rows[0]
     if ended:
         raise CannotResume(f"replay {number} was finished")
     told = json.loads(text)
@@ -190,7 +192,8 @@ def _resumed(changer: Changer, number: int, rate: float) -> tuple[Plan, Audit, i
         above=position,
         up_to=told["up_to"],
     )
-    return plan, Audit(changer, number), max(0, planned - sent)
+    # Counted afresh: what was delivered meanwhile is sent too, and more may be left than was planned.
+    return plan, Audit(changer, number), _count(changer, plan)
 
 
 def _count(changer: Changer, plan: Plan) -> int:

@@ -138,6 +138,40 @@ def test_an_event_that_cannot_be_sent_is_named_and_the_replay_can_go_on(outbox: 
         assert relay(outbox.dsn, "replay", *args, "--yes").exit_code == 2, args
 
 
+@pytest.fixture
+def overtaken(outbox: Outbox, streams: Streams) -> str:
+    """The number of a replay that has sent more than was planned, up to seq 100, and was broken off at 120 of 120."""
+    streams.make("ORDERS", "orders.>", max_msg_size=700)
+    filled(outbox, 120, 1)
+
+    def breaks_off(*args: str, at: int) -> None:
+        payload = "jsonb_build_object('i', seq, 'x', repeat('x', CASE seq WHEN %s THEN 1000 ELSE 0 END))"
+        outbox.conn.execute(f"UPDATE outbox_events SET payload = {payload}", (at,))
+        assert relay(outbox.dsn, "replay", *args, "--yes", RELAY_NATS__SERVERS=streams.url).exit_code == 1
+
+    outbox.conn.execute("UPDATE outbox_events SET delivered_at = NULL WHERE seq > 60")
+    breaks_off("--all", at=60)
+    outbox.conn.execute("UPDATE outbox_events SET delivered_at = now() WHERE delivered_at IS NULL")
+    breaks_off("--resume", "1", at=120)
+    ((number, *told),) = outbox.conn.execute("SELECT id, planned, events, position FROM outbox_audit").fetchall()
+    assert told == [60, 100, 100]
+    return str(number)
+
+
+def test_what_was_delivered_since_a_replay_began_is_left_too(outbox: Outbox, streams: Streams, overtaken: str) -> None:
+    outbox.conn.execute("UPDATE outbox_events SET payload = jsonb_build_object('i', seq)")
+    told = replay(outbox, streams, "--resume", overtaken)
+    assert (told["events"], told["finished"]) == (20, True)
+    assert [message.i for message in streams.read("ORDERS")] == list(range(1, 121))
+
+
+def test_a_replay_of_which_nothing_is_left_is_finished(outbox: Outbox, overtaken: str) -> None:
+    outbox.conn.execute("DELETE FROM outbox_events WHERE seq > 100")
+    for args, state in ((["--dry-run"], "not finished"), (["--yes"], "done")):
+        assert done(outbox.dsn, "replay", "--resume", overtaken, *args).stderr == "nothing is left of it\n"
+        assert state in done(outbox.dsn, "audit").stdout
+
+
 class Replaying:
     """A replay as a process."""
 
