@@ -24,6 +24,8 @@ _BY_WORDS = {
     "headers of ": FailureClass.POISON,
     "header ": FailureClass.POISON,
     "a header's name": FailureClass.POISON,
+    "a CloudEvent needs a type": FailureClass.POISON,
+    "the relay ended each time while this event alone was sent": FailureClass.POISON,
 }
 
 MEANING = {

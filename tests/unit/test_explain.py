@@ -1,5 +1,6 @@
 """Why an event is where it is: the rules alone."""
 
+import ast
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from relay.failures import (
     describe,
 )
 from relay.subjects import Poison, subject_fault
+from tests.fix_relay import ROOT
 
 FINE = Broker(stream="ORDERS", window_s=120)
 
@@ -69,6 +71,50 @@ def test_the_class_is_read_back_from_what_was_written(failure: Failure) -> None:
 )
 def test_rules_that_a_row_breaks_are_poison(text: str) -> None:
     assert class_of(text) is FailureClass.POISON
+
+
+def beginnings(text: ast.expr, module: ast.Module) -> list[str]:
+    """Give how the texts begin that an expression of a module can make."""
+    match text:
+        case ast.Constant(value=str(value)):
+            return [value]
+        case ast.JoinedStr(values=[ast.FormattedValue(value=first), *_]) | ast.JoinedStr(values=[first, *_]):
+            return beginnings(first, module)
+        case ast.Name(id=name):
+            assigned = (node for node in ast.walk(module) if isinstance(node, ast.Assign))
+            found = [node.value for node in assigned if ast.unparse(node.targets[0]) == name]
+        case ast.Call(func=ast.Name(id=name)):
+            functions = (node for node in ast.walk(module) if isinstance(node, ast.FunctionDef) and node.name == name)
+            returns = (node for function in functions for node in ast.walk(function) if isinstance(node, ast.Return))
+            found = [node.value for node in returns if node.value is not None]
+        case _:
+            found = []
+    return [beginning for value in found for beginning in beginnings(value, module)]
+
+
+def poison_in_the_code() -> dict[str, list[str]]:
+    """Give how the reasons begin for which an event becomes poison, by where they are written."""
+    found = {}
+    for path in sorted((ROOT / "relay").rglob("*.py")):
+        module = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(module):
+            match node:
+                case ast.Call(func=ast.Name(id="Poison"), args=[_, ast.Call(func=ast.Name(id="str"))]):
+                    pass  # what cloudevents.py raises
+                case ast.Call(func=ast.Name(id="Poison") | ast.Attribute(attr="_convict"), args=[_, text]):
+                    found[f"{path.name}:{node.lineno}"] = beginnings(text, module)
+                case ast.Call(func=ast.Name(id="ValueError"), args=[text]) if path.name == "cloudevents.py":
+                    found[f"{path.name}:{node.lineno}"] = beginnings(text, module)
+    return found
+
+
+def test_every_reason_for_poison_in_the_code_is_known() -> None:
+    reasons = poison_in_the_code()
+    assert {place.split(":")[0] for place in reasons} == {"careful.py", "cloudevents.py", "subjects.py"}
+    assert [place for place, texts in reasons.items() if not texts] == [], "what is written there is not found"
+    texts = [text for found in reasons.values() for text in found]
+    assert "the subject is empty" in texts
+    assert [text for text in texts if class_of(text) is not FailureClass.POISON] == []
 
 
 @pytest.mark.parametrize("text", [None, "", "stream ORDERS lost it at sequence 7: sent again", "anything else"])
