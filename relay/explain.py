@@ -91,7 +91,8 @@ class Facts:
         retry_in_s: Seconds until its retry is due; negative: it is due.
         subject: Where it is to be published.
         subject_fault: Why nothing may be published there, or with its headers; None: it may.
-        working: A relay holds the lease.
+        working: Some relay works.
+        owned: A relay owns the event's own shard.
         ahead: Pending events with a lower seq; with `ahead_exact` False at least so many.
         in_the_way: Earlier events of its key that are neither delivered nor dead.
         dead_ahead: Dead letters of its key that nobody has decided about, with a lower seq.
@@ -108,6 +109,7 @@ class Facts:
     subject: str | None
     subject_fault: str | None
     working: bool
+    owned: bool
     ahead: int
     ahead_exact: bool
     in_the_way: tuple[Other, ...]
@@ -192,6 +194,10 @@ def _waiting(facts: Facts) -> Explanation:
         told.why.append("No relay holds the lease now.")
         told.next = "Nothing until a relay runs."
         told.do.insert(0, "relay run")
+    elif not facts.owned:
+        told.why.append("No relay owns its shard now, though others are owned.")
+        told.next = "Nothing until a relay owns it: those that run take it within seconds after its lease has run out."
+        told.do.insert(0, "relay status")
     if not told.next:
         told.next = _next(facts)
     if not told.why:

@@ -61,6 +61,7 @@ def _around(reader: Reader, event: Listed) -> dict[str, Any]:
     upper = min(event.seq - 1, watermark + SCAN_SEQS)
     found: dict[str, Any] = {
         "working": any(held(shard) for shard in reader.rows("cli_shards")),
+        "owned": held(reader.row("cli_shard", (event.key, event.seq))),
         "ahead": 0,
         "oldest": [],
         "in_the_way": [],
@@ -106,6 +107,7 @@ def _facts(settings: Settings, row: Row, event: Listed, around: dict[str, Any], 
         subject=subject,
         subject_fault=fault,
         working=around["working"],
+        owned=around["owned"],
         ahead=min(around["ahead"], COUNT_UP_TO),
         ahead_exact=around["ahead"] <= COUNT_UP_TO,
         in_the_way=tuple(Other(seq, state, error) for seq, state, error in around["in_the_way"]),

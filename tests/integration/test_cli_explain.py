@@ -71,6 +71,17 @@ def test_an_outage_and_a_relay_that_does_not_run_are_seen(outbox: Outbox, own_na
     assert told["next"] == "Nothing until a relay runs."
 
 
+def test_an_event_whose_shard_nobody_owns_is_not_said_to_be_in_line(outbox: Outbox, streams: Streams) -> None:
+    streams.make("ORDERS", "orders.>")
+    seqs = [outbox.insert("orders.placed", key, {"i": 1}) for key in ("k", None)]
+    shard = "(SELECT outbox_shard(key, seq, 64) FROM outbox_events WHERE seq = %s)"
+    for seq in seqs:
+        outbox.conn.execute("UPDATE outbox_shards SET owner = 'r', lease_until = now() + interval '1 min'")
+        assert "pending" in explained(outbox, streams.url, seq)["why"][0]
+        outbox.conn.execute(f"UPDATE outbox_shards SET lease_until = now() WHERE shard = {shard}", (seq,))
+        assert explained(outbox, streams.url, seq)["why"] == ["No relay owns its shard now, though others are owned."]
+
+
 def test_a_full_and_a_sealed_stream_are_seen(outbox: Outbox, streams: Streams) -> None:
     streams.make("ORDERS", "orders.>", max_msgs=1, discard="new")
     seq = outbox.insert("orders.placed", "k", {"i": 1})

@@ -30,9 +30,9 @@ def facts(**changed: Any) -> Facts:
     """Make the facts of an event that is simply in line, and change some."""
     values: dict[str, Any] = {
         "seq": 50, "state": "pending", "key": "k", "age_s": 3.0, "attempts": 0, "last_error": None, "retry_in_s": None,
-        "subject": "orders.placed", "subject_fault": None, "working": True, "ahead": 0, "ahead_exact": True,
-        "in_the_way": (), "dead_ahead": (), "oldest_error": None, "broker": FINE, "ordered": True, "on_dead": "skip",
-        "on_misconfigured": "hold", "max_attempts": 10, "hold_max_s": 15.0,
+        "subject": "orders.placed", "subject_fault": None, "working": True, "owned": True, "ahead": 0,
+        "ahead_exact": True, "in_the_way": (), "dead_ahead": (), "oldest_error": None, "broker": FINE,
+        "ordered": True, "on_dead": "skip", "on_misconfigured": "hold", "max_attempts": 10, "hold_max_s": 15.0,
     }  # fmt: skip
     return Facts(**{**values, **changed})
 
@@ -140,6 +140,13 @@ def test_without_a_relay_nothing_happens() -> None:
     assert told.do[0] == "relay run"
 
 
+def test_without_an_owner_of_its_shard_an_event_waits_beside_relays_that_work() -> None:
+    told = explain(facts(owned=False))
+    assert told.why == ["No relay owns its shard now, though others are owned."]
+    assert told.next.startswith("Nothing until a relay owns it")
+    assert told.do[0] == "relay status"
+
+
 def test_a_key_waits_for_its_earlier_event_unless_no_order_is_kept() -> None:
     waits = {"in_the_way": (Other(7, "retry", "refused by the stream: no (10999)"),)}
     assert "An earlier event of its key comes first: seq 7 (retry), which says: refused by" in why(**waits)
@@ -215,7 +222,7 @@ BROKERS = st.builds(
         seq=st.integers(1), state=st.sampled_from(["pending", "retry", "dead", "discarded", "delivered"]),
         key=st.none() | st.text(max_size=3), age_s=st.floats(0, 1e9), attempts=st.integers(0, 1000), last_error=TEXT,
         retry_in_s=st.none() | st.floats(-1e9, 1e9), subject=st.none() | st.just("a"), subject_fault=TEXT,
-        working=st.booleans(), ahead=st.integers(0, 9), ahead_exact=st.booleans(),
+        working=st.booleans(), owned=st.booleans(), ahead=st.integers(0, 9), ahead_exact=st.booleans(),
         in_the_way=st.lists(st.builds(Other, st.integers(1), st.just("retry"), TEXT), max_size=2).map(tuple),
         dead_ahead=st.lists(st.integers(1), max_size=2).map(tuple), oldest_error=TEXT, broker=BROKERS,
         ordered=st.booleans(), on_dead=st.sampled_from(["skip", "block"]),
