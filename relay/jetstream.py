@@ -49,6 +49,10 @@ class LookupForbidden(BrokerError):
     """This account may not ask about streams, or nobody answers such questions."""
 
 
+class LookupRefused(LookupForbidden):
+    """The server has said that this account has no right to the question."""
+
+
 class Listener:
     """What a connection reports; each is called in the event loop and must not raise."""
 
@@ -212,6 +216,12 @@ class Connection:
         """Tell whether the server has not yet said that this account has no right to a question."""
         return f"$js.api.{question}".lower() not in self._denied
 
+    def _unanswered(self, question: str) -> LookupForbidden:
+        """Say why no answer came: a refusal comes by itself, and not to the question."""
+        if self.may_ask(question):
+            return LookupForbidden(f"no answer to {question}")
+        return LookupRefused(f"not permitted to ask {question}")
+
     @property
     def denied(self) -> bool:
         """Whether some question about streams was refused for want of a right."""
@@ -234,7 +244,7 @@ class Connection:
             try:
                 return await self._gather(question, body, timeout_s)
             except TimeoutError as error:
-                raise LookupForbidden(f"no answer to {question}") from error
+                raise self._unanswered(question) from error
             except (NatsError, OSError) as error:
                 raise BrokerError(str(error)) from error
 
@@ -270,7 +280,7 @@ class Connection:
             try:
                 answer = await self._nc.request(f"$JS.API.{question}", data, timeout=timeout_s)
             except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
-                raise LookupForbidden(f"no answer to {question}") from error
+                raise self._unanswered(question) from error
             except (NatsError, OSError) as error:
                 raise BrokerError(str(error)) from error
         decoded: dict[str, Any] = json.loads(answer.data)

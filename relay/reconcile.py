@@ -17,7 +17,7 @@ from typing import Literal
 from relay.errors import StreamHealed
 from relay.event import Event
 from relay.healing import Healing
-from relay.jetstream import BrokerError, Connection
+from relay.jetstream import BrokerError, Connection, LookupRefused
 from relay.lanes import Lanes
 from relay.logs import event as log_event
 from relay.losses import Seen, suspicious
@@ -95,6 +95,7 @@ class Reconciler:
         self._watermark = watermark
         self._on_open = on_open
         self._connection: Connection | None = None
+        self._checked_over: Connection | None = None
         # What is known of each stream, and the same as far as it stands in the database.
         self._seen: dict[str, Seen] = {}
         self._written: dict[str, Seen] = {}
@@ -102,7 +103,11 @@ class Reconciler:
         self._read_up_to: dict[str, int] = {}
         self._first_time = True
         self._trouble_since: float | None = None
-        self._told_forbidden = False
+        # Until a look succeeds: that streams cannot be read was said, and they cannot for want of a right.
+        self._told = False
+        self._forbidden = False
+        # Streams whose first look came to nothing; they are looked at with the others.
+        self._tried: set[str] = set()
         self._wake = asyncio.Event()
         self._check_at = 0.0
         self._step_at = 0.0
@@ -113,8 +118,9 @@ class Reconciler:
         self._connection = connection
         self._read_up_to.clear()
         self._trouble_since = None
-        # Where they cannot be looked at, each connect would wait for an answer that never comes.
-        self.open = self._told_forbidden
+        # Where they may not be looked at, each connect would wait for an answer that never comes: a right that was
+        # given meanwhile shows beside. Silence may be that of a server which has just begun, and is waited for.
+        self.open = self._forbidden
         self._wake.set()
 
     def detach(self) -> None:
@@ -141,7 +147,6 @@ class Reconciler:
                 try:
                     await self._turn(connection)
                     self._trouble_since = None
-                    self._told_forbidden = False
                 except BrokerError as error:
                     await self._troubled(connection, error)
             if time.monotonic() >= self._step_at:
@@ -173,23 +178,25 @@ class Reconciler:
             await self._answer(connection, self._asked[0])
             self._lanes.put_back([self._asked.popleft()], alone=True)
             self._on_open()
-        now = time.monotonic()
-        unknown = self._floors.marks.keys() - self._seen.keys()
-        if now >= self._check_at or self._floors.regressed or unknown:
-            self._check_at = now + self._options.check_every_s
-            self._floors.regressed.clear()
+        unknown = self._floors.marks.keys() - self._seen.keys() - self._tried
+        news = unknown or (self._floors.regressed and not self._forbidden)
+        if news or connection is not self._checked_over or time.monotonic() >= self._check_at:
             await self._check_all(connection)
 
     async def _troubled(self, connection: Connection, error: BrokerError) -> None:
         """Try again for a while; where this account may not ask, or nobody ever answers, let events flow."""
+        if not connection.up:
+            return
         now = time.monotonic()
         self._trouble_since = self._trouble_since or now
         self._check_at = now + self._options.check_every_s
-        patient = not connection.denied and now - self._trouble_since < _PATIENCE_S
-        if not connection.up or (patient and not self._told_forbidden):
+        refused = isinstance(error, LookupRefused)
+        if not refused and now - self._trouble_since < _PATIENCE_S:
             return
-        if not self._told_forbidden:
-            self._told_forbidden = True
+        self._forbidden = refused
+        self._tried |= self._floors.marks.keys()
+        if not self._told:
+            self._told = True
             log_event(
                 log,
                 "warning",
@@ -219,6 +226,9 @@ class Reconciler:
         self._first_time = False
 
     async def _check_all(self, connection: Connection) -> None:
+        self._checked_over = connection
+        self._check_at = time.monotonic() + self._options.check_every_s
+        self._floors.regressed.clear()
         open_losses = {seen.stream for seen in await self._reader.streams_seen() if seen.lost}
         for stream in list(self._floors.marks):
             seen = replace(self._seen.get(stream, Seen(stream)), lost=stream in open_losses)
@@ -226,7 +236,13 @@ class Reconciler:
             if state is not None:
                 self._streams.learn(state.facts)
                 self._seen[stream] = await self._check(Stored(connection, state), seen)
-            # else there is nothing to look at; its events are held until there is
+            else:
+                # There is nothing to look at: its events are held until there is, or it is another account's.
+                self._tried.add(stream)
+        if self._floors.marks:
+            self._forbidden = False
+            # Not each look asks all that another one was refused.
+            self._told = self._told and connection.denied
         self._metrics.losses_open = sum(seen.lost for seen in self._seen.values())
 
     async def _check(self, stored: Stored, seen: Seen) -> Seen:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from relay.jetstream import BrokerError, Connection, LookupForbidden, unix_time
+from relay.jetstream import BrokerError, Connection, LookupForbidden, LookupRefused, unix_time
 from relay.streams import StreamState
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class Stored:
     async def _message(self, seq: int, how: dict[str, object]) -> StoredId | None:
         question = f"STREAM.MSG.GET.{self.state.name}"
         if not self.connection.may_ask(question):
-            raise LookupForbidden(f"not permitted to ask {question}")
+            raise LookupRefused(f"not permitted to ask {question}")
         answer: dict[str, Any] = await self.connection.ask(question, {"seq": seq, **how}, _TIMEOUT_S)
         error = answer.get("error")
         if error is not None:
