@@ -58,6 +58,8 @@ class Daemon:
         self._stop = asyncio.Event()
         self._role: Role = "starting"
         self._up: dict[Component, bool] = {"postgres": False, "bell": False, "nats": False}
+        # Of the connections that are in use: a standby fetches nothing.
+        self._postgres: dict[str, bool] = {}
         self._pipeline: Pipeline | None = None
         self._shards = 0
         self._snapshot = self._look()
@@ -106,6 +108,14 @@ class Daemon:
         self._up[component] = up
         self.metrics.connection(component, up)
 
+    def _set_postgres(self, connection: str, up: bool | None) -> None:
+        """Take how one connection is, None where it is not in use; PostgreSQL is up where it is up on each of them."""
+        if up is None:
+            self._postgres.pop(connection, None)
+        else:
+            self._postgres[connection] = up
+        self._set_up("postgres", all(self._postgres.values()))
+
     def on_signal(self, number: int) -> None:
         """Stop: at the first signal after what is in flight, at the second at once."""
         if self._stop.is_set():
@@ -146,6 +156,8 @@ class Daemon:
             while not self._stop.is_set():
                 if await self._unless_stopped(self._share(ownership)):
                     code = await self._term(ownership, reading, bell)
+                    # Nobody would notice that what the term has lost is there again.
+                    self._set_postgres("fetch", None)
                     if code is not None:
                         return code
                 else:
@@ -290,7 +302,7 @@ class Daemon:
             dsn_file=file,
             connect_timeout_s=postgres.connect_timeout_s,
             statement_timeout_s=postgres.statement_timeout_s,
-            on_state=lambda up: self._set_up("postgres", up) if name != "bell" else None,
+            on_state=lambda up: self._set_postgres(name, up) if name != "bell" else None,
         )
 
 

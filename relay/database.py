@@ -25,14 +25,10 @@ _KEEPALIVES = {
     "keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
-OUTAGES = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg.errors.ReadOnlySqlTransaction,
-    # A right that was taken from us is somebody's mistake, and given again.
-    psycopg.errors.InsufficientPrivilege,
-    TimeoutError,
-)
+# The server lets us in and refuses the statement: it is a standby, or a right was taken from us, which is somebody's
+# mistake, and given again.
+_REFUSALS = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege)
+OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, *_REFUSALS, TimeoutError)
 
 # The driver tells the server to cancel a statement that took too long, and waits 10 s for it to do so: a silent one
 # is given up sooner, and the statement is run again on another connection.
@@ -53,7 +49,8 @@ class Database:
         name: What the connection is for, seen in ``pg_stat_activity`` and in the log.
         connect_timeout_s: Seconds for one try to connect.
         statement_timeout_s: Seconds for one statement.
-        on_state: Called with True when the connection stands and with False when it is lost.
+        on_state: Called with True when the first statement of a connection has succeeded, and with False at each try
+            that has failed.
     """
 
     def __init__(
@@ -74,6 +71,7 @@ class Database:
         self._on_state = on_state
         self._conn: psycopg.AsyncConnection[Row] | None = None
         self._turn = asyncio.Lock()
+        self._useful = False
         self._lost = False
         self._told: set[str] = set()
         self.generation = 0
@@ -115,7 +113,10 @@ class Database:
                 conn = await self.connection()
                 async with psycopg.AsyncRawCursor(conn) as cursor:
                     await cursor.execute(query, params or None, binary=True)
-                    return await cursor.fetchall() if cursor.description else [(cursor.rowcount,)]
+                    rows = await cursor.fetchall() if cursor.description else [(cursor.rowcount,)]
+                if not self._useful:
+                    self.succeeded()
+                return rows
         except OUTAGES as error:
             await self.drop(error)
             raise
@@ -134,12 +135,19 @@ class Database:
         self._conn = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None)
         heed_cancellation()
         self.generation += 1
+        self._useful = False
+        return self._conn
+
+    def succeeded(self) -> None:
+        """Take it that a statement has succeeded: being let in says little, a read-only server lets us in as well."""
+        if self._useful:
+            return
+        self._useful = True
         if self._lost:
             self._lost = False
             self._told.clear()
             log_event(log, "info", "postgres.connected", "connected to PostgreSQL again", connection=self._name)
         self._on_state(True)
-        return self._conn
 
     def _conninfo(self) -> str:
         try:
@@ -160,11 +168,11 @@ class Database:
         conn, self._conn = self._conn, None
         if conn is not None:
             await conn.close()
+        self._on_state(False)
         reason = " ".join(str(error).split()) or type(error).__name__
-        news = not self._lost or (identity.turned_away(reason) and reason not in self._told)
-        if not self._lost:
-            self._lost = True
-            self._on_state(False)
+        turned_away = isinstance(error, _REFUSALS) or identity.turned_away(reason)
+        news = not self._lost or (turned_away and reason not in self._told)
+        self._lost = True
         if news:
             self._told.add(reason)
             log_event(

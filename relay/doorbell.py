@@ -74,6 +74,7 @@ class Doorbell:
                     self.held = bool(row and row[0])
                     if row and row[1]:
                         self._trust_until = time.monotonic() + _TRUST_S
+                self._database.succeeded()
         except OUTAGES as error:
             await self._fall(error)
         return self.rings

@@ -177,6 +177,31 @@ def test_a_bell_that_loses_its_connection_heals(outbox: Outbox, seldom: Relay) -
     assert [line["connection"] for line in seldom.lines("postgres.lost")] == ["bell"]
 
 
+@pytest.mark.denials
+def test_a_bell_that_is_let_in_and_may_not_be_taken_is_told_once(
+    own_postgres: PostgresServer, streams: Streams, make_relay: MakeRelay
+) -> None:
+    outbox = Outbox(own_postgres.dsn())
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url).start()
+    asleep(outbox)
+    outbox.conn.execute("REVOKE EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) FROM PUBLIC")
+    # So many that it gives the bell back.
+    outbox.fill("orders.placed", 100, keys=10)
+    assert "permission denied" in relay.said("postgres.lost")["error"]
+
+    def told() -> list[str]:
+        return [line["action"] for line in relay.lines() if line.get("connection") == "bell"]
+
+    # It is tried every two seconds.
+    relay.said("bell.hung", 4)
+    assert told() == ["postgres.lost"]
+    outbox.conn.execute("GRANT EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) TO PUBLIC")
+    asleep(outbox)
+    wait_until("it says so", lambda: told() == ["postgres.lost", "postgres.connected"])
+    outbox.conn.close()
+
+
 def test_every_connection_may_be_lost_and_the_bell_rings_again(outbox: Outbox, seldom: Relay) -> None:
     for turn in range(2):
         asleep(outbox)

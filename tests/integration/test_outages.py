@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from relay.servers import NatsServer, PostgresServer, free_port
-from tests.fix_relay import MakeRelay, Outbox, wait_until
+from tests.fix_relay import MakeRelay, Outbox, holds_for, wait_until
+from tests.fix_rights import LOGIN
 from tests.fix_stream import Streams, assert_once_and_in_order
 
 
@@ -16,6 +17,14 @@ def own_outbox(own_postgres: PostgresServer) -> Iterator[Outbox]:
     one = Outbox(own_postgres.dsn())
     yield one
     one.conn.close()
+
+
+def terminate(outbox: Outbox, connection: str) -> None:
+    """End one of the relay's connections from the server."""
+    outbox.conn.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+        (f"outbox-relay {connection}",),
+    )
 
 
 def test_an_outage_longer_than_all_attempts_kills_no_event_and_is_told_once(
@@ -116,6 +125,94 @@ def test_a_crash_of_postgres_loses_no_event_and_no_mark(
     own_outbox.delivered(own_outbox.insert("orders.placed", "after", {"i": 0}))
     assert relay.stop() == 0
     assert len(relay.lines("postgres.lost")) <= 3, "one line for each connection"
+
+
+@pytest.mark.denials
+@pytest.mark.parametrize(
+    ("refuse", "allow", "told"),
+    [
+        (
+            f"ALTER ROLE {LOGIN} SET default_transaction_read_only = on",
+            f"ALTER ROLE {LOGIN} RESET default_transaction_read_only",
+            "read-only",
+        ),
+        (
+            "REVOKE UPDATE (delivered_at) ON outbox_events FROM outbox_relay",
+            "GRANT UPDATE (delivered_at) ON outbox_events TO outbox_relay",
+            "permission denied",
+        ),
+    ],
+    ids=["read-only", "no right"],
+)
+def test_a_server_that_lets_us_in_and_refuses_to_write_counts_as_lost_and_is_told_once(
+    own_outbox: Outbox, streams: Streams, make_relay: MakeRelay, refuse: str, allow: str, told: str
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(own_outbox.dsn, streams.url, delivery__bell="false").start()
+    own_outbox.delivered(own_outbox.insert("orders.placed", "k", {"i": 0}))
+
+    def of(connection: str) -> list[str]:
+        return [
+            f"{line['action']} {line.get('error', '')}"
+            for line in relay.lines()
+            if line.get("connection") == connection
+        ]
+
+    def away_s() -> float:
+        found = [
+            line for line in relay.get("/metrics")[1].splitlines() if 'outage_seconds_total{class="database"}' in line
+        ]
+        return float(found[0].split()[1])
+
+    def down() -> bool:
+        up = 'outbox_relay_connection_up{component="postgres"} 1.0'
+        return relay.get("/readyz") == (503, "postgres down\n") and up not in relay.get("/metrics")[1]
+
+    own_outbox.conn.execute(refuse.encode())
+    terminate(own_outbox, "settle")
+    seq = own_outbox.insert("orders.placed", "k", {"i": 1})
+    wait_until("it says why", lambda: any(told in line for line in of("settle")))
+    wait_until("it is not ready", down)
+    before, away = of("settle"), away_s()
+    # The one that reads comes back, and does not speak for the other.
+    terminate(own_outbox, "fetch")
+    holds_for(5, "PostgreSQL is down", down)
+    assert away_s() > away + 3
+    assert of("settle") == before
+    assert [line.split()[0] for line in of("fetch")] == ["postgres.lost", "postgres.connected"]
+    own_outbox.conn.execute(allow.encode())
+    own_outbox.delivered(seq)
+    wait_until("it is ready", lambda: relay.get("/readyz") == (200, "ready: active\n"))
+    assert of("settle") == [*before, "postgres.connected "]
+    assert [message.i for message in streams.read("ORDERS")] == [0, 1]
+
+
+@pytest.mark.denials
+def test_a_standby_is_ready_whatever_it_has_lost_in_its_last_term(
+    own_outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(own_outbox.dsn, streams.url).start()
+    own_outbox.delivered(own_outbox.insert("orders.placed", "k", {"i": 0}))
+    columns = "seq, id, topic, key, headers, created_at, delivered_at, attempts, retry_at, dead_at, stream, stream_seq"
+    own_outbox.conn.execute(
+        "REVOKE SELECT ON outbox_events FROM outbox_relay;"
+        f" GRANT SELECT ({columns}) ON outbox_events TO outbox_relay".encode()
+    )
+    seq = own_outbox.insert("orders.placed", "k", {"i": 1})
+    assert relay.said("postgres.lost")["connection"] == "fetch"
+    wait_until("it is not ready", lambda: relay.get("/readyz") == (503, "postgres down\n"))
+    own_outbox.conn.execute(
+        "UPDATE outbox_shards SET owner = 'another', epoch = epoch + 1, lease_until = now() + interval '1 hour'"
+    )
+    relay.said("relay.standby")
+    wait_until("it is ready", lambda: relay.get("/readyz") == (200, "ready: standby\n"))
+    # In its next term it finds out anew.
+    own_outbox.leases_run_out()
+    wait_until("it is not ready again", lambda: relay.get("/readyz") == (503, "postgres down\n"))
+    own_outbox.conn.execute("GRANT SELECT ON outbox_events TO outbox_relay")
+    own_outbox.delivered(seq)
+    wait_until("it is ready", lambda: relay.get("/readyz") == (200, "ready: active\n"))
 
 
 def test_metrics_tell_the_story_of_an_outage(outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay) -> None:
