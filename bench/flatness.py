@@ -18,7 +18,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
 
     The large tables are made once and grow by what is drained; the smallest is made anew each time.
     """
-    rows = 10_000 if quick else 100_000
+    rows = 10_000 if quick else 300_000
     sizes = (1_000, 50_000, 100_000) if quick else (10_000, 1_000_000, 5_000_000)
     names = [*(f"{size:,} delivered rows" for size in sizes), _HELD]
     rates: dict[str, list[float]] = {name: [] for name in names}

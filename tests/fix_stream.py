@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from tests.backends import Server
 from tests.fix_rights import restricted
 
 T = TypeVar("T")
+
+_NO_LEADER = 10008
+_ELECTED_WITHIN_S = 10.0
 
 RELOADS = "2.9 shuts JetStream down where it is told to read its configuration again"
 
@@ -99,11 +103,17 @@ class Streams:
         return self.since(2, 12, 1)
 
     def api(self, question: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Ask the JetStream API; an error fails the test."""
+        """Ask the JetStream API; an error fails the test, a cluster that elects a leader is asked again for a while."""
+        data = json.dumps(body).encode() if body else b""
 
         async def ask(client: Client) -> dict[str, Any]:
-            answer = await client.request(f"$JS.API.{question}", json.dumps(body).encode() if body else b"", timeout=5)
-            decoded: dict[str, Any] = json.loads(answer.data)
+            deadline = time.monotonic() + _ELECTED_WITHIN_S
+            while True:
+                answer = await client.request(f"$JS.API.{question}", data, timeout=5)
+                decoded: dict[str, Any] = json.loads(answer.data)
+                if decoded.get("error", {}).get("err_code") != _NO_LEADER or time.monotonic() > deadline:
+                    break
+                await asyncio.sleep(0.1)
             assert "error" not in decoded, decoded["error"]
             return decoded
 

@@ -86,6 +86,7 @@ def test_a_managed_stream_has_its_copies_on_so_many_nodes(
         managing = {"stream__manage": "true", "stream__name": "ORDERS", "stream__replicas": replicas}
         relay = make_relay(outbox.dsn, cluster.urls, stream__subjects="orders.>", **managing).start()
         relay.said("nats.connected")
+        cluster.settled("ORDERS")
         assert cluster.streams().config("ORDERS")["num_replicas"] == int(replicas)
         assert relay.stop() == 0
     relay.start()
