@@ -14,7 +14,10 @@ from tests.fix_relay import ROOT
 MUTANTS = {
     "settle-early": (["--only", "stream full", "--faults", "1", "--patience", "5"], ("lost",)),
     "no-gaps": (["--only", "relay killed", "--faults", "2", "--patience", "5"], ("lost",)),
-    "no-leases": (["--only", "link silent", "--faults", "6", "--window", "0.5", "--rate", "400"], ("duplicated",)),
+    "no-leases": (
+        ["--only", "link silent", "--faults", "6", "--window", "0.5", "--rate", "400", "--patience", "10"],
+        ("duplicated",),
+    ),
 }
 
 
