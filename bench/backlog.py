@@ -40,7 +40,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
     report.add(Figure("backlog", "from start to the first mark, 10 rows", median(few), "s", rounds=few))
     report.add(Figure("backlog", f"the same, {rows:,} rows", median(many), "s", rounds=many))
     report.add(Figure("backlog", "start: many / few", ratio, "", at_most=_BAR_START))
-    report.add(Figure("backlog", f"peak of {work_s:.0f} s at work", peak, "MB", at_most=_BAR_MB))
+    report.add(Figure("backlog", f"peak of {work_s:.0f} s at work", peak, "MB", below=_BAR_MB))
 
 
 def _first_mark_s(world: World, seq: int, settings: Mapping[str, str]) -> float:

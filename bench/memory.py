@@ -26,7 +26,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
             now.append(megabytes(process.pid, "VmRSS"))
             peak.append(megabytes(process.pid, "VmHWM"))
         report.progress(f"memory, round {number + 1}: {now[-1]:.1f} MB, peak {peak[-1]:.1f} MB")
-    report.add(Figure("memory", f"after {rows:,} rows", median(now), "MB", at_most=_BAR_MB, rounds=now))
+    report.add(Figure("memory", f"after {rows:,} rows", median(now), "MB", below=_BAR_MB, rounds=now))
     report.add(Figure("memory", "peak", median(peak), "MB", rounds=peak))
 
 

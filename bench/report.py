@@ -20,6 +20,7 @@ class Figure:
         rounds: What each round gave; `value` is their median.
         at_least: The bar from below; None: there is none.
         at_most: The bar from above.
+        below: The same, where the bar itself is a miss.
     """
 
     scenario: str
@@ -28,21 +29,26 @@ class Figure:
     unit: str
     at_least: float | None = None
     at_most: float | None = None
+    below: float | None = None
     rounds: list[float] = field(default_factory=list)
 
     @property
     def met(self) -> bool | None:
         """Whether the bar is met; None where there is none."""
-        if self.at_least is None and self.at_most is None:
+        if self.at_least is None and self.at_most is None and self.below is None:
             return None
-        return (self.at_least is None or self.value >= self.at_least) and (
-            self.at_most is None or self.value <= self.at_most
+        return (
+            (self.at_least is None or self.value >= self.at_least)
+            and (self.at_most is None or self.value <= self.at_most)
+            and (self.below is None or self.value < self.below)
         )
 
     def bar(self) -> str:
         """Say the bar."""
         if self.at_least is not None:
             return f">= {self.at_least:g}"
+        if self.below is not None:
+            return f"< {self.below:g}"
         return f"<= {self.at_most:g}" if self.at_most is not None else ""
 
 

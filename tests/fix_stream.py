@@ -39,7 +39,8 @@ def own_server_needs(*version: int, why: str) -> None:
 
 
 def _leave_out(version: tuple[int, ...], why: str) -> NoReturn:
-    pytest.skip(f"this run was given a nats-server older than {'.'.join(map(str, version))}: {why}")
+    wanted = ".".join(map(str, version))
+    pytest.skip(f"this run was pointed at a server older than nats-server {wanted}, the default one is newer: {why}")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ def program(name: str) -> str:
     """Find a program; without it the test cannot be run, which fails where ``CI`` is set."""
     found = shutil.which(name, path=_PLACES)
     if found is None:
-        reason = f"{name} is not installed, and `make programs` found no apt to fetch it with"
+        reason = f"pip has no {name}, none is installed, and `make programs` found no apt to fetch it with"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     return found
 

@@ -59,9 +59,11 @@ def _around(reader: Reader, event: Listed) -> dict[str, Any]:
     """Read what is around an event in the outbox."""
     watermark, _ = reader.row("cli_range")
     upper = min(event.seq - 1, watermark + SCAN_SEQS)
+    owned = {shard[0] for shard in reader.rows("cli_shards") if held(shard)}
+    (own,) = reader.row("cli_shard", (event.key, event.seq))
     found: dict[str, Any] = {
-        "working": any(held(shard) for shard in reader.rows("cli_shards")),
-        "owned": held(reader.row("cli_shard", (event.key, event.seq))),
+        "working": bool(owned),
+        "owned": own in owned,
         "ahead": 0,
         "oldest": [],
         "in_the_way": [],

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import gone, mentioning
+from tests.processes import gone, linux_alone, mentioning
 
 _SUMMARY = re.compile(
     r"placed (\d+) = delivered (\d+) = in the read model (\d+); (\d+) rolled back, 0 dead letters, .*"
@@ -113,7 +113,7 @@ def test_a_signal_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     assert mentioning(str(tmp_path)) == set()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child whose parent was killed")
+@linux_alone
 def test_when_it_is_killed_no_process_is_left(tmp_path: Path) -> None:
     with _in_a_terminal(tmp_path) as (demo, terminal):
         _read_until(terminal, r"read model +[1-9]")

@@ -16,6 +16,10 @@ from tests.fix_stream import Streams
 from tests.fix_tls import Authority, Identity, MakeFront, TlsFront, tls_postgres
 
 PROGRAMS = tls_postgres()
+NO_TLS = (
+    "no PostgreSQL with OpenSSL is installed, and the wheel's is built without it; the relay's side is tested all the"
+    " same, by the tests behind a front that speaks TLS"
+)
 
 
 def address(port: int, authority: Authority, client: Identity, host: str = "localhost") -> str:
@@ -32,7 +36,7 @@ def server_identity(authority: Authority) -> Identity:
     return authority.issue("server", "localhost")
 
 
-@pytest.mark.skipif(PROGRAMS is None, reason="no PostgreSQL with OpenSSL here; the front below tests the same path")
+@pytest.mark.skipif(PROGRAMS is None, reason=NO_TLS)
 def test_a_real_server_is_verified_and_knows_the_relay_by_its_certificate(
     tmp_path: Path, authority: Authority, server_identity: Identity, streams: Streams, make_relay: MakeRelay
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from nats.aio.client import Client
 
 from relay.servers import NatsServer, PostgresServer, ServerError, free_port, launch
-from tests.processes import alive, gone
+from tests.processes import alive, gone, linux_alone
 
 _BOTH = """
 import signal, sys
@@ -115,7 +115,7 @@ def test_a_machine_without_user_namespaces_is_named_to_root(tmp_path: Path, monk
         PostgresServer(tmp_path / "postgres").start()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child whose parent was killed")
+@linux_alone
 def test_the_servers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", _BOTH, str(tmp_path)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
