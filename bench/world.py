@@ -17,8 +17,8 @@ import psycopg
 from nats.js.errors import NotFoundError
 from psycopg import sql
 
-from relay.migrate import migrate
-from relay.servers import NatsServer, PostgresServer
+from relay.demo.servers import NatsServer, PostgresServer
+from relay.postgres.migrate import migrate
 
 ROOT = Path(__file__).parents[1]
 STREAM = "BENCH"

@@ -1,7 +1,8 @@
 """What in the chart is made from other files: ``python helm/reference.py``.
 
 README.md gets its table of values from values.yaml, whose comments it shows. values.schema.json gets the settings of
-the relay (`config`) from `relay.settings`, so that a typo in them is refused by helm; the rest is written by hand.
+the relay (`config`) from `relay.config.settings`, so that a typo in them is refused by helm; the rest is written by
+hand.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from relay.settings import Settings
+from relay.config.settings import Settings
 
 CHART = Path(__file__).parent / "outbox-relay"
 _BEGIN, _END = "<!-- values -->\n", "<!-- end of values -->\n"

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from relay.servers import NatsServer, PostgresServer
+from relay.demo.servers import NatsServer, PostgresServer
 from tests.fix_rights import SUBJECTS, nats_config, nothing_denied, nothing_denied_in
 
 # A test must be able to leave a transaction prepared.

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 from psycopg import sql
 
-from relay.migrate import migrate
-from relay.servers import NatsServer, PostgresServer
+from relay.demo.servers import NatsServer, PostgresServer
+from relay.postgres.migrate import migrate
 from tests import backends
 from tests.backends import SETTINGS, Server
 from tests.fix_rights import SUBJECTS, let_relay_in, nats_config, nothing_denied

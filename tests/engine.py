@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from relay.servers import launch
+from relay.demo.servers import launch
 
 DOCKER = os.environ.get("DOCKER", "docker")
 _KEPT = Path(__file__).parents[1] / ".docker"

@@ -12,7 +12,7 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 
-from relay.servers import NatsServer, free_port
+from relay.demo.servers import NatsServer, free_port
 from tests.fix_stream import Streams
 
 _READY_S = 40.0

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from relay.servers import PostgresServer, free_port, launch
+from relay.demo.servers import PostgresServer, free_port, launch
 from tests.fix_relay import wait_until
 from tests.fix_rights import LOGIN
 from tests.programs import libraries, program

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.servers import free_port, launch
+from relay.demo.servers import free_port, launch
 from tests.fix_relay import ROOT, wait_until
 from tests.programs import program
 

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.servers import free_port, launch
+from relay.demo.servers import free_port, launch
 from tests.fix_rights import NATS_USER, as_relay
 
 TIMEOUT_S = 30.0

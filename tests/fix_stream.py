@@ -17,7 +17,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.backends import Server
 from tests.fix_rights import restricted
 

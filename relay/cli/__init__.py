@@ -27,7 +27,7 @@ from relay.cli import (
     tail,
     verify,
 )
-from relay.cli.common import Commands
+from relay.cli.options import Commands
 
 
 @click.group(

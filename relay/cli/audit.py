@@ -5,9 +5,11 @@ import time
 
 import click
 
-from relay.cli.common import Row, reading, table_or_json, with_settings
-from relay.cli.text import Column, iso, json_line, message, moment, table
-from relay.settings import Settings
+from relay.cli.options import table_or_json, with_settings
+from relay.cli.table import Column, message, table
+from relay.config.settings import Settings
+from relay.operate.access import Row, reading
+from relay.text import iso, json_line, moment
 
 _COLUMNS = (
     Column("AUDIT", right=True),

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 import click
 
-from relay.app import envelopes
-from relay.cli.broker import broker
-from relay.cli.change import Changer, Consent, Progress, changing, consenting
-from relay.cli.common import table_or_json, with_settings
-from relay.cli.standing import held
-from relay.cli.text import age, events_of, json_line, message
+from relay.cli.consent import Changer, Consent, Progress, changing, consenting
+from relay.cli.options import table_or_json, with_settings
+from relay.cli.table import message
+from relay.config.options import envelopes
+from relay.config.settings import Settings
 from relay.errors import Exit, RelayError
 from relay.event import Event
-from relay.jetstream import BrokerError
-from relay.settings import Settings
-from relay.streams import StreamFacts
-from relay.subjects import Poison
+from relay.jetstream.connection import BrokerError
+from relay.operate.broker import broker
+from relay.operate.status import held
+from relay.rules.envelopes import Poison
+from relay.rules.streams import StreamFacts
+from relay.text import age, events_of, json_line
 
 _LOOKUP_TIMEOUT_S = 3.0
 _LOOK_PAUSE_S = 0.2

@@ -4,8 +4,8 @@ import json
 
 import click
 
-from relay.cli.common import with_settings
-from relay.settings import FLAGS, Settings, effective
+from relay.cli.options import with_settings
+from relay.config.settings import FLAGS, Settings, effective
 
 
 @click.command(short_help="Check the settings, and print what holds.")

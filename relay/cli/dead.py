@@ -6,14 +6,16 @@ from typing import Literal
 
 import click
 
-from relay.cli.change import Consent, Progress, changing, consenting
-from relay.cli.common import Row, reading, table_or_json, with_settings
-from relay.cli.filters import Filters, filtered
+from relay.cli.consent import Consent, Progress, changing, consenting
+from relay.cli.filter_options import Filters, filtered
 from relay.cli.listing import print_events
+from relay.cli.options import table_or_json, with_settings
 from relay.cli.show import show
-from relay.cli.text import Column, events_of, iso, json_line, message, moment, table
+from relay.cli.table import Column, message, table
+from relay.config.settings import Settings
 from relay.errors import Exit, RelayError
-from relay.settings import Settings
+from relay.operate.access import Row, reading
+from relay.text import events_of, iso, json_line, moment
 
 # Some 20 ms each, and as long as it holds its locks.
 _BATCH = 1000

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import click
 
-from relay.cli.common import check_addresses, with_settings
-from relay.cli.text import json_line
-from relay.doctor.facts import Plan, Topic
-from relay.doctor.findings import Finding, count
+from relay.cli.options import with_settings
+from relay.config.settings import Settings
 from relay.errors import Exit
-from relay.plain import plain
-from relay.settings import Settings
+from relay.operate.access import check_addresses
+from relay.operate.doctor.facts import Plan, Topic
+from relay.operate.doctor.findings import Finding, count
+from relay.text import json_line, plain
 
 _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
 _TITLES = {"postgres": "PostgreSQL", "nats": "NATS", "clocks": "Clocks"}
@@ -52,12 +52,12 @@ def doctor(settings: Settings, topics: Sequence[str], no_trial: bool, strict: bo
 
 
 def _examine(settings: Settings, topics: Sequence[str], *, trials: bool) -> list[Finding]:
-    from relay.app import envelopes, nats_options
-    from relay.doctor.gather_nats import gather_nats
-    from relay.doctor.gather_postgres import gather_postgres
-    from relay.doctor.judge_clocks import judge_clocks
-    from relay.doctor.judge_nats import judge_nats
-    from relay.doctor.judge_postgres import judge_postgres
+    from relay.config.options import envelopes, nats_options
+    from relay.operate.doctor.gather_nats import gather_nats
+    from relay.operate.doctor.gather_postgres import gather_postgres
+    from relay.operate.doctor.judge_clocks import judge_clocks
+    from relay.operate.doctor.judge_nats import judge_nats
+    from relay.operate.doctor.judge_postgres import judge_postgres
 
     postgres, plan = settings.postgres, _plan(settings)
     of_postgres = gather_postgres(

@@ -7,20 +7,20 @@ from typing import Any, cast
 
 import click
 
-from relay.app import envelopes
-from relay.cli.broker import broker
-from relay.cli.common import Reader, Row, reading, table_or_json, with_settings
 from relay.cli.listing import Listed
+from relay.cli.options import table_or_json, with_settings
 from relay.cli.show import find_one, seq_or_id
-from relay.cli.standing import COUNT_UP_TO, SCAN_SEQS, held
-from relay.cli.text import age, iso, json_line, moment
+from relay.config.options import envelopes
+from relay.config.settings import Settings
 from relay.errors import Unreachable
 from relay.event import Event
-from relay.explain import Broker, Explanation, Facts, Other, State, class_of, explain
-from relay.jetstream import BrokerError, Connection
-from relay.plain import plain
-from relay.settings import Settings
-from relay.subjects import Poison
+from relay.jetstream.connection import BrokerError, Connection
+from relay.operate.access import Reader, Row, reading
+from relay.operate.broker import broker
+from relay.operate.explain import Broker, Explanation, Facts, Other, State, class_of, explain
+from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, held
+from relay.rules.envelopes import Poison
+from relay.text import age, iso, json_line, moment, plain
 
 _SHOWN = 5
 _LOOKUP_TIMEOUT_S = 3.0

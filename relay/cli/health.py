@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 import click
 
-from relay.cli.common import with_settings
+from relay.cli.options import with_settings
+from relay.config.settings import Settings
 from relay.errors import ConfigError, RelayError
-from relay.plain import plain
-from relay.settings import Settings
+from relay.text import plain
 
 _TIMEOUT_S = 4.0
 

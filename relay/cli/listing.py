@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import click
 
-from relay.cli.common import Reader, reading, table_or_json, with_settings
-from relay.cli.filters import Filters, filtered
-from relay.cli.text import Column, age, iso, json_line, message, moment, table
-from relay.settings import Settings
+from relay.cli.filter_options import Filters, filtered
+from relay.cli.options import table_or_json, with_settings
+from relay.cli.table import Column, message, table
+from relay.config.settings import Settings
+from relay.operate.access import Reader, reading
+from relay.text import age, iso, json_line, moment
 
 
 class Listed(NamedTuple):

@@ -6,10 +6,10 @@ from typing import TypeVar
 
 import psycopg
 
-from relay.cli.common import Reader, Watcher, foreseen, watching
-from relay.cli.text import message
+from relay.cli.table import message
+from relay.config.settings import Settings
 from relay.errors import Unreachable
-from relay.settings import Settings
+from relay.operate.access import Reader, Watcher, foreseen, watching
 
 T = TypeVar("T")
 

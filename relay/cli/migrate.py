@@ -2,11 +2,12 @@
 
 import click
 
-from relay.cli.common import connect, with_settings
-from relay.cli.text import message
-from relay.migrate import PAYLOAD_TYPES, missing, script
-from relay.migrate import migrate as apply
-from relay.settings import Settings
+from relay.cli.options import with_settings
+from relay.cli.table import message
+from relay.config.settings import Settings
+from relay.operate.access import connect
+from relay.postgres.migrate import PAYLOAD_TYPES, missing, script
+from relay.postgres.migrate import migrate as apply
 
 
 @click.command()

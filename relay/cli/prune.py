@@ -5,13 +5,14 @@ import time
 
 import click
 
-from relay.cli.change import Changer, Consent, Progress, changing, consenting
-from relay.cli.common import table_or_json, with_settings
-from relay.cli.filters import moment_or_span
-from relay.cli.text import json_line, message
+from relay.cli.consent import Changer, Consent, Progress, changing, consenting
+from relay.cli.filter_options import moment_or_span
+from relay.cli.options import table_or_json, with_settings
+from relay.cli.table import message
+from relay.config.settings import Settings
 from relay.errors import Exit, RelayError
-from relay.retention import DEAD_STEP, SPAN
-from relay.settings import Settings
+from relay.maintenance.retention import DEAD_STEP, SPAN
+from relay.text import json_line
 
 # Counting holds nobody up; deleting leaves room for others after each step.
 _COUNT_SPAN = 50_000

@@ -10,18 +10,20 @@ from dataclasses import dataclass, replace
 import click
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from relay.app import envelopes as configured_envelopes
-from relay.cli.broker import broker
-from relay.cli.change import Audit, Changer, Consent, Progress, changing, consenting
-from relay.cli.common import table_or_json, with_settings
-from relay.cli.filters import Filters, filtered, from_told
-from relay.cli.text import events_of, json_line, message
+from relay.cli.consent import Audit, Changer, Consent, Progress, changing, consenting
+from relay.cli.filter_options import Filters, filtered, from_told
+from relay.cli.options import table_or_json, with_settings
+from relay.cli.table import message
+from relay.config.options import envelopes as configured_envelopes
+from relay.config.settings import Settings
 from relay.errors import Exit, RelayError, Unreachable
 from relay.event import Event
-from relay.jetstream import BrokerError, Connection
-from relay.replay import Manner, Replayer, Trouble, envelope
-from relay.settings import Settings
-from relay.subjects import Poison, subject_fault, template_fault
+from relay.jetstream.connection import BrokerError, Connection
+from relay.operate.broker import broker
+from relay.operate.replayer import Manner, Replayer, Trouble, envelope
+from relay.rules.envelopes import Poison
+from relay.rules.subjects import subject_fault, template_fault
+from relay.text import events_of, json_line
 
 _ACTION = "replay"
 # How many seqs one read may pass over, and how many one count.

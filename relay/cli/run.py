@@ -4,8 +4,9 @@ import asyncio
 
 import click
 
-from relay.cli.common import check_addresses, with_settings
-from relay.settings import Settings
+from relay.cli.options import with_settings
+from relay.config.settings import Settings
+from relay.operate.access import check_addresses
 
 
 @click.command()
@@ -20,7 +21,7 @@ def run(settings: Settings) -> None:
     relay run --config relay.toml
     RELAY_POSTGRES__DSN=postgresql://... RELAY_NATS__SERVERS=nats://a:4222,nats://b:4222 relay run
     """
-    from relay.app import serve
+    from relay.daemon.serve import serve
 
     check_addresses(settings)
     raise SystemExit(int(asyncio.run(serve(settings))))

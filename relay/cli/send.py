@@ -7,12 +7,13 @@ import uuid
 import click
 import psycopg
 
-from relay.cli.change import Changer, Consent, changing, consenting
-from relay.cli.common import with_settings
+from relay.cli.consent import Changer, Consent, changing, consenting
 from relay.cli.listing import Listed
-from relay.cli.text import age, json_line, message
+from relay.cli.options import with_settings
+from relay.cli.table import message
+from relay.config.settings import Settings
 from relay.errors import Exit, RelayError
-from relay.settings import Settings
+from relay.text import age, json_line
 
 _LOOK_PAUSE_S = 0.05
 

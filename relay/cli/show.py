@@ -8,12 +8,12 @@ import uuid
 
 import click
 
-from relay.cli.common import Reader, Row, reading, table_or_json, with_settings
 from relay.cli.listing import Listed, for_programs
-from relay.cli.text import iso, json_line, moment, size
+from relay.cli.options import table_or_json, with_settings
+from relay.config.settings import Settings
 from relay.errors import RelayError
-from relay.plain import plain
-from relay.settings import Settings
+from relay.operate.access import Reader, Row, reading
+from relay.text import iso, json_line, moment, plain, size
 
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _HEX_BYTES = 256

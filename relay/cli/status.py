@@ -10,14 +10,16 @@ from contextlib import ExitStack
 
 import click
 
-from relay.cli.common import reading, table_or_json, with_settings
 from relay.cli.looking import looks
-from relay.cli.nats_view import NatsView, NatsWatch, ask
-from relay.cli.standing import Standing, stand
+from relay.cli.nats_watch import NatsView, NatsWatch, ask
+from relay.cli.options import table_or_json, with_settings
 from relay.cli.status_view import for_people, for_programs, pace
-from relay.cli.text import json_line, message
-from relay.redraw import Redraw
-from relay.settings import Settings
+from relay.cli.table import message
+from relay.config.settings import Settings
+from relay.operate.access import reading
+from relay.operate.status import Standing, stand
+from relay.terminal import Redraw
+from relay.text import json_line
 
 # Over so many seconds the pace is measured.
 _PACE_S = 10.0

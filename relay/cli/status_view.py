@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from relay.cli.common import Row
-from relay.cli.nats_view import NatsView, StreamView
-from relay.cli.standing import Count, Standing, held
-from relay.cli.text import Column, about_size, age, iso, moment, table
-from relay.explain import class_of
-from relay.plain import plain
+from relay.cli.nats_watch import NatsView, StreamView
+from relay.cli.table import Column, table
+from relay.operate.access import Row
+from relay.operate.explain import class_of
+from relay.operate.status import Count, Standing, held
+from relay.text import about_size, age, iso, moment, plain
 
 _MOST_CONSUMERS = 20
 # From so many seconds of lag on its line is coloured.

@@ -8,14 +8,15 @@ from datetime import datetime
 
 import click
 
-from relay.cli.common import Reader, table_or_json, with_settings
-from relay.cli.filters import Filters
+from relay.cli.filter_options import Filters
 from relay.cli.listing import Listed, for_programs
 from relay.cli.looking import looks
-from relay.cli.text import age, fill, json_line, message
-from relay.following import Following
-from relay.plain import plain
-from relay.settings import Settings
+from relay.cli.options import table_or_json, with_settings
+from relay.cli.table import fill, message
+from relay.config.settings import Settings
+from relay.operate.access import Reader
+from relay.rules.following import Following
+from relay.text import age, json_line, plain
 
 _PAUSE_S = 0.5
 # How many seqs one look passes over, and how many open events it looks at.

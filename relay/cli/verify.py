@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 
 import click
 
-from relay.cli.broker import broker
-from relay.cli.change import Audit, Changer, Consent, Progress, changing, consenting
-from relay.cli.common import table_or_json, with_settings
-from relay.cli.filters import seq_range
-from relay.cli.text import Column, json_line, message, moment, table
-from relay.compare import Comparison
+from relay.cli.consent import Audit, Changer, Consent, Progress, changing, consenting
+from relay.cli.filter_options import seq_range
+from relay.cli.options import table_or_json, with_settings
+from relay.cli.table import Column, message, table
+from relay.config.settings import Settings
 from relay.errors import Exit
-from relay.losses import DeliveredRow, Seen, Verdict
-from relay.settings import Settings
-from relay.verify import Report, verify
+from relay.integrity.comparison import Comparison
+from relay.operate.broker import broker
+from relay.operate.verify import Report, verify
+from relay.rules.stream_loss import DeliveredRow, Seen, Verdict
+from relay.text import json_line, moment
 
 _CHUNK = 1000
 _COLUMNS = (Column("STREAM"), *(Column(verdict.value.replace("_", " ").upper(), right=True) for verdict in Verdict))

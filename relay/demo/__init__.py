@@ -14,10 +14,10 @@ from typing import Any
 from relay.demo.numbers import Numbers, Observer, verdict
 from relay.demo.order_list import OrderList
 from relay.demo.picture import Screen, screen
+from relay.demo.servers import ServerError
 from relay.demo.shop import Shop, closed
 from relay.demo.world import World, world
 from relay.errors import RelayError
-from relay.servers import ServerError
 
 _RATE = 200.0
 # How long a demo that ends by itself takes to place its orders, seconds.

@@ -13,7 +13,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
-from relay.cancelled import heed_cancellation
+from relay.cancellation import heed_cancellation
 
 STREAM = "ORDERS"
 SUBJECTS = "orders.>"

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from relay.demo.numbers import Numbers
-from relay.redraw import Redraw
+from relay.terminal import Redraw
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _HISTORY = 60

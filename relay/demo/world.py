@@ -13,9 +13,9 @@ import psycopg
 from psycopg import sql
 
 from relay.demo.order_list import STREAM, SUBJECTS
+from relay.demo.servers import NatsServer, PostgresServer, free_port, launch
 from relay.errors import RelayError
-from relay.migrate import migrate
-from relay.servers import NatsServer, PostgresServer, free_port, launch
+from relay.postgres.migrate import migrate
 
 _SHOP = "shop"
 _READ_MODEL = "read_model"

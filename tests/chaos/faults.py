@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.chaos.world import STREAMS, Replica, World
 from tests.fix_proxy import Proxy
 

@@ -9,8 +9,8 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from relay.migrate import migrate
-from relay.servers import PostgresServer, free_port
+from relay.demo.servers import PostgresServer, free_port
+from relay.postgres.migrate import migrate
 from tests.fix_cluster import Cluster, ask_any
 from tests.fix_proxy import Proxy
 from tests.fix_relay import Relay

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from relay.servers import PostgresServer, free_port
+from relay.demo.servers import PostgresServer, free_port
 from tests.fix_helm import CHART, MINIMAL, config_toml, merged, only, render
 from tests.fix_relay import Outbox, wait_until
 from tests.fix_rights import NATS_USER, as_relay, let_relay_in

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.servers import free_port
+from relay.demo.servers import free_port
 from tests.chart.checks import assert_valid, unconfined
 from tests.fix_helm import Manifest, helm, kinds, manifests, merged, only, render
 from tests.fix_relay import ROOT, Outbox, wait_until

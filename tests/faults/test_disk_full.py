@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.faults.middle import ALERT, ends_well
 from tests.fix_relay import MakeRelay, Outbox
 from tests.fix_stream import Streams

@@ -2,7 +2,7 @@
 
 import time
 
-from relay.servers import PostgresServer
+from relay.demo.servers import PostgresServer
 from tests.faults.middle import ALERT, ends_well
 from tests.fix_relay import SLOWLY, MakeRelay, Outbox
 from tests.fix_stream import Streams

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.database import Database
-from relay.ownership import Ownership
-from relay.servers import PostgresServer
-from relay.sql import Tables
+from relay.demo.servers import PostgresServer
+from relay.postgres.database import Database
+from relay.postgres.ownership import Ownership
+from relay.postgres.tables import Tables
 from tests.faults.middle import ALERT
 from tests.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, holds_for, wait_until
 from tests.fix_stream import Streams, assert_once_and_in_order, ids

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from relay import __version__
+from relay.demo.servers import NatsServer, free_port
 from relay.errors import Exit
-from relay.servers import NatsServer, free_port
 from tests.fix_relay import ROOT, Outbox, wait_until
 from tests.fix_rights import NATS_USER, as_relay
 from tests.fix_stream import Streams, assert_once_and_in_order

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.fix_prometheus import RULES, MakePrometheus, panel_queries, promtool
 from tests.fix_relay import ROOT, MakeRelay, Outbox, wait_until
 from tests.fix_stream import Streams

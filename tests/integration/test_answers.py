@@ -6,8 +6,8 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from relay.jetstream import Listener, connect
-from relay.natsclient import NatsOptions
+from relay.jetstream.client import NatsOptions
+from relay.jetstream.connection import Listener, connect
 from tests.fix_stream import Streams
 
 SUBJECT = "answers.test"

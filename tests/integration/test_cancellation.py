@@ -6,8 +6,8 @@ from itertools import count
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from relay.jetstream import Connection, Listener, connect
-from relay.natsclient import NatsOptions
+from relay.jetstream.client import NatsOptions
+from relay.jetstream.connection import Connection, Listener, connect
 from tests.fix_stream import Streams
 
 QUESTION = "DIRECT.GET.NOWHERE"

@@ -5,9 +5,9 @@ import json
 import psycopg
 import pytest
 
-from relay.cli.change import Audit, Changer, changing
-from relay.cli.filters import Filters
-from relay.settings import load
+from relay.cli.consent import Audit, Changer, changing
+from relay.cli.filter_options import Filters
+from relay.config.settings import load
 from tests.relay_cli import done
 
 

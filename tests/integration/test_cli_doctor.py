@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.doctor import gather_postgres
+from relay.demo.servers import NatsServer, PostgresServer, free_port
 from relay.errors import Exit
-from relay.migrate import migrate
-from relay.servers import NatsServer, PostgresServer, free_port
+from relay.operate.doctor import gather_postgres
+from relay.postgres.migrate import migrate
 from tests.fix_relay import MakeRelay, Outbox
 from tests.fix_rights import NATS_USER, as_relay, let_relay_in, nats_config
 from tests.fix_stream import Streams

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.fix_relay import MakeRelay, Outbox, wait_until
 from tests.fix_stream import Streams
 from tests.relay_cli import done, relay

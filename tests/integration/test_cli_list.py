@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.cli.common import reading
-from relay.settings import load
+from relay.config.settings import load
+from relay.operate.access import reading
 from tests.relay_cli import done, relay
 
 FILL = r"""

@@ -6,10 +6,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.cli.common import reading
-from relay.cli.filters import Filters
-from relay.settings import load
-from relay.sql import Tables
+from relay.cli.filter_options import Filters
+from relay.config.settings import load
+from relay.operate.access import reading
+from relay.postgres.tables import Tables
 
 ROWS = 120_000
 PENDING_FROM = ROWS - 100

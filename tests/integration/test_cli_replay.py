@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.fix_relay import Outbox, wait_until
 from tests.fix_stream import Stored, Streams, assert_once_and_in_order
 from tests.relay_cli import done, relay

@@ -5,7 +5,7 @@ import json
 import psycopg
 import pytest
 
-from relay.migrate import migrate
+from relay.postgres.migrate import migrate
 from tests.fix_relay import MakeRelay, Outbox
 from tests.fix_stream import Streams
 from tests.relay_cli import done, relay

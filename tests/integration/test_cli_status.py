@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from click.testing import Result
 
-from relay.cli import standing as module
-from relay.migrate import newest_version
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
+from relay.operate import status as module
+from relay.postgres.migrate import newest_version
 from tests.fix_relay import MakeRelay, Outbox, wait_until
 from tests.fix_stream import Streams
 from tests.relay_cli import done

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.fix_relay import MakeRelay, Outbox, wait_until
 from tests.fix_rights import LOOK_UP
 from tests.fix_stream import Stored, Streams, restrict

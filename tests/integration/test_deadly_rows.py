@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from relay.errors import Exit
-from relay.sql import Tables
+from relay.postgres.tables import Tables
 from tests.fix_relay import MakeRelay, Outbox, wait_until
 from tests.fix_stream import Streams, assert_once_and_in_order
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from relay.migrate import migrate
-from relay.servers import PostgresServer
+from relay.demo.servers import PostgresServer
+from relay.postgres.migrate import migrate
 from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.fix_stream import Streams
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from relay.migrate import migrate
+from relay.postgres.migrate import migrate
 from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.fix_stream import Streams
 

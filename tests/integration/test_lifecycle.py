@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from relay.demo.servers import NatsServer, PostgresServer
 from relay.errors import Exit
-from relay.servers import NatsServer, PostgresServer
 from tests.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, wait_until
 from tests.fix_stream import Streams, assert_once_and_in_order, ids
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.fix_relay import MakeRelay, Outbox
 from tests.fix_stream import Stored, Streams, assert_once_and_in_order, ids
 

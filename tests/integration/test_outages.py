@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.servers import NatsServer, PostgresServer, free_port
+from relay.demo.servers import NatsServer, PostgresServer, free_port
 from tests.fix_relay import MakeRelay, Outbox, holds_for, wait_until
 from tests.fix_rights import LOGIN
 from tests.fix_stream import Streams, assert_once_and_in_order

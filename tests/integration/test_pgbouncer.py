@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.servers import PostgresServer
+from relay.demo.servers import PostgresServer
 from tests.fix_pgbouncer import MakePooler
 from tests.fix_relay import MakeRelay, Outbox, wait_until
 from tests.fix_rights import LOGIN

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.fix_stream import RELOADS, Streams
 

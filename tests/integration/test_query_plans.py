@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.sql import Tables
+from relay.postgres.tables import Tables
 from tests.fix_relay import ROOT
 from tests.integration import test_cli_plans
 

@@ -7,7 +7,7 @@ import pytest
 from nats.aio.client import Client
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.fix_rights import LOOK_UP
 from tests.fix_stream import Streams, restrict

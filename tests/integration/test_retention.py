@@ -7,8 +7,8 @@ import time
 import psycopg
 import pytest
 
+from relay.demo.servers import NatsServer
 from relay.errors import Exit
-from relay.servers import NatsServer
 from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.fix_stream import Streams
 from tests.relay_cli import done, relay

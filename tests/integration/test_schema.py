@@ -13,8 +13,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from relay.errors import Exit, SchemaError
-from relay.migrate import migrate, newest_version, script
-from relay.sql import sql_directory
+from relay.postgres.migrate import migrate, newest_version, script
+from relay.postgres.tables import sql_directory
 from tests.fix_relay import MakeRelay, Outbox, wait_until
 from tests.fix_stream import Streams
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from relay.servers import NatsServer, free_port
+from relay.demo.servers import NatsServer, free_port
 from tests.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_until
 from tests.fix_rights import documented_permissions
 from tests.fix_stream import RELOADS, Streams, own_server_needs

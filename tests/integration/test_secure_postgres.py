@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from relay.migrate import migrate
-from relay.servers import PostgresServer, free_port
+from relay.demo.servers import PostgresServer, free_port
+from relay.postgres.migrate import migrate
 from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.fix_rights import LOGIN, let_relay_in
 from tests.fix_stream import Streams

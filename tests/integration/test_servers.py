@@ -12,13 +12,13 @@ import psycopg
 import pytest
 from nats.aio.client import Client
 
-from relay.servers import NatsServer, PostgresServer, ServerError, free_port, launch
+from relay.demo.servers import NatsServer, PostgresServer, ServerError, free_port, launch
 from tests.processes import alive, gone, linux_alone
 
 _BOTH = """
 import signal, sys
 from pathlib import Path
-from relay.servers import NatsServer, PostgresServer
+from relay.demo.servers import NatsServer, PostgresServer
 directory = Path(sys.argv[1])
 with PostgresServer(directory / "postgres", fsync=False) as postgres, NatsServer(directory / "nats") as nats:
     print(postgres.pid, nats.pid, flush=True)

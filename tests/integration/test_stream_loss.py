@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.fix_stream import Streams, assert_once_and_in_order, ids
 

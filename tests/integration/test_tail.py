@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.fix_proxy import Proxy
 from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.fix_rights import LOOK_UP

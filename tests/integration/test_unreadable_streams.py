@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from relay.servers import NatsServer
+from relay.demo.servers import NatsServer
 from tests.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_until
 from tests.fix_rights import NATS_USER, SUBJECTS, documented_permissions, nats_config
 from tests.fix_stream import Streams, assert_once_and_in_order, restrict

@@ -8,11 +8,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from relay import migrate as migrations
-from relay import sql as statements
 from relay.errors import Exit, SchemaError
-from relay.migrate import Schema, check_schema, migrate, newest_version
-from relay.sql import sql_directory
+from relay.postgres import migrate as migrations
+from relay.postgres import tables as statements
+from relay.postgres.migrate import Schema, check_schema, migrate, newest_version
+from relay.postgres.tables import sql_directory
 from tests.fix_relay import MakeRelay, Outbox
 from tests.fix_stream import Streams, assert_once_and_in_order
 from tests.relay_cli import done, relay

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from relay.demo.servers import NatsServer
 from relay.errors import Exit
-from relay.servers import NatsServer
 from tests.fix_relay import MakeRelay, Outbox, wait_until
 from tests.fix_rights import NATS_USER
 from tests.fix_stream import Streams, assert_once_and_in_order, restrict

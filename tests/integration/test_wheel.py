@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from relay import __version__
-from relay.migrate import newest_version, script
-from relay.sql import sql_directory
+from relay.postgres.migrate import newest_version, script
+from relay.postgres.tables import sql_directory
 from tests.fix_relay import ROOT
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import relay
-import relay.app
-from relay.settings import Settings
+import relay.daemon.serve
+from relay.config.settings import Settings
 
 INSTANTS = ("sent", "done")
 
@@ -60,7 +60,7 @@ def _signal_at(wanted: str, number: signal.Signals) -> None:
 
 
 def _watch(see: _See) -> None:
-    serve = relay.app.serve
+    serve = relay.daemon.serve.serve
 
     async def watched(settings: Settings) -> int:
         loop = asyncio.get_running_loop()
@@ -71,7 +71,7 @@ def _watch(see: _See) -> None:
         loop.set_task_factory(make)
         return await loop.create_task(serve(settings))
 
-    relay.app.serve = watched
+    relay.daemon.serve.serve = watched
 
 
 class _Watched(Coroutine[Any, Any, Any]):

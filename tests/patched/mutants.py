@@ -5,16 +5,16 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import relay.retention
-from relay import outbox
-from relay.app import Daemon
-from relay.fetcher import Fetcher
-from relay.gaps import Gaps
-from relay.jetstream import Connection, Message
-from relay.ownership import Ownership
-from relay.publisher import Publisher
-from relay.reconcile import Reconciler
-from relay.subjects import Envelopes
+import relay.maintenance.retention
+from relay.daemon.replica import Daemon
+from relay.delivery.fetcher import Fetcher
+from relay.delivery.publisher import Publisher
+from relay.integrity.reconciler import Reconciler
+from relay.jetstream.connection import Connection, Message
+from relay.postgres import outbox_reader as outbox
+from relay.postgres.ownership import Ownership
+from relay.rules.envelopes import Envelopes
+from relay.rules.gaps import Gaps
 
 
 def apply(name: str) -> None:
@@ -35,7 +35,7 @@ def _replace(owner: Any, name: str, by: Any) -> None:
 
 def tidy() -> None:
     """Let retention rest for a moment where it rests for seconds; no promise is broken."""
-    _replace(relay.retention, "_IDLE_PAUSE_S", 0.05)
+    _replace(relay.maintenance.retention, "_IDLE_PAUSE_S", 0.05)
 
 
 def _settle_early() -> None:

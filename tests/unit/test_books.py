@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.books import Books
 from relay.event import Event
+from relay.rules.unsettled import Books
 
 
 def event(seq: int, *, key: str | None = "a", payload: bytes = b"{}") -> Event:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from relay import __version__
 from relay.cli import main
-from relay.cli.filters import topic_regex
+from relay.cli.filter_options import topic_regex
 from relay.cli.show import pretty
-from relay.cli.text import Column, age, iso, json_line, moment, size, table
-from relay.settings import Settings, load
+from relay.cli.table import Column, table
+from relay.config.settings import Settings, load
+from relay.text import age, iso, json_line, moment, size
 from tests.relay_cli import done, relay
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.cli.change import Consent, Declined, Unasked
-from relay.cli.filters import Filters, from_told, seq_range, uuids
+from relay.cli.consent import Consent, Declined, Unasked
+from relay.cli.filter_options import Filters, from_told, seq_range, uuids
 
 CONTEXT, PARAM = click.Context(click.Command("x")), click.Option(["--x"])
 MOMENTS = st.none() | st.integers(0, 4_000_000_000).map(float)
@@ -72,9 +72,9 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: bool) -> list[str]:
         asked.append(text)
         return answer
 
-    monkeypatch.setattr("relay.cli.change.sys.stdin", Terminal())
-    monkeypatch.setattr("relay.cli.change.sys.stderr", Terminal())
-    monkeypatch.setattr("relay.cli.change.click.confirm", confirm)
+    monkeypatch.setattr("relay.cli.consent.sys.stdin", Terminal())
+    monkeypatch.setattr("relay.cli.consent.sys.stderr", Terminal())
+    monkeypatch.setattr("relay.cli.consent.click.confirm", confirm)
     return asked
 
 

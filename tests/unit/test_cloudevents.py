@@ -9,9 +9,9 @@ from cloudevents.core.bindings.http import HTTPMessage, from_binary_event
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.cloudevents import CloudEvents
 from relay.event import Event
-from relay.subjects import Envelopes, Poison
+from relay.rules.cloudevents import CloudEvents
+from relay.rules.envelopes import Envelopes, Poison
 
 EVENT = Event(7, "an-id", "orders.placed", "order 42", b'{"n": 1}', None, 1_700_000_000.25, 0, None)
 SHOP = CloudEvents("/shop/orders", type_prefix="com.example.")

@@ -5,9 +5,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.deadletters import copies_of
 from relay.event import Event
-from relay.outbox import DeadLetter
+from relay.maintenance.dead_letter_copies import copies_of
+from relay.outcomes import DeadLetter
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=2000)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.doctor.facts import (
+from relay.operate.doctor.facts import (
     Holders,
     NatsFacts,
     Plan,
@@ -18,12 +18,12 @@ from relay.doctor.facts import (
     Table,
     Topic,
 )
-from relay.doctor.findings import Finding, count, seconds
-from relay.doctor.judge_clocks import judge_clocks
-from relay.doctor.judge_nats import judge_nats
-from relay.doctor.judge_postgres import judge_postgres
-from relay.doctor.rights import Wanted, wanted
-from relay.sql import Tables
+from relay.operate.doctor.findings import Finding, count, seconds
+from relay.operate.doctor.judge_clocks import judge_clocks
+from relay.operate.doctor.judge_nats import judge_nats
+from relay.operate.doctor.judge_postgres import judge_postgres
+from relay.operate.doctor.rights import Wanted, wanted
+from relay.postgres.tables import Tables
 
 SERVER = Server(180006, "18.6", False, "relay_login", False, 0, True, True, True, False, False)
 TABLE = Table("p", False, 45, True, "O", (), 1, 1, False, False, 1000, 10, 500, 500, 1.0, 8192)

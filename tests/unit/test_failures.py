@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.failures import (
+from relay.rules.failures import (
     BY_CODE,
     Failure,
     FailureClass,

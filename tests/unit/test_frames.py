@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.frames import Frame, encode
+from relay.jetstream.frames import Frame, encode
 
 _FRAME = st.tuples(
     st.sampled_from(["", "_INBOX.a.1"]),

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.gaps import Gaps
+from relay.rules.gaps import Gaps
 from tests.unit.transactions import Database, Reader, Transaction
 
 

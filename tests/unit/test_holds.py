@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay.event import Event
-from relay.failures import FailureClass
-from relay.holds import Hold, Holds
+from relay.rules.failures import FailureClass
+from relay.rules.holds import Hold, Holds
 
 
 def event(seq: int) -> Event:

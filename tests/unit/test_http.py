@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from relay.demo.servers import free_port
 from relay.errors import ConfigError
-from relay.http import HttpServer, health_faults, ready_faults
-from relay.metrics import Metrics
-from relay.progress import HoldView, Snapshot
-from relay.servers import free_port
+from relay.http.health import health_faults, ready_faults
+from relay.http.server import HttpServer
+from relay.observe.metrics import Metrics
+from relay.observe.snapshot import HoldView, Snapshot
 from tests.relay_cli import relay
 
 GOOD = Snapshot(

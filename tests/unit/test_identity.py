@@ -7,8 +7,8 @@ import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay import identity
-from relay.identity import IdentityError
+from relay import credentials
+from relay.credentials import IdentityError
 from tests.nats_jwt import Operator, user_nkey
 
 WHOLE = Operator().credentials(["orders.>"], ["_INBOX_relay.>"])
@@ -20,7 +20,7 @@ SAME_FILE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture]
 def test_a_creds_file_gives_its_token_and_its_seed_with_plain_line_ends(tmp_path: Path) -> None:
     file = tmp_path / "relay.creds"
     file.write_bytes(WHOLE.replace("\n", "\r\n").encode())
-    read = identity.credentials(file).split("\n")
+    read = credentials.credentials(file).split("\n")
     assert read[1::3][:2] == [JWT, SEED]
     assert "\r" not in "".join(read)
 
@@ -31,7 +31,7 @@ def test_a_creds_file_that_is_cut_off_is_never_taken_for_whole(tmp_path: Path, c
     file = tmp_path / "relay.creds"
     file.write_text(WHOLE[:cut], "utf-8")
     try:
-        read = identity.credentials(file)
+        read = credentials.credentials(file)
     except IdentityError as error:
         read = str(error)
     if str(file) in read:
@@ -58,18 +58,18 @@ def test_what_is_no_creds_file_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "relay.creds"
     file.write_text(text, "utf-8")
     with pytest.raises(IdentityError):
-        identity.credentials(file)
+        credentials.credentials(file)
 
 
 def test_a_seed_and_a_secret_lose_their_last_line_end_alone(tmp_path: Path) -> None:
     file, (seed, _) = tmp_path / "file", user_nkey()
     file.write_text(f"{seed}\n", "utf-8")
-    assert identity.seed(file) == seed
+    assert credentials.seed(file) == seed
     file.write_text(" with spaces \n", "utf-8")
-    assert identity.secret(file) == " with spaces "
+    assert credentials.secret(file) == " with spaces "
 
 
-@pytest.mark.parametrize("read", [identity.secret, identity.seed, identity.credentials])
+@pytest.mark.parametrize("read", [credentials.secret, credentials.seed, credentials.credentials])
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, read: object, content: bytes | None) -> None:
     file = tmp_path / "file"
@@ -86,11 +86,11 @@ def test_a_certificate_with_the_key_of_another_is_refused_with_both_names(tmp_pa
     for name, blob in (("ca", ca.cert_pem), ("cert", one.cert_chain_pems[0]), ("key", other.private_key_pem)):
         blob.write_to_path(tmp_path / name)
     with pytest.raises(IdentityError, match="key values mismatch"):
-        identity.tls_context(tmp_path / "ca", tmp_path / "cert", tmp_path / "key")
+        credentials.tls_context(tmp_path / "ca", tmp_path / "cert", tmp_path / "key")
     with pytest.raises(IdentityError, match="cannot use the CA"):
-        identity.tls_context(tmp_path / "key", None, None)
+        credentials.tls_context(tmp_path / "key", None, None)
     with pytest.raises(IdentityError, match="No such file"):
-        identity.tls_context(tmp_path / "missing", None, None)
+        credentials.tls_context(tmp_path / "missing", None, None)
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,4 @@ def test_a_certificate_with_the_key_of_another_is_refused_with_both_names(tmp_pa
     ],
 )
 def test_a_person_is_called_over_who_we_are_and_not_over_a_server_that_is_gone(reason: str, ours: bool) -> None:
-    assert identity.turned_away(reason) is ours
+    assert credentials.turned_away(reason) is ours

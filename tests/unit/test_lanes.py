@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.event import Event
-from relay.lanes import Lanes
+from relay.rules.lanes import Lanes
 
 KEYS = ("a", "b", "c", None)
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from relay.event import Event
-from relay.lanes import Lanes
+from relay.rules.lanes import Lanes
 
 KEYS = ("a", "b", "c", None)
 

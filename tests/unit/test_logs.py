@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.logs import Human, Json, configure, event
+from relay.observe.logs import Human, Json, configure, event
 
 log = logging.getLogger("relay.some_module")
 

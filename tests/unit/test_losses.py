@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.losses import DeliveredRow, Seen, Verdict, judge, suspicious
-from relay.streams import StreamFacts, StreamState
-from relay.tail import Mark
+from relay.rules.floors import Mark
+from relay.rules.stream_loss import DeliveredRow, Seen, Verdict, judge, suspicious
+from relay.rules.streams import StreamFacts, StreamState
 
 NOW = 1_800_000_000.0
 HOUR_S = 3600.0

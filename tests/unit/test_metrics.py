@@ -8,9 +8,9 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay.failures import FailureClass
-from relay.metrics import CLASSES, LATENCY_BUCKETS_S, Metrics
-from relay.progress import ConsumerView, HoldView, Snapshot
+from relay.observe.metrics import CLASSES, LATENCY_BUCKETS_S, Metrics
+from relay.observe.snapshot import ConsumerView, HoldView, Snapshot
+from relay.rules.failures import FailureClass
 
 SNAPSHOT = Snapshot(
     role="active",

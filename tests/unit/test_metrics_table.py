@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from relay.metrics import CLASSES, COMPONENTS, REASONS, STAGES, TROUBLES, Metrics
-from relay.progress import ConsumerView
+from relay.observe.metrics import CLASSES, COMPONENTS, REASONS, STAGES, TROUBLES, Metrics
+from relay.observe.snapshot import ConsumerView
 from tests.queries import table
 from tests.unit.test_metrics import SNAPSHOT
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.plain import plain
+from relay.text import plain
 
 
 @pytest.mark.parametrize(

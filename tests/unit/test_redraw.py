@@ -10,7 +10,7 @@ from typing import TextIO
 
 import pytest
 
-from relay.redraw import Redraw
+from relay.terminal import Redraw
 
 ROWS = 6
 

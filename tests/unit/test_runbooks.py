@@ -15,7 +15,7 @@ from tests.unit.test_alerts import ALERTS, NAMES
 PAGES = {path.stem: path.read_text("utf-8") for path in sorted((ROOT / "docs" / "runbooks").glob("Outbox*.md"))}
 INDEX = (ROOT / "docs" / "runbooks" / "README.md").read_text("utf-8")
 SETTINGS = tomllib.loads((ROOT / "config.example.toml").read_text("utf-8"))
-SOURCE = "\n".join(path.read_text("utf-8") for path in (ROOT / "relay").glob("*.py"))
+SOURCE = "\n".join(path.read_text("utf-8") for path in (ROOT / "relay").rglob("*.py"))
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from relay.config.settings import FLAGS, Settings, effective, load
 from relay.errors import ConfigError
-from relay.settings import FLAGS, Settings, effective, load
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 

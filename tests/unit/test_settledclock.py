@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.settledclock import SettledClock
+from relay.rules.watermark import SettledClock
 
 
 def test_nothing_is_known_before_a_look_is_reached() -> None:

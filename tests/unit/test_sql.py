@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import ConfigError
-from relay.sql import Tables, sql_directory
+from relay.postgres.tables import Tables, sql_directory
 
 FILES = sorted(sql_directory().rglob("*.sql"))
 QUERIES = sorted(path.stem for path in (sql_directory() / "queries").glob("*.sql"))

@@ -5,10 +5,10 @@ from dataclasses import replace
 import click
 import pytest
 
-from relay.cli.nats_view import NatsView, StreamView
-from relay.cli.standing import Count, Standing
+from relay.cli.nats_watch import NatsView, StreamView
 from relay.cli.status_view import for_people, pace
-from relay.progress import ConsumerView
+from relay.observe.snapshot import ConsumerView
+from relay.operate.status import Count, Standing
 
 NOW = 2_000_000_000.0
 STANDING = Standing(

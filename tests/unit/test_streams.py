@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.streams import StreamFacts, StreamMap
-from relay.subjects import matches
+from relay.rules.streams import StreamFacts, StreamMap
+from relay.rules.subjects import matches
 
 
 def test_a_subject_belongs_to_the_stream_that_takes_it() -> None:

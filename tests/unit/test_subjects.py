@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.event import Event
-from relay.subjects import Envelopes, Poison, key_token, matches, subject_fault, template_fault
+from relay.rules.envelopes import Envelopes, Poison
+from relay.rules.subjects import key_token, matches, subject_fault, template_fault
 
 MEBIBYTE = 1024 * 1024
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.suspects import group_size, is_convicted, next_group, own_attempts
+from relay.rules.crash_suspects import group_size, is_convicted, next_group, own_attempts
 
 
 @given(st.lists(st.integers(0, 9), max_size=1500))

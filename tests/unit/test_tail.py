@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.tail import Doubts, Floors, Mark
+from relay.rules.floors import Floors, Mark
+from relay.rules.in_doubt import Doubts
 
 WINDOW_S = 120.0
 

@@ -1,10 +1,10 @@
-"""A database as far as gaps are concerned, and a reader that follows the protocol of `relay.gaps` on it."""
+"""A database as far as gaps are concerned, and a reader that follows the protocol of `relay.rules.gaps` on it."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
 
-from relay.gaps import Gaps
+from relay.rules.gaps import Gaps
 
 
 @dataclass

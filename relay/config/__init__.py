@@ -1,0 +1,1 @@
+"""The settings, and what the parts get of them."""

@@ -1,0 +1,1 @@
+"""One replica, and a term of its work."""

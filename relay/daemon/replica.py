@@ -1,0 +1,295 @@
+"""The daemon: put together from the configuration, started, stopped by a signal."""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import Any, Literal, TypeVar
+
+from relay.config.options import envelopes
+from relay.config.settings import Settings
+from relay.daemon.term import Pipeline
+from relay.daemon.wiring import BEAT_S, pipeline_options
+from relay.errors import DrainIncomplete, Exit, LeaseLost, StreamHealed
+from relay.observe.logs import event as log_event
+from relay.observe.metrics import Metrics
+from relay.observe.snapshot import Role, Snapshot
+from relay.postgres.database import Database
+from relay.postgres.doorbell import Doorbell
+from relay.postgres.migrate import check_schema, schema_of
+from relay.postgres.outbox_reader import OutboxReader
+from relay.postgres.outbox_writer import OutboxWriter
+from relay.postgres.ownership import Ownership
+from relay.postgres.tables import Tables
+from relay.rules.watermark import Watermark
+
+log = logging.getLogger(__name__)
+
+_OBSERVE_S = 0.25
+
+T = TypeVar("T")
+Component = Literal["postgres", "bell", "nats"]
+
+
+class Daemon:
+    """One replica: takes its share of the shards, works while their leases are its own, and says how it is."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = asyncio.Event()
+        self._role: Role = "starting"
+        self._up: dict[Component, bool] = {"postgres": False, "bell": False, "nats": False}
+        # Of the connections that are in use: a standby fetches nothing.
+        self._postgres: dict[str, bool] = {}
+        self._pipeline: Pipeline | None = None
+        self._shards = 0
+        self._snapshot = self._look()
+        self.metrics = Metrics(settings.delivery.objective_s, settings.consumers.objective_s)
+        self.metrics.watch(self.snapshot)
+
+    def snapshot(self) -> Snapshot:
+        """Give the state of a moment ago; safe in the threads of the HTTP server."""
+        return self._snapshot
+
+    async def observe(self) -> None:
+        """Look at everything a few times a second; a loop that is stuck shows by an old snapshot."""
+        looked_at = time.monotonic()
+        while True:
+            now = time.monotonic()
+            self.metrics.trouble(self._snapshot.troubles(), now - looked_at)
+            looked_at = now
+            self._snapshot = self._look()
+            await asyncio.sleep(_OBSERVE_S)
+
+    def _look(self) -> Snapshot:
+        pipeline = self._pipeline
+        return Snapshot(
+            role=self._role,
+            backlog=pipeline.backlog if pipeline else 0,
+            oldest_pending_at=pipeline.oldest_pending_at if pipeline else None,
+            in_flight=pipeline.in_flight if pipeline else 0,
+            waiting=pipeline.waiting if pipeline else 0,
+            retrying=pipeline.retrying if pipeline else 0,
+            watermark=pipeline.watermark if pipeline else 0,
+            watermark_at=pipeline.settled.at if pipeline else None,
+            shards=self._shards if pipeline else 0,
+            holds=pipeline.holds() if pipeline else (),
+            postgres_up=self._up["postgres"],
+            nats_up=self._up["nats"],
+            bell=self._up["bell"],
+            last_progress=time.monotonic(),
+            stalled=pipeline.stalled if pipeline else False,
+            oldest_retry_at=pipeline.oldest_retry_at if pipeline else None,
+            gap_since=pipeline.gap_since if pipeline else None,
+            held_keys=pipeline.held_keys if pipeline else 0,
+            blocked_keys=pipeline.blocked_keys if pipeline else 0,
+        )
+
+    def _set_up(self, component: Component, up: bool) -> None:
+        self._up[component] = up
+        self.metrics.connection(component, up)
+
+    def _set_postgres(self, connection: str, up: bool | None) -> None:
+        """Take how one connection is, None where it is not in use; PostgreSQL is up where it is up on each of them."""
+        if up is None:
+            self._postgres.pop(connection, None)
+        else:
+            self._postgres[connection] = up
+        self._set_up("postgres", all(self._postgres.values()))
+
+    def on_signal(self, number: int) -> None:
+        """Stop: at the first signal after what is in flight, at the second at once."""
+        if self._stop.is_set():
+            os._exit(128 + number)
+        log_event(log, "info", "relay.stopping", "stopping: nothing new is sent, what is in flight is awaited")
+        self._role = "stopping"
+        self._stop.set()
+
+    async def run(self) -> Exit:
+        """Work until stopped.
+
+        Raises:
+            SchemaError: The outbox is not in the database, or in another version.
+        """
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            reading = await stack.enter_async_context(self._database("fetch"))
+            writing = await stack.enter_async_context(self._database("settle"))
+            tables = await self._checked_tables(writing)
+            bell = None
+            if settings.delivery.bell:
+                ringing = await stack.enter_async_context(self._database("bell"))
+                bell = Doorbell(ringing, reading, tables, lambda up: self._set_up("bell", up))
+            else:
+                log_event(
+                    log,
+                    "info",
+                    "bell.off",
+                    "polling alone finds new events",
+                    poll_max_s=settings.delivery.poll_max_s,
+                )
+            ownership = Ownership(
+                writing,
+                tables,
+                f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+                settings.lease.ttl_s,
+            )
+            while not self._stop.is_set():
+                if await self._unless_stopped(self._share(ownership)):
+                    code = await self._term(ownership, reading, bell)
+                    # Nobody would notice that what the term has lost is there again.
+                    self._set_postgres("fetch", None)
+                    if code is not None:
+                        return code
+                else:
+                    await self._wait_for_turn()
+            if self._up["postgres"]:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(BEAT_S):
+                        await ownership.leave(Watermark())
+        return Exit.DONE
+
+    async def _share(self, ownership: Ownership) -> bool:
+        """Take what we should own of the shards that are free; tells whether any is ours."""
+        try:
+            beat = await ownership.beat(Watermark())
+        except LeaseLost as lost:
+            _say_lost(lost)
+            return bool(ownership.epochs)
+        if len(ownership.epochs) < beat.share and beat.free:
+            await ownership.claim(beat.share - len(ownership.epochs))
+        return bool(ownership.epochs)
+
+    async def _checked_tables(self, database: Database) -> Tables:
+        table = self._settings.postgres.table
+        found = await self._unless_stopped(database.run(Tables(table).text("payload_type")))
+        payload_type = found[0][0] if found else None
+        schema = None
+        if payload_type is not None:
+            rows = await self._unless_stopped(database.run(Tables(table).text("schema_version")))
+            schema = schema_of(rows[0] if rows else None)
+        if not self._stop.is_set():
+            check_schema(schema, table)
+        return Tables(table, payload_type or "jsonb")
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Await something that may wait for the database for ever; None where we are asked to stop meanwhile."""
+        task = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for one in (task, stopping):
+                one.cancel()
+            await asyncio.gather(task, stopping, return_exceptions=True)
+
+    async def _wait_for_turn(self) -> None:
+        if self._stop.is_set():
+            return
+        if self._role != "standby":
+            self._role = "standby"
+            log_event(log, "info", "relay.standby", "other relays own every shard; ready to take over")
+        try:
+            async with asyncio.timeout(BEAT_S):
+                await self._stop.wait()
+        except TimeoutError:
+            pass
+
+    async def _term(self, ownership: Ownership, reading: Database, bell: Doorbell | None) -> Exit | None:
+        """Work on the shards that are ours until they change; gives the exit code, or None where we go on."""
+        tables, of = ownership.tables, ownership.shards
+        shards = None if ownership.all_of_them else sorted(ownership.epochs)
+        reader = OutboxReader(reading, tables, shards, of)
+        start = await self._unless_stopped(reader.starting_point())
+        if start is None:
+            return None
+        watermark, newest = start
+        log_event(
+            log,
+            "info",
+            "relay.active",
+            "this relay owns the outbox" if shards is None else "this relay shares the outbox",
+            shards=len(ownership.epochs),
+            of=of,
+            watermark=watermark,
+            newest=newest,
+        )
+        self._role = "active"
+        self._shards = len(ownership.epochs)
+        self._pipeline = Pipeline(
+            pipeline_options(self._settings),
+            ownership=ownership,
+            reader=reader,
+            writer=OutboxWriter(ownership.database, tables, ownership.fence),
+            bell=bell,
+            envelopes=envelopes(self._settings),
+            metrics=self.metrics,
+            watermark=watermark,
+            newest=newest,
+            on_nats=lambda up: self._set_up("nats", up),
+        )
+        code = None
+        try:
+            await self._pipeline.run(self._stop)
+        except LeaseLost as lost:
+            _say_lost(lost)
+            return None
+        except StreamHealed as healed:
+            log_event(log, "info", "relay.again", "beginning again below what was lost", reason=str(healed))
+            return None
+        except DrainIncomplete as incomplete:
+            log_event(log, "warning", "relay.drained_partly", str(incomplete))
+            code = Exit.DRAIN_INCOMPLETE
+        finally:
+            settled = self._pipeline.settled
+            self._pipeline = None
+            self.metrics.term_ended()
+            if bell is not None:
+                await bell.release()
+        return await self._end_of_term(ownership, settled, code)
+
+    async def _end_of_term(self, ownership: Ownership, settled: Watermark, code: Exit | None) -> Exit | None:
+        """Hand over what is above our share, or everything where we are to stop."""
+        try:
+            if not self._stop.is_set():
+                await self._unless_stopped(self._hand_over(ownership, settled))
+            if not self._stop.is_set():
+                return None
+            async with asyncio.timeout(self._settings.delivery.shutdown_timeout_s):
+                await ownership.leave(settled)
+        except LeaseLost as lost:
+            _say_lost(lost)
+            return None
+        except TimeoutError:
+            code = Exit.DRAIN_INCOMPLETE
+        log_event(log, "info", "relay.stopped", "what was settled is marked, and the shards are given back")
+        return code or Exit.DONE
+
+    async def _hand_over(self, ownership: Ownership, settled: Watermark) -> None:
+        beat = await ownership.beat(settled)
+        given = await ownership.hand_over(beat.share, settled)
+        if given:
+            log_event(log, "info", "relay.shared", "shards were handed over to other relays", shards=given)
+
+    def _database(self, name: str) -> Database:
+        postgres = self._settings.postgres
+        dsn, file = postgres.dsn, postgres.dsn_file
+        if name == "bell" and postgres.bell_dsn is not None:
+            dsn, file = postgres.bell_dsn, postgres.bell_dsn_file
+        return Database(
+            dsn.get_secret_value(),
+            name,
+            dsn_file=file,
+            connect_timeout_s=postgres.connect_timeout_s,
+            statement_timeout_s=postgres.statement_timeout_s,
+            on_state=lambda up: self._set_postgres(name, up) if name != "bell" else None,
+        )
+
+
+def _say_lost(lost: LeaseLost) -> None:
+    log_event(log, "error", "lease.lost", "other relays took over; their shards are left", reason=str(lost))

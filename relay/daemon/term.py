@@ -1,0 +1,379 @@
+"""One term of the owner of some shards: wake, fetch, publish, settle, side by side, until it is to end.
+
+Fetcher, publisher and settler are tasks of their own on two connections to the database and one to NATS, so
+that the next events are fetched and the last ones marked while these are on their way. `Books` knows what is
+neither delivered nor dead; its lower end is the watermark.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay.delivery.after_crash import CarefulStart
+from relay.delivery.fetcher import Fetcher, FetchOptions
+from relay.delivery.publisher import Publisher, PublishOptions
+from relay.delivery.refusals import RefusalOptions, Refusals
+from relay.delivery.settler import Settler
+from relay.errors import DrainIncomplete, LeaseLost, StreamHealed
+from relay.integrity.reconciler import HealingOptions, Reconciler
+from relay.jetstream.client import NatsOptions
+from relay.jetstream.managed_stream import StreamPlan
+from relay.jetstream.reconnect import Link
+from relay.maintenance.announcer import AnnounceOptions, Announcer
+from relay.maintenance.consumer_lag import ConsumerOptions, Consumers
+from relay.maintenance.dead_letter_copies import DeadLetters
+from relay.maintenance.retention import Retention, RetentionOptions
+from relay.observe.metrics import Metrics
+from relay.observe.snapshot import HoldView
+from relay.postgres.doorbell import Doorbell
+from relay.postgres.outbox_reader import OutboxReader
+from relay.postgres.outbox_writer import OutboxWriter
+from relay.postgres.ownership import Ownership
+from relay.rules.envelopes import Envelopes
+from relay.rules.floors import Floors
+from relay.rules.holds import Holds
+from relay.rules.in_doubt import Doubts
+from relay.rules.lanes import Lanes
+from relay.rules.unsettled import Books
+from relay.rules.watermark import SettledClock, Watermark
+
+_TICK_S = 0.25
+_STALLED_S = 30.0
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """What a term needs to know; each part follows a section of the configuration.
+
+    Attributes:
+        beat_s: Seconds between two beats, which keep the leases and persist the watermark.
+        shutdown_timeout_s: Seconds for which events in flight are awaited when asked to stop.
+        stream: The stream to be made or adjusted; None leaves streams alone.
+        dead_subject: Where dead letters are published as well; empty: nowhere.
+        outbox: The name of the table.
+    """
+
+    fetch: FetchOptions
+    publish: PublishOptions
+    refusals: RefusalOptions
+    healing: HealingOptions
+    retention: RetentionOptions
+    consumers: ConsumerOptions
+    nats: NatsOptions
+    announce: AnnounceOptions
+    stream: StreamPlan | None
+    dead_subject: str = ""
+    outbox: str = "outbox_events"
+    ordered: bool = True
+    hold_base_s: float = 0.5
+    hold_max_s: float = 15.0
+    beat_s: float = 1.0
+    shutdown_timeout_s: float = 10.0
+
+
+class Pipeline:
+    """Moves the events of some shards for one term, in which they stay the same.
+
+    Args:
+        ownership: The shards.
+        bell: None: polling alone.
+        on_nats: Called with whether the connection to NATS stands.
+    """
+
+    def __init__(
+        self,
+        options: PipelineOptions,
+        *,
+        ownership: Ownership,
+        reader: OutboxReader,
+        writer: OutboxWriter,
+        bell: Doorbell | None,
+        envelopes: Envelopes,
+        metrics: Metrics,
+        watermark: int,
+        newest: int,
+        on_nats: Callable[[bool], None],
+    ) -> None:
+        self._options = options
+        self._ownership = ownership
+        self._bell = bell
+        self._books = Books()
+        self._lanes = Lanes(ordered=options.ordered, stuck_limit=options.refusals.held_events)
+        self._holds = Holds(base_s=options.hold_base_s, max_s=options.hold_max_s)
+        self._doubts = Doubts()
+        self._floors = Floors()
+        self._settler = Settler(writer, self._books, self._floors, metrics)
+        self._refusals = Refusals(
+            options.refusals,
+            lanes=self._lanes,
+            holds=self._holds,
+            books=self._books,
+            envelopes=envelopes,
+            metrics=metrics,
+            write=self._settler.take,
+            on_hold_end=self._hold_ended,
+        )
+        self._reconciler = Reconciler(
+            options.healing,
+            reader=reader,
+            writer=writer,
+            doubts=self._doubts,
+            floors=self._floors,
+            streams=self._refusals.streams,
+            lanes=self._lanes,
+            envelopes=envelopes,
+            metrics=metrics,
+            sent=self._sent,
+            watermark=lambda: self._fetcher.watermark(),
+            on_open=self._opened,
+        )
+        self._publisher = Publisher(
+            options.publish,
+            lanes=self._lanes,
+            envelopes=envelopes,
+            refusals=self._refusals,
+            doubts=self._doubts,
+            look_for=self._reconciler.ask,
+            metrics=metrics,
+            settle=self._settler.take_delivered,
+            may_send=lambda: self._reconciler.open and time.monotonic() < ownership.until,
+        )
+        careful = None
+        if ownership.crashes:
+            careful = CarefulStart(
+                ownership=ownership,
+                reader=reader,
+                writer=writer,
+                metrics=metrics,
+                most=options.fetch.buffer_events + options.refusals.held_events,
+                max_attempts=options.refusals.max_attempts,
+                may_send=lambda: self._reconciler.open,
+                room=self._settler.on_room,
+                accuse=self._refusals.accuse,
+                convict=self._refusals.convict,
+            )
+        self._fetcher = Fetcher(
+            options.fetch,
+            reader=reader,
+            bell=bell,
+            waiting=lambda: self.waiting,
+            lanes=self._lanes,
+            books=self._books,
+            metrics=metrics,
+            on_events=self._publisher.wake,
+            room=self._settler.on_room,
+            watermark=watermark,
+            newest=newest,
+            careful=careful,
+        )
+        self._retention = Retention(
+            options.retention,
+            reader=reader,
+            writer=writer,
+            metrics=metrics,
+            watermark=self._fetcher.watermark,
+            may_work=lambda: self._reconciler.open and 0 in ownership.epochs,  # one replica is enough
+        )
+        self._consumers = Consumers(
+            options.consumers,
+            streams=lambda: self._floors.marks,
+            metrics=metrics,
+            may_look=lambda: 0 in ownership.epochs,
+        )
+        self._dead_letters = DeadLetters(
+            options.dead_subject,
+            reader=reader,
+            writer=writer,
+            metrics=metrics,
+            may_work=lambda: 0 in ownership.epochs,
+        )
+        self._announcer = Announcer(
+            options.announce, outbox=options.outbox, reader=reader, may_work=lambda: 0 in ownership.epochs
+        )
+        self._link = Link(
+            options.nats,
+            options.stream,
+            publisher=self._publisher,
+            riders=(self._reconciler, self._consumers, self._dead_letters, self._announcer),
+            on_state=on_nats,
+        )
+        self._clock = SettledClock()
+        self._change = asyncio.Event()
+        self._busy_since: float | None = None
+        self.stalled = False
+
+    def _opened(self) -> None:
+        self._publisher.wake()
+        self._settler.on_room.set()
+
+    def _hold_ended(self) -> None:
+        self._fetcher.hold_ended = True
+
+    def _sent(self) -> set[int]:
+        """Give the seqs of what was sent and is not marked."""
+        doubtful = self._doubts.since.keys() | self._doubts.found.keys()
+        return self._publisher.seqs_in_flight() | self._settler.unmarked() | doubtful
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Move events until `stop` is set or the shards are to change, then await what is in flight and settle it.
+
+        The leases are still ours afterwards.
+
+        Raises:
+            LeaseLost: Other relays own some of the shards; nothing more is sent. They settle what was in flight.
+            StreamHealed: Events that a stream has lost are pending again; another term sends them in their order.
+            DrainIncomplete: The deadline passed; what was in flight stays pending and is sent again.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                fetching = group.create_task(self._fetcher.run(), name="fetch")
+                others = [
+                    group.create_task(self._publisher.run(), name="publish"),
+                    group.create_task(self._refusals.run(), name="look-up"),
+                    group.create_task(self._settler.run(), name="settle"),
+                    group.create_task(self._reconciler.run(), name="reconcile"),
+                    group.create_task(self._retention.run(), name="retention"),
+                    group.create_task(self._consumers.run(), name="consumers"),
+                    group.create_task(self._dead_letters.run(), name="dead letters"),
+                    group.create_task(self._announcer.run(), name="announce"),
+                    group.create_task(self._link.run(), name="nats"),
+                    group.create_task(self._sweep(), name="sweep"),
+                    group.create_task(self._beat(), name="beat"),
+                ]
+                await _first_of(stop, self._change)
+                fetching.cancel()
+                self._publisher.stop()
+                left = await self._drain()
+                for task in others:
+                    task.cancel()
+        except* (LeaseLost, StreamHealed) as ended:
+            raise ended.exceptions[0] from None
+        if left:
+            raise DrainIncomplete(f"{left} events were in flight at the deadline; they stay pending and are sent again")
+
+    async def _drain(self) -> int:
+        """Await acknowledgements and marks; gives how many events were left in flight."""
+        try:
+            async with asyncio.timeout(self._options.shutdown_timeout_s):
+                await self._publisher.drained()
+        except TimeoutError:
+            pass
+        left = self._publisher.in_flight
+        try:
+            async with asyncio.timeout(self._options.shutdown_timeout_s):
+                await self._settler.drained()
+                await self._reconciler.write_down()
+                await self._reconciler.write_down()  # the second one lets floors rise to the last mark
+        except TimeoutError:
+            left = max(left, 1)
+        return left
+
+    async def _sweep(self) -> None:
+        """Look after what was not answered and what is to be tried again, a few times a second."""
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._publisher.sweep()
+            self._watch_progress(time.monotonic())
+
+    async def _beat(self) -> None:
+        """Keep the leases, persist the watermark, and end the term when the shards should be shared otherwise."""
+        while True:
+            await asyncio.sleep(self._options.beat_s)
+            beat = await self._ownership.beat(self.settled)
+            self._clock.looked(beat.at, beat.newest)
+            self._fetcher.newest = max(self._fetcher.cursor, beat.newest)
+            if self._bell is not None:
+                self._bell.has_company = beat.others > 0
+            owned = len(self._ownership.epochs)
+            if owned > beat.share or (owned < beat.share and beat.free):
+                self._change.set()
+            self._publisher.wake()
+
+    def _watch_progress(self, now: float) -> None:
+        if not (len(self._lanes) or self._publisher.in_flight) or self._holds.open or not self._reconciler.open:
+            self._busy_since = None
+        elif self._busy_since is None:
+            self._busy_since = now
+        since = self._busy_since
+        self.stalled = since is not None and now - max(since, self._settler.last_settled) > _STALLED_S
+
+    @property
+    def nats_up(self) -> bool:
+        """Whether the connection to NATS stands."""
+        return not self._publisher.disconnected.is_set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many events were sent and not yet acknowledged."""
+        return self._publisher.in_flight
+
+    @property
+    def waiting(self) -> int:
+        """How many events in memory wait behind a failing head or in a hold."""
+        return self._lanes.stuck_events + self._holds.parked_events()
+
+    @property
+    def retrying(self) -> int:
+        """How many events wait for their retry."""
+        return len(self._books.postponed)
+
+    @property
+    def oldest_retry_at(self) -> float | None:
+        """When the oldest event that waits for its retry was created, Unix seconds."""
+        return self._books.oldest_postponed_at()
+
+    @property
+    def held_keys(self) -> int:
+        """How many keys wait behind a failing head, a hold or a dead letter."""
+        return self._lanes.stuck_keys
+
+    @property
+    def blocked_keys(self) -> int:
+        """How many keys wait for a person to decide about their dead letter."""
+        return len(set(self._books.blocked.values()))
+
+    @property
+    def gap_since(self) -> float | None:
+        """Since when a seq is waited for that an open transaction may hold, Unix seconds."""
+        return self._fetcher.gap_since()
+
+    @property
+    def backlog(self) -> int:
+        """About how many events are neither delivered nor dead."""
+        return self._fetcher.backlog()
+
+    @property
+    def watermark(self) -> int:
+        """Every event of our shards up to this seq is settled."""
+        return self._fetcher.watermark()
+
+    @property
+    def settled(self) -> Watermark:
+        """How far everything of our shards is settled."""
+        seq = self._fetcher.watermark()
+        return Watermark(seq, self._clock.settled_at(seq))
+
+    @property
+    def oldest_pending_at(self) -> float | None:
+        """When the oldest pending event was created, Unix seconds."""
+        return self._books.oldest_created_at()
+
+    def holds(self) -> tuple[HoldView, ...]:
+        """Give what is held now."""
+        offset = time.time() - time.monotonic()
+        return tuple(
+            HoldView(hold.scope, str(hold.failure_class), hold.since + offset, hold.reason, len(hold.parked))
+            for hold in self._holds.open.values()
+        )
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    tasks = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,408 @@
+"""Publish: from the lanes to the stream, and back as an outcome.
+
+Events leave one by one, pipelined, with at most one of a key in flight; or in atomic batches, with no key in two
+batches, where the stream takes them. An acknowledged event goes on to be settled and opens its lane; what is
+refused goes to `relay.delivery.refusals`.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from relay.delivery.refusals import Refusals
+from relay.event import Event
+from relay.jetstream.connection import BrokerError, Connection, Listener, Message
+from relay.observe.logs import event as log_event
+from relay.observe.metrics import Metrics
+from relay.outcomes import Delivered
+from relay.rules.envelopes import Envelopes, Poison
+from relay.rules.failures import FailureClass, Forbidden, NoResponders, Refused, describe
+from relay.rules.in_doubt import Doubts
+from relay.rules.lanes import Lanes
+from relay.rules.streams import StreamFacts
+
+log = logging.getLogger(__name__)
+
+# Events between two returns to the event loop: about 3 ms, so that acknowledgements and marks go on meanwhile.
+_CHUNK = 250
+_BATCH_BYTES = 4 * 1024 * 1024
+# Room for a row's headers and those of a batch: an event that might not fit with them goes alone.
+_BATCH_HEADERS_BYTES = 70_000
+
+
+@dataclass(frozen=True)
+class PublishOptions:
+    """How events are sent; the fields follow the ``[delivery]`` section."""
+
+    strategy: Literal["auto", "singles", "atomic"] = "auto"
+    window: int = 1000
+    atomic_batch: int = 1000
+    atomic_in_flight: int = 3
+    ack_timeout_s: float = 5.0
+
+
+class _Batch(NamedTuple):
+    stream: str
+    events: list[Event]
+    sent_at: float
+
+
+class Publisher(Listener):
+    """Sends what the lanes let go and takes the answers.
+
+    Args:
+        doubts: What is not known of events that were sent.
+        look_for: Has an event looked for in its stream before it is sent again, and given back to the lanes.
+        settle: Takes acknowledged events, to be marked.
+        may_send: Asked before each chunk: False once the lease could belong to another relay.
+    """
+
+    def __init__(
+        self,
+        options: PublishOptions,
+        *,
+        lanes: Lanes,
+        envelopes: Envelopes,
+        refusals: Refusals,
+        doubts: Doubts,
+        look_for: Callable[[Event], None],
+        metrics: Metrics,
+        settle: Callable[[Sequence[Delivered]], None],
+        may_send: Callable[[], bool],
+    ) -> None:
+        self._options = options
+        self._lanes = lanes
+        self._envelopes = envelopes
+        self._refusals = refusals
+        self._doubts = doubts
+        self._look_for = look_for
+        self._streams = refusals.streams
+        self._open_holds = refusals.open_holds
+        self._metrics = metrics
+        self._timed: int | None = None
+        self._settle = settle
+        self._may_send = may_send
+        self._connection: Connection | None = None
+        self._in_flight: dict[int, tuple[Event, float]] = {}
+        self._batches: dict[int, _Batch] = {}
+        self._next_batch = 0
+        # Seqs of events that no batch may take again: one stored already, or refused, would spoil it.
+        self._suspects: set[int] = set()
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._resting = True
+        self._stopping = False
+        self.lost_reason = ""
+        self.disconnected = asyncio.Event()
+        self.disconnected.set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many events were sent and not yet acknowledged."""
+        return len(self._in_flight) + sum(len(batch.events) for batch in self._batches.values())
+
+    def seqs_in_flight(self) -> set[int]:
+        """Give the seqs of what was sent and not yet acknowledged."""
+        return {*self._in_flight, *(event.seq for batch in self._batches.values() for event in batch.events)}
+
+    def wake(self) -> None:
+        """Look at the lanes again."""
+        self._wake.set()
+
+    def attach(self, connection: Connection) -> None:
+        """Send over this connection from now on; every hold ends, since every answer is new."""
+        self._connection = connection
+        self.disconnected.clear()
+        self._refusals.attach(connection)
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Send nothing more; what is in flight is still awaited."""
+        self._stopping = True
+
+    async def drained(self) -> None:
+        """Wait until nothing is in flight."""
+        while self.in_flight:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def run(self) -> None:
+        """Send for ever."""
+        while True:
+            self._resting = True
+            await self._wake.wait()
+            self._wake.clear()
+            self._resting = False
+            try:
+                await self._send_all()
+            except BrokerError as error:
+                self.lost(str(error))
+
+    async def _send_all(self) -> None:
+        while self._lanes and not self._stopping and self._may_send():
+            connection = self._connection
+            if connection is None:
+                return
+            if self._atomic_next():
+                if len(self._batches) >= self._options.atomic_in_flight:
+                    return
+                await self._send_batch(connection)
+            else:
+                room = self._options.window - len(self._in_flight)
+                if room <= 0:
+                    return
+                await self._send_singles(connection, self._lanes.take(min(room, _CHUNK)))
+            await asyncio.sleep(0)
+
+    async def _send_singles(self, connection: Connection, events: Sequence[Event]) -> None:
+        now = time.monotonic()
+        if self._suspects:
+            self._suspects.difference_update(event.seq for event in events)
+        if self._doubts:
+            events = [event for event in events if self._may_go(event, now)]
+        in_flight, open_holds = self._in_flight, self._open_holds
+        make, max_payload = self._envelopes.make, connection.max_payload
+        messages: list[Message] = []
+        for event in events:
+            try:
+                subject, headers = make(event, max_payload)
+            except Poison as poison:
+                self._refusals.bury(event, FailureClass.POISON, poison.reason, str(poison))
+                continue
+            if open_holds and self._refusals.park(event, subject):
+                continue
+            in_flight[event.seq] = (event, now)
+            messages.append((event.seq, subject, event.payload, headers))
+        if messages and self._timed not in in_flight:
+            self._timed = messages[-1][0]
+        await connection.publish(messages)
+
+    def _may_go(self, event: Event, now: float) -> bool:
+        """Let an event be sent unless the stream holds it already, or may hold it and has forgotten its id."""
+        place = self._doubts.found.get(event.seq)
+        if place is not None:
+            self._doubts.resolve(event.seq)
+            self._acknowledged(event, *place, duplicate=True)
+            return False
+        if event.seq in self._doubts.since:
+            facts = self._streams.find(self._envelopes.subject(event))
+            if facts is None or self._doubts.outlived(event.seq, facts.duplicate_window_s, now):
+                self._look_for(event)
+                return False
+        return True
+
+    def _atomic_next(self) -> bool:
+        """Tell whether the next events go in an atomic batch."""
+        if self._options.strategy == "singles" or self._lanes.must_go_alone:
+            return False
+        head = self._lanes.head()
+        if head is None or head.seq in self._suspects:
+            return False
+        try:
+            subject = self._envelopes.subject(head)
+        except Poison:
+            return False
+        facts = self._streams.find(subject)
+        if facts is None:
+            self._refusals.look_up(subject)
+        return facts is not None and facts.atomic
+
+    async def _send_batch(self, connection: Connection) -> None:
+        """Send the next run of events that go to one stream as one batch.
+
+        Where one of them is poison, held or very large they all go one by one: that path knows what to do with each.
+        """
+        taken = self._lanes.take_runs(self._options.atomic_batch)
+        if self._doubts and not self._doubts.disjoint(event.seq for event in taken):
+            self._lanes.put_back(taken, alone=True)
+            return
+        make, open_holds, max_payload = self._envelopes.make, self._open_holds, connection.max_payload
+        largest = max(max_payload - _BATCH_HEADERS_BYTES, max_payload // 2)
+        messages: list[Message] = []
+        for event in taken:
+            try:
+                subject, headers = make(event, max_payload)
+            except Poison:
+                break
+            if open_holds and self._refusals.held(subject):
+                break
+            payload = event.payload
+            if len(payload) > largest:
+                break
+            messages.append((event.seq, subject, payload, headers))
+        if len(messages) < len(taken):
+            self._suspects.add(taken[len(messages)].seq)
+            self._lanes.put_back(taken, alone=True)
+            return
+        stream, events, messages = self._fit(taken, messages)
+        now = time.monotonic()
+        if stream is None or len(events) == 1:
+            self._in_flight[events[0].seq] = (events[0], now)
+            await connection.publish(messages[:1])
+        else:
+            self._next_batch += 1
+            self._batches[self._next_batch] = _Batch(stream.name, events, now)
+            await connection.publish_batch(self._next_batch, messages)
+
+    def _fit(
+        self, taken: list[Event], messages: list[Message]
+    ) -> tuple[StreamFacts | None, list[Event], list[Message]]:
+        """Choose what goes into the batch: the stream of the first event, no suspects, up to the limit of bytes.
+
+        The rest goes back: behind its key's events in this batch, or to the front of what is ready.
+        """
+        stream = self._streams.find(messages[0][1])
+        suspects = self._suspects
+        alike = all(message[1] == messages[0][1] for message in messages)
+        if suspects:
+            alike = alike and suspects.isdisjoint(event.seq for event in taken)
+        if alike and sum(len(event.payload) for event in taken) <= _BATCH_BYTES:
+            return stream, taken, messages
+        size = 0
+        events: list[Event] = []
+        fitting: list[Message] = []
+        left: list[Event] = []
+        cut: set[str | None] = set()
+        for event, message in zip(taken, messages, strict=True):
+            size += len(event.payload)
+            fits = not events or (size <= _BATCH_BYTES and self._streams.find(message[1]) is stream)
+            if fits and event.key not in cut and event.seq not in suspects:
+                events.append(event)
+                fitting.append(message)
+            else:
+                left.append(event)
+                if event.key is not None:
+                    cut.add(event.key)
+        sent = {event.key for event in events}
+        self._lanes.requeue([event for event in left if event.key is not None and event.key in sent])
+        self._lanes.put_back([event for event in left if event.key is None or event.key not in sent])
+        return stream, events, fitting
+
+    def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
+        """Take the acknowledgement of one event."""
+        found = self._in_flight.pop(token, None)
+        if found is None:
+            return  # a late one: the event was sent again or is held, and its own answer will come
+        if token == self._timed:
+            self._timed = None
+            self._metrics.stage("publish", time.monotonic() - found[1])
+        if self._doubts:
+            self._doubts.resolve(token)
+        self._acknowledged(found[0], stream, stream_seq, duplicate=duplicate)
+        if self._resting:
+            self._answered()
+
+    def _acknowledged(self, event: Event, stream: str, stream_seq: int, *, duplicate: bool) -> None:
+        self._settle(((event, stream, stream_seq, duplicate, time.time()),))
+        if event.key is not None:
+            self._lanes.release_key(event.key)
+        if self._open_holds:
+            self._refusals.accepted(event, stream)
+
+    def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
+        """Take the acknowledgement of an atomic batch: contiguous sequences that end with `last_seq`."""
+        found = self._batches.pop(batch, None)
+        if found is None:
+            return
+        if count == len(found.events):
+            now = time.time()
+            self._metrics.stage("publish", time.monotonic() - found.sent_at)
+            first = last_seq - count + 1
+            self._settle([(event, stream, at, False, now) for at, event in enumerate(found.events, first)])
+            for key in {event.key for event in found.events if event.key is not None}:
+                self._lanes.release_key(key)
+        else:
+            self._doubt(found)
+            self._one_by_one(found.events)
+        self._answered()
+
+    def refused(self, token: int, failure: Refused | NoResponders) -> None:
+        """Take the refusal of one event."""
+        found = self._in_flight.pop(token, None)
+        if found is not None:
+            self._refusals.failed(found[0], failure)
+            self._answered()
+
+    def batch_refused(self, batch: int, failure: Refused | NoResponders) -> None:
+        """Take the refusal of a batch: its events go one by one, so that each shows its own fault."""
+        found = self._batches.pop(batch, None)
+        if found is None:
+            return
+        log_event(
+            log,
+            "info",
+            "batch.refused",
+            "an atomic batch was refused; its events are sent one by one",
+            stream=found.stream,
+            events=len(found.events),
+            reason=describe(failure),
+        )
+        self._one_by_one(found.events)
+        self._answered()
+
+    def forbidden(self, subject: str, failure: Forbidden) -> None:
+        """Take a refused right: nothing that was sent on this subject will be acknowledged."""
+        for token, (event, _) in list(self._in_flight.items()):
+            if self._envelopes.subject(event).lower() == subject:
+                del self._in_flight[token]
+                self._refusals.failed(event, failure)
+        for number, batch in list(self._batches.items()):
+            if any(self._envelopes.subject(event).lower() == subject for event in batch.events):
+                del self._batches[number]
+                self._one_by_one(batch.events)
+        self._answered()
+
+    def lost(self, reason: str) -> None:
+        """Take the end of the connection: what was in flight is unknown, and is sent again with the same ids."""
+        if self._connection is None:
+            return
+        self._connection = None
+        self.lost_reason = reason
+        unknown = [event for event, _ in self._in_flight.values()]
+        for event, sent_at in self._in_flight.values():
+            self._doubts.doubt(event.seq, sent_at)
+        for batch in self._batches.values():
+            unknown += batch.events
+            self._doubt(batch)
+        self._in_flight.clear()
+        self._batches.clear()
+        self._timed = None
+        unknown.sort(key=lambda event: event.seq)
+        self._one_by_one(unknown)
+        self.disconnected.set()
+        self._answered()
+
+    def sweep(self) -> None:
+        """Give up what was not answered in time, and send the probes that are due; called a few times a second."""
+        now = time.monotonic()
+        overdue = now - self._options.ack_timeout_s
+        for token, (event, sent_at) in list(self._in_flight.items()):
+            if sent_at > overdue:
+                break
+            del self._in_flight[token]
+            self._doubts.doubt(event.seq, sent_at)
+            self._refusals.unanswered(event)
+        for number, batch in list(self._batches.items()):
+            if batch.sent_at <= overdue:
+                del self._batches[number]
+                self._doubt(batch)
+                self._one_by_one(batch.events)
+        if self._connection is not None:
+            self._refusals.probe(now)
+        self._answered()
+
+    def _doubt(self, batch: _Batch) -> None:
+        for event in batch.events:
+            self._doubts.doubt(event.seq, batch.sent_at)
+
+    def _one_by_one(self, events: Sequence[Event]) -> None:
+        """Give taken events back, to be sent one by one: those too that now wait behind the first of their key."""
+        self._suspects.update(event.seq for event in events)
+        self._lanes.put_back(events, alone=True)
+
+    def _answered(self) -> None:
+        self._wake.set()
+        self._changed.set()

@@ -1,0 +1,150 @@
+"""Settle: write down what became of each event, in batches, beside the publishing of the next ones."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from relay.errors import LeaseLost
+from relay.observe.logs import event as log_event
+from relay.observe.metrics import Metrics
+from relay.outcomes import Buried, Delivered, Noted, Postponed
+from relay.postgres.outbox_writer import OutboxWriter
+from relay.rules.floors import Floors, Mark
+from relay.rules.unsettled import Books
+
+log = logging.getLogger(__name__)
+
+# Some 20 ms of one statement. The more of the events in hand it marks, the fewer pages are met again by the next.
+_MOST = 4000
+# A smaller batch waits this long for company, seconds: a mark is on nobody's way, and each one is a commit.
+_LINGER_S = 0.01
+_ENOUGH = 3000
+# Each of the other outcomes is a statement of its own: so many at most keep the marks waiting, some 20 ms.
+_OTHERS_A_TURN = 50
+
+
+class Settler:
+    """Marks delivered events, and writes the other outcomes in the order in which they were taken."""
+
+    def __init__(self, writer: OutboxWriter, books: Books, floors: Floors, metrics: Metrics) -> None:
+        self._writer = writer
+        self._floors = floors
+        self._books = books
+        self._metrics = metrics
+        self._delivered: deque[Delivered] = deque()
+        self._marking: list[Delivered] = []
+        self._others: deque[Postponed | Buried | Noted] = deque()
+        self._work = asyncio.Event()
+        self._busy = False
+        self._resting = True
+        self._idle = asyncio.Event()
+        self.last_settled = time.monotonic()
+        self.on_room = asyncio.Event()
+
+    def take_delivered(self, delivered: Sequence[Delivered]) -> None:
+        """Take acknowledged events, to be marked."""
+        self._delivered.extend(delivered)
+        if self._resting:
+            self._work.set()
+
+    def take(self, outcome: Postponed | Buried | Noted) -> None:
+        """Take any other outcome."""
+        self._others.append(outcome)
+        self._work.set()
+
+    def unmarked(self) -> set[int]:
+        """Give the seqs of what was acknowledged and is not marked yet."""
+        return {one[0].seq for one in self._delivered} | {one[0].seq for one in self._marking}
+
+    async def drained(self) -> None:
+        """Wait until everything that was taken is written."""
+        while self._delivered or self._others or self._busy:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write for ever.
+
+        Raises:
+            LeaseLost: Other relays own some of the shards; what could not be written stays as it is.
+        """
+        while True:
+            self._resting = True
+            await self._work.wait()
+            self._work.clear()
+            self._resting = False
+            self._busy = True
+            while self._others or self._delivered:
+                for _ in range(min(_OTHERS_A_TURN, len(self._others))):
+                    await self._write(self._others.popleft())
+                if self._delivered:
+                    if len(self._delivered) < _ENOUGH and not self._others:
+                        await asyncio.sleep(_LINGER_S)
+                    await self._mark()
+            self._busy = False
+            self._idle.set()
+
+    async def _mark(self) -> None:
+        batch = self._marking = [self._delivered.popleft() for _ in range(min(_MOST, len(self._delivered)))]
+        started = time.monotonic()
+        streams = dict.fromkeys([one[1] for one in batch])
+        for stream in streams:
+            part = batch if len(streams) == 1 else [one for one in batch if one[1] == stream]
+            seqs = [one[0].seq for one in part]
+            stream_seqs = [one[2] for one in part]
+            marked = await self._writer.settle(stream, seqs, stream_seqs)
+            if marked != len(seqs):
+                await self._must_be_settled(seqs)
+                log_event(
+                    log,
+                    "warning",
+                    "settle.fewer",
+                    "fewer events were marked than were acknowledged",
+                    stream=stream,
+                    acknowledged=len(seqs),
+                    marked=marked,
+                )
+            self._note_marks(stream, stream_seqs, part)
+        self._metrics.stage("settle", time.monotonic() - started)
+        self._metrics.delivered(
+            [acked_at - event.created_at for event, _, _, _, acked_at in batch], sum([one[3] for one in batch])
+        )
+        self._books.settle([one[0] for one in batch])
+        self._marking = []
+        self.last_settled = time.monotonic()
+        self.on_room.set()
+
+    async def _must_be_settled(self, seqs: Sequence[int]) -> None:
+        """Find out why a write changed too little: somebody else was first, or the fence kept us out.
+
+        Nothing may be called settled that the outbox does not call so: the watermark would pass it, also that of the
+        shards that are still ours.
+
+        Raises:
+            LeaseLost: Some of the events are pending yet.
+        """
+        left = await self._writer.still_pending(seqs)
+        if left:
+            raise LeaseLost(f"{left} events could not be settled, from seq {min(seqs)} on: another relay owns shards")
+
+    def _note_marks(self, stream: str, stream_seqs: list[int], batch: list[Delivered]) -> None:
+        highest = max(stream_seqs)
+        event = batch[stream_seqs.index(highest)][0]
+        duplicate = any(one[3] for one in batch)
+        self._floors.marked(stream, min(stream_seqs), Mark(highest, event.id), duplicate=duplicate)
+
+    async def _write(self, outcome: Postponed | Buried | Noted) -> None:
+        match outcome:
+            case Postponed():
+                await self._writer.postpone(outcome)
+            case Buried(event=event):
+                if not await self._writer.bury(outcome):
+                    await self._must_be_settled([event.seq])
+                self._books.settle([event])
+                self._metrics.dead(outcome.reason)
+            case Noted():
+                await self._writer.note(outcome)
+        self.last_settled = time.monotonic()
+        self.on_room.set()

@@ -1,0 +1,51 @@
+"""Rest: how long the fetcher sleeps when it finds nothing, and whether an insert may wake it."""
+
+import asyncio
+import random
+import time
+
+from relay.postgres.doorbell import Doorbell
+
+_SHORTEST_S = 0.005
+# Without the bell because producers are at work: an insert waits half of this on average.
+_BESIDE_PRODUCERS_S = 0.1
+# From so many rows a turn on producers are busy, and should not have to ring.
+_BUSY_ROWS = 32
+_QUIET_S = 0.05
+
+
+class Rest:
+    """Sleeps on the bell where it can be had, else longer and longer.
+
+    Args:
+        bell: None: polling alone.
+        longest_s: The longest sleep, seconds.
+    """
+
+    def __init__(self, bell: Doorbell | None, longest_s: float) -> None:
+        self._bell = bell
+        self._longest_s = longest_s
+        self._pause_s = _SHORTEST_S
+        self._busy_until = 0.0
+
+    async def found(self, events: int) -> None:
+        """Take note of what a turn has found; where it was much, producers need not ring."""
+        self._pause_s = _SHORTEST_S
+        if events >= _BUSY_ROWS:
+            self._busy_until = time.monotonic() + _QUIET_S
+            if self._bell is not None:
+                await self._bell.release()
+
+    async def sleep(self, at_most_s: float) -> None:
+        """Sleep until something may be there, `at_most_s` seconds; not at all where the bell was just taken."""
+        longest_s = min(at_most_s, self._longest_s)
+        if self._bell is not None and time.monotonic() >= self._busy_until:
+            if self._bell.rings:
+                await self._bell.sleep(max(longest_s, 0.001))
+                return
+            if await self._bell.take():
+                return  # look once more before sleeping: an insert may have committed just before
+        pause_s = min(longest_s, self._pause_s)
+        beside_producers = self._bell is not None and self._bell.hung
+        self._pause_s = min(self._pause_s * 2, _BESIDE_PRODUCERS_S if beside_producers else self._longest_s)
+        await asyncio.sleep(pause_s * (1 - random.random() / 4))

@@ -1,0 +1,1 @@
+"""The outbox and its streams agree, or are made to."""

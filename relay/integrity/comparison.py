@@ -1,0 +1,116 @@
+"""Compare delivered rows with what their streams hold, a range of seqs at a time."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from relay.jetstream.connection import Connection, LookupForbidden
+from relay.jetstream.stream_reader import Stored
+from relay.rules.stream_loss import DeliveredRow, Seen, Verdict, judge
+from relay.rules.streams import StreamState
+
+_TIMEOUT_S = 5.0
+# Messages of others between two of ours are read over; across a wider gap the read begins anew.
+_WIDEST_GAP = 1000
+# An event that a server may still remember is sent again so long after the window is over, by two machines' clocks.
+_FORGOTTEN_S = 5.0
+
+
+@dataclass
+class Compared:
+    """What became of the rows of one stream in one range.
+
+    Attributes:
+        verdicts: How many of each.
+        lost: Rows to be sent again at once.
+        removed: Lost rows too, but out of the middle of a stream that may still remember their ids: sent inside its
+            duplicate window they would be dropped as repeats.
+        forgotten_s: So long after its delivery a removed row may be sent again, seconds.
+    """
+
+    stream: str
+    verdicts: dict[Verdict, int] = field(default_factory=dict)
+    lost: list[DeliveredRow] = field(default_factory=list)
+    removed: list[DeliveredRow] = field(default_factory=list)
+    forgotten_s: float = 0.0
+
+
+class Comparison:
+    """Compares over one connection.
+
+    Args:
+        seen: What the daemon wrote down of each stream.
+    """
+
+    def __init__(self, connection: Connection, seen: dict[str, Seen]) -> None:
+        self._connection = connection
+        self._seen = seen
+
+    async def compare(self, stream: str, rows: Sequence[DeliveredRow]) -> Compared:
+        """Compare rows of one stream with it.
+
+        Args:
+            stream: Its name.
+            rows: Delivered rows, which the stream has acknowledged before this call.
+
+        Raises:
+            BrokerError: The connection has ended.
+        """
+        compared = Compared(stream)
+        try:
+            state = await self._connection.stream_state(stream, _TIMEOUT_S)
+            stored = await self._ids(state, rows) if state is not None else {}
+        except LookupForbidden:
+            compared.verdicts[Verdict.UNKNOWN] = len(rows)
+            return compared
+        seen = self._seen.get(stream, Seen(stream))
+        begun_at = seen.begun_at
+        made_anew = state is not None and seen.created not in (None, state.created)
+        now = time.time()
+        for row in rows:
+            verdict = judge(row, state, stored, begun_at=begun_at, now=now)
+            if verdict is Verdict.LOST and made_anew and row.stream_seq < seen.first_seq:
+                # It was gone from the stream of before already.
+                verdict = Verdict.PURGED
+            elif verdict is Verdict.LOST and state is not None and row.stream_seq <= state.last_seq:
+                verdict = await self._confirm(state, row, stored, begun_at)
+            compared.verdicts[verdict] = compared.verdicts.get(verdict, 0) + 1
+            if verdict is Verdict.LOST:
+                hole = state is not None and row.stream_seq <= state.last_seq and row.stream_seq not in stored
+                (compared.removed if hole else compared.lost).append(row)
+        if state is not None:
+            compared.forgotten_s = state.facts.duplicate_window_s + _FORGOTTEN_S
+        return compared
+
+    async def _confirm(
+        self, state: StreamState, row: DeliveredRow, stored: dict[int, str | None], begun_at: float
+    ) -> Verdict:
+        """Ask the leader: batches come from any replica, and one that has just come back may be behind."""
+        found = await Stored(self._connection, state).at(row.stream_seq)
+        if found is None:
+            stored.pop(row.stream_seq, None)
+        else:
+            stored[row.stream_seq] = found.message_id
+        return judge(row, state, stored, begun_at=begun_at, now=time.time())
+
+    async def _ids(self, state: StreamState, rows: Sequence[DeliveredRow]) -> dict[int, str | None]:
+        found: dict[int, str | None] = {}
+        reading = Stored(self._connection, state)
+        for first, last in _runs(sorted({row.stream_seq for row in rows})):
+            async for page in reading.pages(first, last):
+                found.update(page)
+        return found
+
+
+def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Group ascending sequences into ranges without a wide gap."""
+    first = last = None
+    for seq in seqs:
+        if first is None or last is None:
+            first = seq
+        elif seq - last > _WIDEST_GAP:
+            yield first, last
+            first = seq
+        last = seq
+    if first is not None and last is not None:
+        yield first, last

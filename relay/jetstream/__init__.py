@@ -1,0 +1,1 @@
+"""The stream; the only room that imports nats."""

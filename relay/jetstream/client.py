@@ -1,0 +1,197 @@
+"""nats-py's client as the relay uses it: who we are, TLS that is insisted on, and a short way for each event.
+
+Its own reconnection is switched off, for the reasons that `relay.jetstream.connection` gives.
+"""
+
+import asyncio
+import math
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nats.aio.client
+import nats.errors
+from nats.aio.client import RawCredentials
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from relay import credentials
+
+_DEAF = re.compile(r"permissions violation for subscription", re.IGNORECASE)
+_PENDING_BYTES = 4 * 1024 * 1024
+_CLOSE_S = 1.0
+
+
+@dataclass(frozen=True)
+class NatsOptions:
+    """How to connect; the fields follow the ``[nats]`` section. Secrets never show in its representation.
+
+    Files are read anew at each connect, and go over the value of the same name.
+
+    Attributes:
+        servers: URLs, tried in turn.
+        connect_timeout_s: Seconds for one try.
+        ping_interval_s: Seconds; a frozen server is noticed after two unanswered pings.
+    """
+
+    servers: Sequence[str] = field(repr=False)
+    name: str = "outbox-relay"
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    password_file: Path | None = None
+    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+    nkey_seed_file: Path | None = None
+    creds_file: Path | None = None
+    tls_ca_file: Path | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_first: bool = False
+    inbox_prefix: str = "_INBOX_relay"
+    connect_timeout_s: float = 3.0
+    ping_interval_s: float = 2.0
+
+    def insists_on_tls(self, server: str) -> bool:
+        """Tell whether nothing may be sent to a server in the clear: where its URL or any TLS setting says so."""
+        return (
+            server.startswith("tls://")
+            or self.tls_first
+            or any(file is not None for file in (self.tls_ca_file, self.tls_cert_file))
+        )
+
+
+class Client(nats.aio.client.Client):
+    """nats-py's client, and three things that it does not offer.
+
+    It sends messages that are encoded already, it hands acknowledgements on as they are read, and it gives its secrets
+    to nobody in the clear where TLS is asked for: nats-py takes the server's word for whether there is TLS at all, even
+    for tls:// and with a CA of one's own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._insist_on_tls = False
+        self._secured = False
+        self._begun = False
+        self._short_way: tuple[int, Callable[[bytes, bytes], bool]] | None = None
+        self.encrypted = False
+
+    async def open(
+        self,
+        options: NatsOptions,
+        server: str,
+        on_error: Callable[[Exception], Awaitable[None]],
+        on_closed: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Connect to one server, once; what the files say now is who we are.
+
+        Raises:
+            NatsError: It let us not in, or has no TLS where we insist on it.
+            IdentityError: A file of ours cannot be used; nothing was sent.
+            OSError: It could not be reached, or TLS failed.
+        """
+        self._insist_on_tls = options.insists_on_tls(server)
+        credentials = _credentials(options, server)
+        self._begun = True
+        await self.connect(
+            servers=[server],
+            name=options.name,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,  # else a refused connection is waited over for 2 s before it is told
+            connect_timeout=math.ceil(options.connect_timeout_s),
+            ping_interval=math.ceil(options.ping_interval_s),
+            max_outstanding_pings=2,
+            pending_size=_PENDING_BYTES,
+            # Every subject was checked by stricter rules (relay.rules.envelopes); twice would be 4 % of a drain.
+            skip_subject_validation=True,
+            inbox_prefix=options.inbox_prefix,
+            error_cb=on_error,
+            closed_cb=on_closed,
+            **credentials,
+        )
+        if self._insist_on_tls and not self._secured:
+            raise NatsError("nats-py did not say whether there is TLS")
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and self._insist_on_tls:
+            if not (info.get("tls_required") or info.get("tls_available")):
+                raise NatsError("the server offers no TLS, and the configuration asks for it; nothing was sent")
+            # The dictionary that nats-py itself looks into: it begins with TLS where it finds this.
+            info["tls_required"] = True
+            self._secured = True
+        if initial_connection:
+            self.encrypted = bool(info.get("tls_required"))
+        await super()._process_info(info, initial_connection)
+
+    async def send(self, frames: bytes) -> None:
+        """Send encoded messages, as `Client.publish` sends one: by way of its buffer and its flusher.
+
+        Raises:
+            ConnectionClosedError: The connection has ended.
+        """
+        if not self.is_connected:
+            raise nats.errors.ConnectionClosedError
+        await self._send_command(frames)
+        await self._flush_pending()
+
+    async def hear(
+        self, subject: str, at_once: Callable[[bytes, bytes], bool], otherwise: Callable[[Msg], Awaitable[None]]
+    ) -> None:
+        """Subscribe to a subject on which a message comes for each event.
+
+        Args:
+            subject: The subject, wildcards and all.
+            at_once: Called with subject and body of each message without headers as it is read; gives whether it has
+                taken it. Must not raise: nats-py's reader would end.
+            otherwise: Called with every other message, by way of nats-py's queue and task for the subscription.
+        """
+        subscription = await self.subscribe(subject, cb=otherwise)
+        self._short_way = subscription._id, at_once
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """Spare an acknowledgement the message object, the queue and the task of nats-py (decision 0006)."""
+        if self._short_way is not None and not headers:
+            short, at_once = self._short_way
+            if sid == short and at_once(subject, data):
+                return
+        await super()._process_msg(sid, subject, reply, data, headers)
+
+    async def discard(self) -> None:
+        """Close it, and wait a second at most: after a failed TLS handshake nats-py would wait for ever."""
+        if not self._begun:
+            return
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self.close()
+
+
+def check_heard(errors: list[str], prefix: str) -> None:
+    """Find out that the inbox is not permitted: else no acknowledgement would ever come.
+
+    Raises:
+        NatsError: It is not.
+    """
+    if any(_DEAF.search(said) for said in errors):
+        # Without the name of this inbox, which is another one at each try.
+        errors.append(f"no permission to subscribe to {prefix}.>: acknowledgements could not be heard")
+        raise NatsError(errors[-1])
+
+
+def _credentials(options: NatsOptions, server: str) -> dict[str, Any]:
+    given: dict[str, Any] = {"user": options.user, "password": options.password, "token": options.token}
+    if options.password_file is not None:
+        given["password"] = credentials.secret(options.password_file)
+    if options.token_file is not None:
+        given["token"] = credentials.secret(options.token_file)
+    if options.nkey_seed_file is not None:
+        given["nkeys_seed_str"] = credentials.seed(options.nkey_seed_file)
+    if options.creds_file is not None:
+        given["user_credentials"] = RawCredentials(credentials.credentials(options.creds_file))
+    if options.insists_on_tls(server):
+        given["tls"] = credentials.tls_context(options.tls_ca_file, options.tls_cert_file, options.tls_key_file)
+        given["tls_handshake_first"] = options.tls_first
+    return {name: value for name, value in given.items() if value is not None}

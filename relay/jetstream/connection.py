@@ -1,0 +1,415 @@
+"""One connection to NATS, owned by us: publish, acknowledgements, and the few questions we ask of JetStream.
+
+With `relay.jetstream.client` the only module of the relay that imports nats; the demo has its own consumer. nats-py's
+reconnection is switched off: it would send what was buffered after we have already given it up, and it closes for good
+on most errors of the server. A connection that ends is thrown away with everything in it, and what was in flight is
+*unknown*: it is sent again with the same id.
+"""
+
+import asyncio
+import json
+import math
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from relay import credentials
+from relay.cancellation import heed_cancellation, heeding_cancellation
+from relay.jetstream.client import Client, NatsOptions, check_heard
+from relay.jetstream.frames import Frame, encode
+from relay.rules.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
+from relay.rules.streams import StreamFacts, StreamState
+
+# What the server writes for each event; every other answer is read as JSON, in three times the time.
+_STORED = re.compile(rb'\{"stream":"([ !#-\[\]-~]+)", ?"seq":([0-9]{1,20})\}')
+
+# Events of a batch between two returns to the event loop: about 2 ms.
+_BREATH = 200
+
+Message = tuple[int, str, bytes, str]
+"""Token, subject, payload and lines of the headers of an event on its way."""
+
+_FORBIDDEN = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
+_ATOMIC_SINCE = (2, 12, 1)  # with message ids (nats.md)
+_DIRECT_BATCH_SINCE = (2, 11, 0)
+_NO_SUCH_STREAM = 10059
+
+
+class BrokerError(Exception):
+    """NATS could not be reached, or did not answer a question. What was in flight is unknown."""
+
+
+class LookupForbidden(BrokerError):
+    """This account may not ask about streams, or nobody answers such questions."""
+
+
+class LookupRefused(LookupForbidden):
+    """The server has said that this account has no right to the question."""
+
+
+class Listener:
+    """What a connection reports; each is called in the event loop and must not raise."""
+
+    def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
+        """One event is in the stream."""
+
+    def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
+        """A whole atomic batch is in the stream, at `count` sequences that end with `last_seq`."""
+
+    def refused(self, token: int, failure: Refused | NoResponders) -> None:
+        """One event was not stored."""
+
+    def batch_refused(self, batch: int, failure: Refused | NoResponders) -> None:
+        """Nothing of an atomic batch was stored."""
+
+    def forbidden(self, subject: str, failure: Forbidden) -> None:
+        """The server refused a publish on a subject, which is given in lower case."""
+
+    def lost(self, reason: str) -> None:
+        """The connection has ended."""
+
+
+class Connection:
+    """A connection that stands, until it ends; made by `connect`."""
+
+    def __init__(self, client: Client, inbox: str, listener: Listener) -> None:
+        self._nc = client
+        self._inbox = inbox
+        self._skip = len(inbox)
+        # Its own for each connection: what an ended one has left half sent may still be open at the server.
+        self._batch_prefix = f"{secrets.token_hex(4)}."
+        self._listener = listener
+        self._closing = False
+        self._last_error = ""
+        self.encrypted = client.encrypted
+        self.max_payload = client.max_payload
+        version = client.connected_server_version
+        self.server = f"{version.major}.{version.minor}.{version.patch}"
+        self.takes_atomic = (version.major, version.minor, version.patch) >= _ATOMIC_SINCE
+        self._reads_batches = (version.major, version.minor, version.patch) >= _DIRECT_BATCH_SINCE
+        # Subjects that this account may not publish on, in lower case.
+        self._denied: set[str] = set()
+
+    @property
+    def up(self) -> bool:
+        """Whether the connection stands."""
+        return bool(self._nc.is_connected)
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Send events one by one; each acknowledgement comes back under its token.
+
+        Waits only while more than 4 MiB are not written to the socket.
+
+        Raises:
+            BrokerError: The connection has ended; which of them were sent is not known.
+        """
+        inbox = self._inbox
+        await self._send(
+            encode((f"{inbox}{token}", subject, payload, lines) for token, subject, payload, lines in messages)
+        )
+
+    async def publish_batch(self, number: int, messages: Sequence[Message]) -> None:
+        """Send events as one atomic batch; the answer to its commit comes back under `number`.
+
+        Returns to the event loop now and then: encoding a batch takes milliseconds.
+
+        Raises:
+            BrokerError: The connection has ended; whether the batch is in the stream is not known.
+        """
+        own = f"Nats-Batch-Id: {self._batch_prefix}{number}\r\nNats-Batch-Sequence: "
+        frames: list[Frame] = [
+            ("", subject, payload, f"{lines}{own}{position}\r\n")
+            for position, (_, subject, payload, lines) in enumerate(messages, 1)
+        ]
+        _, subject, payload, lines = frames[-1]
+        frames[-1] = (f"{self._inbox}b{number}", subject, payload, f"{lines}Nats-Batch-Commit: 1\r\n")
+        for start in range(0, len(frames), _BREATH):
+            await self._send(encode(frames[start : start + _BREATH]))
+            await asyncio.sleep(0)
+
+    async def _send(self, frames: bytes) -> None:
+        with heeding_cancellation():
+            try:
+                await self._nc.send(frames)
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+
+    async def store(self, subject: str, payload: bytes, headers: Mapping[str, str], timeout_s: float) -> Failure | None:
+        """Publish one message and wait for its acknowledgement; gives why it was not stored, None where it was.
+
+        Raises:
+            BrokerError: The connection has ended; whether it was stored is not known.
+        """
+        with heeding_cancellation():
+            try:
+                answer = await self._nc.request(subject, payload, timeout=timeout_s, headers=dict(headers))
+                told = json.loads(answer.data)
+                error = told.get("error")
+            except nats.errors.NoRespondersError:
+                return NoResponders(None)
+            except nats.errors.TimeoutError:
+                return Forbidden(self._last_error) if subject.lower() in self._denied else TimedOut()
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+            except (ValueError, AttributeError):
+                return Refused(0, "the answer is no acknowledgement")
+        if error is not None:
+            return Refused(error.get("err_code", 0), error.get("description", ""))
+        return None if "stream" in told and "seq" in told else Refused(0, "the answer is no acknowledgement")
+
+    async def stream_of(self, subject: str, timeout_s: float) -> StreamFacts | None:
+        """Look up the stream that takes a subject; None where there is none.
+
+        Raises:
+            BrokerError: No answer, or not permitted.
+        """
+        names = (await self._ask("STREAM.NAMES", {"subject": subject}, timeout_s)).get("streams") or []
+        if not names:
+            return None
+        info = await self._ask(f"STREAM.INFO.{names[0]}", None, timeout_s)
+        return self._facts(info["config"])
+
+    def _facts(self, config: Mapping[str, Any]) -> StreamFacts:
+        return StreamFacts(
+            name=config["name"],
+            subjects=tuple(config.get("subjects") or ()),
+            atomic=bool(config.get("allow_atomic")) and self.takes_atomic,
+            no_ack=bool(config.get("no_ack")),
+            duplicate_window_s=config.get("duplicate_window", 0) / 1e9,
+        )
+
+    async def stream_state(self, name: str, timeout_s: float) -> StreamState | None:
+        """Ask the leader of a stream what it holds now; None where there is no such stream.
+
+        Raises:
+            BrokerError: No answer, or not permitted.
+        """
+        info = await self.ask(f"STREAM.INFO.{name}", None, timeout_s)
+        if info.get("error", {}).get("err_code") == _NO_SUCH_STREAM:
+            return None
+        if "error" in info:
+            raise BrokerError(f"STREAM.INFO.{name}: {info['error'].get('description')}")
+        config, state = info["config"], info["state"]
+        max_age_s = config.get("max_age", 0) / 1e9
+        return StreamState(
+            facts=self._facts(config),
+            created=info["created"],
+            created_at=unix_time(info["created"]),
+            first_seq=state["first_seq"],
+            last_seq=state["last_seq"],
+            max_age_s=max_age_s,
+            trims=max_age_s > 0 or config.get("max_msgs", -1) > 0 or config.get("max_bytes", -1) > 0,
+            thins=config.get("max_msgs_per_subject", -1) > 0
+            or config.get("retention", "limits") != "limits"
+            or bool(config.get("allow_msg_ttl"))
+            or bool(config.get("allow_rollup_hdrs")),
+            direct=bool(config.get("allow_direct")) and self._reads_batches,
+        )
+
+    def may_ask(self, question: str) -> bool:
+        """Tell whether the server has not yet said that this account has no right to a question."""
+        return f"$js.api.{question}".lower() not in self._denied
+
+    def _unanswered(self, question: str) -> LookupForbidden:
+        """Say why no answer came: a refusal comes by itself, and not to the question."""
+        if self.may_ask(question):
+            return LookupForbidden(f"no answer to {question}")
+        return LookupRefused(f"not permitted to ask {question}")
+
+    @property
+    def denied(self) -> bool:
+        """Whether some question about streams was refused for want of a right."""
+        return any(subject.startswith(("$js.api.stream.", "$js.api.direct.")) for subject in self._denied)
+
+    async def ask_many(
+        self, question: str, body: Mapping[str, object], timeout_s: float
+    ) -> tuple[list[Mapping[str, str]], str]:
+        """Ask what is answered by many messages, for example ``DIRECT.GET.ORDERS`` with a batch.
+
+        Returns:
+            The headers of each message, in order, and the status that ended them: 204 the end of the batch, 404
+            nothing there, 503 nobody answers.
+
+        Raises:
+            LookupForbidden: For `timeout_s` nothing came, as where the account has no right to ask.
+            BrokerError: The connection has ended.
+        """
+        with heeding_cancellation():
+            try:
+                return await self._gather(question, body, timeout_s)
+            except TimeoutError as error:
+                raise self._unanswered(question) from error
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+
+    async def _gather(
+        self, question: str, body: Mapping[str, object], timeout_s: float
+    ) -> tuple[list[Mapping[str, str]], str]:
+        inbox = self._nc.new_inbox()
+        found: list[Mapping[str, str]] = []
+        answers: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await self._nc.subscribe(inbox, cb=answers.put)
+        try:
+            await self._nc.publish(f"$JS.API.{question}", json.dumps(body).encode(), inbox)
+            while True:
+                async with asyncio.timeout(timeout_s):
+                    answer = await answers.get()
+                headers: Mapping[str, str] = answer.headers or {}
+                status = headers.get("Status")
+                if status is not None and not answer.data:
+                    return found, status
+                found.append(headers)
+        finally:
+            await subscription.unsubscribe()
+
+    async def ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
+        """Ask the JetStream API, for example ``STREAM.INFO.ORDERS``; an error answer comes back as it is.
+
+        Raises:
+            LookupForbidden: Nobody answers, or not in time, as where the account has no right to ask.
+            BrokerError: The connection has ended.
+        """
+        data = b"" if body is None else json.dumps(body).encode()
+        with heeding_cancellation():
+            try:
+                answer = await self._nc.request(f"$JS.API.{question}", data, timeout=timeout_s)
+            except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
+                raise self._unanswered(question) from error
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+        decoded: dict[str, Any] = json.loads(answer.data)
+        return decoded
+
+    async def answers(self, question: str, body: Mapping[str, object], timeout_s: float) -> bool | None:
+        """Tell whether a question of the JetStream API is answered; None where it is not in time, as without a right.
+
+        Raises:
+            BrokerError: The connection has ended.
+        """
+        with heeding_cancellation():
+            try:
+                await self._nc.request(f"$JS.API.{question}", json.dumps(body).encode(), timeout=timeout_s)
+            except nats.errors.NoRespondersError:
+                return False
+            except nats.errors.TimeoutError:
+                return None
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+            return True
+
+    async def _ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
+        answer = await self.ask(question, body, timeout_s)
+        if "error" in answer:
+            raise BrokerError(f"{question}: {answer['error'].get('description')} ({answer['error'].get('err_code')})")
+        return answer
+
+    async def close(self) -> None:
+        """Throw the connection away, and what it has not written."""
+        self._closing = True
+        await self._nc.discard()
+
+    def on_stored(self, subject: bytes, data: bytes) -> bool:
+        """Take the usual acknowledgement of one event; gives whether it is one."""
+        token = subject[self._skip :]
+        found = _STORED.fullmatch(data)
+        if found is None or not token.isdigit():
+            return False
+        self._listener.stored(int(token), found[1].decode(), int(found[2]), False)
+        return True
+
+    async def on_answer(self, msg: Msg) -> None:
+        """Take any other answer on our inbox."""
+        listener = self._listener
+        tail = msg.subject[self._skip :]
+        data = msg.data
+        if not data:
+            if msg.headers and msg.headers.get("Status") == "503":
+                self._refused(tail, NoResponders(None))
+            return  # else: an atomic batch has begun
+        answer = json.loads(data)
+        error = answer.get("error")
+        if error is not None:
+            self._refused(tail, Refused(error.get("err_code", 0), error.get("description", "")))
+        elif tail[0] == "b":
+            # Servers before 2.12 answer the commit as a single event: it has no count, and is no success.
+            count = answer.get("count")
+            if count is None:
+                listener.batch_refused(int(tail[1:]), Refused(0, "the server does not know atomic batches"))
+            else:
+                listener.batch_stored(int(tail[1:]), answer["stream"], answer["seq"], count)
+        else:
+            listener.stored(int(tail), answer["stream"], answer["seq"], "duplicate" in answer)
+
+    def _refused(self, tail: str, failure: Refused | NoResponders) -> None:
+        if tail[0] == "b":
+            self._listener.batch_refused(int(tail[1:]), failure)
+        else:
+            self._listener.refused(int(tail), failure)
+
+    async def on_error(self, error: Exception) -> None:
+        """Take an asynchronous error; must not raise (nats-py's reader would end)."""
+        self._last_error = str(error) or type(error).__name__
+        found = _FORBIDDEN.search(self._last_error)
+        if found:
+            self._denied.add(found[1].lower())
+            self._listener.forbidden(found[1].lower(), Forbidden(self._last_error))
+
+    async def on_closed(self) -> None:
+        """Take the end of the connection."""
+        if not self._closing:
+            self._closing = True
+            # What the server said with its last breath, as that our credentials have run out, goes to nobody else.
+            self._listener.lost(str(self._nc.last_error or self._last_error) or "the connection was closed")
+
+
+async def connect(options: NatsOptions, server: str, listener: Listener) -> Connection:
+    """Connect to one server and listen on an inbox of this connection's own.
+
+    Raises:
+        BrokerError: It could not be reached, or let us not in.
+    """
+    client = Client()
+    made: list[Connection] = []
+    errors: list[str] = []
+
+    async def on_error(error: Exception) -> None:
+        errors.append(str(error) or type(error).__name__)
+        if made:
+            await made[0].on_error(error)
+
+    async def on_closed() -> None:
+        if made:
+            await made[0].on_closed()
+
+    try:
+        async with asyncio.timeout(options.connect_timeout_s * 2):
+            await client.open(options, server, on_error, on_closed)
+            inbox = f"{client.new_inbox()}."
+            connection = Connection(client, inbox, listener)
+            await client.hear(f"{inbox}*", connection.on_stored, connection.on_answer)
+            made.append(connection)
+            # A round trip: the subscription stands, or its refusal was reported.
+            # Twice, since nats-py writes a ping past what still waits in its buffer.
+            await client.flush(math.ceil(options.connect_timeout_s))
+            await client.flush(math.ceil(options.connect_timeout_s))
+            check_heard(errors, options.inbox_prefix)
+            heed_cancellation()
+    except asyncio.CancelledError:
+        await client.discard()
+        raise
+    except (NatsError, OSError, TimeoutError, credentials.IdentityError) as error:
+        await client.discard()
+        heed_cancellation()
+        raise BrokerError(errors[-1] if errors else str(error) or type(error).__name__) from error
+    return connection
+
+
+def unix_time(moment: str) -> float:
+    """Read a time of the server: RFC 3339 with up to nine digits of a second, of which six are kept."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", moment)).timestamp()

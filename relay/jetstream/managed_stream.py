@@ -1,0 +1,78 @@
+"""Create or adjust the stream, where the relay is asked to (``[stream] manage = true``)."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from relay.jetstream.connection import BrokerError, Connection
+from relay.observe.logs import event as log_event
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT_S = 5.0
+_NO_SUCH_STREAM = 10059
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """The stream that is wanted; the fields follow the ``[stream]`` section.
+
+    Attributes:
+        duplicate_window_s: Seconds in which a repeated message id is dropped.
+        max_age_s: Seconds; 0 keeps messages for ever.
+        max_bytes: -1 sets no limit.
+    """
+
+    name: str
+    subjects: Sequence[str]
+    replicas: int = 1
+    duplicate_window_s: float = 120.0
+    max_age_s: float = 0.0
+    max_bytes: int = -1
+    allow_atomic: bool = True
+    allow_direct: bool = True
+
+    def config(self, *, takes_atomic: bool) -> dict[str, Any]:
+        """Give the part of a stream's configuration that we answer for, in JetStream's terms."""
+        config: dict[str, Any] = {
+            "name": self.name,
+            "subjects": list(self.subjects),
+            "num_replicas": self.replicas,
+            "max_age": round(self.max_age_s * 1e9),
+            "max_bytes": self.max_bytes,
+            "duplicate_window": round(self.duplicate_window_s * 1e9),
+            "allow_direct": self.allow_direct,
+        }
+        if takes_atomic:
+            config["allow_atomic"] = self.allow_atomic
+        return config
+
+
+async def ensure_stream(connection: Connection, plan: StreamPlan) -> None:
+    """Make the stream as planned, and leave alone what the plan does not name.
+
+    Raises:
+        BrokerError: JetStream refused, or did not answer. The stream is as it was.
+    """
+    wanted = plan.config(takes_atomic=connection.takes_atomic)
+    info = await connection.ask(f"STREAM.INFO.{plan.name}", None, _TIMEOUT_S)
+    error = info.get("error")
+    if error is not None and error.get("err_code") != _NO_SUCH_STREAM:
+        raise BrokerError(f"stream {plan.name}: {error.get('description')}")
+    if error is not None:
+        # File storage, and refuse rather than drop what is oldest, so that a full stream is noticed.
+        new = {"retention": "limits", "storage": "file", "discard": "new", **wanted}
+        await _done(connection, "CREATE", plan.name, new)
+        return
+    current: dict[str, Any] = info["config"]
+    if any(current.get(name) != value for name, value in wanted.items()):
+        await _done(connection, "UPDATE", plan.name, {**current, **wanted})
+
+
+async def _done(connection: Connection, verb: str, name: str, config: dict[str, Any]) -> None:
+    answer = await connection.ask(f"STREAM.{verb}.{name}", config, _TIMEOUT_S)
+    if "error" in answer:
+        error = answer["error"]
+        raise BrokerError(f"stream {name}: {error.get('description')} ({error.get('err_code')})")
+    log_event(log, "info", "stream.managed", f"stream {verb.lower()}d", stream=name)

@@ -1,0 +1,131 @@
+"""The link to NATS: a connection that is made again whenever it ends, and handed to all who use it."""
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from relay.credentials import turned_away
+from relay.delivery.publisher import Publisher
+from relay.jetstream.client import NatsOptions
+from relay.jetstream.connection import BrokerError, Connection, connect
+from relay.jetstream.managed_stream import StreamPlan, ensure_stream
+from relay.observe.logs import event as log_event
+
+log = logging.getLogger(__name__)
+
+
+class Rider(Protocol):
+    """Who uses the connection beside the publisher."""
+
+    def attach(self, connection: Connection) -> None:
+        """Use this connection from now on."""
+
+    def detach(self) -> None:
+        """Do without one: it has ended."""
+
+
+class Link:
+    """Keeps a connection to NATS: one line in the log when it is lost, one when it stands again.
+
+    Args:
+        stream: The stream that each new connection makes or adjusts; None leaves streams alone.
+        publisher: Hears what comes on the connection, and says when it has ended.
+        on_state: Called with whether the connection stands.
+    """
+
+    def __init__(
+        self,
+        options: NatsOptions,
+        stream: StreamPlan | None,
+        *,
+        publisher: Publisher,
+        riders: Sequence[Rider],
+        on_state: Callable[[bool], None],
+    ) -> None:
+        self._options = options
+        self._stream = stream
+        self._publisher = publisher
+        self._riders = riders
+        self._on_state = on_state
+        # Not every relay begins with the first server.
+        self._servers = random.sample(options.servers, len(options.servers))
+        self._lost = False
+        self._told: set[str] = set()
+
+    async def run(self) -> None:
+        """Keep it for ever; the connection ends with the task."""
+        connection: Connection | None = None
+        try:
+            while True:
+                connection = await self._connected()
+                self._lost = False
+                self._told.clear()
+                log_event(log, "info", "nats.connected", "connected to NATS", version=connection.server)
+                for rider in self._riders:
+                    rider.attach(connection)
+                self._publisher.attach(connection)
+                self._on_state(True)
+                await self._publisher.disconnected.wait()
+                for rider in self._riders:
+                    rider.detach()
+                self._on_state(False)
+                reason = self._publisher.lost_reason
+                log_event(
+                    log,
+                    "warning",
+                    "nats.lost",
+                    "the connection to NATS ended; what was in flight is sent again",
+                    reason=reason,
+                )
+                self._lost = True
+                self._told.add(reason)
+                await connection.close()
+                connection = None
+        finally:
+            self._on_state(False)
+            if connection is not None:
+                await connection.close()
+
+    async def _connected(self) -> Connection:
+        """Try the servers in turn until one lets us in."""
+        async for attempt in AsyncRetrying(
+            wait=wait_random_exponential(multiplier=0.2, max=2),
+            retry=retry_if_exception_type(BrokerError),
+            after=self._tell,
+        ):
+            with attempt:
+                self._servers.append(self._servers.pop(0))
+                return await self._connect(self._servers[-1])
+        raise AssertionError("tenacity retries without end")
+
+    async def _connect(self, server: str) -> Connection:
+        connection = await connect(self._options, server, self._publisher)
+        async with AsyncExitStack() as otherwise:
+            otherwise.push_async_callback(connection.close)
+            if self._stream is not None:
+                try:
+                    await ensure_stream(connection, self._stream)
+                except BrokerError as error:
+                    if not connection.up:
+                        raise
+                    log_event(log, "error", "stream.unmanaged", "the stream is not as configured", reason=str(error))
+            otherwise.pop_all()
+        return connection
+
+    def _tell(self, state: RetryCallState) -> None:
+        """Say once that NATS cannot be reached, and why we are not let in where we are not."""
+        reason = "" if state.outcome is None else str(state.outcome.exception())
+        if not self._lost or (turned_away(reason) and reason not in self._told):
+            self._lost = True
+            self._told.add(reason)
+            log_event(
+                log,
+                "warning",
+                "nats.unreachable",
+                "NATS cannot be used; trying again until it can",
+                reason=reason,
+            )

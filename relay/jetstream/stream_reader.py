@@ -1,0 +1,153 @@
+"""Read message ids out of a stream: by batches where server and stream allow it, else one by one."""
+
+import base64
+import logging
+import re
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from relay.jetstream.connection import BrokerError, Connection, LookupForbidden, LookupRefused, unix_time
+from relay.rules.streams import StreamState
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT_S = 2.0
+_BATCH = 1000
+# Payloads come along with the headers: this much of them at a time.
+_BATCH_BYTES = 8 * 1024 * 1024
+_NO_MESSAGE = 10037
+_MESSAGE_ID = re.compile(rb"^nats-msg-id:\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
+
+
+class StoredId(NamedTuple):
+    """A message in a stream: its sequence, and its ``Nats-Msg-Id`` where it has one."""
+
+    seq: int
+    message_id: str | None
+
+
+def event_ids(page: Sequence[StoredId]) -> dict[str, int]:
+    """Give the message ids that may be those of events, which are UUIDs, with their sequences; ascending."""
+    return {one.message_id: one.seq for one in page if one.message_id is not None and _is_uuid(one.message_id)}
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+@dataclass
+class Stored:
+    """One stream as it was at one moment."""
+
+    connection: Connection
+    state: StreamState
+
+    async def pages(self, first: int, last: int) -> AsyncIterator[list[StoredId]]:
+        """Give the messages from `first` to `last`, both included, ascending, in pages of at most 1,000.
+
+        Any replica answers batches, and it may lag: where it ends early the leader is asked for the rest.
+
+        Raises:
+            LookupForbidden: Nobody answers; this account may have no right to read the stream.
+            BrokerError: The connection has ended.
+        """
+        at = max(first, self.state.first_seq, 1)
+        last = min(last, self.state.last_seq)
+        page = await self._batch(at, last) if self.state.direct and at <= last else None
+        answered = page is not None
+        while page:
+            at = page[-1].seq + 1
+            yield [one for one in page if one.seq <= last]
+            page = await self._batch(at, last) if at <= last else None
+        while at <= last:
+            try:
+                page = await self._by_leader(at, last)
+            except LookupForbidden:
+                if answered:
+                    return  # batches may be read and single messages not: the replica's word has to do
+                raise
+            if not page:
+                return
+            at = page[-1].seq + 1
+            yield page
+
+    async def _batch(self, first: int, last: int) -> list[StoredId] | None:
+        """Give the next messages from a sequence on; empty where there are none, None where nobody answers."""
+        question = f"DIRECT.GET.{self.state.name}"
+        body = {"seq": first, "batch": min(_BATCH, last - first + 1), "max_bytes": _BATCH_BYTES}
+        try:
+            headers, status = await self.connection.ask_many(question, body, _TIMEOUT_S)
+        except LookupForbidden:
+            log.debug("stream %s gives no batches; asking for single messages", self.state.name)
+            return None
+        if status not in ("204", "404"):
+            return None
+        return [StoredId(int(one["Nats-Sequence"]), one.get("Nats-Msg-Id")) for one in headers]
+
+    async def _by_leader(self, first: int, last: int) -> list[StoredId]:
+        page: list[StoredId] = []
+        while first <= last and len(page) < _BATCH:
+            found = await self._message(first, {"next_by_subj": ">"})
+            if found is None:
+                break
+            page.append(found)
+            first = found.seq + 1
+        return page
+
+    async def at(self, seq: int) -> StoredId | None:
+        """Ask the leader for the message at a sequence; None where it has none.
+
+        Raises:
+            LookupForbidden: Nobody answers; this account may have no right to ask.
+            BrokerError: The connection has ended, or the leader cannot say now.
+        """
+        try:
+            return await self._message(seq, {})
+        except LookupForbidden:
+            if not self.state.direct:
+                raise
+        page = await self._batch(seq, seq)
+        return page[0] if page and page[0].seq == seq else None
+
+    async def time_from(self, seq: int, pattern: str) -> float | None:
+        """Give when the first message from a sequence on whose subject fits was stored, Unix seconds; None without.
+
+        Raises:
+            LookupForbidden: Nobody answers; this account may have no right to read the stream.
+            BrokerError: The connection has ended, or the leader cannot say now.
+        """
+        how = {"seq": seq, "next_by_subj": pattern}
+        question = f"DIRECT.GET.{self.state.name}"
+        if self.state.direct and self.connection.may_ask(question):
+            headers, status = await self.connection.ask_many(question, {**how, "batch": 1}, _TIMEOUT_S)
+            if headers:
+                return unix_time(headers[0]["Nats-Time-Stamp"])
+            if status in ("204", "404"):
+                return None
+        question = f"STREAM.MSG.GET.{self.state.name}"
+        answer = await self.connection.ask(question, how, _TIMEOUT_S)
+        error = answer.get("error")
+        if error is None:
+            return unix_time(answer["message"]["time"])
+        if error.get("err_code") == _NO_MESSAGE:
+            return None
+        raise BrokerError(f"{question}: {error.get('description')}")
+
+    async def _message(self, seq: int, how: dict[str, object]) -> StoredId | None:
+        question = f"STREAM.MSG.GET.{self.state.name}"
+        if not self.connection.may_ask(question):
+            raise LookupRefused(f"not permitted to ask {question}")
+        answer: dict[str, Any] = await self.connection.ask(question, {"seq": seq, **how}, _TIMEOUT_S)
+        error = answer.get("error")
+        if error is not None:
+            if error.get("err_code") == _NO_MESSAGE:
+                return None
+            raise BrokerError(f"{question}: {error.get('description')}")
+        message = answer["message"]
+        found = _MESSAGE_ID.search(base64.b64decode(message.get("hdrs", "")))
+        return StoredId(message["seq"], found[1].decode("utf-8", "replace") if found else None)

@@ -1,0 +1,1 @@
+"""What one relay does for all of them."""

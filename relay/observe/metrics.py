@@ -1,0 +1,328 @@
+"""What the relay counts, for Prometheus. README and dashboards rely on the names: they are a contract.
+
+Counting is on the way of every event, so it is plain integers and lists; the families of Prometheus are made
+only when somebody scrapes. Written by the event loop, read by the thread of a scrape.
+"""
+
+import math
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from relay import __version__
+from relay.observe.snapshot import STUCK_AFTER_S, ConsumerView, Role, Snapshot
+
+CLASSES = ("outage", "capacity", "configuration", "poison", "unknown")
+REASONS = ("subject", "headers", "size", "refused", "attempts", "configuration", "crash")
+STAGES = ("fetch", "publish", "settle")
+COMPONENTS = ("postgres", "bell", "nats")
+TROUBLES = ("outage", "capacity", "configuration", "database")
+
+# From a millisecond to an hour: the latency of a good day and the length of an outage.
+LATENCY_BUCKETS_S = (
+    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
+)  # fmt: skip
+STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+# Reasons come from our own code; the bound holds even if one ever did not.
+_MAX_LABELS = 32
+
+
+class _Distribution:
+    """Counts per bucket, seconds."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: Iterable[float]) -> None:
+        """Count values; in the sum a negative one, from a clock that went back, and an infinite one count as nought."""
+        bounds, counts, total = self.bounds, self.counts, 0.0
+        for value in seconds:
+            counts[bisect_left(bounds, value)] += 1
+            if 0 < value < math.inf:
+                total += value
+        self.total += total
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Give the cumulative counts by upper bound."""
+        running, result = 0, []
+        for bound, count in zip([*map(str, self.bounds), "+Inf"], list(self.counts), strict=True):
+            running += count
+            result.append((bound, float(running)))
+        return result
+
+
+def _add(counts: dict[str, int], label: str, count: int) -> None:
+    """Count by a label whose values are few."""
+    if label not in counts and len(counts) >= _MAX_LABELS:
+        label = "other"
+    counts[label] = counts.get(label, 0) + count
+
+
+class Metrics(Collector):
+    """All counts of one daemon, in a registry of their own.
+
+    Args:
+        delivery_objective_s: Within what time an event should be in its stream, seconds; for the alerts alone.
+        consumer_objective_s: Within what time a read model should have acknowledged it.
+    """
+
+    def __init__(self, delivery_objective_s: float = 60.0, consumer_objective_s: float = 300.0) -> None:
+        self._objectives_s = (delivery_objective_s, consumer_objective_s)
+        self.registry = CollectorRegistry()
+        self._fetched = 0
+        self._delivered = 0
+        self._duplicates = 0
+        self._failures = dict.fromkeys(CLASSES, 0)
+        self._dead = dict.fromkeys(REASONS, 0)
+        self._latency = _Distribution(LATENCY_BUCKETS_S)
+        self._stages = {name: _Distribution(STAGE_BUCKETS_S) for name in STAGES}
+        self._connections = dict.fromkeys(COMPONENTS, False)
+        self._snapshot: Callable[[], Snapshot] | None = None
+        # Events that a stream held without our knowing it; events that a stream has lost and that are sent again;
+        # streams with a loss that waits for a person.
+        self.found = 0
+        self.redelivered = 0
+        self.losses_open = 0
+        # Dead letters that were published to the subject for these.
+        self.dead_copied = 0
+        # Seconds for which delivered events are kept, 0 for ever; when the oldest of them was delivered, Unix seconds.
+        self.retention_age_s = 0.0
+        self.oldest_delivered_at = 0.0
+        self._pruned = {"delivered": 0, "dead": 0}
+        self._trouble_s = dict.fromkeys(TROUBLES, 0.0)
+        # The durable consumers of the streams, and whether this account may ask for them.
+        self.consumers: Sequence[ConsumerView] = ()
+        self.consumers_readable = False
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def fetched(self, events: int) -> None:
+        """Count events read from the table."""
+        self._fetched += events
+
+    def delivered(self, latencies_s: Sequence[float], duplicates: int) -> None:
+        """Count a settled batch.
+
+        Args:
+            latencies_s: From creation to acknowledgement, one for each event, seconds.
+            duplicates: How many of them the stream held already.
+        """
+        self._delivered += len(latencies_s)
+        self._duplicates += duplicates
+        self._latency.add(latencies_s)
+
+    def failed(self, failure_class: str) -> None:
+        """Count a refusal or a missing acknowledgement by failure class."""
+        _add(self._failures, failure_class, 1)
+
+    def dead(self, reason: str) -> None:
+        """Count a dead letter by a short reason."""
+        _add(self._dead, reason, 1)
+
+    def term_ended(self) -> None:
+        """Forget what is seen on behalf of all relays: from now on another one may see it."""
+        self.losses_open = 0
+        self.oldest_delivered_at = 0.0
+
+    def pruned(self, kind: str, events: int) -> None:
+        """Count deleted rows: delivered or dead ones."""
+        self._pruned[kind] += events
+
+    def trouble(self, classes: Iterable[str], seconds: float) -> None:
+        """Count time in which something kept events from being delivered."""
+        for name in classes:
+            if name in self._trouble_s:
+                self._trouble_s[name] += seconds
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Count how long one batch spent in a stage."""
+        known = self._stages.get(name)
+        if known is None:
+            known = self._stages[name] = _Distribution(STAGE_BUCKETS_S)
+        known.add((seconds,))
+
+    def connection(self, component: str, up: bool) -> None:
+        """Say whether a connection stands: postgres, bell or nats."""
+        self._connections[component] = up
+
+    def watch(self, snapshot: Callable[[], Snapshot]) -> None:
+        """Read the gauges from here at each scrape; called from the thread of the scrape."""
+        self._snapshot = snapshot
+
+    def describe(self) -> Iterable[Metric]:
+        """Keep the registry from collecting when this is registered."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the families."""
+        build = InfoMetricFamily("outbox_relay_build", "Version of the relay")
+        build.add_metric([], {"version": __version__})
+        yield build
+        yield from self._counters()
+        yield from self._distributions()
+        up = GaugeMetricFamily("outbox_relay_connection_up", "1 while the connection stands", labels=["component"])
+        for component, stands in list(self._connections.items()):
+            up.add_metric([component], float(stands))
+        yield up
+        yield GaugeMetricFamily(
+            "outbox_relay_open_losses", "Streams that have lost events and wait for a person", value=self.losses_open
+        )
+        oldest, (delivery_s, consumer_s) = self.oldest_delivered_at, self._objectives_s
+        for name, text, value in (
+            ("delivery_objective_seconds", "Within what time an event should be delivered", delivery_s),
+            ("consumer_objective_seconds", "Within what time a consumer should have acknowledged it", consumer_s),
+            (
+                "retention_oldest_timestamp_seconds",
+                "When the oldest delivered event in the table was delivered, 0 where everything is kept",
+                oldest,
+            ),
+            (
+                "retention_behind_seconds",
+                "How much longer than configured the oldest delivered event has been kept",
+                max(0.0, time.time() - oldest - self.retention_age_s) if oldest else 0.0,
+            ),
+        ):
+            yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=value)
+        yield from _read_models(self.consumers, self.consumers_readable)
+        if self._snapshot is not None:
+            yield from _gauges(self._snapshot())
+
+    def _counters(self) -> Iterator[Metric]:
+        for name, text, count in (
+            ("fetched_events", "Events read from the table", self._fetched),
+            ("published_events", "Events acknowledged by the stream and marked delivered", self._delivered),
+            ("duplicates", "Acknowledgements for an event that the stream held already", self._duplicates),
+            ("found_events", "Events that were found in a stream before they were sent again", self.found),
+            ("redelivered_events", "Events that a stream had lost and that are sent again", self.redelivered),
+            ("copied_dead_letters", "Dead letters published to the subject for these", self.dead_copied),
+        ):
+            yield CounterMetricFamily(f"outbox_relay_{name}", text, value=count)
+        counts: Mapping[str, float]
+        for name, text, label, counts in (
+            ("failures", "Refusals and missing acknowledgements", "class", self._failures),
+            ("dead_letters", "Events given up", "reason", self._dead),
+            ("pruned_events", "Rows deleted because they were old enough", "kind", self._pruned),
+            ("outage_seconds", "Time in which something kept events from delivery", "class", self._trouble_s),
+        ):
+            family = CounterMetricFamily(f"outbox_relay_{name}", text, labels=[label])
+            for value, number in list(counts.items()):
+                family.add_metric([value], number)
+            yield family
+
+    def _distributions(self) -> Iterator[Metric]:
+        yield HistogramMetricFamily(
+            "outbox_relay_delivery_latency_seconds",
+            "From the creation of the row to the acknowledgement of the stream",
+            buckets=self._latency.buckets(),
+            sum_value=self._latency.total,
+        )
+        stages = HistogramMetricFamily(
+            "outbox_relay_stage_duration_seconds", "Time of one batch in each stage", labels=["stage"]
+        )
+        for name, known in list(self._stages.items()):
+            stages.add_metric([name], buckets=known.buckets(), sum_value=known.total)
+        yield stages
+
+
+def _age(since: float | None) -> float:
+    return max(0.0, time.time() - since) if since else 0.0
+
+
+def _read_models(consumers: Sequence[ConsumerView], readable: bool) -> Iterator[Metric]:
+    """Make the families of the durable consumers."""
+    labels = ["stream", "consumer"]
+    pending = GaugeMetricFamily(
+        "outbox_relay_consumer_pending_events", "Messages that the consumer was not given yet", labels=labels
+    )
+    given = GaugeMetricFamily(
+        "outbox_relay_consumer_unacknowledged_events",
+        "Messages that the consumer was given and has not acknowledged",
+        labels=labels,
+    )
+    age = GaugeMetricFamily(
+        "outbox_relay_consumer_oldest_unacknowledged_age_seconds",
+        "For how long the stream has held the first message that the consumer has not acknowledged, 0 without one",
+        labels=labels,
+    )
+    for one in consumers:
+        which = [one.stream, one.consumer]
+        pending.add_metric(which, one.pending)
+        given.add_metric(which, one.unacknowledged)
+        if one.oldest_at is not None or not (one.pending or one.unacknowledged):
+            age.add_metric(which, _age(one.oldest_at))
+    yield pending
+    yield given
+    yield age
+    yield GaugeMetricFamily(
+        "outbox_relay_consumers_readable",
+        "1 while the consumers of the streams can be looked at",
+        value=float(readable),
+    )
+
+
+def _gauges(now: Snapshot) -> Iterator[Metric]:
+    """Make the families of what holds at this moment."""
+    oldest = now.oldest_pending_at
+    stalled = now.stalled or time.monotonic() - now.last_progress > STUCK_AFTER_S
+    for name, text, value in (
+        ("backlog_events", "Events neither delivered nor dead, an estimate", now.backlog),
+        ("in_flight_events", "Events sent and not yet acknowledged", now.in_flight),
+        ("waiting_events", "Events in memory behind a failing one or a hold", now.waiting),
+        ("retrying_events", "Events that wait for their retry", now.retrying),
+        ("shards_owned", "Shards that are this relay's", now.shards),
+        ("watermark_seq", "Every event of these shards up to this seq is settled", now.watermark),
+        (
+            "watermark_timestamp_seconds",
+            "Every event of these shards that was committed by then is settled, 0 while that is not known",
+            now.watermark_at or 0,
+        ),
+        (
+            "oldest_pending_timestamp_seconds",
+            "When the oldest pending event was created, 0 without one",
+            oldest or 0,
+        ),
+        ("oldest_pending_age_seconds", "Age of the oldest pending event, 0 without one", _age(oldest)),
+        (
+            "oldest_retry_age_seconds",
+            "Age of the oldest event that waits for its retry, 0 without one",
+            _age(now.oldest_retry_at),
+        ),
+        (
+            "oldest_gap_age_seconds",
+            "For how long a seq is waited for that an open transaction may hold, 0 without one",
+            _age(now.gap_since),
+        ),
+        ("held_keys", "Keys that wait behind a failing event, a hold or a dead letter", now.held_keys),
+        ("blocked_keys", "Keys that wait for a person to decide about a dead letter", now.blocked_keys),
+        ("stalled", "1 where work is there, no outage, and no progress", stalled),
+    ):
+        yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=float(value))
+    role = GaugeMetricFamily("outbox_relay_role", "1 for the role that this relay has now", labels=["role"])
+    for name in get_args(Role):
+        role.add_metric([name], float(name == now.role))
+    yield role
+    holds = GaugeMetricFamily("outbox_relay_holds", "Streams and subjects that are held", labels=["class"])
+    held = GaugeMetricFamily("outbox_relay_held_events", "Events in memory that wait in holds", labels=["class"])
+    for name in CLASSES[:3]:
+        of_class = [hold for hold in now.holds if hold.failure_class == name]
+        holds.add_metric([name], len(of_class))
+        held.add_metric([name], sum(hold.events for hold in of_class))
+    yield holds
+    yield held

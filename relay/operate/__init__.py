@@ -1,0 +1,1 @@
+"""What an operator does; no terminal, no click, no HTML."""

@@ -1,0 +1,162 @@
+"""The way into the outbox for an operator: a connection, looks of one moment, and what PostgreSQL's errors mean."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from relay.config.settings import Settings
+from relay.errors import ConfigError, Exit, RelayError, SchemaError, Unreachable
+from relay.postgres.migrate import check_schema, schema_of
+from relay.postgres.tables import Tables
+
+Row = tuple[Any, ...]
+
+
+# With one of these libpq knows where to go without an address.
+_LIBPQ = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
+
+
+class Refused(RelayError):
+    """PostgreSQL refused what the command asked for. Nothing was changed."""
+
+    exit_code = Exit.FAULT
+
+
+def foreseen(error: psycopg.Error) -> RelayError | None:
+    """Say what an error of PostgreSQL means for a command; None where it is a fault of ours."""
+    text = " ".join(str(error).split())
+    match error:
+        case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
+            return SchemaError(f"the outbox is not in this database: {text}: run `relay migrate`")
+        case psycopg.errors.InsufficientPrivilege():
+            return Refused(f"PostgreSQL does not permit it: {text}")
+        case psycopg.errors.LockNotAvailable():
+            return Refused("the table was busy for 5 s; nothing was changed: try again")
+        case psycopg.errors.QueryCanceled():
+            return Refused("PostgreSQL took longer than postgres.statement_timeout_s; nothing was changed")
+        case psycopg.OperationalError():
+            return Unreachable(f"PostgreSQL does not answer: {text}")
+        case _:
+            return None
+
+
+def check_addresses(settings: Settings) -> None:
+    """Find a malformed address before the driver does, whose own text would repeat it, password and all.
+
+    Raises:
+        ConfigError: An address is missing or malformed.
+    """
+    faults = []
+    if not settings.postgres.dsn.get_secret_value() and not any(name in os.environ for name in _LIBPQ):
+        faults.append("[postgres] dsn: is not set; give it there, in RELAY_POSTGRES__DSN or by --dsn-file")
+    for name, secret in (("dsn", settings.postgres.dsn), ("bell_dsn", settings.postgres.bell_dsn)):
+        try:
+            conninfo_to_dict("" if secret is None else secret.get_secret_value())
+        except psycopg.ProgrammingError:
+            faults.append(f"[postgres] {name}: is neither a URL nor name=value pairs; its text is not shown")
+    if faults:
+        raise ConfigError(faults)
+
+
+def connect(settings: Settings) -> psycopg.Connection[Row]:
+    """Connect to PostgreSQL, once.
+
+    Raises:
+        ConfigError: The address is missing or malformed.
+        psycopg.OperationalError: It does not answer.
+    """
+    check_addresses(settings)
+    postgres = settings.postgres
+    return psycopg.connect(
+        postgres.dsn.get_secret_value(),
+        autocommit=True,
+        connect_timeout=max(2, round(postgres.connect_timeout_s)),
+        application_name="outbox-relay cli",
+        # Planned anew with the very parameters: a plan for any filter would have to read everything.
+        prepare_threshold=None,
+    )
+
+
+class Reader:
+    """The outbox, read in one transaction: every answer is of the same moment."""
+
+    def __init__(self, conn: psycopg.Connection[Row], tables: Tables, version: int) -> None:
+        self.cursor = psycopg.RawCursor(conn)
+        self.tables = tables
+        self.version = version
+
+    def rows(self, query: str, params: Sequence[object] = ()) -> list[Row]:
+        """Run a query of ``sql/queries``."""
+        return self.cursor.execute(self.tables.text(query), params or None).fetchall()
+
+    def row(self, query: str, params: Sequence[object] = ()) -> Row:
+        """Run a query that always has one row."""
+        return self.rows(query, params)[0]
+
+    def run(self, query: str, params: Sequence[object] = ()) -> int:
+        """Run a statement without rows; gives how many it changed."""
+        return self.cursor.execute(self.tables.text(query), params or None).rowcount
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Reader]:
+    """Open a reader.
+
+    Raises:
+        SchemaError: The outbox is not there, or of another version.
+    """
+    with watching(settings) as watcher, watcher.look():
+        yield watcher
+
+
+class Watcher(Reader):
+    """The outbox, to be looked at again and again."""
+
+    def __init__(self, conn: psycopg.Connection[Row], tables: Tables, version: int, timeout_s: float) -> None:
+        super().__init__(conn, tables, version)
+        self._conn = conn
+        self._timeout_s = timeout_s
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """Open a transaction: every answer in it is of the same moment."""
+        with self._conn.transaction():
+            # Settings of the transaction, so that nothing of them stays in a pooler's connection. Without
+            # statistics of a young table the planner would read all of it; every question here has its index.
+            self._conn.execute(
+                "SELECT set_config('statement_timeout', %s, true), set_config('enable_seqscan', 'off', true)",
+                (f"{self._timeout_s * 1000:.0f}",),
+            )
+            yield
+
+
+@contextmanager
+def watching(settings: Settings) -> Iterator[Watcher]:
+    """Open the outbox for several looks.
+
+    Raises:
+        SchemaError: The outbox is not there, or of another version.
+    """
+    with connect(settings) as conn:
+        conn.read_only = True
+        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        yield Watcher(conn, *checked(conn, settings.postgres.table), settings.postgres.statement_timeout_s)
+
+
+def checked(conn: psycopg.Connection[Row], table: str) -> tuple[Tables, int]:
+    """Give the names of the outbox and the version of its schema.
+
+    Raises:
+        SchemaError: The outbox is not there, or of another version.
+    """
+    found = psycopg.RawCursor(conn).execute(Tables(table).text("payload_type")).fetchone()
+    if found is None:
+        check_schema(None, table)
+    tables = Tables(table, "jsonb" if found is None else found[0])
+    schema = schema_of(psycopg.RawCursor(conn).execute(tables.text("schema_version")).fetchone())
+    check_schema(schema, table)
+    return tables, 0 if schema is None else schema.version

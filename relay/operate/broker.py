@@ -1,0 +1,34 @@
+"""One connection to NATS for a command."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from relay.config.options import nats_options
+from relay.config.settings import Settings
+from relay.errors import Unreachable
+from relay.jetstream.connection import BrokerError, Connection, Listener, connect
+
+
+@asynccontextmanager
+async def broker(settings: Settings, listener: Listener | None = None) -> AsyncIterator[Connection]:
+    """Connect to the first server that lets us in; acknowledgements go to the listener.
+
+    Raises:
+        Unreachable: None of them did, or the connection ended meanwhile.
+    """
+    options = nats_options(settings)
+    reasons = []
+    for server in options.servers:
+        try:
+            connection = await connect(options, server, listener or Listener())
+        except BrokerError as error:
+            reasons.append(str(error))
+            continue
+        try:
+            yield connection
+        except BrokerError as error:
+            raise Unreachable(f"NATS does not answer: {error}") from error
+        finally:
+            await connection.close()
+        return
+    raise Unreachable(f"NATS cannot be reached: {'; '.join(dict.fromkeys(reasons))}")

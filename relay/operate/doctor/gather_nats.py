@@ -1,0 +1,181 @@
+"""Ask NATS what the doctor wants to know, with the rights of the relay. Nothing is stored.
+
+The right to publish is tried on each subject with an event that asks for a stream of another name: whatever stream
+takes the subject answers, and refuses. A plain subscriber of the subject sees one empty message.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from relay.event import Event
+from relay.jetstream.client import NatsOptions
+from relay.jetstream.connection import BrokerError, Connection, Listener, LookupForbidden, connect
+from relay.operate.doctor.facts import NatsFacts, StreamFacts, SubjectFacts, Topic
+from relay.rules.envelopes import Envelopes, Poison
+from relay.rules.failures import Forbidden, NoResponders, Refused
+
+_ANSWER_S = 2.0
+# No stream is called so.
+_NO_STREAM = "Nats-Expected-Stream: outbox-relay-doctor\r\n"
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+# What the relay asks of a stream, beside its configuration.
+_QUESTIONS: dict[str, dict[str, object]] = {
+    "DIRECT.GET.{}": {"seq": 1},
+    "STREAM.MSG.GET.{}": {"seq": 1},
+    "CONSUMER.LIST.{}": {},
+}
+
+
+class _Trials(Listener):
+    """Collects what becomes of the trials: a word for each."""
+
+    def __init__(self) -> None:
+        self.answers: dict[int, str] = {}
+        self.denied: set[str] = set()
+        self.changed = asyncio.Event()
+
+    def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
+        self.answers[token] = "stored"
+        self.changed.set()
+
+    def refused(self, token: int, failure: Refused | NoResponders) -> None:
+        self.answers[token] = "refused" if isinstance(failure, Refused) else "nobody"
+        self.changed.set()
+
+    def forbidden(self, subject: str, failure: Forbidden) -> None:
+        self.denied.add(subject)
+        self.changed.set()
+
+
+async def gather_nats(
+    options: NatsOptions, envelopes: Envelopes, topics: Sequence[Topic], *, trials: bool
+) -> NatsFacts:
+    """Ask the first server that takes us in.
+
+    Args:
+        topics: What stands in the table; the subject of each is looked up.
+        trials: Try the right to publish on each subject.
+    """
+    listener = _Trials()
+    reasons = []
+    for server in options.servers:
+        try:
+            connection = await connect(options, server, listener)
+        except BrokerError as error:
+            reasons.append(str(error))
+            continue
+        try:
+            return await _asked(connection, listener, _is_local(server), envelopes, topics, trials)
+        except BrokerError as error:
+            reasons.append(str(error))
+        finally:
+            await connection.close()
+    return NatsFacts(error="; ".join(dict.fromkeys(reasons)))
+
+
+def _is_local(server: str) -> bool:
+    return urlsplit(server).hostname in _LOCAL
+
+
+async def _asked(
+    connection: Connection,
+    listener: _Trials,
+    local: bool,
+    envelopes: Envelopes,
+    topics: Sequence[Topic],
+    trials: bool,
+) -> NatsFacts:
+    names_allowed = await connection.answers("STREAM.NAMES", {}, _ANSWER_S) is not None
+    subjects = [await _looked_up(connection, envelopes, topic, names_allowed) for topic in topics]
+    if trials:
+        subjects = await _tried(connection, listener, subjects)
+    streams, skew_s = [], None
+    for name in dict.fromkeys(one.stream for one in subjects if one.stream is not None):
+        before = time.time()
+        info = await _answer(connection, f"STREAM.INFO.{name}")
+        if info is None:
+            continue
+        skew_s = _skew(info, (before + time.time()) / 2)
+        streams.append(await _stream(connection, name, info))
+    return NatsFacts(
+        version=connection.server,
+        takes_atomic=connection.takes_atomic,
+        max_payload=connection.max_payload,
+        encrypted=connection.encrypted,
+        local=local,
+        names_allowed=names_allowed,
+        subjects=tuple(subjects),
+        streams=tuple(streams),
+        skew_s=skew_s,
+    )
+
+
+async def _answer(
+    connection: Connection, question: str, body: dict[str, object] | None = None
+) -> dict[str, Any] | None:
+    try:
+        answer = await connection.ask(question, body, _ANSWER_S)
+    except LookupForbidden:
+        return None
+    return None if "error" in answer else answer
+
+
+async def _looked_up(connection: Connection, envelopes: Envelopes, topic: Topic, names_allowed: bool) -> SubjectFacts:
+    row = Event(0, "", topic.topic, topic.key, b"", None, 0.0, 0, postponed=False)
+    try:
+        subject = envelopes.subject(row)
+    except Poison as poison:
+        return SubjectFacts(topic, None, fault=str(poison))
+    if not names_allowed:
+        return SubjectFacts(topic, subject, looked_up=False)
+    found = await _answer(connection, "STREAM.NAMES", {"subject": subject})
+    names = (found or {}).get("streams") or [None]
+    return SubjectFacts(topic, subject, stream=names[0], looked_up=found is not None)
+
+
+async def _tried(connection: Connection, listener: _Trials, subjects: Sequence[SubjectFacts]) -> list[SubjectFacts]:
+    asked = {token: one.subject for token, one in enumerate(subjects) if one.subject is not None}
+    await connection.publish([(token, subject, b"", _NO_STREAM) for token, subject in asked.items()])
+
+    def told() -> bool:
+        return all(token in listener.answers or subject.lower() in listener.denied for token, subject in asked.items())
+
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            while not told():
+                listener.changed.clear()
+                await listener.changed.wait()
+    except TimeoutError:
+        pass
+    return [
+        SubjectFacts(
+            one.topic,
+            one.subject,
+            one.fault,
+            one.stream,
+            one.looked_up,
+            listener.answers.get(token, "silence"),
+            permitted=one.subject is None or one.subject.lower() not in listener.denied,
+        )
+        for token, one in enumerate(subjects)
+    ]
+
+
+async def _stream(connection: Connection, name: str, info: dict[str, Any]) -> StreamFacts:
+    refused = []
+    for template, body in _QUESTIONS.items():
+        question = template.format(name)
+        if template.startswith("DIRECT") and not info["config"].get("allow_direct"):
+            continue
+        if await connection.answers(question, body, _ANSWER_S) is None:
+            refused.append(f"$JS.API.{question}")
+    return StreamFacts(name, info["config"], info.get("state", {}), info.get("cluster"), tuple(refused))
+
+
+def _skew(info: dict[str, Any], ours: float) -> float | None:
+    told = info.get("ts")
+    return None if told is None else datetime.fromisoformat(told).timestamp() - ours

@@ -1,0 +1,179 @@
+"""Ask PostgreSQL what the doctor wants to know, with the rights of the relay. Everything is rolled back."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from relay.operate.doctor.facts import Holders, PostgresFacts, Right, Server, Session, Table, Topic
+from relay.operate.doctor.rights import Wanted, wanted
+from relay.postgres.migrate import newest_version, schema_of
+from relay.postgres.tables import Tables
+
+_SAMPLE_ROWS = 10_000
+_MOST_TOPICS = 100
+# A ring takes 1 ms; a pooler that swallows it does so for ever.
+_RING_S = 2.0
+
+Conn = psycopg.Connection[tuple[Any, ...]]
+
+
+def gather_postgres(
+    dsn: str, bell_dsn: str | None, table: str, connect_timeout_s: float, timeout_s: float
+) -> PostgresFacts:
+    """Ask over `dsn`, and over `bell_dsn` where there is one whether its sessions hold.
+
+    Args:
+        timeout_s: Seconds for one question.
+    """
+    try:
+        with _connect(dsn, connect_timeout_s) as conn:
+            return _asked(conn, dsn, bell_dsn, Tables(table), connect_timeout_s, timeout_s)
+    except psycopg.Error as error:
+        return PostgresFacts(error=_line(error))
+
+
+def _connect(dsn: str, timeout_s: float) -> Conn:
+    return psycopg.connect(
+        dsn,
+        autocommit=True,
+        connect_timeout=max(2, round(timeout_s)),
+        application_name="outbox-relay doctor",
+        prepare_threshold=None,
+    )
+
+
+def _line(error: psycopg.Error) -> str:
+    return " ".join(str(error).split())
+
+
+def _asked(
+    conn: Conn, dsn: str, bell_dsn: str | None, tables: Tables, connect_timeout_s: float, timeout_s: float
+) -> PostgresFacts:
+    with conn.transaction(force_rollback=True):
+        # Settings of the transaction, so that nothing of them stays in a pooler's connection.
+        conn.execute("SELECT set_config('statement_timeout', %s, true)", (f"{timeout_s * 1000:.0f}",))
+        conn.execute("SELECT set_config('lock_timeout', '2s', true)")
+        before = time.time()
+        (row,) = _rows(conn, tables.text("doctor_server"))
+        skew_s = row[-1] - (before + time.time()) / 2
+        server = Server(*row[:-1])
+        payload_type = _value(conn, tables.text("payload_type"))
+        if payload_type is None:
+            return PostgresFacts(server=server, skew_s=skew_s, wanted_version=newest_version())
+        tables = Tables(tables.events, payload_type)
+        rights = () if server.in_recovery or server.read_only else _tried(conn, tables)
+        schema = schema_of(_rows(conn, tables.text("schema_version"))[0])
+        watermark = _value(conn, tables.text("doctor_watermark")) or 0
+        of_table = _rows(conn, tables.text("doctor_table"))
+        holders = _rows(conn, tables.text("doctor_holders"))
+        sample = _rows(conn, tables.text("doctor_sample"), (watermark, _SAMPLE_ROWS, _MOST_TOPICS))
+    session, bell_error = None, None
+    try:
+        with _connect(bell_dsn or dsn, connect_timeout_s) as listener:
+            session = _sessions(listener, conn, tables)
+    except psycopg.Error as error:
+        bell_error = _line(error)
+    return PostgresFacts(
+        schema_version=schema.version if schema else None,
+        oldest_relay=schema.oldest_relay if schema else None,
+        wanted_version=newest_version(),
+        payload_type=payload_type,
+        server=server,
+        rights=rights,
+        table=_table(of_table[0]) if of_table else None,
+        holders=_holders(holders[0]) if holders else None,
+        session=session,
+        bell_error=bell_error,
+        topics=tuple(Topic(*row) for row in sample),
+        skew_s=skew_s,
+    )
+
+
+def _rows(conn: Conn, query: bytes, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    """Ask in a savepoint; nothing where this role may not ask: the rights say so."""
+    try:
+        with conn.transaction():
+            return psycopg.RawCursor(conn).execute(query, params or None).fetchall()
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+        return []
+
+
+def _value(conn: Conn, query: bytes) -> Any:
+    rows = _rows(conn, query)
+    return rows[0][0] if rows else None
+
+
+def _table(row: tuple[Any, ...]) -> Table:
+    values = list(row)
+    values[5] = tuple(values[5])
+    return Table(*values)
+
+
+def _holders(row: tuple[Any, ...]) -> Holders:
+    values = list(row)
+    values[2] = tuple(values[2])
+    return Holders(*values)
+
+
+def _tried(conn: Conn, tables: Tables) -> tuple[Right, ...]:
+    """Try each right on no row: the server checks it before it looks for one."""
+    rights = []
+    for want in wanted(tables.file("roles"), tables.name("relay")):
+        refusal = None
+        try:
+            with conn.transaction(force_rollback=True):
+                conn.execute(_attempt(want))
+        except psycopg.Error as error:
+            refusal = _line(error).partition(" LINE ")[0]
+        rights.append(Right(want.verb, want.table, refusal))
+    return tuple(rights)
+
+
+def _attempt(want: Wanted) -> sql.Composed:
+    """Compose a statement that needs a right and touches nothing; the names come from ``sql/roles.sql``."""
+    table = sql.Identifier(*want.table.split("."))
+    names = [sql.Identifier(name) for name in want.columns]
+    match want.verb:
+        case "SELECT":
+            what = sql.SQL(", ").join(names) if names else sql.SQL("*")
+            return sql.SQL("SELECT {} FROM {} WHERE false").format(what, table)
+        case "DELETE":
+            return sql.SQL("DELETE FROM {} WHERE false").format(table)
+        case "UPDATE" if not names:
+            return sql.SQL("SELECT FROM {} WHERE false FOR UPDATE").format(table)
+        case "UPDATE":
+            sets = sql.SQL(", ").join(sql.SQL("{} = DEFAULT").format(name) for name in names)
+            return sql.SQL("UPDATE {} SET {} WHERE false").format(table, sets)
+        case "INSERT":
+            columns = sql.SQL("({})").format(sql.SQL(", ").join(names)) if names else sql.SQL("")
+            nothing = sql.SQL(", ").join([sql.SQL("NULL")] * len(names))
+            return sql.SQL("INSERT INTO {} {} SELECT {} WHERE false").format(table, columns, nothing)
+
+
+def _sessions(listener: Conn, other: Conn, tables: Tables) -> Session:
+    """Find out whether a session of the bell holds: LISTEN and the bell's lock belong to one server process."""
+    ask = tables.text("doctor_session")
+    first = _pid(listener, ask)
+    with other.transaction(force_rollback=True):
+        # A pooler gives the process that was free last; then ours is taken, and asking again could wait for ever.
+        shared = _pid(other, ask) == first or _pid(listener, ask) != first
+    pooler = first != listener.info.backend_pid
+    ring_s = None
+    if not shared:
+        channel = f"outbox_doctor_{secrets.token_hex(4)}"
+        listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        rung = time.monotonic()
+        psycopg.RawCursor(other).execute(tables.text("doctor_ring"), (channel,))
+        for _ in listener.notifies(timeout=_RING_S, stop_after=1):
+            ring_s = time.monotonic() - rung
+        listener.execute(sql.SQL("UNLISTEN {}").format(sql.Identifier(channel)))
+    return Session(pooler, shared, ring_s)
+
+
+def _pid(conn: Conn, query: bytes) -> int:
+    row = conn.execute(query).fetchone()
+    return 0 if row is None else int(row[0])

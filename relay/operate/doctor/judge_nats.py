@@ -1,0 +1,253 @@
+"""Judge what was seen of NATS and its streams. Pure."""
+
+from collections.abc import Iterator
+
+from relay.operate.doctor.facts import NatsFacts, Plan, StreamFacts, SubjectFacts
+from relay.operate.doctor.findings import Finding, Level, seconds
+
+# A row this close to a limit will have a larger sister.
+_NEAR = 0.8
+# The relay adds a message id and, in a batch, three headers; with what [headers] may add.
+_OWN_HEADERS_BYTES = 300
+_API = "$JS.API."
+
+
+def judge_nats(facts: NatsFacts, plan: Plan) -> Iterator[Finding]:
+    """Judge everything, the connection first."""
+    if facts.error is not None:
+        yield _line("connection", "fault", facts.error, "see [nats], and docs/security.md")
+        return
+    yield _line(
+        "version", "ok", f"nats-server {facts.version}{'' if facts.takes_atomic else ', without atomic batches'}"
+    )
+    yield _encryption(facts)
+    yield _inbox(facts, plan)
+    yield from _subjects(facts, plan)
+    yield from _sizes(facts)
+    for stream in facts.streams:
+        yield from _stream(stream, facts, plan)
+
+
+def _line(check: str, level: Level, seen: str, do: str = "") -> Finding:
+    return Finding("nats", check, level, seen, do)
+
+
+def _encryption(facts: NatsFacts) -> Finding:
+    if facts.encrypted:
+        return _line("connection", "ok", "encrypted, and the server's name is verified")
+    if facts.local:
+        return _line("connection", "ok", "not encrypted, to this machine")
+    return _line(
+        "connection",
+        "warning",
+        "not encrypted: events and secrets can be read on the way",
+        "use tls:// and [nats] tls_ca_file",
+    )
+
+
+def _inbox(facts: NatsFacts, plan: Plan) -> Finding:
+    heard = facts.names_allowed or any(one.answer or one.stream for one in facts.subjects)
+    if heard:
+        return _line("inbox", "ok", f"answers are heard on {plan.inbox_prefix}.>")
+    do = f"allow publish on {_API}STREAM.NAMES, or name a subject by --subject"
+    return _line("inbox", "warning", f"subscribed to {plan.inbox_prefix}.>, and there was nothing to be answered", do)
+
+
+def _subjects(facts: NatsFacts, plan: Plan) -> Iterator[Finding]:
+    if not facts.names_allowed:
+        do = f"allow publish on {_API}STREAM.NAMES and {_API}STREAM.INFO.*"
+        seen = (
+            "streams cannot be looked up: a missing one is not told from one without a leader, and batches are not used"
+        )
+        yield _line("look-up", "warning", seen, do)
+    if not facts.subjects:
+        yield _line("subjects", "ok", "the table is empty: no subject to try", "name some by --subject")
+        return
+    good: list[str] = []
+    for one in facts.subjects:
+        finding = _subject(one, plan)
+        if finding is None:
+            good.append(one.subject or "")
+        else:
+            yield finding
+    if good:
+        shown = ", ".join(good[:5]) + (f" and {len(good) - 5} more" if len(good) > 5 else "")
+        tried = all(one.answer for one in facts.subjects)
+        yield _line("subjects", "ok", f"{shown}: each has a stream{', and may be published' if tried else ''}")
+
+
+def _subject(one: SubjectFacts, plan: Plan) -> Finding | None:
+    """Judge one subject; None where it is good."""
+    rows = f"{one.topic.pending:,} of its events wait" if one.topic.pending else "none of its events waits now"
+    if one.subject is None:
+        return _line(
+            f"topic {one.topic.topic}",
+            "fault",
+            f"{one.fault}: its events become dead letters; {rows}",
+            "correct the topic where it is written, or [subject] template and allow",
+        )
+    check = f"subject {one.subject}"
+    if not one.permitted:
+        rows = rows if one.stream is not None or not one.looked_up else f"no stream takes it either; {rows}"
+        return _line(
+            check, "fault", f"no right to publish; {rows}", f'allow publish on "{one.subject}" (docs/security.md)'
+        )
+    if one.looked_up and one.stream is None:
+        do = "add the subject to a stream" + (", such as [stream] subjects" if plan.manages_stream else "")
+        return _line(check, "fault", f"no stream takes it; {rows}", do)
+    if one.answer == "silence":
+        return _line(check, "fault", f"a trial was not answered; {rows}", "see the stream below, and the server's log")
+    if one.answer == "nobody":
+        return _line(check, "fault", f"nobody answers: the stream has no leader now; {rows}", "see `nats stream info`")
+    return None
+
+
+def _sizes(facts: NatsFacts) -> Iterator[Finding]:
+    largest = max((one.topic for one in facts.subjects), key=lambda topic: topic.largest, default=None)
+    if largest is None:
+        yield _line("max_payload", "ok", f"{facts.max_payload:,} bytes")
+        return
+    size = largest.largest + _OWN_HEADERS_BYTES
+    seen = f"{facts.max_payload:,} bytes; the largest row seen takes {size:,} ({largest.topic})"
+    do = "raise max_payload on every server, or put large things elsewhere and send where they are"
+    yield _line("max_payload", *_against(size, facts.max_payload, seen, do))
+
+
+def _against(size: int, limit: int, seen: str, do: str) -> tuple[Level, str, str]:
+    if size > limit:
+        return "fault", f"{seen}: it becomes a dead letter", do
+    if size > limit * _NEAR:
+        return "warning", seen, do
+    return "ok", seen, ""
+
+
+def _stream(stream: StreamFacts, facts: NatsFacts, plan: Plan) -> Iterator[Finding]:
+    yield from _acknowledges(stream)
+    yield from _keeps(stream)
+    yield _room(stream, facts.version)
+    yield from _limits_of_size(stream, facts)
+    yield _window(stream, plan)
+    yield from _abilities(stream, facts, plan)
+    yield from _questions(stream)
+
+
+def _of(stream: StreamFacts, check: str, level: Level, seen: str, do: str = "") -> Finding:
+    return _line(f"stream {stream.name}: {check}", level, seen, do)
+
+
+def _acknowledges(stream: StreamFacts) -> Iterator[Finding]:
+    config = stream.config
+    if config.get("no_ack"):
+        yield _of(stream, "answers", "fault", "no_ack: nothing could ever be marked delivered", "set no_ack to false")
+    if config.get("sealed"):
+        yield _of(
+            stream, "answers", "fault", "it is sealed: it takes no more events", "make another stream for the subjects"
+        )
+    retention, consumers = config.get("retention", "limits"), stream.state.get("consumer_count", 0)
+    if retention == "interest" and consumers == 0:
+        seen = "retention is interest and there is no consumer: events are acknowledged and dropped"
+        yield _of(stream, "retention", "fault", seen, "make the consumers first, or use retention limits")
+    elif retention != "limits":
+        seen = f"retention is {retention}: what was consumed is gone, and cannot be told from what was lost"
+        yield _of(stream, "retention", "warning", seen, "use retention limits where read models are to be rebuilt")
+    else:
+        yield _of(stream, "retention", "ok", "limits")
+
+
+def _keeps(stream: StreamFacts) -> Iterator[Finding]:
+    replicas = stream.config.get("num_replicas", 1)
+    if stream.config.get("storage") == "memory":
+        seen = "in memory: a restart takes what was acknowledged"
+        yield _of(stream, "storage", "warning", seen, "use file storage (a new stream: it cannot be changed)")
+    else:
+        yield _of(stream, "storage", "ok", "file")
+    followers = (stream.cluster or {}).get("replicas") or []
+    away = [one["name"] for one in followers if one.get("offline") or not one.get("current", True)]
+    clustered = bool((stream.cluster or {}).get("name"))
+    if away:
+        yield _of(
+            stream,
+            "replicas",
+            "warning",
+            f"{', '.join(away)} of {replicas} behind or offline",
+            "see `nats stream info`",
+        )
+    elif replicas == 1 and clustered:
+        seen = "one copy in a cluster: with its server the stream is away, with its disk it is lost"
+        yield _of(stream, "replicas", "warning", seen, "nats stream edit --replicas 3")
+    elif replicas == 1:
+        yield _of(stream, "replicas", "ok", "one, on a server without a cluster")
+    else:
+        yield _of(stream, "replicas", "ok", f"{replicas}, all current")
+
+
+def _room(stream: StreamFacts, server: str) -> Finding:
+    config, state = stream.config, stream.state
+    limits = [
+        (name, state.get(held, 0), config[name])
+        for name, held in (("max_msgs", "messages"), ("max_bytes", "bytes"))
+        if config.get(name, -1) > 0
+    ]
+    if config.get("max_msgs_per_subject", -1) > 0:
+        limits.append(("max_msgs_per_subject", 0, config["max_msgs_per_subject"]))
+    shown = ", ".join(f"{name} {held:,} of {most:,}" if held else f"{name} {most:,}" for name, held, most in limits)
+    if not limits:
+        return _of(stream, "room", "ok", "no limit but the disk")
+    discard = config.get("discard", "old")
+    if discard == "old":
+        seen = f"discard is old with {shown}: when it is full, unread events are dropped"
+        return _of(stream, "room", "warning", seen, "nats stream edit --discard new: then the relay waits instead")
+    if server.startswith("2.9.") and config.get("max_bytes", -1) > 0:
+        # Seen on 2.9.10, which reckons without what it writes beside each message.
+        seen = f"with {shown} nats-server {server} drops its oldest messages when it is full, whatever discard says"
+        return _of(stream, "room", "warning", seen, "limit it by max_msgs, or use a newer nats-server")
+    fullest = max(held / most for _, held, most in limits)
+    if fullest >= _NEAR:
+        return _of(
+            stream, "room", "warning", f"nearly full, {shown}: then everything waits", "raise the limit, or purge"
+        )
+    return _of(stream, "room", "ok", f"discard new, {shown}")
+
+
+def _limits_of_size(stream: StreamFacts, facts: NatsFacts) -> Iterator[Finding]:
+    most = stream.config.get("max_msg_size", -1)
+    sizes = [one.topic.largest for one in facts.subjects if one.stream == stream.name]
+    if most > 0 and sizes:
+        size = max(sizes) + _OWN_HEADERS_BYTES
+        seen = f"max_msg_size {most:,}; the largest row seen takes {size:,}"
+        yield _of(stream, "size", *_against(size, most, seen, "nats stream edit --max-msg-size"))
+
+
+def _window(stream: StreamFacts, plan: Plan) -> Finding:
+    window = stream.config.get("duplicate_window", 0) / 1e9
+    seen = f"{seconds(window)}; an unanswered event is sent again for up to {seconds(plan.resend_s)}"
+    do = f"nats stream edit --dupe-window {max(120, round(plan.resend_s * 2))}s"
+    if window <= plan.ack_timeout_s:
+        return _of(stream, "duplicates", "fault", f"{seen}: what is sent again can be stored twice", do)
+    if window < plan.resend_s:
+        return _of(stream, "duplicates", "warning", seen, do)
+    return _of(stream, "duplicates", "ok", seen)
+
+
+def _abilities(stream: StreamFacts, facts: NatsFacts, plan: Plan) -> Iterator[Finding]:
+    if stream.config.get("allow_atomic"):
+        yield _of(stream, "batches", "ok", "allow_atomic")
+    elif plan.strategy == "atomic":
+        do = "nats stream edit --allow-batch" if facts.takes_atomic else "use nats-server 2.12.1 or newer"
+        yield _of(stream, "batches", "fault", 'delivery.strategy is "atomic", and it takes no batches', do)
+    else:
+        hint = "allow_atomic would deliver more and keep batches whole" if facts.takes_atomic else ""
+        yield _of(stream, "batches", "ok", "events are sent one by one", hint)
+    if stream.config.get("allow_direct"):
+        yield _of(stream, "reads", "ok", "allow_direct")
+    else:
+        seen = "without allow_direct, what is in the stream is read message by message"
+        yield _of(stream, "reads", "warning", seen, "nats stream edit --allow-direct")
+
+
+def _questions(stream: StreamFacts) -> Iterator[Finding]:
+    if stream.refused:
+        seen = f"nobody answers {', '.join(stream.refused)}"
+        yield _of(stream, "rights", "warning", seen, "allow publish on them (docs/security.md)")
+    else:
+        yield _of(stream, "rights", "ok", "its messages and its consumers can be looked at")

@@ -1,0 +1,213 @@
+"""Judge what was seen of PostgreSQL. Pure."""
+
+from collections.abc import Iterator
+
+from relay.operate.doctor.facts import Holders, Plan, PostgresFacts, Server, Session, Table
+from relay.operate.doctor.findings import Finding, Level, seconds
+
+# CREATE OR REPLACE TRIGGER, which the bell is made with.
+_OLDEST = 140000
+# The relay marks every row once, in place: below this much free space the mark moves to another page.
+_FILLFACTOR = 60
+_LONG_S = 300.0
+_MANY_DEAD = 100_000
+
+
+def judge_postgres(facts: PostgresFacts, plan: Plan) -> Iterator[Finding]:
+    """Judge everything, in the order in which it would be put right."""
+    if facts.error is not None:
+        yield _line("connection", "fault", facts.error, "see [postgres] dsn, and docs/security.md")
+        return
+    if facts.server is not None:
+        yield from _server(facts.server)
+    yield _schema(facts, plan)
+    if facts.rights:
+        yield _rights(facts)
+    if facts.table is not None:
+        yield from _table(facts.table, plan, facts.server is None or facts.server.autovacuum)
+        yield from _bell(facts, facts.table, plan)
+    if facts.holders is not None:
+        yield from _holders(facts.holders, facts.server)
+
+
+def _line(check: str, level: Level, seen: str, do: str = "") -> Finding:
+    return Finding("postgres", check, level, seen, do)
+
+
+def _server(server: Server) -> Iterator[Finding]:
+    if server.version_number < _OLDEST:
+        yield _line("version", "fault", f"PostgreSQL {server.version}", "the outbox needs PostgreSQL 14 or newer")
+    else:
+        yield _line("version", "ok", f"PostgreSQL {server.version}")
+    if server.in_recovery:
+        yield _line("primary", "fault", "a standby: nothing can be marked here", "give the address of the primary")
+    elif server.read_only:
+        do = f"ALTER ROLE {server.role} RESET default_transaction_read_only, or the same for the database"
+        yield _line("primary", "fault", "transactions are read-only by default", do)
+    else:
+        yield _line("primary", "ok", "takes writes")
+    if server.superuser:
+        do = "log in with a role that has outbox_relay granted, and nothing else (docs/security.md)"
+        yield _line("role", "warning", f"{server.role} is a superuser", do)
+    else:
+        yield _line("role", "ok", f"{server.role}, no superuser")
+    off = [name for name, on in (("fsync", server.fsync), ("full_page_writes", server.full_page_writes)) if not on]
+    if off:
+        do = f"set {' and '.join(off)} = on"
+        yield _line("durability", "fault", f"{' and '.join(off)} off: a crash can take committed events", do)
+    else:
+        yield _line("durability", "ok", "fsync and full_page_writes are on")
+
+
+def _schema(facts: PostgresFacts, plan: Plan) -> Finding:
+    found, wanted = facts.schema_version, facts.wanted_version
+    if found is None:
+        return _line("schema", "fault", f"{plan.table} is not in this database", "run `relay migrate`")
+    if found < wanted:
+        return _line("schema", "fault", f"version {found}, this relay needs {wanted}", "run `relay migrate`")
+    if (facts.oldest_relay or found) > wanted:
+        return _line("schema", "fault", f"version {found}, this relay knows {wanted}", "use a newer relay")
+    if found > wanted:
+        return _line("schema", "ok", f"version {found} of {plan.table}, on which relays that know {wanted} may work")
+    return _line("schema", "ok", f"version {found} of {plan.table}, payload {facts.payload_type}")
+
+
+def _rights(facts: PostgresFacts) -> Finding:
+    refused = [right for right in facts.rights if right.refusal is not None]
+    if not refused:
+        return _line("rights", "ok", f"each of {len(facts.rights)} that the relay uses was tried and rolled back")
+    missing = "; ".join(f"{right.verb} on {right.table}: {right.refusal}" for right in refused)
+    return _line("rights", "fault", missing, "GRANT outbox_relay to this role; `relay migrate` renews what it holds")
+
+
+def _table(table: Table, plan: Plan, server_vacuums: bool) -> Iterator[Finding]:
+    if table.persistence != "p":
+        do = f"ALTER TABLE {plan.table} SET LOGGED"
+        yield _line("table", "fault", "it is unlogged: a crash empties it", do)
+    elif table.row_security:
+        do = f"ALTER ROLE ... BYPASSRLS, or a policy on {plan.table} that shows the relay every row"
+        yield _line("table", "fault", "row-level security hides rows from this role", do)
+    else:
+        yield _line("table", "ok", f"logged, {table.size / 1024**2:,.1f} MiB")
+    yield _sequence(table, plan)
+    yield from _heap(table, plan, server_vacuums)
+    if table.subscribed:
+        yield _line(
+            "replication",
+            "warning",
+            "rows come by logical replication: they ring no bell, and draw no seq here",
+            f"polling finds them within {seconds(plan.poll_max_s)}; let one side alone insert",
+        )
+
+
+def _sequence(table: Table, plan: Plan) -> Finding:
+    cache = table.sequence_cache
+    alter = f"ALTER TABLE {plan.table} ALTER COLUMN seq SET"
+    if cache is None:
+        return _line(
+            "sequence", "fault", "seq has no sequence of its own", "restore the table as `relay migrate` makes it"
+        )
+    if table.sequence_increment != 1 or table.sequence_cycles:
+        return _line("sequence", "fault", "seq does not only rise by one", f"{alter} INCREMENT 1 SET NO CYCLE")
+    if cache > 1:
+        seen = (
+            f"seq has a cache of {cache}: sessions take numbers in advance, so that later commits may have lower ones"
+        )
+        return _line("sequence", "fault", f"{seen}, out of order and long after", f"{alter} CACHE 1")
+    return _line("sequence", "ok", "rises by one, without a cache")
+
+
+def _heap(table: Table, plan: Plan, server_vacuums: bool) -> Iterator[Finding]:
+    if table.marked_indexes:
+        names = ", ".join(table.marked_indexes)
+        do = f"DROP INDEX {names}, or leave out what a delivery changes"
+        yield _line("marks", "warning", f"a delivery changes a column in {names}: twice the cost, and bloat", do)
+    elif table.fillfactor > _FILLFACTOR:
+        do = f"ALTER TABLE {plan.table} SET (fillfactor = 45); pages that are written from then on have room"
+        yield _line("marks", "warning", f"fillfactor {table.fillfactor} leaves a mark no room on its page", do)
+    else:
+        share = f", {table.updated_hot / table.updated:.1%} of marks were heap-only" if table.updated else ""
+        yield _line("marks", "ok", f"fillfactor {table.fillfactor}, no index on what a delivery changes{share}")
+    if not (table.autovacuum and server_vacuums):
+        do = f"ALTER TABLE {plan.table} RESET (autovacuum_enabled), and autovacuum = on"
+        yield _line("autovacuum", "fault", "it is off: the table grows, and ids run out", do)
+    elif table.dead > _MANY_DEAD and table.dead > table.live / 2:
+        seen = f"{table.dead:,} dead rows beside {table.live:,} living"
+        yield _line("autovacuum", "warning", seen, "look for old transactions and slots below; VACUUM by hand once")
+    else:
+        yield _line("autovacuum", "ok", f"on, {table.dead:,} dead rows beside {table.live:,} living")
+
+
+def _bell(facts: PostgresFacts, table: Table, plan: Plan) -> Iterator[Finding]:
+    yield from _session(facts, plan)
+    prepared = 0 if facts.server is None else facts.server.max_prepared
+    polls = f"new events are found within {seconds(plan.poll_max_s)}"
+    if table.bell is None and plan.bell:
+        yield _line("bell", "ok", f"no trigger rings it: {polls}", "`relay migrate` adds it")
+    elif table.bell is not None and table.bell not in ("O", "A"):
+        do = f"ALTER TABLE {plan.table} ENABLE TRIGGER outbox_bell"
+        yield _line("bell", "warning", f"its trigger is switched off: {polls}", do)
+    elif table.bell is not None and prepared > 0:
+        seen = f"max_prepared_transactions is {prepared}: PREPARE TRANSACTION fails after an insert that rings"
+        yield _line("bell", "warning", seen, "where producers use two-phase commit: `relay migrate --no-bell`")
+    elif not plan.bell:
+        yield _line("bell", "ok", f"delivery.bell is off: {polls}")
+    else:
+        yield _line("bell", "ok", "inserts ring it")
+
+
+def _session(facts: PostgresFacts, plan: Plan) -> Iterator[Finding]:
+    session = facts.session
+    if facts.bell_error is not None:
+        yield _line("bell address", "fault", facts.bell_error, "see [postgres] bell_dsn")
+    if session is None:
+        return
+    way = "bell_dsn" if plan.bell_dsn else "dsn"
+    yield _line(
+        "session",
+        "ok" if not session.shared or not plan.bell else "warning",
+        _way(session, way),
+        _direct(session, plan),
+    )
+    if not plan.bell:
+        return
+    if session.ring_s is None:
+        do = "give postgres.bell_dsn a direct address, or set delivery.bell = false to be at peace with polling"
+        yield _line("notifications", "warning", f"LISTEN over {way} hears nothing: polling alone finds events", do)
+    else:
+        yield _line("notifications", "ok", f"LISTEN over {way} heard one after {seconds(session.ring_s)}")
+
+
+def _way(session: Session, way: str) -> str:
+    if session.shared:
+        return f"{way} leads through a pooler in transaction mode: a session's locks and LISTEN do not hold"
+    if session.pooler:
+        return f"{way} leads through a pooler that keeps sessions"
+    return f"{way} leads to the server itself"
+
+
+def _direct(session: Session, plan: Plan) -> str:
+    return "give postgres.bell_dsn a direct address" if session.shared and plan.bell else ""
+
+
+def _holders(holders: Holders, server: Server | None) -> Iterator[Finding]:
+    if holders.prepared and (holders.prepared_age_s or 0) > _LONG_S:
+        age = seconds(round(holders.prepared_age_s or 0))
+        seen = f"{holders.prepared} prepared, the oldest {age} ago: what follows its events waits in the watermark"
+        yield _line("prepared", "warning", seen, "COMMIT PREPARED or ROLLBACK PREPARED; see pg_prepared_xacts")
+    else:
+        yield _line("prepared", "ok", f"{holders.prepared} prepared transactions")
+    if (holders.oldest_s or 0) > _LONG_S:
+        seen = f"one is open for {seconds(round(holders.oldest_s or 0))}"
+        do = "see pg_stat_activity; it keeps dead rows, and the watermark where it has inserted events"
+        yield _line("transactions", "warning", seen, do)
+    elif server is not None and not server.sees_all and holders.hidden:
+        seen = f"none of its own is old; those of {holders.hidden} other sessions cannot be seen"
+        yield _line("transactions", "ok", seen, f"to see them: GRANT pg_read_all_stats TO {server.role}")
+    else:
+        yield _line("transactions", "ok", f"none is older than {seconds(_LONG_S)}")
+    if holders.idle_slots:
+        seen = f"nobody reads {', '.join(holders.idle_slots)}: WAL and dead rows are kept for it"
+        yield _line("slots", "warning", seen, "start its reader, or SELECT pg_drop_replication_slot(...)")
+    else:
+        yield _line("slots", "ok", "no replication slot is left behind")

@@ -1,0 +1,281 @@
+"""Why an event is where it is, and what happens next. Pure: what is known of it is handed in.
+
+Two sources speak: the row and its neighbours in the outbox, and what NATS says now of its subject. What a running
+relay has in memory is not asked for; its traces in the table are.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from relay.rules.failures import BY_CODE, FailureClass, Refused, classify
+
+State = Literal["pending", "retry", "dead", "discarded", "delivered"]
+
+_CODE = re.compile(r"^refused by the stream: (.*) \((\d+)\)$", re.DOTALL)
+_BY_WORDS = {
+    "no stream takes this subject": FailureClass.CONFIGURATION,
+    "not permitted to publish": FailureClass.CONFIGURATION,
+    "the stream has no leader": FailureClass.OUTAGE,
+    "nobody answers on this subject": FailureClass.OUTAGE,
+    "no acknowledgement in time": FailureClass.OUTAGE,
+    "the subject ": FailureClass.POISON,
+    "the headers ": FailureClass.POISON,
+    "headers of ": FailureClass.POISON,
+    "header ": FailureClass.POISON,
+    "a header's name": FailureClass.POISON,
+    "a CloudEvent needs a type": FailureClass.POISON,
+    "the relay ended each time while this event alone was sent": FailureClass.POISON,
+}
+
+MEANING = {
+    FailureClass.OUTAGE: "the way to the broker is not there: the relay waits, and counts no attempt",
+    FailureClass.CAPACITY: "the stream or account is full: the relay waits, and counts no attempt",
+    FailureClass.CONFIGURATION: "stream or rights are not set up for it: its subject waits and is tried slowly",
+    FailureClass.POISON: "this event can never be sent as it is",
+    FailureClass.UNKNOWN: "a refusal that says nothing about its cause: tried again with growing pauses",
+}
+
+
+def class_of(last_error: str | None) -> FailureClass | None:
+    """Say to which class a `last_error` belongs; None where it is no failure of sending."""
+    if last_error is None:
+        return None
+    refused = _CODE.match(last_error)
+    if refused:
+        code = int(refused[2])
+        return classify(Refused(code, refused[1])).failure_class if code in BY_CODE else FailureClass.UNKNOWN
+    if re.match(r"stream \S+ has no_ack", last_error):
+        return FailureClass.CONFIGURATION
+    return next((found for words, found in _BY_WORDS.items() if last_error.startswith(words)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another event of the same key that is in the way; `last_error` is why it is there itself."""
+
+    seq: int
+    state: State
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """What NATS says now of the event's subject.
+
+    Attributes:
+        unreachable: Why it could not be asked; None: it was.
+        unknown: Why it did not say which stream takes the subject; None: it did.
+        stream: The stream that takes the subject; None without one.
+        full: Which limit of the stream is reached while it refuses new messages.
+        sealed: The stream takes nothing any more.
+        no_ack: The stream acknowledges nothing.
+        window_s: Its duplicate window, seconds.
+    """
+
+    unreachable: str | None = None
+    unknown: str | None = None
+    stream: str | None = None
+    full: str | None = None
+    sealed: bool = False
+    no_ack: bool = False
+    window_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one event.
+
+    Attributes:
+        age_s: Seconds since it was created.
+        retry_in_s: Seconds until its retry is due; negative: it is due.
+        subject: Where it is to be published.
+        subject_fault: Why nothing may be published there, or with its headers; None: it may.
+        working: Some relay works.
+        owned: A relay owns the event's own shard.
+        ahead: Pending events with a lower seq; with `ahead_exact` False at least so many.
+        in_the_way: Earlier events of its key that are neither delivered nor dead.
+        dead_ahead: Dead letters of its key that nobody has decided about, with a lower seq.
+        oldest_error: What the oldest pending event says, where that is another one.
+    """
+
+    seq: int
+    state: State
+    key: str | None
+    age_s: float
+    attempts: int
+    last_error: str | None
+    retry_in_s: float | None
+    subject: str | None
+    subject_fault: str | None
+    working: bool
+    owned: bool
+    ahead: int
+    ahead_exact: bool
+    in_the_way: tuple[Other, ...]
+    dead_ahead: tuple[int, ...]
+    oldest_error: str | None
+    broker: Broker
+    ordered: bool
+    on_dead: Literal["skip", "block"]
+    on_misconfigured: Literal["hold", "dead"]
+    max_attempts: int
+    hold_max_s: float
+
+
+@dataclass(slots=True)
+class Explanation:
+    """What is told: why it is there, the first reason first, what happens next, and what a person can do."""
+
+    why: list[str] = field(default_factory=list)
+    next: str = ""
+    do: list[str] = field(default_factory=list)
+
+
+def explain(facts: Facts) -> Explanation:
+    """Say why an event is where it is, and what happens next."""
+    match facts.state:
+        case "delivered":
+            return _delivered(facts)
+        case "discarded":
+            return Explanation(
+                ["It was a dead letter, and a person has discarded it."],
+                "Nothing: it is settled, and its key does not wait for it.",
+                [f"relay replay --discarded --seq {facts.seq}"],
+            )
+        case "dead":
+            return _dead(facts)
+        case "pending" | "retry":
+            return _waiting(facts)
+
+
+def _delivered(facts: Facts) -> Explanation:
+    told = Explanation(["It was acknowledged by its stream and marked."], "Nothing: it is settled.")
+    told.do = [f"relay verify --seq {facts.seq}", f"relay replay --seq {facts.seq}"]
+    return told
+
+
+def _dead(facts: Facts) -> Explanation:
+    told = Explanation()
+    failure = class_of(facts.last_error)
+    told.why.append(f"It was given up {_attempts(facts.attempts)}: {facts.last_error or 'no reason was written'}.")
+    if failure is not None:
+        told.why.append(f"Class {failure}: {MEANING[failure]}.")
+    if facts.key is not None and facts.ordered and facts.on_dead == "block":
+        told.why.append('Its key waits behind it (failures.on_dead = "block").')
+    told.why += _broker_now(facts)
+    told.next = "Nothing until a person decides."
+    told.do = [f"relay dead retry --seq {facts.seq}", f"relay dead discard --seq {facts.seq}"]
+    return told
+
+
+def _attempts(count: int) -> str:
+    return "at once" if count == 0 else "after 1 attempt" if count == 1 else f"after {count} attempts"
+
+
+def _waiting(facts: Facts) -> Explanation:
+    told = Explanation()
+    failure = class_of(facts.last_error)
+    if facts.subject_fault is not None:
+        told.why.append(f"It can never be sent as it is: {facts.subject_fault}.")
+        told.next = "It becomes a dead letter when its turn comes."
+    if facts.state == "retry" and facts.last_error is not None and facts.attempts:
+        told.why.append(f"It was refused, attempt {facts.attempts} of {facts.max_attempts}: {facts.last_error}.")
+    elif facts.state == "retry":
+        told.why.append(f"It was given back to be sent again{f': {facts.last_error}' if facts.last_error else ''}.")
+    elif facts.last_error is not None:
+        told.why.append(f"It was held back: {facts.last_error}.")
+    if failure is not None and facts.attempts + (facts.state == "pending"):
+        told.why.append(f"Class {failure}: {MEANING[failure]}.")
+    _key(facts, told)
+    told.why += _broker_now(facts)
+    told.do += _mending(facts)
+    if not facts.working:
+        told.why.append("No relay holds the lease now.")
+        told.next = "Nothing until a relay runs."
+        told.do.insert(0, "relay run")
+    elif not facts.owned:
+        told.why.append("No relay owns its shard now, though others are owned.")
+        told.next = "Nothing until a relay owns it: those that run take it within seconds after its lease has run out."
+        told.do.insert(0, "relay status")
+    if not told.next:
+        told.next = _next(facts)
+    if not told.why:
+        told.why.append(_in_line(facts))
+    return told
+
+
+def _key(facts: Facts, told: Explanation) -> None:
+    """Say what its key waits for."""
+    if facts.key is None or not facts.ordered:
+        return
+    if facts.dead_ahead and facts.on_dead == "block":
+        seqs = ", ".join(map(str, facts.dead_ahead))
+        told.why.append(f'Its key waits for a person to decide about dead letter {seqs} (failures.on_dead = "block").')
+        told.next = told.next or "Nothing until that is decided."
+        first = facts.dead_ahead[0]
+        told.do += [f"relay explain {first}", f"relay dead retry --seq {first}", f"relay dead discard --seq {first}"]
+    elif facts.in_the_way:
+        first_way = facts.in_the_way[0]
+        why = f", which says: {first_way.last_error}" if first_way.last_error else ""
+        told.why.append(f"An earlier event of its key comes first: seq {first_way.seq} ({first_way.state}){why}.")
+        if first_way.state == "retry" or first_way.last_error:
+            told.next = told.next or f"It is sent when seq {first_way.seq} is delivered or given up."
+            told.do.append(f"relay explain {first_way.seq}")
+
+
+def _broker_now(facts: Facts) -> list[str]:
+    """Say what NATS says now, as far as it is in the way."""
+    broker = facts.broker
+    if broker.unreachable is not None:
+        return [f"An outage is on, seen from here: {broker.unreachable}."]
+    if broker.unknown is not None:
+        return []
+    if broker.stream is None:
+        return [f"No stream takes the subject {facts.subject} now."] if facts.subject_fault is None else []
+    found = []
+    if broker.sealed:
+        found.append(f"Stream {broker.stream} is sealed: it takes nothing any more.")
+    if broker.full is not None:
+        found.append(f"Stream {broker.stream} is full and refuses new messages: {broker.full}.")
+    if broker.no_ack:
+        found.append(f"Stream {broker.stream} has no_ack: what it stores is never acknowledged.")
+    return found
+
+
+def _mending(facts: Facts) -> list[str]:
+    """Give the commands that may take away what NATS has in the way."""
+    broker = facts.broker
+    if broker.unreachable is not None or broker.unknown is not None or facts.subject_fault is not None:
+        return []
+    if broker.stream is None:
+        return [f"nats stream add --subjects '{facts.subject}'"]
+    return [f"nats stream edit {broker.stream}"] if broker.full is not None or broker.no_ack else []
+
+
+def _next(facts: Facts) -> str:
+    if _broker_now(facts):
+        if facts.broker.stream is None and facts.broker.unreachable is None and facts.on_misconfigured == "dead":
+            return 'It becomes a dead letter when it is tried (failures.on_misconfigured = "dead").'
+        return (
+            f"It is tried again within {facts.hold_max_s:g} s of that being mended (failures.hold_max_s); "
+            "no attempt is counted."
+        )
+    if facts.retry_in_s is not None and facts.retry_in_s > 0:
+        last = facts.attempts + 1 >= facts.max_attempts and facts.attempts > 0
+        return f"It is sent again in {facts.retry_in_s:.0f} s" + (
+            "; where it is refused once more it becomes a dead letter." if last else "."
+        )
+    if facts.state == "retry":
+        return "It is due, and sent within five seconds."
+    if facts.last_error is not None:
+        return f"Nothing is in its way any more: it is tried again within {facts.hold_max_s:g} s (failures.hold_max_s)."
+    return "It is sent when its turn comes."
+
+
+def _in_line(facts: Facts) -> str:
+    if facts.ahead == 0:
+        return "It is the oldest pending event, and nothing is in its way: it is on its way, or about to be."
+    count = f"{facts.ahead:,}" if facts.ahead_exact else f"more than {facts.ahead:,}"
+    text = f"It is in line, behind {count} pending event{'' if facts.ahead == 1 else 's'}."
+    return text if facts.oldest_error is None else f"{text} The oldest of these says: {facts.oldest_error}."

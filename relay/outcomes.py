@@ -1,0 +1,59 @@
+"""What becomes of an event."""
+
+from dataclasses import dataclass
+
+from relay.event import Event
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A row that is a dead letter.
+
+    Attributes:
+        event: Without its payload and its headers where they were too large to be read.
+        died_at: Unix seconds.
+        payload_bytes: How large the payload in the table is.
+    """
+
+    event: Event
+    died_at: float
+    reason: str
+    payload_bytes: int
+
+
+# An acknowledged event, to be marked: event, stream, sequence in the stream, whether the stream had it already, and
+# when the acknowledgement came (Unix seconds). A plain tuple: one is made for each event, in a fifth of the time.
+Delivered = tuple[Event, str, int, bool, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A refused event, to be tried again after `delay_s` seconds; `attempts` counts this one."""
+
+    event: Event
+    attempts: int
+    delay_s: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """An event that becomes a dead letter.
+
+    Attributes:
+        reason: One word for metrics.
+        error: The whole story.
+    """
+
+    event: Event
+    attempts: int
+    reason: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A held event that says why it waits."""
+
+    event: Event
+    error: str

@@ -1,0 +1,135 @@
+"""The doorbell: sleep until an insert rings, at no cost to producers while the relay is awake.
+
+Who holds the advisory lock is rung. While a producer's transaction is open the lock cannot be had, so the relay
+polls on; once it is held, every later insert fails its try to share it, and rings. One more look at the outbox
+after taking it leaves no moment in between.
+
+It needs a connection of its own that keeps its session: behind a transaction pooler it has a DSN of its own, or
+polling alone serves. The first `take` finds out which, by ringing once from another connection.
+
+Only one relay can hold the bell. The others hear its ring too, so beside one that sleeps they sleep as well; when
+it gives the bell back it rings once more, since from then on no insert does.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import psycopg
+
+from relay.observe.logs import event as log_event
+from relay.postgres.database import OUTAGES, Database
+from relay.postgres.tables import Tables
+
+log = logging.getLogger(__name__)
+
+_STATEMENT_TIMEOUT_S = 5.0
+_RETRY_S = 2.0
+# A ring of our own takes 1 ms; a pooler that swallows it does so for ever.
+_TEST_TIMEOUT_S = 2.0
+# How long we trust that another relay still holds the bell: it could end without a ring.
+_TRUST_S = 5.0
+
+
+class Doorbell:
+    """The bell of one outbox. Used by one task at a time.
+
+    Args:
+        database: A connection for the bell alone.
+        elsewhere: Another connection, from which the bell is tried.
+        on_state: Called with whether the bell is hung.
+    """
+
+    def __init__(
+        self, database: Database, elsewhere: Database, tables: Tables, on_state: Callable[[bool], None]
+    ) -> None:
+        self._database = database
+        self._elsewhere = elsewhere
+        self._tables = tables
+        self._on_state = on_state
+        self._generation = 0
+        self._try_at = 0.0
+        self._trust_until = 0.0
+        self.hung = False
+        self.held = False
+        self.has_company = False
+
+    @property
+    def rings(self) -> bool:
+        """Whether an insert rings: for us, or for another relay that sleeps."""
+        return self.held or time.monotonic() < self._trust_until
+
+    async def take(self) -> bool:
+        """Ask for the bell before sleeping; True where every insert from now on rings."""
+        if self.rings or time.monotonic() < self._try_at:
+            return self.rings
+        try:
+            async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
+                conn = await self._database.connection()
+                if self._generation != self._database.generation:
+                    await self._hang()
+                if self.hung:
+                    row = await (await conn.execute(self._tables.text("bell_take"))).fetchone()
+                    self.held = bool(row and row[0])
+                    if row and row[1]:
+                        self._trust_until = time.monotonic() + _TRUST_S
+                self._database.succeeded()
+        except OUTAGES as error:
+            await self._fall(error)
+        return self.rings
+
+    async def release(self) -> None:
+        """Give the bell back: we are awake, and inserts need not ring."""
+        self._trust_until = 0.0
+        if not self.held:
+            return
+        self.held = False
+        try:
+            async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
+                conn = await self._database.connection()
+                async with psycopg.AsyncRawCursor(conn) as cursor:
+                    await cursor.execute(self._tables.text("bell_release"), (self.has_company,))
+        except OUTAGES as error:
+            await self._fall(error)
+
+    async def sleep(self, timeout_s: float) -> None:
+        """Sleep until it rings, `timeout_s` seconds at most."""
+        try:
+            conn = await self._database.connection()
+            async for notification in conn.notifies(timeout=timeout_s, stop_after=1):
+                if notification.pid != conn.info.backend_pid:
+                    self._trust_until = 0.0
+        except OUTAGES as error:
+            await self._fall(error)
+
+    async def _hang(self) -> None:
+        """Listen, and ring once from elsewhere: a pooler in between accepts LISTEN and never delivers."""
+        conn = await self._database.connection()
+        await conn.execute(self._tables.text("listen"))
+        self._generation = self._database.generation
+        await self._elsewhere.run(self._tables.text("bell_test"))
+        rang = False
+        async for notification in conn.notifies(timeout=_TEST_TIMEOUT_S):
+            rang = rang or notification.payload == "test"
+            if rang:
+                break
+        self.hung = rang
+        self._on_state(rang)
+        if rang:
+            log_event(log, "info", "bell.hung", "inserts ring when this relay sleeps")
+        else:
+            log_event(
+                log,
+                "warning",
+                "bell.silent",
+                "notifications do not arrive, as behind a transaction pooler: polling alone finds new events; "
+                "set postgres.bell_dsn to a direct address for a quicker wake-up",
+            )
+
+    async def _fall(self, error: Exception) -> None:
+        self.held = self.hung = False
+        self._trust_until = 0.0
+        self._on_state(False)
+        self._try_at = time.monotonic() + _RETRY_S
+        await self._database.drop(error)

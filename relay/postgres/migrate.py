@@ -1,0 +1,173 @@
+"""Bring the outbox in a database to the version of this relay."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from relay.errors import ConfigError, SchemaError
+from relay.postgres.tables import Tables, sql_directory
+
+PAYLOAD_TYPES = ("jsonb", "json", "text", "bytea")
+
+_NUMBERED = re.compile(r"(\d{4})_(\w+)\.sql")
+_OLDEST = re.compile(r"^-- Oldest relay: (\d+)$", re.MULTILINE)
+_PAYLOAD_COLUMN = "payload      jsonb       NOT NULL"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a database says of its outbox.
+
+    Attributes:
+        version: The newest migration applied.
+        oldest_relay: The version that a relay must know to work here; lower than `version` where the migrations
+            above it say that relays of before can live with them.
+    """
+
+    version: int
+    oldest_relay: int
+
+
+def _numbered() -> Iterator[tuple[int, Path]]:
+    for path in sorted((sql_directory() / "migrations").iterdir()):
+        found = _NUMBERED.fullmatch(path.name)
+        if found:
+            yield int(found[1]), path
+
+
+def _oldest_relay(path: Path) -> int | None:
+    found = _OLDEST.search(path.read_text("utf-8"))
+    return int(found[1]) if found else None
+
+
+def newest_version() -> int:
+    """Give the version of the schema that this relay needs."""
+    return max(version for version, _ in _numbered())
+
+
+def _migration(path: Path, tables: Tables) -> str:
+    text = path.read_text("utf-8")
+    return tables.put_in(text.replace(_PAYLOAD_COLUMN, f"payload      {tables.payload_type:<11} NOT NULL"))
+
+
+def _tables(table: str, payload_type: str) -> Tables:
+    if payload_type not in PAYLOAD_TYPES:
+        raise ConfigError([f"payload type {payload_type!r}: must be one of {', '.join(PAYLOAD_TYPES)}"])
+    return Tables(table, payload_type)
+
+
+def script(table: str, payload_type: str, bell: bool) -> str:
+    """Give everything that `migrate` would run in an empty database, for teams that run their own tool."""
+    tables = _tables(table, payload_type)
+    parts = ["BEGIN;"]
+    if tables.schema is not None:
+        parts.append(f"CREATE SCHEMA IF NOT EXISTS {tables.schema};")
+    parts.append(tables.file("migrations"))
+    for version, path in _numbered():
+        applied = tables.file("queries/migrate_applied").replace("$1", str(version)).replace("$2", f"'{path.stem}'")
+        parts += [f"-- {path.name}", _migration(path, tables), f"{applied.rstrip()};"]
+        oldest = _oldest_relay(path)
+        if oldest is not None:
+            declared = tables.file("queries/migrate_oldest").replace("$1", str(version)).replace("$2", str(oldest))
+            parts.append(f"{declared.rstrip()};")
+    parts += [tables.file("bell_on" if bell else "bell_off"), tables.file("roles"), "COMMIT;"]
+    return "\n".join(parts) + "\n"
+
+
+def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str, bell: bool) -> list[str]:
+    """Apply what is missing, in one transaction, one migrator at a time; doing it again changes nothing.
+
+    Safe while producers and relays work: it waits at most 5 s for a lock on the table, so that nobody queues
+    behind it for longer. `payload_type` counts only where the table is made. A newer schema that this relay can
+    work on is left as it is.
+
+    Returns:
+        The names of the migrations applied, oldest first; empty where the schema was current.
+
+    Raises:
+        SchemaError: The database holds a newer version that this relay cannot work on. Nothing was changed.
+        psycopg.errors.LockNotAvailable: The table was busy for 5 s. Nothing was changed; try again.
+    """
+    tables = _tables(table, payload_type)
+    applied: list[str] = []
+    with conn.transaction(), psycopg.RawCursor(conn) as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '5s'")
+        cursor.execute(tables.text("migrate_lock"))
+        if tables.schema is not None:
+            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {tables.schema}".encode())
+        if not _value(cursor, tables.text("migrate_began")):
+            cursor.execute(tables.file("migrations").encode())
+        found = schema_of(cursor.execute(tables.text("schema_version")).fetchone())
+        current = 0 if found is None else found.version
+        if found is not None and current > newest_version():
+            check_schema(found, table)
+            return []
+        for version, path in _numbered():
+            if version > current:
+                cursor.execute(_migration(path, tables).encode())
+                cursor.execute(tables.text("migrate_applied"), (version, path.stem))
+                oldest = _oldest_relay(path)
+                if oldest is not None:
+                    cursor.execute(tables.text("migrate_oldest"), (version, oldest))
+                applied.append(path.stem)
+        # Where the bell already is as wanted, no lock on the table is asked for.
+        if _value(cursor, tables.text("migrate_bell")) != bell:
+            cursor.execute(tables.file("bell_on" if bell else "bell_off").encode())
+        cursor.execute(tables.file("roles").encode())
+    return applied
+
+
+def missing(conn: psycopg.Connection[Any], table: str) -> list[str]:
+    """Give the names of the migrations that `migrate` would apply, oldest first. Changes nothing.
+
+    Raises:
+        SchemaError: The database holds a newer version that this relay cannot work on.
+    """
+    tables = _tables(table, "jsonb")
+    with conn.transaction(), psycopg.RawCursor(conn) as cursor:
+        begun = _value(cursor, tables.text("migrate_began"))
+        found = schema_of(cursor.execute(tables.text("schema_version")).fetchone()) if begun else None
+    if found is not None and found.version > newest_version():
+        check_schema(found, table)
+    current = 0 if found is None else found.version
+    return [path.stem for version, path in _numbered() if version > current]
+
+
+def _value(cursor: psycopg.RawCursor[Any], query: bytes) -> Any:
+    row = cursor.execute(query).fetchone()
+    return row[0] if row else None
+
+
+def schema_of(row: tuple[Any, ...] | None) -> Schema | None:
+    """Read the answer of ``schema_version.sql``; None where no migration was applied."""
+    return None if row is None or row[0] is None else Schema(row[0], row[1])
+
+
+def check_schema(found: Schema | None, table: str) -> None:
+    """Refuse to work on a schema that this relay does not know.
+
+    An older schema is always refused: migrations go before relays. A newer one is worked on where each migration
+    that this relay does not know says that it can: then relays of two releases share one outbox while one replaces
+    the other. `docs/upgrade.md` has the rules.
+
+    Args:
+        found: What the database says, None where the outbox does not exist.
+        table: The table of events, for the message.
+
+    Raises:
+        SchemaError: It is missing, older, or newer and not for this relay.
+    """
+    ours = newest_version()
+    if found is None:
+        raise SchemaError(f"table {table} does not exist here: run `relay migrate`, or set postgres.table")
+    if found.version < ours:
+        raise SchemaError(f"schema version {found.version} of {table} is older than {ours}: run `relay migrate`")
+    if found.version > ours and found.oldest_relay > ours:
+        raise SchemaError(
+            f"schema version {found.version} of {table} is newer than {ours} and needs a relay that knows "
+            f"{found.oldest_relay}: use a newer relay"
+        )

@@ -1,0 +1,122 @@
+"""Which shards are ours: claimed, kept by a beat, handed over, given back.
+
+An epoch rises with each claim of a shard and fences every write. A lease is counted from before the statement that
+took or renewed it, by our own monotonic clock, so that we stop sending before anybody else may begin.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+from relay.errors import LeaseLost
+from relay.postgres.database import Database
+from relay.postgres.tables import Tables, array
+from relay.rules.shares import fair_share, surplus
+from relay.rules.watermark import Watermark
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a beat found.
+
+    Attributes:
+        others: How many other relays are alive.
+        share: How many shards we should own.
+        free: How many shards nobody owns.
+        at: When the statement came; Unix seconds of the database's clock.
+        newest: The newest seq that was visible then.
+    """
+
+    others: int = 0
+    share: int = 0
+    free: int = 0
+    at: float = 0.0
+    newest: int = 0
+
+
+@dataclass
+class Ownership:
+    """The shards of one relay.
+
+    Args:
+        member: A name of this process alone.
+        ttl_s: For how many seconds a lease is taken.
+
+    Attributes:
+        epochs: The epoch of each shard that is ours.
+        shards: How many shards there are in all; 0 before the first beat.
+        crashes: How many owners in a row of any of them ended without giving it back; 0 once that is over.
+        until: `time.monotonic` at which the first of our leases could run out.
+    """
+
+    database: Database
+    tables: Tables
+    member: str
+    ttl_s: float
+    epochs: dict[int, int] = field(default_factory=dict)
+    shards: int = 0
+    crashes: int = 0
+    until: float = 0.0
+
+    @property
+    def fence(self) -> tuple[str, int]:
+        """What each write asks for: that we are the owner, and that the epochs of what we own still add up to this.
+
+        An epoch only rises, and during a term we claim nothing, so the sum changes when a shard was taken from us.
+        """
+        return self.member, sum(self.epochs.values())
+
+    @property
+    def all_of_them(self) -> bool:
+        """Whether every shard is ours."""
+        return len(self.epochs) == self.shards
+
+    async def beat(self, watermark: Watermark) -> Beat:
+        """Say that we live, keep our leases, and persist the watermark of our shards, which never moves back.
+
+        Raises:
+            LeaseLost: Another relay has taken some of them; `epochs` holds what is left.
+        """
+        before = time.monotonic()
+        rows = await self.database.run(
+            self.tables.text("beat"),
+            (self.member, self.ttl_s, array(self.epochs), array(self.epochs.values()), watermark.seq, watermark.at),
+        )
+        kept, others, free, self.shards, at, newest = rows[0]
+        self.until = before + self.ttl_s
+        lost = self.epochs.keys() - set(kept)
+        if lost:
+            for shard in lost:
+                del self.epochs[shard]
+            raise LeaseLost(f"another relay took {len(lost)} shards, from shard {min(lost)} on")
+        others = others or {}
+        share = fair_share(self.member, len(self.epochs), others, self.shards)
+        return Beat(len(others), share, free, at, newest)
+
+    async def claim(self, most: int) -> None:
+        """Take at most so many of the shards that nobody owns; once more where the answer was lost."""
+        before = time.monotonic()
+        rows = await self.database.run(self.tables.text("claim"), (self.member, self.ttl_s, most))
+        if not self.epochs:
+            self.until = before + self.ttl_s
+        self.epochs.update((shard, epoch) for shard, epoch, _ in rows)
+        self.crashes = max([self.crashes, *(crashes for _, _, crashes in rows)])
+
+    async def absolve(self) -> None:
+        """Write down that what the last owners had in hand does not end us."""
+        await self.database.run(self.tables.text("absolve"), (self.member,))
+        self.crashes = 0
+
+    async def hand_over(self, share: int, watermark: Watermark) -> int:
+        """Give back what is above our share, after its last event was settled; gives how many shards that were."""
+        given = surplus(self.epochs, share)
+        if given:
+            epochs = [self.epochs.pop(shard) for shard in given]
+            await self.database.run(
+                self.tables.text("release"), (array(given), array(epochs), watermark.seq, watermark.at)
+            )
+        return len(given)
+
+    async def leave(self, watermark: Watermark) -> None:
+        """Give everything back, what a claim took that was broken off included, so that others take over at once."""
+        await self.hand_over(0, watermark)
+        await self.database.run(self.tables.text("leave"), (self.member,))

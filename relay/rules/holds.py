@@ -1,0 +1,122 @@
+"""What waits because the broker, a stream or a subject is not good now. Pure: the clock is handed in.
+
+A hold is opened by a failure that is not the event's own fault. Its events are parked, one of them is sent as a
+probe when its pause is over, and the first that is acknowledged ends the hold. No attempt is ever counted.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from relay.event import Event
+from relay.rules.failures import FailureClass, backoff
+
+
+@dataclass(slots=True)
+class Hold:
+    """One hold.
+
+    Attributes:
+        scope: ``stream NAME`` or ``subject NAME``.
+        failure_class: Why it is held.
+        reason: What the broker said last.
+        since: When it was opened, monotonic seconds.
+        probes: How many probes have failed.
+        probe_at: When the next probe is sent, monotonic seconds.
+        probing: The seq of the probe in flight.
+        parked: What waits, in the order in which it came.
+    """
+
+    scope: str
+    failure_class: FailureClass
+    reason: str
+    since: float
+    probes: int = 0
+    probe_at: float = 0.0
+    probing: int | None = None
+    parked: deque[Event] = field(default_factory=deque)
+
+
+class Holds:
+    """All holds that are open.
+
+    Args:
+        base_s: Pause before the first probe, seconds; it doubles with each probe that fails.
+        max_s: Longest pause, seconds.
+
+    Attributes:
+        open: The open holds by scope. To be read only; a plain dict, since it is asked about for each event.
+    """
+
+    def __init__(self, *, base_s: float, max_s: float) -> None:
+        self._base_s = base_s
+        self._max_s = max_s
+        self.open: dict[str, Hold] = {}
+
+    def parked_events(self) -> int:
+        """How many events wait in holds."""
+        return sum(len(hold.parked) for hold in self.open.values())
+
+    def find(self, *scopes: str) -> Hold | None:
+        """Give the first hold that is open on one of the scopes."""
+        for scope in scopes:
+            hold = self.open.get(scope)
+            if hold is not None:
+                return hold
+        return None
+
+    def fail(
+        self, scope: str, failure_class: FailureClass, reason: str, event: Event, now: float, chance: float
+    ) -> tuple[Hold, bool]:
+        """Open a hold because an event failed, or keep it open; the event is still to be parked.
+
+        Only the probe lengthens the pause: of a thousand events in flight each one fails.
+
+        Returns:
+            The hold, and whether it is new or its class has changed: what is worth a line in the log.
+        """
+        hold = self.open.get(scope)
+        news = hold is None or hold.failure_class is not failure_class
+        if hold is None:
+            hold = self.open[scope] = Hold(scope, failure_class, reason, now)
+            hold.probe_at = now + backoff(1, self._base_s, self._max_s, chance)
+        hold.failure_class, hold.reason = failure_class, reason
+        for other in [one for one in self.open.values() if one.probing == event.seq and one is not hold]:
+            # The probe of one hold ran into another: what waited there waits here now.
+            del self.open[other.scope]
+            hold.parked.extend(other.parked)
+        if hold.probing == event.seq:
+            hold.probing = None
+            hold.probes += 1
+            hold.probe_at = now + backoff(hold.probes + 1, self._base_s, self._max_s, chance)
+        return hold, news
+
+    def due(self, now: float) -> list[Event]:
+        """Give the probes that are to be sent now, taken out of their holds."""
+        probes: list[Event] = []
+        for hold in self.open.values():
+            if hold.probing is None and hold.parked and hold.probe_at <= now:
+                probe = hold.parked.popleft()
+                hold.probing = probe.seq
+                probes.append(probe)
+        return probes
+
+    def probed_by(self, seq: int) -> Hold | None:
+        """Give the hold whose probe an event is."""
+        return next((hold for hold in self.open.values() if hold.probing == seq), None)
+
+    def put_off(self, seq: int, now: float) -> None:
+        """Send another probe later: this one waits for something else."""
+        hold = self.probed_by(seq)
+        if hold is not None:
+            hold.probing = None
+            hold.probe_at = now + self._base_s
+
+    def end(self, scope: str) -> Hold | None:
+        """Close a hold; what is parked in it may be sent again."""
+        return self.open.pop(scope, None)
+
+    def end_all(self) -> list[Hold]:
+        """Close every hold: the connection is new, and so is every answer."""
+        ended = list(self.open.values())
+        self.open.clear()
+        return ended

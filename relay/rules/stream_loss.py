@@ -1,0 +1,104 @@
+"""Tell a loss from what a stream lets go by its own rules, or was told to let go. Pure: no I/O, no clock.
+
+A stream that was rolled back ends below what it had acknowledged, or holds other messages at those sequences. One that
+was deleted and made again is younger than the delivery. A purge and the limits of age and size move its beginning
+forward and never its end back: nothing is lost then.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from relay.rules.floors import Mark
+from relay.rules.streams import StreamState
+
+# Delivered so much before the stream was made, by the clocks of two machines: it went to a stream before this one.
+_CLOCKS_S = 60.0
+
+
+class Verdict(StrEnum):
+    """What became of a delivered event."""
+
+    INTACT = "intact"
+    LOST = "lost"
+    AGED_OUT = "aged_out"
+    PURGED = "purged"
+    UNKNOWN = "unknown"
+
+
+class DeliveredRow(NamedTuple):
+    """A row that is marked delivered: where its message should be, and since when (Unix seconds)."""
+
+    seq: int
+    event_id: str
+    stream_seq: int
+    delivered_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was last seen of a stream.
+
+    Attributes:
+        created: When it was made, in the server's words; None where that was never learned.
+        first_seq: Messages below it were gone already.
+        floor: Every event of ours at or below this sequence is marked.
+        mark: The highest mark.
+        lost: A loss was proved and nobody has healed it.
+        begun_at: What was delivered before went to an earlier stream of this name, and was seen to; Unix seconds.
+    """
+
+    stream: str
+    created: str | None = None
+    first_seq: int = 0
+    floor: int = 0
+    mark: Mark = field(default_factory=Mark)
+    lost: bool = False
+    begun_at: float = 0.0
+
+
+def suspicious(seen: Seen, state: StreamState, id_at_mark: str | None) -> bool:
+    """Tell whether a stream must have lost something, from its end and from the message at our highest mark.
+
+    Args:
+        seen: What was last seen of it.
+        state: What it is now.
+        id_at_mark: The message id at the sequence of the mark, empty for a message without one, None for no message.
+    """
+    mark = seen.mark
+    if mark.stream_seq == 0:
+        return False
+    if state.last_seq < mark.stream_seq:
+        return True
+    if id_at_mark is not None:
+        return id_at_mark != mark.event_id
+    # Gone by age, limits, purge or deletion, unless it is another stream.
+    return seen.created is not None and seen.created != state.created
+
+
+def judge(
+    row: DeliveredRow, state: StreamState | None, stored: Mapping[int, str | None], *, begun_at: float, now: float
+) -> Verdict:
+    """Say what became of a delivered event.
+
+    Args:
+        row: The event.
+        state: Its stream, as it was after the row was read; None where it does not exist.
+        stored: Message ids by sequence, of every message that the stream holds around the row's sequence.
+        begun_at: Before this time it went to an earlier stream of the name (`Seen.begun_at`).
+        now: Unix seconds.
+    """
+    if state is None:
+        return Verdict.LOST
+    if stored.get(row.stream_seq) == row.event_id:
+        return Verdict.INTACT
+    if row.delivered_at < begun_at or 0 < state.max_age_s < now - row.delivered_at:
+        return Verdict.AGED_OUT
+    if row.stream_seq > state.last_seq or row.stream_seq in stored:
+        return Verdict.LOST
+    if state.created_at > row.delivered_at + _CLOCKS_S:
+        return Verdict.LOST
+    if row.stream_seq < state.first_seq:
+        return Verdict.AGED_OUT if state.trims else Verdict.PURGED
+    return Verdict.AGED_OUT if state.thins else Verdict.LOST

@@ -1,0 +1,88 @@
+"""What is known of the streams behind the subjects. Pure."""
+
+from dataclasses import dataclass
+
+from relay.rules.subjects import matches
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """What of a stream's configuration decides how we publish to it.
+
+    Attributes:
+        name: Its name.
+        subjects: The patterns it takes.
+        atomic: It takes atomic batches: server and configuration allow them.
+        no_ack: It acknowledges nothing, so nothing could ever be marked delivered.
+        duplicate_window_s: Seconds in which a repeated message id is dropped.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    atomic: bool = False
+    no_ack: bool = False
+    duplicate_window_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What a stream holds at one moment, and by which rules it lets go of messages.
+
+    Attributes:
+        created: When it was made, in the server's words; another value hints at another stream.
+        created_at: The same in Unix seconds.
+        first_seq: Nothing is stored below it.
+        last_seq: Nothing is stored above it.
+        max_age_s: Messages older than this are dropped; 0: never.
+        trims: It drops its oldest messages by a limit of number, bytes or age.
+        thins: It may drop messages from its middle: by subject, by consumption, by a message's own age, by rollups.
+        direct: It may be read by batches, on server and stream.
+    """
+
+    facts: StreamFacts
+    created: str
+    created_at: float
+    first_seq: int
+    last_seq: int
+    max_age_s: float = 0.0
+    trims: bool = False
+    thins: bool = False
+    direct: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.facts.name
+
+
+class StreamMap:
+    """Which stream takes which subject, as far as it was looked up; no two streams of an account share a subject."""
+
+    def __init__(self, most_subjects: int = 10_000) -> None:
+        self._streams: dict[str, StreamFacts] = {}
+        self._by_subject: dict[str, StreamFacts] = {}
+        self._most = most_subjects
+
+    def find(self, subject: str) -> StreamFacts | None:
+        """Give the stream of a subject, None where it is not known."""
+        facts = self._by_subject.get(subject)
+        if facts is None:
+            facts = next(
+                (one for one in self._streams.values() if any(matches(pattern, subject) for pattern in one.subjects)),
+                None,
+            )
+            if facts is not None:
+                if len(self._by_subject) >= self._most:
+                    self._by_subject.clear()
+                self._by_subject[subject] = facts
+        return facts
+
+    def learn(self, facts: StreamFacts) -> None:
+        """Take up what a look-up said, in place of what was known of that stream."""
+        self._streams[facts.name] = facts
+        self._by_subject.clear()
+
+    def forget(self) -> None:
+        """Know nothing: the connection is new, or an answer did not fit."""
+        self._streams.clear()
+        self._by_subject.clear()

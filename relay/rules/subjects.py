@@ -1,0 +1,58 @@
+"""Subjects: templates, patterns, and what a row may ask for. Pure: no I/O."""
+
+import re
+
+_MAX_SUBJECT_BYTES = 1024
+
+
+_TEMPLATE_FIELD = re.compile(r"\{(\w*)\}")
+
+
+_SUBJECT = re.compile(r"[!-)+-=?-~]+")  # printable ASCII but space, * and >
+
+
+_NOT_IN_TOKEN = re.compile(r"[^A-Za-z0-9_\-]")
+
+
+def template_fault(template: str) -> str | None:
+    """Say what is wrong with a subject template, None where it is good."""
+    fields = _TEMPLATE_FIELD.findall(template)
+    unknown = [field for field in fields if field not in ("topic", "key")]
+    if unknown:
+        return f"unknown field {{{unknown[0]}}}: only {{topic}} and {{key}} are known"
+    if not fields:
+        return "must contain {topic} or {key}"
+    return subject_fault(_TEMPLATE_FIELD.sub("x", template))
+
+
+def subject_fault(subject: str) -> str | None:
+    """Say why nothing may be published on a subject, None where it may."""
+    if not subject:
+        return "the subject is empty"
+    if len(subject) > _MAX_SUBJECT_BYTES:
+        return f"the subject is longer than {_MAX_SUBJECT_BYTES} bytes"
+    if not _SUBJECT.fullmatch(subject):
+        return "the subject holds a space, a wildcard, a control or a non-ASCII character"
+    if subject[0] == "." or subject[-1] == "." or ".." in subject:
+        return "the subject holds an empty token"
+    if subject[0] == "$" or subject.startswith("_INBOX"):
+        return "the subject is reserved for the server"
+    return None
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Tell whether a subject belongs to a NATS pattern with ``*`` and ``>``."""
+    wanted, tokens = pattern.split("."), subject.split(".")
+    for at, part in enumerate(wanted):
+        if part == ">":
+            return len(tokens) > at
+        if at >= len(tokens) or part not in ("*", tokens[at]):
+            return False
+    return len(tokens) == len(wanted)
+
+
+def key_token(key: str | None) -> str:
+    """Make one token of a key: ``_`` where there is none, percent-encoded where a character may not stand."""
+    if not key:
+        return "_"
+    return _NOT_IN_TOKEN.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), key)

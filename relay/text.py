@@ -1,0 +1,97 @@
+"""Text for people and programs: foreign text made harmless, ages, moments, sizes, JSON lines. Pure: no I/O."""
+
+import math
+from datetime import UTC, datetime
+
+
+def plain(text: str) -> str:
+    """Write what a terminal would obey or hide as its escape, so that the text stays one line and shows all.
+
+    Rows are written by applications: a topic may hold escape sequences, line ends or marks of direction.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def age(seconds: float) -> str:
+    """Say a span in its two largest units: ``2 h 5 min``."""
+    if not math.isfinite(seconds):
+        return "infinity"
+    left = abs(seconds)
+    if left < 1:
+        return f"{left * 1000:.0f} ms"
+    if left < 60:
+        return f"{left:.1f} s" if left < 10 else f"{left:.0f} s"
+    whole = int(left)
+    parts: list[tuple[int, str]] = []
+    for unit, seconds_each in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, whole = divmod(whole, seconds_each)
+        if count or parts:
+            parts.append((count, unit))
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count)
+
+
+def moment(at: float | None, now: float) -> str:
+    """Say a moment (Unix seconds) in local time, with its distance from now; nothing where there is none."""
+    if at is None:
+        return ""
+    local = _datetime(at)
+    if local is None:
+        return "infinity" if at > 0 else "-infinity"
+    distance = f"in {age(at - now)}" if at > now else f"{age(now - at)} ago"
+    return f"{local.astimezone():%Y-%m-%d %H:%M:%S} ({distance})"
+
+
+def iso(at: float | None) -> str | None:
+    """Write a moment (Unix seconds) for programs: RFC 3339, UTC, microseconds."""
+    if at is None:
+        return None
+    utc = _datetime(at)
+    if utc is None:
+        return "infinity" if at > 0 else "-infinity"
+    return utc.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _datetime(at: float) -> datetime | None:
+    """Make a date, None where a row holds one that Python cannot say."""
+    try:
+        return datetime.fromtimestamp(at, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def size(count: int) -> str:
+    """Say a size in bytes: ``1.5 MiB (1,572,864 bytes)``."""
+    about = about_size(count)
+    return about if count < 1024 else f"{about} ({count:,} bytes)"
+
+
+def about_size(count: int) -> str:
+    """Say a size in bytes, and no more of it than people read: ``1.5 MiB``."""
+    if count < 1024:
+        return f"{count:,} bytes" if count != 1 else "1 byte"
+    power = min(3, (count.bit_length() - 1) // 10)
+    return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"
+
+
+def events_of(count: int, kind: str = "event") -> str:
+    """Say a count with its noun: ``1 event``, ``2,000 dead letters``."""
+    return f"{count:,} {kind}{'' if count == 1 else 's'}"
+
+
+def json_line(text: str) -> str:
+    """Escape in JSON of one line what a terminal would obey or hide; it stays the same JSON."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _json_escape(char) for char in text)
+
+
+def _json_escape(char: str) -> str:
+    """Escape one character; above the basic plane JSON wants two halves."""
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
