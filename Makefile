@@ -13,7 +13,7 @@ export PYTHON_IMAGE ?=
 export DOCKER_BUILD ?=
 # What compose.yaml is run with: `docker compose`, or docker-compose.
 export COMPOSE ?=
-ENGINE := $(BIN)/python -m tests.engine
+ENGINE := $(BIN)/python -m tests.support.docker_engine
 
 .PHONY: help demo test programs chaos lint docs bench lock sbom image image-base image-test clean
 
@@ -43,7 +43,7 @@ test: $(READY) programs
 
 # Prometheus and PgBouncer for the tests: into .programs, where they are not installed.
 programs:
-	@sh tests/programs.sh .programs
+	@sh tests/support/programs.sh .programs
 
 chaos: $(READY)
 	@$(BIN)/python -m tests.chaos $(ARGS)
@@ -81,11 +81,11 @@ image: $(READY)
 		$(DOCKER_BUILD) --tag outbox-relay:dev .
 
 image-test: $(READY)
-	$(ENGINE) $(BIN)/python -m pytest -m image tests/image $(ARGS)
+	$(ENGINE) $(BIN)/python -m pytest -m image tests/packaging/image $(ARGS)
 
 # A base from Debian's packages, where no registry of images can be reached.
 image-base: $(READY)
-	$(ENGINE) tests/image/base.sh $(PYTHON_IMAGE)
+	$(ENGINE) tests/packaging/image/base.sh $(PYTHON_IMAGE)
 
 # What the image runs with, as CycloneDX: read from an environment that holds the wheel and its locked dependencies.
 sbom: $(READY) $(TOOLS)/.ready

@@ -11,23 +11,23 @@ from psycopg import sql
 
 from relay.demo.servers import NatsServer, PostgresServer
 from relay.postgres.migrate import migrate
-from tests import backends
-from tests.backends import SETTINGS, Server
-from tests.fix_rights import SUBJECTS, let_relay_in, nats_config, nothing_denied
+from tests.support import backends
+from tests.support.backends import SETTINGS, Server
+from tests.support.fix_rights import SUBJECTS, let_relay_in, nats_config, nothing_denied
 
 # How long an example takes is up to the machine.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 pytest_plugins = [
-    "tests.fix_proxy",
-    "tests.fix_relay",
-    "tests.fix_stream",
-    "tests.fix_cluster",
-    "tests.fix_tls",
-    "tests.fix_pgbouncer",
+    "tests.support.fix_proxy",
+    "tests.support.fix_relay",
+    "tests.support.fix_stream",
+    "tests.support.fix_cluster",
+    "tests.support.fix_tls",
+    "tests.support.fix_pgbouncer",
     "tests.kube.cluster",
-    "tests.fix_prometheus",
+    "tests.support.fix_prometheus",
 ]
 
 
@@ -47,7 +47,7 @@ def postgres_dsn(postgres_server: Server) -> str:
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The NATS of the session, with the users of `tests.fix_rights`."""
+    """The NATS of the session, with the users of `tests.support.fix_rights`."""
     with backends.nats(tmp_path_factory.mktemp("nats")) as server:
         yield server
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import gone, linux_alone, mentioning
+from tests.support.processes import gone, linux_alone, mentioning
 
 _SUMMARY = re.compile(
     r"placed (\d+) = delivered (\d+) = in the read model (\d+); (\d+) rolled back, 0 dead letters, .*"

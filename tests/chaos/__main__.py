@@ -17,7 +17,7 @@ from tests.chaos.faults import KINDS
 from tests.chaos.history import Fault, History, Stored, Transaction, read
 from tests.chaos.run import OF_TWO, Plan, Run
 from tests.chaos.world import World
-from tests.patched.mutants import MUTANTS
+from tests.support.faulty_relay.mutants import MUTANTS
 
 _SHOWN = 10
 _SHARES = {"p50": 0.5, "p95": 0.95, "max": 1.0}

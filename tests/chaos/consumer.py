@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tests.chaos.history import Seen
-from tests.fix_cluster import connected
+from tests.support.fix_cluster import connected
 
 _BATCH = 500
 _POLL_S = 0.04

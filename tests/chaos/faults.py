@@ -15,7 +15,7 @@ import psycopg
 
 from relay.demo.servers import NatsServer
 from tests.chaos.world import STREAMS, Replica, World
-from tests.fix_proxy import Proxy
+from tests.support.fix_proxy import Proxy
 
 # Makes the fault, lets it end, and gives its target.
 Make = Callable[[World, random.Random], Awaitable[str]]

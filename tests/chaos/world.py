@@ -11,10 +11,10 @@ import psycopg
 
 from relay.demo.servers import PostgresServer, free_port
 from relay.postgres.migrate import migrate
-from tests.fix_cluster import Cluster, ask_any
-from tests.fix_proxy import Proxy
-from tests.fix_relay import Relay
-from tests.fix_rights import LOGIN, let_relay_in
+from tests.support.fix_cluster import Cluster, ask_any
+from tests.support.fix_proxy import Proxy
+from tests.support.fix_relay import Relay
+from tests.support.fix_rights import LOGIN, let_relay_in
 
 # ORDERS takes atomic batches and soon forgets ids (`World.window_s`); LEDGER is written one by one and remembers them.
 STREAMS: dict[str, dict[str, Any]] = {
@@ -66,7 +66,7 @@ class World:
         directory: Where data and logs go.
         window_s: Duplicate window of ORDERS, seconds. Were a link silent for longer than this, a message could arrive
             when its id is forgotten, and after it was looked for: it would be stored twice.
-        mutant: What of `tests.patched` the relays run with; None: as they are.
+        mutant: What of `tests.support.faulty_relay` the relays run with; None: as they are.
     """
 
     def __init__(self, directory: Path, *, relays: int = 2, window_s: float = 5.0, mutant: str | None = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fix_relay import ROOT
+from tests.support.fix_relay import ROOT
 
 # For each mutant: faults under which its broken promise shows, and by which findings: any of them.
 MUTANTS = {

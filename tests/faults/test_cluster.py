@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from tests.faults.middle import ALERT, ends_well
-from tests.fix_cluster import Cluster
-from tests.fix_relay import SLOWLY, MakeRelay, Outbox, wait_until
+from tests.faults.met_midway import ALERT, ends_well
+from tests.support.fix_cluster import Cluster
+from tests.support.fix_relay import SLOWLY, MakeRelay, Outbox, wait_until
 
 KEYS = 100
 STRATEGIES = ["singles", "atomic"]

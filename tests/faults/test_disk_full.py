@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from relay.demo.servers import NatsServer
-from tests.faults.middle import ALERT, ends_well
-from tests.fix_relay import MakeRelay, Outbox
-from tests.fix_stream import Streams
+from tests.faults.met_midway import ALERT, ends_well
+from tests.support.fix_relay import MakeRelay, Outbox
+from tests.support.fix_stream import Streams
 
 KEYS = 20
 _DISK_BYTES = 24 * 1024 * 1024

@@ -3,9 +3,9 @@
 import time
 
 from relay.demo.servers import PostgresServer
-from tests.faults.middle import ALERT, ends_well
-from tests.fix_relay import SLOWLY, MakeRelay, Outbox
-from tests.fix_stream import Streams
+from tests.faults.met_midway import ALERT, ends_well
+from tests.support.fix_relay import SLOWLY, MakeRelay, Outbox
+from tests.support.fix_stream import Streams
 
 
 def test_a_database_that_freezes_is_noticed_and_waited_for(

@@ -11,11 +11,11 @@ from relay.demo.servers import PostgresServer
 from relay.postgres.database import Database
 from relay.postgres.ownership import Ownership
 from relay.postgres.tables import Tables
-from tests.faults.middle import ALERT
-from tests.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, holds_for, wait_until
-from tests.fix_stream import Streams, assert_once_and_in_order, ids
-from tests.integration.test_replicas import LEASE, Producer, shared
-from tests.patched.failpoints import INSTANTS
+from tests.faults.met_midway import ALERT
+from tests.integration.ownership.test_replicas import LEASE, Producer, shared
+from tests.support.faulty_relay.failpoints import INSTANTS
+from tests.support.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, holds_for, wait_until
+from tests.support.fix_stream import Streams, assert_once_and_in_order, ids
 
 KEYS = 50
 # The end of a term: what is in flight is awaited and written down, then shards are given.

@@ -6,9 +6,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.fix_relay import MakeRelay, Outbox, Relay, wait_until
-from tests.fix_stream import Streams, assert_once_and_in_order, ids
-from tests.patched.failpoints import INSTANTS
+from tests.support.faulty_relay.failpoints import INSTANTS
+from tests.support.fix_relay import MakeRelay, Outbox, Relay, wait_until
+from tests.support.fix_stream import Streams, assert_once_and_in_order, ids
 
 KEYS = 5
 EVENTS = 25

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.middle import ALERT, ends_well
-from tests.fix_proxy import Proxy
-from tests.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, wait_until
-from tests.fix_stream import Streams
+from tests.faults.met_midway import ALERT, ends_well
+from tests.support.fix_proxy import Proxy
+from tests.support.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, wait_until
+from tests.support.fix_stream import Streams
 
 KEYS = 100
 LINKS = ["postgres", "nats"]

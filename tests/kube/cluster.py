@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.fix_helm import helm
 from tests.kube.apiserver import ApiServer
 from tests.kube.controllers import Controllers, is_ready
 from tests.kube.kubelet import Kubelet
 from tests.kube.store import PODS, Key, Object, Store
+from tests.support.fix_helm import helm
 
 NAMESPACE = "shop"
 _STEP_S = 0.05

@@ -1,0 +1,71 @@
+"""A task that is cancelled while it asks NATS ends: one that goes on keeps the relay from stopping."""
+
+import asyncio
+from itertools import count
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from relay.jetstream.client import NatsOptions
+from relay.jetstream.connection import Connection, Listener, connect
+from tests.support.fix_stream import Streams
+
+QUESTION = "DIRECT.GET.NOWHERE"
+
+
+def test_a_question_is_cancelled_even_as_its_connection_ends(streams: Streams) -> None:
+    """As when the relay stops: the tasks of a term and their connection end at once."""
+
+    async def scenario() -> None:
+        async with asyncio.timeout(10):
+            silent = Client()
+            await silent.connect(streams.url)
+            asked = await silent.subscribe(f"$JS.API.{QUESTION}")
+            for ask in (Connection.ask, Connection.ask_many):
+                connection = await connect(NatsOptions(servers=[streams.url]), streams.url, Listener())
+                asking = asyncio.create_task(ask(connection, QUESTION, {}, 5.0))
+                await asked.next_msg(5)
+                asking.cancel()
+                await connection.close()
+                await asyncio.wait((asking,))
+                assert asking.cancelled(), ask
+            await silent.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_question_is_cancelled_even_as_its_answer_comes(streams: Streams) -> None:
+    """Whichever pass of the loop takes the answer, the cancellation comes in one of the next."""
+
+    async def scenario() -> None:
+        async with asyncio.timeout(20):
+            answering = Client()
+            await answering.connect(streams.url)
+
+            async def answer(question: Msg) -> None:
+                await question.respond(b"{}")
+
+            await answering.subscribe(f"$JS.API.{QUESTION}", cb=answer)
+            connection = await connect(NatsOptions(servers=[streams.url]), streams.url, Listener())
+            client = connection._nc
+            for passes in range(4):
+                before = client.stats["in_msgs"]
+                asking = asyncio.create_task(_ask_and_go_on(connection))
+                for _ in count():  # of passes of the loop: none may go by between the answer and what follows
+                    if client.stats["in_msgs"] > before:
+                        break
+                    await asyncio.sleep(0)
+                for _ in range(passes):
+                    await asyncio.sleep(0)
+                asking.cancel()
+                await asyncio.wait((asking,), timeout=2)
+                assert asking.done(), f"it goes on, {passes} passes after its answer came"
+            await connection.close()
+            await answering.close()
+
+    asyncio.run(scenario())
+
+
+async def _ask_and_go_on(connection: Connection) -> None:
+    await connection.ask(QUESTION, {}, 5.0)
+    await asyncio.sleep(3600)

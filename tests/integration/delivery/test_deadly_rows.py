@@ -1,0 +1,112 @@
+"""A row that ends the relay each time is found and given up; one that merely waits while relays end is not."""
+
+import psycopg
+import pytest
+
+from relay.errors import Exit
+from relay.postgres.tables import Tables
+from tests.support.fix_relay import MakeRelay, Outbox, wait_until
+from tests.support.fix_stream import Streams, assert_once_and_in_order
+
+MAX_ATTEMPTS = 7
+# One that nobody minds, one that is forgiven, then as many as are counted.
+STARTS = 2 + MAX_ATTEMPTS
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("way", "on_dead"), [("deadly-to-send", "skip"), ("deadly-to-read", "block")])
+def test_a_row_that_ends_the_relay_becomes_a_dead_letter(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, way: str, on_dead: str
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    outbox.fill("orders.placed", 1000, keys=50)
+    deadly = outbox.insert("orders.deadly", "k-deadly", {"i": 0})
+    behind = outbox.insert("orders.behind", "k-deadly", {"i": 1001})
+    settings = {"failures__max_attempts": str(MAX_ATTEMPTS), "failures__on_dead": on_dead}
+    running = make_relay(outbox.dsn, streams.url, **settings)
+    running.patch(mutant=way)
+    starts = 0
+    while True:
+        running.start()
+        starts += 1
+        wait_until("the relay ended, or nothing is left for it", lambda: not running.running or ready(outbox))
+        if running.running:
+            break
+        outbox.leases_run_out()
+    assert starts == STARTS + 1
+    row = outbox.row(deadly)
+    assert (row["attempts"], row["dead_at"] is None) == (MAX_ATTEMPTS, False)
+    assert "ended each time" in row["last_error"]
+    (line,) = running.lines("event.dead")
+    assert line["event_id"] == str(row["id"])
+    assert 'outbox_relay_dead_letters_total{reason="crash"} 1.0' in running.get("/metrics")[1]
+    placed = [message for message in streams.read("ORDERS") if message.subject == "orders.placed"]
+    assert_once_and_in_order(placed, 1000, 50)
+    running.said("start.survived")
+    # Its key goes on, or waits for a person.
+    assert outbox.count(f"seq = {behind} AND delivered_at IS NOT NULL") == (on_dead == "skip")
+    # Nobody else pays for it: an attempt stays at most with what was marked just before the end.
+    assert outbox.count("dead_at IS NOT NULL") == 1
+    assert outbox.count("attempts > 0 AND delivered_at IS NULL AND dead_at IS NULL") == 0
+    outbox.delivered(outbox.insert("orders.placed", "k1", {"i": 2000}))
+    suspected = len(running.lines("event.suspect"))
+    assert suspected >= MAX_ATTEMPTS - 5
+    assert running.stop() == Exit.DONE
+    running.start()
+    running.said("relay.active", STARTS + 2)
+    outbox.delivered(outbox.insert("orders.placed", "k1", {"i": 2001}))
+    assert len(running.lines("event.suspect")) == suspected, "a start after a good end suspects nobody"
+
+
+def ready(outbox: Outbox) -> bool:
+    """Tell whether all that can be delivered is, and the deadly row is dead."""
+    return outbox.count("dead_at IS NOT NULL") == 1 and outbox.count("delivered_at IS NULL") <= 2
+
+
+def test_relays_that_end_during_an_outage_cost_no_event_an_attempt(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    waiting = outbox.insert("nowhere.x", "k1", {"i": 1})
+    running = make_relay(outbox.dsn, streams.url, failures__max_attempts="3")
+    for turn in range(8):
+        running.start()
+        running.said("hold.opened", turn + 1)
+        if turn:
+            running.said("start.survived", turn)
+        running.kill()
+        outbox.leases_run_out()
+    row = outbox.row(waiting)
+    assert (row["attempts"], row["dead_at"]) == (0, None)
+    streams.make("NOWHERE", "nowhere.>")
+    running.start()
+    outbox.delivered(waiting)
+
+
+def test_ends_of_relays_are_no_refusals(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
+    """An event that was in hand when relays ended is refused for the first time: that is its first attempt."""
+    seq = outbox.insert("silent.x", "k", {"i": 1})
+    outbox.conn.execute("UPDATE outbox_events SET attempts = 3")
+    outbox.leases_run_out(ended=3)
+    with streams.subscriber("silent.>", b'{"error":{"code":400,"err_code":99,"description":"for no known reason"}}'):
+        relay = make_relay(outbox.dsn, streams.url, failures__max_attempts="3", failures__backoff_base_s="60").start()
+        assert relay.said("event.postponed")["attempts"] == 1
+        relay.said("start.survived")
+    row = outbox.row(seq)
+    assert (row["attempts"], row["dead_at"]) == (1, None)
+
+
+def test_what_is_written_of_a_trial_may_be_written_twice(outbox: Outbox) -> None:
+    """The answer to a statement may be lost with the connection: then it is sent again."""
+    seq = outbox.insert("orders.placed", "k", {"i": 1})
+    outbox.conn.execute("UPDATE outbox_shards SET owner = 'me', epoch = 1")
+    cursor = psycopg.RawCursor(outbox.conn)
+    for query, attempts in (("suspect", 1), ("outlived", 0)):
+        for _ in range(2):
+            cursor.execute(Tables().text(query), (f"{{{seq}}}", "{1}", "me", 64))
+        assert outbox.row(seq)["attempts"] == attempts
+    outbox.conn.execute("UPDATE outbox_events SET attempts = 2, retry_at = now() - interval '1 s'")
+    for query, attempts in (("suspect", 3), ("outlived", 2)):
+        for _ in range(2):
+            cursor.execute(Tables().text(query), (f"{{{seq}}}", "{3}", "me", 64))
+        assert outbox.row(seq)["attempts"] == attempts

@@ -1,0 +1,270 @@
+"""The doorbell: a sleeping relay is rung, a busy one never; and without the bell polling finds everything."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from relay.demo.servers import PostgresServer
+from relay.postgres.migrate import migrate
+from tests.support.fix_relay import MakeRelay, Outbox, Relay, wait_until
+from tests.support.fix_stream import Streams
+
+BELL_HOLDERS = """
+    SELECT a.pid
+    FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND l.mode = 'ExclusiveLock' AND l.granted
+      AND a.datname = current_database() AND a.application_name = 'outbox-relay bell'
+"""
+# With so long a pause between polls only a ring is quick. The search for due retries looks every 5 s as well.
+SELDOM_S = "60"
+RUNG_WITHIN_S = 1.0
+# The promise is a second; the rest is for a machine that does other things meanwhile.
+POLLED_WITHIN_S = 2.0
+
+
+def bell_holder(outbox: Outbox) -> int | None:
+    """Give the backend that sleeps on the bell, None where the relay is awake."""
+    row = outbox.conn.execute(BELL_HOLDERS.encode()).fetchone()
+    return None if row is None else int(row[0])
+
+
+def asleep(outbox: Outbox) -> int:
+    """Wait until the relay sleeps; gives the backend of its bell."""
+    found: list[int | None] = [None]
+
+    def holds() -> bool:
+        found[0] = bell_holder(outbox)
+        return found[0] is not None
+
+    wait_until("the relay sleeps on the bell", holds)
+    assert found[0] is not None
+    return found[0]
+
+
+def took(outbox: Outbox, seq: int) -> float:
+    """Wait until an event is delivered; gives the seconds from its insertion to its mark, by the database's clock."""
+    outbox.delivered(seq)
+    row = outbox.row(seq)
+    return float((row["delivered_at"] - row["created_at"]).total_seconds())
+
+
+@contextmanager
+def listening(dsn: str) -> Iterator[list[str]]:
+    """Collect the rings that are heard meanwhile; complete once the block has ended."""
+    heard: list[str] = []
+    ready = threading.Event()
+
+    def listen() -> None:
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            conn.execute('LISTEN "outbox_events"')
+            ready.set()
+            for ring in conn.notifies():
+                if ring.payload == "end of the test":
+                    return
+                # A relay tries its bell at start, late where the machine is busy.
+                if ring.payload != "test":
+                    heard.append(ring.payload)
+
+    with ThreadPoolExecutor(1) as pool:
+        thread = pool.submit(listen)
+        try:
+            assert ready.wait(10)
+            yield heard
+        finally:
+            with psycopg.connect(dsn, autocommit=True) as conn:
+                conn.execute("SELECT pg_notify('outbox_events', 'end of the test')")
+            thread.result(10)
+
+
+@pytest.fixture
+def seldom(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> Relay:
+    """A relay that polls so seldom that only the bell can be quick."""
+    streams.make("ORDERS", "orders.>")
+    return make_relay(outbox.dsn, streams.url, delivery__poll_max_s=SELDOM_S).start()
+
+
+@pytest.mark.usefixtures("seldom")
+def test_an_insert_wakes_a_sleeping_relay_every_time(outbox: Outbox) -> None:
+    for number in range(20):
+        asleep(outbox)
+        assert took(outbox, outbox.insert("orders.placed", f"k{number}", {"i": number})) < RUNG_WITHIN_S
+
+
+@pytest.mark.usefixtures("seldom")
+def test_an_insert_of_many_rows_wakes_a_sleeping_relay_once(outbox: Outbox) -> None:
+    asleep(outbox)
+    with listening(outbox.dsn) as heard:
+        outbox.fill("orders.placed", 500, keys=10)
+        outbox.drained()
+    assert len(heard) == 1
+
+
+def kept_awake(outbox: Outbox, producer: psycopg.Connection[tuple[int]]) -> None:
+    """Leave a transaction of the producer open that began while the relay was awake, so that it cannot sleep."""
+
+    def shares_the_lock() -> bool:
+        outbox.fill("orders.placed", 200, keys=10)
+        producer.rollback()
+        producer.execute("INSERT INTO outbox_events (topic, payload) VALUES ('orders.placed', '{\"i\": 0}')")
+        return (
+            producer.execute(
+                "SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory' AND mode = 'ShareLock'"
+            ).fetchone()
+            is not None
+        )
+
+    wait_until("an insert while the relay is awake", shares_the_lock)
+
+
+@pytest.mark.usefixtures("seldom")
+def test_nobody_rings_while_a_producer_keeps_the_relay_awake(outbox: Outbox) -> None:
+    with psycopg.connect(outbox.dsn) as producer:
+        kept_awake(outbox, producer)
+        with listening(outbox.dsn) as heard:
+            for number in range(100):
+                seq = outbox.insert("orders.placed", f"k{number % 7}", {"i": number})
+            assert took(outbox, seq) < POLLED_WITHIN_S
+        assert heard == []
+        assert bell_holder(outbox) is None
+        producer.commit()
+    outbox.drained()
+    asleep(outbox)
+
+
+@pytest.mark.usefixtures("seldom")
+def test_busy_producers_hardly_ever_ring(outbox: Outbox) -> None:
+    asleep(outbox)
+    commits = 2000
+
+    def produce(producer: int) -> None:
+        with psycopg.connect(outbox.dsn, autocommit=True) as conn:
+            # In the server, so that it is quick: a commit each.
+            conn.execute(
+                f"DO $$ BEGIN FOR i IN 1..{commits} LOOP INSERT INTO outbox_events (topic, key, payload)"
+                f" VALUES ('orders.placed', 'k{producer}', '{{}}'); COMMIT; END LOOP; END $$"
+            )
+
+    with listening(outbox.dsn) as heard, ThreadPoolExecutor(4) as pool:
+        list(pool.map(produce, range(4)))
+    outbox.drained()
+    assert 1 <= len(heard) < 4 * commits / 5
+
+
+@pytest.mark.usefixtures("seldom")
+def test_a_rolled_back_insert_rings_nobody(outbox: Outbox, streams: Streams) -> None:
+    asleep(outbox)
+    with listening(outbox.dsn) as heard, psycopg.connect(outbox.dsn) as conn:
+        conn.execute("INSERT INTO outbox_events (topic, payload) VALUES ('orders.placed', '{}')")
+        conn.rollback()
+    assert heard == []
+    assert streams.messages("ORDERS") == 0
+
+
+def test_a_bell_that_loses_its_connection_heals(outbox: Outbox, seldom: Relay) -> None:
+    first = asleep(outbox)
+    outbox.conn.execute("SELECT pg_terminate_backend(%s)", (first,))
+    seldom.said("postgres.lost")
+    # Events flow meanwhile, by polling.
+    seq = outbox.insert("orders.placed", "k", {"i": 0})
+    outbox.delivered(seq)
+    assert asleep(outbox) != first
+    assert took(outbox, outbox.insert("orders.placed", "k", {"i": 1})) < RUNG_WITHIN_S
+    assert [line["connection"] for line in seldom.lines("postgres.lost")] == ["bell"]
+
+
+@pytest.mark.denials
+def test_a_bell_that_is_let_in_and_may_not_be_taken_is_told_once(
+    own_postgres: PostgresServer, streams: Streams, make_relay: MakeRelay
+) -> None:
+    outbox = Outbox(own_postgres.dsn())
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url).start()
+    asleep(outbox)
+    outbox.conn.execute("REVOKE EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) FROM PUBLIC")
+    # So many that it gives the bell back.
+    outbox.fill("orders.placed", 100, keys=10)
+    assert "permission denied" in relay.said("postgres.lost")["error"]
+
+    def told() -> list[str]:
+        return [line["action"] for line in relay.lines() if line.get("connection") == "bell"]
+
+    # It is tried every two seconds.
+    relay.said("bell.hung", 4)
+    assert told() == ["postgres.lost"]
+    outbox.conn.execute("GRANT EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) TO PUBLIC")
+    asleep(outbox)
+    wait_until("it says so", lambda: told() == ["postgres.lost", "postgres.connected"])
+    outbox.conn.close()
+
+
+def test_every_connection_may_be_lost_and_the_bell_rings_again(outbox: Outbox, seldom: Relay) -> None:
+    for turn in range(2):
+        asleep(outbox)
+        outbox.conn.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name LIKE 'outbox-relay%'"
+        )
+        seldom.said("postgres.lost", turn + 1)
+        outbox.delivered(outbox.insert("orders.placed", "k", {"i": turn}))
+    asleep(outbox)
+    assert took(outbox, outbox.insert("orders.placed", "k", {"i": 9})) < RUNG_WITHIN_S
+
+
+def test_of_two_relays_the_one_that_works_holds_the_bell(
+    outbox: Outbox, streams: Streams, seldom: Relay, make_relay: MakeRelay
+) -> None:
+    seldom.said("relay.active")
+    first = asleep(outbox)
+    standby = make_relay(outbox.dsn, streams.url, delivery__poll_max_s=SELDOM_S).start()
+    standby.said("relay.standby")
+    assert took(outbox, outbox.insert("orders.placed", "k", {"i": 0})) < RUNG_WITHIN_S
+    assert asleep(outbox) == first
+    assert seldom.stop() == 0
+    standby.said("relay.active")
+    assert asleep(outbox) != first
+    assert took(outbox, outbox.insert("orders.placed", "k", {"i": 1})) < RUNG_WITHIN_S
+
+
+def test_polling_alone_finds_events_within_a_second(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
+    streams.make("ORDERS", "orders.>")
+    with psycopg.connect(outbox.dsn, autocommit=True) as conn:
+        migrate(conn, "outbox_events", "jsonb", bell=False)
+    # One that knows there is no bell, and one that waits for it to ring.
+    for bell in ("false", "true"):
+        relay = make_relay(outbox.dsn, streams.url, delivery__bell=bell).start()
+        outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+        for number in range(2):
+            # Later each time, so that the pauses between polls have grown.
+            time.sleep(0.5 * number)
+            assert took(outbox, outbox.insert("orders.placed", "k", {"i": number})) < POLLED_WITHIN_S
+        assert relay.stop() == 0
+
+
+def test_two_phase_commit_works_without_the_bell_and_is_refused_by_a_bell_that_rings(
+    own_postgres: PostgresServer, streams: Streams, make_relay: MakeRelay
+) -> None:
+    outbox = Outbox(own_postgres.dsn())
+    streams.make("ORDERS", "orders.>")
+    make_relay(outbox.dsn, streams.url).start()
+    asleep(outbox)
+    insert = "INSERT INTO outbox_events (topic, payload) VALUES ('orders.placed', '{\"i\": 1}')"
+    # PostgreSQL's own rule, and the reason for --no-bell.
+    with psycopg.connect(outbox.dsn, autocommit=True) as conn:
+        conn.execute("BEGIN")
+        conn.execute(insert)
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="NOTIFY"):
+            conn.execute("PREPARE TRANSACTION 'refused'")
+    with psycopg.connect(outbox.dsn, autocommit=True) as conn:
+        migrate(conn, "outbox_events", "jsonb", bell=False)
+        conn.execute("BEGIN")
+        conn.execute(insert)
+        conn.execute("PREPARE TRANSACTION 'taken'")
+        conn.execute("COMMIT PREPARED 'taken'")
+    wait_until("the event of the prepared transaction", lambda: outbox.count("delivered_at IS NOT NULL") == 1)
+    assert streams.messages("ORDERS") == 1
+    outbox.conn.close()

@@ -1,0 +1,110 @@
+"""``relay explain``: why an event is where it is, with a real relay and a real stream around it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from relay.demo.servers import NatsServer
+from tests.support.fix_relay import MakeRelay, Outbox, wait_until
+from tests.support.fix_stream import Streams
+from tests.support.relay_cli import done, relay
+
+
+def explained(outbox: Outbox, url: str, seq: int, **environ: str) -> dict[str, Any]:
+    args = ("explain", str(seq), "--output", "json")
+    told: dict[str, Any] = json.loads(done(outbox.dsn, *args, RELAY_NATS__SERVERS=url, **environ).stdout)
+    return told
+
+
+def test_everything_that_a_relay_does_with_events_is_explained(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.needs(2, 12, why="no older one refuses the odd header")
+    streams.make("ORDERS", "orders.>", max_msg_size=500)
+    steer = {"Nats-Expected-Last-Subject-Sequence-Subject": "orders.>"}
+    good = outbox.insert("orders.placed", "k", {"i": 1})
+    big = outbox.insert("orders.placed", "k", "x" * 1000)
+    homeless = outbox.insert("nowhere.x", "n", {"i": 2})
+    behind = outbox.insert("orders.placed", "n", {"i": 3})
+    odd = outbox.insert("orders.odd", "o", {"i": 4}, steer)
+    make_relay(
+        outbox.dsn,
+        streams.url,
+        failures__backoff_base_s="60",
+        headers__allow_nats="Nats-Expected-Last-Subject-Sequence-Subject",
+    ).start()
+    outbox.delivered(good)
+    outbox.dead(big)
+    wait_until("the hold is noted", lambda: outbox.row(homeless)["last_error"])
+    wait_until("the retry is noted", lambda: outbox.row(odd)["retry_at"])
+    own = {"RELAY_HEADERS__ALLOW_NATS": "Nats-Expected-Last-Subject-Sequence-Subject"}
+
+    told = explained(outbox, streams.url, good)
+    assert (told["state"], told["stream"], told["next"]) == ("delivered", "ORDERS", "Nothing: it is settled.")
+    told = explained(outbox, streams.url, big)
+    assert (told["state"], told["failure_class"]) == ("dead", "poison")
+    assert f"relay dead retry --seq {big}" in told["commands"]
+    told = explained(outbox, streams.url, homeless)
+    assert (told["state"], told["failure_class"], told["stream"]) == ("pending", "configuration", None)
+    assert "No stream takes the subject nowhere.x now." in told["why"]
+    assert "of that being mended" in told["next"]
+    told = explained(outbox, streams.url, behind)
+    assert told["waits_for_seqs"] == [homeless]
+    assert told["next"] == f"It is sent when seq {homeless} is delivered or given up."
+    told = explained(outbox, streams.url, odd, **own)
+    assert (told["state"], told["failure_class"]) == ("retry", "unknown")
+    assert "attempt 1 of 10" in told["why"][0]
+    assert told["next"].startswith("It is sent again in ")
+
+    lines = done(outbox.dsn, "explain", str(homeless), RELAY_NATS__SERVERS=streams.url).stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines if not line.startswith(" ")] == [
+        "event", "subject", "goes to", "created", "state", "why", "next", "you can",
+    ]  # fmt: skip
+
+
+def test_an_outage_and_a_relay_that_does_not_run_are_seen(outbox: Outbox, own_nats: NatsServer) -> None:
+    seq = outbox.insert("orders.placed", "k", {"i": 1})
+    own_nats.kill()
+    told = explained(outbox, own_nats.url, seq)
+    assert any(line.startswith("An outage is on, seen from here: NATS cannot be reached") for line in told["why"])
+    assert told["next"] == "Nothing until a relay runs."
+
+
+def test_an_event_whose_shard_nobody_owns_is_not_said_to_be_in_line(outbox: Outbox, streams: Streams) -> None:
+    streams.make("ORDERS", "orders.>")
+    seqs = [outbox.insert("orders.placed", key, {"i": 1}) for key in ("k", None)]
+    shard = "(SELECT outbox_shard(key, seq, 64) FROM outbox_events WHERE seq = %s)"
+    for seq in seqs:
+        outbox.conn.execute("UPDATE outbox_shards SET owner = 'r', lease_until = now() + interval '1 min'")
+        assert "pending" in explained(outbox, streams.url, seq)["why"][0]
+        outbox.conn.execute(f"UPDATE outbox_shards SET lease_until = now() WHERE shard = {shard}", (seq,))
+        assert explained(outbox, streams.url, seq)["why"] == ["No relay owns its shard now, though others are owned."]
+
+
+def test_a_full_and_a_sealed_stream_are_seen(outbox: Outbox, streams: Streams) -> None:
+    streams.make("ORDERS", "orders.>", max_msgs=1, discard="new")
+    seq = outbox.insert("orders.placed", "k", {"i": 1})
+    replayed = outbox.insert("orders.placed", "k", {"i": 1})
+    outbox.conn.execute("UPDATE outbox_events SET delivered_at = now() WHERE seq = %s", (replayed,))
+    done(outbox.dsn, "replay", "--seq", str(replayed), "--yes", RELAY_NATS__SERVERS=streams.url)
+    why = explained(outbox, streams.url, seq)["why"]
+    assert "Stream ORDERS is full and refuses new messages: 1 of 1 messages (discard=new)." in why
+    streams.change("ORDERS", sealed=True)
+    assert "Stream ORDERS is sealed: it takes nothing any more." in explained(outbox, streams.url, seq)["why"]
+
+
+def test_a_key_behind_its_dead_letter_is_explained(outbox: Outbox, streams: Streams) -> None:
+    streams.make("ORDERS", "orders.>")
+    first, second = (outbox.insert("orders.placed", "k", {"i": i}) for i in (1, 2))
+    outbox.conn.execute("UPDATE outbox_events SET dead_at = now() WHERE seq = %s", (first,))
+    told = explained(outbox, streams.url, second, RELAY_FAILURES__ON_DEAD="block")
+    assert told["dead_letters_ahead"] == [first]
+    assert f"relay dead discard --seq {first}" in told["commands"]
+
+
+@pytest.mark.parametrize("identity", ["99", "0b0c7ef0-6f0f-4f0e-9d0a-1f1f4c1b7b11"])
+def test_an_event_that_is_not_there_ends_with_1(outbox: Outbox, identity: str) -> None:
+    result = relay(outbox.dsn, "explain", identity)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "there is no event" in result.stderr

@@ -1,0 +1,179 @@
+"""The statements of the relay read by index on a large table, whatever the planner knows of it."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from relay.postgres.tables import Tables
+from tests.integration.operate import test_operator_query_plans
+from tests.support.fix_relay import ROOT
+
+TABLES = Tables("outbox_events")
+DELIVERED = 100_000
+PENDING = 200
+ROWS = DELIVERED + PENDING
+NO_LIMIT = 2**63 - 1
+# 8 KiB pages that one statement may touch; the table has some thousands.
+FEW_PAGES = 60
+
+
+def _array(numbers: range) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+ALL = (None, 64)
+SOME = ("{0,5,63}", 64)
+FENCE = ("me", 64)
+BATCH = range(DELIVERED + 1, DELIVERED + 101)
+
+# Name, parameters, and the most pages: those of the rows it returns or changes, and the way down the index.
+READS: list[tuple[str, tuple[object, ...], int]] = [
+    ("start", (None,), FEW_PAGES),
+    ("fetch", (DELIVERED, NO_LIMIT, 1000, *ALL), 600),
+    ("fetch", (DELIVERED, NO_LIMIT, 1000, *SOME), 600),
+    ("outlines", (DELIVERED, ROWS, 1000, *SOME), 600),
+    ("fetch_among", (DELIVERED, NO_LIMIT, 1000, *SOME), 600),
+    ("fetch_among", (ROWS, NO_LIMIT, 1000, *SOME), FEW_PAGES),
+    ("fetch", (DELIVERED - 5000, DELIVERED - 4000, 1000, *ALL), 200),  # the scrub, and what an earlier run has settled
+    ("fetch", (ROWS, NO_LIMIT, 1000, *ALL), FEW_PAGES),
+    ("reread", (_array(range(1, ROWS, 500)), _array(range(1, ROWS, 500)), 1000, *ALL), 1500),
+    ("reread", ("{7}", "{7}", 1000, *SOME), FEW_PAGES),
+    ("settled", (DELIVERED - 1000, DELIVERED, *ALL), 200),
+    ("settled", (DELIVERED - 1000, DELIVERED, *SOME), 200),
+    ("due", (1000, *SOME), FEW_PAGES),
+    ("blocking", ALL, FEW_PAGES),
+    ("blocking", SOME, FEW_PAGES),
+    ("newest", (), FEW_PAGES),
+    ("dead_uncopied", (float("-inf"), 20, 1_048_576), 200),
+    ("streams_seen", ("{0,5,63}",), FEW_PAGES),
+    ("cli_streams", (), FEW_PAGES),
+    ("highest_marks", (DELIVERED - 1000, DELIVERED, *SOME), 300),
+    ("pending_ids", ("{00000000-0000-4000-8000-000000000000}", *SOME), FEW_PAGES),
+    ("cli_prunable", (DELIVERED - 1000, DELIVERED, 0.0), 200),
+    ("cli_prunable_dead", (0.0, False), FEW_PAGES),
+    ("places", ("{00000000-0000-4000-8000-000000000000}",), FEW_PAGES),
+    ("delivered", (DELIVERED - 1000, DELIVERED, "ORDERS", 7, *SOME), 200),
+    ("next_seq", (DELIVERED,), FEW_PAGES),
+    ("redeliver_from", SOME, FEW_PAGES),
+    ("undecided", ("{17,100150}",), FEW_PAGES),
+    ("still_pending", ("{17,100150}",), FEW_PAGES),
+    ("doctor_sample", (DELIVERED, 100, 50), 600),
+]
+WRITES: list[tuple[str, tuple[object, ...], int]] = [
+    ("settle", ("ORDERS", _array(BATCH), _array(BATCH), *FENCE), 1000),
+    ("settle", ("ORDERS", "{17}", "{1}", *FENCE), FEW_PAGES),
+    ("settle", ("ORDERS", "{17,100150}", "{1,2}", *FENCE), FEW_PAGES),
+    ("postpone", (DELIVERED + 1, 1.0, 1, "why", *FENCE), FEW_PAGES),
+    ("bury", (DELIVERED + 1, 1, "why", *FENCE), FEW_PAGES),
+    ("suspect", (_array(BATCH), _array(BATCH), *FENCE), 1000),
+    ("outlived", ("{17}", "{1}", *FENCE), FEW_PAGES),
+    ("note", (DELIVERED + 1, "why", *FENCE), FEW_PAGES),
+    ("unmark", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE), 100),
+    ("stream_see", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, *FENCE), 1000),
+    ("loss_healed", ("ORDERS", 0.0), FEW_PAGES),
+    ("prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, *FENCE), 800),
+    ("dead_copied", (3, 0.0), FEW_PAGES),
+    ("prune_dead", (100, 0.0, False, *FENCE), 200),
+    ("prune_dead", (100, 0.0, True, None, None), FEW_PAGES),
+    ("cli_dead_retry", ("{17,100150}",), FEW_PAGES),
+    ("cli_dead_discard", ("{17,100150}",), FEW_PAGES),
+    ("cli_bench_delete", (DELIVERED - 100, DELIVERED, "no such topic"), 200),
+]
+# They look at no rows, insert one, or read the newest as "newest" does.
+OF_NO_ROWS = {
+    "beat", "bell_release", "bell_take", "bell_test", "cli_bench_insert", "cli_send", "doctor_table", "holders",
+    "listen", "migrate_bell", "payload_type",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def large(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
+    """A database with many delivered events and a few pending ones, of which some wait and some are dead."""
+    address = postgres_dsn.rsplit("/", 1)[0] + "/query_plans"
+    with psycopg.connect(postgres_dsn, autocommit=True) as admin:
+        admin.execute("DROP DATABASE IF EXISTS query_plans WITH (FORCE)")
+        admin.execute(f"CREATE DATABASE query_plans TEMPLATE {migrated_template}".encode())
+        with psycopg.connect(address, autocommit=True) as conn:
+            # What the planner knows is up to the tests.
+            conn.execute("ALTER TABLE outbox_events SET (autovacuum_enabled = off)")
+            conn.execute(
+                "INSERT INTO outbox_events (topic, key, payload, delivered_at, stream, stream_seq)"
+                " SELECT 'orders.t', 'k' || g %% 1000, jsonb_build_object('pad', repeat('x', 240)),"
+                " CASE WHEN g <= %s THEN now() END, CASE WHEN g <= %s THEN 'ORDERS' END,"
+                " CASE WHEN g <= %s THEN g END FROM generate_series(1, %s::int) g",
+                (DELIVERED, DELIVERED, DELIVERED, ROWS),
+            )
+            conn.execute("UPDATE outbox_events SET retry_at = now() WHERE seq > %s AND seq %% 20 = 1", (DELIVERED,))
+            conn.execute("UPDATE outbox_events SET dead_at = now() WHERE seq > %s AND seq %% 20 = 2", (DELIVERED,))
+            conn.execute("UPDATE outbox_shards SET epoch = 1, owner = 'me', watermark = %s", (DELIVERED,))
+        yield address
+        admin.execute("DROP DATABASE query_plans WITH (FORCE)")
+
+
+@pytest.fixture(params=["never analysed", "analysed", "analysed when all was delivered", "analysed when it was empty"])
+def knowing(request: pytest.FixtureRequest, large: str) -> str:
+    """The database, with the planner knowing nothing, everything, or what has been true long ago."""
+    with psycopg.connect(large, autocommit=True) as conn:
+        match request.param:
+            case "never analysed":  # as right after a bulk load
+                conn.execute("DELETE FROM pg_statistic WHERE starelid = 'outbox_events'::regclass")
+                conn.execute("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname ~ '^outbox_events'")
+            case "analysed":
+                conn.execute("ANALYZE outbox_events")
+            case "analysed when all was delivered":
+                with conn.transaction(force_rollback=False):
+                    conn.execute(
+                        "CREATE TEMP TABLE pending ON COMMIT DROP AS SELECT seq FROM outbox_events"
+                        " WHERE delivered_at IS NULL"
+                    )
+                    conn.execute("UPDATE outbox_events SET delivered_at = now() WHERE delivered_at IS NULL")
+                    conn.execute("ANALYZE outbox_events")
+                    conn.execute("UPDATE outbox_events SET delivered_at = NULL WHERE seq IN (SELECT seq FROM pending)")
+            case _:
+                conn.execute("DELETE FROM pg_statistic WHERE starelid = 'outbox_events'::regclass")
+                conn.execute("UPDATE pg_class SET reltuples = 0, relpages = 0 WHERE relname ~ '^outbox_events'")
+    return large
+
+
+def executed(address: str, query: str, params: tuple[object, ...]) -> list[dict[str, Any]]:
+    """Give all nodes of the plan that was executed, the top one first; what it changed is rolled back."""
+    with psycopg.connect(address) as conn:
+        # As `Database` runs it: planned anew with the very parameters.
+        conn.prepare_threshold = None
+        text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + TABLES.text(query)
+        found = psycopg.RawCursor(conn).execute(text, params or None, binary=True).fetchone()
+        conn.rollback()
+    assert found is not None
+    nodes = [found[0][0]["Plan"]]
+    for node in nodes:
+        nodes += node.get("Plans", [])
+    return nodes
+
+
+@pytest.mark.parametrize(("query", "params", "most_pages"), [*READS, *WRITES])
+def test_no_statement_reads_the_whole_table(
+    knowing: str, query: str, params: tuple[object, ...], most_pages: int
+) -> None:
+    nodes = executed(knowing, query, params)
+    scans = [node["Node Type"] for node in nodes if node.get("Relation Name") == "outbox_events"]
+    assert "Seq Scan" not in scans
+    assert nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"] <= most_pages
+
+
+def test_the_bounds_on_pages_mean_something(large: str) -> None:
+    with psycopg.connect(large) as conn:
+        (pages,) = conn.execute("SELECT pg_relation_size('outbox_events') / 8192").fetchone() or (0,)
+    assert pages > 2 * max(most for _, _, most in (*READS, *WRITES))
+
+
+def test_every_statement_that_reads_events_is_held_to_its_plan() -> None:
+    reading = {
+        file.stem
+        for file in (ROOT / "sql" / "queries").glob("*.sql")
+        if "outbox_events" in re.sub(r"^--.*", "", file.read_text("utf-8"), flags=re.MULTILINE)
+    }
+    of_commands = {query for query, _ in (*test_operator_query_plans.LISTS, *test_operator_query_plans.OTHERS)}
+    assert reading - OF_NO_ROWS <= of_commands | {query for query, _, _ in (*READS, *WRITES)}

@@ -1,7 +1,0 @@
-"""Runs the real relay with a fault inside it, which a test names in the environment of the process.
-
-``RELAY_TEST_FAILPOINT`` kills the process at one await (`tests.patched.failpoints`), ``RELAY_TEST_FREEZE`` freezes it
-there, ``RELAY_TEST_RECORD`` writes down which awaits there are, ``RELAY_TEST_MUTANT`` breaks one of its promises on
-purpose (`tests.patched.mutants`), ``RELAY_TEST_TIDY`` lets it delete old rows all the time. The relay itself knows
-nothing of them.
-"""

@@ -1,0 +1,55 @@
+"""The table of metrics says what `/metrics` says."""
+
+import re
+from pathlib import Path
+
+from relay.observe.metrics import CLASSES, COMPONENTS, REASONS, STAGES, TROUBLES, Metrics
+from relay.observe.snapshot import ConsumerView
+from tests.support.promql import table
+from tests.unit.observe.test_metrics import SNAPSHOT
+
+TABLE = Path(__file__).parents[3] / "docs" / "metrics.md"
+_SUFFIX = {"counter": "_total", "info": "_info"}
+
+
+def rows() -> dict[str, tuple[str, set[str]]]:
+    """Give type and labels of each metric in the table."""
+    return {name: (kind, set(labels)) for name, (kind, labels) in table().items()}
+
+
+def shown() -> dict[str, tuple[str, set[str]]]:
+    """Give type and labels of each metric of a relay that has something to say of everything."""
+    metrics = Metrics()
+    metrics.watch(lambda: SNAPSHOT)
+    metrics.consumers = (ConsumerView("ORDERS", "orders", 1, 0, 1.0),)
+    return {
+        family.name + _SUFFIX.get(family.type, ""): (
+            family.type,
+            {label for sample in family.samples for label in sample.labels} - {"le"},
+        )
+        for family in metrics.registry.collect()
+    }
+
+
+def test_every_metric_stands_in_the_table_with_its_type_and_its_labels() -> None:
+    assert rows() == shown()
+
+
+def test_the_table_names_every_value_of_a_label_that_is_known_beforehand() -> None:
+    text = TABLE.read_text("utf-8")
+    for label, values in (
+        ("class", CLASSES),
+        ("class", TROUBLES),
+        ("reason", REASONS),
+        ("stage", STAGES),
+        ("component", COMPONENTS),
+    ):
+        assert f"`{label}`: {', '.join(values)} |" in text
+
+
+def test_each_unit_stands_in_the_name() -> None:
+    for name, (kind, _) in shown().items():
+        if kind in ("counter", "histogram"):
+            assert re.search(r"_(seconds|events|duplicates|failures|letters)(_total)?$", name), name
+        if "age" in name.split("_"):
+            assert name.endswith("_seconds"), name

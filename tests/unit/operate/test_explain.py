@@ -1,0 +1,260 @@
+"""Why an event is where it is: the rules alone."""
+
+import ast
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.operate.explain import MEANING, Broker, Facts, Other, class_of, explain
+from relay.rules.envelopes import Poison
+from relay.rules.failures import (
+    BY_CODE,
+    Failure,
+    FailureClass,
+    Forbidden,
+    NoResponders,
+    Refused,
+    TimedOut,
+    Unacknowledging,
+    classify,
+    describe,
+)
+from relay.rules.subjects import subject_fault
+from tests.support.fix_relay import ROOT
+
+FINE = Broker(stream="ORDERS", window_s=120)
+
+
+def facts(**changed: Any) -> Facts:
+    """Make the facts of an event that is simply in line, and change some."""
+    values: dict[str, Any] = {
+        "seq": 50, "state": "pending", "key": "k", "age_s": 3.0, "attempts": 0, "last_error": None, "retry_in_s": None,
+        "subject": "orders.placed", "subject_fault": None, "working": True, "owned": True, "ahead": 0,
+        "ahead_exact": True, "in_the_way": (), "dead_ahead": (), "oldest_error": None, "broker": FINE,
+        "ordered": True, "on_dead": "skip", "on_misconfigured": "hold", "max_attempts": 10, "hold_max_s": 15.0,
+    }  # fmt: skip
+    return Facts(**{**values, **changed})
+
+
+def why(**changed: Any) -> str:
+    return " ".join(explain(facts(**changed)).why)
+
+
+FAILURES: list[Failure] = [
+    *(Refused(code, "some text (with brackets)") for code in (*BY_CODE, 0, 12345)),
+    Refused(10077, "maximum messages per subject exceeded"),
+    NoResponders(True),
+    NoResponders(False),
+    NoResponders(None),
+    TimedOut(),
+    Forbidden('permissions violation for publish to "orders.placed"'),
+    Unacknowledging("ORDERS"),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=str)
+def test_the_class_is_read_back_from_what_was_written(failure: Failure) -> None:
+    assert class_of(describe(failure)) == classify(failure).failure_class
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{subject_fault('a b')}: 'a b'",
+        "the subject lies outside the allowed ones: 'x'",
+        str(Poison("headers", "the headers are no JSON object")),
+        "header Nats-TTL would steer the server and is not allowed",
+        "headers of 1 and payload of 2 bytes: the server takes 3",
+        "a header's name holds a space, a colon or a control: 'a b'",
+    ],
+)
+def test_rules_that_a_row_breaks_are_poison(text: str) -> None:
+    assert class_of(text) is FailureClass.POISON
+
+
+def beginnings(text: ast.expr, module: ast.Module) -> list[str]:
+    """Give how the texts begin that an expression of a module can make."""
+    match text:
+        case ast.Constant(value=str(value)):
+            return [value]
+        case ast.JoinedStr(values=[ast.FormattedValue(value=first), *_]) | ast.JoinedStr(values=[first, *_]):
+            return beginnings(first, module)
+        case ast.Name(id=name):
+            assigned = (node for node in ast.walk(module) if isinstance(node, ast.Assign))
+            found = [node.value for node in assigned if ast.unparse(node.targets[0]) == name]
+        case ast.Call(func=ast.Name(id=name)):
+            functions = (node for node in ast.walk(module) if isinstance(node, ast.FunctionDef) and node.name == name)
+            returns = (node for function in functions for node in ast.walk(function) if isinstance(node, ast.Return))
+            found = [node.value for node in returns if node.value is not None]
+        case _:
+            found = []
+    return [beginning for value in found for beginning in beginnings(value, module)]
+
+
+def poison_in_the_code() -> dict[str, list[str]]:
+    """Give how the reasons begin for which an event becomes poison, by where they are written."""
+    found = {}
+    subjects = ast.parse((ROOT / "relay" / "rules" / "subjects.py").read_text("utf-8"))
+    for path in sorted((ROOT / "relay").rglob("*.py")):
+        own = ast.parse(path.read_text("utf-8"))
+        # What the envelopes raise is said by the rules of subjects.
+        module = ast.Module([*own.body, *(subjects.body if path.name == "envelopes.py" else ())], [])
+        for node in ast.walk(own):
+            match node:
+                case ast.Call(func=ast.Name(id="Poison"), args=[_, ast.Call(func=ast.Name(id="str"))]):
+                    pass  # what cloudevents.py raises
+                case ast.Call(func=ast.Name(id="Poison") | ast.Attribute(attr="_convict"), args=[_, text]):
+                    found[f"{path.name}:{node.lineno}"] = beginnings(text, module)
+                case ast.Call(func=ast.Name(id="ValueError"), args=[text]) if path.name == "cloudevents.py":
+                    found[f"{path.name}:{node.lineno}"] = beginnings(text, module)
+    return found
+
+
+def test_every_reason_for_poison_in_the_code_is_known() -> None:
+    reasons = poison_in_the_code()
+    assert {place.split(":")[0] for place in reasons} == {"after_crash.py", "cloudevents.py", "envelopes.py"}
+    assert [place for place, texts in reasons.items() if not texts] == [], "what is written there is not found"
+    texts = [text for found in reasons.values() for text in found]
+    assert "the subject is empty" in texts
+    assert [text for text in texts if class_of(text) is not FailureClass.POISON] == []
+
+
+@pytest.mark.parametrize("text", [None, "", "stream ORDERS lost it at sequence 7: sent again", "anything else"])
+def test_what_is_no_failure_of_sending_has_no_class(text: str | None) -> None:
+    assert class_of(text) is None
+
+
+def test_every_class_has_a_meaning() -> None:
+    assert set(MEANING) == set(FailureClass)
+
+
+def test_an_event_in_line_says_how_long_the_line_is() -> None:
+    assert why() == "It is the oldest pending event, and nothing is in its way: it is on its way, or about to be."
+    assert why(ahead=1) == "It is in line, behind 1 pending event."
+    assert why(ahead=5, ahead_exact=False, oldest_error="no stream") == (
+        "It is in line, behind more than 5 pending events. The oldest of these says: no stream."
+    )
+
+
+def test_without_a_relay_nothing_happens() -> None:
+    told = explain(facts(working=False))
+    assert told.next == "Nothing until a relay runs."
+    assert told.do[0] == "relay run"
+
+
+def test_without_an_owner_of_its_shard_an_event_waits_beside_relays_that_work() -> None:
+    told = explain(facts(owned=False))
+    assert told.why == ["No relay owns its shard now, though others are owned."]
+    assert told.next.startswith("Nothing until a relay owns it")
+    assert told.do[0] == "relay status"
+
+
+def test_a_key_waits_for_its_earlier_event_unless_no_order_is_kept() -> None:
+    waits = {"in_the_way": (Other(7, "retry", "refused by the stream: no (10999)"),)}
+    assert "An earlier event of its key comes first: seq 7 (retry), which says: refused by" in why(**waits)
+    assert explain(facts(**waits)).next == "It is sent when seq 7 is delivered or given up."
+    assert "relay explain 7" in explain(facts(**waits)).do
+    assert "earlier event" not in why(**waits, ordered=False)
+    assert "earlier event" not in why(**waits, key=None)
+
+
+def test_a_dead_letter_is_in_the_way_only_where_it_blocks() -> None:
+    told = explain(facts(dead_ahead=(3, 4), on_dead="block"))
+    assert "a person to decide about dead letter 3, 4" in " ".join(told.why)
+    assert told.next == "Nothing until that is decided."
+    assert {"relay dead retry --seq 3", "relay dead discard --seq 3"} <= set(told.do)
+    assert "dead letter" not in why(dead_ahead=(3, 4), on_dead="skip")
+
+
+def test_a_retry_says_when_and_what_comes_after_it() -> None:
+    last = {"state": "retry", "last_error": "refused by the stream: no (10999)", "retry_in_s": 41.6}
+    told = explain(facts(**last, attempts=3))
+    assert "attempt 3 of 10" in told.why[0]
+    assert "Class unknown" in told.why[1]
+    assert told.next == "It is sent again in 42 s."
+    assert "it becomes a dead letter" in explain(facts(**last, attempts=9)).next
+    assert "within five seconds" in explain(facts(state="retry", retry_in_s=-1.0)).next
+
+
+@pytest.mark.parametrize(
+    ("broker", "words"),
+    [
+        (Broker(unreachable="connection refused"), "An outage is on, seen from here: connection refused."),
+        (Broker(), "No stream takes the subject orders.placed now."),
+        (Broker(stream="S", full="9 of 9 messages"), "Stream S is full and refuses new messages: 9 of 9 messages."),
+        (Broker(stream="S", sealed=True), "is sealed"),
+        (Broker(stream="S", no_ack=True), "is never acknowledged"),
+    ],
+)
+def test_what_nats_says_now_is_told_with_what_follows(broker: Broker, words: str) -> None:
+    assert words in why(broker=broker)
+    assert "within 15 s of that being mended" in explain(facts(broker=broker)).next
+    assert words in why(broker=broker, state="dead")
+
+
+def test_a_missing_stream_may_be_the_end() -> None:
+    assert "becomes a dead letter" in explain(facts(broker=Broker(), on_misconfigured="dead")).next
+
+
+def test_poison_is_foreseen() -> None:
+    told = explain(facts(subject=None, subject_fault="the subject is empty", broker=Broker(), attempts=0))
+    assert told.why == ["It can never be sent as it is: the subject is empty."]
+    assert told.next == "It becomes a dead letter when its turn comes."
+
+
+def test_settled_events_say_what_a_person_can_still_do() -> None:
+    assert "relay replay --seq 50" in explain(facts(state="delivered")).do
+    assert "relay replay --discarded --seq 50" in explain(facts(state="discarded")).do
+    told = explain(facts(state="dead", last_error="refused by the stream: too long (10054)", on_dead="block"))
+    assert told.why[1].startswith("Class poison")
+    assert "Its key waits behind it" in told.why[2]
+    assert told.do == ["relay dead retry --seq 50", "relay dead discard --seq 50"]
+
+
+TEXT = st.none() | st.text(max_size=20) | st.sampled_from([describe(failure) for failure in FAILURES])
+BROKERS = st.builds(
+    Broker, unreachable=TEXT, unknown=TEXT, stream=st.none() | st.just("S"), full=TEXT, sealed=st.booleans(),
+    no_ack=st.booleans(),
+)  # fmt: skip
+
+
+@given(
+    st.builds(
+        Facts,
+        seq=st.integers(1), state=st.sampled_from(["pending", "retry", "dead", "discarded", "delivered"]),
+        key=st.none() | st.text(max_size=3), age_s=st.floats(0, 1e9), attempts=st.integers(0, 1000), last_error=TEXT,
+        retry_in_s=st.none() | st.floats(-1e9, 1e9), subject=st.none() | st.just("a"), subject_fault=TEXT,
+        working=st.booleans(), owned=st.booleans(), ahead=st.integers(0, 9), ahead_exact=st.booleans(),
+        in_the_way=st.lists(st.builds(Other, st.integers(1), st.just("retry"), TEXT), max_size=2).map(tuple),
+        dead_ahead=st.lists(st.integers(1), max_size=2).map(tuple), oldest_error=TEXT, broker=BROKERS,
+        ordered=st.booleans(), on_dead=st.sampled_from(["skip", "block"]),
+        on_misconfigured=st.sampled_from(["hold", "dead"]), max_attempts=st.integers(1, 1000),
+        hold_max_s=st.floats(0.1, 1e6),
+    )
+)  # fmt: skip
+def test_whatever_is_known_there_is_a_reason_and_a_next_step(given_facts: Facts) -> None:
+    told = explain(given_facts)
+    assert told.why and all(told.why)
+    assert told.next
+    assert len(told.do) == len(set(told.do))
+    if given_facts.state in ("pending", "retry") and not given_facts.working:
+        assert "relay run" in told.do
+
+
+@pytest.mark.parametrize(
+    ("broker", "command"),
+    [
+        (Broker(), "nats stream add --subjects 'orders.placed'"),
+        (Broker(stream="ORDERS", full="5 of 5 messages"), "nats stream edit ORDERS"),
+        (Broker(stream="ORDERS", no_ack=True), "nats stream edit ORDERS"),
+    ],
+)
+def test_what_nats_has_in_the_way_comes_with_the_command_that_mends_it(broker: Broker, command: str) -> None:
+    assert command in explain(facts(broker=broker)).do
+
+
+@pytest.mark.parametrize("broker", [Broker(unreachable="no"), Broker(unknown="no"), FINE])
+def test_no_command_is_offered_where_no_stream_is_to_be_mended(broker: Broker) -> None:
+    assert not any(command.startswith("nats") for command in explain(facts(broker=broker)).do)

@@ -1,0 +1,61 @@
+"""What a release is made of says one thing everywhere: version, changes, locked dependencies."""
+
+import re
+import subprocess
+import sysconfig
+from importlib.metadata import metadata, version
+from pathlib import Path
+
+import pytest
+
+from relay import __version__
+
+ROOT = Path(__file__).parents[3]
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+) \\$", re.MULTILINE)
+
+
+def locked(name: str) -> dict[str, str]:
+    return dict(PIN.findall((ROOT / "requirements" / f"{name}.txt").read_text("utf-8")))
+
+
+def test_the_installed_version_is_the_one_of_the_package() -> None:
+    assert version("outbox-relay") == __version__
+
+
+def test_the_newest_section_of_the_changes_is_of_this_version() -> None:
+    titles = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert re.fullmatch(rf"{re.escape(__version__)} - (unreleased|\d{{4}}-\d\d-\d\d)", titles[0])
+
+
+def test_the_license_goes_with_the_package() -> None:
+    found = metadata("outbox-relay")
+    assert found["License-Expression"] == "MIT"
+    assert found["License-File"] == "LICENSE"
+
+
+@pytest.mark.parametrize("name", ["runtime", "build"])
+def test_what_runs_and_what_builds_is_locked_as_tested(name: str) -> None:
+    assert locked(name)
+    assert locked(name).items() <= locked("constraints").items()
+
+
+def test_what_runs_is_locked_and_what_only_tests_use_is_not_among_it() -> None:
+    direct = {re.split(r"[\[<>=!~; ]", line)[0] for line in metadata("outbox-relay").get_all("Requires-Dist") or []}
+    extras = [line for line in metadata("outbox-relay").get_all("Requires-Dist") or [] if "extra ==" in line]
+    only_extras = {re.split(r"[\[<>=!~; ]", line)[0] for line in extras}
+    assert direct - only_extras <= locked("runtime").keys()
+    assert not only_extras & locked("runtime").keys()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "requirements").iterdir()), ids=lambda path: path.name)
+def test_a_lock_has_a_hash_for_everything_and_no_address(path: Path) -> None:
+    text = path.read_text("utf-8")
+    entries = re.split(r"^(?=[^\s#])", text, flags=re.MULTILINE)
+    assert all("--hash=sha256:" in entry for entry in entries if "==" in entry) and "==" in text
+    assert "://" not in text
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
+    done = subprocess.run([hadolint, "--no-color", ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
