@@ -21,7 +21,7 @@ def heed_cancellation() -> None:
 
 
 @contextmanager
-def heeding_cancellation() -> Iterator[None]:
+def honour_cancellation() -> Iterator[None]:
     """Heed what came while the block ran, whether it ended by itself or by an error.
 
     Raises:

@@ -24,7 +24,7 @@ class IdentityError(Exception):
     """A file cannot be used as it stands; nothing was sent."""
 
 
-def turned_away(reason: str) -> bool:
+def is_auth_error(reason: str) -> bool:
     """Tell whether a connection failed over who we are, and not because nobody is there: a person has to act."""
     return bool(_TURNED_AWAY.search(reason)) and "closed unexpectedly" not in reason
 

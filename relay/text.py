@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """Write what a terminal would obey or hide as its escape, so that the text stays one line and shows all.
 
     Rows are written by applications: a topic may hold escape sequences, line ends or marks of direction.

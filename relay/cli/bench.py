@@ -221,7 +221,7 @@ def _drain(changer: Changer, trial: Trial) -> tuple[Found, float]:
     with changer.step():
         (above,) = changer.row("newest")
     with changer.step():
-        text = changer.tables.text("cli_bench_insert")
+        text = changer.tables.query("cli_bench_insert")
         changer.cursor.executemany(text, [trial.row(number) for number in range(trial.events)])
         (committing_at,) = changer.row("clock")
     found = _await(changer, trial.topic, above, trial.events, "draining")

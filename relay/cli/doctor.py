@@ -10,9 +10,9 @@ from relay.cli.options import with_settings
 from relay.config.settings import Settings
 from relay.errors import Exit
 from relay.operate.access import check_addresses
-from relay.operate.doctor.facts import Plan, Topic
+from relay.operate.doctor.facts import Expectation, Topic
 from relay.operate.doctor.findings import Finding, count
-from relay.text import json_line, plain
+from relay.text import json_line, printable
 
 _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
 _TITLES = {"postgres": "PostgreSQL", "nats": "NATS", "clocks": "Clocks"}
@@ -78,9 +78,9 @@ def _examine(settings: Settings, topics: Sequence[str], *, trials: bool) -> list
     ]
 
 
-def _plan(settings: Settings) -> Plan:
+def _plan(settings: Settings) -> Expectation:
     delivery, failures, nats = settings.delivery, settings.failures, settings.nats
-    return Plan(
+    return Expectation(
         table=settings.postgres.table,
         bell=delivery.bell,
         bell_dsn=settings.postgres.bell_dsn is not None,
@@ -103,9 +103,9 @@ def _for_people(findings: Sequence[Finding]) -> list[str]:
             lines += ["" if part else None, click.style(_TITLES[finding.part], bold=True)]
             part = finding.part
         level = click.style(f"{finding.level:<7}", fg=_COLOURS[finding.level])
-        lines.append(f"  {level}  {plain(finding.check):<{width}}  {plain(finding.seen)}")
+        lines.append(f"  {level}  {printable(finding.check):<{width}}  {printable(finding.seen)}")
         if finding.do:
-            lines.append(f"{'':<{width + 13}}{click.style('→', dim=True)} {plain(finding.do)}")
+            lines.append(f"{'':<{width + 13}}{click.style('→', dim=True)} {printable(finding.do)}")
     return [line for line in lines if line is not None]
 
 

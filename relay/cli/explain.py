@@ -20,7 +20,7 @@ from relay.operate.broker import broker
 from relay.operate.explain import Broker, Explanation, Facts, Other, State, class_of, explain
 from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, held
 from relay.rules.envelopes import Poison
-from relay.text import age, iso, json_line, moment, plain
+from relay.text import age, iso, json_line, moment, printable
 
 _SHOWN = 5
 _LOOKUP_TIMEOUT_S = 3.0
@@ -140,7 +140,7 @@ async def _look(connection: Connection, subject: str | None) -> Broker:
     facts = None if subject is None else await connection.stream_of(subject, _LOOKUP_TIMEOUT_S)
     if facts is None:
         return Broker()
-    info = await connection.ask(f"STREAM.INFO.{facts.name}", None, _LOOKUP_TIMEOUT_S)
+    info = await connection.request(f"STREAM.INFO.{facts.name}", None, _LOOKUP_TIMEOUT_S)
     config, state = info.get("config", {}), info.get("state", {})
     return Broker(
         stream=facts.name,
@@ -184,7 +184,7 @@ def _for_people(event: Listed, facts: Facts, told: Explanation, now: float) -> l
         *(("you can" if number == 0 else "", line) for number, line in enumerate(told.do)),
     ]
     width = max(len(name) for name, _ in lines)
-    return [f"{click.style(f'{name:<{width}}', bold=True)}  {plain(text)}" for name, text in lines]
+    return [f"{click.style(f'{name:<{width}}', bold=True)}  {printable(text)}" for name, text in lines]
 
 
 def _for_programs(event: Listed, facts: Facts, told: Explanation) -> dict[str, object]:

@@ -9,7 +9,7 @@ import click
 from relay.cli.options import with_settings
 from relay.config.settings import Settings
 from relay.errors import ConfigError, RelayError
-from relay.text import plain
+from relay.text import printable
 
 _TIMEOUT_S = 4.0
 
@@ -45,7 +45,7 @@ def health(settings: Settings, ready: bool) -> None:
         connection.close()
     if answer.status != HTTPStatus.OK:
         raise Unhealthy(text)
-    click.echo(plain(text))
+    click.echo(printable(text))
 
 
 def _reachable(host: str) -> str:

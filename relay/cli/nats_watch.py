@@ -85,7 +85,7 @@ async def look(connection: Connection, streams: Sequence[str]) -> NatsView:
 
 async def _stream(connection: Connection, name: str) -> StreamView:
     try:
-        info = await connection.ask(f"STREAM.INFO.{name}", None, _ANSWER_S)
+        info = await connection.request(f"STREAM.INFO.{name}", None, _ANSWER_S)
     except BrokerError as error:
         if not connection.up:
             raise

@@ -12,7 +12,7 @@ import psycopg
 from relay.config.settings import FLAGS, Settings, load
 from relay.errors import RelayError
 from relay.operate.access import foreseen
-from relay.text import plain
+from relay.text import printable
 
 _HELP = {
     "--dsn-file": ("FILE", "Holds the address of PostgreSQL."),
@@ -50,7 +50,7 @@ class Commands(click.Group):
 
 def _fail(ctx: click.Context, code: int, text: str) -> None:
     for line in text.splitlines():
-        click.echo(f"{click.style('error:', fg='red')} {plain(line)}", err=True)
+        click.echo(f"{click.style('error:', fg='red')} {printable(line)}", err=True)
     ctx.exit(code)
 
 

@@ -13,7 +13,7 @@ from relay.cli.options import table_or_json, with_settings
 from relay.config.settings import Settings
 from relay.errors import RelayError
 from relay.operate.access import Reader, Row, reading
-from relay.text import iso, json_line, moment, plain, size
+from relay.text import iso, json_line, moment, printable, size
 
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _HEX_BYTES = 256
@@ -91,7 +91,7 @@ def _for_people(row: Row, payload_type: str, now: float) -> list[str]:
     # Few have these: what became of a dead letter.
     later = {"discarded_at": row[15], "copied_at": row[16]}
     values |= {name: moment(at, now) for name, at in later.items() if at is not None}
-    lines = [f"{click.style(f'{name:<12}', bold=True)}  {plain(value or '-')}" for name, value in values.items()]
+    lines = [f"{click.style(f'{name:<12}', bold=True)}  {printable(value or '-')}" for name, value in values.items()]
     lines.append(click.style("headers", bold=True) + ("       -" if headers is None else ""))
     lines += [] if headers is None else _indented(pretty(headers))
     lines.append(f"{click.style('payload', bold=True)}       {payload_type}, {size(len(payload))}")
@@ -99,7 +99,7 @@ def _for_people(row: Row, payload_type: str, now: float) -> list[str]:
 
 
 def _indented(text: str) -> list[str]:
-    lines = [f"  {plain(line)}" for line in text[:_MOST_CHARS].split("\n")]
+    lines = [f"  {printable(line)}" for line in text[:_MOST_CHARS].split("\n")]
     more = len(text) - _MOST_CHARS
     return [*lines, f"  ... and {more:,} characters more"] if more > 0 else lines
 

@@ -11,7 +11,7 @@ from relay.cli.table import Column, table
 from relay.operate.access import Row
 from relay.operate.explain import class_of
 from relay.operate.status import Count, Standing, held
-from relay.text import about_size, age, iso, moment, plain
+from relay.text import about_size, age, iso, moment, printable
 
 _MOST_CONSUMERS = 20
 # From so many seconds of lag on its line is coloured.
@@ -63,9 +63,11 @@ def _summary(found: Standing, nats: NatsView | None, measured: Pace | None) -> l
     if found.oldest is not None:
         seq, event_id, topic, _, created_at, error = found.oldest
         lines.append(("lag", age(found.lag_s), "yellow" if found.lag_s > _LAG_S else None))
-        lines.append(("oldest pending", f"seq {seq}, id {event_id}, {plain(topic)}, {moment(created_at, now)}", None))
+        lines.append(
+            ("oldest pending", f"seq {seq}, id {event_id}, {printable(topic)}, {moment(created_at, now)}", None)
+        )
         if error:
-            lines.append(("it waits for", plain(error), "yellow"))
+            lines.append(("it waits for", printable(error), "yellow"))
     lines.append(("delivered", _delivered(found, measured), None))
     lines.append(("in retry", _retry(found, now), "yellow" if found.retry.events else None))
     lines.append(("dead letters", str(found.dead), "red" if found.dead.events else None))
@@ -74,7 +76,7 @@ def _summary(found: Standing, nats: NatsView | None, measured: Pace | None) -> l
         lines.append(
             (
                 "NATS",
-                f"nats-server {nats.server}" if reached else plain(nats.unreachable or ""),
+                f"nats-server {nats.server}" if reached else printable(nats.unreachable or ""),
                 None if reached else "red",
             )
         )
@@ -95,12 +97,12 @@ def owners(shards: list[Row]) -> list[tuple[str, str | None]]:
         else:
             free.append(shard)
     lines: list[tuple[str, str | None]] = [
-        (f"{plain(owner)}: {_of(len(leases), shards)}, for {age(min(leases))} more unless renewed", None)
+        (f"{printable(owner)}: {_of(len(leases), shards)}, for {age(min(leases))} more unless renewed", None)
         for owner, leases in sorted(owned.items(), key=lambda pair: (-len(pair[1]), pair[0]))
     ]
     if free:
         last = max((shard for shard in free if shard[1] is not None), key=lambda shard: shard[3], default=None)
-        was = f"; {plain(last[1])} until {age(last[3])} ago" if last is not None else ""
+        was = f"; {printable(last[1])} until {age(last[3])} ago" if last is not None else ""
         lines.append((f"nobody: {_of(len(free), shards)}{was}", "red"))
     return lines
 

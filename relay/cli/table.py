@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from relay.text import plain
+from relay.text import printable
 
 _CELL = 60
 
@@ -29,7 +29,7 @@ class Column:
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lay out a table: the titles, then a line for each row."""
-    cells = [[_fit(plain(cell), column) for cell, column in zip(row, columns, strict=True)] for row in rows]
+    cells = [[_fit(printable(cell), column) for cell, column in zip(row, columns, strict=True)] for row in rows]
     widths = [
         max(_width(line[at]) for line in [[column.title for column in columns], *cells]) for at in range(len(columns))
     ]
@@ -55,7 +55,7 @@ def _pad(cell: str, width: int, column: Column) -> str:
 
 def fill(cell: str, width: int, *, right: bool = False) -> tuple[str, int]:
     """Make a cell of a table whose end is not known: at least so wide; gives also how wide it is."""
-    shown = _cut(plain(cell), _CELL)
+    shown = _cut(printable(cell), _CELL)
     wide = max(width, _width(shown))
     return _pad(shown, wide, Column("", right=right)), wide
 
@@ -79,4 +79,4 @@ def _cut(text: str, width: int) -> str:
 
 def message(text: str) -> None:
     """Tell a person something beside the data."""
-    click.echo(plain(text), err=True)
+    click.echo(printable(text), err=True)

@@ -16,7 +16,7 @@ from relay.cli.table import fill, message
 from relay.config.settings import Settings
 from relay.operate.access import Reader
 from relay.rules.following import Following
-from relay.text import age, json_line, plain
+from relay.text import age, json_line, printable
 
 _PAUSE_S = 0.5
 # How many seqs one look passes over, and how many open events it looks at.
@@ -139,8 +139,8 @@ class _Lines:
         cells = (f"{at:%H:%M:%S}.{at.microsecond // 1000:03}", str(event.seq), event.topic, event.key or "-", took)
         text = "  ".join(self._filled(cells))
         if event.state == "delivered":
-            return f"{text}  {plain(event.stream or '')} {event.stream_seq or ''}".rstrip()
-        return f"{text}  {click.style(event.state, fg='red')}: {plain(event.last_error or '')}"
+            return f"{text}  {printable(event.stream or '')} {event.stream_seq or ''}".rstrip()
+        return f"{text}  {click.style(event.state, fg='red')}: {printable(event.last_error or '')}"
 
     def _filled(self, cells: Sequence[str]) -> list[str]:
         filled = []

@@ -17,11 +17,11 @@ from relay.errors import Exit
 from relay.integrity.comparison import Comparison
 from relay.operate.broker import broker
 from relay.operate.verify import Report, verify
-from relay.rules.stream_loss import DeliveredRow, Seen, Verdict
+from relay.rules.stream_loss import DeliveredRow, Fate, Seen
 from relay.text import json_line, moment
 
 _CHUNK = 1000
-_COLUMNS = (Column("STREAM"), *(Column(verdict.value.replace("_", " ").upper(), right=True) for verdict in Verdict))
+_COLUMNS = (Column("STREAM"), *(Column(verdict.value.replace("_", " ").upper(), right=True) for verdict in Fate))
 _LOST_COLUMNS = (
     Column("LOST SEQ", right=True),
     Column("ID"),
@@ -92,7 +92,7 @@ def verify_command(
         report = asyncio.run(_compared(settings, changer, seen, stream, seqs, rate))
         took_s = time.monotonic() - began
         done = _Done()
-        lost = report.count(Verdict.LOST)
+        lost = report.count(Fate.LOST)
         # A part of the events says nothing about the others.
         closing = _closing(report, seen, stream) if redeliver and seqs == (None, None) else []
         if redeliver and (lost or closing) and consent.given(_what(lost, closing)):
@@ -109,7 +109,7 @@ def verify_command(
         if not redeliver:
             message("have them sent again with `relay verify --redeliver`")
         raise SystemExit(Exit.LOST)
-    if report.count(Verdict.UNKNOWN):
+    if report.count(Fate.UNKNOWN):
         message("a stream could not be read: the relay's account needs STREAM.INFO and DIRECT.GET or STREAM.MSG.GET")
         raise SystemExit(Exit.UNREACHABLE)
 
@@ -126,7 +126,7 @@ def _closing(report: Report, seen: dict[str, Seen], stream: str | None) -> list[
     return [
         one.stream
         for one in seen.values()
-        if one.lost and stream in (None, one.stream) and not report.verdicts.get(one.stream, {}).get(Verdict.UNKNOWN)
+        if one.lost and stream in (None, one.stream) and not report.verdicts.get(one.stream, {}).get(Fate.UNKNOWN)
     ]
 
 
@@ -178,7 +178,7 @@ def _redeliver(changer: Changer, audit: Audit, report: Report, done: _Done) -> N
     """Make lost events pending again, in the order of seq, and so due in that order."""
     with changer.step():
         (due_at,) = changer.row("clock")
-    with Progress(report.count(Verdict.LOST), "giving back") as progress:
+    with Progress(report.count(Fate.LOST), "giving back") as progress:
         for stream, losses in report.losses.items():
             for seqs, wait_s in ((losses.at_once, 0.0), (losses.later, losses.forgotten_s)):
                 for start in range(0, len(seqs), _CHUNK):
@@ -194,7 +194,7 @@ def _redeliver(changer: Changer, audit: Audit, report: Report, done: _Done) -> N
 def _close(changer: Changer, report: Report, closing: list[str], began_at: float, done: _Done) -> None:
     """Close the open losses of streams of which nothing is left that is lost."""
     for stream in closing:
-        if report.verdicts.get(stream, {}).get(Verdict.LOST, 0) == done.given_back.get(stream, 0):
+        if report.verdicts.get(stream, {}).get(Fate.LOST, 0) == done.given_back.get(stream, 0):
             with changer.step():
                 if changer.run("loss_healed", (stream, began_at)):
                     done.closed.append(stream)
@@ -202,7 +202,7 @@ def _close(changer: Changer, report: Report, closing: list[str], began_at: float
 
 def _for_people(report: Report, done: _Done, took_s: float) -> None:
     rows = [
-        (stream, *(f"{counts.get(verdict, 0):,}" for verdict in Verdict))
+        (stream, *(f"{counts.get(verdict, 0):,}" for verdict in Fate))
         for stream, counts in sorted(report.verdicts.items())
     ]
     if rows:
@@ -219,7 +219,7 @@ def _for_people(report: Report, done: _Done, took_s: float) -> None:
         ]
         for line in table(_LOST_COLUMNS, shown):
             click.echo(line)
-        more = report.count(Verdict.LOST) - len(shown)
+        more = report.count(Fate.LOST) - len(shown)
         if more > 0:
             message(f"and {more:,} more")
     message(f"compared {report.compared:,} events in {took_s:.1f} s")
@@ -233,11 +233,11 @@ def _for_programs(report: Report, done: _Done, took_s: float) -> dict[str, objec
     return {
         "compared": report.compared,
         "took_s": round(took_s, 3),
-        **{verdict.value: report.count(verdict) for verdict in Verdict},
+        **{verdict.value: report.count(verdict) for verdict in Fate},
         "redelivered": done.events,
         "closed": done.closed,
         "streams": {
-            stream: {verdict.value: counts.get(verdict, 0) for verdict in Verdict}
+            stream: {verdict.value: counts.get(verdict, 0) for verdict in Fate}
             for stream, counts in sorted(report.verdicts.items())
         },
         "first_lost": [

@@ -115,7 +115,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Postgres(_Section):
+class PostgresSection(_Section):
     """Where the outbox is.
 
     Attributes:
@@ -141,7 +141,7 @@ class Postgres(_Section):
         return value
 
 
-class Nats(_Section):
+class NatsSection(_Section):
     """Where the stream is, and who we are there: at most one of user, token, nkey and creds."""
 
     servers: Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], *Listed, AfterValidator(_some)] = Field(
@@ -184,7 +184,7 @@ class Nats(_Section):
         return self
 
 
-class Subject(_Section):
+class SubjectSection(_Section):
     """Where an event is published.
 
     Attributes:
@@ -204,7 +204,7 @@ class Subject(_Section):
         return value
 
 
-class Headers(_Section):
+class HeadersSection(_Section):
     """Which headers are added to those of the row, and which of its ``Nats-`` headers it may set."""
 
     key: bool = False
@@ -213,7 +213,7 @@ class Headers(_Section):
     allow_nats: Annotated[tuple[Annotated[str, AfterValidator(_header)], ...], *Listed] = ()
 
 
-class CloudEvents(_Section):
+class CloudEventsSection(_Section):
     """Whether messages are CloudEvents: they are where `source` is given."""
 
     source: Annotated[str, Field(max_length=500, pattern=r"^[!-~]*$")] = ""
@@ -221,7 +221,7 @@ class CloudEvents(_Section):
     content_type: Annotated[str, Field(max_length=200, pattern=r"^[!-~]+/[!-~]+( ?; ?[!-~]+)*$")] = "application/json"
 
 
-class Delivery(_Section):
+class DeliverySection(_Section):
     """How events flow. Counts are events, buffer_bytes is bytes of payload, times are seconds."""
 
     ordering: Literal["key", "none"] = "key"
@@ -251,7 +251,7 @@ class Delivery(_Section):
         return self
 
 
-class Failures(_Section):
+class FailuresSection(_Section):
     """What becomes of an event that was refused. Times are seconds.
 
     Attributes:
@@ -276,13 +276,13 @@ class Failures(_Section):
         return self
 
 
-class Lease(_Section):
+class LeaseSection(_Section):
     """How relays share: the others take over the shards of one this many seconds after it was last heard of."""
 
     ttl_s: Annotated[float, Field(ge=2, le=3600, allow_inf_nan=False)] = 10.0
 
 
-class Stream(_Section):
+class StreamSection(_Section):
     """The stream that is made or adjusted at start, where `manage` is true. Bytes and seconds."""
 
     manage: bool = False
@@ -302,28 +302,28 @@ class Stream(_Section):
         return self
 
 
-class Healing(_Section):
+class HealingSection(_Section):
     """What is done where a stream turns out to have lost what it had acknowledged. Times are seconds."""
 
     on_loss: Literal["redeliver", "alert"] = "redeliver"
     check_every_s: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 30.0
 
 
-class Retention(_Section):
+class RetentionSection(_Section):
     """For how long rows are kept, in seconds; 0 is for ever."""
 
     delivered_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dead_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
-class Watermark(_Section):
+class WatermarkSection(_Section):
     """Where the watermark is published; empty: nowhere."""
 
     subject: Annotated[str, AfterValidator(_subject_or_bucket)] = ""
     every_s: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)] = 1.0
 
 
-class Consumers(_Section):
+class ConsumersSection(_Section):
     """Which durable consumers of the streams are looked at, for the metrics; times are seconds."""
 
     watch: bool = True
@@ -332,7 +332,7 @@ class Consumers(_Section):
     objective_s: Seconds = 300.0
 
 
-class Http(_Section):
+class HttpSection(_Section):
     """Metrics and probes; port 0 takes a free one."""
 
     enabled: bool = True
@@ -340,7 +340,7 @@ class Http(_Section):
     port: Annotated[int, Field(ge=0, le=65_535)] = 9464
 
 
-class Log(_Section):
+class LogSection(_Section):
     """Logs go to stderr; ``auto`` is human on a terminal and JSON elsewhere."""
 
     format: Literal["auto", "json", "human"] = "auto"

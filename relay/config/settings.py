@@ -20,21 +20,21 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from relay.config import redact
 from relay.config.sections import (
-    CloudEvents,
-    Consumers,
-    Delivery,
-    Failures,
-    Headers,
-    Healing,
-    Http,
-    Lease,
-    Log,
-    Nats,
-    Postgres,
-    Retention,
-    Stream,
-    Subject,
-    Watermark,
+    CloudEventsSection,
+    ConsumersSection,
+    DeliverySection,
+    FailuresSection,
+    HeadersSection,
+    HealingSection,
+    HttpSection,
+    LeaseSection,
+    LogSection,
+    NatsSection,
+    PostgresSection,
+    RetentionSection,
+    StreamSection,
+    SubjectSection,
+    WatermarkSection,
 )
 from relay.errors import ConfigError
 
@@ -65,21 +65,21 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", hide_input_in_errors=True, env_prefix=_PREFIX, env_nested_delimiter="__"
     )
 
-    postgres: Postgres = Postgres()
-    nats: Nats = Nats()
-    subject: Subject = Subject()
-    headers: Headers = Headers()
-    cloudevents: CloudEvents = CloudEvents()
-    delivery: Delivery = Delivery()
-    failures: Failures = Failures()
-    lease: Lease = Lease()
-    stream: Stream = Stream()
-    healing: Healing = Healing()
-    retention: Retention = Retention()
-    watermark: Watermark = Watermark()
-    consumers: Consumers = Consumers()
-    http: Http = Http()
-    log: Log = Log()
+    postgres: PostgresSection = PostgresSection()
+    nats: NatsSection = NatsSection()
+    subject: SubjectSection = SubjectSection()
+    headers: HeadersSection = HeadersSection()
+    cloudevents: CloudEventsSection = CloudEventsSection()
+    delivery: DeliverySection = DeliverySection()
+    failures: FailuresSection = FailuresSection()
+    lease: LeaseSection = LeaseSection()
+    stream: StreamSection = StreamSection()
+    healing: HealingSection = HealingSection()
+    retention: RetentionSection = RetentionSection()
+    watermark: WatermarkSection = WatermarkSection()
+    consumers: ConsumersSection = ConsumersSection()
+    http: HttpSection = HttpSection()
+    log: LogSection = LogSection()
 
     @classmethod
     def settings_customise_sources(

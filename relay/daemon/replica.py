@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar
 
 from relay.config.options import envelopes
 from relay.config.settings import Settings
-from relay.daemon.term import Pipeline
-from relay.daemon.wiring import BEAT_S, pipeline_options
+from relay.daemon.term import Term
+from relay.daemon.wiring import BEAT_S, term_options
 from relay.errors import DrainIncomplete, Exit, LeaseLost, StreamHealed
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
@@ -35,7 +35,7 @@ T = TypeVar("T")
 Component = Literal["postgres", "bell", "nats"]
 
 
-class Daemon:
+class Replica:
     """One replica: takes its share of the shards, works while their leases are its own, and says how it is."""
 
     def __init__(self, settings: Settings) -> None:
@@ -45,7 +45,7 @@ class Daemon:
         self._up: dict[Component, bool] = {"postgres": False, "bell": False, "nats": False}
         # Of the connections that are in use: a standby fetches nothing.
         self._postgres: dict[str, bool] = {}
-        self._pipeline: Pipeline | None = None
+        self._pipeline: Term | None = None
         self._shards = 0
         self._snapshot = self._look()
         self.metrics = Metrics(settings.delivery.objective_s, settings.consumers.objective_s)
@@ -166,11 +166,11 @@ class Daemon:
 
     async def _checked_tables(self, database: Database) -> Tables:
         table = self._settings.postgres.table
-        found = await self._unless_stopped(database.run(Tables(table).text("payload_type")))
+        found = await self._unless_stopped(database.run(Tables(table).query("payload_type")))
         payload_type = found[0][0] if found else None
         schema = None
         if payload_type is not None:
-            rows = await self._unless_stopped(database.run(Tables(table).text("schema_version")))
+            rows = await self._unless_stopped(database.run(Tables(table).query("schema_version")))
             schema = schema_of(rows[0] if rows else None)
         if not self._stop.is_set():
             check_schema(schema, table)
@@ -221,8 +221,8 @@ class Daemon:
         )
         self._role = "active"
         self._shards = len(ownership.epochs)
-        self._pipeline = Pipeline(
-            pipeline_options(self._settings),
+        self._pipeline = Term(
+            term_options(self._settings),
             ownership=ownership,
             reader=reader,
             writer=OutboxWriter(ownership.database, tables, ownership.fence),

@@ -7,7 +7,7 @@ import signal
 from typing import Any
 
 from relay.config.settings import Settings
-from relay.daemon.replica import Daemon
+from relay.daemon.replica import Replica
 from relay.http.server import HttpServer
 from relay.observe.logs import configure
 
@@ -36,7 +36,7 @@ async def serve(settings: Settings) -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    daemon = Daemon(settings)
+    daemon = Replica(settings)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_on_loop_error)
     for number in (signal.SIGTERM, signal.SIGINT):

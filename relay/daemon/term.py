@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relay.delivery.after_crash import CarefulStart
+from relay.delivery.after_crash import AfterCrash
 from relay.delivery.fetcher import Fetcher, FetchOptions
 from relay.delivery.publisher import Publisher, PublishOptions
 from relay.delivery.refusals import RefusalOptions, Refusals
@@ -18,8 +18,8 @@ from relay.delivery.settler import Settler
 from relay.errors import DrainIncomplete, LeaseLost, StreamHealed
 from relay.integrity.reconciler import HealingOptions, Reconciler
 from relay.jetstream.client import NatsOptions
-from relay.jetstream.managed_stream import StreamPlan
-from relay.jetstream.reconnect import Link
+from relay.jetstream.managed_stream import ManagedStream
+from relay.jetstream.reconnect import Reconnector
 from relay.maintenance.announcer import AnnounceOptions, Announcer
 from relay.maintenance.consumer_lag import ConsumerOptions, Consumers
 from relay.maintenance.dead_letter_copies import DeadLetters
@@ -43,7 +43,7 @@ _STALLED_S = 30.0
 
 
 @dataclass(frozen=True)
-class PipelineOptions:
+class TermOptions:
     """What a term needs to know; each part follows a section of the configuration.
 
     Attributes:
@@ -62,7 +62,7 @@ class PipelineOptions:
     consumers: ConsumerOptions
     nats: NatsOptions
     announce: AnnounceOptions
-    stream: StreamPlan | None
+    stream: ManagedStream | None
     dead_subject: str = ""
     outbox: str = "outbox_events"
     ordered: bool = True
@@ -72,7 +72,7 @@ class PipelineOptions:
     shutdown_timeout_s: float = 10.0
 
 
-class Pipeline:
+class Term:
     """Moves the events of some shards for one term, in which they stay the same.
 
     Args:
@@ -83,7 +83,7 @@ class Pipeline:
 
     def __init__(
         self,
-        options: PipelineOptions,
+        options: TermOptions,
         *,
         ownership: Ownership,
         reader: OutboxReader,
@@ -141,7 +141,7 @@ class Pipeline:
         )
         careful = None
         if ownership.crashes:
-            careful = CarefulStart(
+            careful = AfterCrash(
                 ownership=ownership,
                 reader=reader,
                 writer=writer,
@@ -191,11 +191,11 @@ class Pipeline:
         self._announcer = Announcer(
             options.announce, outbox=options.outbox, reader=reader, may_work=lambda: 0 in ownership.epochs
         )
-        self._link = Link(
+        self._reconnector = Reconnector(
             options.nats,
             options.stream,
             publisher=self._publisher,
-            riders=(self._reconciler, self._consumers, self._dead_letters, self._announcer),
+            users=(self._reconciler, self._consumers, self._dead_letters, self._announcer),
             on_state=on_nats,
         )
         self._clock = SettledClock()
@@ -237,7 +237,7 @@ class Pipeline:
                     group.create_task(self._consumers.run(), name="consumers"),
                     group.create_task(self._dead_letters.run(), name="dead letters"),
                     group.create_task(self._announcer.run(), name="announce"),
-                    group.create_task(self._link.run(), name="nats"),
+                    group.create_task(self._reconnector.run(), name="nats"),
                     group.create_task(self._sweep(), name="sweep"),
                     group.create_task(self._beat(), name="beat"),
                 ]

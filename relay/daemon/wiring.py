@@ -2,12 +2,12 @@
 
 from relay.config.options import nats_options
 from relay.config.settings import Settings
-from relay.daemon.term import PipelineOptions
+from relay.daemon.term import TermOptions
 from relay.delivery.fetcher import FetchOptions
 from relay.delivery.publisher import PublishOptions
 from relay.delivery.refusals import RefusalOptions
 from relay.integrity.reconciler import HealingOptions
-from relay.jetstream.managed_stream import StreamPlan
+from relay.jetstream.managed_stream import ManagedStream
 from relay.maintenance.announcer import AnnounceOptions
 from relay.maintenance.consumer_lag import ConsumerOptions
 from relay.maintenance.retention import RetentionOptions
@@ -16,9 +16,9 @@ from relay.maintenance.retention import RetentionOptions
 BEAT_S = 1.0
 
 
-def pipeline_options(settings: Settings) -> PipelineOptions:
+def term_options(settings: Settings) -> TermOptions:
     delivery, failures, stream = settings.delivery, settings.failures, settings.stream
-    return PipelineOptions(
+    return TermOptions(
         fetch=FetchOptions(
             fetch_batch=delivery.fetch_batch,
             buffer_events=delivery.buffer_events,
@@ -50,7 +50,7 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
         ),
         consumers=ConsumerOptions(**settings.consumers.model_dump(exclude={"objective_s"})),
         nats=nats_options(settings),
-        stream=StreamPlan(**stream.model_dump(exclude={"manage"})) if stream.manage else None,
+        stream=ManagedStream(**stream.model_dump(exclude={"manage"})) if stream.manage else None,
         dead_subject=failures.dead_subject,
         outbox=settings.postgres.table,
         announce=AnnounceOptions(**settings.watermark.model_dump()),

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _PATIENCE_S = 5.0
 
 
-class CarefulStart:
+class AfterCrash:
     """Says how far may be read, until all that the last relay may have had in its hands has proved harmless.
 
     Args:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from relay.delivery.after_crash import CarefulStart
+from relay.delivery.after_crash import AfterCrash
 from relay.delivery.retries import Retries
-from relay.delivery.wakeup import Rest
+from relay.delivery.wakeup import Wakeup
 from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
@@ -75,7 +75,7 @@ class Fetcher:
         room: asyncio.Event,
         watermark: int,
         newest: int,
-        careful: CarefulStart | None = None,
+        careful: AfterCrash | None = None,
     ) -> None:
         self._options = options
         self._reader = reader
@@ -87,7 +87,7 @@ class Fetcher:
         self._room = room
         self._gaps = Gaps()
         self._retries = Retries(reader=reader, lanes=lanes, books=books, on_dead=options.on_dead)
-        self._rest = Rest(bell, options.poll_max_s)
+        self._wakeup = Wakeup(bell, options.poll_max_s)
         self._careful = careful
         self.cursor = watermark
         self.newest = newest
@@ -149,12 +149,12 @@ class Fetcher:
             await self._wait_for_room()
             found = await self.turn()
             if found:
-                await self._rest.found(found)
+                await self._wakeup.found(found)
                 self._on_events()
             else:
-                await self._rest.sleep(self._nothing_before_s())
+                await self._wakeup.sleep(self._nothing_before_s())
 
-    async def _begin_with(self, careful: CarefulStart) -> None:
+    async def _begin_with(self, careful: AfterCrash) -> None:
         """Send what the last owners may have had in hand, group by group."""
         while (upper := await careful.next_group(self.cursor, self._settled_up_to)) is not None:
             while self.cursor < min(upper, self._settled_up_to):

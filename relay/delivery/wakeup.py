@@ -1,4 +1,4 @@
-"""Rest: how long the fetcher sleeps when it finds nothing, and whether an insert may wake it."""
+"""Wakeup: how long the fetcher sleeps when it finds nothing, and whether an insert may wake it."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ _BUSY_ROWS = 32
 _QUIET_S = 0.05
 
 
-class Rest:
+class Wakeup:
     """Sleeps on the bell where it can be had, else longer and longer.
 
     Args:

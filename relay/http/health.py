@@ -3,7 +3,7 @@
 import logging
 
 from relay.observe.snapshot import STUCK_AFTER_S, Snapshot
-from relay.text import plain
+from relay.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -33,5 +33,7 @@ def ready_faults(now: Snapshot) -> list[str]:
         faults.append("postgres down")
     if not now.nats_up and now.role == "active":
         faults.append("nats down")
-    faults += [plain(f"outage of {hold.scope}: {hold.reason}") for hold in now.holds if hold.failure_class == "outage"]
+    faults += [
+        printable(f"outage of {hold.scope}: {hold.reason}") for hold in now.holds if hold.failure_class == "outage"
+    ]
     return faults

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from relay.jetstream.connection import Connection, LookupForbidden
-from relay.jetstream.stream_reader import Stored
-from relay.rules.stream_loss import DeliveredRow, Seen, Verdict, judge
+from relay.jetstream.stream_reader import StreamReader
+from relay.rules.stream_loss import DeliveredRow, Fate, Seen, judge
 from relay.rules.streams import StreamState
 
 _TIMEOUT_S = 5.0
@@ -29,7 +29,7 @@ class Compared:
     """
 
     stream: str
-    verdicts: dict[Verdict, int] = field(default_factory=dict)
+    verdicts: dict[Fate, int] = field(default_factory=dict)
     lost: list[DeliveredRow] = field(default_factory=list)
     removed: list[DeliveredRow] = field(default_factory=list)
     forgotten_s: float = 0.0
@@ -61,7 +61,7 @@ class Comparison:
             state = await self._connection.stream_state(stream, _TIMEOUT_S)
             stored = await self._ids(state, rows) if state is not None else {}
         except LookupForbidden:
-            compared.verdicts[Verdict.UNKNOWN] = len(rows)
+            compared.verdicts[Fate.UNKNOWN] = len(rows)
             return compared
         seen = self._seen.get(stream, Seen(stream))
         begun_at = seen.begun_at
@@ -69,13 +69,13 @@ class Comparison:
         now = time.time()
         for row in rows:
             verdict = judge(row, state, stored, begun_at=begun_at, now=now)
-            if verdict is Verdict.LOST and made_anew and row.stream_seq < seen.first_seq:
+            if verdict is Fate.LOST and made_anew and row.stream_seq < seen.first_seq:
                 # It was gone from the stream of before already.
-                verdict = Verdict.PURGED
-            elif verdict is Verdict.LOST and state is not None and row.stream_seq <= state.last_seq:
+                verdict = Fate.PURGED
+            elif verdict is Fate.LOST and state is not None and row.stream_seq <= state.last_seq:
                 verdict = await self._confirm(state, row, stored, begun_at)
             compared.verdicts[verdict] = compared.verdicts.get(verdict, 0) + 1
-            if verdict is Verdict.LOST:
+            if verdict is Fate.LOST:
                 hole = state is not None and row.stream_seq <= state.last_seq and row.stream_seq not in stored
                 (compared.removed if hole else compared.lost).append(row)
         if state is not None:
@@ -84,9 +84,9 @@ class Comparison:
 
     async def _confirm(
         self, state: StreamState, row: DeliveredRow, stored: dict[int, str | None], begun_at: float
-    ) -> Verdict:
+    ) -> Fate:
         """Ask the leader: batches come from any replica, and one that has just come back may be behind."""
-        found = await Stored(self._connection, state).at(row.stream_seq)
+        found = await StreamReader(self._connection, state).at(row.stream_seq)
         if found is None:
             stored.pop(row.stream_seq, None)
         else:
@@ -95,7 +95,7 @@ class Comparison:
 
     async def _ids(self, state: StreamState, rows: Sequence[DeliveredRow]) -> dict[int, str | None]:
         found: dict[int, str | None] = {}
-        reading = Stored(self._connection, state)
+        reading = StreamReader(self._connection, state)
         for first, last in _runs(sorted({row.stream_seq for row in rows})):
             async for page in reading.pages(first, last):
                 found.update(page)

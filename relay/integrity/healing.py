@@ -1,7 +1,7 @@
 """Find what a stream has lost among the delivered events, and have exactly that sent again."""
 
 from relay.integrity.comparison import Comparison
-from relay.jetstream.stream_reader import Stored, event_ids
+from relay.jetstream.stream_reader import StreamReader, event_ids
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.stream_loss import Seen
@@ -22,7 +22,7 @@ class Healing:
     """
 
     def __init__(
-        self, stored: Stored, seen: Seen, mark_seq: int, *, reader: OutboxReader, writer: OutboxWriter
+        self, stored: StreamReader, seen: Seen, mark_seq: int, *, reader: OutboxReader, writer: OutboxWriter
     ) -> None:
         self._stored = stored
         self._seen = seen
@@ -57,7 +57,7 @@ class Healing:
                 lost += len(compared.lost) + len(compared.removed)
                 for gone, wait_s in ((compared.lost, 0.0), (compared.removed, compared.forgotten_s)):
                     if gone and redeliver:
-                        await self._writer.unmark(state.name, [row.seq for row in gone], due_at, wait_s)
+                        await self._writer.mark_lost(state.name, [row.seq for row in gone], due_at, wait_s)
                 cursor += SPAN
             else:
                 following = await self._reader.next_seq(cursor + SPAN)

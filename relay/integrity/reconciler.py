@@ -19,7 +19,7 @@ from relay.errors import StreamHealed
 from relay.event import Event
 from relay.integrity.healing import Healing
 from relay.jetstream.connection import BrokerError, Connection, LookupRefused
-from relay.jetstream.stream_reader import Stored, event_ids
+from relay.jetstream.stream_reader import StreamReader, event_ids
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.postgres.outbox_reader import OutboxReader
@@ -238,7 +238,7 @@ class Reconciler:
             state = await connection.stream_state(stream, _TIMEOUT_S)
             if state is not None:
                 self._streams.learn(state.facts)
-                self._seen[stream] = await self._check(Stored(connection, state), seen)
+                self._seen[stream] = await self._check(StreamReader(connection, state), seen)
             else:
                 # There is nothing to look at: its events are held until there is, or it is another account's.
                 self._tried.add(stream)
@@ -248,7 +248,7 @@ class Reconciler:
             self._told = self._told and connection.denied
         self._metrics.losses_open = sum(seen.lost for seen in self._seen.values())
 
-    async def _check(self, stored: Stored, seen: Seen) -> Seen:
+    async def _check(self, stored: StreamReader, seen: Seen) -> Seen:
         """Compare a stream with our highest mark, and act on a loss; gives what is seen of it."""
         state = stored.state
         mark = self._floors.marks[state.name]
@@ -261,7 +261,7 @@ class Reconciler:
             return replace(seen, created=state.created, first_seq=state.first_seq)
         return await self._suspect(stored, seen, mark)
 
-    async def _suspect(self, stored: Stored, seen: Seen, mark: Mark) -> Seen:
+    async def _suspect(self, stored: StreamReader, seen: Seen, mark: Mark) -> Seen:
         """Find out what a stream has lost. Nothing is sent meanwhile: what was lost goes before what follows it."""
         state = stored.state
         redeliver = self._options.on_loss == "redeliver"
@@ -340,7 +340,7 @@ class Reconciler:
         first = max(self._read_up_to.get(name, 0), floor) + 1
         messages = found = 0
         began = time.monotonic()
-        async for page in Stored(connection, state).pages(first, state.last_seq):
+        async for page in StreamReader(connection, state).pages(first, state.last_seq):
             messages += len(page)
             places = event_ids(page)
             for seq, event_id in await self._reader.pending_ids(list(places)):
@@ -385,5 +385,5 @@ class Reconciler:
                 await self._write(seen)
 
     async def _write(self, seen: Seen) -> None:
-        await self._writer.see(seen)
+        await self._writer.save_stream_state(seen)
         self._written[seen.stream] = replace(seen, lost=False)

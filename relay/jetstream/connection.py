@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from relay import credentials
-from relay.cancellation import heed_cancellation, heeding_cancellation
+from relay.cancellation import heed_cancellation, honour_cancellation
 from relay.jetstream.client import Client, NatsOptions, check_heard
 from relay.jetstream.frames import Frame, encode
 from relay.rules.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
@@ -134,7 +134,7 @@ class Connection:
             await asyncio.sleep(0)
 
     async def _send(self, frames: bytes) -> None:
-        with heeding_cancellation():
+        with honour_cancellation():
             try:
                 await self._nc.send(frames)
             except (NatsError, OSError) as error:
@@ -146,7 +146,7 @@ class Connection:
         Raises:
             BrokerError: The connection has ended; whether it was stored is not known.
         """
-        with heeding_cancellation():
+        with honour_cancellation():
             try:
                 answer = await self._nc.request(subject, payload, timeout=timeout_s, headers=dict(headers))
                 told = json.loads(answer.data)
@@ -190,7 +190,7 @@ class Connection:
         Raises:
             BrokerError: No answer, or not permitted.
         """
-        info = await self.ask(f"STREAM.INFO.{name}", None, timeout_s)
+        info = await self.request(f"STREAM.INFO.{name}", None, timeout_s)
         if info.get("error", {}).get("err_code") == _NO_SUCH_STREAM:
             return None
         if "error" in info:
@@ -212,13 +212,13 @@ class Connection:
             direct=bool(config.get("allow_direct")) and self._reads_batches,
         )
 
-    def may_ask(self, question: str) -> bool:
+    def may_request(self, question: str) -> bool:
         """Tell whether the server has not yet said that this account has no right to a question."""
         return f"$js.api.{question}".lower() not in self._denied
 
     def _unanswered(self, question: str) -> LookupForbidden:
         """Say why no answer came: a refusal comes by itself, and not to the question."""
-        if self.may_ask(question):
+        if self.may_request(question):
             return LookupForbidden(f"no answer to {question}")
         return LookupRefused(f"not permitted to ask {question}")
 
@@ -227,7 +227,7 @@ class Connection:
         """Whether some question about streams was refused for want of a right."""
         return any(subject.startswith(("$js.api.stream.", "$js.api.direct.")) for subject in self._denied)
 
-    async def ask_many(
+    async def request_many(
         self, question: str, body: Mapping[str, object], timeout_s: float
     ) -> tuple[list[Mapping[str, str]], str]:
         """Ask what is answered by many messages, for example ``DIRECT.GET.ORDERS`` with a batch.
@@ -240,7 +240,7 @@ class Connection:
             LookupForbidden: For `timeout_s` nothing came, as where the account has no right to ask.
             BrokerError: The connection has ended.
         """
-        with heeding_cancellation():
+        with honour_cancellation():
             try:
                 return await self._gather(question, body, timeout_s)
             except TimeoutError as error:
@@ -268,7 +268,7 @@ class Connection:
         finally:
             await subscription.unsubscribe()
 
-    async def ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
+    async def request(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
         """Ask the JetStream API, for example ``STREAM.INFO.ORDERS``; an error answer comes back as it is.
 
         Raises:
@@ -276,7 +276,7 @@ class Connection:
             BrokerError: The connection has ended.
         """
         data = b"" if body is None else json.dumps(body).encode()
-        with heeding_cancellation():
+        with honour_cancellation():
             try:
                 answer = await self._nc.request(f"$JS.API.{question}", data, timeout=timeout_s)
             except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
@@ -286,13 +286,13 @@ class Connection:
         decoded: dict[str, Any] = json.loads(answer.data)
         return decoded
 
-    async def answers(self, question: str, body: Mapping[str, object], timeout_s: float) -> bool | None:
+    async def responds(self, question: str, body: Mapping[str, object], timeout_s: float) -> bool | None:
         """Tell whether a question of the JetStream API is answered; None where it is not in time, as without a right.
 
         Raises:
             BrokerError: The connection has ended.
         """
-        with heeding_cancellation():
+        with honour_cancellation():
             try:
                 await self._nc.request(f"$JS.API.{question}", json.dumps(body).encode(), timeout=timeout_s)
             except nats.errors.NoRespondersError:
@@ -304,7 +304,7 @@ class Connection:
             return True
 
     async def _ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
-        answer = await self.ask(question, body, timeout_s)
+        answer = await self.request(question, body, timeout_s)
         if "error" in answer:
             raise BrokerError(f"{question}: {answer['error'].get('description')} ({answer['error'].get('err_code')})")
         return answer

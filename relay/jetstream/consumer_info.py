@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from relay.jetstream.connection import BrokerError, Connection, LookupForbidden
-from relay.jetstream.stream_reader import Stored
+from relay.jetstream.stream_reader import StreamReader
 from relay.observe.snapshot import ConsumerView
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ async def consumers_of(connection: Connection, stream: str, names: Sequence[str]
     state = await connection.stream_state(stream, _TIMEOUT_S)
     if state is None:
         return []
-    stored = Stored(connection, state)
+    stored = StreamReader(connection, state)
     return [await _view(stored, info) for info in await _list(connection, stream) if _wanted(info, names)]
 
 
@@ -36,9 +36,9 @@ async def _list(connection: Connection, stream: str) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     while True:
         question = f"CONSUMER.LIST.{stream}"
-        if not connection.may_ask(question):
+        if not connection.may_request(question):
             raise LookupForbidden(f"not permitted to ask {question}")
-        answer = await connection.ask(question, {"offset": len(found)}, _TIMEOUT_S)
+        answer = await connection.request(question, {"offset": len(found)}, _TIMEOUT_S)
         if "error" in answer:
             raise BrokerError(f"{question}: {answer['error'].get('description')}")
         page = answer.get("consumers") or []
@@ -52,7 +52,7 @@ def _wanted(info: Mapping[str, Any], names: Sequence[str]) -> bool:
     return bool(name) and (not names or any(fnmatchcase(name, pattern) for pattern in names))
 
 
-async def _view(stored: Stored, info: Mapping[str, Any]) -> ConsumerView:
+async def _view(stored: StreamReader, info: Mapping[str, Any]) -> ConsumerView:
     pending, unacknowledged = info.get("num_pending", 0), info.get("num_ack_pending", 0)
     oldest_at = None
     if pending or unacknowledged:

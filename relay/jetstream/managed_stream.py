@@ -15,7 +15,7 @@ _NO_SUCH_STREAM = 10059
 
 
 @dataclass(frozen=True)
-class StreamPlan:
+class ManagedStream:
     """The stream that is wanted; the fields follow the ``[stream]`` section.
 
     Attributes:
@@ -49,14 +49,14 @@ class StreamPlan:
         return config
 
 
-async def ensure_stream(connection: Connection, plan: StreamPlan) -> None:
+async def ensure_stream(connection: Connection, plan: ManagedStream) -> None:
     """Make the stream as planned, and leave alone what the plan does not name.
 
     Raises:
         BrokerError: JetStream refused, or did not answer. The stream is as it was.
     """
     wanted = plan.config(takes_atomic=connection.takes_atomic)
-    info = await connection.ask(f"STREAM.INFO.{plan.name}", None, _TIMEOUT_S)
+    info = await connection.request(f"STREAM.INFO.{plan.name}", None, _TIMEOUT_S)
     error = info.get("error")
     if error is not None and error.get("err_code") != _NO_SUCH_STREAM:
         raise BrokerError(f"stream {plan.name}: {error.get('description')}")
@@ -71,7 +71,7 @@ async def ensure_stream(connection: Connection, plan: StreamPlan) -> None:
 
 
 async def _done(connection: Connection, verb: str, name: str, config: dict[str, Any]) -> None:
-    answer = await connection.ask(f"STREAM.{verb}.{name}", config, _TIMEOUT_S)
+    answer = await connection.request(f"STREAM.{verb}.{name}", config, _TIMEOUT_S)
     if "error" in answer:
         error = answer["error"]
         raise BrokerError(f"stream {name}: {error.get('description')} ({error.get('err_code')})")

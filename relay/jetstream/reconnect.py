@@ -8,17 +8,17 @@ from typing import Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from relay.credentials import turned_away
+from relay.credentials import is_auth_error
 from relay.delivery.publisher import Publisher
 from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import BrokerError, Connection, connect
-from relay.jetstream.managed_stream import StreamPlan, ensure_stream
+from relay.jetstream.managed_stream import ManagedStream, ensure_stream
 from relay.observe.logs import event as log_event
 
 log = logging.getLogger(__name__)
 
 
-class Rider(Protocol):
+class ConnectionUser(Protocol):
     """Who uses the connection beside the publisher."""
 
     def attach(self, connection: Connection) -> None:
@@ -28,7 +28,7 @@ class Rider(Protocol):
         """Do without one: it has ended."""
 
 
-class Link:
+class Reconnector:
     """Keeps a connection to NATS: one line in the log when it is lost, one when it stands again.
 
     Args:
@@ -40,16 +40,16 @@ class Link:
     def __init__(
         self,
         options: NatsOptions,
-        stream: StreamPlan | None,
+        stream: ManagedStream | None,
         *,
         publisher: Publisher,
-        riders: Sequence[Rider],
+        users: Sequence[ConnectionUser],
         on_state: Callable[[bool], None],
     ) -> None:
         self._options = options
         self._stream = stream
         self._publisher = publisher
-        self._riders = riders
+        self._riders = users
         self._on_state = on_state
         # Not every relay begins with the first server.
         self._servers = random.sample(options.servers, len(options.servers))
@@ -65,13 +65,13 @@ class Link:
                 self._lost = False
                 self._told.clear()
                 log_event(log, "info", "nats.connected", "connected to NATS", version=connection.server)
-                for rider in self._riders:
-                    rider.attach(connection)
+                for user in self._riders:
+                    user.attach(connection)
                 self._publisher.attach(connection)
                 self._on_state(True)
                 await self._publisher.disconnected.wait()
-                for rider in self._riders:
-                    rider.detach()
+                for user in self._riders:
+                    user.detach()
                 self._on_state(False)
                 reason = self._publisher.lost_reason
                 log_event(
@@ -119,7 +119,7 @@ class Link:
     def _tell(self, state: RetryCallState) -> None:
         """Say once that NATS cannot be reached, and why we are not let in where we are not."""
         reason = "" if state.outcome is None else str(state.outcome.exception())
-        if not self._lost or (turned_away(reason) and reason not in self._told):
+        if not self._lost or (is_auth_error(reason) and reason not in self._told):
             self._lost = True
             self._told.add(reason)
             log_event(

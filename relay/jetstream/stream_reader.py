@@ -41,7 +41,7 @@ def _is_uuid(text: str) -> bool:
 
 
 @dataclass
-class Stored:
+class StreamReader:
     """One stream as it was at one moment."""
 
     connection: Connection
@@ -81,7 +81,7 @@ class Stored:
         question = f"DIRECT.GET.{self.state.name}"
         body = {"seq": first, "batch": min(_BATCH, last - first + 1), "max_bytes": _BATCH_BYTES}
         try:
-            headers, status = await self.connection.ask_many(question, body, _TIMEOUT_S)
+            headers, status = await self.connection.request_many(question, body, _TIMEOUT_S)
         except LookupForbidden:
             log.debug("stream %s gives no batches; asking for single messages", self.state.name)
             return None
@@ -123,14 +123,14 @@ class Stored:
         """
         how = {"seq": seq, "next_by_subj": pattern}
         question = f"DIRECT.GET.{self.state.name}"
-        if self.state.direct and self.connection.may_ask(question):
-            headers, status = await self.connection.ask_many(question, {**how, "batch": 1}, _TIMEOUT_S)
+        if self.state.direct and self.connection.may_request(question):
+            headers, status = await self.connection.request_many(question, {**how, "batch": 1}, _TIMEOUT_S)
             if headers:
                 return unix_time(headers[0]["Nats-Time-Stamp"])
             if status in ("204", "404"):
                 return None
         question = f"STREAM.MSG.GET.{self.state.name}"
-        answer = await self.connection.ask(question, how, _TIMEOUT_S)
+        answer = await self.connection.request(question, how, _TIMEOUT_S)
         error = answer.get("error")
         if error is None:
             return unix_time(answer["message"]["time"])
@@ -140,9 +140,9 @@ class Stored:
 
     async def _message(self, seq: int, how: dict[str, object]) -> StoredId | None:
         question = f"STREAM.MSG.GET.{self.state.name}"
-        if not self.connection.may_ask(question):
+        if not self.connection.may_request(question):
             raise LookupRefused(f"not permitted to ask {question}")
-        answer: dict[str, Any] = await self.connection.ask(question, {"seq": seq, **how}, _TIMEOUT_S)
+        answer: dict[str, Any] = await self.connection.request(question, {"seq": seq, **how}, _TIMEOUT_S)
         error = answer.get("error")
         if error is not None:
             if error.get("err_code") == _NO_MESSAGE:

@@ -20,7 +20,7 @@ from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.envelopes import MESSAGE_ID, Envelopes, Poison
 from relay.rules.failures import Failure, FailureClass, Refused, classify, describe
-from relay.text import plain
+from relay.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +73,12 @@ def _our_headers(dead: DeadLetter, most: int) -> dict[str, str]:
         MESSAGE_ID: f"{event.id}.dead-{dead.died_at!r}",
         "Outbox-Id": event.id,
         "Outbox-Seq": str(event.seq),
-        "Outbox-Topic": plain(event.topic)[:most],
+        "Outbox-Topic": printable(event.topic)[:most],
         "Outbox-Dead-At": _moment(dead.died_at),
-        "Outbox-Dead-Reason": plain(dead.reason)[:most],
+        "Outbox-Dead-Reason": printable(dead.reason)[:most],
         "Outbox-Dead-Attempts": str(event.attempts),
     }
-    return headers if event.key is None else {**headers, "Outbox-Key": plain(event.key)[:most]}
+    return headers if event.key is None else {**headers, "Outbox-Key": printable(event.key)[:most]}
 
 
 def _moment(at: float) -> str:

@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal
 
-from relay.text import plain
+from relay.text import printable
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -80,11 +80,11 @@ class Human(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Write one record."""
         at = datetime.fromtimestamp(record.created).astimezone().isoformat(" ", "milliseconds")[:23]
-        head = f"{at} {record.levelname:<7} {plain(_action(record))}:"
+        head = f"{at} {record.levelname:<7} {printable(_action(record))}:"
         if self._colour and record.levelno in _COLOURS:
             head = f"\x1b[{_COLOURS[record.levelno]}m{head}\x1b[0m"
         pairs = [f"{name}={_quoted(value)}" for name, value in _fields(record).items()]
-        line = " ".join([head, plain(record.getMessage()), *pairs])
+        line = " ".join([head, printable(record.getMessage()), *pairs])
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -102,4 +102,4 @@ def _quoted(value: object) -> str:
     text = str(value)
     if text and not any(char in ' "=' or not char.isprintable() for char in text):
         return text
-    return '"' + plain(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+    return '"' + printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'

@@ -20,7 +20,7 @@ Row = tuple[Any, ...]
 _LIBPQ = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 
 
-class Refused(RelayError):
+class Denied(RelayError):
     """PostgreSQL refused what the command asked for. Nothing was changed."""
 
     exit_code = Exit.FAULT
@@ -33,11 +33,11 @@ def foreseen(error: psycopg.Error) -> RelayError | None:
         case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
             return SchemaError(f"the outbox is not in this database: {text}: run `relay migrate`")
         case psycopg.errors.InsufficientPrivilege():
-            return Refused(f"PostgreSQL does not permit it: {text}")
+            return Denied(f"PostgreSQL does not permit it: {text}")
         case psycopg.errors.LockNotAvailable():
-            return Refused("the table was busy for 5 s; nothing was changed: try again")
+            return Denied("the table was busy for 5 s; nothing was changed: try again")
         case psycopg.errors.QueryCanceled():
-            return Refused("PostgreSQL took longer than postgres.statement_timeout_s; nothing was changed")
+            return Denied("PostgreSQL took longer than postgres.statement_timeout_s; nothing was changed")
         case psycopg.OperationalError():
             return Unreachable(f"PostgreSQL does not answer: {text}")
         case _:
@@ -91,7 +91,7 @@ class Reader:
 
     def rows(self, query: str, params: Sequence[object] = ()) -> list[Row]:
         """Run a query of ``sql/queries``."""
-        return self.cursor.execute(self.tables.text(query), params or None).fetchall()
+        return self.cursor.execute(self.tables.query(query), params or None).fetchall()
 
     def row(self, query: str, params: Sequence[object] = ()) -> Row:
         """Run a query that always has one row."""
@@ -99,7 +99,7 @@ class Reader:
 
     def run(self, query: str, params: Sequence[object] = ()) -> int:
         """Run a statement without rows; gives how many it changed."""
-        return self.cursor.execute(self.tables.text(query), params or None).rowcount
+        return self.cursor.execute(self.tables.query(query), params or None).rowcount
 
 
 @contextmanager
@@ -153,10 +153,10 @@ def checked(conn: psycopg.Connection[Row], table: str) -> tuple[Tables, int]:
     Raises:
         SchemaError: The outbox is not there, or of another version.
     """
-    found = psycopg.RawCursor(conn).execute(Tables(table).text("payload_type")).fetchone()
+    found = psycopg.RawCursor(conn).execute(Tables(table).query("payload_type")).fetchone()
     if found is None:
         check_schema(None, table)
     tables = Tables(table, "jsonb" if found is None else found[0])
-    schema = schema_of(psycopg.RawCursor(conn).execute(tables.text("schema_version")).fetchone())
+    schema = schema_of(psycopg.RawCursor(conn).execute(tables.query("schema_version")).fetchone())
     check_schema(schema, table)
     return tables, 0 if schema is None else schema.version

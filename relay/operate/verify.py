@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from relay.integrity.comparison import Compared, Comparison
-from relay.rules.stream_loss import DeliveredRow, Verdict
+from relay.rules.stream_loss import DeliveredRow, Fate
 
 SPAN = 2000
 _SHOWN = 20
@@ -41,11 +41,11 @@ class Report:
         first_lost: The first of them, to be shown.
     """
 
-    verdicts: dict[str, dict[Verdict, int]] = field(default_factory=dict)
+    verdicts: dict[str, dict[Fate, int]] = field(default_factory=dict)
     losses: dict[str, Losses] = field(default_factory=lambda: defaultdict(Losses))
     first_lost: list[tuple[DeliveredRow, str]] = field(default_factory=list)
 
-    def count(self, verdict: Verdict) -> int:
+    def count(self, verdict: Fate) -> int:
         """Count the events of one verdict in all streams."""
         return sum(counts.get(verdict, 0) for counts in self.verdicts.values())
 

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from relay import credentials
-from relay.cancellation import heed_cancellation, heeding_cancellation
+from relay.cancellation import heed_cancellation, honour_cancellation
 from relay.observe.logs import event as log_event
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Database:
             async for attempt in AsyncRetrying(
                 wait=wait_random_exponential(multiplier=0.2, max=2), retry=retry_if_exception_type(OUTAGES)
             ):
-                with attempt, heeding_cancellation():
+                with attempt, honour_cancellation():
                     return await self._once(query, params)
         raise AssertionError("tenacity retries without end")
 
@@ -189,8 +189,8 @@ class Database:
             await conn.close()
         self._on_state(False)
         reason = " ".join(str(error).split()) or type(error).__name__
-        turned_away = isinstance(error, _REFUSALS) or credentials.turned_away(reason)
-        news = not self._lost or (turned_away and reason not in self._told)
+        is_auth_error = isinstance(error, _REFUSALS) or credentials.is_auth_error(reason)
+        news = not self._lost or (is_auth_error and reason not in self._told)
         self._lost = True
         if news:
             self._told.add(reason)

@@ -29,46 +29,46 @@ class OutboxWriter:
             How many were not marked before.
         """
         values = (stream, array(seqs), array(stream_seqs), *self._fence)
-        return int((await self._run(self._tables.text("settle"), values))[0][0])
+        return int((await self._run(self._tables.query("settle"), values))[0][0])
 
     async def still_pending(self, seqs: Sequence[int]) -> int:
         """Give how many of the events are neither delivered nor dead."""
-        return int((await self._run(self._tables.text("still_pending"), (array(seqs),)))[0][0])
+        return int((await self._run(self._tables.query("still_pending"), (array(seqs),)))[0][0])
 
     async def suspect(self, raised: Mapping[int, int]) -> None:
         """Raise the attempts of pending events that are sent now: seq to attempts."""
-        await self._run(self._tables.text("suspect"), (array(raised), array(raised.values()), *self._fence))
+        await self._run(self._tables.query("suspect"), (array(raised), array(raised.values()), *self._fence))
 
     async def outlived(self, raised: Mapping[int, int]) -> None:
         """Lower the attempts of suspects that have not ended the relay, where they are as `suspect` has left them."""
-        await self._run(self._tables.text("outlived"), (array(raised), array(raised.values()), *self._fence))
+        await self._run(self._tables.query("outlived"), (array(raised), array(raised.values()), *self._fence))
 
     async def postpone(self, postponed: Postponed) -> None:
         """Write down when an event is tried again."""
         await self._run(
-            self._tables.text("postpone"),
+            self._tables.query("postpone"),
             (postponed.event.seq, postponed.delay_s, postponed.attempts, postponed.error, *self._fence),
         )
 
     async def bury(self, buried: Buried) -> bool:
         """Make an event a dead letter; gives whether it was none and not delivered before."""
         values = (buried.event.seq, buried.attempts, buried.error, *self._fence)
-        return bool((await self._run(self._tables.text("bury"), values))[0][0])
+        return bool((await self._run(self._tables.query("bury"), values))[0][0])
 
     async def dead_copied(self, dead: DeadLetter) -> None:
         """Write down that a dead letter was published to the subject for these."""
-        await self._run(self._tables.text("dead_copied"), (dead.event.seq, dead.died_at))
+        await self._run(self._tables.query("dead_copied"), (dead.event.seq, dead.died_at))
 
     async def note(self, noted: Noted) -> None:
         """Write down why an event waits."""
-        await self._run(self._tables.text("note"), (noted.event.seq, noted.error, *self._fence))
+        await self._run(self._tables.query("note"), (noted.event.seq, noted.error, *self._fence))
 
-    async def see(self, seen: Seen) -> None:
+    async def save_stream_state(self, seen: Seen) -> None:
         """Write down what was seen of a stream; a loss that stands open stays so until a person has closed it."""
         row = (seen.stream, seen.created, seen.first_seq, seen.floor, seen.mark.stream_seq, seen.mark.event_id)
-        await self._run(self._tables.text("stream_see"), (*row, seen.begun_at, seen.lost, *self._fence))
+        await self._run(self._tables.query("stream_see"), (*row, seen.begun_at, seen.lost, *self._fence))
 
-    async def unmark(self, stream: str, seqs: Sequence[int], due_at: float, after_delivery_s: float) -> int:
+    async def mark_lost(self, stream: str, seqs: Sequence[int], due_at: float, after_delivery_s: float) -> int:
         """Have delivered events sent again that their stream has lost; gives how many.
 
         Args:
@@ -78,7 +78,7 @@ class OutboxWriter:
             after_delivery_s: And no sooner than this long after their delivery, seconds.
         """
         values = (array(seqs), stream, due_at, after_delivery_s)
-        return int((await self._run(self._tables.text("unmark"), (*values, *self._fence)))[0][0])
+        return int((await self._run(self._tables.query("unmark"), (*values, *self._fence)))[0][0])
 
     async def prune_delivered(self, above: int, up_to: int, age_s: float) -> tuple[int, float | None, float | None]:
         """Delete the old ones among the delivered events of a small range of seqs, below the watermark alone.
@@ -88,10 +88,10 @@ class OutboxWriter:
             without any.
         """
         values = (above, up_to, age_s, *self._fence)
-        pruned, oldest, oldest_kept = (await self._run(self._tables.text("prune_delivered"), values))[0]
+        pruned, oldest, oldest_kept = (await self._run(self._tables.query("prune_delivered"), values))[0]
         return int(pruned), oldest, oldest_kept
 
     async def prune_dead(self, limit: int, age_s: float, discarded_only: bool) -> int:
         """Delete the oldest dead letters, at most `limit`; gives how many."""
         values = (limit, age_s, discarded_only, *self._fence)
-        return int((await self._run(self._tables.text("prune_dead"), values))[0][0])
+        return int((await self._run(self._tables.query("prune_dead"), values))[0][0])

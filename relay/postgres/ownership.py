@@ -78,7 +78,7 @@ class Ownership:
         """
         before = time.monotonic()
         rows = await self.database.run(
-            self.tables.text("beat"),
+            self.tables.query("beat"),
             (self.member, self.ttl_s, array(self.epochs), array(self.epochs.values()), watermark.seq, watermark.at),
         )
         kept, others, free, self.shards, at, newest = rows[0]
@@ -95,7 +95,7 @@ class Ownership:
     async def claim(self, most: int) -> None:
         """Take at most so many of the shards that nobody owns; once more where the answer was lost."""
         before = time.monotonic()
-        rows = await self.database.run(self.tables.text("claim"), (self.member, self.ttl_s, most))
+        rows = await self.database.run(self.tables.query("claim"), (self.member, self.ttl_s, most))
         if not self.epochs:
             self.until = before + self.ttl_s
         self.epochs.update((shard, epoch) for shard, epoch, _ in rows)
@@ -103,7 +103,7 @@ class Ownership:
 
     async def absolve(self) -> None:
         """Write down that what the last owners had in hand does not end us."""
-        await self.database.run(self.tables.text("absolve"), (self.member,))
+        await self.database.run(self.tables.query("absolve"), (self.member,))
         self.crashes = 0
 
     async def hand_over(self, share: int, watermark: Watermark) -> int:
@@ -112,11 +112,11 @@ class Ownership:
         if given:
             epochs = [self.epochs.pop(shard) for shard in given]
             await self.database.run(
-                self.tables.text("release"), (array(given), array(epochs), watermark.seq, watermark.at)
+                self.tables.query("release"), (array(given), array(epochs), watermark.seq, watermark.at)
             )
         return len(given)
 
     async def leave(self, watermark: Watermark) -> None:
         """Give everything back, what a claim took that was broken off included, so that others take over at once."""
         await self.hand_over(0, watermark)
-        await self.database.run(self.tables.text("leave"), (self.member,))
+        await self.database.run(self.tables.query("leave"), (self.member,))

@@ -74,7 +74,7 @@ class Tables:
             return plain
         return f"{self.schema}.{plain}"
 
-    def put_in(self, text: str) -> str:
+    def qualify(self, text: str) -> str:
         """Replace the default names and the payload's reading in a text of SQL."""
         if self.payload_type == "bytea":
             text = text.replace(_PAYLOAD_AS_BYTES, "e.payload")
@@ -82,9 +82,9 @@ class Tables:
 
     def file(self, name: str) -> str:
         """Read ``sql/<name>.sql`` with the names of this outbox."""
-        return self.put_in((sql_directory() / f"{name}.sql").read_text("utf-8"))
+        return self.qualify((sql_directory() / f"{name}.sql").read_text("utf-8"))
 
-    def text(self, name: str) -> bytes:
+    def query(self, name: str) -> bytes:
         """Give the query ``sql/queries/<name>.sql``, ready to be sent; read once.
 
         Bytes, because psycopg takes a query that is no literal only as bytes; what is in it comes from our own

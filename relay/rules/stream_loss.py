@@ -17,7 +17,7 @@ from relay.rules.streams import StreamState
 _CLOCKS_S = 60.0
 
 
-class Verdict(StrEnum):
+class Fate(StrEnum):
     """What became of a delivered event."""
 
     INTACT = "intact"
@@ -79,7 +79,7 @@ def suspicious(seen: Seen, state: StreamState, id_at_mark: str | None) -> bool:
 
 def judge(
     row: DeliveredRow, state: StreamState | None, stored: Mapping[int, str | None], *, begun_at: float, now: float
-) -> Verdict:
+) -> Fate:
     """Say what became of a delivered event.
 
     Args:
@@ -90,15 +90,15 @@ def judge(
         now: Unix seconds.
     """
     if state is None:
-        return Verdict.LOST
+        return Fate.LOST
     if stored.get(row.stream_seq) == row.event_id:
-        return Verdict.INTACT
+        return Fate.INTACT
     if row.delivered_at < begun_at or 0 < state.max_age_s < now - row.delivered_at:
-        return Verdict.AGED_OUT
+        return Fate.AGED_OUT
     if row.stream_seq > state.last_seq or row.stream_seq in stored:
-        return Verdict.LOST
+        return Fate.LOST
     if state.created_at > row.delivered_at + _CLOCKS_S:
-        return Verdict.LOST
+        return Fate.LOST
     if row.stream_seq < state.first_seq:
-        return Verdict.AGED_OUT if state.trims else Verdict.PURGED
-    return Verdict.AGED_OUT if state.thins else Verdict.LOST
+        return Fate.AGED_OUT if state.trims else Fate.PURGED
+    return Fate.AGED_OUT if state.thins else Fate.LOST

@@ -19,7 +19,7 @@ from tests.support.fix_stream import Streams, assert_once_and_in_order, ids
 
 KEYS = 50
 # The end of a term: what is in flight is awaited and written down, then shards are given.
-ENDING = ("Pipeline.run > Pipeline._drain", "Daemon._end_of_term", "Daemon._hand_over", "Doorbell.release")
+ENDING = ("Term.run > Term._drain", "Replica._end_of_term", "Replica._hand_over", "Doorbell.release")
 
 
 def points_of(giver: Relay, taker: Relay, outbox: Outbox, file: Path) -> list[str]:
@@ -78,7 +78,7 @@ def test_a_database_that_freezes_in_a_hand_over_ends_no_relay(
         make_relay(outbox.dsn, streams.url, delivery__shutdown_timeout_s="0.5", **LEASE, **ALERT) for _ in range(2)
     )
     points = points_of(giver, taker, outbox, tmp_path / "points")
-    beat = next(point for point in points if "Daemon._hand_over > Ownership.beat > Database.run" in point)
+    beat = next(point for point in points if "Replica._hand_over > Ownership.beat > Database.run" in point)
     giver.kill()
     taker.kill()
     outbox.leases_run_out()

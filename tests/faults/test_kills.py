@@ -21,14 +21,14 @@ THE_WAY = {
     "who may fill a gap": "OutboxReader.holders",
     "publish": "Publisher.",
     "settle": "OutboxWriter.settle",
-    "beat": "Pipeline._beat",
+    "beat": "Term._beat",
     "connect": "connect",
 }
 # And where relays have ended again and again.
 WITH_CARE = {
-    "read the suspects": "CarefulStart.next_group > OutboxReader.outlines",
+    "read the suspects": "AfterCrash.next_group > OutboxReader.outlines",
     "raise their attempts": "OutboxWriter.suspect",
-    "outlive them": "CarefulStart.outlived",
+    "outlive them": "AfterCrash.outlived",
     "forget what ended": "Ownership.absolve",
 }
 
@@ -63,7 +63,7 @@ def points_of(relay: Relay, outbox: Outbox, directory: Path) -> list[str]:
     relay.start()
     outbox.drained()
     # Until it has renewed its leases and slept: a second or so.
-    wait_until("a renewal", lambda: "Pipeline._beat > Ownership.beat" in file.read_text("utf-8"))
+    wait_until("a renewal", lambda: "Term._beat > Ownership.beat" in file.read_text("utf-8"))
     relay.kill()
     points = file.read_text("utf-8").splitlines()
     claims = [at for at, point in enumerate(points) if THE_WAY["claim"] in point]

@@ -112,4 +112,4 @@ def test_a_certificate_with_the_key_of_another_is_refused_with_both_names(tmp_pa
     ],
 )
 def test_a_person_is_called_over_who_we_are_and_not_over_a_server_that_is_gone(reason: str, ours: bool) -> None:
-    assert credentials.turned_away(reason) is ours
+    assert credentials.is_auth_error(reason) is ours

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.text import plain
+from relay.text import printable
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,9 @@ from relay.text import plain
     ],
 )
 def test_what_a_terminal_would_obey_or_hide_is_escaped(text: str, shown: str) -> None:
-    assert plain(text) == shown
+    assert printable(text) == shown
 
 
 @given(st.text())
 def test_the_result_is_always_printable(text: str) -> None:
-    assert plain(text).isprintable()
+    assert printable(text).isprintable()

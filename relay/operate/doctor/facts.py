@@ -5,7 +5,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Plan:
+class Expectation:
     """What the configuration of the relay wants; times in seconds.
 
     Attributes:
@@ -162,7 +162,7 @@ class SubjectFacts:
 
 
 @dataclass(frozen=True)
-class StreamFacts:
+class StreamReport:
     """One stream: JetStream's own configuration and state, and who may read it how.
 
     Attributes:
@@ -195,5 +195,5 @@ class NatsFacts:
     local: bool = True
     names_allowed: bool = True
     subjects: tuple[SubjectFacts, ...] = ()
-    streams: tuple[StreamFacts, ...] = ()
+    streams: tuple[StreamReport, ...] = ()
     skew_s: float | None = None

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from relay.event import Event
 from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import BrokerError, Connection, Listener, LookupForbidden, connect
-from relay.operate.doctor.facts import NatsFacts, StreamFacts, SubjectFacts, Topic
+from relay.operate.doctor.facts import NatsFacts, StreamReport, SubjectFacts, Topic
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.failures import Forbidden, NoResponders, Refused
 
@@ -89,7 +89,7 @@ async def _asked(
     topics: Sequence[Topic],
     trials: bool,
 ) -> NatsFacts:
-    names_allowed = await connection.answers("STREAM.NAMES", {}, _ANSWER_S) is not None
+    names_allowed = await connection.responds("STREAM.NAMES", {}, _ANSWER_S) is not None
     subjects = [await _looked_up(connection, envelopes, topic, names_allowed) for topic in topics]
     if trials:
         subjects = await _tried(connection, listener, subjects)
@@ -118,7 +118,7 @@ async def _answer(
     connection: Connection, question: str, body: dict[str, object] | None = None
 ) -> dict[str, Any] | None:
     try:
-        answer = await connection.ask(question, body, _ANSWER_S)
+        answer = await connection.request(question, body, _ANSWER_S)
     except LookupForbidden:
         return None
     return None if "error" in answer else answer
@@ -165,15 +165,15 @@ async def _tried(connection: Connection, listener: _Trials, subjects: Sequence[S
     ]
 
 
-async def _stream(connection: Connection, name: str, info: dict[str, Any]) -> StreamFacts:
+async def _stream(connection: Connection, name: str, info: dict[str, Any]) -> StreamReport:
     refused = []
     for template, body in _QUESTIONS.items():
         question = template.format(name)
         if template.startswith("DIRECT") and not info["config"].get("allow_direct"):
             continue
-        if await connection.answers(question, body, _ANSWER_S) is None:
+        if await connection.responds(question, body, _ANSWER_S) is None:
             refused.append(f"$JS.API.{question}")
-    return StreamFacts(name, info["config"], info.get("state", {}), info.get("cluster"), tuple(refused))
+    return StreamReport(name, info["config"], info.get("state", {}), info.get("cluster"), tuple(refused))
 
 
 def _skew(info: dict[str, Any], ours: float) -> float | None:

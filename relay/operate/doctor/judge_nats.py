@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from relay.operate.doctor.facts import NatsFacts, Plan, StreamFacts, SubjectFacts
+from relay.operate.doctor.facts import Expectation, NatsFacts, StreamReport, SubjectFacts
 from relay.operate.doctor.findings import Finding, Level, seconds
 
 # A row this close to a limit will have a larger sister.
@@ -12,7 +12,7 @@ _OWN_HEADERS_BYTES = 300
 _API = "$JS.API."
 
 
-def judge_nats(facts: NatsFacts, plan: Plan) -> Iterator[Finding]:
+def judge_nats(facts: NatsFacts, plan: Expectation) -> Iterator[Finding]:
     """Judge everything, the connection first."""
     if facts.error is not None:
         yield _line("connection", "fault", facts.error, "see [nats], and docs/security.md")
@@ -45,7 +45,7 @@ def _encryption(facts: NatsFacts) -> Finding:
     )
 
 
-def _inbox(facts: NatsFacts, plan: Plan) -> Finding:
+def _inbox(facts: NatsFacts, plan: Expectation) -> Finding:
     heard = facts.names_allowed or any(one.answer or one.stream for one in facts.subjects)
     if heard:
         return _line("inbox", "ok", f"answers are heard on {plan.inbox_prefix}.>")
@@ -53,7 +53,7 @@ def _inbox(facts: NatsFacts, plan: Plan) -> Finding:
     return _line("inbox", "warning", f"subscribed to {plan.inbox_prefix}.>, and there was nothing to be answered", do)
 
 
-def _subjects(facts: NatsFacts, plan: Plan) -> Iterator[Finding]:
+def _subjects(facts: NatsFacts, plan: Expectation) -> Iterator[Finding]:
     if not facts.names_allowed:
         do = f"allow publish on {_API}STREAM.NAMES and {_API}STREAM.INFO.*"
         seen = (
@@ -76,7 +76,7 @@ def _subjects(facts: NatsFacts, plan: Plan) -> Iterator[Finding]:
         yield _line("subjects", "ok", f"{shown}: each has a stream{', and may be published' if tried else ''}")
 
 
-def _subject(one: SubjectFacts, plan: Plan) -> Finding | None:
+def _subject(one: SubjectFacts, plan: Expectation) -> Finding | None:
     """Judge one subject; None where it is good."""
     rows = f"{one.topic.pending:,} of its events wait" if one.topic.pending else "none of its events waits now"
     if one.subject is None:
@@ -121,7 +121,7 @@ def _against(size: int, limit: int, seen: str, do: str) -> tuple[Level, str, str
     return "ok", seen, ""
 
 
-def _stream(stream: StreamFacts, facts: NatsFacts, plan: Plan) -> Iterator[Finding]:
+def _stream(stream: StreamReport, facts: NatsFacts, plan: Expectation) -> Iterator[Finding]:
     yield from _acknowledges(stream)
     yield from _keeps(stream)
     yield _room(stream, facts.version)
@@ -131,11 +131,11 @@ def _stream(stream: StreamFacts, facts: NatsFacts, plan: Plan) -> Iterator[Findi
     yield from _questions(stream)
 
 
-def _of(stream: StreamFacts, check: str, level: Level, seen: str, do: str = "") -> Finding:
+def _of(stream: StreamReport, check: str, level: Level, seen: str, do: str = "") -> Finding:
     return _line(f"stream {stream.name}: {check}", level, seen, do)
 
 
-def _acknowledges(stream: StreamFacts) -> Iterator[Finding]:
+def _acknowledges(stream: StreamReport) -> Iterator[Finding]:
     config = stream.config
     if config.get("no_ack"):
         yield _of(stream, "answers", "fault", "no_ack: nothing could ever be marked delivered", "set no_ack to false")
@@ -154,7 +154,7 @@ def _acknowledges(stream: StreamFacts) -> Iterator[Finding]:
         yield _of(stream, "retention", "ok", "limits")
 
 
-def _keeps(stream: StreamFacts) -> Iterator[Finding]:
+def _keeps(stream: StreamReport) -> Iterator[Finding]:
     replicas = stream.config.get("num_replicas", 1)
     if stream.config.get("storage") == "memory":
         seen = "in memory: a restart takes what was acknowledged"
@@ -181,7 +181,7 @@ def _keeps(stream: StreamFacts) -> Iterator[Finding]:
         yield _of(stream, "replicas", "ok", f"{replicas}, all current")
 
 
-def _room(stream: StreamFacts, server: str) -> Finding:
+def _room(stream: StreamReport, server: str) -> Finding:
     config, state = stream.config, stream.state
     limits = [
         (name, state.get(held, 0), config[name])
@@ -209,7 +209,7 @@ def _room(stream: StreamFacts, server: str) -> Finding:
     return _of(stream, "room", "ok", f"discard new, {shown}")
 
 
-def _limits_of_size(stream: StreamFacts, facts: NatsFacts) -> Iterator[Finding]:
+def _limits_of_size(stream: StreamReport, facts: NatsFacts) -> Iterator[Finding]:
     most = stream.config.get("max_msg_size", -1)
     sizes = [one.topic.largest for one in facts.subjects if one.stream == stream.name]
     if most > 0 and sizes:
@@ -218,7 +218,7 @@ def _limits_of_size(stream: StreamFacts, facts: NatsFacts) -> Iterator[Finding]:
         yield _of(stream, "size", *_against(size, most, seen, "nats stream edit --max-msg-size"))
 
 
-def _window(stream: StreamFacts, plan: Plan) -> Finding:
+def _window(stream: StreamReport, plan: Expectation) -> Finding:
     window = stream.config.get("duplicate_window", 0) / 1e9
     seen = f"{seconds(window)}; an unanswered event is sent again for up to {seconds(plan.resend_s)}"
     do = f"nats stream edit --dupe-window {max(120, round(plan.resend_s * 2))}s"
@@ -229,7 +229,7 @@ def _window(stream: StreamFacts, plan: Plan) -> Finding:
     return _of(stream, "duplicates", "ok", seen)
 
 
-def _abilities(stream: StreamFacts, facts: NatsFacts, plan: Plan) -> Iterator[Finding]:
+def _abilities(stream: StreamReport, facts: NatsFacts, plan: Expectation) -> Iterator[Finding]:
     if stream.config.get("allow_atomic"):
         yield _of(stream, "batches", "ok", "allow_atomic")
     elif plan.strategy == "atomic":
@@ -245,7 +245,7 @@ def _abilities(stream: StreamFacts, facts: NatsFacts, plan: Plan) -> Iterator[Fi
         yield _of(stream, "reads", "warning", seen, "nats stream edit --allow-direct")
 
 
-def _questions(stream: StreamFacts) -> Iterator[Finding]:
+def _questions(stream: StreamReport) -> Iterator[Finding]:
     if stream.refused:
         seen = f"nobody answers {', '.join(stream.refused)}"
         yield _of(stream, "rights", "warning", seen, "allow publish on them (docs/security.md)")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from relay.operate.doctor.facts import Holders, Plan, PostgresFacts, Server, Session, Table
+from relay.operate.doctor.facts import Expectation, Holders, PostgresFacts, Server, Session, Table
 from relay.operate.doctor.findings import Finding, Level, seconds
 
 # CREATE OR REPLACE TRIGGER, which the bell is made with.
@@ -13,7 +13,7 @@ _LONG_S = 300.0
 _MANY_DEAD = 100_000
 
 
-def judge_postgres(facts: PostgresFacts, plan: Plan) -> Iterator[Finding]:
+def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]:
     """Judge everything, in the order in which it would be put right."""
     if facts.error is not None:
         yield _line("connection", "fault", facts.error, "see [postgres] dsn, and docs/security.md")
@@ -59,7 +59,7 @@ def _server(server: Server) -> Iterator[Finding]:
         yield _line("durability", "ok", "fsync and full_page_writes are on")
 
 
-def _schema(facts: PostgresFacts, plan: Plan) -> Finding:
+def _schema(facts: PostgresFacts, plan: Expectation) -> Finding:
     found, wanted = facts.schema_version, facts.wanted_version
     if found is None:
         return _line("schema", "fault", f"{plan.table} is not in this database", "run `relay migrate`")
@@ -80,7 +80,7 @@ def _rights(facts: PostgresFacts) -> Finding:
     return _line("rights", "fault", missing, "GRANT outbox_relay to this role; `relay migrate` renews what it holds")
 
 
-def _table(table: Table, plan: Plan, server_vacuums: bool) -> Iterator[Finding]:
+def _table(table: Table, plan: Expectation, server_vacuums: bool) -> Iterator[Finding]:
     if table.persistence != "p":
         do = f"ALTER TABLE {plan.table} SET LOGGED"
         yield _line("table", "fault", "it is unlogged: a crash empties it", do)
@@ -100,7 +100,7 @@ def _table(table: Table, plan: Plan, server_vacuums: bool) -> Iterator[Finding]:
         )
 
 
-def _sequence(table: Table, plan: Plan) -> Finding:
+def _sequence(table: Table, plan: Expectation) -> Finding:
     cache = table.sequence_cache
     alter = f"ALTER TABLE {plan.table} ALTER COLUMN seq SET"
     if cache is None:
@@ -117,7 +117,7 @@ def _sequence(table: Table, plan: Plan) -> Finding:
     return _line("sequence", "ok", "rises by one, without a cache")
 
 
-def _heap(table: Table, plan: Plan, server_vacuums: bool) -> Iterator[Finding]:
+def _heap(table: Table, plan: Expectation, server_vacuums: bool) -> Iterator[Finding]:
     if table.marked_indexes:
         names = ", ".join(table.marked_indexes)
         do = f"DROP INDEX {names}, or leave out what a delivery changes"
@@ -138,7 +138,7 @@ def _heap(table: Table, plan: Plan, server_vacuums: bool) -> Iterator[Finding]:
         yield _line("autovacuum", "ok", f"on, {table.dead:,} dead rows beside {table.live:,} living")
 
 
-def _bell(facts: PostgresFacts, table: Table, plan: Plan) -> Iterator[Finding]:
+def _bell(facts: PostgresFacts, table: Table, plan: Expectation) -> Iterator[Finding]:
     yield from _session(facts, plan)
     prepared = 0 if facts.server is None else facts.server.max_prepared
     polls = f"new events are found within {seconds(plan.poll_max_s)}"
@@ -156,7 +156,7 @@ def _bell(facts: PostgresFacts, table: Table, plan: Plan) -> Iterator[Finding]:
         yield _line("bell", "ok", "inserts ring it")
 
 
-def _session(facts: PostgresFacts, plan: Plan) -> Iterator[Finding]:
+def _session(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]:
     session = facts.session
     if facts.bell_error is not None:
         yield _line("bell address", "fault", facts.bell_error, "see [postgres] bell_dsn")
@@ -186,7 +186,7 @@ def _way(session: Session, way: str) -> str:
     return f"{way} leads to the server itself"
 
 
-def _direct(session: Session, plan: Plan) -> str:
+def _direct(session: Session, plan: Expectation) -> str:
     return "give postgres.bell_dsn a direct address" if session.shared and plan.bell else ""
 
 

@@ -21,7 +21,7 @@ def test_a_question_is_cancelled_even_as_its_connection_ends(streams: Streams) -
             silent = Client()
             await silent.connect(streams.url)
             asked = await silent.subscribe(f"$JS.API.{QUESTION}")
-            for ask in (Connection.ask, Connection.ask_many):
+            for ask in (Connection.request, Connection.request_many):
                 connection = await connect(NatsOptions(servers=[streams.url]), streams.url, Listener())
                 asking = asyncio.create_task(ask(connection, QUESTION, {}, 5.0))
                 await asked.next_msg(5)
@@ -67,5 +67,5 @@ def test_a_question_is_cancelled_even_as_its_answer_comes(streams: Streams) -> N
 
 
 async def _ask_and_go_on(connection: Connection) -> None:
-    await connection.ask(QUESTION, {}, 5.0)
+    await connection.request(QUESTION, {}, 5.0)
     await asyncio.sleep(3600)

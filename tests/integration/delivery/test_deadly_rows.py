@@ -103,10 +103,10 @@ def test_what_is_written_of_a_trial_may_be_written_twice(outbox: Outbox) -> None
     cursor = psycopg.RawCursor(outbox.conn)
     for query, attempts in (("suspect", 1), ("outlived", 0)):
         for _ in range(2):
-            cursor.execute(Tables().text(query), (f"{{{seq}}}", "{1}", "me", 64))
+            cursor.execute(Tables().query(query), (f"{{{seq}}}", "{1}", "me", 64))
         assert outbox.row(seq)["attempts"] == attempts
     outbox.conn.execute("UPDATE outbox_events SET attempts = 2, retry_at = now() - interval '1 s'")
     for query, attempts in (("suspect", 3), ("outlived", 2)):
         for _ in range(2):
-            cursor.execute(Tables().text(query), (f"{{{seq}}}", "{3}", "me", 64))
+            cursor.execute(Tables().query(query), (f"{{{seq}}}", "{3}", "me", 64))
         assert outbox.row(seq)["attempts"] == attempts

@@ -94,7 +94,7 @@ def explained(address: str, query: str, params: tuple[object, ...]) -> list[dict
     """Give all nodes of the plan that was executed, in a transaction as the commands have it."""
     settings = load(environ={"RELAY_POSTGRES__DSN": address})
     with reading(settings) as reader:
-        text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + TABLES.text(query)
+        text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + TABLES.query(query)
         ((plan,),) = reader.cursor.execute(text, params or None).fetchall()
     nodes = [plan[0]["Plan"]]
     for node in nodes:

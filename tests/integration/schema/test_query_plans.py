@@ -143,7 +143,7 @@ def executed(address: str, query: str, params: tuple[object, ...]) -> list[dict[
     with psycopg.connect(address) as conn:
         # As `Database` runs it: planned anew with the very parameters.
         conn.prepare_threshold = None
-        text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + TABLES.text(query)
+        text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + TABLES.query(query)
         found = psycopg.RawCursor(conn).execute(text, params or None, binary=True).fetchone()
         conn.rollback()
     assert found is not None

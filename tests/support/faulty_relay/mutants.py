@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import relay.maintenance.retention
-from relay.daemon.replica import Daemon
+from relay.daemon.replica import Replica
 from relay.delivery.fetcher import Fetcher
 from relay.delivery.publisher import Publisher
 from relay.integrity.reconciler import Reconciler
@@ -69,9 +69,9 @@ def _no_gaps() -> None:
 def _no_leases() -> None:
     """Let every replica take itself for the owner, whoever else does, and send without looking at a lease."""
 
-    share = Daemon._share
+    share = Replica._share
 
-    async def anyway(self: Daemon, ownership: Ownership) -> bool:
+    async def anyway(self: Replica, ownership: Ownership) -> bool:
         # One name for all, so that the fence lets each of them write.
         ownership.member = "mutant"
         await share(self, ownership)
@@ -84,7 +84,7 @@ def _no_leases() -> None:
     def may_always_send(self: Publisher, *options: Any, **parts: Any) -> None:
         made(self, *options, **(parts | {"may_send": lambda: True}))
 
-    _replace(Daemon, "_share", anyway)
+    _replace(Replica, "_share", anyway)
     _replace(Publisher, "__init__", may_always_send)
 
 

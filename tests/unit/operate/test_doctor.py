@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from relay.operate.doctor.facts import (
+    Expectation,
     Holders,
     NatsFacts,
-    Plan,
     PostgresFacts,
     Right,
     Server,
     Session,
-    StreamFacts,
+    StreamReport,
     SubjectFacts,
     Table,
     Topic,
@@ -53,7 +53,7 @@ CONFIG: dict[str, Any] = {
     "allow_atomic": True,
     "allow_direct": True,
 }
-STREAM = StreamFacts("ORDERS", CONFIG, {"messages": 10, "bytes": 1000, "consumer_count": 0})
+STREAM = StreamReport("ORDERS", CONFIG, {"messages": 10, "bytes": 1000, "consumer_count": 0})
 NATS = NatsFacts(
     version="2.15.1",
     takes_atomic=True,
@@ -62,7 +62,7 @@ NATS = NatsFacts(
     streams=(STREAM,),
     skew_s=-0.01,
 )
-PLAN = Plan()
+PLAN = Expectation()
 
 
 def stream(state: dict[str, Any] | None = None, **config: Any) -> NatsFacts:

@@ -28,12 +28,12 @@ def short(path: Path) -> str:
 def test_by_default_a_query_is_sent_as_it_stands() -> None:
     tables = Tables()
     for name in QUERIES:
-        assert tables.text(name) == (sql_directory() / "queries" / f"{name}.sql").read_bytes()
+        assert tables.query(name) == (sql_directory() / "queries" / f"{name}.sql").read_bytes()
 
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_each_query_is_one_statement_that_says_why(name: str) -> None:
-    text = Tables().text(name).decode()
+    text = Tables().query(name).decode()
     assert text.startswith("-- ")
     assert ";" not in without_comments(text)
 
@@ -42,8 +42,8 @@ def test_each_query_is_one_statement_that_says_why(name: str) -> None:
 @pytest.mark.parametrize("table", ["billing", "app.billing", "app.billing_events"])
 def test_no_file_keeps_a_default_name(path: Path, table: str) -> None:
     text = path.read_text("utf-8")
-    names = re.findall(r"\b(?:app\.)?billing(?:_\w+)?\b", Tables(table).put_in(text))
-    assert not OURS.search(Tables(table).put_in(text))
+    names = re.findall(r"\b(?:app\.)?billing(?:_\w+)?\b", Tables(table).qualify(text))
+    assert not OURS.search(Tables(table).qualify(text))
     assert names == [Tables(table).name(found) for found in OURS.findall(text)]
 
 
@@ -62,12 +62,12 @@ def test_companions_are_named_after_the_table_and_roles_have_no_schema(
 ) -> None:
     tables = Tables(table)
     assert (tables.name("events"), tables.name("shards"), tables.name("producer")) == (events, shards, producer)
-    assert tables.put_in("outbox_events, outbox_shards, outbox_producer") == f"{events}, {shards}, {producer}"
+    assert tables.qualify("outbox_events, outbox_shards, outbox_producer") == f"{events}, {shards}, {producer}"
 
 
 def test_names_that_only_begin_alike_are_left_alone() -> None:
     text = "outbox_events_pkey my_outbox_events outbox_eventses outbox outbox_bell OUTBOX_EVENTS"
-    assert Tables("app.billing").put_in(text) == text
+    assert Tables("app.billing").qualify(text) == text
 
 
 _PLAIN = st.from_regex(r"[a-z_][a-z0-9_]{0,30}", fullmatch=True)
@@ -132,18 +132,18 @@ def test_a_name_that_is_too_long_for_a_channel_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["fetch", "reread", "due"])
 def test_a_payload_of_bytes_is_read_raw_and_any_other_as_the_text_it_is(name: str) -> None:
-    assert b"e.payload," in Tables(payload_type="bytea").text(name)
+    assert b"e.payload," in Tables(payload_type="bytea").query(name)
     for payload_type in ("jsonb", "json", "text"):
-        assert b"convert_to(e.payload::text, 'UTF8')," in Tables(payload_type=payload_type).text(name)
+        assert b"convert_to(e.payload::text, 'UTF8')," in Tables(payload_type=payload_type).query(name)
 
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_no_query_turns_bytes_into_text(name: str) -> None:
-    assert b"payload::text" not in Tables(payload_type="bytea").text(name)
+    assert b"payload::text" not in Tables(payload_type="bytea").query(name)
 
 
 def test_each_outbox_has_queries_of_its_own() -> None:
     one, two = Tables("one"), Tables("two")
-    assert one.text("start") != two.text("start")
+    assert one.query("start") != two.query("start")
     assert one == Tables("one")
-    assert one.text("start") == Tables("one").text("start")
+    assert one.query("start") == Tables("one").query("start")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.rules.floors import Mark
-from relay.rules.stream_loss import DeliveredRow, Seen, Verdict, judge, suspicious
+from relay.rules.stream_loss import DeliveredRow, Fate, Seen, judge, suspicious
 from relay.rules.streams import StreamFacts, StreamState
 
 NOW = 1_800_000_000.0
@@ -22,45 +22,45 @@ def verdict(
     state: StreamState | None = STATE,
     stored: dict[int, str | None] | None = None,
     begun_at: float = 0.0,
-) -> Verdict:
+) -> Fate:
     return judge(row, state, stored or {}, begun_at=begun_at, now=NOW)
 
 
 @pytest.mark.parametrize(
     ("at", "state", "stored", "expected"),
     [
-        (150, STATE, {150: "mine"}, Verdict.INTACT),
-        (150, STATE, {150: "another"}, Verdict.LOST),  # rolled back, and the sequence used again
-        (150, STATE, {150: None}, Verdict.LOST),  # by somebody who sets no id
-        (201, STATE, {}, Verdict.LOST),  # rolled back
-        (150, STATE, {}, Verdict.LOST),  # deleted, or damaged: it cannot be told
-        (150, None, {}, Verdict.LOST),  # the stream is gone
-        (50, STATE, {}, Verdict.PURGED),
-        (150, replace(STATE, first_seq=201), {}, Verdict.PURGED),  # all of it
-        (50, replace(STATE, trims=True), {}, Verdict.AGED_OUT),
-        (150, replace(STATE, thins=True), {}, Verdict.AGED_OUT),
-        (150, replace(STATE, max_age_s=HOUR_S / 2), {}, Verdict.AGED_OUT),
-        (250, replace(STATE, max_age_s=HOUR_S / 2), {}, Verdict.AGED_OUT),  # lost, and it would be gone anyway
-        (150, replace(STATE, created_at=NOW), {150: "mine"}, Verdict.INTACT),  # restored from a copy
-        (50, replace(STATE, created_at=NOW), {}, Verdict.LOST),  # made anew since
+        (150, STATE, {150: "mine"}, Fate.INTACT),
+        (150, STATE, {150: "another"}, Fate.LOST),  # rolled back, and the sequence used again
+        (150, STATE, {150: None}, Fate.LOST),  # by somebody who sets no id
+        (201, STATE, {}, Fate.LOST),  # rolled back
+        (150, STATE, {}, Fate.LOST),  # deleted, or damaged: it cannot be told
+        (150, None, {}, Fate.LOST),  # the stream is gone
+        (50, STATE, {}, Fate.PURGED),
+        (150, replace(STATE, first_seq=201), {}, Fate.PURGED),  # all of it
+        (50, replace(STATE, trims=True), {}, Fate.AGED_OUT),
+        (150, replace(STATE, thins=True), {}, Fate.AGED_OUT),
+        (150, replace(STATE, max_age_s=HOUR_S / 2), {}, Fate.AGED_OUT),
+        (250, replace(STATE, max_age_s=HOUR_S / 2), {}, Fate.AGED_OUT),  # lost, and it would be gone anyway
+        (150, replace(STATE, created_at=NOW), {150: "mine"}, Fate.INTACT),  # restored from a copy
+        (50, replace(STATE, created_at=NOW), {}, Fate.LOST),  # made anew since
     ],
 )
 def test_what_became_of_a_delivered_event(
-    at: int, state: StreamState | None, stored: dict[int, str | None], expected: Verdict
+    at: int, state: StreamState | None, stored: dict[int, str | None], expected: Fate
 ) -> None:
     assert verdict(ROW._replace(stream_seq=at), state, stored) is expected
 
 
 def test_what_went_to_an_earlier_stream_and_was_seen_to_is_not_lost_again() -> None:
     row = ROW._replace(stream_seq=900)
-    assert verdict(row) is Verdict.LOST
-    assert verdict(row, begun_at=NOW - HOUR_S / 2) is Verdict.AGED_OUT
+    assert verdict(row) is Fate.LOST
+    assert verdict(row, begun_at=NOW - HOUR_S / 2) is Fate.AGED_OUT
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 300), st.booleans(), st.booleans())
 def test_a_purge_or_a_limit_never_looks_like_a_loss(at: int, first: int, more: int, trims: bool, thins: bool) -> None:
     state = replace(STATE, first_seq=max(first, at + 1), last_seq=max(first, at + 1) + more, trims=trims, thins=thins)
-    assert verdict(ROW._replace(stream_seq=at), state) in (Verdict.AGED_OUT, Verdict.PURGED)
+    assert verdict(ROW._replace(stream_seq=at), state) in (Fate.AGED_OUT, Fate.PURGED)
     assert not suspicious(replace(SEEN, mark=Mark(at, "mine")), state, None)
 
 
