@@ -1,4 +1,4 @@
-# The relay with its locked dependencies on a Python of your choice; docs/packaging.md says how it is built and tried.
+# The relay with its locked dependencies on a Python of your choice; docs/operations/packaging.md says how it is built and tried.
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build

@@ -22,10 +22,10 @@ help:
 	@echo "make test    the whole suite on real servers"
 	@echo "make chaos   faults at random on a cluster (ARGS=\"--minutes 10 --seed 7\")"
 	@echo "make lint    ruff, mypy, import-linter"
-	@echo "make docs    docs/cli.md, and what is made in helm/"
+	@echo "make docs    docs/reference/cli.md, and what is made in helm/"
 	@echo "make bench   the benchmark (ARGS=\"--quick\")"
 	@echo "make image   the container image, outbox-relay:dev (PYTHON_IMAGE=python:3.13-slim-bookworm)"
-	@echo "make image-test   build it and run it for real; docs/packaging.md"
+	@echo "make image-test   build it and run it for real; docs/operations/packaging.md"
 	@echo "make sbom    what the image runs with, as CycloneDX"
 
 $(READY): requirements/constraints.txt pyproject.toml
@@ -55,8 +55,8 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 docs: $(READY)
-	$(BIN)/python -m relay.cli.reference > docs/cli.md.new
-	mv docs/cli.md.new docs/cli.md
+	$(BIN)/python -m relay.cli.reference > docs/reference/cli.md.new
+	mv docs/reference/cli.md.new docs/reference/cli.md
 	$(BIN)/python helm/reference.py
 
 bench: $(READY)

@@ -46,7 +46,7 @@ class _Connection(psycopg.AsyncConnection[Row]):
     """A connection that wakes for what comes, and not ten times a second to see whether somebody pressed Ctrl-C.
 
     That is the driver's default, also in asyncio, where a task is cancelled without it. An idle relay takes 0.7 %
-    of a core instead of 0.95 (docs/benchmarks.md).
+    of a core instead of 0.95 (docs/operations/benchmarks.md).
     """
 
     def wait(

@@ -152,7 +152,7 @@ def check_schema(found: Schema | None, table: str) -> None:
 
     An older schema is always refused: migrations go before relays. A newer one is worked on where each migration
     that this relay does not know says that it can: then relays of two releases share one outbox while one replaces
-    the other. `docs/upgrade.md` has the rules.
+    the other. `docs/operations/upgrade.md` has the rules.
 
     Args:
         found: What the database says, None where the outbox does not exist.

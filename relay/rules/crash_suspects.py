@@ -3,7 +3,7 @@
 Where relays have ended again and again without a word, the next events are suspects: one of them may be what ended
 them. They are sent group after group, each settled before the next is read, and the attempts of a group are raised
 before it is read. An event that was among the suspects before goes in a smaller group: the one that ends the relay is
-soon alone, and from then on its attempts count for it alone. See docs/decisions/0010-rows-that-kill.md.
+soon alone, and from then on its attempts count for it alone. See docs/design/decisions/0010-rows-that-kill.md.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The rights of the suite's relays: the relay role, and the NATS permissions that docs/security.md has to paste.
+"""The rights of the suite's relays: the relay role, and the NATS permissions of docs/operations/security.md.
 
 Tests act as administrators; what a relay does in their name, it does with these rights. A test that makes a
 server refuse something on purpose has the mark ``denials``; in all others a refusal in a server's log is a fault.
@@ -37,7 +37,7 @@ SUBJECTS = (
     "s.>",
 )
 
-_PAGE = Path(__file__).parents[2] / "docs" / "security.md"
+_PAGE = Path(__file__).parents[2] / "docs" / "operations" / "security.md"
 _REFUSED = re.compile(r"permission denied|(permissions|publish|subscription) violation", re.IGNORECASE)
 
 

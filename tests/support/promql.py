@@ -17,13 +17,13 @@ Labels = Mapping[str, frozenset[str]]
 
 
 def table() -> dict[str, tuple[str, Labels]]:
-    """Give type and labels of each metric in docs/metrics.md, and the labels' values where it lists them."""
+    """Give type and labels of each metric in docs/reference/metrics.md, and the labels' values where it lists them."""
     return {
         row["name"]: (
             row["type"],
             {name: frozenset(re.findall(r"\w+", values)) for name, values in _LABEL.findall(row["labels"])},
         )
-        for row in _ROW.finditer((ROOT / "docs" / "metrics.md").read_text("utf-8"))
+        for row in _ROW.finditer((ROOT / "docs" / "reference" / "metrics.md").read_text("utf-8"))
     }
 
 

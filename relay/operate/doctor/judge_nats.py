@@ -15,7 +15,7 @@ _API = "$JS.API."
 def judge_nats(facts: NatsFacts, plan: Expectation) -> Iterator[Finding]:
     """Judge everything, the connection first."""
     if facts.error is not None:
-        yield _line("connection", "fault", facts.error, "see [nats], and docs/security.md")
+        yield _line("connection", "fault", facts.error, "see [nats], and docs/operations/security.md")
         return
     yield _line(
         "version", "ok", f"nats-server {facts.version}{'' if facts.takes_atomic else ', without atomic batches'}"
@@ -90,7 +90,10 @@ def _subject(one: SubjectFacts, plan: Expectation) -> Finding | None:
     if not one.permitted:
         rows = rows if one.stream is not None or not one.looked_up else f"no stream takes it either; {rows}"
         return _line(
-            check, "fault", f"no right to publish; {rows}", f'allow publish on "{one.subject}" (docs/security.md)'
+            check,
+            "fault",
+            f"no right to publish; {rows}",
+            f'allow publish on "{one.subject}" (docs/operations/security.md)',
         )
     if one.looked_up and one.stream is None:
         do = "add the subject to a stream" + (", such as [stream] subjects" if plan.manages_stream else "")
@@ -248,6 +251,6 @@ def _abilities(stream: StreamReport, facts: NatsFacts, plan: Expectation) -> Ite
 def _questions(stream: StreamReport) -> Iterator[Finding]:
     if stream.refused:
         seen = f"nobody answers {', '.join(stream.refused)}"
-        yield _of(stream, "rights", "warning", seen, "allow publish on them (docs/security.md)")
+        yield _of(stream, "rights", "warning", seen, "allow publish on them (docs/operations/security.md)")
     else:
         yield _of(stream, "rights", "ok", "its messages and its consumers can be looked at")

@@ -16,7 +16,7 @@ _MANY_DEAD = 100_000
 def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]:
     """Judge everything, in the order in which it would be put right."""
     if facts.error is not None:
-        yield _line("connection", "fault", facts.error, "see [postgres] dsn, and docs/security.md")
+        yield _line("connection", "fault", facts.error, "see [postgres] dsn, and docs/operations/security.md")
         return
     if facts.server is not None:
         yield from _server(facts.server)
@@ -47,7 +47,7 @@ def _server(server: Server) -> Iterator[Finding]:
     else:
         yield _line("primary", "ok", "takes writes")
     if server.superuser:
-        do = "log in with a role that has outbox_relay granted, and nothing else (docs/security.md)"
+        do = "log in with a role that has outbox_relay granted, and nothing else (docs/operations/security.md)"
         yield _line("role", "warning", f"{server.role} is a superuser", do)
     else:
         yield _line("role", "ok", f"{server.role}, no superuser")

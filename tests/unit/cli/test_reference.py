@@ -17,7 +17,7 @@ from tests.support.relay_cli import done, relay
 
 
 def test_the_reference_of_the_commands_is_the_one_in_docs() -> None:
-    assert (ROOT / "docs" / "cli.md").read_text("utf-8") == reference(main), "run `make docs`"
+    assert (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8") == reference(main), "run `make docs`"
 
 
 def test_every_command_and_option_stands_in_the_reference() -> None:

@@ -60,7 +60,7 @@ def test_each_alert_says_how_bad_it_is_and_where_to_read_on(rule: dict[str, Any]
     assert rule["alert"].startswith("OutboxRelay")
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
-    assert rule["annotations"]["runbook_url"] == f"docs/runbooks/{rule['alert']}.md"
+    assert rule["annotations"]["runbook_url"] == f"docs/operations/runbooks/{rule['alert']}.md"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,7 @@ from relay.observe.snapshot import ConsumerView
 from tests.support.promql import table
 from tests.unit.observe.test_metrics import SNAPSHOT
 
-TABLE = Path(__file__).parents[3] / "docs" / "metrics.md"
+TABLE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 _SUFFIX = {"counter": "_total", "info": "_info"}
 
 

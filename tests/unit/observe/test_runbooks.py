@@ -12,8 +12,9 @@ from tests.support.fix_relay import ROOT
 from tests.support.promql import documented, faults, table
 from tests.unit.observe.test_alerts import ALERTS, NAMES
 
-PAGES = {path.stem: path.read_text("utf-8") for path in sorted((ROOT / "docs" / "runbooks").glob("Outbox*.md"))}
-INDEX = (ROOT / "docs" / "runbooks" / "README.md").read_text("utf-8")
+RUNBOOKS = ROOT / "docs" / "operations" / "runbooks"
+PAGES = {path.stem: path.read_text("utf-8") for path in sorted(RUNBOOKS.glob("Outbox*.md"))}
+INDEX = (RUNBOOKS / "README.md").read_text("utf-8")
 SETTINGS = tomllib.loads((ROOT / "config.example.toml").read_text("utf-8"))
 SOURCE = "\n".join(path.read_text("utf-8") for path in (ROOT / "relay").rglob("*.py"))
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -44,7 +45,7 @@ def test_a_page_says_what_is_wrong_what_to_look_at_and_what_to_do(name: str) -> 
     assert re.findall(r"^## (.*)$", page, re.MULTILINE) == ["What is wrong", "Look at", "Do", "Afterwards"]
     assert commands(page)
     for link in re.findall(r"\]\(([^)]+)\)", page):
-        assert (ROOT / "docs" / "runbooks" / link).exists(), link
+        assert (RUNBOOKS / link).exists(), link
 
 
 @pytest.mark.parametrize("name", PAGES)
