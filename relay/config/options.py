@@ -1,6 +1,7 @@
 """What NATS and the envelopes get of the configuration."""
 
 import logging
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -14,29 +15,12 @@ log = logging.getLogger(__name__)
 
 def nats_options(settings: Settings) -> NatsOptions:
     """Give the part of the settings that a connection to NATS needs."""
-    nats = settings.nats
-    return NatsOptions(
-        servers=nats.servers,
-        name=nats.name,
-        user=nats.user,
-        password=_secret(nats.password),
-        password_file=nats.password_file,
-        token=_secret(nats.token),
-        token_file=nats.token_file,
-        nkey_seed_file=nats.nkey_seed_file,
-        creds_file=nats.creds_file,
-        tls_ca_file=nats.tls_ca_file,
-        tls_cert_file=nats.tls_cert_file,
-        tls_key_file=nats.tls_key_file,
-        tls_first=nats.tls_first,
-        inbox_prefix=nats.inbox_prefix,
-        connect_timeout_s=nats.connect_timeout_s,
-        ping_interval_s=nats.ping_interval_s,
-    )
+    return NatsOptions(**{name: _plain(value) for name, value in settings.nats})
 
 
-def _secret(value: SecretStr | None) -> str | None:
-    return None if value is None else value.get_secret_value()
+def _plain(value: Any) -> Any:
+    """Return a setting as it is used, a secret in the clear."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def envelopes(settings: Settings, side_subject: str | None = None) -> Envelopes:

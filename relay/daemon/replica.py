@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from relay.config.options import envelopes
 from relay.config.settings import Settings
 from relay.daemon.term import Term
-from relay.daemon.wiring import BEAT_S, term_options
+from relay.daemon.wiring import BEAT_S
 from relay.errors import DrainIncomplete, Exit, LeaseLost, StreamHealed
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
@@ -222,7 +222,7 @@ class Replica:
         self._role = "active"
         self._shards = len(ownership.epochs)
         self._pipeline = Term(
-            term_options(self._settings),
+            self._settings,
             ownership=ownership,
             reader=reader,
             writer=OutboxWriter(ownership.database, tables, ownership.fence),

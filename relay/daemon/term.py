@@ -8,22 +8,23 @@ neither delivered nor dead; its lower end is the watermark.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from relay.config.options import nats_options
+from relay.config.settings import Settings
+from relay.daemon.wiring import BEAT_S, fetch_options, managed_stream, publish_options, refusal_options
 from relay.delivery.after_crash import AfterCrash
-from relay.delivery.fetcher import Fetcher, FetchOptions
-from relay.delivery.publisher import Publisher, PublishOptions
-from relay.delivery.refusals import RefusalOptions, Refusals
+from relay.delivery.fetcher import Fetcher
+from relay.delivery.publisher import Publisher
+from relay.delivery.refusals import Refusals
 from relay.delivery.settler import Settler
 from relay.errors import DrainIncomplete, LeaseLost, StreamHealed
-from relay.integrity.reconciler import HealingOptions, Reconciler
-from relay.jetstream.client import NatsOptions
-from relay.jetstream.managed_stream import ManagedStream
+from relay.integrity.reconciler import Reconciler
 from relay.jetstream.reconnect import Reconnector
-from relay.maintenance.announcer import AnnounceOptions, Announcer
-from relay.maintenance.consumer_lag import ConsumerOptions, Consumers
-from relay.maintenance.dead_letter_copies import DeadLetters
-from relay.maintenance.retention import Retention, RetentionOptions
+from relay.maintenance.announcer import Announcer
+from relay.maintenance.consumer_lag import ConsumerLag
+from relay.maintenance.dead_letter_copies import DeadLetterCopies
+from relay.maintenance.duty import Duty, DutyRunner
+from relay.maintenance.retention import Retention
 from relay.observe.metrics import Metrics
 from relay.observe.snapshot import HoldView
 from relay.postgres.doorbell import Doorbell
@@ -42,36 +43,6 @@ _TICK_S = 0.25
 _STALLED_S = 30.0
 
 
-@dataclass(frozen=True)
-class TermOptions:
-    """What a term needs to know; each part follows a section of the configuration.
-
-    Attributes:
-        beat_s: Seconds between two beats, which keep the leases and persist the watermark.
-        shutdown_timeout_s: Seconds for which events in flight are awaited when asked to stop.
-        stream: The stream to be made or adjusted; None leaves streams alone.
-        dead_subject: Where dead letters are published as well; empty: nowhere.
-        outbox: The name of the table.
-    """
-
-    fetch: FetchOptions
-    publish: PublishOptions
-    refusals: RefusalOptions
-    healing: HealingOptions
-    retention: RetentionOptions
-    consumers: ConsumerOptions
-    nats: NatsOptions
-    announce: AnnounceOptions
-    stream: ManagedStream | None
-    dead_subject: str = ""
-    outbox: str = "outbox_events"
-    ordered: bool = True
-    hold_base_s: float = 0.5
-    hold_max_s: float = 15.0
-    beat_s: float = 1.0
-    shutdown_timeout_s: float = 10.0
-
-
 class Term:
     """Moves the events of some shards for one term, in which they stay the same.
 
@@ -83,7 +54,7 @@ class Term:
 
     def __init__(
         self,
-        options: TermOptions,
+        settings: Settings,
         *,
         ownership: Ownership,
         reader: OutboxReader,
@@ -95,17 +66,18 @@ class Term:
         newest: int,
         on_nats: Callable[[bool], None],
     ) -> None:
-        self._options = options
+        self._settings = settings
+        self._metrics = metrics
         self._ownership = ownership
         self._bell = bell
         self._books = Books()
-        self._lanes = Lanes(ordered=options.ordered, stuck_limit=options.refusals.held_events)
-        self._holds = Holds(base_s=options.hold_base_s, max_s=options.hold_max_s)
+        self._lanes = Lanes(ordered=settings.delivery.ordering == "key", stuck_limit=settings.delivery.held_events)
+        self._holds = Holds(base_s=settings.failures.hold_base_s, max_s=settings.failures.hold_max_s)
         self._doubts = Doubts()
         self._floors = Floors()
         self._settler = Settler(writer, self._books, self._floors, metrics)
         self._refusals = Refusals(
-            options.refusals,
+            refusal_options(settings),
             lanes=self._lanes,
             holds=self._holds,
             books=self._books,
@@ -115,7 +87,7 @@ class Term:
             on_hold_end=self._hold_ended,
         )
         self._reconciler = Reconciler(
-            options.healing,
+            settings.healing,
             reader=reader,
             writer=writer,
             doubts=self._doubts,
@@ -129,7 +101,7 @@ class Term:
             on_open=self._opened,
         )
         self._publisher = Publisher(
-            options.publish,
+            publish_options(settings),
             lanes=self._lanes,
             envelopes=envelopes,
             refusals=self._refusals,
@@ -146,15 +118,15 @@ class Term:
                 reader=reader,
                 writer=writer,
                 metrics=metrics,
-                most=options.fetch.buffer_events + options.refusals.held_events,
-                max_attempts=options.refusals.max_attempts,
+                most=settings.delivery.buffer_events + settings.delivery.held_events,
+                max_attempts=settings.failures.max_attempts,
                 may_send=lambda: self._reconciler.open,
                 room=self._settler.on_room,
                 accuse=self._refusals.accuse,
                 convict=self._refusals.convict,
             )
         self._fetcher = Fetcher(
-            options.fetch,
+            fetch_options(settings),
             reader=reader,
             bell=bell,
             waiting=lambda: self.waiting,
@@ -167,41 +139,43 @@ class Term:
             newest=newest,
             careful=careful,
         )
-        self._retention = Retention(
-            options.retention,
-            reader=reader,
-            writer=writer,
-            metrics=metrics,
-            watermark=self._fetcher.watermark,
-            may_work=lambda: self._reconciler.open and 0 in ownership.epochs,  # one replica is enough
-        )
-        self._consumers = Consumers(
-            options.consumers,
-            streams=lambda: self._floors.marks,
-            metrics=metrics,
-            may_look=lambda: 0 in ownership.epochs,
-        )
-        self._dead_letters = DeadLetters(
-            options.dead_subject,
-            reader=reader,
-            writer=writer,
-            metrics=metrics,
-            may_work=lambda: 0 in ownership.epochs,
-        )
-        self._announcer = Announcer(
-            options.announce, outbox=options.outbox, reader=reader, may_work=lambda: 0 in ownership.epochs
-        )
+        self._duties = [DutyRunner(duty, ownership) for duty in self._configured_duties(settings, reader, writer)]
         self._reconnector = Reconnector(
-            options.nats,
-            options.stream,
-            publisher=self._publisher,
-            users=(self._reconciler, self._consumers, self._dead_letters, self._announcer),
+            nats_options(settings),
+            managed_stream(settings),
+            listener=self._publisher,
+            users=(self._reconciler, *self._duties, self._publisher),
             on_state=on_nats,
         )
         self._clock = SettledClock()
         self._change = asyncio.Event()
         self._busy_since: float | None = None
         self.stalled = False
+
+    def _configured_duties(self, settings: Settings, reader: OutboxReader, writer: OutboxWriter) -> list[Duty]:
+        """Make the duties that the configuration asks for."""
+        duties: list[Duty] = []
+        if settings.retention.delivered_age_s or settings.retention.dead_age_s:
+            duties.append(
+                Retention(
+                    settings.retention,
+                    discarded_only=settings.failures.on_dead == "block",
+                    reader=reader,
+                    writer=writer,
+                    metrics=self._metrics,
+                    watermark=self._fetcher.watermark,
+                    may_delete=lambda: self._reconciler.open,
+                )
+            )
+        if settings.consumers.watch:
+            duties.append(ConsumerLag(settings.consumers, lambda: self._floors.marks, self._metrics))
+        if settings.failures.dead_subject:
+            duties.append(
+                DeadLetterCopies(settings.failures.dead_subject, reader=reader, writer=writer, metrics=self._metrics)
+            )
+        if settings.watermark.subject:
+            duties.append(Announcer(settings.watermark, settings.postgres.table, reader))
+        return duties
 
     def _opened(self) -> None:
         self._publisher.wake()
@@ -233,10 +207,7 @@ class Term:
                     group.create_task(self._refusals.run(), name="look-up"),
                     group.create_task(self._settler.run(), name="settle"),
                     group.create_task(self._reconciler.run(), name="reconcile"),
-                    group.create_task(self._retention.run(), name="retention"),
-                    group.create_task(self._consumers.run(), name="consumers"),
-                    group.create_task(self._dead_letters.run(), name="dead letters"),
-                    group.create_task(self._announcer.run(), name="announce"),
+                    *(group.create_task(duty.run(), name=duty.name) for duty in self._duties),
                     group.create_task(self._reconnector.run(), name="nats"),
                     group.create_task(self._sweep(), name="sweep"),
                     group.create_task(self._beat(), name="beat"),
@@ -255,13 +226,13 @@ class Term:
     async def _drain(self) -> int:
         """Await acknowledgements and marks; gives how many events were left in flight."""
         try:
-            async with asyncio.timeout(self._options.shutdown_timeout_s):
+            async with asyncio.timeout(self._settings.delivery.shutdown_timeout_s):
                 await self._publisher.drained()
         except TimeoutError:
             pass
         left = self._publisher.in_flight
         try:
-            async with asyncio.timeout(self._options.shutdown_timeout_s):
+            async with asyncio.timeout(self._settings.delivery.shutdown_timeout_s):
                 await self._settler.drained()
                 await self._reconciler.write_down()
                 await self._reconciler.write_down()  # the second one lets floors rise to the last mark
@@ -279,7 +250,7 @@ class Term:
     async def _beat(self) -> None:
         """Keep the leases, persist the watermark, and end the term when the shards should be shared otherwise."""
         while True:
-            await asyncio.sleep(self._options.beat_s)
+            await asyncio.sleep(min(BEAT_S, self._settings.lease.ttl_s / 3))
             beat = await self._ownership.beat(self.settled)
             self._clock.looked(beat.at, beat.newest)
             self._fetcher.newest = max(self._fetcher.cursor, beat.newest)
@@ -297,11 +268,6 @@ class Term:
             self._busy_since = now
         since = self._busy_since
         self.stalled = since is not None and now - max(since, self._settler.last_settled) > _STALLED_S
-
-    @property
-    def nats_up(self) -> bool:
-        """Whether the connection to NATS stands."""
-        return not self._publisher.disconnected.is_set()
 
     @property
     def in_flight(self) -> int:

@@ -95,9 +95,6 @@ class Publisher(Listener):
         self._changed = asyncio.Event()
         self._resting = True
         self._stopping = False
-        self.lost_reason = ""
-        self.disconnected = asyncio.Event()
-        self.disconnected.set()
 
     @property
     def in_flight(self) -> int:
@@ -115,9 +112,11 @@ class Publisher(Listener):
     def attach(self, connection: Connection) -> None:
         """Send over this connection from now on; every hold ends, since every answer is new."""
         self._connection = connection
-        self.disconnected.clear()
         self._refusals.attach(connection)
         self._wake.set()
+
+    def detach(self) -> None:
+        """Send nothing: the connection has ended, as `lost` was told."""
 
     def stop(self) -> None:
         """Send nothing more; what is in flight is still awaited."""
@@ -360,7 +359,6 @@ class Publisher(Listener):
         if self._connection is None:
             return
         self._connection = None
-        self.lost_reason = reason
         unknown = [event for event, _ in self._in_flight.values()]
         for event, sent_at in self._in_flight.values():
             self._doubts.doubt(event.seq, sent_at)
@@ -372,7 +370,6 @@ class Publisher(Listener):
         self._timed = None
         unknown.sort(key=lambda event: event.seq)
         self._one_by_one(unknown)
-        self.disconnected.set()
         self._answered()
 
     def sweep(self) -> None:

@@ -12,9 +12,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
+from relay.config.sections import HealingSection
 from relay.errors import StreamHealed
 from relay.event import Event
 from relay.integrity.healing import Healing
@@ -48,18 +48,6 @@ _MARKS_BELOW = 2_000
 _MARKS_ABOVE = 50_000
 
 
-@dataclass(frozen=True)
-class HealingOptions:
-    """What follows a loss of the stream; the fields follow the ``[healing]`` section.
-
-    Attributes:
-        check_every_s: Seconds between two looks at each stream while nothing happens.
-    """
-
-    on_loss: Literal["redeliver", "alert"] = "redeliver"
-    check_every_s: float = 30.0
-
-
 class Reconciler:
     """Stands between the connection and the publisher.
 
@@ -71,7 +59,7 @@ class Reconciler:
 
     def __init__(
         self,
-        options: HealingOptions,
+        options: HealingSection,
         *,
         reader: OutboxReader,
         writer: OutboxWriter,
@@ -167,7 +155,7 @@ class Reconciler:
         for seen in await self._reader.streams_seen():
             self._seen[seen.stream] = self._written[seen.stream] = seen
             self._floors.start(seen.stream, seen.floor, seen.mark)
-        self._metrics.losses_open = sum(seen.lost for seen in self._seen.values())
+        self._metrics.losses_open(sum(seen.lost for seen in self._seen.values()))
         watermark = self._watermark()
         for stream, mark in await self._reader.highest_marks(watermark - _MARKS_BELOW, watermark + _MARKS_ABOVE):
             if stream in self._seen and mark.stream_seq > self._floors.marks[stream].stream_seq:
@@ -246,7 +234,7 @@ class Reconciler:
             self._forbidden = False
             # Not each look asks all that another one was refused.
             self._told = self._told and connection.denied
-        self._metrics.losses_open = sum(seen.lost for seen in self._seen.values())
+        self._metrics.losses_open(sum(seen.lost for seen in self._seen.values()))
 
     async def _check(self, stored: StreamReader, seen: Seen) -> Seen:
         """Compare a stream with our highest mark, and act on a loss; gives what is seen of it."""
@@ -297,7 +285,7 @@ class Reconciler:
                 recreated=not same,
             )
             if redeliver:
-                self._metrics.redelivered += lost
+                self._metrics.redelivered(lost)
                 raise StreamHealed(f"{lost} events that stream {state.name} has lost are pending again")
         if self._connection is stored.connection and not self._first_time:
             self._open(stored.connection)
@@ -347,7 +335,7 @@ class Reconciler:
                 self._doubts.found[seq] = (name, places[event_id])
                 found += 1
         self._read_up_to[name] = state.last_seq
-        self._metrics.found += found
+        self._metrics.found(found)
         if messages:
             log_event(
                 log,

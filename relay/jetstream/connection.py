@@ -86,6 +86,7 @@ class Connection:
         self._batch_prefix = f"{secrets.token_hex(4)}."
         self._listener = listener
         self._closing = False
+        self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._last_error = ""
         self.encrypted = client.encrypted
         self.max_payload = client.max_payload
@@ -100,6 +101,10 @@ class Connection:
     def up(self) -> bool:
         """Whether the connection stands."""
         return bool(self._nc.is_connected)
+
+    async def ended(self) -> str:
+        """Wait until the connection has ended by itself; return why. One that we close never does."""
+        return await asyncio.shield(self._end)
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Send events one by one; each acknowledgement comes back under its token.
@@ -138,6 +143,7 @@ class Connection:
             try:
                 await self._nc.send(frames)
             except (NatsError, OSError) as error:
+                self._has_ended(str(error))
                 raise BrokerError(str(error)) from error
 
     async def store(self, subject: str, payload: bytes, headers: Mapping[str, str], timeout_s: float) -> Failure | None:
@@ -362,10 +368,15 @@ class Connection:
 
     async def on_closed(self) -> None:
         """Take the end of the connection."""
-        if not self._closing:
-            self._closing = True
-            # What the server said with its last breath, as that our credentials have run out, goes to nobody else.
-            self._listener.lost(str(self._nc.last_error or self._last_error) or "the connection was closed")
+        # An error sent just before the close (expired credentials, say) reaches us only here.
+        self._has_ended(str(self._nc.last_error or self._last_error) or "the connection was closed")
+
+    def _has_ended(self, reason: str) -> None:
+        """Report the end, once, to whoever listens and whoever waits for it."""
+        if self._closing or self._end.done():
+            return
+        self._listener.lost(reason)
+        self._end.set_result(reason)
 
 
 async def connect(options: NatsOptions, server: str, listener: Listener) -> Connection:

@@ -9,9 +9,8 @@ from typing import Protocol
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from relay.credentials import is_auth_error
-from relay.delivery.publisher import Publisher
 from relay.jetstream.client import NatsOptions
-from relay.jetstream.connection import BrokerError, Connection, connect
+from relay.jetstream.connection import BrokerError, Connection, Listener, connect
 from relay.jetstream.managed_stream import ManagedStream, ensure_stream
 from relay.observe.logs import event as log_event
 
@@ -19,13 +18,13 @@ log = logging.getLogger(__name__)
 
 
 class ConnectionUser(Protocol):
-    """Who uses the connection beside the publisher."""
+    """Whoever uses the connection."""
 
     def attach(self, connection: Connection) -> None:
         """Use this connection from now on."""
 
     def detach(self) -> None:
-        """Do without one: it has ended."""
+        """Use none: it has ended."""
 
 
 class Reconnector:
@@ -33,7 +32,8 @@ class Reconnector:
 
     Args:
         stream: The stream that each new connection makes or adjusts; None leaves streams alone.
-        publisher: Hears what comes on the connection, and says when it has ended.
+        listener: Hears what comes on each connection.
+        users: Get each connection, in this order, and are told of its end.
         on_state: Called with whether the connection stands.
     """
 
@@ -42,14 +42,14 @@ class Reconnector:
         options: NatsOptions,
         stream: ManagedStream | None,
         *,
-        publisher: Publisher,
+        listener: Listener,
         users: Sequence[ConnectionUser],
         on_state: Callable[[bool], None],
     ) -> None:
         self._options = options
         self._stream = stream
-        self._publisher = publisher
-        self._riders = users
+        self._listener = listener
+        self._users = users
         self._on_state = on_state
         # Not every relay begins with the first server.
         self._servers = random.sample(options.servers, len(options.servers))
@@ -65,15 +65,13 @@ class Reconnector:
                 self._lost = False
                 self._told.clear()
                 log_event(log, "info", "nats.connected", "connected to NATS", version=connection.server)
-                for user in self._riders:
+                for user in self._users:
                     user.attach(connection)
-                self._publisher.attach(connection)
                 self._on_state(True)
-                await self._publisher.disconnected.wait()
-                for user in self._riders:
+                reason = await connection.ended()
+                for user in self._users:
                     user.detach()
                 self._on_state(False)
-                reason = self._publisher.lost_reason
                 log_event(
                     log,
                     "warning",
@@ -103,7 +101,7 @@ class Reconnector:
         raise AssertionError("tenacity retries without end")
 
     async def _connect(self, server: str) -> Connection:
-        connection = await connect(self._options, server, self._publisher)
+        connection = await connect(self._options, server, self._listener)
         async with AsyncExitStack() as otherwise:
             otherwise.push_async_callback(connection.close)
             if self._stream is not None:

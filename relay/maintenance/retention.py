@@ -1,15 +1,19 @@
-"""Delete what is old enough, in short steps that nobody waits for."""
+"""Delete old rows, in short steps that nobody waits for."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from relay.config.sections import RetentionSection
+from relay.jetstream.connection import Connection
 from relay.observe.metrics import Metrics
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 
-# Seqs of one step: at most so many rows are deleted at a time, in some 10 ms.
+log = logging.getLogger(__name__)
+
+# Seqs of one step: at most this many rows are deleted at a time, in some 10 ms.
 SPAN = 1000
 DEAD_STEP = 500
 # Between two steps while there is something to delete: 9,000 rows a second at most.
@@ -17,68 +21,64 @@ _STEP_PAUSE_S = 0.1
 _IDLE_PAUSE_S = 10.0
 # A few events that were delivered late must not hide that what follows them is old enough.
 _LOOK_AHEAD = 10
-# And they are left behind, until all is gone through again.
+# They are left behind until the next pass over the whole table.
 _AGAIN_S = 3600.0
 
 
-@dataclass(frozen=True)
-class RetentionOptions:
-    """How long rows are kept; the fields follow the ``[retention]`` section.
-
-    Attributes:
-        delivered_age_s: Seconds after delivery; 0 keeps them for ever.
-        dead_age_s: Seconds after it became a dead letter; 0 keeps them for ever.
-        discarded_only: Keys wait for dead letters, so only those are deleted that a person has let be.
-    """
-
-    delivered_age_s: float = 0.0
-    dead_age_s: float = 0.0
-    discarded_only: bool = False
-
-
 class Retention:
-    """Deletes, from the lowest seq on.
+    """Deletes old rows, from the lowest seq on.
 
     Args:
-        watermark: Gives the seq up to which every event is settled: beyond it nothing is deleted.
-        may_work: Asked before each step: False while the streams cannot be looked at, since what they may have lost
+        section: How long rows are kept; 0 is for ever.
+        discarded_only: Delete only dead letters that the operator has discarded, since keys wait for the others.
+        reader: Finds the next rows.
+        writer: Deletes.
+        metrics: Counts what was deleted.
+        watermark: Returns the seq up to which every event is settled: beyond it nothing is deleted.
+        may_delete: Asked before each turn: False while the streams cannot be looked at, since what they may have lost
             would be sent again from the rows.
     """
 
+    every_s = _IDLE_PAUSE_S
+    longest_pause_s = _IDLE_PAUSE_S
+
     def __init__(
         self,
-        options: RetentionOptions,
+        section: RetentionSection,
         *,
+        discarded_only: bool,
         reader: OutboxReader,
         writer: OutboxWriter,
         metrics: Metrics,
         watermark: Callable[[], int],
-        may_work: Callable[[], bool],
+        may_delete: Callable[[], bool],
     ) -> None:
-        self._options = options
+        self._delivered_age_s = section.delivered_age_s
+        self._dead_age_s = section.dead_age_s
+        self._discarded_only = discarded_only
         self._reader = reader
         self._writer = writer
         self._metrics = metrics
         self._watermark = watermark
-        self._may_work = may_work
+        self._may_delete = may_delete
         self._cursor = 0
         self._began_at = time.monotonic()
-        metrics.retention_age_s = options.delivered_age_s
 
-    async def run(self) -> None:
-        """Delete for ever; ends at once where everything is kept."""
-        options = self._options
-        while options.delivered_age_s or options.dead_age_s:
-            busy = False
-            if self._may_work():
-                if options.delivered_age_s:
-                    busy = await self._prune_delivered()
-                if options.dead_age_s:
-                    busy = await self._prune_dead() or busy
-            await asyncio.sleep(_STEP_PAUSE_S if busy else _IDLE_PAUSE_S)
+    async def turn(self, connection: Connection) -> float:
+        """Delete some rows; the next turn comes soon if there may be more."""
+        busy = False
+        if self._may_delete():
+            if self._delivered_age_s:
+                busy = await self._prune_delivered()
+            if self._dead_age_s:
+                busy = await self._prune_dead() or busy
+        return _STEP_PAUSE_S if busy else _IDLE_PAUSE_S
+
+    def stand_down(self) -> None:
+        """Do nothing: what another relay deletes, that relay reports."""
 
     async def _prune_delivered(self) -> bool:
-        """Go through the next ranges of seqs; gives whether anything was deleted."""
+        """Go through the next ranges of seqs; report whether anything was deleted."""
         if time.monotonic() - self._began_at > _AGAIN_S:
             self._began_at = time.monotonic()
             self._cursor = 0
@@ -91,7 +91,7 @@ class Retention:
                 break
             cursor = following - 1
             pruned, oldest_here, oldest_kept = await self._writer.prune_delivered(
-                cursor, cursor + SPAN, self._options.delivered_age_s
+                cursor, cursor + SPAN, self._delivered_age_s
             )
             self._metrics.pruned("delivered", pruned)
             total += pruned
@@ -101,15 +101,15 @@ class Retention:
             if oldest_kept is not None:
                 young = True
             elif pruned or not young:
-                # Nothing delivered is left up to here, but for what was delivered late.
+                # Nothing delivered is left up to here, except what was delivered late.
                 self._cursor = min(cursor, self._watermark())
             if pruned:
                 await asyncio.sleep(_STEP_PAUSE_S)
-        self._metrics.oldest_delivered_at = min(oldest, default=0.0)
+        self._metrics.oldest_delivered(min(oldest, default=0.0), self._delivered_age_s)
         return total > 0
 
     async def _prune_dead(self) -> bool:
-        """Delete some dead letters; gives whether there may be more."""
-        pruned = await self._writer.prune_dead(DEAD_STEP, self._options.dead_age_s, self._options.discarded_only)
+        """Delete some dead letters; report whether there may be more."""
+        pruned = await self._writer.prune_dead(DEAD_STEP, self._dead_age_s, self._discarded_only)
         self._metrics.pruned("dead", pruned)
         return pruned == DEAD_STEP

@@ -95,21 +95,16 @@ class Metrics(Collector):
         self._stages = {name: _Distribution(STAGE_BUCKETS_S) for name in STAGES}
         self._connections = dict.fromkeys(COMPONENTS, False)
         self._snapshot: Callable[[], Snapshot] | None = None
-        # Events that a stream held without our knowing it; events that a stream has lost and that are sent again;
-        # streams with a loss that waits for a person.
-        self.found = 0
-        self.redelivered = 0
-        self.losses_open = 0
-        # Dead letters that were published to the subject for these.
-        self.dead_copied = 0
-        # Seconds for which delivered events are kept, 0 for ever; when the oldest of them was delivered, Unix seconds.
-        self.retention_age_s = 0.0
-        self.oldest_delivered_at = 0.0
+        self._found = 0
+        self._redelivered = 0
+        self._losses_open = 0
+        self._dead_copied = 0
+        # When the oldest delivered event was delivered (Unix seconds), and how long one is kept (seconds).
+        self._oldest_delivered = (0.0, 0.0)
         self._pruned = {"delivered": 0, "dead": 0}
         self._trouble_s = dict.fromkeys(TROUBLES, 0.0)
-        # The durable consumers of the streams, and whether this account may ask for them.
-        self.consumers: Sequence[ConsumerView] = ()
-        self.consumers_readable = False
+        # None while the consumers of the streams cannot be looked at.
+        self._consumers: Sequence[ConsumerView] | None = None
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
@@ -136,10 +131,43 @@ class Metrics(Collector):
         """Count a dead letter by a short reason."""
         _add(self._dead, reason, 1)
 
+    def found(self, events: int) -> None:
+        """Count events that a stream held already, found before they were sent again."""
+        self._found += events
+
+    def redelivered(self, events: int) -> None:
+        """Count events that a stream has lost and that are sent again."""
+        self._redelivered += events
+
+    def losses_open(self, streams: int) -> None:
+        """Show how many streams have a loss that waits for the operator."""
+        self._losses_open = streams
+
+    def dead_copied(self) -> None:
+        """Count a dead letter that was published to the subject for dead letters."""
+        self._dead_copied += 1
+
+    def oldest_delivered(self, at: float, kept_s: float) -> None:
+        """Show when the oldest delivered event in the table was delivered.
+
+        Args:
+            at: Unix seconds; 0 if there is none.
+            kept_s: For how long delivered events are kept, seconds.
+        """
+        self._oldest_delivered = (at, kept_s)
+
+    def consumers_seen(self, consumers: Sequence[ConsumerView]) -> None:
+        """Show the durable consumers of the streams."""
+        self._consumers = consumers
+
+    def consumers_unreadable(self) -> None:
+        """Show no consumers: they cannot be looked at, or another relay does so."""
+        self._consumers = None
+
     def term_ended(self) -> None:
         """Forget what is seen on behalf of all relays: from now on another one may see it."""
-        self.losses_open = 0
-        self.oldest_delivered_at = 0.0
+        self._losses_open = 0
+        self._oldest_delivered = (0.0, 0.0)
 
     def pruned(self, kind: str, events: int) -> None:
         """Count deleted rows: delivered or dead ones."""
@@ -182,9 +210,9 @@ class Metrics(Collector):
             up.add_metric([component], float(stands))
         yield up
         yield GaugeMetricFamily(
-            "outbox_relay_open_losses", "Streams that have lost events and wait for a person", value=self.losses_open
+            "outbox_relay_open_losses", "Streams that have lost events and wait for a person", value=self._losses_open
         )
-        oldest, (delivery_s, consumer_s) = self.oldest_delivered_at, self._objectives_s
+        (oldest, kept_s), (delivery_s, consumer_s) = self._oldest_delivered, self._objectives_s
         for name, text, value in (
             ("delivery_objective_seconds", "Within what time an event should be delivered", delivery_s),
             ("consumer_objective_seconds", "Within what time a consumer should have acknowledged it", consumer_s),
@@ -196,11 +224,11 @@ class Metrics(Collector):
             (
                 "retention_behind_seconds",
                 "How much longer than configured the oldest delivered event has been kept",
-                max(0.0, time.time() - oldest - self.retention_age_s) if oldest else 0.0,
+                max(0.0, time.time() - oldest - kept_s) if oldest else 0.0,
             ),
         ):
             yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=value)
-        yield from _read_models(self.consumers, self.consumers_readable)
+        yield from _read_models(self._consumers)
         if self._snapshot is not None:
             yield from _gauges(self._snapshot())
 
@@ -209,9 +237,9 @@ class Metrics(Collector):
             ("fetched_events", "Events read from the table", self._fetched),
             ("published_events", "Events acknowledged by the stream and marked delivered", self._delivered),
             ("duplicates", "Acknowledgements for an event that the stream held already", self._duplicates),
-            ("found_events", "Events that were found in a stream before they were sent again", self.found),
-            ("redelivered_events", "Events that a stream had lost and that are sent again", self.redelivered),
-            ("copied_dead_letters", "Dead letters published to the subject for these", self.dead_copied),
+            ("found_events", "Events that were found in a stream before they were sent again", self._found),
+            ("redelivered_events", "Events that a stream had lost and that are sent again", self._redelivered),
+            ("copied_dead_letters", "Dead letters published to the subject for these", self._dead_copied),
         ):
             yield CounterMetricFamily(f"outbox_relay_{name}", text, value=count)
         counts: Mapping[str, float]
@@ -245,7 +273,7 @@ def _age(since: float | None) -> float:
     return max(0.0, time.time() - since) if since else 0.0
 
 
-def _read_models(consumers: Sequence[ConsumerView], readable: bool) -> Iterator[Metric]:
+def _read_models(consumers: Sequence[ConsumerView] | None) -> Iterator[Metric]:
     """Make the families of the durable consumers."""
     labels = ["stream", "consumer"]
     pending = GaugeMetricFamily(
@@ -261,7 +289,7 @@ def _read_models(consumers: Sequence[ConsumerView], readable: bool) -> Iterator[
         "For how long the stream has held the first message that the consumer has not acknowledged, 0 without one",
         labels=labels,
     )
-    for one in consumers:
+    for one in consumers or ():
         which = [one.stream, one.consumer]
         pending.add_metric(which, one.pending)
         given.add_metric(which, one.unacknowledged)
@@ -273,7 +301,7 @@ def _read_models(consumers: Sequence[ConsumerView], readable: bool) -> Iterator[
     yield GaugeMetricFamily(
         "outbox_relay_consumers_readable",
         "1 while the consumers of the streams can be looked at",
-        value=float(readable),
+        value=float(consumers is not None),
     )
 
 

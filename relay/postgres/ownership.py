@@ -66,6 +66,11 @@ class Ownership:
         return self.member, sum(self.epochs.values())
 
     @property
+    def leads(self) -> bool:
+        """Whether this relay does what one does for all: the owner of shard 0 does."""
+        return 0 in self.epochs
+
+    @property
     def all_of_them(self) -> bool:
         """Whether every shard is ours."""
         return len(self.epochs) == self.shards

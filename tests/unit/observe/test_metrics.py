@@ -143,10 +143,12 @@ def test_ages_are_of_what_is_old_and_nought_without() -> None:
 
 def test_a_consumer_is_behind_by_the_age_of_its_first_message() -> None:
     metrics = Metrics()
-    metrics.consumers = (
-        ConsumerView("ORDERS", "behind", 3, 2, time.time() - 60),
-        ConsumerView("ORDERS", "done", 0, 0, None),
-        ConsumerView("ORDERS", "unreadable", 1, 0, None),
+    metrics.consumers_seen(
+        (
+            ConsumerView("ORDERS", "behind", 3, 2, time.time() - 60),
+            ConsumerView("ORDERS", "done", 0, 0, None),
+            ConsumerView("ORDERS", "unreadable", 1, 0, None),
+        )
     )
     age = "consumer_oldest_unacknowledged_age_seconds"
     assert value(metrics, "consumer_pending_events", stream="ORDERS", consumer="behind") == 3

@@ -21,7 +21,7 @@ def shown() -> dict[str, tuple[str, set[str]]]:
     """Give type and labels of each metric of a relay that has something to say of everything."""
     metrics = Metrics()
     metrics.watch(lambda: SNAPSHOT)
-    metrics.consumers = (ConsumerView("ORDERS", "orders", 1, 0, 1.0),)
+    metrics.consumers_seen((ConsumerView("ORDERS", "orders", 1, 0, 1.0),))
     return {
         family.name + _SUFFIX.get(family.type, ""): (
             family.type,
