@@ -1,4 +1,21 @@
-"""What can end a command or the daemon, and the exit code that says so."""
+"""The errors that were foreseen, drawn; each class says in what state the world is then.
+
+::
+
+    RelayError                  what ends a command or the daemon, with its exit code
+    |- ConfigError         2    nothing was started
+    |- SchemaError         3    nothing was changed
+    |- Unreachable         5    what was done before it stands
+    `- BrokerError         5    relay.jetstream.connection: what was in flight is unknown
+       `- LookupForbidden       a question that nobody answers
+          `- LookupRefused      a question that this account may not ask
+    TermEnded                   what ends a term of the daemon, which then begins another
+    |- LeaseLost                other relays own some of the shards
+    |- StreamHealed             lost events are pending again
+    `- DatabaseChanged          the database is not the one that was read
+
+What a command of its own adds stands beside it: `relay.cli.consent` and `relay.operate.replayer`.
+"""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -40,21 +57,23 @@ class SchemaError(RelayError):
     exit_code = Exit.SCHEMA
 
 
-class DrainIncomplete(RelayError):
-    """The deadline of a shutdown passed with events in flight. They stay pending and are sent again."""
-
-    exit_code = Exit.DRAIN_INCOMPLETE
-
-
 class Unreachable(RelayError):
-    """PostgreSQL or NATS did not answer a command. Nothing was changed."""
+    """PostgreSQL or NATS did not answer a command. What it had done before stands, and can be done again."""
 
     exit_code = Exit.UNREACHABLE
 
 
-class LeaseLost(RelayError):
+class TermEnded(Exception):
+    """A term cannot go on. What was in flight stays pending until another term, or another relay, settles it."""
+
+
+class LeaseLost(TermEnded):
     """Other relays own some of the shards now. They settle what was in flight; this one must stop sending."""
 
 
-class StreamHealed(RelayError):
-    """A stream had lost events; they are pending again. The term has to begin anew, to send them in their order."""
+class StreamHealed(TermEnded):
+    """A stream had lost events; they are pending again. Another term sends them in their order."""
+
+
+class DatabaseChanged(TermEnded):
+    """The database went back, or is another one: what was read from it must not be settled. Nothing was written."""

@@ -8,16 +8,17 @@ import time
 import uuid
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, assert_never
 
 from relay.config.options import envelopes
 from relay.config.settings import Settings
 from relay.daemon.term import Term
+from relay.daemon.term_end import Drained, Unfinished
 from relay.daemon.wiring import BEAT_S
-from relay.errors import DrainIncomplete, Exit, LeaseLost, StreamHealed
+from relay.errors import DatabaseChanged, Exit, LeaseLost, StreamHealed
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
-from relay.observe.snapshot import Role, Snapshot
+from relay.observe.snapshot import Role, Snapshot, TermView
 from relay.postgres.database import Database
 from relay.postgres.doorbell import Doorbell
 from relay.postgres.migrate import check_schema, schema_of
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 _OBSERVE_S = 0.25
 
 T = TypeVar("T")
-Component = Literal["postgres", "bell", "nats"]
+Component = Literal["postgres", "bell"]
 
 
 class Replica:
@@ -42,11 +43,10 @@ class Replica:
         self._settings = settings
         self._stop = asyncio.Event()
         self._role: Role = "starting"
-        self._up: dict[Component, bool] = {"postgres": False, "bell": False, "nats": False}
+        self._up: dict[Component, bool] = {"postgres": False, "bell": False}
         # Of the connections that are in use: a standby fetches nothing.
         self._postgres: dict[str, bool] = {}
-        self._pipeline: Term | None = None
-        self._shards = 0
+        self._term: Term | None = None
         self._snapshot = self._look()
         self.metrics = Metrics(settings.delivery.objective_s, settings.consumers.objective_s)
         self.metrics.watch(self.snapshot)
@@ -63,30 +63,16 @@ class Replica:
             self.metrics.trouble(self._snapshot.troubles(), now - looked_at)
             looked_at = now
             self._snapshot = self._look()
+            self.metrics.connection("nats", self._snapshot.nats_up)
             await asyncio.sleep(_OBSERVE_S)
 
     def _look(self) -> Snapshot:
-        pipeline = self._pipeline
         return Snapshot(
             role=self._role,
-            backlog=pipeline.backlog if pipeline else 0,
-            oldest_pending_at=pipeline.oldest_pending_at if pipeline else None,
-            in_flight=pipeline.in_flight if pipeline else 0,
-            waiting=pipeline.waiting if pipeline else 0,
-            retrying=pipeline.retrying if pipeline else 0,
-            watermark=pipeline.watermark if pipeline else 0,
-            watermark_at=pipeline.settled.at if pipeline else None,
-            shards=self._shards if pipeline else 0,
-            holds=pipeline.holds() if pipeline else (),
             postgres_up=self._up["postgres"],
-            nats_up=self._up["nats"],
             bell=self._up["bell"],
             last_progress=time.monotonic(),
-            stalled=pipeline.stalled if pipeline else False,
-            oldest_retry_at=pipeline.oldest_retry_at if pipeline else None,
-            gap_since=pipeline.gap_since if pipeline else None,
-            held_keys=pipeline.held_keys if pipeline else 0,
-            blocked_keys=pipeline.blocked_keys if pipeline else 0,
+            term=TermView() if self._term is None else self._term.view(),
         )
 
     def _set_up(self, component: Component, up: bool) -> None:
@@ -140,7 +126,7 @@ class Replica:
             )
             while not self._stop.is_set():
                 if await self._unless_stopped(self._share(ownership)):
-                    code = await self._term(ownership, reading, bell)
+                    code = await self._work(ownership, reading, bell)
                     # Nobody would notice that what the term has lost is there again.
                     self._set_postgres("fetch", None)
                     if code is not None:
@@ -200,7 +186,7 @@ class Replica:
         except TimeoutError:
             pass
 
-    async def _term(self, ownership: Ownership, reading: Database, bell: Doorbell | None) -> Exit | None:
+    async def _work(self, ownership: Ownership, reading: Database, bell: Doorbell | None) -> Exit | None:
         """Work on the shards that are ours until they change; gives the exit code, or None where we go on."""
         tables, of = ownership.tables, ownership.shards
         shards = None if ownership.all_of_them else sorted(ownership.epochs)
@@ -220,8 +206,7 @@ class Replica:
             newest=newest,
         )
         self._role = "active"
-        self._shards = len(ownership.epochs)
-        self._pipeline = Term(
+        self._term = Term(
             self._settings,
             ownership=ownership,
             reader=reader,
@@ -231,27 +216,37 @@ class Replica:
             metrics=self.metrics,
             watermark=watermark,
             newest=newest,
-            on_nats=lambda up: self._set_up("nats", up),
         )
-        code = None
         try:
-            await self._pipeline.run(self._stop)
-        except LeaseLost as lost:
-            _say_lost(lost)
-            return None
-        except StreamHealed as healed:
-            log_event(log, "info", "relay.again", "beginning again below what was lost", reason=str(healed))
-            return None
-        except DrainIncomplete as incomplete:
-            log_event(log, "warning", "relay.drained_partly", str(incomplete))
-            code = Exit.DRAIN_INCOMPLETE
+            end = await self._term.run(self._stop)
         finally:
-            settled = self._pipeline.settled
-            self._pipeline = None
+            settled = self._term.settled
+            self._term = None
             self.metrics.term_ended()
             if bell is not None:
                 await bell.release()
-        return await self._end_of_term(ownership, settled, code)
+        match end:
+            case Drained():
+                return await self._end_of_term(ownership, settled, None)
+            case Unfinished(events=events):
+                log_event(
+                    log,
+                    "warning",
+                    "relay.drained_partly",
+                    f"{events} events were in flight at the deadline; they stay pending and are sent again",
+                )
+                return await self._end_of_term(ownership, settled, Exit.DRAIN_INCOMPLETE)
+            case LeaseLost():
+                _say_lost(end)
+            case StreamHealed():
+                log_event(log, "info", "relay.again", "starting again below what was lost", reason=str(end))
+            case DatabaseChanged():
+                log_event(
+                    log, "error", "database.changed", "starting again from what the database says", reason=str(end)
+                )
+            case never:
+                assert_never(never)
+        return None
 
     async def _end_of_term(self, ownership: Ownership, settled: Watermark, code: Exit | None) -> Exit | None:
         """Hand over what is above our share, or everything where we are to stop."""

@@ -7,17 +7,17 @@ neither delivered nor dead; its lower end is the watermark.
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from relay.config.options import nats_options
 from relay.config.settings import Settings
+from relay.daemon.term_end import Drained, TermEnd, Unfinished
 from relay.daemon.wiring import BEAT_S, fetch_options, managed_stream, publish_options, refusal_options
 from relay.delivery.after_crash import AfterCrash
 from relay.delivery.fetcher import Fetcher
 from relay.delivery.publisher import Publisher
 from relay.delivery.refusals import Refusals
 from relay.delivery.settler import Settler
-from relay.errors import DrainIncomplete, LeaseLost, StreamHealed
+from relay.errors import DatabaseChanged, LeaseLost, StreamHealed
 from relay.integrity.reconciler import Reconciler
 from relay.jetstream.reconnect import Reconnector
 from relay.maintenance.announcer import Announcer
@@ -26,7 +26,7 @@ from relay.maintenance.dead_letter_copies import DeadLetterCopies
 from relay.maintenance.duty import Duty, DutyRunner
 from relay.maintenance.retention import Retention
 from relay.observe.metrics import Metrics
-from relay.observe.snapshot import HoldView
+from relay.observe.snapshot import HoldView, TermView
 from relay.postgres.doorbell import Doorbell
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
@@ -49,7 +49,6 @@ class Term:
     Args:
         ownership: The shards.
         bell: None: polling alone.
-        on_nats: Called with whether the connection to NATS stands.
     """
 
     def __init__(
@@ -64,7 +63,6 @@ class Term:
         metrics: Metrics,
         watermark: int,
         newest: int,
-        on_nats: Callable[[bool], None],
     ) -> None:
         self._settings = settings
         self._metrics = metrics
@@ -145,12 +143,11 @@ class Term:
             managed_stream(settings),
             listener=self._publisher,
             users=(self._reconciler, *self._duties, self._publisher),
-            on_state=on_nats,
         )
         self._clock = SettledClock()
         self._change = asyncio.Event()
         self._busy_since: float | None = None
-        self.stalled = False
+        self._stalled = False
 
     def _configured_duties(self, settings: Settings, reader: OutboxReader, writer: OutboxWriter) -> list[Duty]:
         """Make the duties that the configuration asks for."""
@@ -189,16 +186,13 @@ class Term:
         doubtful = self._doubts.since.keys() | self._doubts.found.keys()
         return self._publisher.seqs_in_flight() | self._settler.unmarked() | doubtful
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event) -> TermEnd:
         """Move events until `stop` is set or the shards are to change, then await what is in flight and settle it.
 
-        The leases are still ours afterwards.
-
-        Raises:
-            LeaseLost: Other relays own some of the shards; nothing more is sent. They settle what was in flight.
-            StreamHealed: Events that a stream has lost are pending again; another term sends them in their order.
-            DrainIncomplete: The deadline passed; what was in flight stays pending and is sent again.
+        Returns:
+            How it ended. After `Drained` and `Unfinished` the leases are still ours.
         """
+        end: TermEnd = Drained()
         try:
             async with asyncio.TaskGroup() as group:
                 fetching = group.create_task(self._fetcher.run(), name="fetch")
@@ -215,16 +209,15 @@ class Term:
                 await _first_of(stop, self._change)
                 fetching.cancel()
                 self._publisher.stop()
-                left = await self._drain()
+                end = await self._drain()
                 for task in others:
                     task.cancel()
-        except* (LeaseLost, StreamHealed) as ended:
-            raise ended.exceptions[0] from None
-        if left:
-            raise DrainIncomplete(f"{left} events were in flight at the deadline; they stay pending and are sent again")
+        except* (LeaseLost, StreamHealed, DatabaseChanged) as ended:
+            end = _first(ended)
+        return end
 
-    async def _drain(self) -> int:
-        """Await acknowledgements and marks; gives how many events were left in flight."""
+    async def _drain(self) -> Drained | Unfinished:
+        """Await acknowledgements and marks, each up to the deadline."""
         try:
             async with asyncio.timeout(self._settings.delivery.shutdown_timeout_s):
                 await self._publisher.drained()
@@ -238,7 +231,7 @@ class Term:
                 await self._reconciler.write_down()  # the second one lets floors rise to the last mark
         except TimeoutError:
             left = max(left, 1)
-        return left
+        return Unfinished(left) if left else Drained()
 
     async def _sweep(self) -> None:
         """Look after what was not answered and what is to be tried again, a few times a second."""
@@ -267,12 +260,7 @@ class Term:
         elif self._busy_since is None:
             self._busy_since = now
         since = self._busy_since
-        self.stalled = since is not None and now - max(since, self._settler.last_settled) > _STALLED_S
-
-    @property
-    def in_flight(self) -> int:
-        """How many events were sent and not yet acknowledged."""
-        return self._publisher.in_flight
+        self._stalled = since is not None and now - max(since, self._settler.last_settled) > _STALLED_S
 
     @property
     def waiting(self) -> int:
@@ -280,58 +268,52 @@ class Term:
         return self._lanes.stuck_events + self._holds.parked_events()
 
     @property
-    def retrying(self) -> int:
-        """How many events wait for their retry."""
-        return len(self._books.postponed)
-
-    @property
-    def oldest_retry_at(self) -> float | None:
-        """When the oldest event that waits for its retry was created, Unix seconds."""
-        return self._books.oldest_postponed_at()
-
-    @property
-    def held_keys(self) -> int:
-        """How many keys wait behind a failing head, a hold or a dead letter."""
-        return self._lanes.stuck_keys
-
-    @property
-    def blocked_keys(self) -> int:
-        """How many keys wait for a person to decide about their dead letter."""
-        return len(set(self._books.blocked.values()))
-
-    @property
-    def gap_since(self) -> float | None:
-        """Since when a seq is waited for that an open transaction may hold, Unix seconds."""
-        return self._fetcher.gap_since()
-
-    @property
-    def backlog(self) -> int:
-        """About how many events are neither delivered nor dead."""
-        return self._fetcher.backlog()
-
-    @property
-    def watermark(self) -> int:
-        """Every event of our shards up to this seq is settled."""
-        return self._fetcher.watermark()
-
-    @property
     def settled(self) -> Watermark:
         """How far everything of our shards is settled."""
         seq = self._fetcher.watermark()
         return Watermark(seq, self._clock.settled_at(seq))
 
-    @property
-    def oldest_pending_at(self) -> float | None:
-        """When the oldest pending event was created, Unix seconds."""
-        return self._books.oldest_created_at()
-
-    def holds(self) -> tuple[HoldView, ...]:
-        """Give what is held now."""
+    def view(self) -> TermView:
+        """Return how the term stands now."""
+        settled = self.settled
         offset = time.time() - time.monotonic()
-        return tuple(
-            HoldView(hold.scope, str(hold.failure_class), hold.since + offset, hold.reason, len(hold.parked))
-            for hold in self._holds.open.values()
+        return TermView(
+            backlog=self._fetcher.backlog(),
+            oldest_pending_at=self._books.oldest_created_at(),
+            in_flight=self._publisher.in_flight,
+            waiting=self.waiting,
+            retrying=len(self._books.postponed),
+            watermark=settled.seq,
+            watermark_at=settled.at,
+            shards=len(self._ownership.epochs),
+            holds=tuple(
+                HoldView(hold.scope, str(hold.failure_class), hold.since + offset, hold.reason, len(hold.parked))
+                for hold in self._holds.open.values()
+            ),
+            nats_trouble=self._reconnector.trouble,
+            paused=self._paused(time.monotonic()),
+            stalled=self._stalled,
+            oldest_retry_at=self._books.oldest_postponed_at(),
+            gap_since=self._fetcher.gap_since(),
+            held_keys=self._lanes.stuck_keys,
+            blocked_keys=len(set(self._books.blocked.values())),
         )
+
+    def _paused(self, now: float) -> str | None:
+        """Return why nothing may be sent although NATS is there."""
+        if now >= self._ownership.until:
+            return "the lease ran out before PostgreSQL renewed it"
+        return None if self._reconciler.open else "the streams are not checked yet"
+
+
+def _first(ended: BaseExceptionGroup[BaseException]) -> TermEnd:
+    """Return the first that ended the term, of a task group or of one within it."""
+    first = ended.exceptions[0]
+    if isinstance(first, BaseExceptionGroup):
+        return _first(first)
+    if isinstance(first, LeaseLost | StreamHealed | DatabaseChanged):
+        return first
+    raise first
 
 
 async def _first_of(*events: asyncio.Event) -> None:

@@ -21,6 +21,7 @@ from nats.errors import Error as NatsError
 
 from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
+from relay.errors import Exit, RelayError
 from relay.jetstream.client import Client, NatsOptions, check_heard
 from relay.jetstream.frames import Frame, encode
 from relay.rules.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
@@ -41,8 +42,10 @@ _DIRECT_BATCH_SINCE = (2, 11, 0)
 _NO_SUCH_STREAM = 10059
 
 
-class BrokerError(Exception):
+class BrokerError(RelayError):
     """NATS could not be reached, or did not answer a question. What was in flight is unknown."""
+
+    exit_code = Exit.UNREACHABLE
 
 
 class LookupForbidden(BrokerError):

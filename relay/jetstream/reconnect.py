@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Protocol
 
@@ -34,7 +34,9 @@ class Reconnector:
         stream: The stream that each new connection makes or adjusts; None leaves streams alone.
         listener: Hears what comes on each connection.
         users: Get each connection, in this order, and are told of its end.
-        on_state: Called with whether the connection stands.
+
+    Attributes:
+        trouble: Why nothing can be sent over NATS now; None while it can.
     """
 
     def __init__(
@@ -44,13 +46,12 @@ class Reconnector:
         *,
         listener: Listener,
         users: Sequence[ConnectionUser],
-        on_state: Callable[[bool], None],
     ) -> None:
         self._options = options
         self._stream = stream
         self._listener = listener
         self._users = users
-        self._on_state = on_state
+        self.trouble: str | None = "not connected"
         # Not every relay begins with the first server.
         self._servers = random.sample(options.servers, len(options.servers))
         self._lost = False
@@ -67,11 +68,11 @@ class Reconnector:
                 log_event(log, "info", "nats.connected", "connected to NATS", version=connection.server)
                 for user in self._users:
                     user.attach(connection)
-                self._on_state(True)
+                self.trouble = None
                 reason = await connection.ended()
+                self.trouble = reason
                 for user in self._users:
                     user.detach()
-                self._on_state(False)
                 log_event(
                     log,
                     "warning",
@@ -84,7 +85,7 @@ class Reconnector:
                 await connection.close()
                 connection = None
         finally:
-            self._on_state(False)
+            self.trouble = "not connected"
             if connection is not None:
                 await connection.close()
 
@@ -117,6 +118,7 @@ class Reconnector:
     def _tell(self, state: RetryCallState) -> None:
         """Say once that NATS cannot be reached, and why we are not let in where we are not."""
         reason = "" if state.outcome is None else str(state.outcome.exception())
+        self.trouble = reason
         if not self._lost or (is_auth_error(reason) and reason not in self._told):
             self._lost = True
             self._told.add(reason)

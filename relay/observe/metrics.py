@@ -307,19 +307,20 @@ def _read_models(consumers: Sequence[ConsumerView] | None) -> Iterator[Metric]:
 
 def _gauges(now: Snapshot) -> Iterator[Metric]:
     """Make the families of what holds at this moment."""
-    oldest = now.oldest_pending_at
-    stalled = now.stalled or time.monotonic() - now.last_progress > STUCK_AFTER_S
+    term = now.term
+    oldest = term.oldest_pending_at
+    stalled = term.stalled or time.monotonic() - now.last_progress > STUCK_AFTER_S
     for name, text, value in (
-        ("backlog_events", "Events neither delivered nor dead, an estimate", now.backlog),
-        ("in_flight_events", "Events sent and not yet acknowledged", now.in_flight),
-        ("waiting_events", "Events in memory behind a failing one or a hold", now.waiting),
-        ("retrying_events", "Events that wait for their retry", now.retrying),
-        ("shards_owned", "Shards that are this relay's", now.shards),
-        ("watermark_seq", "Every event of these shards up to this seq is settled", now.watermark),
+        ("backlog_events", "Events neither delivered nor dead, an estimate", term.backlog),
+        ("in_flight_events", "Events sent and not yet acknowledged", term.in_flight),
+        ("waiting_events", "Events in memory behind a failing one or a hold", term.waiting),
+        ("retrying_events", "Events that wait for their retry", term.retrying),
+        ("shards_owned", "Shards that are this relay's", term.shards),
+        ("watermark_seq", "Every event of these shards up to this seq is settled", term.watermark),
         (
             "watermark_timestamp_seconds",
             "Every event of these shards that was committed by then is settled, 0 while that is not known",
-            now.watermark_at or 0,
+            term.watermark_at or 0,
         ),
         (
             "oldest_pending_timestamp_seconds",
@@ -330,16 +331,16 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
         (
             "oldest_retry_age_seconds",
             "Age of the oldest event that waits for its retry, 0 without one",
-            _age(now.oldest_retry_at),
+            _age(term.oldest_retry_at),
         ),
         (
             "oldest_gap_age_seconds",
             "For how long a seq is waited for that an open transaction may hold, 0 without one",
-            _age(now.gap_since),
+            _age(term.gap_since),
         ),
-        ("held_keys", "Keys that wait behind a failing event, a hold or a dead letter", now.held_keys),
-        ("blocked_keys", "Keys that wait for a person to decide about a dead letter", now.blocked_keys),
-        ("stalled", "1 where work is there, no outage, and no progress", stalled),
+        ("held_keys", "Keys that wait behind a failing event, a hold or a dead letter", term.held_keys),
+        ("blocked_keys", "Keys that wait for a person to decide about a dead letter", term.blocked_keys),
+        ("stalled", "1 if events could be sent, but nothing was settled for 30 s", stalled),
     ):
         yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=float(value))
     role = GaugeMetricFamily("outbox_relay_role", "1 for the role that this relay has now", labels=["role"])
@@ -349,7 +350,7 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
     holds = GaugeMetricFamily("outbox_relay_holds", "Streams and subjects that are held", labels=["class"])
     held = GaugeMetricFamily("outbox_relay_held_events", "Events in memory that wait in holds", labels=["class"])
     for name in CLASSES[:3]:
-        of_class = [hold for hold in now.holds if hold.failure_class == name]
+        of_class = [hold for hold in term.holds if hold.failure_class == name]
         holds.add_metric([name], len(of_class))
         held.add_metric([name], sum(hold.events for hold in of_class))
     yield holds

@@ -1,4 +1,4 @@
-"""What the daemon knows of itself at one moment, for metrics, probes and `relay status`."""
+"""What the daemon knows of itself at one moment, for metrics and probes."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ Role = Literal["starting", "standby", "active", "stopping"]
 
 @dataclass(frozen=True, slots=True)
 class HoldView:
-    """Events that wait for a stream or a subject to be good again.
+    """Events that wait until a stream or a subject takes events again.
 
     Attributes:
         scope: ``stream NAME`` or ``subject NAME``.
@@ -29,8 +29,8 @@ class HoldView:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The state of the daemon.
+class TermView:
+    """A term at one moment; the defaults are those of a relay that owns nothing.
 
     Attributes:
         backlog: Events neither delivered nor dead, an estimate from the newest seq.
@@ -41,37 +41,58 @@ class Snapshot:
         watermark: Every event of our shards up to this seq is settled.
         watermark_at: Every event of our shards whose commit had returned by then is settled; Unix seconds.
         shards: How many shards are ours.
-        last_progress: `time.monotonic` of the last turn of the loop, seconds.
-        stalled: There is work and no outage, and nothing was settled for 30 s.
+        holds: What is held now.
+        nats_trouble: Why nothing can be sent over NATS, None while it can.
+        paused: Why nothing is sent although NATS is there, None while events may be sent.
+        stalled: Something could be sent, and nothing was settled for 30 s.
         oldest_retry_at: Unix seconds at which the oldest event that waits for its retry was created.
         gap_since: Unix seconds since which a seq is waited for that an open transaction may hold.
         held_keys: Keys that wait behind a failing head, a hold or a dead letter.
-        blocked_keys: Those of them that wait for a person to decide about a dead letter.
+        blocked_keys: Those of them that wait for the operator to decide about a dead letter.
     """
 
-    role: Role
-    backlog: int
-    oldest_pending_at: float | None
-    in_flight: int
-    waiting: int
-    retrying: int
-    watermark: int
-    watermark_at: float | None
-    shards: int
-    holds: tuple[HoldView, ...]
-    postgres_up: bool
-    nats_up: bool
-    bell: bool
-    last_progress: float
-    stalled: bool
+    backlog: int = 0
+    oldest_pending_at: float | None = None
+    in_flight: int = 0
+    waiting: int = 0
+    retrying: int = 0
+    watermark: int = 0
+    watermark_at: float | None = None
+    shards: int = 0
+    holds: tuple[HoldView, ...] = ()
+    nats_trouble: str | None = "not connected"
+    paused: str | None = None
+    stalled: bool = False
     oldest_retry_at: float | None = None
     gap_since: float | None = None
     held_keys: int = 0
     blocked_keys: int = 0
 
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of the daemon at one moment.
+
+    Attributes:
+        bell: Whether inserts wake this relay.
+        last_progress: `time.monotonic` of the last turn of the loop, seconds.
+        term: What the term does, if there is one.
+    """
+
+    role: Role
+    postgres_up: bool
+    bell: bool
+    last_progress: float
+    term: TermView = TermView()
+
+    @property
+    def nats_up(self) -> bool:
+        """Whether events can be sent over NATS; False for a standby, which has no connection."""
+        return self.term.nats_trouble is None
+
     def troubles(self) -> set[str]:
-        """Give the classes of what keeps events from being delivered now: of the holds, or ``database``."""
-        classes = {hold.failure_class for hold in self.holds}
+        """Return the classes of what keeps events from being delivered now: of the holds, or ``database``."""
+        classes = {hold.failure_class for hold in self.term.holds}
         if self.role == "active" and not self.nats_up:
             classes.add("outage")
         if self.role != "stopping" and not self.postgres_up:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,26 +15,32 @@ from relay.errors import ConfigError
 from relay.http.health import health_faults, ready_faults
 from relay.http.server import HttpServer
 from relay.observe.metrics import Metrics
-from relay.observe.snapshot import HoldView, Snapshot
+from relay.observe.snapshot import HoldView, Snapshot, TermView
 from tests.support.relay_cli import relay
 
 GOOD = Snapshot(
     role="active",
-    backlog=0,
-    oldest_pending_at=None,
-    in_flight=0,
-    waiting=0,
-    retrying=0,
-    watermark=0,
-    watermark_at=1_700_000_000.0,
-    shards=64,
-    holds=(),
     postgres_up=True,
-    nats_up=True,
     bell=True,
     last_progress=100.0,
-    stalled=False,
+    term=TermView(
+        backlog=0,
+        in_flight=0,
+        waiting=0,
+        retrying=0,
+        watermark=0,
+        watermark_at=1_700_000_000.0,
+        shards=64,
+        nats_trouble=None,
+    ),
 )
+
+
+def term(**changes: Any) -> Snapshot:
+    """Return the good snapshot with another term."""
+    return replace(GOOD, term=replace(GOOD.term, **changes))
+
+
 OUTAGE = HoldView("broker", "outage", 0.0, "no answer\nat all", 3)
 FULL = HoldView("stream A", "capacity", 0.0, "full", 3)
 
@@ -80,8 +87,8 @@ def get(port: int) -> Get:
     [
         (GOOD, []),
         (replace(GOOD, last_progress=80.0), ["the loop has not turned for 20 s"]),
-        (replace(GOOD, stalled=True), ["there is work and no outage, and nothing was settled for 30 s"]),
-        (replace(GOOD, nats_up=False, postgres_up=False, holds=(OUTAGE,)), []),
+        (term(stalled=True), ["events could be sent, and nothing was settled for 30 s"]),
+        (replace(term(nats_trouble="refused", holds=(OUTAGE,)), postgres_up=False), []),
     ],
 )
 def test_health_is_progress_and_nothing_else(now: Snapshot, faults: list[str]) -> None:
@@ -92,13 +99,14 @@ def test_health_is_progress_and_nothing_else(now: Snapshot, faults: list[str]) -
     ("now", "faults"),
     [
         (GOOD, []),
-        (replace(GOOD, role="standby", nats_up=False), []),
+        (replace(term(nats_trouble="not connected", paused="checking"), role="standby"), []),
         (replace(GOOD, role="standby", postgres_up=False), ["postgres down"]),
         (replace(GOOD, role="starting", postgres_up=False), ["starting"]),
         (replace(GOOD, role="stopping"), ["stopping"]),
+        (term(paused="the streams are not checked yet"), ["nothing is sent: the streams are not checked yet"]),
         (
-            replace(GOOD, postgres_up=False, nats_up=False, holds=(OUTAGE, FULL)),
-            ["postgres down", "nats down", r"outage of broker: no answer\nat all"],
+            replace(term(nats_trouble="it\nsaid no", paused="checking", holds=(OUTAGE, FULL)), postgres_up=False),
+            ["postgres down", r"nats down: it\nsaid no", r"outage of broker: no answer\nat all"],
         ),
     ],
 )
@@ -111,9 +119,9 @@ def test_the_probes_answer_200_and_503(world: World, get: Get) -> None:
     assert get("/readyz?verbose")[::2] == (200, "ready: active\n")
     world.now = replace(world.now, role="standby")
     assert get("/readyz")[::2] == (200, "ready: standby\n")
-    world.now = replace(world.now, role="active", nats_up=False, stalled=True)
+    world.now = replace(world.now, role="active", term=term(nats_trouble="refused", stalled=True).term)
     assert get("/healthz")[0] == 503
-    assert get("/readyz")[::2] == (503, "nats down\n")
+    assert get("/readyz")[::2] == (503, "nats down: refused\n")
 
 
 def test_metrics_are_served_in_the_format_that_is_asked_for(get: Get) -> None:
@@ -162,7 +170,7 @@ def test_relay_health_passes_on_what_the_relay_says_and_ends_with_0_or_1(port: i
     good = relay(None, "health", **asked)
     assert (good.exit_code, good.stdout) == (0, "ok\n")
     assert relay(None, "health", "--ready", **asked).stdout == "ready: active\n"
-    world.now = replace(world.now, holds=(OUTAGE,))
+    world.now = replace(world.now, term=term(holds=(OUTAGE,)).term)
     assert relay(None, "health", **asked).exit_code == 0
     bad = relay(None, "health", "--ready", **asked)
     assert (bad.exit_code, bad.stdout) == (1, "")

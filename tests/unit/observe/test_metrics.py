@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
@@ -9,26 +10,30 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
 
 from relay.observe.metrics import CLASSES, LATENCY_BUCKETS_S, Metrics
-from relay.observe.snapshot import ConsumerView, HoldView, Snapshot
+from relay.observe.snapshot import ConsumerView, HoldView, Snapshot, TermView
 from relay.rules.failures import FailureClass
 
 SNAPSHOT = Snapshot(
     role="active",
-    backlog=7,
-    oldest_pending_at=None,
-    in_flight=1,
-    waiting=2,
-    retrying=3,
-    watermark=40,
-    watermark_at=1_700_000_000.0,
-    shards=64,
-    holds=(),
     postgres_up=True,
-    nats_up=True,
     bell=True,
     last_progress=0.0,
-    stalled=False,
+    term=TermView(
+        backlog=7,
+        in_flight=1,
+        waiting=2,
+        retrying=3,
+        watermark=40,
+        watermark_at=1_700_000_000.0,
+        shards=64,
+        nats_trouble=None,
+    ),
 )
+
+
+def term(**changes: Any) -> Snapshot:
+    """Return the snapshot with another term."""
+    return replace(SNAPSHOT, term=replace(SNAPSHOT.term, **changes))
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -105,7 +110,11 @@ def test_gauges_are_read_at_the_scrape() -> None:
     assert value(metrics, "oldest_pending_age_seconds") == 0
     created_at = time.time() - 60
     hold = HoldView("stream A", "capacity", 0.0, "full", 4)
-    now = replace(SNAPSHOT, backlog=8, oldest_pending_at=created_at, role="standby", holds=(hold,))
+    now = replace(
+        SNAPSHOT,
+        role="standby",
+        term=replace(SNAPSHOT.term, backlog=8, oldest_pending_at=created_at, holds=(hold,)),
+    )
     assert value(metrics, "backlog_events") == 8
     assert value(metrics, "oldest_pending_timestamp_seconds") == created_at
     assert value(metrics, "oldest_pending_age_seconds") == pytest.approx(60, abs=5)
@@ -133,7 +142,7 @@ def test_ages_are_of_what_is_old_and_nought_without() -> None:
     for name in ("oldest_pending", "oldest_retry", "oldest_gap"):
         assert value(metrics, f"{name}_age_seconds") == 0
     now = time.time()
-    later = replace(SNAPSHOT, oldest_retry_at=now - 30, gap_since=now - 7, held_keys=4, blocked_keys=2)
+    later = term(oldest_retry_at=now - 30, gap_since=now - 7, held_keys=4, blocked_keys=2)
     metrics.watch(lambda: later)
     assert value(metrics, "oldest_retry_age_seconds") == pytest.approx(30, abs=5)
     assert value(metrics, "oldest_gap_age_seconds") == pytest.approx(7, abs=5)
@@ -161,10 +170,10 @@ def test_a_consumer_is_behind_by_the_age_of_its_first_message() -> None:
 def test_trouble_is_named_by_what_is_in_the_way() -> None:
     hold = HoldView("stream ORDERS", "capacity", 1.0, "full", 1)
     assert SNAPSHOT.troubles() == set()
-    assert replace(SNAPSHOT, holds=(hold,)).troubles() == {"capacity"}
-    assert replace(SNAPSHOT, nats_up=False).troubles() == {"outage"}
-    assert replace(SNAPSHOT, nats_up=False, role="standby").troubles() == set()
-    assert replace(SNAPSHOT, postgres_up=False, holds=(hold,)).troubles() == {"capacity", "database"}
+    assert term(holds=(hold,)).troubles() == {"capacity"}
+    assert term(nats_trouble="refused").troubles() == {"outage"}
+    assert replace(term(nats_trouble="refused"), role="standby").troubles() == set()
+    assert replace(term(holds=(hold,)), postgres_up=False).troubles() == {"capacity", "database"}
 
 
 def test_seconds_of_trouble_add_up_by_class() -> None:
