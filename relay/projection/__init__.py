@@ -1,0 +1,1 @@
+"""Read models kept from the stream: each event exactly once, each key in its order."""

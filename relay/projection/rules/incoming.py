@@ -1,0 +1,124 @@
+"""A message of the stream, read as an event of the outbox. Pure: no I/O.
+
+Anybody may publish on the subject, so nothing in a message is believed before it is checked. A message that cannot be
+read keeps what could be read of it, and a fault that says why: it is parked like any other event that is refused.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+SEPARATOR = "\x1e"
+"""Joins the texts of a batch into one parameter (relay.projection.sql_text); no valid JSON holds it."""
+
+ABSENT = "\x1d"
+"""Stands for NULL in such a parameter."""
+
+_MAX_SEQ = 2**63 - 1
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_VERSION = re.compile(r"[1-9][0-9]{0,5}")
+_FORBIDDEN = re.compile(r"[\x00\x1d\x1e]")
+_NANOSECONDS = 1_000_000_000
+
+
+class Incoming(NamedTuple):
+    """One event as it came; a named tuple, because one is made for each event.
+
+    Attributes:
+        stream_seq: Its sequence in the stream.
+        time_ns: When the stream stored it, Unix nanoseconds.
+        topic: The subject on which it came.
+        seq: Its seq in the outbox, None without the header ``Outbox-Seq``.
+        origin: Which history of the outbox the seq belongs to; empty without the header ``Outbox-Origin``.
+        id: Its message id; of a replay the id of the event that is replayed.
+        key: Events of one key keep their order; None asks for none.
+        at: When it was created, RFC 3339; when it was stored if that is not known.
+        created: Unix seconds of the creation, None without the header ``Outbox-Created-At``.
+        version: Of its payload's form, header ``Event-Version``; 1 without it.
+        replay: Whether `relay replay` has sent it.
+        headers: All headers of the message.
+        payload: Its bytes, unread.
+        text: The payload as text; empty if it is none.
+        fault: Why it cannot be read, None if it can.
+    """
+
+    stream_seq: int
+    time_ns: int
+    topic: str
+    seq: int | None
+    origin: str
+    id: str
+    key: str | None
+    at: str
+    created: float | None
+    version: int
+    replay: bool
+    headers: Mapping[str, str]
+    payload: bytes
+    text: str
+    fault: str | None
+
+
+def read(stream_seq: int, time_ns: int, subject: str, headers: Mapping[str, str], payload: bytes) -> Incoming:
+    """Read a message.
+
+    Args:
+        headers: By name, in the spelling of the relay.
+    """
+    faults: list[str] = []
+    seq_text = headers.get("Outbox-Seq")
+    seq = None
+    if seq_text is not None:
+        if _DIGITS.fullmatch(seq_text) and 0 < int(seq_text) <= _MAX_SEQ:
+            seq = int(seq_text)
+        else:
+            faults.append("the header Outbox-Seq is not a number of the outbox")
+    version_text = headers.get("Event-Version", "1")
+    if not _VERSION.fullmatch(version_text):
+        faults.append("the header Event-Version is not a number from 1 to 999999")
+        version_text = "1"
+    created_text = headers.get("Outbox-Created-At")
+    created = None
+    at = created_text
+    if created_text is not None:
+        created = _unix(created_text)
+        if created is None:
+            faults.append("the header Outbox-Created-At is not a time")
+    if created is None:
+        at = datetime.fromtimestamp(time_ns / _NANOSECONDS, UTC).isoformat()
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        text = ""
+        faults.append("the payload is not UTF-8")
+    key = headers.get("Outbox-Key")
+    origin = headers.get("Outbox-Origin", "")
+    message_id = headers.get("Outbox-Replay-Of") or headers.get("Nats-Msg-Id", "")
+    if any(_FORBIDDEN.search(part) for part in (text, key or "", origin, message_id, *headers, *headers.values())):
+        faults.append("the message holds a control character that no JSON text may hold")
+    return Incoming(
+        stream_seq,
+        time_ns,
+        subject,
+        seq,
+        origin,
+        message_id,
+        key or None,
+        at or "",
+        created,
+        int(version_text),
+        "Outbox-Replay" in headers,
+        headers,
+        payload,
+        text,
+        "; ".join(faults) or None,
+    )
+
+
+def _unix(text: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else moment.timestamp()

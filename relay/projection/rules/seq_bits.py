@@ -1,0 +1,114 @@
+"""One bit for each seq of the outbox: whether this projection has settled it. Pure: no I/O.
+
+The position in the stream says how far the stream was read. It says nothing once the stream has lost its tail and the
+relay has sent events again, once an event is replayed, or once a dead letter is retried: then only the seq tells a
+repeat from an event that is due. A bit is kept for ever, 125 MB for a billion events.
+
+A bit is of one projection, generation and partition, and of one origin: a table that was restored to an earlier time
+uses its seqs again. Without the header ``Outbox-Origin`` such a seq is noticed by its time of creation alone: it is
+younger than everything that this projection had settled nearby.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from relay.projection.rules.incoming import Incoming
+
+CHUNK_BYTES = 1024
+CHUNK_SEQS = CHUNK_BYTES * 8
+_MAX_CHUNKS = 512
+
+
+class ChunkId(NamedTuple):
+    """Which seqs a chunk speaks of: those of an origin from ``number * CHUNK_SEQS`` on."""
+
+    origin: str
+    number: int
+
+
+class Chunk(NamedTuple):
+    """The bits of 8,192 seqs.
+
+    Attributes:
+        bits: 1,024 bytes; the lowest bit of the first byte is the lowest seq.
+        newest: The greatest time of creation among them, Unix seconds; None if no event said one.
+    """
+
+    bits: bytes = bytes(CHUNK_BYTES)
+    newest: float | None = None
+
+
+def chunk_of(event: Incoming) -> ChunkId | None:
+    """Return the chunk that an event belongs to, None if it has no seq."""
+    return None if event.seq is None else ChunkId(event.origin, event.seq // CHUNK_SEQS)
+
+
+class SeqBits:
+    """The chunks of one owner, as far as they were read from the store.
+
+    The owner is the only writer of its chunks, so what is in memory is what is stored, until a write fails: then make
+    a new one.
+    """
+
+    def __init__(self) -> None:
+        self._chunks: dict[ChunkId, Chunk] = {}
+
+    def missing(self, events: Iterable[Incoming]) -> set[ChunkId]:
+        """Return the chunks that must be read before these events can be judged."""
+        wanted = {chunk for event in events if (chunk := chunk_of(event)) is not None}
+        return wanted - self._chunks.keys()
+
+    def take(self, chunk_id: ChunkId, chunk: Chunk) -> None:
+        """Take a chunk as it is stored; an empty one if nothing is."""
+        self._chunks[chunk_id] = chunk
+
+    def shrink(self) -> None:
+        """Forget all chunks if there are too many; call it between two batches."""
+        if len(self._chunks) > _MAX_CHUNKS:
+            self._chunks.clear()
+
+    def settled(self, event: Incoming) -> bool:
+        """Return whether the event's bit is set; False without a seq.
+
+        Raises:
+            KeyError: Its chunk was not read.
+        """
+        chunk_id = chunk_of(event)
+        if chunk_id is None or event.seq is None:
+            return False
+        byte, bit = divmod(event.seq % CHUNK_SEQS, 8)
+        return bool(self._chunks[chunk_id].bits[byte] >> bit & 1)
+
+    def looks_reused(self, event: Incoming) -> bool:
+        """Return whether an event whose bit is set is younger than all that was settled nearby: another event."""
+        chunk_id = chunk_of(event)
+        if chunk_id is None or event.created is None:
+            return False
+        newest = self._chunks[chunk_id].newest
+        return newest is not None and event.created > newest
+
+    def with_settled(self, events: Iterable[Incoming]) -> dict[ChunkId, Chunk]:
+        """Return the chunks as they are once these events are settled; memory does not change yet.
+
+        Raises:
+            KeyError: A chunk was not read.
+        """
+        bits: dict[ChunkId, bytearray] = {}
+        newest: dict[ChunkId, float | None] = {}
+        for event in events:
+            chunk_id = chunk_of(event)
+            if chunk_id is None or event.seq is None:
+                continue
+            if chunk_id not in bits:
+                bits[chunk_id] = bytearray(self._chunks[chunk_id].bits)
+                newest[chunk_id] = self._chunks[chunk_id].newest
+            byte, bit = divmod(event.seq % CHUNK_SEQS, 8)
+            bits[chunk_id][byte] |= 1 << bit
+            known = newest[chunk_id]
+            if event.created is not None and (known is None or event.created > known):
+                newest[chunk_id] = event.created
+        return {chunk_id: Chunk(bytes(changed), newest[chunk_id]) for chunk_id, changed in bits.items()}
+
+    def accept(self, changed: Mapping[ChunkId, Chunk]) -> None:
+        """Remember chunks that were committed."""
+        self._chunks.update(changed)

@@ -1,0 +1,52 @@
+"""What is read of a message, and what is found wrong with it."""
+
+import pytest
+
+from relay.projection.rules.incoming import read
+
+
+def test_the_headers_of_the_relay_are_read() -> None:
+    headers = {
+        "Nats-Msg-Id": "id-1",
+        "Outbox-Key": "k",
+        "Outbox-Seq": "7",
+        "Outbox-Origin": "0badcafe",
+        "Outbox-Created-At": "2026-01-02T03:04:05.000006+00:00",
+        "Event-Version": "2",
+    }
+    found = read(9, 1_000, "orders.placed", headers, b'{"a": 1}')
+    assert (found.id, found.key, found.seq, found.origin, found.version) == ("id-1", "k", 7, "0badcafe", 2)
+    assert (found.at, found.text, found.fault, found.replay) == (headers["Outbox-Created-At"], '{"a": 1}', None, False)
+
+
+def test_a_message_without_headers_is_of_the_time_at_which_it_was_stored() -> None:
+    found = read(9, 1_500_000_000, "orders.placed", {}, b"{}")
+    assert (found.seq, found.key, found.version, found.created, found.fault) == (None, None, 1, None, None)
+    assert found.at == "1970-01-01T00:00:01.500000+00:00"
+
+
+def test_a_replay_has_the_id_of_the_event_that_is_replayed() -> None:
+    found = read(9, 0, "a.b", {"Nats-Msg-Id": "new", "Outbox-Replay": "3", "Outbox-Replay-Of": "old"}, b"{}")
+    assert (found.id, found.replay) == ("old", True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "payload", "word"),
+    [
+        ({"Outbox-Seq": "-1"}, b"{}", "Outbox-Seq"),
+        ({"Outbox-Seq": "0"}, b"{}", "Outbox-Seq"),
+        ({"Outbox-Seq": str(2**63)}, b"{}", "Outbox-Seq"),
+        ({"Outbox-Seq": "\u0667"}, b"{}", "Outbox-Seq"),
+        ({"Event-Version": "two"}, b"{}", "Event-Version"),
+        ({"Outbox-Created-At": "yesterday"}, b"{}", "Outbox-Created-At"),
+        ({"Outbox-Created-At": "2026-01-02T03:04:05"}, b"{}", "Outbox-Created-At"),
+        ({}, b"\xff", "UTF-8"),
+        ({}, b'{"a": "\x1e"}', "control"),
+        ({}, b'{"a": "\x00"}', "control"),
+        ({"Outbox-Key": "a\x1eb"}, b"{}", "control"),
+        ({"X": "a\x1db"}, b"{}", "control"),
+    ],
+)
+def test_what_cannot_be_read_says_why(headers: dict[str, str], payload: bytes, word: str) -> None:
+    fault = read(9, 0, "orders.placed", headers, payload).fault
+    assert fault is not None and word in fault
