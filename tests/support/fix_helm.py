@@ -77,9 +77,18 @@ def refused(**values: Any) -> str:
     return done.stderr
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """Refuses a key that is written twice, as Kubernetes does; YAML itself takes the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"{node.start_mark}: a key is written twice: {sorted(keys)}"
+        return super().construct_mapping(node, deep)
+
+
 def manifests(text: str) -> list[Manifest]:
-    """Give the manifests of a rendered text."""
-    return [one for one in yaml.safe_load_all(text) if one]
+    """Return the manifests of a rendered text."""
+    return [one for one in yaml.load_all(text, _EachKeyOnce) if one]
 
 
 def only(found: Sequence[Manifest], kind: str, name: str = "") -> Manifest:

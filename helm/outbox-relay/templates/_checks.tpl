@@ -88,13 +88,15 @@
 {{- end }}
 {{- end }}
 {{- if eq .Values.mode "sidecar" }}
-{{- range $name := list "podDisruptionBudget" "networkPolicy" }}
+{{- range $name := list "podDisruptionBudget" "networkPolicy" "service" }}
 {{- if (index $.Values $name).enabled }}
 - "{{ $name }}.enabled: in a sidecar the pods are the application's; let its chart say this"
 {{- end }}
 {{- end }}
-{{- if .Values.extraContainers }}
-- "extraContainers: in a sidecar the pods are the application's; let its chart say this"
+{{- range $name := list "extraContainers" "scrapeAnnotations" }}
+{{- if index $.Values $name }}
+- "{{ $name }}: in a sidecar the pods are the application's; let its chart say this"
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

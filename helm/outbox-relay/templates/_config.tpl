@@ -22,7 +22,32 @@
 {{- end }}
 
 {{- define "outbox-relay.checksums" -}}
-checksum/config: {{ include "outbox-relay.config" . | sha256sum }}
+checksum/config: {{ include "outbox-relay.config" . | sha256sum | quote }}
+{{- end }}
+
+{{/* For a Prometheus that goes by annotations. */}}
+{{- define "outbox-relay.scrapeAnnotations" -}}
+{{- if .Values.scrapeAnnotations }}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ include "outbox-relay.port" . | quote }}
+prometheus.io/path: /metrics
+{{- end }}
+{{- end }}
+
+{{/* The ports of the NATS servers, as a YAML list: networkPolicy.nats.port, else those that the servers' addresses name. */}}
+{{- define "outbox-relay.natsPorts" -}}
+{{- $servers := dig "nats" "servers" (list) .Values.config }}
+{{- range .Values.extraEnv }}
+{{- if and (eq .name "RELAY_NATS__SERVERS") .value }}{{ $servers = .value }}{{ end }}
+{{- end }}
+{{- if kindIs "string" $servers }}{{ $servers = splitList "," $servers }}{{ end }}
+{{- $ports := list }}
+{{- range $servers }}
+{{- $port := regexFind ":[0-9]+$" (. | trim | trimSuffix "/") | trimPrefix ":" | default "4222" | int }}
+{{- $ports = append $ports $port }}
+{{- end }}
+{{- with .Values.networkPolicy.nats.port }}{{ $ports = list (int .) }}{{ end }}
+{{- $ports | default (list 4222) | uniq | toJson }}
 {{- end }}
 
 {{/*
@@ -107,5 +132,5 @@ counts.
 {{- define "outbox-relay.configVolume" -}}
 - name: outbox-relay-config
   configMap:
-    name: {{ include "outbox-relay.fullname" . }}
+    name: {{ include "outbox-relay.fullname" . | quote }}
 {{- end }}

@@ -13,7 +13,9 @@ from tests.support.fix_helm import (
     CHART,
     Manifest,
     config_toml,
+    helm,
     kinds,
+    manifests,
     merged,
     only,
     relay_container,
@@ -21,6 +23,25 @@ from tests.support.fix_helm import (
     with_minimal,
 )
 from tests.support.fix_prometheus import promtool
+
+EVERYTHING = yaml.safe_load((CHART / "ci" / "everything-values.yaml").read_text("utf-8"))
+ADD_ONS = ("podMonitor", "prometheusRule", "dashboard")
+
+
+def texts_of(tree: Any) -> list[Any]:
+    """Return every value that Kubernetes wants as text: of labels, annotations and selectors, and each name."""
+    if isinstance(tree, list):
+        return [text for one in tree for text in texts_of(one)]
+    if not isinstance(tree, dict):
+        return []
+    found: list[Any] = []
+    for name, value in tree.items():
+        if name in ("labels", "annotations", "matchLabels"):
+            found += value.values()
+        elif name in ("name", "serviceAccountName"):
+            found.append(value)
+        found += texts_of(value)
+    return found
 
 
 def environment(container: Manifest) -> dict[str, str]:
@@ -290,3 +311,83 @@ def test_the_dashboard_is_that_of_the_file_where_grafana_looks_for_it() -> None:
     assert json.loads(made["data"]["outbox-relay.json"]) == json.loads(written)
     assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert made["metadata"]["annotations"] == {"grafana_folder": "Messaging"}
+
+
+def test_a_release_with_a_number_for_a_name_has_texts_for_labels() -> None:
+    done = helm(
+        "template", "1234567", str(CHART), values=merged(EVERYTHING, {"fullnameOverride": "42", "nameOverride": "7"})
+    )
+    for one in manifests(done.stdout):
+        assert isinstance(one["metadata"]["name"], str)
+        labels = one["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == "1234567" and labels["app.kubernetes.io/name"] == "7"
+        assert all(isinstance(value, str) for value in texts_of(one))
+
+
+@pytest.mark.parametrize(
+    ("common", "pod", "shown"),
+    [
+        ({"team": "shop"}, {"team": "messaging"}, {"team": "messaging"}),
+        ({"app.kubernetes.io/instance": "x"}, {"app.kubernetes.io/component": "y"}, {}),
+        ({"cost": "1"}, {"tier": "true"}, {"cost": "1", "tier": "true"}),
+    ],
+)
+def test_labels_that_overlap_are_written_once_and_the_charts_own_go_first(
+    common: dict[str, str], pod: dict[str, str], shown: dict[str, str]
+) -> None:
+    labels = {"labels": {**common, "extra": "one"}}
+    values = {"commonLabels": common, "podLabels": pod, "service": {"enabled": True, **labels}}
+    found = with_minimal(**values, **{name: {"enabled": True, **labels} for name in ADD_ONS})
+    own = {"app.kubernetes.io/instance": "relay", "app.kubernetes.io/component": "relay"}
+    deployment = only(found, "Deployment")
+    assert {**shown, **own}.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert deployment["spec"]["selector"]["matchLabels"].items() >= own.items()
+    for one in found:
+        assert one["metadata"]["labels"]["app.kubernetes.io/instance"] == "relay"
+
+
+def test_annotations_that_overlap_are_written_once() -> None:
+    found = with_minimal(
+        podAnnotations={"checksum/config": "mine", "prometheus.io/port": "1"},
+        scrapeAnnotations=True,
+        migration={"annotations": {"helm.sh/hook-weight": "3", "team": "shop"}},
+    )
+    pod = only(found, "Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert pod.pop("checksum/config") != "mine", "a change of the settings must restart the pods"
+    assert pod == {"prometheus.io/scrape": "true", "prometheus.io/port": "1", "prometheus.io/path": "/metrics"}
+    job = only(found, "Job")["metadata"]["annotations"]
+    assert (job["helm.sh/hook-weight"], job["team"]) == ("3", "shop")
+    assert job["helm.sh/hook"] == "pre-install,pre-upgrade"
+
+
+def test_the_pod_of_the_migration_takes_annotations() -> None:
+    mesh = {"sidecar.istio.io/inject": "false"}
+    job = only(with_minimal(migration={"podAnnotations": mesh}), "Job")
+    assert job["spec"]["template"]["metadata"]["annotations"] == mesh
+
+
+@pytest.mark.parametrize(
+    ("servers", "ports"),
+    [
+        (["tls://nats:4443"], [4443]),
+        ("nats://a:4333, nats://b:4444/", [4333, 4444]),
+        (["nats://a", "nats://[::1]", "nats://b:4222"], [4222]),
+        (["nats://[2001:db8::1]:4500"], [4500]),
+    ],
+)
+def test_a_policy_lets_out_to_the_ports_that_the_servers_name(servers: object, ports: list[int]) -> None:
+    values: dict[str, Any] = {"config": {"nats": {"servers": servers}}, "networkPolicy": {"enabled": True}}
+    nats = only(with_minimal(**values), "NetworkPolicy")["spec"]["egress"][2]
+    assert nats == {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}
+
+
+def test_a_service_leads_to_each_relay_ready_or_not() -> None:
+    assert "Service" not in kinds(with_minimal())
+    found = with_minimal(service={"enabled": True, "annotations": {"a": "b"}}, config={"http": {"port": 9000}})
+    service = only(found, "Service")
+    assert service["metadata"]["annotations"] == {"a": "b"}
+    spec = service["spec"]
+    assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
+    assert spec["selector"] == only(found, "Deployment")["spec"]["selector"]["matchLabels"]
+    (port,) = spec["ports"]
+    assert (port["port"], port["targetPort"]) == (9000, relay_container(found)["ports"][0]["name"])
