@@ -10,7 +10,6 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Literal, TypeVar, assert_never
 
-from relay.config.options import envelopes
 from relay.config.settings import Settings
 from relay.daemon.term import Term
 from relay.daemon.term_end import Drained, Unfinished
@@ -23,7 +22,6 @@ from relay.postgres.database import Database
 from relay.postgres.doorbell import Doorbell
 from relay.postgres.migrate import check_schema, schema_of
 from relay.postgres.outbox_reader import OutboxReader
-from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.ownership import Ownership
 from relay.postgres.tables import Tables
 from relay.rules.watermark import Watermark
@@ -210,9 +208,7 @@ class Replica:
             self._settings,
             ownership=ownership,
             reader=reader,
-            writer=OutboxWriter(ownership.database, tables, ownership.fence),
             bell=bell,
-            envelopes=envelopes(self._settings),
             metrics=self.metrics,
             watermark=watermark,
             newest=newest,

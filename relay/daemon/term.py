@@ -1,22 +1,26 @@
 """One term of the owner of some shards: wake, fetch, publish, settle, side by side, until it is to end.
 
 Fetcher, publisher and settler are tasks of their own on two connections to the database and one to NATS, so
-that the next events are fetched and the last ones marked while these are on their way. `Books` knows what is
-neither delivered nor dead; its lower end is the watermark.
+that the next events are fetched and the last ones marked while these are on their way. What they share is in one
+`InHand`.
 """
 
 import asyncio
 import time
 
+from relay.config.options import envelopes as envelopes_of
 from relay.config.options import nats_options
 from relay.config.settings import Settings
 from relay.daemon.term_end import Drained, TermEnd, Unfinished
-from relay.daemon.wiring import BEAT_S, fetch_options, managed_stream, publish_options, refusal_options
+from relay.daemon.wiring import BEAT_S, in_hand, managed_stream
 from relay.delivery.after_crash import AfterCrash
 from relay.delivery.fetcher import Fetcher
 from relay.delivery.publisher import Publisher
 from relay.delivery.refusals import Refusals
+from relay.delivery.retries import Retries
 from relay.delivery.settler import Settler
+from relay.delivery.stream_lookups import StreamLookups
+from relay.delivery.wakeup import Wakeup
 from relay.errors import DatabaseChanged, LeaseLost, StreamHealed
 from relay.integrity.reconciler import Reconciler
 from relay.jetstream.reconnect import Reconnector
@@ -31,12 +35,7 @@ from relay.postgres.doorbell import Doorbell
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.ownership import Ownership
-from relay.rules.envelopes import Envelopes
-from relay.rules.floors import Floors
-from relay.rules.holds import Holds
-from relay.rules.in_doubt import Doubts
-from relay.rules.lanes import Lanes
-from relay.rules.unsettled import Books
+from relay.rules.gate import Gate
 from relay.rules.watermark import SettledClock, Watermark
 
 _TICK_S = 0.25
@@ -49,6 +48,8 @@ class Term:
     Args:
         ownership: The shards.
         bell: None: polling alone.
+        watermark: Everything up to this seq is settled: reading begins above it.
+        newest: The newest seq in the outbox at that moment.
     """
 
     def __init__(
@@ -57,86 +58,55 @@ class Term:
         *,
         ownership: Ownership,
         reader: OutboxReader,
-        writer: OutboxWriter,
         bell: Doorbell | None,
-        envelopes: Envelopes,
         metrics: Metrics,
         watermark: int,
         newest: int,
     ) -> None:
+        writer = OutboxWriter(ownership.database, ownership.tables, ownership.fence)
+        envelopes = envelopes_of(settings)
         self._settings = settings
         self._metrics = metrics
         self._ownership = ownership
         self._bell = bell
-        self._books = Books()
-        self._lanes = Lanes(ordered=settings.delivery.ordering == "key", stuck_limit=settings.delivery.held_events)
-        self._holds = Holds(base_s=settings.failures.hold_base_s, max_s=settings.failures.hold_max_s)
-        self._doubts = Doubts()
-        self._floors = Floors()
-        self._settler = Settler(writer, self._books, self._floors, metrics)
+        self._gate = Gate(ownership)
+        self._in_hand = in_hand(settings, watermark, newest)
+        self._settler = Settler(self._in_hand, writer, metrics)
         self._refusals = Refusals(
-            refusal_options(settings),
-            lanes=self._lanes,
-            holds=self._holds,
-            books=self._books,
-            envelopes=envelopes,
-            metrics=metrics,
-            write=self._settler.take,
-            on_hold_end=self._hold_ended,
+            settings.failures,
+            self._in_hand,
+            envelopes,
+            StreamLookups(self._in_hand.streams),
+            self._settler,
+            metrics,
         )
         self._reconciler = Reconciler(
             settings.healing,
             reader=reader,
             writer=writer,
-            doubts=self._doubts,
-            floors=self._floors,
-            streams=self._refusals.streams,
-            lanes=self._lanes,
+            in_hand=self._in_hand,
+            gate=self._gate,
             envelopes=envelopes,
             metrics=metrics,
-            sent=self._sent,
-            watermark=lambda: self._fetcher.watermark(),
-            on_open=self._opened,
         )
         self._publisher = Publisher(
-            publish_options(settings),
-            lanes=self._lanes,
-            envelopes=envelopes,
-            refusals=self._refusals,
-            doubts=self._doubts,
-            look_for=self._reconciler.ask,
-            metrics=metrics,
-            settle=self._settler.take_delivered,
-            may_send=lambda: self._reconciler.open and time.monotonic() < ownership.until,
+            settings.delivery, self._in_hand, self._gate, envelopes, self._refusals, self._settler, metrics
         )
-        careful = None
+        after_crash = None
         if ownership.crashes:
-            careful = AfterCrash(
-                ownership=ownership,
-                reader=reader,
-                writer=writer,
-                metrics=metrics,
-                most=settings.delivery.buffer_events + settings.delivery.held_events,
-                max_attempts=settings.failures.max_attempts,
-                may_send=lambda: self._reconciler.open,
-                room=self._settler.on_room,
-                accuse=self._refusals.accuse,
-                convict=self._refusals.convict,
+            after_crash = AfterCrash(
+                ownership, self._in_hand, self._gate, reader, writer, self._refusals, settings.failures.max_attempts
             )
         self._fetcher = Fetcher(
-            fetch_options(settings),
-            reader=reader,
-            bell=bell,
-            waiting=lambda: self.waiting,
-            lanes=self._lanes,
-            books=self._books,
-            metrics=metrics,
-            on_events=self._publisher.wake,
-            room=self._settler.on_room,
-            watermark=watermark,
-            newest=newest,
-            careful=careful,
+            settings.delivery,
+            self._in_hand,
+            reader,
+            Wakeup(bell, settings.delivery.poll_max_s),
+            Retries(self._in_hand, reader, settings.failures.on_dead),
+            metrics,
+            after_crash,
         )
+        self._ratio = reader.ratio
         self._duties = [DutyRunner(duty, ownership) for duty in self._configured_duties(settings, reader, writer)]
         self._reconnector = Reconnector(
             nats_options(settings),
@@ -160,12 +130,12 @@ class Term:
                     reader=reader,
                     writer=writer,
                     metrics=self._metrics,
-                    watermark=self._fetcher.watermark,
-                    may_delete=lambda: self._reconciler.open,
+                    watermark=self._in_hand.watermark,
+                    may_delete=lambda: self._gate.is_open,
                 )
             )
         if settings.consumers.watch:
-            duties.append(ConsumerLag(settings.consumers, lambda: self._floors.marks, self._metrics))
+            duties.append(ConsumerLag(settings.consumers, lambda: self._in_hand.floors.marks, self._metrics))
         if settings.failures.dead_subject:
             duties.append(
                 DeadLetterCopies(settings.failures.dead_subject, reader=reader, writer=writer, metrics=self._metrics)
@@ -173,18 +143,6 @@ class Term:
         if settings.watermark.subject:
             duties.append(Announcer(settings.watermark, settings.postgres.table, reader))
         return duties
-
-    def _opened(self) -> None:
-        self._publisher.wake()
-        self._settler.on_room.set()
-
-    def _hold_ended(self) -> None:
-        self._fetcher.hold_ended = True
-
-    def _sent(self) -> set[int]:
-        """Give the seqs of what was sent and is not marked."""
-        doubtful = self._doubts.since.keys() | self._doubts.found.keys()
-        return self._publisher.seqs_in_flight() | self._settler.unmarked() | doubtful
 
     async def run(self, stop: asyncio.Event) -> TermEnd:
         """Move events until `stop` is set or the shards are to change, then await what is in flight and settle it.
@@ -223,7 +181,7 @@ class Term:
                 await self._publisher.drained()
         except TimeoutError:
             pass
-        left = self._publisher.in_flight
+        left = self._in_hand.in_flight_count()
         try:
             async with asyncio.timeout(self._settings.delivery.shutdown_timeout_s):
                 await self._settler.drained()
@@ -246,16 +204,18 @@ class Term:
             await asyncio.sleep(min(BEAT_S, self._settings.lease.ttl_s / 3))
             beat = await self._ownership.beat(self.settled)
             self._clock.looked(beat.at, beat.newest)
-            self._fetcher.newest = max(self._fetcher.cursor, beat.newest)
+            self._in_hand.saw_newest(beat.newest)
             if self._bell is not None:
-                self._bell.has_company = beat.others > 0
+                self._bell.note_company(beat.others)
             owned = len(self._ownership.epochs)
             if owned > beat.share or (owned < beat.share and beat.free):
                 self._change.set()
-            self._publisher.wake()
+            self._in_hand.to_send.set()
 
     def _watch_progress(self, now: float) -> None:
-        if not (len(self._lanes) or self._publisher.in_flight) or self._holds.open or not self._reconciler.open:
+        in_hand = self._in_hand
+        has_work = len(in_hand.lanes) > 0 or in_hand.in_flight_count() > 0
+        if not has_work or in_hand.holds.open or not self._gate.is_open:
             self._busy_since = None
         elif self._busy_since is None:
             self._busy_since = now
@@ -263,47 +223,42 @@ class Term:
         self._stalled = since is not None and now - max(since, self._settler.last_settled) > _STALLED_S
 
     @property
-    def waiting(self) -> int:
-        """How many events in memory wait behind a failing head or in a hold."""
-        return self._lanes.stuck_events + self._holds.parked_events()
-
-    @property
     def settled(self) -> Watermark:
         """How far everything of our shards is settled."""
-        seq = self._fetcher.watermark()
+        seq = self._in_hand.watermark()
         return Watermark(seq, self._clock.settled_at(seq))
 
     def view(self) -> TermView:
         """Return how the term stands now."""
-        settled = self.settled
+        in_hand, settled = self._in_hand, self.settled
         offset = time.time() - time.monotonic()
         return TermView(
-            backlog=self._fetcher.backlog(),
-            oldest_pending_at=self._books.oldest_created_at(),
-            in_flight=self._publisher.in_flight,
-            waiting=self.waiting,
-            retrying=len(self._books.postponed),
+            backlog=in_hand.backlog(self._ratio),
+            oldest_pending_at=in_hand.unsettled.oldest_created_at(),
+            in_flight=in_hand.in_flight_count(),
+            waiting=in_hand.waiting(),
+            retrying=len(in_hand.unsettled.postponed),
             watermark=settled.seq,
             watermark_at=settled.at,
             shards=len(self._ownership.epochs),
             holds=tuple(
                 HoldView(hold.scope, str(hold.failure_class), hold.since + offset, hold.reason, len(hold.parked))
-                for hold in self._holds.open.values()
+                for hold in in_hand.holds.open.values()
             ),
             nats_trouble=self._reconnector.trouble,
             paused=self._paused(time.monotonic()),
             stalled=self._stalled,
-            oldest_retry_at=self._books.oldest_postponed_at(),
-            gap_since=self._fetcher.gap_since(),
-            held_keys=self._lanes.stuck_keys,
-            blocked_keys=len(set(self._books.blocked.values())),
+            oldest_retry_at=in_hand.unsettled.oldest_postponed_at(),
+            gap_since=in_hand.gaps.oldest_since(),
+            held_keys=in_hand.lanes.stuck_keys,
+            blocked_keys=len(set(in_hand.unsettled.blocked.values())),
         )
 
     def _paused(self, now: float) -> str | None:
         """Return why nothing may be sent although NATS is there."""
         if now >= self._ownership.until:
             return "the lease ran out before PostgreSQL renewed it"
-        return None if self._reconciler.open else "the streams are not checked yet"
+        return None if self._gate.is_open else "the streams are not checked yet"
 
 
 def _first(ended: BaseExceptionGroup[BaseException]) -> TermEnd:

@@ -1,54 +1,27 @@
 """The parts of the configuration that a part of a term takes in another shape."""
 
-import logging
+import asyncio
 
 from relay.config.settings import Settings
-from relay.delivery.fetcher import FetchOptions
-from relay.delivery.publisher import PublishOptions
-from relay.delivery.refusals import RefusalOptions
 from relay.jetstream.managed_stream import ManagedStream
-
-log = logging.getLogger(__name__)
+from relay.rules.holds import Holds
+from relay.rules.in_hand import InHand, Limits
+from relay.rules.lanes import Lanes
 
 # How often a replica reports that it lives and checks whether the work is shared fairly, seconds.
 BEAT_S = 1.0
 
 
-def fetch_options(settings: Settings) -> FetchOptions:
-    """Return what the fetcher needs."""
-    delivery = settings.delivery
-    return FetchOptions(
-        fetch_batch=delivery.fetch_batch,
-        buffer_events=delivery.buffer_events,
-        buffer_bytes=delivery.buffer_bytes,
-        poll_max_s=delivery.poll_max_s,
-        on_dead=settings.failures.on_dead,
-    )
-
-
-def publish_options(settings: Settings) -> PublishOptions:
-    """Return what the publisher needs."""
-    delivery = settings.delivery
-    return PublishOptions(
-        strategy=delivery.strategy,
-        window=delivery.window,
-        atomic_batch=delivery.atomic_batch,
-        atomic_in_flight=delivery.atomic_in_flight,
-        ack_timeout_s=delivery.ack_timeout_s,
-    )
-
-
-def refusal_options(settings: Settings) -> RefusalOptions:
-    """Return what decides about refused events."""
+def in_hand(settings: Settings, watermark: int, newest: int) -> InHand:
+    """Return an empty memory for a term that begins above `watermark`, within the configured limits."""
     delivery, failures = settings.delivery, settings.failures
-    return RefusalOptions(
-        max_attempts=failures.max_attempts,
-        backoff_base_s=failures.backoff_base_s,
-        backoff_max_s=failures.backoff_max_s,
-        on_dead=failures.on_dead,
-        on_misconfigured=failures.on_misconfigured,
-        held_events=delivery.held_events,
-        held_bytes=delivery.buffer_bytes // 2,
+    return InHand(
+        lanes=Lanes(ordered=delivery.ordering == "key", stuck_limit=delivery.held_events),
+        holds=Holds(base_s=failures.hold_base_s, max_s=failures.hold_max_s),
+        limits=Limits(events=delivery.buffer_events, payload_bytes=delivery.buffer_bytes, waiting=delivery.held_events),
+        signal=asyncio.Event,
+        watermark=watermark,
+        newest=newest,
     )
 
 

@@ -4,25 +4,19 @@ One turn reads the rows above the cursor and what has appeared in the gaps below
 is due. When nothing is there `relay.delivery.wakeup` says how long to sleep.
 """
 
-import asyncio
 import logging
 import time
 from bisect import bisect_left
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
+from relay.config.sections import DeliverySection
 from relay.delivery.after_crash import AfterCrash
 from relay.delivery.retries import Retries
 from relay.delivery.wakeup import Wakeup
 from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
-from relay.postgres.doorbell import Doorbell
 from relay.postgres.outbox_reader import OutboxReader
-from relay.rules.gaps import Gaps
-from relay.rules.lanes import Lanes
-from relay.rules.unsettled import Books
+from relay.rules.in_hand import InHand
 
 log = logging.getLogger(__name__)
 
@@ -37,144 +31,88 @@ _SCRUB_SPAN = 10_000
 _BACKFILL_PAUSE_S = 1.0
 
 
-@dataclass(frozen=True)
-class FetchOptions:
-    """How much is fetched; the fields follow the ``[delivery]`` section."""
-
-    fetch_batch: int = 1000
-    buffer_events: int = 8000
-    buffer_bytes: int = 32 * 1024 * 1024
-    poll_max_s: float = 1.0
-    on_dead: Literal["skip", "block"] = "skip"
-
-
 class Fetcher:
     """Keeps the lanes filled.
 
     Args:
-        watermark: Everything up to this seq is settled: where to begin.
-        newest: The newest seq at that moment; up to it rows may be settled already.
-        careful: Says how far may be read at first; None where the last owners ended well.
-        bell: None: polling alone.
-        waiting: How many of the events in memory cannot be sent now, and so take no room from the others.
-        on_events: Called when the lanes have something new.
-        room: Set when events were settled, so that there may be room again.
+        after_crash: Says how far may be read at first; None if the previous owners ended well.
     """
 
     def __init__(
         self,
-        options: FetchOptions,
-        *,
+        options: DeliverySection,
+        in_hand: InHand,
         reader: OutboxReader,
-        bell: Doorbell | None,
-        waiting: Callable[[], int],
-        lanes: Lanes,
-        books: Books,
+        wakeup: Wakeup,
+        retries: Retries,
         metrics: Metrics,
-        on_events: Callable[[], None],
-        room: asyncio.Event,
-        watermark: int,
-        newest: int,
-        careful: AfterCrash | None = None,
+        after_crash: AfterCrash | None = None,
     ) -> None:
         self._options = options
+        self._in_hand = in_hand
+        self._lanes = in_hand.lanes
+        self._unsettled = in_hand.unsettled
         self._reader = reader
-        self._waiting = waiting
-        self._lanes = lanes
-        self._books = books
+        self._wakeup = wakeup
+        self._retries = retries
         self._metrics = metrics
-        self._on_events = on_events
-        self._room = room
-        self._gaps = Gaps()
-        self._retries = Retries(reader=reader, lanes=lanes, books=books, on_dead=options.on_dead)
-        self._wakeup = Wakeup(bell, options.poll_max_s)
-        self._careful = careful
-        self.cursor = watermark
-        self.newest = newest
-        self._settled_up_to = newest
+        self._after_crash = after_crash
+        # Up to this seq rows may be settled already.
+        self._settled_up_to = in_hand.newest
         self._limit = min(100, options.fetch_batch)
         self._gaps_at = 0.0
-        # How far late events were taken in, where there are more of them: nothing may overtake those.
+        # How far late events were taken in, if there are more of them: nothing may overtake those.
         self._late_up_to: int | None = None
         self._backfill_at = 0.0
-        # From this seq on, what was dropped from memory is being read again.
-        self._backfilling: int | None = None
         self._scrub_at = time.monotonic() + _SCRUB_PAUSE_S
         self._scrubbed = 0
         self._generation = reader.generation
-        self.hold_ended = False
-
-    def watermark(self) -> int:
-        """Give the seq up to which every event is settled, as far as is known now."""
-        known = (
-            self.cursor + 1,
-            self._books.lowest(),
-            self._gaps.lowest(),
-            self._lanes.overflow_from,
-            self._backfilling,
-        )
-        return min(seq for seq in known if seq is not None) - 1
-
-    def gap_since(self) -> float | None:
-        """Give since when the oldest gap is waited for, Unix seconds."""
-        return self._gaps.oldest_since()
-
-    def backlog(self) -> int:
-        """Estimate how many events are neither delivered nor dead."""
-        ahead = round(max(0, self.newest - self.cursor) * self._reader.ratio)
-        return ahead + len(self._books.unsettled) + len(self._books.postponed)
 
     async def _rewind(self) -> None:
-        """Begin again at the watermark where the connection is new, since the database may be another one.
+        """Begin again at the watermark if the connection is new, since the database may be another one.
 
         After a failover it may have lost its newest transactions, and use their seqs again. What is in memory
         stays and is not taken twice.
         """
         if self._generation == self._reader.generation:
             return
-        watermark, self.newest = await self._reader.starting_point()
+        watermark, newest = await self._reader.starting_point()
         self._generation = self._reader.generation
-        self._gaps = Gaps()
+        self._in_hand.rewind(watermark, newest)
         self._late_up_to = None
-        self.cursor = min(self.cursor, watermark)
-        self._settled_up_to = self.newest
+        self._settled_up_to = newest
 
     async def run(self) -> None:
         """Fetch for ever."""
         await self._retries.begin()
-        if self._careful is not None:
-            await self._begin_with(self._careful)
-            self._careful = None
+        if self._after_crash is not None:
+            await self._begin_with(self._after_crash)
+            self._after_crash = None
         while True:
             await self._wait_for_room()
             found = await self.turn()
             if found:
                 await self._wakeup.found(found)
-                self._on_events()
+                self._in_hand.to_send.set()
             else:
                 await self._wakeup.sleep(self._nothing_before_s())
 
-    async def _begin_with(self, careful: AfterCrash) -> None:
-        """Send what the last owners may have had in hand, group by group."""
-        while (upper := await careful.next_group(self.cursor, self._settled_up_to)) is not None:
-            while self.cursor < min(upper, self._settled_up_to):
+    async def _begin_with(self, after_crash: AfterCrash) -> None:
+        """Send what the previous owners may have had in hand, group by group."""
+        in_hand = self._in_hand
+        while (upper := await after_crash.next_group(in_hand.cursor, self._settled_up_to)) is not None:
+            while in_hand.cursor < min(upper, self._settled_up_to):
                 await self._wait_for_room()
                 await self._rewind()
                 await self._advance(time.monotonic(), upper)
-                self._on_events()
-            await careful.outlived(lambda: len(self._books.unsettled) - self._waiting())
-        await careful.end()
+                in_hand.to_send.set()
+            await after_crash.survived()
+        await after_crash.end()
 
     async def _wait_for_room(self) -> None:
-        while not self._has_room():
-            self._room.clear()
-            await self._room.wait()
-
-    def _has_room(self) -> bool:
-        return (
-            len(self._books.unsettled) - self._waiting() < self._options.buffer_events
-            and self._books.payload_bytes < self._options.buffer_bytes
-        )
+        while not self._in_hand.has_room():
+            self._in_hand.room.clear()
+            await self._in_hand.room.wait()
 
     async def turn(self) -> int:
         """Read once whatever may be there; gives how many events were taken in."""
@@ -182,7 +120,7 @@ class Fetcher:
         await self._rewind()
         found = await self._backfill(now)
         found += await self._advance(now)
-        found += await self._retries.turn(now, self.cursor, self._limit)
+        found += await self._retries.turn(now, self._in_hand.cursor, self._limit)
         if now >= self._scrub_at:
             self._scrub_at = now + _SCRUB_PAUSE_S
             found += await self._scrub()
@@ -191,12 +129,12 @@ class Fetcher:
     def _nothing_before_s(self) -> float:
         """Give the seconds until the next turn may find something that rings no bell."""
         due_s = max(0.0, self._retries.due_at() - time.monotonic())
-        return min(due_s, _GAP_PAUSE_S) if len(self._gaps) else due_s
+        return min(due_s, _GAP_PAUSE_S) if len(self._in_hand.gaps) else due_s
 
     async def _advance(self, now: float, upper: int = _NO_LIMIT) -> int:
         """Read what has appeared in gaps, then above the cursor up to `upper`; gives how many events."""
         found = 0
-        if self._late_up_to is not None or (len(self._gaps) and now >= self._gaps_at):
+        if self._late_up_to is not None or (len(self._in_hand.gaps) and now >= self._gaps_at):
             found += await self._reread()
         if self._late_up_to is None:
             found += await self._next(upper)
@@ -205,15 +143,15 @@ class Fetcher:
     async def _next(self, upper: int) -> int:
         """Read above the cursor, and note which seqs are missing."""
         started = time.monotonic()
-        catching_up = self.cursor < self._settled_up_to
+        catching_up = self._in_hand.cursor < self._settled_up_to
         if catching_up:
-            upper = min(upper, self.cursor + _CATCH_UP_SPAN, self._settled_up_to)
-        self._books.begin_read()
+            upper = min(upper, self._in_hand.cursor + _CATCH_UP_SPAN, self._settled_up_to)
+        self._unsettled.begin_read()
         if catching_up or self._reader.has_all:
-            events = await self._reader.fetch(self.cursor, upper, self._limit)
+            events = await self._reader.fetch(self._in_hand.cursor, upper, self._limit)
             seqs = [event.seq for event in events]
         else:
-            events, seqs = await self._reader.fetch_among(self.cursor, upper, self._limit)
+            events, seqs = await self._reader.fetch_among(self._in_hand.cursor, upper, self._limit)
         cut_short = len(seqs) == self._limit
         late = await self._take_late() if events else 0
         if self._late_up_to is not None:
@@ -223,13 +161,11 @@ class Fetcher:
         elif seqs:
             reached = seqs[-1]
         else:
-            self.newest = max(self.newest, self.cursor)
             return 0
-        self._gaps.passed(self.cursor, seqs, reached, time.time())
-        if catching_up and len(seqs) < reached - self.cursor:
-            self._gaps.found(await self._reader.settled(self.cursor + 1, reached))
-        self.cursor = reached
-        self.newest = max(self.newest, reached)
+        self._in_hand.gaps.passed(self._in_hand.cursor, seqs, reached, time.time())
+        if catching_up and len(seqs) < reached - self._in_hand.cursor:
+            self._in_hand.gaps.found(await self._reader.settled(self._in_hand.cursor + 1, reached))
+        self._in_hand.read_up_to(reached)
         self._size_next(events)
         self._metrics.stage("fetch", time.monotonic() - started)
         self._offer(events)
@@ -248,13 +184,13 @@ class Fetcher:
 
     def _offer(self, events: list[Event]) -> None:
         self._metrics.fetched(len(events))
-        if self._careful is not None:
-            events = [self._careful.cleared(event) for event in events]
-        new = self._books.take_in(events)
+        if self._after_crash is not None:
+            events = [self._after_crash.cleared(event) for event in events]
+        new = self._unsettled.take_in(events)
         if any(event.postponed for event in new):
             new = [event for event in new if not self._retries.keep(event)]
-        crowded = self._books.payload_bytes > self._options.buffer_bytes // 2
-        self._books.settle(self._lanes.offer(new, crowded=crowded))
+        crowded = self._in_hand.is_crowded()
+        self._in_hand.drop(self._lanes.offer(new, crowded=crowded))
 
     async def _scrub(self) -> int:
         """Look for pending rows far behind the cursor, a small range at a time: a safety net.
@@ -262,19 +198,19 @@ class Fetcher:
         There are none unless seqs were not drawn in order: a sequence with a cache, a restored dump, rows
         written by hand.
         """
-        if self._scrubbed >= self.cursor:
+        if self._scrubbed >= self._in_hand.cursor:
             self._scrubbed = 0
-        upper = min(self._scrubbed + _SCRUB_SPAN, self.cursor)
-        self._books.begin_read()
+        upper = min(self._scrubbed + _SCRUB_SPAN, self._in_hand.cursor)
+        self._unsettled.begin_read()
         events = await self._reader.fetch(self._scrubbed, upper, self._limit)
         self._scrubbed = events[-1].seq if len(events) == self._limit else upper
-        known = self._gaps.lowest(), self._lanes.overflow_from
+        known = self._in_hand.gaps.lowest(), self._lanes.overflow_from
         lowest = min((seq for seq in known if seq is not None), default=_NO_LIMIT)
         # What waits for a retry comes back by itself, in its own order.
         lost = [
             event
             for event in events
-            if event.postponed is None and not self._books.knows(event.seq) and event.seq < lowest
+            if event.postponed is None and not self._unsettled.knows(event.seq) and event.seq < lowest
         ]
         if lost:
             log_event(
@@ -291,10 +227,10 @@ class Fetcher:
 
     async def _reread(self) -> int:
         """Look into the gaps again: first who could still fill them, then the rows."""
-        self._gaps.observe(await self._reader.holders())
-        self._books.begin_read()
+        self._in_hand.gaps.observe(await self._reader.holders())
+        self._unsettled.begin_read()
         found = await self._take_late()
-        self._gaps.close(self._late_up_to)
+        self._in_hand.gaps.close(self._late_up_to)
         self._gaps_at = time.monotonic() + _GAP_PAUSE_S
         return found
 
@@ -306,7 +242,7 @@ class Fetcher:
         so that late events do not overtake each other either.
         """
         self._late_up_to = None
-        los, his = self._gaps.ranges()
+        los, his = self._in_hand.gaps.ranges()
         asked = bisect_left(los, below)
         if not asked:
             return 0
@@ -314,7 +250,7 @@ class Fetcher:
         events = await self._reader.reread(los[:asked], [min(hi, below - 1) for hi in his[:asked]], limit)
         if len(events) == limit:
             self._late_up_to = events[-1].seq
-        self._gaps.found((event.seq, event.seq) for event in events)
+        self._in_hand.gaps.found((event.seq, event.seq) for event in events)
         if events:
             self._size_next(events)
         self._offer(events)
@@ -322,23 +258,22 @@ class Fetcher:
 
     async def _backfill(self, now: float) -> int:
         """Read again what was dropped from memory behind lanes that were stuck, and flow again."""
-        if not (self._lanes.can_resume or self.hold_ended) or now < self._backfill_at:
+        in_hand = self._in_hand
+        if not in_hand.can_backfill() or now < self._backfill_at:
             return 0
-        self.hold_ended = False
         self._backfill_at = now + _BACKFILL_PAUSE_S
-        self._backfilling = self._lanes.begin_again()
+        in_hand.begin_backfill()
         found = 0
-        while self._backfilling is not None and self._backfilling <= self.cursor:
-            upper = min(self._backfilling + _CATCH_UP_SPAN, self.cursor)
-            self._books.begin_read()
+        while (begin := in_hand.backfilling) is not None:
+            upper = min(begin + _CATCH_UP_SPAN, in_hand.cursor)
+            self._unsettled.begin_read()
             limit = self._limit
-            events = await self._reader.fetch(self._backfilling - 1, upper, limit)
-            found += await self._take_late(self._backfilling)
+            events = await self._reader.fetch(begin - 1, upper, limit)
+            found += await self._take_late(begin)
             if self._late_up_to is None:
                 self._offer(events)
-                self._backfilling = 1 + (events[-1].seq if len(events) == limit else upper)
+                in_hand.backfilled_up_to(events[-1].seq if len(events) == limit else upper)
                 found += len(events)
-            self._on_events()
+            in_hand.to_send.set()
             await self._wait_for_room()
-        self._backfilling = None
         return found

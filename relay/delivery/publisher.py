@@ -8,106 +8,64 @@ refused goes to `relay.delivery.refusals`.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
 
+from relay.config.sections import DeliverySection
 from relay.delivery.refusals import Refusals
+from relay.delivery.settler import Settler
 from relay.event import Event
 from relay.jetstream.connection import BrokerError, Connection, Listener, Message
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
-from relay.outcomes import Delivered
+from relay.rules.batch_fit import fit
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.failures import FailureClass, Forbidden, NoResponders, Refused, describe
-from relay.rules.in_doubt import Doubts
-from relay.rules.lanes import Lanes
-from relay.rules.streams import StreamFacts
+from relay.rules.gate import Gate
+from relay.rules.in_hand import Batch, InHand
 
 log = logging.getLogger(__name__)
 
 # Events between two returns to the event loop: about 3 ms, so that acknowledgements and marks go on meanwhile.
 _CHUNK = 250
-_BATCH_BYTES = 4 * 1024 * 1024
 # Room for a row's headers and those of a batch: an event that might not fit with them goes alone.
 _BATCH_HEADERS_BYTES = 70_000
 
 
-@dataclass(frozen=True)
-class PublishOptions:
-    """How events are sent; the fields follow the ``[delivery]`` section."""
-
-    strategy: Literal["auto", "singles", "atomic"] = "auto"
-    window: int = 1000
-    atomic_batch: int = 1000
-    atomic_in_flight: int = 3
-    ack_timeout_s: float = 5.0
-
-
-class _Batch(NamedTuple):
-    stream: str
-    events: list[Event]
-    sent_at: float
-
-
 class Publisher(Listener):
-    """Sends what the lanes let go and takes the answers.
-
-    Args:
-        doubts: What is not known of events that were sent.
-        look_for: Has an event looked for in its stream before it is sent again, and given back to the lanes.
-        settle: Takes acknowledged events, to be marked.
-        may_send: Asked before each chunk: False once the lease could belong to another relay.
-    """
+    """Sends what the lanes let go and takes the answers."""
 
     def __init__(
         self,
-        options: PublishOptions,
-        *,
-        lanes: Lanes,
+        options: DeliverySection,
+        in_hand: InHand,
+        gate: Gate,
         envelopes: Envelopes,
         refusals: Refusals,
-        doubts: Doubts,
-        look_for: Callable[[Event], None],
+        settler: Settler,
         metrics: Metrics,
-        settle: Callable[[Sequence[Delivered]], None],
-        may_send: Callable[[], bool],
     ) -> None:
         self._options = options
-        self._lanes = lanes
+        self._in_hand = in_hand
+        self._gate = gate
         self._envelopes = envelopes
         self._refusals = refusals
-        self._doubts = doubts
-        self._look_for = look_for
-        self._streams = refusals.streams
-        self._open_holds = refusals.open_holds
         self._metrics = metrics
+        # Of the parts in hand, those that are asked for each event.
+        self._lanes = in_hand.lanes
+        self._in_doubt = in_hand.in_doubt
+        self._in_flight = in_hand.in_flight
+        self._batches = in_hand.batches
+        self._open_holds = in_hand.holds.open
+        self._settle = settler.take_delivered
         self._timed: int | None = None
-        self._settle = settle
-        self._may_send = may_send
         self._connection: Connection | None = None
-        self._in_flight: dict[int, tuple[Event, float]] = {}
-        self._batches: dict[int, _Batch] = {}
         self._next_batch = 0
-        # Seqs of events that no batch may take again: one stored already, or refused, would spoil it.
+        # Seqs of events that no batch may take again: one that is stored, or was refused, would spoil it.
         self._suspects: set[int] = set()
-        self._wake = asyncio.Event()
+        self._wake = in_hand.to_send
         self._changed = asyncio.Event()
         self._resting = True
         self._stopping = False
-
-    @property
-    def in_flight(self) -> int:
-        """How many events were sent and not yet acknowledged."""
-        return len(self._in_flight) + sum(len(batch.events) for batch in self._batches.values())
-
-    def seqs_in_flight(self) -> set[int]:
-        """Give the seqs of what was sent and not yet acknowledged."""
-        return {*self._in_flight, *(event.seq for batch in self._batches.values() for event in batch.events)}
-
-    def wake(self) -> None:
-        """Look at the lanes again."""
-        self._wake.set()
 
     def attach(self, connection: Connection) -> None:
         """Send over this connection from now on; every hold ends, since every answer is new."""
@@ -124,7 +82,7 @@ class Publisher(Listener):
 
     async def drained(self) -> None:
         """Wait until nothing is in flight."""
-        while self.in_flight:
+        while self._in_hand.in_flight_count():
             self._changed.clear()
             await self._changed.wait()
 
@@ -141,7 +99,7 @@ class Publisher(Listener):
                 self.lost(str(error))
 
     async def _send_all(self) -> None:
-        while self._lanes and not self._stopping and self._may_send():
+        while self._lanes and not self._stopping and self._gate.may_send(time.monotonic()):
             connection = self._connection
             if connection is None:
                 return
@@ -160,7 +118,7 @@ class Publisher(Listener):
         now = time.monotonic()
         if self._suspects:
             self._suspects.difference_update(event.seq for event in events)
-        if self._doubts:
+        if self._in_doubt:
             events = [event for event in events if self._may_go(event, now)]
         in_flight, open_holds = self._in_flight, self._open_holds
         make, max_payload = self._envelopes.make, connection.max_payload
@@ -173,7 +131,7 @@ class Publisher(Listener):
                 continue
             if open_holds and self._refusals.park(event, subject):
                 continue
-            in_flight[event.seq] = (event, now)
+            in_flight[event.seq] = (event, subject, now)
             messages.append((event.seq, subject, event.payload, headers))
         if messages and self._timed not in in_flight:
             self._timed = messages[-1][0]
@@ -181,20 +139,22 @@ class Publisher(Listener):
 
     def _may_go(self, event: Event, now: float) -> bool:
         """Let an event be sent unless the stream holds it already, or may hold it and has forgotten its id."""
-        place = self._doubts.found.get(event.seq)
+        place = self._in_doubt.found.get(event.seq)
+        if place is None and event.seq not in self._in_doubt.since:
+            return True
         if place is not None:
-            self._doubts.resolve(event.seq)
-            self._acknowledged(event, *place, duplicate=True)
+            self._in_doubt.resolve(event.seq)
+            # An earlier relay may have sent it by other rules than ours: what it is called now need not be good.
+            self._acknowledged(event, self._envelopes.wanted(event), *place, duplicate=True)
             return False
-        if event.seq in self._doubts.since:
-            facts = self._streams.find(self._envelopes.subject(event))
-            if facts is None or self._doubts.outlived(event.seq, facts.duplicate_window_s, now):
-                self._look_for(event)
-                return False
+        facts = self._in_hand.streams.find(self._envelopes.subject(event))
+        if facts is None or self._in_doubt.outlived(event.seq, facts.duplicate_window_s, now):
+            self._in_hand.look_for(event)
+            return False
         return True
 
     def _atomic_next(self) -> bool:
-        """Tell whether the next events go in an atomic batch."""
+        """Report whether the next events go in an atomic batch."""
         if self._options.strategy == "singles" or self._lanes.must_go_alone:
             return False
         head = self._lanes.head()
@@ -204,7 +164,7 @@ class Publisher(Listener):
             subject = self._envelopes.subject(head)
         except Poison:
             return False
-        facts = self._streams.find(subject)
+        facts = self._in_hand.streams.find(subject)
         if facts is None:
             self._refusals.look_up(subject)
         return facts is not None and facts.atomic
@@ -212,10 +172,10 @@ class Publisher(Listener):
     async def _send_batch(self, connection: Connection) -> None:
         """Send the next run of events that go to one stream as one batch.
 
-        Where one of them is poison, held or very large they all go one by one: that path knows what to do with each.
+        If one of them is poison, held or very large they all go one by one: that path knows what to do with each.
         """
         taken = self._lanes.take_runs(self._options.atomic_batch)
-        if self._doubts and not self._doubts.disjoint(event.seq for event in taken):
+        if self._in_doubt and not self._in_doubt.disjoint(event.seq for event in taken):
             self._lanes.put_back(taken, alone=True)
             return
         make, open_holds, max_payload = self._envelopes.make, self._open_holds, connection.max_payload
@@ -236,49 +196,18 @@ class Publisher(Listener):
             self._suspects.add(taken[len(messages)].seq)
             self._lanes.put_back(taken, alone=True)
             return
-        stream, events, messages = self._fit(taken, messages)
-        now = time.monotonic()
-        if stream is None or len(events) == 1:
-            self._in_flight[events[0].seq] = (events[0], now)
-            await connection.publish(messages[:1])
+        batch = fit(taken, messages, self._in_hand.streams, self._suspects)
+        self._lanes.requeue(batch.behind)
+        self._lanes.put_back(batch.left)
+        events, now = batch.events, time.monotonic()
+        if batch.stream is None or len(events) == 1:
+            self._in_flight[events[0].seq] = (events[0], batch.messages[0][1], now)
+            await connection.publish(batch.messages[:1])
         else:
             self._next_batch += 1
-            self._batches[self._next_batch] = _Batch(stream.name, events, now)
-            await connection.publish_batch(self._next_batch, messages)
-
-    def _fit(
-        self, taken: list[Event], messages: list[Message]
-    ) -> tuple[StreamFacts | None, list[Event], list[Message]]:
-        """Choose what goes into the batch: the stream of the first event, no suspects, up to the limit of bytes.
-
-        The rest goes back: behind its key's events in this batch, or to the front of what is ready.
-        """
-        stream = self._streams.find(messages[0][1])
-        suspects = self._suspects
-        alike = all(message[1] == messages[0][1] for message in messages)
-        if suspects:
-            alike = alike and suspects.isdisjoint(event.seq for event in taken)
-        if alike and sum(len(event.payload) for event in taken) <= _BATCH_BYTES:
-            return stream, taken, messages
-        size = 0
-        events: list[Event] = []
-        fitting: list[Message] = []
-        left: list[Event] = []
-        cut: set[str | None] = set()
-        for event, message in zip(taken, messages, strict=True):
-            size += len(event.payload)
-            fits = not events or (size <= _BATCH_BYTES and self._streams.find(message[1]) is stream)
-            if fits and event.key not in cut and event.seq not in suspects:
-                events.append(event)
-                fitting.append(message)
-            else:
-                left.append(event)
-                if event.key is not None:
-                    cut.add(event.key)
-        sent = {event.key for event in events}
-        self._lanes.requeue([event for event in left if event.key is not None and event.key in sent])
-        self._lanes.put_back([event for event in left if event.key is None or event.key not in sent])
-        return stream, events, fitting
+            subjects = frozenset([message[1] for message in batch.messages])
+            self._batches[self._next_batch] = Batch(batch.stream.name, events, subjects, now)
+            await connection.publish_batch(self._next_batch, batch.messages)
 
     def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
         """Take the acknowledgement of one event."""
@@ -287,19 +216,19 @@ class Publisher(Listener):
             return  # a late one: the event was sent again or is held, and its own answer will come
         if token == self._timed:
             self._timed = None
-            self._metrics.stage("publish", time.monotonic() - found[1])
-        if self._doubts:
-            self._doubts.resolve(token)
-        self._acknowledged(found[0], stream, stream_seq, duplicate=duplicate)
+            self._metrics.stage("publish", time.monotonic() - found[2])
+        if self._in_doubt:
+            self._in_doubt.resolve(token)
+        self._acknowledged(found[0], found[1], stream, stream_seq, duplicate=duplicate)
         if self._resting:
             self._answered()
 
-    def _acknowledged(self, event: Event, stream: str, stream_seq: int, *, duplicate: bool) -> None:
+    def _acknowledged(self, event: Event, subject: str, stream: str, stream_seq: int, *, duplicate: bool) -> None:
         self._settle(((event, stream, stream_seq, duplicate, time.time()),))
         if event.key is not None:
             self._lanes.release_key(event.key)
         if self._open_holds:
-            self._refusals.accepted(event, stream)
+            self._refusals.accepted(event, subject, stream)
 
     def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
         """Take the acknowledgement of an atomic batch: contiguous sequences that end with `last_seq`."""
@@ -322,7 +251,7 @@ class Publisher(Listener):
         """Take the refusal of one event."""
         found = self._in_flight.pop(token, None)
         if found is not None:
-            self._refusals.failed(found[0], failure)
+            self._refusals.failed(found[0], found[1], failure)
             self._answered()
 
     def batch_refused(self, batch: int, failure: Refused | NoResponders) -> None:
@@ -344,12 +273,12 @@ class Publisher(Listener):
 
     def forbidden(self, subject: str, failure: Forbidden) -> None:
         """Take a refused right: nothing that was sent on this subject will be acknowledged."""
-        for token, (event, _) in list(self._in_flight.items()):
-            if self._envelopes.subject(event).lower() == subject:
+        for token, (event, sent_on, _) in list(self._in_flight.items()):
+            if sent_on.lower() == subject:
                 del self._in_flight[token]
-                self._refusals.failed(event, failure)
+                self._refusals.failed(event, sent_on, failure)
         for number, batch in list(self._batches.items()):
-            if any(self._envelopes.subject(event).lower() == subject for event in batch.events):
+            if any(sent_on.lower() == subject for sent_on in batch.subjects):
                 del self._batches[number]
                 self._one_by_one(batch.events)
         self._answered()
@@ -359,16 +288,11 @@ class Publisher(Listener):
         if self._connection is None:
             return
         self._connection = None
-        unknown = [event for event, _ in self._in_flight.values()]
-        for event, sent_at in self._in_flight.values():
-            self._doubts.doubt(event.seq, sent_at)
-        for batch in self._batches.values():
-            unknown += batch.events
-            self._doubt(batch)
-        self._in_flight.clear()
-        self._batches.clear()
+        unknown: list[Event] = []
+        for event, sent_at in self._in_hand.take_in_flight():
+            self._in_doubt.doubt(event.seq, sent_at)
+            unknown.append(event)
         self._timed = None
-        unknown.sort(key=lambda event: event.seq)
         self._one_by_one(unknown)
         self._answered()
 
@@ -376,12 +300,12 @@ class Publisher(Listener):
         """Give up what was not answered in time, and send the probes that are due; called a few times a second."""
         now = time.monotonic()
         overdue = now - self._options.ack_timeout_s
-        for token, (event, sent_at) in list(self._in_flight.items()):
+        for token, (event, subject, sent_at) in list(self._in_flight.items()):
             if sent_at > overdue:
                 break
             del self._in_flight[token]
-            self._doubts.doubt(event.seq, sent_at)
-            self._refusals.unanswered(event)
+            self._in_doubt.doubt(event.seq, sent_at)
+            self._refusals.unanswered(event, subject)
         for number, batch in list(self._batches.items()):
             if batch.sent_at <= overdue:
                 del self._batches[number]
@@ -391,9 +315,9 @@ class Publisher(Listener):
             self._refusals.probe(now)
         self._answered()
 
-    def _doubt(self, batch: _Batch) -> None:
+    def _doubt(self, batch: Batch) -> None:
         for event in batch.events:
-            self._doubts.doubt(event.seq, batch.sent_at)
+            self._in_doubt.doubt(event.seq, batch.sent_at)
 
     def _one_by_one(self, events: Sequence[Event]) -> None:
         """Give taken events back, to be sent one by one: those too that now wait behind the first of their key."""

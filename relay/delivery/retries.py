@@ -7,8 +7,7 @@ from typing import Literal
 
 from relay.event import Event
 from relay.postgres.outbox_reader import OutboxReader
-from relay.rules.lanes import Lanes
-from relay.rules.unsettled import Books
+from relay.rules.in_hand import InHand
 
 # What is due is found within the first while some of it is known, and what a person has given back within the second.
 _RETRY_PAUSE_S = 0.25
@@ -25,10 +24,11 @@ class Retries:
         on_dead: "block": a dead letter bars its key until a person has decided about it.
     """
 
-    def __init__(self, *, reader: OutboxReader, lanes: Lanes, books: Books, on_dead: Literal["skip", "block"]) -> None:
+    def __init__(self, in_hand: InHand, reader: OutboxReader, on_dead: Literal["skip", "block"]) -> None:
         self._reader = reader
-        self._lanes = lanes
-        self._books = books
+        self._in_hand = in_hand
+        self._lanes = in_hand.lanes
+        self._unsettled = in_hand.unsettled
         self._on_dead = on_dead
         self._asked_at = 0.0
         self._more = False
@@ -40,14 +40,14 @@ class Retries:
         """Bar the keys of the dead letters that nobody has decided about, where these block."""
         if self._on_dead == "block":
             for seq, key in await self._reader.blocking():
-                self._books.blocked[seq] = key
+                self._unsettled.block(seq, key)
                 self._lanes.bar(key)
 
     def due_at(self) -> float:
         """Give when to look again, by the monotonic clock."""
         if self._more:
             return self._asked_at + _SHORTEST_PAUSE_S
-        return self._asked_at + (_RETRY_PAUSE_S if self._books.postponed or self._left_behind else _DUE_PAUSE_S)
+        return self._asked_at + (_RETRY_PAUSE_S if self._unsettled.postponed or self._left_behind else _DUE_PAUSE_S)
 
     async def turn(self, now: float, cursor: int, limit: int) -> int:
         """Take in what is due up to the cursor, and free the keys about which a person has decided.
@@ -63,7 +63,7 @@ class Retries:
         found = 0
         if now >= self.due_at():
             found = await self._take_due(now, cursor, limit)
-        if self._books.blocked and now >= self._blocked_at:
+        if self._unsettled.blocked and now >= self._blocked_at:
             self._blocked_at = now + _BLOCKED_PAUSE_S
             await self._unblock()
         return found
@@ -80,36 +80,36 @@ class Retries:
         if not event.postponed:
             return False
         if event.key is not None and self._lanes.barred(event.key):
-            self._books.settle([event])
-            self._books.blocked[event.seq] = event.key
+            self._in_hand.drop([event])
+            self._unsettled.block(event.seq, event.key)
             return True
         if self._lanes.busy(event.key):
             return False
         self._lanes.stick(event)
-        self._books.postpone(event)
+        self._unsettled.postpone(event)
         return True
 
     async def _take_due(self, now: float, cursor: int, limit: int) -> int:
-        self._books.begin_read()
+        self._unsettled.begin_read()
         limit += self._left_behind
         events = await self._reader.due(limit)
         self._asked_at = now
         self._left_behind = 0
         returned = 0
-        blocked = self._books.blocked_by_key()
+        blocked = self._unsettled.blocked_by_key()
         for event in events:
-            postponed = event.seq in self._books.postponed
+            postponed = event.seq in self._unsettled.postponed
             if event.seq > cursor:
                 continue
             if event.key is not None and event.key in blocked and not postponed:
                 returned += self._let_through(event, event.key, blocked[event.key])
-            elif self._books.come_back(event):
+            elif self._unsettled.come_back(event):
                 returned += 1
                 if postponed:
                     self._lanes.put_back([event], alone=True)
                 else:
                     # Given back by a person: it joins its key as the newest event.
-                    self._books.settle(self._lanes.offer([event]))
+                    self._in_hand.drop(self._lanes.offer([event]))
         # Many were given back at once, as after a loss of the stream.
         self._more = returned > 0 and len(events) == limit
         return returned
@@ -120,13 +120,13 @@ class Retries:
         Not before the earlier dead letters of its key are decided about, nor while another one is out: until
         then it stays in the outbox and is found again, and what follows in its key waits for it too.
         """
-        if self._books.has(event.seq):
+        if self._unsettled.has(event.seq):
             return False
         if any(seq < event.seq for seq in blocked) or not self._lanes.let_through(event):
-            self._books.blocked[event.seq] = key
+            self._unsettled.block(event.seq, key)
             self._left_behind += 1
             return False
-        self._books.come_back(event)
+        self._unsettled.come_back(event)
         blocked.discard(event.seq)
         if not blocked:
             self._lanes.unbar(key)
@@ -134,10 +134,7 @@ class Retries:
 
     async def _unblock(self) -> None:
         """Let the keys go on whose dead letters were all discarded, or deleted."""
-        seqs = list(self._books.blocked)
+        seqs = list(self._unsettled.blocked)
         undecided = await self._reader.undecided(seqs)
-        decided = {seq: self._books.blocked.pop(seq) for seq in seqs if seq not in undecided}
-        if decided:
-            still = set(self._books.blocked.values())
-            for key in set(decided.values()) - still:
-                self._lanes.unbar(key)
+        for key in self._unsettled.unblock(seq for seq in seqs if seq not in undecided):
+            self._lanes.unbar(key)

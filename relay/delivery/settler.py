@@ -11,8 +11,8 @@ from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.outcomes import Buried, Delivered, Noted, Postponed
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.floors import Floors, Mark
-from relay.rules.unsettled import Books
+from relay.rules.floors import Mark
+from relay.rules.in_hand import InHand
 
 log = logging.getLogger(__name__)
 
@@ -26,26 +26,26 @@ _OTHERS_A_TURN = 50
 
 
 class Settler:
-    """Marks delivered events, and writes the other outcomes in the order in which they were taken."""
+    """Marks delivered events, and writes the other outcomes in the order in which they were taken.
 
-    def __init__(self, writer: OutboxWriter, books: Books, floors: Floors, metrics: Metrics) -> None:
+    Attributes:
+        last_settled: When something was written last, monotonic seconds.
+    """
+
+    def __init__(self, in_hand: InHand, writer: OutboxWriter, metrics: Metrics) -> None:
+        self._in_hand = in_hand
         self._writer = writer
-        self._floors = floors
-        self._books = books
         self._metrics = metrics
-        self._delivered: deque[Delivered] = deque()
-        self._marking: list[Delivered] = []
         self._others: deque[Postponed | Buried | Noted] = deque()
         self._work = asyncio.Event()
         self._busy = False
         self._resting = True
         self._idle = asyncio.Event()
         self.last_settled = time.monotonic()
-        self.on_room = asyncio.Event()
 
     def take_delivered(self, delivered: Sequence[Delivered]) -> None:
         """Take acknowledged events, to be marked."""
-        self._delivered.extend(delivered)
+        self._in_hand.acknowledged(delivered)
         if self._resting:
             self._work.set()
 
@@ -54,13 +54,9 @@ class Settler:
         self._others.append(outcome)
         self._work.set()
 
-    def unmarked(self) -> set[int]:
-        """Give the seqs of what was acknowledged and is not marked yet."""
-        return {one[0].seq for one in self._delivered} | {one[0].seq for one in self._marking}
-
     async def drained(self) -> None:
         """Wait until everything that was taken is written."""
-        while self._delivered or self._others or self._busy:
+        while self._in_hand.to_mark() or self._others or self._busy:
             self._idle.clear()
             await self._idle.wait()
 
@@ -76,18 +72,18 @@ class Settler:
             self._work.clear()
             self._resting = False
             self._busy = True
-            while self._others or self._delivered:
+            while self._others or self._in_hand.to_mark():
                 for _ in range(min(_OTHERS_A_TURN, len(self._others))):
-                    await self._write(self._others.popleft())
-                if self._delivered:
-                    if len(self._delivered) < _ENOUGH and not self._others:
+                    await self.write(self._others.popleft())
+                if waiting := self._in_hand.to_mark():
+                    if waiting < _ENOUGH and not self._others:
                         await asyncio.sleep(_LINGER_S)
                     await self._mark()
             self._busy = False
             self._idle.set()
 
     async def _mark(self) -> None:
-        batch = self._marking = [self._delivered.popleft() for _ in range(min(_MOST, len(self._delivered)))]
+        batch = self._in_hand.begin_marking(_MOST)
         started = time.monotonic()
         streams = dict.fromkeys([one[1] for one in batch])
         for stream in streams:
@@ -111,10 +107,8 @@ class Settler:
         self._metrics.delivered(
             [acked_at - event.created_at for event, _, _, _, acked_at in batch], sum([one[3] for one in batch])
         )
-        self._books.settle([one[0] for one in batch])
-        self._marking = []
-        self.last_settled = time.monotonic()
-        self.on_room.set()
+        self._in_hand.marked()
+        self._wrote()
 
     async def _must_be_settled(self, seqs: Sequence[int]) -> None:
         """Find out why a write changed too little: somebody else was first, or the fence kept us out.
@@ -133,18 +127,26 @@ class Settler:
         highest = max(stream_seqs)
         event = batch[stream_seqs.index(highest)][0]
         duplicate = any(one[3] for one in batch)
-        self._floors.marked(stream, min(stream_seqs), Mark(highest, event.id), duplicate=duplicate)
+        self._in_hand.floors.marked(stream, min(stream_seqs), Mark(highest, event.id), duplicate=duplicate)
 
-    async def _write(self, outcome: Postponed | Buried | Noted) -> None:
+    async def write(self, outcome: Postponed | Buried | Noted) -> None:
+        """Write one outcome now.
+
+        Raises:
+            LeaseLost: A dead letter could not be written: another relay owns shards. The event stays pending.
+        """
         match outcome:
             case Postponed():
                 await self._writer.postpone(outcome)
             case Buried(event=event):
                 if not await self._writer.bury(outcome):
                     await self._must_be_settled([event.seq])
-                self._books.settle([event])
+                self._in_hand.unsettled.forget([event])
                 self._metrics.dead(outcome.reason)
             case Noted():
                 await self._writer.note(outcome)
+        self._wrote()
+
+    def _wrote(self) -> None:
         self.last_settled = time.monotonic()
-        self.on_room.set()
+        self._in_hand.room.set()

@@ -10,8 +10,6 @@ with the highest mark at each connect, when acknowledgements go back in sequence
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 
 from relay.config.sections import HealingSection
@@ -25,11 +23,11 @@ from relay.observe.metrics import Metrics
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.envelopes import Envelopes, Poison
-from relay.rules.floors import Floors, Mark
-from relay.rules.in_doubt import Doubts
-from relay.rules.lanes import Lanes
+from relay.rules.floors import Mark
+from relay.rules.gate import Gate
+from relay.rules.in_hand import InHand
 from relay.rules.stream_loss import Seen, suspicious
-from relay.rules.streams import StreamFacts, StreamMap
+from relay.rules.streams import StreamFacts
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +47,7 @@ _MARKS_ABOVE = 50_000
 
 
 class Reconciler:
-    """Stands between the connection and the publisher.
-
-    Args:
-        sent: Gives the seqs of what was sent and is not marked.
-        watermark: Gives the seq up to which every event is settled.
-        on_open: Called when something may be sent again.
-    """
+    """Stands between the connection and the publisher."""
 
     def __init__(
         self,
@@ -63,34 +55,28 @@ class Reconciler:
         *,
         reader: OutboxReader,
         writer: OutboxWriter,
-        doubts: Doubts,
-        floors: Floors,
-        streams: StreamMap,
-        lanes: Lanes,
+        in_hand: InHand,
+        gate: Gate,
         envelopes: Envelopes,
         metrics: Metrics,
-        sent: Callable[[], set[int]],
-        watermark: Callable[[], int],
-        on_open: Callable[[], None],
     ) -> None:
         self._options = options
         self._reader = reader
         self._writer = writer
-        self._doubts = doubts
-        self._floors = floors
-        self._streams = streams
-        self._lanes = lanes
+        self._in_hand = in_hand
+        self._gate = gate
+        self._doubts = in_hand.in_doubt
+        self._floors = in_hand.floors
+        self._streams = in_hand.streams
+        self._lanes = in_hand.lanes
         self._envelopes = envelopes
         self._metrics = metrics
-        self._sent = sent
-        self._watermark = watermark
-        self._on_open = on_open
         self._connection: Connection | None = None
         self._checked_over: Connection | None = None
         # What is known of each stream, and the same as far as it stands in the database.
         self._seen: dict[str, Seen] = {}
         self._written: dict[str, Seen] = {}
-        self._asked: deque[Event] = deque()
+        self._asked = in_hand.to_look_for
         self._read_up_to: dict[str, int] = {}
         self._first_time = True
         self._trouble_since: float | None = None
@@ -99,10 +85,9 @@ class Reconciler:
         self._forbidden = False
         # Streams whose first look came to nothing; they are looked at with the others.
         self._tried: set[str] = set()
-        self._wake = asyncio.Event()
+        self._wake = in_hand.look_for_wanted
         self._check_at = 0.0
         self._step_at = 0.0
-        self.open = False
 
     def attach(self, connection: Connection) -> None:
         """Look at the streams over this connection before anything is sent over it."""
@@ -111,19 +96,16 @@ class Reconciler:
         self._trouble_since = None
         # Where they may not be looked at, each connect would wait for an answer that never comes: a right that was
         # given meanwhile shows beside. Silence may be that of a server which has just begun, and is waited for.
-        self.open = self._forbidden
+        if self._forbidden:
+            self._gate.open()
+        else:
+            self._gate.shut()
         self._wake.set()
 
     def detach(self) -> None:
         """Ask nothing more: the connection has ended."""
         self._connection = None
-        self.open = False
-
-    def ask(self, event: Event) -> None:
-        """Look for an event before it is sent again; until then its key waits."""
-        self._lanes.stick(event)
-        self._asked.append(event)
-        self._wake.set()
+        self._gate.shut()
 
     async def run(self) -> None:
         """Look after the streams for ever.
@@ -156,19 +138,19 @@ class Reconciler:
             self._seen[seen.stream] = self._written[seen.stream] = seen
             self._floors.start(seen.stream, seen.floor, seen.mark)
         self._metrics.losses_open(sum(seen.lost for seen in self._seen.values()))
-        watermark = self._watermark()
+        watermark = self._in_hand.watermark()
         for stream, mark in await self._reader.highest_marks(watermark - _MARKS_BELOW, watermark + _MARKS_ABOVE):
             if stream in self._seen and mark.stream_seq > self._floors.marks[stream].stream_seq:
                 self._floors.marks[stream] = mark
 
     async def _turn(self, connection: Connection) -> None:
-        if not self.open:
+        if not self._gate.is_open:
             await self._examine(connection)
             self._open(connection)
         while self._asked:
             await self._answer(connection, self._asked[0])
             self._lanes.put_back([self._asked.popleft()], alone=True)
-            self._on_open()
+            self._in_hand.may_flow()
         unknown = self._floors.marks.keys() - self._seen.keys() - self._tried
         news = unknown or (self._floors.regressed and not self._forbidden)
         if news or connection is not self._checked_over or time.monotonic() >= self._check_at:
@@ -204,8 +186,8 @@ class Reconciler:
 
     def _open(self, connection: Connection) -> None:
         if connection is self._connection:
-            self.open = True
-            self._on_open()
+            self._gate.open()
+            self._in_hand.may_flow()
 
     async def _examine(self, connection: Connection) -> None:
         """Look at every stream before anything is sent: has it lost something, does it hold something unmarked?"""
@@ -253,7 +235,7 @@ class Reconciler:
         """Find out what a stream has lost. Nothing is sent meanwhile: what was lost goes before what follows it."""
         state = stored.state
         redeliver = self._options.on_loss == "redeliver"
-        self.open = False
+        self._gate.shut()
         await self._quiet()
         healing = Healing(stored, seen, mark.stream_seq, reader=self._reader, writer=self._writer)
         lost = await healing.run(redeliver=redeliver)
@@ -294,14 +276,14 @@ class Reconciler:
     async def _quiet(self) -> None:
         """Wait until what was sent is marked, or an acknowledgement takes too long."""
         for _ in range(_QUIET_TICKS):
-            if not self._sent() - self._doubts.since.keys() - self._doubts.found.keys():
+            if not self._in_hand.sent_unmarked() - self._doubts.since.keys() - self._doubts.found.keys():
                 return
             await asyncio.sleep(_QUIET_TICK_S)
 
     async def _read_tails_of_unknown(self, connection: Connection) -> None:
         """Look at the streams that the first pending events go to and that nothing was written down of."""
         subjects = set()
-        for event in await self._reader.outlines(self._watermark(), 2**63 - 1, _FIRST_PENDING):
+        for event in await self._reader.outlines(self._in_hand.watermark(), 2**63 - 1, _FIRST_PENDING):
             try:
                 subjects.add(self._envelopes.subject(event))
             except Poison:
@@ -360,8 +342,8 @@ class Reconciler:
 
     async def write_down(self) -> None:
         """Let floors rise, and write down what has changed."""
-        sent = self._sent()
-        self._doubts.forget(self._watermark())
+        sent = self._in_hand.sent_unmarked()
+        self._doubts.forget(self._in_hand.watermark())
         if not self._first_time:
             # Until the tails were read nobody knows what an earlier owner has sent and not marked.
             self._floors.step(sent, sent)

@@ -53,7 +53,11 @@ class Doorbell:
         self._trust_until = 0.0
         self.hung = False
         self.held = False
-        self.has_company = False
+        self._has_company = False
+
+    def note_company(self, other_relays: int) -> None:
+        """Note how many other relays are alive: they may want the bell when we give it back."""
+        self._has_company = other_relays > 0
 
     @property
     def rings(self) -> bool:
@@ -89,7 +93,7 @@ class Doorbell:
             async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
                 conn = await self._database.connection()
                 async with psycopg.AsyncRawCursor(conn) as cursor:
-                    await cursor.execute(self._tables.query("bell_release"), (self.has_company,))
+                    await cursor.execute(self._tables.query("bell_release"), (self._has_company,))
         except OUTAGES as error:
             await self._fall(error)
 

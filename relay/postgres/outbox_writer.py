@@ -35,11 +35,11 @@ class OutboxWriter:
         """Give how many of the events are neither delivered nor dead."""
         return int((await self._run(self._tables.query("still_pending"), (array(seqs),)))[0][0])
 
-    async def suspect(self, raised: Mapping[int, int]) -> None:
+    async def raise_attempts(self, raised: Mapping[int, int]) -> None:
         """Raise the attempts of pending events that are sent now: seq to attempts."""
         await self._run(self._tables.query("suspect"), (array(raised), array(raised.values()), *self._fence))
 
-    async def outlived(self, raised: Mapping[int, int]) -> None:
+    async def lower_attempts(self, raised: Mapping[int, int]) -> None:
         """Lower the attempts of suspects that have not ended the relay, where they are as `suspect` has left them."""
         await self._run(self._tables.query("outlived"), (array(raised), array(raised.values()), *self._fence))
 

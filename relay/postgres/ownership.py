@@ -106,7 +106,7 @@ class Ownership:
         self.epochs.update((shard, epoch) for shard, epoch, _ in rows)
         self.crashes = max([self.crashes, *(crashes for _, _, crashes in rows)])
 
-    async def absolve(self) -> None:
+    async def reset_crashes(self) -> None:
         """Write down that what the last owners had in hand does not end us."""
         await self.database.run(self.tables.query("absolve"), (self.member,))
         self.crashes = 0

@@ -9,7 +9,7 @@ soon alone, and from then on its attempts count for it alone. See docs/design/de
 from collections.abc import Sequence
 
 # So many relays may end in a row before anybody is suspected: nodes fail, and memory runs out for many reasons.
-FORGIVEN = 1
+TOLERATED_CRASHES = 1
 # How many suspects go together, by the attempts of the most suspicious of them.
 _GROUPS = (1000, 250, 60, 15, 4)
 _ALONE = len(_GROUPS)
@@ -40,6 +40,6 @@ def own_attempts(attempts: int, *, refused: bool) -> int:
     return max(0, attempts - 1) if refused else 0
 
 
-def is_convicted(attempts: int, max_attempts: int) -> bool:
+def is_crasher(attempts: int, max_attempts: int) -> bool:
     """Tell whether an event was alone often enough, and the relay ended each time."""
     return attempts >= max(max_attempts, _ALONE + 1)

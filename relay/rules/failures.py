@@ -155,6 +155,29 @@ def classify(failure: Failure) -> Verdict:
             return _CONFIG_STREAM
 
 
+def after_lookup(failure: Failure, exists: bool | None, mute_stream: str | None) -> Failure | None:
+    """Return what a failure was in the light of a look-up; None if nothing is wrong any more.
+
+    Args:
+        failure: What it looked like.
+        exists: Whether a stream takes the subject; None if nobody answered.
+        mute_stream: The subject's stream if that acknowledges nothing, else None.
+    """
+    if exists is False:
+        # Whatever it looked like: if a plain subscriber listens on the subject, it looks like a timeout.
+        return NoResponders(False)
+    if mute_stream is not None:
+        return Unacknowledging(mute_stream)
+    match failure:
+        case NoResponders():
+            # Unknown stays an outage: nothing may die of a question that nobody answered.
+            return NoResponders(exists)
+        case Unacknowledging():
+            return None
+        case _:
+            return failure
+
+
 def describe(failure: Failure) -> str:
     """Say in one line what happened, for logs and for `last_error`."""
     match failure:

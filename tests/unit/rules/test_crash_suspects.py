@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.crash_suspects import group_size, is_convicted, next_group, own_attempts
+from relay.rules.crash_suspects import group_size, is_crasher, next_group, own_attempts
 
 
 @given(st.lists(st.integers(0, 9), max_size=1500))
@@ -15,7 +15,7 @@ def test_a_group_is_as_large_as_all_of_it_allow(attempts: list[int]) -> None:
 
 
 @given(st.integers(1, 3000), st.data(), st.integers(1, 20))
-def test_the_guilty_one_alone_is_convicted(count: int, data: st.DataObject, max_attempts: int) -> None:
+def test_the_guilty_one_alone_is_crasher(count: int, data: st.DataObject, max_attempts: int) -> None:
     """Play crashes: each start sends group after group, and ends in the one with the guilty event."""
     guilty = data.draw(st.integers(0, count - 1))
     pending = dict.fromkeys(range(count), 0)
@@ -26,7 +26,7 @@ def test_the_guilty_one_alone_is_convicted(count: int, data: st.DataObject, max_
         while pending:
             seqs = list(pending)[:1000]
             group = seqs[: next_group([pending[seq] for seq in seqs])]
-            if is_convicted(pending[group[0]], max_attempts):
+            if is_crasher(pending[group[0]], max_attempts):
                 assert group == [guilty]
                 del pending[guilty]
                 continue

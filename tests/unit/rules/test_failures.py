@@ -13,6 +13,8 @@ from relay.rules.failures import (
     Refused,
     Scope,
     TimedOut,
+    Unacknowledging,
+    after_lookup,
     backoff,
     classify,
     describe,
@@ -111,3 +113,23 @@ def test_chance_takes_at_most_half_of_a_pause(base: float, most: float, chance: 
 def test_pauses_double_up_to_the_longest() -> None:
     assert [backoff(attempt, 1, 300, 0) for attempt in range(1, 12)] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
     assert backoff(10**9, 1, 300, 0) == 300
+
+
+FAILURES_AFTER = st.sampled_from(
+    [Refused(10077, "full"), NoResponders(None), TimedOut(), Forbidden("no"), Unacknowledging("ORDERS")]
+)
+
+
+@given(FAILURES_AFTER, st.sampled_from([True, False, None]), st.none() | st.just("ORDERS"))
+def test_a_lookup_changes_a_failure_only_to_what_it_proves(
+    failure: Failure, exists: bool | None, mute: str | None
+) -> None:
+    found = after_lookup(failure, exists, mute)
+    if exists is False:
+        assert found == NoResponders(False)
+    elif mute is not None:
+        assert found == Unacknowledging("ORDERS")
+    elif isinstance(failure, NoResponders):
+        assert found == NoResponders(exists)
+    else:
+        assert found == (None if isinstance(failure, Unacknowledging) else failure)

@@ -1,0 +1,98 @@
+"""Look-ups: which stream takes a subject, asked when a failure alone does not say what is wrong."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import NamedTuple
+
+from relay.event import Event
+from relay.jetstream.connection import BrokerError, Connection
+from relay.rules.failures import Failure, after_lookup
+from relay.rules.streams import StreamMap
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT_S = 2.0
+# A subject that no stream takes is looked up again at most this often, seconds.
+_PAUSE_S = 1.0
+_MOST_SUBJECTS = 10_000
+
+
+class Answer(NamedTuple):
+    """What became of an event that failed.
+
+    Attributes:
+        failure: What is wrong; None if nothing is wrong any more.
+    """
+
+    event: Event
+    subject: str
+    failure: Failure | None
+
+
+class StreamLookups:
+    """Asks the server, one subject after the other, and keeps what it learns in the map of the streams."""
+
+    def __init__(self, streams: StreamMap) -> None:
+        self._streams = streams
+        self._connection: Connection | None = None
+        # An event that failed, and how; None: the subject alone.
+        self._questions: deque[tuple[str, tuple[Event, Failure] | None]] = deque()
+        self._looked_up_at: dict[str, float] = {}
+        # Of the questions that wait now: whether a stream takes the subject.
+        self._known: dict[str, bool | None] = {}
+        self._asking = asyncio.Event()
+
+    def attach(self, connection: Connection) -> None:
+        """Ask over this connection from now on; nothing that was known of streams counts any more."""
+        self._connection = connection
+        self._streams.forget()
+        self._looked_up_at.clear()
+
+    def look_up(self, subject: str) -> None:
+        """Find out which stream takes a subject, unless that was asked a moment ago."""
+        now = time.monotonic()
+        if now - self._looked_up_at.get(subject, -_PAUSE_S) >= _PAUSE_S:
+            if len(self._looked_up_at) > _MOST_SUBJECTS:
+                self._looked_up_at.clear()
+            self._looked_up_at[subject] = now
+            self._questions.append((subject, None))
+            self._asking.set()
+
+    def ask(self, event: Event, subject: str, failure: Failure) -> None:
+        """Find out what a failure was; `answer` returns it."""
+        self._questions.append((subject, (event, failure)))
+        self._asking.set()
+
+    async def answer(self) -> Answer:
+        """Wait for the next answer. Questions that wait together are answered by one look-up a subject."""
+        while True:
+            while self._questions:
+                subject, failed = self._questions.popleft()
+                if subject not in self._known:
+                    self._known[subject] = await self._exists(subject)
+                if failed is not None:
+                    event, failure = failed
+                    facts = self._streams.find(subject)
+                    mute = facts.name if facts is not None and facts.no_ack else None
+                    return Answer(event, subject, after_lookup(failure, self._known[subject], mute))
+            self._known.clear()
+            self._asking.clear()
+            await self._asking.wait()
+
+    async def _exists(self, subject: str) -> bool | None:
+        """Report whether a stream takes a subject; None if nobody answers."""
+        connection = self._connection
+        if connection is None:
+            return None
+        try:
+            facts = await connection.stream_of(subject, _TIMEOUT_S)
+        except BrokerError as error:
+            log.debug("stream of %s not found out: %s", subject, error)
+            return None
+        if facts is None:
+            self._streams.forget()
+            return False
+        self._streams.learn(facts)
+        return True

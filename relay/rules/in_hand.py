@@ -1,0 +1,263 @@
+"""All that a term holds in memory, and what follows from it. Pure: no I/O, no clock; signals are handed in.
+
+A term owns one `InHand`. Its tasks change it through the methods of its parts: the fetcher takes events in, the
+publisher moves them into flight, the settler forgets them. None of them asks another one.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from relay.event import Event
+from relay.outcomes import Delivered
+from relay.rules.floors import Floors
+from relay.rules.gaps import Gaps
+from relay.rules.holds import Holds
+from relay.rules.in_doubt import Doubts
+from relay.rules.lanes import Lanes
+from relay.rules.streams import StreamMap
+from relay.rules.unsettled import Unsettled
+
+# An event that was sent and is not answered: the event, its subject, and when it was sent (monotonic seconds).
+# A plain tuple: one is made for each event, in a fifth of a named tuple's time.
+InFlight = tuple[Event, str, float]
+
+
+class Signal(Protocol):
+    """Wakes a task that waits for a change."""
+
+    def set(self) -> None:
+        """Wake whoever waits."""
+
+    def clear(self) -> None:
+        """Let the next `wait` wait."""
+
+    async def wait(self) -> object:
+        """Wait until it is set."""
+
+
+class Batch(NamedTuple):
+    """An atomic batch in flight.
+
+    Attributes:
+        stream: The stream that takes it.
+        events: What is in it, in the order in which it is stored.
+        subjects: The subjects of its events.
+        sent_at: Monotonic seconds.
+    """
+
+    stream: str
+    events: list[Event]
+    subjects: frozenset[str]
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may be in memory.
+
+    Attributes:
+        events: Events that can flow.
+        payload_bytes: Payload of all events together. Nothing more waits from half of it on.
+        waiting: Events that cannot be sent now. Further ones are left in the outbox.
+    """
+
+    events: int
+    payload_bytes: int
+    waiting: int
+
+
+class InHand:
+    """The events of a term from their fetch to their mark.
+
+    Args:
+        lanes: Keep the order of each key.
+        holds: What waits for a stream or a subject.
+        limits: How much may be in memory.
+        signal: Makes the signals.
+        watermark: Everything up to this seq is settled: reading begins above it.
+        newest: The newest seq in the outbox at that moment.
+
+    Attributes:
+        cursor: Everything up to this seq was read, but for the gaps.
+        newest: The newest seq that was seen in the outbox.
+        backfilling: From this seq on, what was dropped from memory is being read again.
+        in_flight: What was sent by itself and is not answered, by seq.
+        batches: The atomic batches that are not answered, by number.
+        to_look_for: Events in doubt that have to be found in their stream, or not, before they are sent again.
+        to_send: Set when events may be sent.
+        room: Set when events were settled, or may be sent.
+        look_for_wanted: Set when there is something new in `to_look_for`.
+    """
+
+    def __init__(
+        self, *, lanes: Lanes, holds: Holds, limits: Limits, signal: Callable[[], Signal], watermark: int, newest: int
+    ) -> None:
+        self.lanes = lanes
+        self.holds = holds
+        self.limits = limits
+        self.unsettled = Unsettled()
+        self.gaps = Gaps()
+        self.in_doubt = Doubts()
+        self.floors = Floors()
+        self.streams = StreamMap()
+        self.cursor = watermark
+        self.newest = newest
+        self.backfilling: int | None = None
+        self.in_flight: dict[int, InFlight] = {}
+        self.batches: dict[int, Batch] = {}
+        self.to_look_for: deque[Event] = deque()
+        self.to_send = signal()
+        self.room = signal()
+        self.look_for_wanted = signal()
+        self._acknowledged: deque[Delivered] = deque()
+        self._marking: list[Delivered] = []
+        self._hold_ended = False
+
+    # What was read.
+
+    def rewind(self, watermark: int, newest: int) -> None:
+        """Read again from the watermark on. What is in memory stays, and is not taken in twice."""
+        self.gaps = Gaps()
+        self.cursor = min(self.cursor, watermark)
+        self.newest = newest
+
+    def read_up_to(self, seq: int) -> None:
+        """Move the cursor: everything up to `seq` was read, but for the gaps."""
+        self.cursor = seq
+        self.newest = max(self.newest, seq)
+
+    def saw_newest(self, seq: int) -> None:
+        """Note the newest seq that is in the outbox now."""
+        self.newest = max(self.cursor, seq)
+
+    def begin_backfill(self) -> None:
+        """Begin to read again what was dropped from memory behind lanes that were stuck."""
+        self._hold_ended = False
+        dropped_from = self.lanes.begin_again()
+        self.backfilling = dropped_from if dropped_from is not None and dropped_from <= self.cursor else None
+
+    def backfilled_up_to(self, seq: int) -> None:
+        """Note how far what was dropped was read again; at the cursor that is done."""
+        self.backfilling = None if seq >= self.cursor else seq + 1
+
+    def can_backfill(self) -> bool:
+        """Report whether events that were dropped from memory could flow now."""
+        return self.lanes.can_resume or self._hold_ended
+
+    def drop(self, events: list[Event]) -> None:
+        """Leave events in the outbox, to be read again."""
+        self.unsettled.forget(events)
+
+    # What may be sent.
+
+    def may_flow(self) -> None:
+        """Wake who sends and who waits for room: what could not be sent before can be now."""
+        self.to_send.set()
+        self.room.set()
+
+    def resume(self, parked: Sequence[Event]) -> None:
+        """Give events back whose hold has ended.
+
+        They go one by one: more than one of a key may be parked only behind its lane, never in the hold itself.
+        """
+        self.lanes.put_back(parked, alone=True)
+        self._hold_ended = True
+        self.to_send.set()
+
+    def look_for(self, event: Event) -> None:
+        """Have an event looked for in its stream before it is sent again; until then its key waits."""
+        self.lanes.stick(event)
+        self.to_look_for.append(event)
+        self.look_for_wanted.set()
+
+    # What was sent.
+
+    def take_in_flight(self) -> Iterator[tuple[Event, float]]:
+        """Take all that is in flight, with the time at which it was sent: its connection has ended."""
+        sent = [(event, sent_at) for event, _, sent_at in self.in_flight.values()]
+        for batch in self.batches.values():
+            sent += [(event, batch.sent_at) for event in batch.events]
+        self.in_flight.clear()
+        self.batches.clear()
+        return iter(sorted(sent, key=lambda one: one[0].seq))
+
+    def in_flight_count(self) -> int:
+        """Return how many events were sent and are not answered."""
+        return len(self.in_flight) + sum(len(batch.events) for batch in self.batches.values())
+
+    def acknowledged(self, delivered: Sequence[Delivered]) -> None:
+        """Take acknowledged events, to be marked."""
+        self._acknowledged.extend(delivered)
+
+    def to_mark(self) -> int:
+        """Return how many acknowledged events wait for their mark."""
+        return len(self._acknowledged)
+
+    def begin_marking(self, limit: int) -> list[Delivered]:
+        """Take the next acknowledged events, at most `limit`, to be marked now."""
+        waiting = self._acknowledged
+        self._marking = [waiting.popleft() for _ in range(min(limit, len(waiting)))]
+        return self._marking
+
+    def marked(self) -> None:
+        """Forget the events that were just marked."""
+        self.unsettled.forget([delivered[0] for delivered in self._marking])
+        self._marking = []
+
+    # What follows.
+
+    def watermark(self) -> int:
+        """Return the seq up to which every event is settled, as far as is known now."""
+        known = (
+            self.cursor + 1,
+            self.unsettled.lowest(),
+            self.gaps.lowest(),
+            self.lanes.overflow_from,
+            self.backfilling,
+        )
+        return min(seq for seq in known if seq is not None) - 1
+
+    def waiting(self) -> int:
+        """Return how many events in memory wait behind a failing head or in a hold."""
+        return self.lanes.stuck_events + self.holds.parked_events()
+
+    def can_flow(self) -> int:
+        """Return how many events in memory nothing keeps waiting."""
+        return len(self.unsettled.in_memory) - self.waiting()
+
+    def has_room(self) -> bool:
+        """Report whether more may be read. What cannot be sent now takes no room from the rest."""
+        return self.can_flow() < self.limits.events and self.unsettled.payload_bytes < self.limits.payload_bytes
+
+    def is_crowded(self) -> bool:
+        """Report whether memory is too short for more events that wait."""
+        return self.unsettled.payload_bytes > self.limits.payload_bytes // 2
+
+    def may_not_wait(self) -> bool:
+        """Report whether no more events may wait in memory."""
+        return self.waiting() >= self.limits.waiting or self.is_crowded()
+
+    def unmarked(self) -> set[int]:
+        """Return the seqs of what was acknowledged and is not marked yet."""
+        return {one[0].seq for one in self._acknowledged} | {one[0].seq for one in self._marking}
+
+    def sent_unmarked(self) -> set[int]:
+        """Return the seqs of what was sent and is not marked."""
+        return {
+            *self.in_flight,
+            *(event.seq for batch in self.batches.values() for event in batch.events),
+            *self.unmarked(),
+            *self.in_doubt.since,
+            *self.in_doubt.found,
+        }
+
+    def backlog(self, ratio: float) -> int:
+        """Estimate how many events are neither delivered nor dead.
+
+        Args:
+            ratio: Which part of the outbox's events is ours, 0 to 1.
+        """
+        ahead = round(max(0, self.newest - self.cursor) * ratio)
+        return ahead + len(self.unsettled.in_memory) + len(self.unsettled.postponed)

@@ -1,0 +1,175 @@
+"""What a term has in hand: each event is in one place, and the watermark never passes one that is not settled."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from relay.event import Event
+from relay.rules.holds import Holds
+from relay.rules.in_hand import Batch, InHand, Limits
+from relay.rules.lanes import Lanes
+
+
+class Flag:
+    """A signal that nobody waits for."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+
+    def clear(self) -> None:
+        self.is_set = False
+
+    async def wait(self) -> object:
+        return self.is_set
+
+
+def event(seq: int, key: str | None = None, payload: bytes = b"{}") -> Event:
+    return Event(seq, f"id-{seq}", "orders.placed", key, payload, None, 1000.0 + seq, 0, None)
+
+
+def hand(*, events: int = 100, payload_bytes: int = 1000, waiting: int = 3, watermark: int = 0) -> InHand:
+    return InHand(
+        lanes=Lanes(stuck_limit=waiting),
+        holds=Holds(base_s=1, max_s=10),
+        limits=Limits(events, payload_bytes, waiting),
+        signal=Flag,
+        watermark=watermark,
+        newest=watermark,
+    )
+
+
+def take_in(in_hand: InHand, *events: Event) -> None:
+    in_hand.read_up_to(max(event.seq for event in events))
+    in_hand.drop(in_hand.lanes.offer(in_hand.unsettled.take_in(list(events))))
+
+
+def test_the_watermark_stands_at_the_cursor_while_nothing_is_unsettled() -> None:
+    in_hand = hand(watermark=7)
+    assert in_hand.watermark() == 7
+    in_hand.read_up_to(9)
+    assert in_hand.watermark() == 9
+
+
+def test_a_gap_and_what_is_read_again_hold_the_watermark() -> None:
+    in_hand = hand()
+    in_hand.gaps.passed(0, [1, 3], 3)
+    in_hand.read_up_to(3)
+    assert in_hand.watermark() == 1
+    in_hand.gaps.found([(2, 2)])
+    assert in_hand.watermark() == 3
+    in_hand.lanes.drop(event(2))
+    assert in_hand.watermark() == 1
+    in_hand.begin_backfill()
+    assert (in_hand.backfilling, in_hand.watermark()) == (2, 1)
+    in_hand.backfilled_up_to(2)
+    assert in_hand.watermark() == 2
+    in_hand.backfilled_up_to(3)
+    assert (in_hand.backfilling, in_hand.watermark()) == (None, 3)
+
+
+def test_a_rewind_forgets_gaps_and_keeps_what_is_in_memory() -> None:
+    in_hand = hand()
+    take_in(in_hand, event(5))
+    in_hand.gaps.passed(5, [], 9)
+    in_hand.rewind(3, 8)
+    assert (in_hand.cursor, in_hand.newest, in_hand.watermark()) == (3, 8, 3)
+    assert in_hand.unsettled.has(5) and not len(in_hand.gaps)
+
+
+def test_a_rewind_never_moves_the_cursor_forward() -> None:
+    in_hand = hand(watermark=3)
+    in_hand.rewind(9, 9)
+    assert in_hand.cursor == 3
+
+
+def test_what_cannot_be_sent_takes_no_room() -> None:
+    in_hand = hand(events=2)
+    take_in(in_hand, event(1, "a"), event(2, "a"), event(3, "a"))
+    assert not in_hand.has_room()
+    in_hand.lanes.take(1)
+    in_hand.lanes.stick_key("a")
+    assert (in_hand.waiting(), in_hand.can_flow()) == (2, 1)
+    assert in_hand.has_room()
+
+
+def test_no_more_events_wait_once_as_many_do_or_half_the_bytes_are_used() -> None:
+    in_hand = hand(payload_bytes=20, waiting=100)
+    take_in(in_hand, event(1, payload=b"x" * 10))
+    assert not in_hand.may_not_wait()
+    take_in(in_hand, event(2, payload=b"x"))
+    assert in_hand.is_crowded() and in_hand.may_not_wait()
+
+
+def test_an_ended_hold_wakes_who_sends_and_lets_what_was_dropped_be_read_again() -> None:
+    in_hand = hand()
+    assert not in_hand.can_backfill()
+    in_hand.resume([event(1)])
+    assert in_hand.can_backfill() and in_hand.lanes.take(1) == [event(1)]
+    in_hand.begin_backfill()
+    assert not in_hand.can_backfill()
+
+
+def test_all_in_flight_comes_back_in_the_order_of_seq_with_the_time_it_was_sent() -> None:
+    in_hand = hand()
+    in_hand.in_flight[4] = (event(4), "orders.placed", 7.0)
+    in_hand.batches[1] = Batch("ORDERS", [event(3), event(5)], frozenset(["orders.placed"]), 6.0)
+    assert in_hand.in_flight_count() == 3
+    assert in_hand.sent_unmarked() == {3, 4, 5}
+    assert list(in_hand.take_in_flight()) == [(event(3), 6.0), (event(4), 7.0), (event(5), 6.0)]
+    assert in_hand.in_flight_count() == 0
+
+
+class Story(RuleBasedStateMachine):
+    """Events are fetched, sent, answered and marked in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_hand = hand(events=1000, payload_bytes=10_000, waiting=1000)
+        self.next_seq = 1
+        self.settled: set[int] = set()
+
+    @rule(count=st.integers(1, 5), key=st.sampled_from(["a", "b", None]))
+    def fetch(self, count: int, key: str | None) -> None:
+        events = [event(seq, key) for seq in range(self.next_seq, self.next_seq + count)]
+        self.next_seq += count
+        take_in(self.in_hand, *events)
+
+    @precondition(lambda self: len(self.in_hand.lanes) > 0)
+    @rule(limit=st.integers(1, 4))
+    def send(self, limit: int) -> None:
+        for one in self.in_hand.lanes.take(limit):
+            self.in_hand.in_flight[one.seq] = (one, one.topic, 1.0)
+
+    @precondition(lambda self: bool(self.in_hand.in_flight))
+    @rule(data=st.data())
+    def acknowledge(self, data: st.DataObject) -> None:
+        seq = data.draw(st.sampled_from(sorted(self.in_hand.in_flight)))
+        one, _, _ = self.in_hand.in_flight.pop(seq)
+        self.in_hand.acknowledged([(one, "ORDERS", seq, False, 2.0)])
+        self.in_hand.lanes.release(one)
+
+    @rule()
+    def lose_the_connection(self) -> None:
+        self.in_hand.lanes.put_back([one for one, _ in self.in_hand.take_in_flight()], alone=True)
+
+    @precondition(lambda self: self.in_hand.to_mark() > 0)
+    @rule(limit=st.integers(1, 3))
+    def mark(self, limit: int) -> None:
+        batch = self.in_hand.begin_marking(limit)
+        self.settled |= {one[0].seq for one in batch}
+        self.in_hand.marked()
+
+    @invariant()
+    def the_watermark_is_below_the_first_unsettled(self) -> None:
+        unsettled = set(range(1, self.next_seq)) - self.settled
+        assert self.in_hand.watermark() == min(unsettled, default=self.next_seq) - 1
+
+    @invariant()
+    def what_was_sent_is_unsettled(self) -> None:
+        assert self.in_hand.sent_unmarked().isdisjoint(self.settled)
+        assert self.in_hand.backlog(1.0) == self.next_seq - 1 - len(self.settled)
+
+
+TestStory = Story.TestCase
