@@ -12,7 +12,7 @@ from relay.config.options import envelopes as envelopes_of
 from relay.config.options import nats_options
 from relay.config.settings import Settings
 from relay.daemon.term_end import Drained, TermEnd, Unfinished
-from relay.daemon.wiring import BEAT_S, in_hand, managed_stream
+from relay.daemon.wiring import BEAT_S, managed_stream, new_in_hand
 from relay.delivery.after_crash import AfterCrash
 from relay.delivery.fetcher import Fetcher
 from relay.delivery.publisher import Publisher
@@ -70,7 +70,7 @@ class Term:
         self._ownership = ownership
         self._bell = bell
         self._gate = Gate(ownership)
-        self._in_hand = in_hand(settings, watermark, newest)
+        self._in_hand = new_in_hand(settings, watermark, newest)
         self._settler = Settler(self._in_hand, writer, metrics)
         self._refusals = Refusals(
             settings.failures,

@@ -12,7 +12,7 @@ from relay.rules.lanes import Lanes
 BEAT_S = 1.0
 
 
-def in_hand(settings: Settings, watermark: int, newest: int) -> InHand:
+def new_in_hand(settings: Settings, watermark: int, newest: int) -> InHand:
     """Return an empty memory for a term that begins above `watermark`, within the configured limits."""
     delivery, failures = settings.delivery, settings.failures
     return InHand(
