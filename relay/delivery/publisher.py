@@ -18,8 +18,9 @@ from relay.jetstream.connection import BrokerError, Connection, Listener, Messag
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.rules.batch_fit import fit
+from relay.rules.connection_suspects import ConnectionSuspects
 from relay.rules.envelopes import Envelopes, Poison
-from relay.rules.failures import FailureClass, Forbidden, NoResponders, Refused, describe
+from relay.rules.failures import ENDS_CONNECTIONS, FailureClass, Forbidden, NoResponders, Refused, describe
 from relay.rules.gate import Gate
 from relay.rules.in_hand import Batch, InHand
 
@@ -62,6 +63,8 @@ class Publisher(Listener):
         self._next_batch = 0
         # Seqs of events that no batch may take again: one that is stored, or was refused, would spoil it.
         self._suspects: set[int] = set()
+        # Events that may be what ends the connection each time.
+        self._enders = ConnectionSuspects()
         self._wake = in_hand.to_send
         self._changed = asyncio.Event()
         self._resting = True
@@ -70,6 +73,7 @@ class Publisher(Listener):
     def attach(self, connection: Connection) -> None:
         """Send over this connection from now on; every hold ends, since every answer is new."""
         self._connection = connection
+        self._enders.stands(time.monotonic())
         self._refusals.attach(connection)
         self._wake.set()
 
@@ -109,6 +113,9 @@ class Publisher(Listener):
                 await self._send_batch(connection)
             else:
                 room = self._options.window - len(self._in_flight)
+                if self._enders:
+                    allowed = self._enders.allowance(self._in_hand.in_flight_count())
+                    room = room if allowed is None else min(room, allowed)
                 if room <= 0:
                     return
                 await self._send_singles(connection, self._lanes.take(min(room, _CHUNK)))
@@ -116,6 +123,7 @@ class Publisher(Listener):
 
     async def _send_singles(self, connection: Connection, events: Sequence[Event]) -> None:
         now = time.monotonic()
+        taken = events
         if self._suspects:
             self._suspects.difference_update(event.seq for event in events)
         if self._in_doubt:
@@ -123,19 +131,31 @@ class Publisher(Listener):
         in_flight, open_holds = self._in_flight, self._open_holds
         make, max_payload = self._envelopes.make, connection.max_payload
         messages: list[Message] = []
+        poisoned: list[tuple[Event, Poison]] = []
         for event in events:
             try:
                 subject, headers = make(event, max_payload)
             except Poison as poison:
-                self._refusals.bury(event, FailureClass.POISON, poison.reason, str(poison))
+                poisoned.append((event, poison))
                 continue
             if open_holds and self._refusals.park(event, subject):
                 continue
             in_flight[event.seq] = (event, subject, now)
             messages.append((event.seq, subject, event.payload, headers))
+        if self._enders:
+            self._enders.answered([event.seq for event in taken if event.seq not in in_flight], proven=False)
         if messages and self._timed not in in_flight:
             self._timed = messages[-1][0]
         await connection.publish(messages)
+        for event, fault in poisoned:
+            await self._refuse(event, fault, connection, max_payload)
+
+    async def _refuse(self, event: Event, poison: Poison, connection: Connection, max_payload: int) -> None:
+        """Give up an event that cannot be sent; one that was too large only if it still is."""
+        if poison.reason == "size" and await connection.ask_limit() > max_payload:
+            self._lanes.put_back([event], alone=True)
+        else:
+            self._refusals.bury(event, FailureClass.POISON, poison.reason, str(poison))
 
     def _may_go(self, event: Event, now: float) -> bool:
         """Let an event be sent unless the stream holds it already, or may hold it and has forgotten its id."""
@@ -155,7 +175,7 @@ class Publisher(Listener):
 
     def _atomic_next(self) -> bool:
         """Report whether the next events go in an atomic batch."""
-        if self._options.strategy == "singles" or self._lanes.must_go_alone:
+        if self._options.strategy == "singles" or self._lanes.must_go_alone or self._enders.isolating:
             return False
         head = self._lanes.head()
         if head is None or head.seq in self._suspects:
@@ -219,6 +239,8 @@ class Publisher(Listener):
             self._metrics.stage("publish", time.monotonic() - found[2])
         if self._in_doubt:
             self._in_doubt.resolve(token)
+        if self._enders:
+            self._enders.answered((token,))
         self._acknowledged(found[0], found[1], stream, stream_seq, duplicate=duplicate)
         if self._resting:
             self._answered()
@@ -240,6 +262,8 @@ class Publisher(Listener):
             self._metrics.stage("publish", time.monotonic() - found.sent_at)
             first = last_seq - count + 1
             self._settle([(event, stream, at, False, now) for at, event in enumerate(found.events, first)])
+            if self._enders:
+                self._enders.answered([event.seq for event in found.events])
             for key in {event.key for event in found.events if event.key is not None}:
                 self._lanes.release_key(key)
         else:
@@ -251,6 +275,8 @@ class Publisher(Listener):
         """Take the refusal of one event."""
         found = self._in_flight.pop(token, None)
         if found is not None:
+            if self._enders:
+                self._enders.answered((token,))
             self._refusals.failed(found[0], found[1], failure)
             self._answered()
 
@@ -276,6 +302,8 @@ class Publisher(Listener):
         for token, (event, sent_on, _) in list(self._in_flight.items()):
             if sent_on.lower() == subject:
                 del self._in_flight[token]
+                if self._enders:
+                    self._enders.answered((token,))
                 self._refusals.failed(event, sent_on, failure)
         for number, batch in list(self._batches.items()):
             if any(sent_on.lower() == subject for sent_on in batch.subjects):
@@ -293,7 +321,14 @@ class Publisher(Listener):
             self._in_doubt.doubt(event.seq, sent_at)
             unknown.append(event)
         self._timed = None
-        self._one_by_one(unknown)
+        aside, guilty = self._enders.ended(unknown, reason)
+        for event in aside:
+            self._lanes.stick(event)
+            self._refusals.warn_aside(event, reason)
+        for event in guilty:
+            self._in_doubt.resolve(event.seq)
+            self._refusals.bury(event, FailureClass.POISON, "connection", f"{ENDS_CONNECTIONS}: {reason}")
+        self._one_by_one([event for event in unknown if event not in aside and event not in guilty])
         self._answered()
 
     def sweep(self) -> None:
@@ -304,6 +339,8 @@ class Publisher(Listener):
             if sent_at > overdue:
                 break
             del self._in_flight[token]
+            if self._enders:
+                self._enders.answered((token,), proven=False)
             self._in_doubt.doubt(event.seq, sent_at)
             self._refusals.unanswered(event, subject)
         for number, batch in list(self._batches.items()):
@@ -313,6 +350,9 @@ class Publisher(Listener):
                 self._one_by_one(batch.events)
         if self._connection is not None:
             self._refusals.probe(now)
+            trial = self._enders.next_trial(now) if self._enders else None
+            if trial is not None:
+                self._lanes.put_back([trial], alone=True)
         self._answered()
 
     def _doubt(self, batch: Batch) -> None:

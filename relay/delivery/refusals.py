@@ -208,6 +208,19 @@ class Refusals:
             attempts=event.attempts + 1,
         )
 
+    def warn_aside(self, event: Event, reason: str) -> None:
+        """Report an event that was alone in flight when the connection ended: others flow before it is sent again."""
+        log_event(
+            log,
+            "warning",
+            "event.aside",
+            "the connection ended while this event alone was sent; it waits while other events are sent",
+            event_id=event.id,
+            subject=self._envelopes.wanted(event),
+            failure_class=str(FailureClass.POISON),
+            reason=reason,
+        )
+
     async def bury_crasher(self, event: Event, error: str) -> None:
         """Make a dead letter of an event that crashes the relay, and is in no lane; return when it is written.
 

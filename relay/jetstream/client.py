@@ -160,6 +160,10 @@ class Client(nats.aio.client.Client):
                 return
         await super()._process_msg(sid, subject, reply, data, headers)
 
+    def max_payload_is(self, limit: int) -> None:
+        """Take the limit of a message that another connection was told, bytes."""
+        self._max_payload = limit
+
     async def discard(self) -> None:
         """Close it, and wait a second at most: after a failed TLS handshake nats-py would wait for ever."""
         if not self._begun:
@@ -167,6 +171,26 @@ class Client(nats.aio.client.Client):
         with suppress(TimeoutError, OSError):
             async with asyncio.timeout(_CLOSE_S):
                 await self.close()
+
+
+async def limit_of(options: NatsOptions, server: str) -> int | None:
+    """Return the largest message that a server takes from this account now, bytes; None if it does not say."""
+
+    async def pass_over(*_: Exception) -> None:
+        pass
+
+    client = Client()
+    try:
+        async with asyncio.timeout(options.connect_timeout_s * 2):
+            await client.open(options, server, pass_over, pass_over)
+            # The limit of the account comes after the server's own, and before the answer to this.
+            await client.flush(math.ceil(options.connect_timeout_s))
+            await client.flush(math.ceil(options.connect_timeout_s))
+            return client.max_payload
+    except (NatsError, OSError, TimeoutError, credentials.IdentityError):
+        return None
+    finally:
+        await client.discard()
 
 
 def check_heard(errors: list[str], prefix: str) -> None:

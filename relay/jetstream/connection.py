@@ -7,11 +7,13 @@ on most errors of the server. A connection that ends is thrown away with everyth
 """
 
 import asyncio
+import functools
 import json
 import math
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +24,7 @@ from nats.errors import Error as NatsError
 from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
 from relay.errors import Exit, RelayError
-from relay.jetstream.client import Client, NatsOptions, check_heard
+from relay.jetstream.client import Client, NatsOptions, check_heard, limit_of
 from relay.jetstream.frames import Frame, encode
 from relay.rules.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
 from relay.rules.streams import StreamFacts, StreamState
@@ -35,6 +37,9 @@ _BREATH = 200
 
 Message = tuple[int, str, bytes, str]
 """Token, subject, payload and lines of the headers of an event on its way."""
+
+# The limit of a message is asked again at most this often, seconds.
+_LIMIT_PAUSE_S = 1.0
 
 _FORBIDDEN = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
 _ATOMIC_SINCE = (2, 12, 1)  # with message ids (nats.md)
@@ -81,7 +86,9 @@ class Listener:
 class Connection:
     """A connection that stands, until it ends; made by `connect`."""
 
-    def __init__(self, client: Client, inbox: str, listener: Listener) -> None:
+    def __init__(
+        self, client: Client, inbox: str, listener: Listener, limit_of_now: Callable[[], Awaitable[int | None]]
+    ) -> None:
         self._nc = client
         self._inbox = inbox
         self._skip = len(inbox)
@@ -91,8 +98,9 @@ class Connection:
         self._closing = False
         self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._last_error = ""
+        self._limit_of_now = limit_of_now
+        self._limit_asked_at = float("-inf")
         self.encrypted = client.encrypted
-        self.max_payload = client.max_payload
         version = client.connected_server_version
         self.server = f"{version.major}.{version.minor}.{version.patch}"
         self.takes_atomic = (version.major, version.minor, version.patch) >= _ATOMIC_SINCE
@@ -104,6 +112,22 @@ class Connection:
     def up(self) -> bool:
         """Whether the connection stands."""
         return bool(self._nc.is_connected)
+
+    @property
+    def max_payload(self) -> int:
+        """The largest message that the server takes from this account, bytes: what it said last."""
+        return self._nc.max_payload
+
+    async def ask_limit(self) -> int:
+        """Return `max_payload` after asking the server anew: it does not tell a connection that stands of a change.
+
+        Asks at most once a second. If it does not answer, what it said last is returned.
+        """
+        now = time.monotonic()
+        if now - self._limit_asked_at >= _LIMIT_PAUSE_S:
+            self._limit_asked_at = now
+            self._nc.max_payload_is(await self._limit_of_now() or self.max_payload)
+        return self.max_payload
 
     async def ended(self) -> str:
         """Wait until the connection has ended by itself; return why. One that we close never does."""
@@ -405,7 +429,7 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
         async with asyncio.timeout(options.connect_timeout_s * 2):
             await client.open(options, server, on_error, on_closed)
             inbox = f"{client.new_inbox()}."
-            connection = Connection(client, inbox, listener)
+            connection = Connection(client, inbox, listener, functools.partial(limit_of, options, server))
             await client.hear(f"{inbox}*", connection.on_stored, connection.on_answer)
             made.append(connection)
             # A round trip: the subscription stands, or its refusal was reported.

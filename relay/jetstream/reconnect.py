@@ -1,5 +1,6 @@
 """The link to NATS: a connection that is made again whenever it ends, and handed to all who use it."""
 
+import asyncio
 import logging
 import random
 from collections.abc import Sequence
@@ -13,8 +14,16 @@ from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import BrokerError, Connection, Listener, connect
 from relay.jetstream.managed_stream import ManagedStream, ensure_stream
 from relay.observe.logs import event as log_event
+from relay.rules.failures import backoff
 
 log = logging.getLogger(__name__)
+
+# A connection that lives as long has proved itself, seconds. Others are made again after growing pauses.
+_PROVEN_S = 10.0
+_PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 5.0
+# So many in a row may live shortly before the relay is called unable to send: a server that restarts ends one or two.
+_TOLERATED = 2
 
 
 class ConnectionUser(Protocol):
@@ -56,6 +65,8 @@ class Reconnector:
         self._servers = random.sample(options.servers, len(options.servers))
         self._lost = False
         self._told: set[str] = set()
+        # Connections in a row that have lived shortly.
+        self._short_lived = 0
 
     async def run(self) -> None:
         """Keep it for ever; the connection ends with the task."""
@@ -68,9 +79,7 @@ class Reconnector:
                 log_event(log, "info", "nats.connected", "connected to NATS", version=connection.server)
                 for user in self._users:
                     user.attach(connection)
-                self.trouble = None
-                reason = await connection.ended()
-                self.trouble = reason
+                reason = await self._life(connection)
                 for user in self._users:
                     user.detach()
                 log_event(
@@ -84,10 +93,28 @@ class Reconnector:
                 self._told.add(reason)
                 await connection.close()
                 connection = None
+                if self._short_lived > 1:
+                    await asyncio.sleep(backoff(self._short_lived - 1, _PAUSE_S, _LONGEST_PAUSE_S, random.random()))
         finally:
             self.trouble = "not connected"
             if connection is not None:
                 await connection.close()
+
+    async def _life(self, connection: Connection) -> str:
+        """Wait until the connection has ended; return why."""
+        if self._short_lived <= _TOLERATED:
+            self.trouble = None
+        try:
+            async with asyncio.timeout(_PROVEN_S):
+                reason = await connection.ended()
+            self._short_lived += 1
+        except TimeoutError:
+            self._short_lived = 0
+            self.trouble = None
+            reason = await connection.ended()
+        ends = f"connections end soon after they are made, {self._short_lived} in a row: "
+        self.trouble = f"{ends if self._short_lived > _TOLERATED else ''}{reason}"
+        return reason
 
     async def _connected(self) -> Connection:
         """Try the servers in turn until one lets us in."""

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from relay.rules.failures import BY_CODE, FailureClass, Refused, classify
+from relay.rules.failures import BY_CODE, ENDS_CONNECTIONS, FailureClass, Refused, classify
 
 State = Literal["pending", "retry", "dead", "discarded", "delivered"]
 
@@ -25,6 +25,7 @@ _BY_WORDS = {
     "header ": FailureClass.POISON,
     "a header's name": FailureClass.POISON,
     "a CloudEvent needs a type": FailureClass.POISON,
+    ENDS_CONNECTIONS: FailureClass.POISON,
     "the relay ended each time while this event alone was sent": FailureClass.POISON,
 }
 

@@ -85,6 +85,9 @@ class Unacknowledging:
     stream: str
 
 
+# How the `last_error` of an event begins that NATS ended the connection for.
+ENDS_CONNECTIONS = "NATS ended the connection each time this event alone was sent"
+
 Failure = Refused | NoResponders | TimedOut | Forbidden | Unacknowledging
 
 _OUTAGE_STREAM = Verdict(FailureClass.OUTAGE, Scope.STREAM)

@@ -19,6 +19,7 @@ class Proxy:
 
     Attributes:
         delay_s: For which each read of bytes is kept back, seconds, in both directions.
+        deadly: Cut the connection over which these bytes come; empty: none.
         crumble: Pass on what was read in small pieces, so that the far end meets every message in halves.
     """
 
@@ -35,6 +36,7 @@ class Proxy:
         self.port = 0
         self.delay_s = 0.0
         self.crumble = False
+        self.deadly = b""
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -109,6 +111,8 @@ class Proxy:
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
+                if self.deadly and self.deadly in data:
+                    break
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 await self._flows.wait()

@@ -74,7 +74,7 @@ def rows() -> list[Said]:
     """Return the rows of the table, in their order."""
     found = []
     for row in re.findall(
-        r"^\| `([a-z_]+\.[a-z_]+)` \| ([^|]*) \| [^|]+ \| ([^|]*) \|$", TABLE.read_text("utf-8"), re.M
+        r"^\| `([a-z_]+\.[a-z_]+)` \| ([^|]*) \| [^|]+ \| ([^|]*) \|$", TABLE.read_text("utf-8"), re.MULTILINE
     ):
         action, levels, fields = row
         found.append(Said(action, frozenset(levels.split(", ")), frozenset(re.findall(r"`([a-z_]+)`", fields))))
