@@ -15,10 +15,11 @@ export DOCKER_BUILD ?=
 export COMPOSE ?=
 ENGINE := $(BIN)/python -m tests.support.docker_engine
 
-.PHONY: help demo test programs chaos lint docs bench lock sbom image image-base image-test clean
+.PHONY: help demo servers test programs chaos lint docs bench lock sbom image image-base image-test clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
+	@echo "make servers PostgreSQL and nats-server to try things on, until Ctrl-C (docs/tutorial.md)"
 	@echo "make test    the whole suite on real servers"
 	@echo "make chaos   faults at random on a cluster (ARGS=\"--minutes 10 --seed 7\")"
 	@echo "make lint    ruff, mypy, import-linter"
@@ -37,6 +38,9 @@ $(READY): requirements/constraints.txt pyproject.toml
 
 demo: $(READY)
 	@$(BIN)/relay demo $(ARGS)
+
+servers: $(READY)
+	@$(BIN)/python -m relay.demo.scratch $(ARGS)
 
 test: $(READY) programs
 	$(BIN)/python -m pytest $(ARGS)

@@ -11,12 +11,11 @@ The way of an event, and where to read it::
     postgres/     doorbell.py          outbox_reader.py                  outbox_writer.py
     jetstream/                                         connection.py
 
-`relay.daemon.term` runs the four stages side by side, for one term of `relay.daemon.replica`.
+`relay.daemon.term` runs the four stages side by side, for one term of `relay.daemon.replica`. ARCHITECTURE.md has the
+whole map.
 
-An application inserts a row into ``outbox_events`` in its own transaction. The relay wakes, fetches the rows
-above its cursor (`relay.rules.gaps` remembers the seqs that were passed and may still appear), publishes each one
-(`relay.rules.lanes` keeps the order of each key), and marks it delivered with the stream and sequence of its
-acknowledgement. A refused event is classified (`relay.rules.failures`): held, postponed, or made a dead letter.
+Nothing here may be imported by applications but `relay.projection`. The interface is the table, the messages, the
+settings, the commands with their JSON and exit codes, the metrics, and the log actions.
 """
 
 __version__ = "0.1.0"

@@ -17,7 +17,13 @@ from tests.kube.store import AlreadyThere, Change, Key, Missing, Object, Store
 
 # Group and version to plural and kind.
 RESOURCES = {
-    "v1": {"pods": "Pod", "secrets": "Secret", "configmaps": "ConfigMap", "serviceaccounts": "ServiceAccount"},
+    "v1": {
+        "pods": "Pod",
+        "secrets": "Secret",
+        "configmaps": "ConfigMap",
+        "serviceaccounts": "ServiceAccount",
+        "services": "Service",
+    },
     "apps/v1": {"deployments": "Deployment", "replicasets": "ReplicaSet"},
     "batch/v1": {"jobs": "Job"},
     "policy/v1": {"poddisruptionbudgets": "PodDisruptionBudget"},

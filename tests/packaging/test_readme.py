@@ -1,4 +1,4 @@
-"""The README shows what the commands print: its samples are held against a world like theirs, line by line.
+"""The documentation shows what the commands print: its samples are held against a world like theirs, line by line.
 
 Numbers, times, ids and names of machines differ each time; what is left must be the same. Where a sample has fallen
 behind, the failure shows what is printed now.
@@ -15,14 +15,14 @@ from tests.support.fix_rights import NATS_USER, as_relay
 from tests.support.fix_stream import Streams
 from tests.support.relay_cli import relay
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "operations" / "observe.md"
 SHOP = 5000
 
 
 def sample(command: str) -> str:
-    """Give what the README shows for a command."""
-    found = re.search(rf"^\$ {re.escape(command)}\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    assert found is not None, f"the README has no sample of {command}"
+    """Return what the page shows for a command."""
+    found = re.search(rf"^\$ {re.escape(command)}\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert found is not None, f"the page has no sample of {command}"
     return found[1]
 
 
@@ -81,7 +81,7 @@ def test_the_sample_of_status_is_what_it_prints(world: Outbox, streams: Streams)
 def test_the_sample_of_explain_is_what_it_prints(world: Outbox, streams: Streams) -> None:
     (last,) = world.conn.execute("SELECT max(seq) FROM outbox_events").fetchone() or (0,)
     now = printed(world, streams, "explain", str(last))
-    (shown,) = re.findall(r"^\$ relay explain (\d+)$", README.read_text("utf-8"), re.MULTILINE)
+    (shown,) = re.findall(r"^\$ relay explain (\d+)$", PAGE.read_text("utf-8"), re.MULTILINE)
     assert shape(now) == shape(sample(f"relay explain {shown}")), now
 
 

@@ -1,0 +1,36 @@
+"""``make servers``: a PostgreSQL and a nats-server to try things on, until Ctrl-C. Their data goes with them."""
+
+import argparse
+import signal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from relay.demo.servers import NatsServer, PostgresServer
+
+_POSTGRES_PORT = 25432
+_NATS_PORT = 24222
+
+
+def serve(postgres_port: int, nats_port: int) -> None:
+    """Start both on loopback, print how to reach them, and keep them until SIGINT or SIGTERM.
+
+    Raises:
+        ServerError: One of them did not start; neither is running then.
+    """
+    stop = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop)
+    with (
+        TemporaryDirectory(prefix="outbox-relay-servers-") as name,
+        PostgresServer(Path(name) / "postgres", port=postgres_port) as postgres,
+        NatsServer(Path(name) / "nats", port=nats_port) as nats,
+    ):
+        print(f"PostgreSQL  {postgres.dsn()}\nNATS        {nats.url}\nCtrl-C ends both.", flush=True)
+        signal.sigwait(stop)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--postgres-port", type=int, default=_POSTGRES_PORT)
+    parser.add_argument("--nats-port", type=int, default=_NATS_PORT)
+    given = parser.parse_args()
+    serve(given.postgres_port, given.nats_port)

@@ -1,0 +1,58 @@
+"""Pages that have a form keep it: decisions, the map of the rooms, the unit of systemd."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.fix_relay import ROOT
+
+DECISIONS = ROOT / "docs" / "design" / "decisions"
+PAGES = sorted(DECISIONS.glob("[0-9]*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_decision_has_its_number_its_status_and_a_line_in_the_index(page: Path) -> None:
+    text = page.read_text("utf-8")
+    number = int(page.name[:4])
+    found = re.match(
+        rf"# {number}\. (.+)\n\nStatus: ((?:accepted|rejected|superseded by \d+), \d{{4}}-\d\d-\d\d)\n\n", text
+    )
+    assert found is not None, text[:200]
+    status = found[2].partition(",")[0]
+    assert f"| [{number}]({page.name}) | {found[1]} | {status} |" in (DECISIONS / "README.md").read_text("utf-8")
+
+
+def test_no_two_decisions_have_one_number() -> None:
+    numbers = [page.name[:4] for page in PAGES]
+    assert numbers == sorted(set(numbers))
+
+
+def test_every_module_and_folder_that_the_architecture_names_exists() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)*(?:\.py|\.toml|/))`", text))
+    missing = [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "relay"))]
+    assert named and not missing
+
+
+def test_the_architecture_names_every_room() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    rooms = [path.parent.name for path in (ROOT / "relay").glob("*/__init__.py")]
+    assert rooms and not [room for room in rooms if f"`{room}/`" not in text]
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze comes with systemd, which this machine does not have")
+    unit = (ROOT / "packaging" / "outbox-relay.service").read_text("utf-8")
+    program = "/opt/outbox-relay/bin/relay"
+    assert unit.count(program) == 1
+    copy = tmp_path / "outbox-relay.service"
+    copy.write_text(unit.replace(program, sys.executable), "utf-8")
+    done = subprocess.run([analyze, "verify", "--man=no", copy], capture_output=True, text=True, check=False)
+    said = [line for line in done.stderr.splitlines() if "outbox-relay" in line]
+    assert (done.returncode, said) == (0, [])
