@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.support.fix_helm import only, render
 from tests.support.fix_relay import ROOT
 
 DECISIONS = ROOT / "docs" / "design" / "decisions"
@@ -42,6 +44,19 @@ def test_the_architecture_names_every_room() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     rooms = [path.parent.name for path in (ROOT / "relay").glob("*/__init__.py")]
     assert rooms and not [room for room in rooms if f"`{room}/`" not in text]
+
+
+def test_the_values_of_the_kubernetes_guide_are_an_install() -> None:
+    page = (ROOT / "docs" / "guides" / "kubernetes.md").read_text("utf-8")
+    cluster, values = (
+        yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    )
+    found = render(values)
+    job, relays = (only(found, kind)["spec"]["template"]["spec"] for kind in ("Job", "Deployment"))
+    (of_the_job,) = job["volumes"][-1]["projected"]["sources"]
+    assert of_the_job["secret"]["name"] == f"{cluster['metadata']['name']}-app"
+    (of_the_relays,) = relays["volumes"][-1]["projected"]["sources"]
+    assert of_the_relays["secret"]["name"] == "shop-outbox"
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
