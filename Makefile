@@ -29,11 +29,11 @@ help:
 	@echo "make image-test   build it and run it for real; docs/operations/packaging.md"
 	@echo "make sbom    what the image runs with, as CycloneDX"
 
-$(READY): requirements/constraints.txt pyproject.toml
+$(READY): requirements/constraints.txt pyproject.toml client/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e client
 	touch $@
 
 demo: $(READY)
@@ -53,9 +53,10 @@ chaos: $(READY)
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: $(READY)
-	$(BIN)/ruff format --check relay tests bench helm
-	$(BIN)/ruff check relay tests bench helm
+	$(BIN)/ruff format --check relay tests bench helm client
+	$(BIN)/ruff check relay tests bench helm client
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 client/outbox_client
 	$(BIN)/lint-imports
 
 docs: $(READY)

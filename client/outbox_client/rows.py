@@ -1,0 +1,94 @@
+"""From an event to the values of its row. Pure: no I/O."""
+
+import json
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+from outbox_client.event import Event
+from outbox_client.rules import RESERVED_HEADERS, check_headers, check_size, check_subject, template_fault
+from outbox_client.tracing import traced
+
+PAYLOAD_TYPES = ("jsonb", "json", "text", "bytea")
+# The relay adds headers of its own; a message of 1 MiB is the server's default.
+MAX_BYTES = 1024 * 1024 - 8 * 1024
+
+
+class Row(NamedTuple):
+    """The values of a row, in the order of the INSERT: texts, but for the payload of a bytea column."""
+
+    id: str
+    topic: str
+    key: str | None
+    payload: str | bytes
+    headers: str | None
+
+
+class Rows:
+    """Makes and checks rows, by the rules of one outbox.
+
+    Args:
+        payload: The type of the payload column: ``jsonb``, ``json``, ``text`` or ``bytea``.
+        dumps: Makes JSON text of a payload.
+        subject: The relay's subject template.
+        allow_nats: The relay's ``headers.allow_nats``.
+        max_bytes: What headers and payload may take together.
+
+    Raises:
+        ValueError: The type or the template is none.
+    """
+
+    def __init__(
+        self, payload: str, dumps: Callable[[Any], str], subject: str, allow_nats: Collection[str], max_bytes: int
+    ) -> None:
+        if payload not in PAYLOAD_TYPES:
+            raise ValueError(f"payload {payload!r}: must be one of {', '.join(PAYLOAD_TYPES)}")
+        if (fault := template_fault(subject)) is not None:
+            raise ValueError(f"subject {subject!r}: {fault}")
+        self._payload = payload
+        self._dumps = dumps
+        self._subject = subject
+        self._by_topic = "{key}" not in subject
+        self._allow_nats = frozenset(name.lower() for name in allow_nats) - RESERVED_HEADERS
+        self._max_bytes = max_bytes
+        self._plain_bytes = check_headers({}, ())
+        self._known: set[str] = set()
+
+    def make(self, event: Event) -> Row:
+        """Make the row of an event.
+
+        Raises:
+            InvalidEvent: The relay could never send it.
+            TypeError: Its payload cannot be encoded, or its key is no text.
+        """
+        if event.topic not in self._known:
+            self._check_topic(event)
+        if event.key is not None and not isinstance(event.key, str):
+            raise TypeError(f"the key of an event is a text or None, not {type(event.key).__name__}")
+        headers = traced(event.headers)
+        header_bytes = check_headers(headers, self._allow_nats) if headers else self._plain_bytes
+        payload = self._encode(event.payload)
+        size = len(payload)
+        if isinstance(payload, str) and not payload.isascii():
+            size = len(payload.encode())
+        check_size(header_bytes, size, self._max_bytes)
+        return Row(str(event.id), event.topic, event.key, payload, json.dumps(headers) if headers else None)
+
+    def _check_topic(self, event: Event) -> None:
+        check_subject(self._subject, event.topic, event.key)
+        if self._by_topic and len(self._known) < 10_000:
+            self._known.add(event.topic)
+
+    def _encode(self, payload: Any) -> str | bytes:
+        if self._payload == "bytea":
+            if isinstance(payload, (bytes, bytearray, memoryview)):
+                return bytes(payload)
+            return payload.encode() if isinstance(payload, str) else self._json(payload).encode()
+        if self._payload == "text" and isinstance(payload, str):
+            return payload
+        return self._json(payload)
+
+    def _json(self, payload: Any) -> str:
+        for method in ("model_dump_json", "__json__"):
+            if (dump := getattr(payload, method, None)) is not None:
+                return str(dump())
+        return self._dumps(payload)

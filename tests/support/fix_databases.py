@@ -1,0 +1,81 @@
+"""The servers of the session, and for each test a database of its own."""
+
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from relay.postgres.migrate import migrate
+from tests.support import backends
+from tests.support.backends import Server
+from tests.support.fix_rights import let_relay_in
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The PostgreSQL of the session, with the login of the suite's relays."""
+    with backends.postgres(tmp_path_factory.mktemp("postgres")) as server:
+        let_relay_in(server.address)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(postgres_server: Server) -> str:
+    """The address of the session's PostgreSQL, as its administrator."""
+    return postgres_server.address
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The NATS of the session, with the users of `tests.support.fix_rights`."""
+    with backends.nats(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+def _new_database(dsn: str, template: str) -> str:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+    return name
+
+
+def _drop_database(dsn: str, name: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _address(dsn: str, name: str) -> str:
+    return dsn.rsplit("/", 1)[0] + f"/{name}"
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_dsn: str) -> Iterator[str]:
+    """A database with the outbox in it, to be copied."""
+    name = _new_database(postgres_dsn, "template0")
+    with psycopg.connect(_address(postgres_dsn, name)) as conn:
+        migrate(conn, "outbox_events", "jsonb", bell=True)
+    yield name
+    _drop_database(postgres_dsn, name)
+
+
+@pytest.fixture
+def database(postgres_server: Server, migrated_template: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The DSN of a database of the test's own, with the outbox in it."""
+    name = _new_database(postgres_server.address, migrated_template)
+    with postgres_server.watch(request):
+        yield _address(postgres_server.address, name)
+    _drop_database(postgres_server.address, name)
+
+
+@pytest.fixture
+def empty_database(postgres_dsn: str) -> Iterator[str]:
+    """The DSN of a database of the test's own, with nothing in it."""
+    name = _new_database(postgres_dsn, "template0")
+    yield _address(postgres_dsn, name)
+    with psycopg.connect(_address(postgres_dsn, name), autocommit=True) as conn:
+        # A prepared transaction that a failing test has left would keep the database.
+        for (gid,) in conn.execute("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()").fetchall():
+            conn.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+    _drop_database(postgres_dsn, name)
