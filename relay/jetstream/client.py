@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nats.aio.client
 import nats.errors
 from nats.aio.client import RawCredentials
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from relay import credentials
@@ -23,6 +24,16 @@ from relay import credentials
 _DEAF = re.compile(r"permissions violation for subscription", re.IGNORECASE)
 _PENDING_BYTES = 4 * 1024 * 1024
 _CLOSE_S = 1.0
+
+RawListener = Callable[[bytes, bytes, bytes, bytes], None]
+"""Takes subject, reply subject, body and the block of the headers of a message."""
+
+
+class Inbox(NamedTuple):
+    """A subject that only one connection hears, and the subscription to it."""
+
+    subject: str
+    subscription: Subscription
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,7 @@ class Client(nats.aio.client.Client):
         self._secured = False
         self._begun = False
         self._short_way: tuple[int, Callable[[bytes, bytes], bool]] | None = None
+        self._listeners: dict[int, RawListener] = {}
         self.encrypted = False
 
     async def open(
@@ -152,12 +164,35 @@ class Client(nats.aio.client.Client):
         subscription = await self.subscribe(subject, cb=otherwise)
         self._short_way = subscription._id, at_once
 
+    async def listen(self, subject: str, take: RawListener) -> Subscription:
+        """Subscribe to a subject, and hand over each message as it is read, without nats-py's queue and task.
+
+        Args:
+            take: Called with subject, reply subject, body and the block of the headers. Must not raise.
+        """
+        subscription = await self.subscribe(subject, cb=_unheard)
+        self._listeners[subscription._id] = take
+        return subscription
+
+    async def stop_listening(self, subscription: Subscription) -> None:
+        """End what `listen` began.
+
+        Raises:
+            NatsError: The connection has ended.
+        """
+        self._listeners.pop(subscription._id, None)
+        await subscription.unsubscribe()
+
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         """Spare an acknowledgement the message object, the queue and the task of nats-py (decision 0006)."""
         if self._short_way is not None and not headers:
             short, at_once = self._short_way
             if sid == short and at_once(subject, data):
                 return
+        if self._listeners and (take := self._listeners.get(sid)) is not None:
+            # nats-py hands in None for a message without headers.
+            take(subject, reply, data, headers or b"")
+            return
         await super()._process_msg(sid, subject, reply, data, headers)
 
     def max_payload_is(self, limit: int) -> None:
@@ -191,6 +226,10 @@ async def limit_of(options: NatsOptions, server: str) -> int | None:
         return None
     finally:
         await client.discard()
+
+
+async def _unheard(msg: Msg) -> None:
+    """Take nothing: what `Client.listen` hears never comes here."""
 
 
 def check_heard(errors: list[str], prefix: str) -> None:

@@ -24,7 +24,7 @@ from nats.errors import Error as NatsError
 from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
 from relay.errors import Exit, RelayError
-from relay.jetstream.client import Client, NatsOptions, check_heard, limit_of
+from relay.jetstream.client import Client, Inbox, NatsOptions, RawListener, check_heard, limit_of
 from relay.jetstream.frames import Frame, encode
 from relay.rules.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
 from relay.rules.streams import StreamFacts, StreamState
@@ -318,6 +318,47 @@ class Connection:
                 raise BrokerError(str(error)) from error
         decoded: dict[str, Any] = json.loads(answer.data)
         return decoded
+
+    async def listen(self, take: RawListener) -> Inbox:
+        """Listen on a new inbox of ours.
+
+        Args:
+            take: Called with subject, reply subject, body and the block of the headers of each message as it is read.
+                Must not raise.
+
+        Raises:
+            BrokerError: The connection has ended.
+        """
+        inbox = self._nc.new_inbox()
+        with honour_cancellation():
+            try:
+                return Inbox(inbox, await self._nc.listen(inbox, take))
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+
+    async def stop_listening(self, inbox: Inbox) -> None:
+        """Listen no more on an inbox that `listen` has made.
+
+        Raises:
+            BrokerError: The connection has ended.
+        """
+        with honour_cancellation():
+            try:
+                await self._nc.stop_listening(inbox.subscription)
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+
+    async def tell(self, subject: str, inbox: Inbox, body: bytes) -> None:
+        """Send a message whose answers, if any, come on an inbox.
+
+        Raises:
+            BrokerError: The connection has ended; whether it was sent is not known.
+        """
+        with honour_cancellation():
+            try:
+                await self._nc.publish(subject, body, inbox.subject)
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
 
     async def responds(self, question: str, body: Mapping[str, object], timeout_s: float) -> bool | None:
         """Tell whether a question of the JetStream API is answered; None where it is not in time, as without a right.

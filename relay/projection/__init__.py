@@ -1,1 +1,23 @@
-"""Read models kept from the stream: each event exactly once, each key in its order."""
+"""Read models kept from the stream: each event exactly once, each key in its order.
+
+What is listed in ``__all__`` is the importable part of this package, and keeps its meaning as the schema of the outbox
+does. Everything else may change::
+
+    from relay.projection import Event, Projection, Transaction, on, run
+
+The way of an event, and where to read it::
+
+    read                         tell apart              apply                  settle
+    term.py                  ->  rules/intake.py     ->  applier.py         ->  store.py
+    rules/stream_identity.py     rules/seq_bits.py       rules/grouping.py
+    rules/incoming.py                                    rules/refusals.py
+
+`relay.projection.runner` claims a partition and begins again whatever ends: the position lies beside the effects and
+moves in their transaction, so there is nothing else to recover.
+"""
+
+from relay.projection.definition import Definition, Projection, on, upcast
+from relay.projection.event import Event, Transaction
+from relay.projection.run import run
+
+__all__ = ["Definition", "Event", "Projection", "Transaction", "on", "run", "upcast"]

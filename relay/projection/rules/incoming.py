@@ -95,16 +95,18 @@ def read(stream_seq: int, time_ns: int, subject: str, headers: Mapping[str, str]
     key = headers.get("Outbox-Key")
     origin = headers.get("Outbox-Origin", "")
     message_id = headers.get("Outbox-Replay-Of") or headers.get("Nats-Msg-Id", "")
-    if any(_FORBIDDEN.search(part) for part in (text, key or "", origin, message_id, *headers, *headers.values())):
+    if any(
+        _FORBIDDEN.search(part) for part in (text, subject, key or "", origin, message_id, *headers, *headers.values())
+    ):
         faults.append("the message holds a control character that no JSON text may hold")
     return Incoming(
         stream_seq,
         time_ns,
-        subject,
+        _storable(subject),
         seq,
-        origin,
-        message_id,
-        key or None,
+        _storable(origin),
+        _storable(message_id),
+        _storable(key) if key else None,
         at or "",
         created,
         int(version_text),
@@ -114,6 +116,11 @@ def read(stream_seq: int, time_ns: int, subject: str, headers: Mapping[str, str]
         text,
         "; ".join(faults) or None,
     )
+
+
+def _storable(text: str) -> str:
+    """Replace what PostgreSQL's text cannot hold; the event is at fault all the same, and is parked."""
+    return text.replace("\x00", "\ufffd")
 
 
 def _unix(text: str) -> float | None:

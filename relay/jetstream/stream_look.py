@@ -1,0 +1,88 @@
+"""What a stream says of itself, as a reader with a position of its own needs it."""
+
+import re
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from relay.jetstream.connection import BrokerError, Connection
+
+_TIMEOUT_S = 5.0
+_NO_MESSAGE = 10037
+_NO_SUCH_STREAM = 10059
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+class NoSuchStream(BrokerError):
+    """There is no stream of this name, or this account does not see it."""
+
+
+class StreamLook(NamedTuple):
+    """A stream at one moment.
+
+    Attributes:
+        created: When it was made, in the server's words.
+        first_seq: Nothing is stored below it; last_seq + 1 if it is empty.
+        last_seq: The last sequence that it gave.
+        last_time_ns: When it stored the message there, Unix nanoseconds; None before the first one.
+        by_limits: Whether its retention is ``limits``.
+    """
+
+    created: str
+    first_seq: int
+    last_seq: int
+    last_time_ns: int | None
+    by_limits: bool
+
+
+async def look_at(connection: Connection, stream: str) -> StreamLook:
+    """Ask the leader of a stream.
+
+    Raises:
+        NoSuchStream: There is none.
+        BrokerError: No answer, or not permitted.
+    """
+    question = f"STREAM.INFO.{stream}"
+    answer = await connection.request(question, None, _TIMEOUT_S)
+    error = answer.get("error")
+    if error is not None:
+        kind = NoSuchStream if error.get("err_code") == _NO_SUCH_STREAM else BrokerError
+        raise kind(f"{question}: {error.get('description')}")
+    state = answer["state"]
+    last_time = state.get("last_ts", _NEVER)
+    return StreamLook(
+        created=answer["created"],
+        first_seq=max(1, state["first_seq"]),
+        last_seq=state["last_seq"],
+        last_time_ns=None if last_time == _NEVER else unix_ns(last_time),
+        by_limits=answer["config"].get("retention", "limits") == "limits",
+    )
+
+
+async def time_at(connection: Connection, stream: str, seq: int) -> int | None:
+    """Ask the leader when it stored the message at a sequence, Unix nanoseconds; None if it has none there.
+
+    Raises:
+        BrokerError: No answer, or not permitted.
+    """
+    question = f"STREAM.MSG.GET.{stream}"
+    answer = await connection.request(question, {"seq": seq}, _TIMEOUT_S)
+    error = answer.get("error")
+    if error is None:
+        return unix_ns(answer["message"]["time"])
+    if error.get("err_code") == _NO_MESSAGE:
+        return None
+    raise BrokerError(f"{question}: {error.get('description')}")
+
+
+def unix_ns(moment: str) -> int:
+    """Read a time of the server, RFC 3339 with up to nine digits of a second, without rounding it.
+
+    Raises:
+        BrokerError: It is no such time.
+    """
+    found = _MOMENT.fullmatch(moment)
+    if found is None:
+        raise BrokerError(f"the server's time {moment[:40]!r} cannot be read")
+    seconds = datetime.fromisoformat(found[1] + found[3].replace("Z", "+00:00")).astimezone(UTC)
+    return int(seconds.timestamp()) * 1_000_000_000 + int((found[2] or "0").ljust(9, "0"))

@@ -1,0 +1,209 @@
+"""Apply events inside a transaction: a batch at once, and halved if one of its events is refused."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from relay.observe.logs import event as log_event
+from relay.projection.definition import Definition, Handler
+from relay.projection.event import Transaction, event_of, read_json
+from relay.projection.outcome import Stopped
+from relay.projection.rules.grouping import Mode, group
+from relay.projection.rules.incoming import Incoming
+from relay.projection.rules.refusals import Breaker, RefusalClass, classify
+from relay.projection.sql_text import parameters
+from relay.projection.store import Conn, Store
+
+log = logging.getLogger(__name__)
+
+_REASON_CHARACTERS = 500
+
+Due = tuple[Incoming, Handler]
+
+
+class Refused(Exception):
+    """An event cannot be applied, for a reason of its own."""
+
+
+@dataclass
+class Batch:
+    """What becomes of a batch, as long as its transaction is open.
+
+    Attributes:
+        created: Which stream the events are from.
+        breaker: What is parked, counted as if the transaction were committed.
+        applied: How many events were applied.
+        refused: The events that were refused by themselves, each with a word that may be logged.
+    """
+
+    created: str
+    breaker: Breaker
+    applied: int = 0
+    refused: list[tuple[Incoming, str]] = field(default_factory=list)
+
+
+class Applier:
+    """Applies the events of one projection."""
+
+    def __init__(self, definition: Definition, store: Store) -> None:
+        self._definition = definition
+        self._store = store
+
+    async def at_once(self, conn: Conn, due: Sequence[Due]) -> None:
+        """Apply events by as few statements as their handlers allow.
+
+        Raises:
+            Exception: One was refused, or the way to the database failed. The transaction must be rolled back.
+        """
+        for event, _ in due:
+            if event.fault is not None:
+                raise Refused(event.fault)
+        for step in group((event, handler, handler.mode) for event, handler in due):
+            await self._run(conn, step.handler, step.events)
+
+    async def with_care(self, conn: Conn, due: Sequence[Due], batch: Batch) -> None:
+        """Apply events of which some may be refused: halve them until those are found, and park them.
+
+        Raises:
+            Stopped: No more may be parked.
+            psycopg.Error: The fault is not in the events. The transaction must be rolled back.
+        """
+        parked = batch.breaker.keys
+        for event, _ in due:
+            if event.key in parked:
+                await self.park_behind(conn, event, batch)
+        due = [(event, handler) for event, handler in due if event.key not in parked]
+        if not due:
+            return
+        try:
+            async with conn.transaction():
+                await self.at_once(conn, due)
+                # What is checked at the commit would otherwise fail there, where nobody knows whose it is.
+                await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        except Exception as error:  # a handler is anybody's code; what is not its event's fault is raised
+            kind = refusal_of(error)
+            if kind in (RefusalClass.OUTAGE, RefusalClass.CONFIGURATION):
+                raise
+            if len(due) == 1:
+                await self._refuse(conn, due[0][0], error, batch)
+            elif kind is RefusalClass.CONFLICT:
+                for one in due:
+                    await self.with_care(conn, [one], batch)
+            else:
+                middle = len(due) // 2
+                await self.with_care(conn, due[:middle], batch)
+                await self.with_care(conn, due[middle:], batch)
+        else:
+            batch.applied += len(due)
+            batch.breaker.applied()
+
+    async def again(self, conn: Conn, due: Due) -> str | None:
+        """Apply a parked event; return why it was refused, None if it was applied.
+
+        Raises:
+            psycopg.Error: The fault is not in the event. The transaction must be rolled back.
+        """
+        try:
+            async with conn.transaction():
+                await self.at_once(conn, [due])
+                await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        except Exception as error:  # a handler is anybody's code; what is not its event's fault is raised
+            if refusal_of(error) in (RefusalClass.OUTAGE, RefusalClass.CONFIGURATION):
+                raise
+            return reason_of(error)
+        return None
+
+    async def park_behind(self, conn: Conn, event: Incoming, batch: Batch) -> None:
+        """Park an event whose key has parked events already.
+
+        Raises:
+            Stopped: No more may be parked.
+        """
+        batch.breaker.parked(event.key)
+        self._check(batch)
+        await self._store.park(conn, batch.created, event, None)
+
+    async def _refuse(self, conn: Conn, event: Incoming, error: Exception, batch: Batch) -> None:
+        policy = self._definition.on_refused
+        if policy == "stop":
+            raise Stopped(f"the event at stream sequence {event.stream_seq} was refused: {loggable(error)}") from error
+        batch.refused.append((event, loggable(error)))
+        if policy == "park":
+            batch.breaker.refused(event.key)
+            self._check(batch)
+            await self._store.park(conn, batch.created, event, reason_of(error))
+
+    @staticmethod
+    def _check(batch: Batch) -> None:
+        reason = batch.breaker.reason()
+        if reason is not None:
+            raise Stopped(f"{reason}; nothing more is parked")
+
+    async def _run(self, conn: Conn, handler: Handler, events: Sequence[Incoming]) -> None:
+        if handler.sql is not None:
+            cursor = psycopg.AsyncRawCursor(conn)
+            if handler.mode is Mode.EACH and len(events) > 1:
+                await cursor.executemany(handler.sql, [parameters([event]) for event in events])
+            else:
+                await cursor.execute(handler.sql, parameters(events))
+        elif handler.function is not None:
+            made = [self._made(event) for event in events]
+            for argument in [made] if handler.mode is Mode.FOLD else made:
+                await handler.function(Transaction(conn), argument)
+                if conn.info.transaction_status == TransactionStatus.INERROR:
+                    raise Refused("the handler went on after PostgreSQL had refused a statement")
+                if conn.info.transaction_status != TransactionStatus.INTRANS and not conn.closed:
+                    raise Stopped(f"the handler of {handler.topic} has ended the transaction that it was given")
+
+    def _made(self, event: Incoming) -> object:
+        data = read_json(event)
+        for version in range(event.version, self._definition.version_of(event)):
+            data = self._definition.upcasters[event.topic, version](data)
+        return event_of(event, data, self._definition.version_of(event))
+
+
+def refusal_of(error: Exception) -> RefusalClass:
+    """Return the class of what was raised while events were applied."""
+    if isinstance(error, psycopg.Error):
+        # What the driver says before the server is asked, as that a text holds a NUL, is the parameters' fault.
+        local = isinstance(error, psycopg.DataError) and error.sqlstate is None
+        return RefusalClass.POISON if local else classify(error.sqlstate)
+    if isinstance(error, OSError | TimeoutError):
+        return RefusalClass.OUTAGE
+    if isinstance(error, Stopped):
+        return RefusalClass.CONFIGURATION
+    return RefusalClass.POISON
+
+
+def loggable(error: Exception) -> str:
+    """Say what was raised without any value of an event."""
+    if isinstance(error, psycopg.Error):
+        named = error.diag.constraint_name or error.diag.column_name or error.diag.table_name
+        return f"SQLSTATE {error.sqlstate}" + (f" ({named})" if named else "")
+    return str(error) if isinstance(error, Refused) else type(error).__name__
+
+
+def reason_of(error: Exception) -> str:
+    """Say why an event was refused, for the table that holds its payload as well."""
+    text = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    full = f"{loggable(error)}: {text or error}" if not isinstance(error, Refused) else str(error)
+    return full.replace("\x00", "\ufffd")[:_REASON_CHARACTERS]
+
+
+def log_refused(name: str, partition: int, batch: Batch, policy: str) -> None:
+    """Log each event that a committed batch has parked or skipped."""
+    for event, why in batch.refused:
+        log_event(
+            log,
+            "warning",
+            "projection.skipped" if policy == "skip" else "projection.parked",
+            "an event was refused and is skipped" if policy == "skip" else "an event was refused; its key waits",
+            projection=name,
+            partition=partition,
+            stream_seq=event.stream_seq,
+            seq=event.seq,
+            reason=why,
+        )

@@ -1,0 +1,224 @@
+"""What a projection is: a name, the events it takes, its tables, and what each event does to them."""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
+
+from relay.errors import ConfigError
+from relay.projection.rules.grouping import Mode
+from relay.projection.rules.incoming import Incoming
+from relay.rules.subjects import matches
+
+OnRefused = Literal["park", "stop", "skip"]
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+_TAKEN = frozenset({"projection", "public", "information_schema"})
+_STREAM = re.compile(r"[!-)+\-/-=?-\[\]-~]+")  # what NATS takes as a name: no dot, wildcard, space or backslash
+_PATTERN = re.compile(r"[!-~]+")
+_MAX_PARTITIONS = 64
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Handler:
+    """What applies the events of a topic: a statement of SQL, or a function.
+
+    Attributes:
+        topic: A subject, or a pattern with ``*`` and ``>``.
+        version: Of the payload's form; None takes every one.
+        mode: How many events it gets at once.
+        sql: The whole statement, ready to be sent (`relay.projection.sql_text`).
+        function: Called with the transaction and the event; with several events if `mode` is ``fold``.
+    """
+
+    topic: str
+    version: int | None
+    mode: Mode
+    sql: bytes | None = None
+    function: Callable[..., Awaitable[None]] | None = None
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A projection, checked.
+
+    Attributes:
+        name: Also the schema of its tables.
+        stream: The stream it reads.
+        subjects: Patterns of the subjects it reads there.
+        version: Of its tables; another one needs other tables.
+        tables: SQL that makes them, run once in their schema.
+        handlers: The first one that fits an event applies it.
+        upcasters: What brings a payload of a topic from one version to the next.
+        partitions: In how many parts the keys are cut, each applied by itself.
+        on_refused: What becomes of an event that can never be applied.
+        partial: Whether it may begin though the stream no longer holds its beginning.
+
+    Raises:
+        ConfigError: Something is wrong; it holds every fault.
+    """
+
+    name: str
+    stream: str
+    subjects: tuple[str, ...]
+    version: int
+    tables: str
+    handlers: tuple[Handler, ...]
+    upcasters: Mapping[tuple[str, int], Callable[[Any], Any]] = field(default_factory=dict)
+    partitions: int = 1
+    on_refused: OnRefused = "park"
+    partial: bool = False
+
+    def __post_init__(self) -> None:
+        faults = []
+        if not _NAME.fullmatch(self.name) or self.name in _TAKEN or self.name.startswith("pg_"):
+            faults.append("name: must be a plain lower-case name that is not taken, since a schema is named after it")
+        if not _STREAM.fullmatch(self.stream):
+            faults.append(f"stream: {self.stream!r} is no name of a stream")
+        faults += [
+            f"subject {one!r}: is no NATS subject pattern, such as orders.* or orders.>"
+            for one in (*self.subjects, *(handler.topic for handler in self.handlers))
+            if not _PATTERN.fullmatch(one) or "" in one.split(".") or ">" in one.split(".")[:-1]
+        ]
+        if not self.subjects:
+            faults.append("subjects: must name at least one")
+        if not self.handlers:
+            faults.append("on: there is nothing that it does")
+        if self.version < 1:
+            faults.append("version: must be 1 or more")
+        if not 1 <= self.partitions <= _MAX_PARTITIONS:
+            faults.append(f"partitions: must be 1 to {_MAX_PARTITIONS}")
+        if self.on_refused not in ("park", "stop", "skip"):
+            faults.append("on_refused: must be park, stop or skip")
+        if faults:
+            raise ConfigError([f"projection {self.name}: {fault}" for fault in faults])
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of what decides the contents of the tables, as far as it is text."""
+        parts = [self.stream, *self.subjects, self.tables]
+        parts += [f"{one.topic}/{one.version}/{one.mode}/{one.sql!r}" for one in self.handlers]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def version_of(self, event: Incoming) -> int:
+        """Return the version that an event's payload has once it was brought up to date."""
+        version = event.version
+        while (event.topic, version) in self.upcasters:
+            version += 1
+        return version
+
+    def handler_of(self, event: Incoming) -> tuple[Handler | None, str | None]:
+        """Return what applies an event: None if it is none of ours; and why it cannot be applied, None if it can."""
+        fitting = [handler for handler in self.handlers if matches(handler.topic, event.topic)]
+        if not fitting:
+            return None, None
+        version = self.version_of(event)
+        for handler in fitting:
+            if handler.version is None or handler.version == version:
+                return handler, event.fault
+        return fitting[0], event.fault or f"nothing is defined for version {version} of {event.topic}"
+
+
+class Projection:
+    """A read model whose events are applied by Python: make a subclass, and give it to `run`.
+
+    ::
+
+        class Alarms(Projection):
+            name, stream, subjects, version = "alarms", "TELEMETRY", ["telemetry.ingested"], 1
+            tables = "CREATE TABLE alarms (device text PRIMARY KEY, count bigint NOT NULL)"
+
+            @on("telemetry.ingested")
+            async def ingested(self, tx: Transaction, event: Event) -> None:
+                await tx.execute("INSERT INTO alarms VALUES ($1, 1) ...", [event.key])
+
+    A handler writes to the database through the transaction, and does nothing else: it runs again if the
+    transaction fails. One that raises refuses its event.
+
+    Attributes:
+        name: Also the schema of its tables.
+        stream: The stream it reads.
+        subjects: Patterns of the subjects it reads there.
+        version: Of its tables; another one needs other tables.
+        tables: SQL that makes them, run once in their schema.
+        partitions: In how many parts the keys are cut, each applied by itself.
+        on_refused: ``park``, ``stop`` or ``skip``.
+        partial: Whether it may begin though the stream no longer holds its beginning.
+    """
+
+    name: ClassVar[str] = ""
+    stream: ClassVar[str] = ""
+    subjects: ClassVar[Sequence[str]] = ()
+    version: ClassVar[int] = 1
+    tables: ClassVar[str] = ""
+    partitions: ClassVar[int] = 1
+    on_refused: ClassVar[OnRefused] = "park"
+    partial: ClassVar[bool] = False
+
+    @classmethod
+    def definition(cls) -> Definition:
+        """Return what the class says, checked.
+
+        Raises:
+            ConfigError: Something is wrong; it holds every fault.
+        """
+        itself = cls()
+        handlers: list[Handler] = []
+        upcasters: dict[tuple[str, int], Callable[[Any], Any]] = {}
+        for name, value in [pair for base in reversed(cls.__mro__) for pair in vars(base).items()]:
+            for marked in getattr(value, "__projection_on__", ()):
+                topic, version, batch = marked
+                mode = Mode.FOLD if batch else Mode.EACH
+                handlers.append(Handler(topic, version, mode, function=getattr(itself, name)))
+            for topic, version in getattr(value, "__projection_upcast__", ()):
+                upcasters[topic, version] = value.__func__ if isinstance(value, staticmethod) else value
+        return Definition(
+            name=cls.name,
+            stream=cls.stream,
+            subjects=tuple(cls.subjects),
+            version=cls.version,
+            tables=cls.tables,
+            handlers=tuple(handlers),
+            upcasters=upcasters,
+            partitions=cls.partitions,
+            on_refused=cls.on_refused,
+            partial=cls.partial,
+        )
+
+
+def on(topic: str, *, version: int | None = None, batch: bool = False) -> Callable[[F], F]:
+    """Mark a method of a `Projection` as what applies the events of a topic.
+
+    Args:
+        topic: A subject, or a pattern with ``*`` and ``>``.
+        version: Of the payload's form, after `upcast`; None takes every one.
+        batch: Call it with a list of events instead of one: in the order of the stream, one key may come several times.
+    """
+
+    def mark(function: F) -> F:
+        marks = [*getattr(function, "__projection_on__", ()), (topic, version, batch)]
+        function.__projection_on__ = marks  # type: ignore[attr-defined]  # a mark of our own on a function
+        return function
+
+    return mark
+
+
+def upcast(topic: str, *, from_version: int) -> Callable[[F], F]:
+    """Mark a function of a `Projection` that brings a payload of a topic from a version to the next one.
+
+    The function gets the payload, read as JSON, and returns the newer one; it takes no ``self``.
+
+    Args:
+        topic: The subject, without wildcards.
+        from_version: The version that it takes.
+    """
+
+    def mark(function: F) -> F:
+        marks = [*getattr(function, "__projection_upcast__", ()), (topic, from_version)]
+        function.__projection_upcast__ = marks  # type: ignore[attr-defined]  # a mark of our own on a function
+        return function
+
+    return mark

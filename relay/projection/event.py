@@ -1,0 +1,123 @@
+"""What a handler gets: an event, and the transaction that it may write in."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+
+from relay.projection.outcome import Stopped
+from relay.projection.rules.incoming import Incoming
+
+# Comments, then a word that begins or ends a transaction. A savepoint is a handler's own affair.
+_CONTROL = re.compile(
+    r"(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
+    r"(begin|start\s+transaction|commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of the outbox, as the stream brought it.
+
+    Attributes:
+        topic: The subject on which it came.
+        data: The payload, read as JSON and brought to the newest version by `upcast`.
+        key: Events of one key are applied in their order; None if it has none.
+        seq: Its seq in the outbox; None if the relay does not send it.
+        stream_seq: Its sequence in the stream.
+        id: Its message id.
+        at: When it was created; when the stream stored it if that is not known.
+        version: Of `data`, 1 or more.
+        headers: All headers of the message.
+    """
+
+    topic: str
+    data: Any
+    key: str | None = None
+    seq: int | None = None
+    stream_seq: int = 0
+    id: str = ""
+    at: datetime = _EPOCH
+    version: int = 1
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Transaction:
+    """The transaction in which the position moves as well: a handler writes in it, and cannot end it.
+
+    Statements have PostgreSQL's own placeholders, ``$1`` and on. Every statement is a round trip.
+
+    Raises:
+        Stopped: From each method: the statement would begin or end a transaction. The projection stops.
+    """
+
+    def __init__(self, conn: psycopg.AsyncConnection[Any]) -> None:
+        self._conn = conn
+
+    async def execute(self, query: str, params: Sequence[object] = ()) -> int:
+        """Run a statement; return how many rows it touched.
+
+        Raises:
+            psycopg.Error: It was refused. Let it pass: the event is parked, or tried again, by the kind of the error.
+        """
+        _check(query)
+        cursor = psycopg.AsyncRawCursor(self._conn)
+        await cursor.execute(query.encode(), params or None)
+        return cursor.rowcount
+
+    async def executemany(self, query: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement once for each row of parameters, in one round trip.
+
+        Raises:
+            psycopg.Error: One was refused.
+        """
+        _check(query)
+        await psycopg.AsyncRawCursor(self._conn).executemany(query.encode(), rows)
+
+    async def fetch(self, query: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run a query; return its rows.
+
+        Raises:
+            psycopg.Error: It was refused.
+        """
+        _check(query)
+        cursor = psycopg.AsyncRawCursor(self._conn)
+        await cursor.execute(query.encode(), params or None)
+        return await cursor.fetchall()
+
+
+def _check(query: str) -> None:
+    found = _CONTROL.match(query)
+    if found is not None:
+        raise Stopped(f"a handler has sent {found[1].upper()}: the transaction that it was given is not its own to end")
+
+
+def event_of(incoming: Incoming, data: object, version: int) -> Event:
+    """Make the event that a handler gets."""
+    return Event(
+        topic=incoming.topic,
+        data=data,
+        key=incoming.key,
+        seq=incoming.seq,
+        stream_seq=incoming.stream_seq,
+        id=incoming.id,
+        at=datetime.fromisoformat(incoming.at),
+        version=version,
+        headers=incoming.headers,
+    )
+
+
+def read_json(incoming: Incoming) -> Any:
+    """Read the payload of an event.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deeply.
+    """
+    return json.loads(incoming.text)

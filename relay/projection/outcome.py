@@ -1,0 +1,19 @@
+"""How the work on one partition can end."""
+
+from relay.errors import RelayError
+
+
+class Fenced(RelayError):
+    """Another runner owns the partition, or an operator has paused it. Nothing was changed."""
+
+
+class Stopped(RelayError):
+    """The projection must not go on by itself; the text says why. The position is what it was.
+
+    Attributes:
+        gap_last: The last sequence that is missing from the stream, if that is the reason.
+    """
+
+    def __init__(self, reason: str, gap_last: int | None = None) -> None:
+        super().__init__(reason)
+        self.gap_last = gap_last

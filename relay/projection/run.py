@@ -1,0 +1,68 @@
+"""Run projections in this process, until it is told to stop."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Sequence
+
+from relay.config.options import nats_options
+from relay.config.settings import Settings
+from relay.errors import ConfigError
+from relay.postgres.database import Database
+from relay.projection.definition import Definition, Projection
+from relay.projection.runner import Runner, Way
+from relay.projection.store import Store
+
+
+async def run(projections: Sequence[type[Projection] | Definition], settings: Settings) -> None:
+    """Keep projections up to date until the task is cancelled.
+
+    Several processes may run the same ones: each partition is applied by one of them, and another takes over within
+    10 s of its end. Cancel the task to stop; what is in its transaction is rolled back, and read again by the next
+    owner.
+
+    Args:
+        projections: Subclasses of `Projection`.
+        settings: Made by `relay.config.settings.load`: `[postgres]` is where the read models are, `[nats]` where the
+            stream is.
+
+    Raises:
+        ConfigError: A definition has a fault, or its tables are of another version.
+    """
+    definitions = [one if isinstance(one, Definition) else one.definition() for one in projections]
+    names = [one.name for one in definitions]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError([f"projection {name}: is given twice" for name in twice])
+    owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    way = Way(nats_options(settings))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for definition in definitions:
+                for partition in range(definition.partitions):
+                    group.create_task(_run_partition(definition, partition, settings, way, owner))
+    except* ConfigError as errors:
+        raise ConfigError([str(error) for error in errors.exceptions]) from None
+
+
+async def _run_partition(definition: Definition, partition: int, settings: Settings, way: Way, owner: str) -> None:
+    async with open_database(settings, f"projection {definition.name}") as database:
+        await Runner(definition, partition, Store(database, definition, partition, owner), way).run()
+
+
+def open_database(settings: Settings, name: str) -> Database:
+    """Return the database of the read models; it connects with the first statement."""
+    postgres = settings.postgres
+    return Database(
+        postgres.dsn.get_secret_value(),
+        name,
+        dsn_file=postgres.dsn_file,
+        connect_timeout_s=postgres.connect_timeout_s,
+        statement_timeout_s=postgres.statement_timeout_s,
+        on_state=_unwatched,
+    )
+
+
+def _unwatched(connected: bool) -> None:
+    """Let the state of the connection go; the runner sees each error itself."""

@@ -1,0 +1,190 @@
+"""Run one partition of a projection: claim it, stay at the stream, and begin again after whatever ended the stay."""
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+
+import psycopg
+
+from relay.cancellation import heed_cancellation
+from relay.jetstream.client import NatsOptions
+from relay.jetstream.connection import BrokerError, Connection, Listener, connect
+from relay.observe.logs import Level
+from relay.observe.logs import event as log_event
+from relay.postgres.database import OUTAGES
+from relay.projection.applier import refusal_of
+from relay.projection.definition import Definition
+from relay.projection.outcome import Fenced, Stopped
+from relay.projection.rules.refusals import RefusalClass
+from relay.projection.store import LEASE_S, Store
+from relay.projection.term import begin_term
+
+log = logging.getLogger(__name__)
+
+_CLAIM_PAUSE_S = 1.0
+_MAX_PAUSE_S = 5.0
+_RELEASE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a runner reaches NATS."""
+
+    options: NatsOptions
+
+    async def connect(self) -> Connection:
+        """Connect to one of the servers, each in its turn by chance.
+
+        Raises:
+            BrokerError: It could not be reached, or let us not in.
+        """
+        return await connect(self.options, random.choice(self.options.servers), Listener())
+
+
+class Runner:
+    """One partition of one projection, kept up to date for ever."""
+
+    def __init__(self, definition: Definition, partition: int, store: Store, way: Way) -> None:
+        self._definition = definition
+        self._partition = partition
+        self._store = store
+        self._way = way
+        self._told: set[str] = set()
+
+    async def run(self) -> None:
+        """Claim the partition whenever it is free, and keep it up to date.
+
+        Raises:
+            ConfigError: The tables do not fit the definition.
+        """
+        await self._prepare()
+        while True:
+            epoch = await self._claimed()
+            self._log("info", "projection.claimed", "the partition is ours", epoch=epoch)
+            try:
+                await self._own(epoch)
+            except Fenced as error:
+                self._log("warning", "projection.lost", "the partition is ours no more", reason=str(error))
+            finally:
+                await self._release(epoch)
+
+    async def _prepare(self) -> None:
+        pause_s = 0.2
+        while True:
+            try:
+                if await self._store.prepare():
+                    self._log(
+                        "warning",
+                        "projection.changed",
+                        "the definition was changed without another version: it is for new events only",
+                    )
+            except (psycopg.Error, TimeoutError) as error:
+                await self._failed(error, None)
+                pause_s = await _pause(pause_s)
+            else:
+                return
+
+    async def _claimed(self) -> int:
+        pause_s = 0.2
+        while True:
+            try:
+                claim = await self._store.claim()
+            except (psycopg.Error, TimeoutError) as error:
+                await self._failed(error, None)
+                pause_s = await _pause(pause_s)
+                continue
+            if claim is not None:
+                return claim.epoch
+            await asyncio.sleep(_CLAIM_PAUSE_S)
+
+    async def _own(self, epoch: int) -> None:
+        """Stay at the stream again and again.
+
+        Raises:
+            Fenced: The partition is ours no more.
+        """
+        pause_s = 0.2
+        while True:
+            began_at = asyncio.get_running_loop().time()
+            try:
+                await self._stay(epoch)
+            except Stopped as error:
+                self._log("error", "projection.stopped", "the projection has stopped", reason=str(error))
+                await self._stop(epoch, error)
+                raise Fenced("it has stopped") from error
+            except (BrokerError, psycopg.Error, OSError) as error:
+                if asyncio.get_running_loop().time() - began_at > LEASE_S:
+                    pause_s = 0.2
+                    self._told.clear()
+                await self._failed(error, epoch)
+                pause_s = await _pause(pause_s)
+
+    async def _stay(self, epoch: int) -> None:
+        connection = await self._way.connect()
+        try:
+            term = await begin_term(self._definition, self._partition, self._store, connection, epoch)
+            await term.run()
+        finally:
+            await connection.close()
+
+    async def _failed(self, error: Exception, epoch: int | None) -> None:
+        """Tell once why the projection waits, in the log and in its state, and keep the lease meanwhile.
+
+        Raises:
+            Fenced: The partition is ours no more.
+        """
+        if isinstance(error, psycopg.Error):
+            reason = f"PostgreSQL: {error.diag.message_primary or type(error).__name__}"
+        else:
+            reason = f"NATS: {error}" if isinstance(error, BrokerError) else str(error) or type(error).__name__
+        if reason not in self._told:
+            self._told.add(reason)
+            self._log("warning", "projection.waiting", "the projection waits, and tries again", reason=reason)
+        broken = isinstance(error, OUTAGES) and not isinstance(error, BrokerError)
+        if broken and (not isinstance(error, psycopg.Error) or refusal_of(error) is RefusalClass.OUTAGE):
+            await self._store.drop(error)
+        if epoch is None:
+            return
+        try:
+            await self._store.beat(epoch, reason)
+        except OUTAGES as second:
+            await self._store.drop(second)
+
+    async def _stop(self, epoch: int, stopped: Stopped) -> None:
+        """Write down why the projection has stopped, through outages."""
+        pause_s = 0.2
+        while True:
+            try:
+                await self._store.stop(epoch, str(stopped), stopped.gap_last)
+            except OUTAGES as error:
+                await self._store.drop(error)
+                pause_s = await _pause(pause_s)
+            else:
+                return
+
+    async def _release(self, epoch: int) -> None:
+        """Give the partition back, so that the next owner need not wait; the lease ends by itself if this fails."""
+        try:
+            async with asyncio.timeout(_RELEASE_S):
+                await self._store.release(epoch)
+        except OUTAGES as error:
+            await self._store.drop(error)
+        heed_cancellation()
+
+    def _log(self, level: Level, action: str, message: str, **fields: object) -> None:
+        log_event(
+            log,
+            level,
+            action,
+            message,
+            projection=self._definition.name,
+            partition=self._partition,
+            **fields,
+        )
+
+
+async def _pause(pause_s: float) -> float:
+    """Wait about so long; return how long to wait the next time."""
+    await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+    return min(_MAX_PAUSE_S, pause_s * 2)

@@ -1,0 +1,50 @@
+"""The statement of an author with the events put before it, and the parameters that carry them. Pure: no I/O.
+
+Payloads are never read in Python: a batch is one text for each column, and PostgreSQL takes them apart. The texts are
+joined by U+001E, which valid JSON cannot hold, and each payload is cast alone: no payload can pretend to be two.
+"""
+
+import re
+from collections.abc import Sequence
+
+from relay.projection.rules.incoming import ABSENT, SEPARATOR, Incoming
+
+_EVENT = """event AS (
+    SELECT e.seq::bigint AS seq, e.stream_seq::bigint AS stream_seq, e.id, e.key, e.topic, e.at::timestamptz AS at,
+           e.version::integer AS version, e.data::json AS data
+    FROM unnest({columns}) AS e (seq, stream_seq, id, key, topic, at, version, data)
+)"""
+_COLUMNS = 8
+# An empty text would be taken for no element at all: each text ends with a separator, and the last element is cut off.
+_COLUMN = "(string_to_array(${number}::text, E'\\x1e', E'\\x1d'))[1:$9::integer]"
+_WITH = re.compile(r"\s*WITH\s+(RECURSIVE\s+)?", re.IGNORECASE)
+
+
+def statement(sql: str) -> bytes:
+    """Put the events before a statement, as the rows of ``event``."""
+    columns = ", ".join(_COLUMN.format(number=number) for number in range(1, _COLUMNS + 1))
+    event = _EVENT.format(columns=columns)
+    found = _WITH.match(sql)
+    if found is None:
+        return f"WITH {event}\n{sql}".encode()
+    recursive = "RECURSIVE " if found[1] else ""
+    return f"WITH {recursive}{event},\n{sql[found.end() :]}".encode()
+
+
+def parameters(events: Sequence[Incoming]) -> list[object]:
+    """Return what carries these events into a statement; none of them may have a fault."""
+    return [
+        _join([ABSENT if event.seq is None else str(event.seq) for event in events]),
+        _join([str(event.stream_seq) for event in events]),
+        _join([event.id for event in events]),
+        _join([ABSENT if event.key is None else event.key for event in events]),
+        _join([event.topic for event in events]),
+        _join([event.at for event in events]),
+        _join([str(event.version) for event in events]),
+        _join([event.text for event in events]),
+        len(events),
+    ]
+
+
+def _join(texts: list[str]) -> str:
+    return SEPARATOR.join(texts) + SEPARATOR

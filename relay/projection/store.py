@@ -1,0 +1,289 @@
+"""What a projection keeps in PostgreSQL beside its tables: position, bits, parked events, and who owns a partition."""
+
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from relay.errors import ConfigError
+from relay.postgres.database import Database
+from relay.postgres.tables import sql_directory
+from relay.projection.definition import Definition
+from relay.projection.outcome import Fenced
+from relay.projection.rules.incoming import Incoming, read
+from relay.projection.rules.refusals import Breaker
+from relay.projection.rules.seq_bits import Chunk, ChunkId
+
+LEASE_S = 10.0
+_STATEMENT_TIMEOUT = "30s"
+_FENCED = "PJ001"
+
+Row = tuple[Any, ...]
+Conn = psycopg.AsyncConnection[Any]
+
+
+class Claim(NamedTuple):
+    """What is written down of a partition that is ours.
+
+    Attributes:
+        epoch: Of this claim; fences every write.
+        position: Everything up to this sequence is settled.
+        time_ns: When the stream stored the message there, if that is known.
+        created: When the stream was made, None before the first look.
+        has_bits: Whether every event that was applied had a seq.
+    """
+
+    epoch: int
+    position: int
+    time_ns: int | None
+    created: str | None
+    has_bits: bool
+
+
+class Move(NamedTuple):
+    """How a transaction changes the state of a partition.
+
+    Attributes:
+        previous: The position that must be stored.
+        position: The new one.
+        time_ns: When the stream stored the message there.
+        applied: How many events the transaction applies.
+        repeats: How many it passes over.
+        numbered: Whether all of them have a seq.
+    """
+
+    previous: int
+    position: int
+    time_ns: int | None
+    applied: int = 0
+    repeats: int = 0
+    numbered: bool = True
+
+
+class Parked(NamedTuple):
+    """A parked event, and what an operator wants with it: ``retry``, ``skip`` or None."""
+
+    number: int
+    event: Incoming
+    reason: str | None
+    wanted: str | None
+
+
+@cache
+def query(name: str) -> bytes:
+    """Read ``sql/queries/projection/<name>.sql``, once."""
+    return (sql_directory() / "queries" / "projection" / f"{name}.sql").read_bytes()
+
+
+class Store:
+    """One partition of a projection, in the database that holds its tables.
+
+    Args:
+        database: Its connection is used by this store alone.
+        owner: A name of this runner alone.
+    """
+
+    def __init__(self, database: Database, definition: Definition, partition: int, owner: str) -> None:
+        self._database = database
+        self._definition = definition
+        self._generation = 1
+        self._partition = partition
+        self._owner = owner
+
+    @property
+    def _row(self) -> tuple[str, int, int]:
+        return self._definition.name, self._generation, self._partition
+
+    async def rows(self, name: str, params: Sequence[object]) -> list[Row]:
+        """Run one statement in a transaction of its own.
+
+        Raises:
+            psycopg.Error: It failed. Whether it was committed is not known if the connection broke.
+        """
+        cursor = psycopg.AsyncRawCursor(await self._database.connection())
+        await cursor.execute(query(name), params)
+        found = await cursor.fetchall() if cursor.description else []
+        self._database.succeeded()
+        return found
+
+    async def drop(self, error: Exception) -> None:
+        """Throw the connection away after an error; the next statement makes one."""
+        await self._database.drop(error)
+
+    async def prepare(self) -> bool:
+        """Make the tables of the projections, and those of this one, if they are not there.
+
+        Returns:
+            Whether the definition was changed without another version.
+
+        Raises:
+            ConfigError: The tables are of another version, or cut into another number of partitions.
+            psycopg.Error: The database refused it. Nothing was changed.
+        """
+        definition = self._definition
+        conn = await self._database.connection()
+        async with conn.transaction():
+            cursor = psycopg.AsyncRawCursor(conn)
+            await cursor.execute(query("lock"))
+            await cursor.execute(query("exists"))
+            if (await cursor.fetchall())[0][0] is not True:
+                await conn.execute((sql_directory() / "projection.sql").read_bytes())
+            await cursor.execute(query("generation"), [definition.name])
+            found = await cursor.fetchall()
+            if not found:
+                await self._make(conn, cursor)
+                return False
+            self._generation, version, fingerprint, partitions = found[0]
+            faults = []
+            if version != definition.version:
+                faults.append(f"version: its tables are of version {version}, and a rebuild is not offered yet")
+            if partitions != definition.partitions:
+                faults.append(f"partitions: its keys are cut into {partitions}, which only another version may change")
+            if faults:
+                raise ConfigError([f"projection {definition.name}: {fault}" for fault in faults])
+            changed = bool(fingerprint != definition.fingerprint)
+            if changed:
+                await cursor.execute(
+                    query("set_fingerprint"), [definition.name, self._generation, definition.fingerprint]
+                )
+            return changed
+
+    async def _make(self, conn: Conn, cursor: psycopg.AsyncRawCursor[Any]) -> None:
+        definition = self._definition
+        schema = definition.name
+        await conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+        await cursor.execute("SELECT set_config('search_path', $1, true)", [search_path(definition)])
+        if definition.tables.strip():
+            await conn.execute(definition.tables.encode())
+        own = [definition.name, self._generation]
+        await cursor.execute(
+            query("new_generation"), [*own, definition.version, definition.fingerprint, schema, definition.partitions]
+        )
+        await cursor.execute(query("new_state"), [*own, definition.stream, definition.partitions])
+
+    async def claim(self) -> Claim | None:
+        """Take the partition if nobody owns it; None if it is owned, paused or stopped."""
+        found = await self.rows("claim", [*self._row, self._owner, LEASE_S])
+        return Claim(*found[0]) if found else None
+
+    async def load(self, epoch: int) -> Claim:
+        """Read how far the partition is.
+
+        Raises:
+            Fenced: It is ours no more.
+        """
+        found = await self.rows("load", [*self._row, epoch])
+        if not found:
+            raise Fenced(f"partition {self._partition} of {self._definition.name} has another owner, or was paused")
+        return Claim(*found[0])
+
+    async def beat(self, epoch: int, waits_for: str | None) -> bool:
+        """Keep the lease, and write down what the projection waits for; return whether an operator wants something.
+
+        Raises:
+            Fenced: It is ours no more.
+        """
+        status = "running" if waits_for is None else "waiting"
+        found = await self.rows("beat", [*self._row, epoch, LEASE_S, status, waits_for])
+        if not found:
+            raise Fenced(f"partition {self._partition} of {self._definition.name} has another owner, or was paused")
+        return bool(found[0][0])
+
+    async def stop(self, epoch: int, reason: str, gap_last: int | None) -> None:
+        """Write down that the projection has stopped; it is not claimed again until an operator resumes it."""
+        await self.rows("stop", [*self._row, epoch, reason, gap_last])
+
+    async def release(self, epoch: int) -> None:
+        """Give the partition back."""
+        await self.rows("release", [*self._row, epoch])
+
+    async def follow_stream(self, claim: Claim, created: str, position: int, time_ns: int | None) -> None:
+        """Count in another stream from now on.
+
+        Raises:
+            Fenced: It is ours no more.
+        """
+        params = [*self._row, claim.epoch, claim.position, created, position, time_ns]
+        if not await self.rows("follow_stream", params):
+            raise Fenced(f"partition {self._partition} of {self._definition.name} has another owner, or was paused")
+
+    async def chunks(self, wanted: Iterable[ChunkId]) -> dict[ChunkId, Chunk]:
+        """Read chunks of bits; one that is not stored is empty."""
+        found = {chunk_id: Chunk() for chunk_id in wanted}
+        if found:
+            params = [*self._row, [one.origin for one in found], [one.number for one in found]]
+            for origin, number, bits, newest in await self.rows("chunks", params):
+                found[ChunkId(origin, number)] = Chunk(bytes(bits), newest)
+        return found
+
+    async def breaker(self) -> Breaker:
+        """Count what is parked."""
+        breaker = Breaker()
+        for key, count in await self.rows("parked_keys", self._row):
+            if key is None:
+                breaker.keyless = count
+            else:
+                breaker.keys[key] = count
+        return breaker
+
+    async def wanted(self) -> list[Parked]:
+        """Return the parked events of all keys of which an operator wants something, in their order."""
+        return [
+            Parked(number, _unparked(stream_seq, time_ns, subject, key, headers, bytes(payload)), reason, wanted)
+            for number, stream_seq, time_ns, subject, key, headers, payload, reason, wanted in await self.rows(
+                "wanted", self._row
+            )
+        ]
+
+    @asynccontextmanager
+    async def moving(self, epoch: int, move: Move) -> AsyncIterator[Conn]:
+        """Open the transaction that applies a batch; its first statement moves the position, and fences it.
+
+        Raises:
+            Fenced: The partition has another owner or position. Nothing was changed.
+            psycopg.Error: It failed. Whether it was committed is not known if the connection broke.
+        """
+        conn = await self._database.connection()
+        try:
+            async with conn.transaction():
+                params = [search_path(self._definition), _STATEMENT_TIMEOUT, *self._row, epoch, LEASE_S, *move]
+                await psycopg.AsyncRawCursor(conn).execute(query("move"), params)
+                yield conn
+        except psycopg.Error as error:
+            if error.sqlstate == _FENCED:
+                raise Fenced(str(error.diag.message_primary)) from error
+            raise
+        self._database.succeeded()
+
+    async def save_bits(self, conn: Conn, changed: Mapping[ChunkId, Chunk]) -> None:
+        """Write chunks in the transaction of `moving`."""
+        rows = [(*self._row, one.origin, one.number, chunk.bits, chunk.newest) for one, chunk in changed.items()]
+        if rows:
+            await psycopg.AsyncRawCursor(conn).executemany(query("save_chunk"), rows)
+
+    async def park(self, conn: Conn, created: str, event: Incoming, reason: str | None) -> None:
+        """Park an event in the transaction of `moving`; without a reason it only waits behind an earlier one."""
+        place = [created, event.stream_seq, event.time_ns, event.topic, event.key, event.origin, event.seq]
+        params = [*self._row, *place, json.dumps(dict(event.headers)), event.payload, reason]
+        await psycopg.AsyncRawCursor(conn).execute(query("park"), params)
+
+    async def unpark(self, conn: Conn, number: int) -> None:
+        """Take a parked event away, in the transaction of `moving`."""
+        await psycopg.AsyncRawCursor(conn).execute(query("unpark"), [number])
+
+    async def park_again(self, conn: Conn, number: int, reason: str) -> None:
+        """Leave an event parked that was refused again, in the transaction of `moving`."""
+        await psycopg.AsyncRawCursor(conn).execute(query("park_again"), [number, reason])
+
+
+def search_path(definition: Definition) -> str:
+    """Return where the statements of a projection look for tables: in its schema, then in the usual one."""
+    return f"{definition.name}, public"
+
+
+def _unparked(stream_seq: int, time_ns: int, subject: str, key: str | None, headers: str, payload: bytes) -> Incoming:
+    return read(stream_seq, time_ns, subject, json.loads(headers), payload)._replace(key=key)

@@ -1,0 +1,64 @@
+"""A runner in a thread of the test, and the stream it reads."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from relay.config.settings import Settings, load
+from relay.projection import Definition, Projection, run
+from tests.integration.projection.world import Events
+from tests.support.fix_stream import Streams
+
+
+class Running:
+    """Projections in an event loop of their own, until `stop`."""
+
+    def __init__(self, projections: list[Any], settings: Settings) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, args=(projections, settings))
+        self._thread.start()
+
+    def _run(self, projections: list[Any], settings: Settings) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._task = self._loop.create_task(run(projections, settings))
+        try:
+            self._loop.run_until_complete(asyncio.wait([self._task]))
+        finally:
+            self._loop.close()
+
+    def stop(self) -> None:
+        """Cancel it, and wait for its end."""
+        if self._thread.is_alive() and self._task is not None:
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        if self._task is not None and not self._task.cancelled():
+            self._task.result()
+
+
+Run = Callable[..., Running]
+
+
+@pytest.fixture
+def running() -> Iterator[Run]:
+    """Run projections: ``running(dsn, nats_url, definition)``; all are stopped at the end."""
+    made: list[Running] = []
+
+    def start(dsn: str, url: str, *projections: type[Projection] | Definition) -> Running:
+        settings = load(None, {"postgres.dsn": dsn, "nats.servers": (url,)}, environ={})
+        made.append(Running(list(projections), settings))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def events(streams: Streams, nats: str) -> Events:
+    """The events of the session's server; no stream is there yet."""
+    return Events(streams, nats)

@@ -1,0 +1,73 @@
+"""The model equals the fold of the stream, each key in its order, each event once."""
+
+import pytest
+
+from relay.projection.rules.grouping import Mode
+from tests.integration.projection.fix_runner import Run
+from tests.integration.projection.world import Events, definition, filled, fold, run_sql, state, trail
+from tests.support.fix_relay import wait_until
+
+
+@pytest.mark.parametrize("mode", [Mode.EACH, Mode.SET, Mode.FOLD])
+def test_the_model_is_the_fold_of_the_stream(empty_database: str, events: Events, running: Run, mode: Mode) -> None:
+    events.make()
+    events.fill(1, 2_500)
+    running(empty_database, events.url, definition(mode=mode))
+    wait_until("all is applied", lambda: state(empty_database).get("position") == 2_500)
+    events.fill(2_501, 10)
+    wait_until("what comes later is applied", lambda: state(empty_database)["position"] == 2_510)
+    assert trail(empty_database) == filled(1, 2_510)
+    assert state(empty_database)["applied"] == 2_510
+
+
+def test_partitions_share_the_keys_and_apply_each_event_once(empty_database: str, events: Events, running: Run) -> None:
+    events.make()
+    events.fill(1, 500)
+    running(empty_database, events.url, definition(partitions=3))
+    done = "SELECT count(*) FILTER (WHERE position = 500), sum(applied) FROM projection.state"
+    wait_until("three partitions", lambda: state(empty_database) and run_sql(empty_database, done) == [(3, 500)])
+    assert trail(empty_database) == filled(1, 500)
+
+
+def test_the_same_message_twice_and_a_replay_change_nothing(empty_database: str, events: Events, running: Run) -> None:
+    events.make()
+    events.fill(1, 20)
+    events.fill(5, 3)
+    events.send((6, "k6"), **{"Outbox-Replay": "1", "Outbox-Replay-Of": "id"})
+    events.fill(21, 5)
+    running(empty_database, events.url, definition())
+    wait_until("all is applied", lambda: state(empty_database).get("position") == 29)
+    assert trail(empty_database) == filled(1, 25)
+    assert state(empty_database)["repeats"] == 4
+
+
+def test_a_dead_letter_that_is_retried_late_is_applied(empty_database: str, events: Events, running: Run) -> None:
+    events.make()
+    events.send((1, "a"), (3, "b"), (2, "c"))
+    running(empty_database, events.url, definition())
+    wait_until("all is applied", lambda: state(empty_database).get("position") == 3)
+    assert trail(empty_database) == fold((1, "a"), (3, "b"), (2, "c"))
+
+
+def test_a_runner_that_is_stopped_and_started_goes_on_behind_its_position(
+    empty_database: str, events: Events, running: Run
+) -> None:
+    events.make()
+    events.fill(1, 30)
+    first = running(empty_database, events.url, definition())
+    wait_until("the first part", lambda: state(empty_database).get("position") == 30)
+    first.stop()
+    assert state(empty_database)["owner"] is None
+    events.fill(31, 30)
+    running(empty_database, events.url, definition())
+    wait_until("the second part", lambda: state(empty_database)["position"] == 60)
+    assert trail(empty_database) == filled(1, 60)
+
+
+def test_the_position_moves_over_what_is_not_ours(empty_database: str, events: Events, running: Run) -> None:
+    events.streams.make("ORDERS", "orders.>", "other.>")
+    events.fill(1, 3)
+    events.streams.publish("other.thing", *range(5))
+    running(empty_database, events.url, definition())
+    wait_until("moved over the others", lambda: state(empty_database).get("position") == 8)
+    assert state(empty_database)["applied"] == 3

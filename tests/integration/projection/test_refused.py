@@ -1,0 +1,177 @@
+"""Outage and configuration wait; poison parks its key and everything later of it; too much of it stops."""
+
+from typing import Any
+
+import pytest
+
+from relay.projection import Event, Projection, Transaction, on, upcast
+from relay.projection.rules.grouping import Mode
+from tests.integration.projection.fix_runner import Run
+from tests.integration.projection.world import STREAM, TABLES, Events, definition, fold, run_sql, state, trail
+from tests.support.fix_relay import wait_until
+
+PARKED = "SELECT key, seq, reason IS NOT NULL FROM projection.parked ORDER BY number"
+
+
+def reach(dsn: str, position: int, name: str = "trail") -> None:
+    """Wait until everything up to a sequence is settled."""
+    wait_until(f"position {position}", lambda: state(dsn, name).get("position") == position)
+
+
+@pytest.mark.parametrize("mode", [Mode.EACH, Mode.SET, Mode.FOLD])
+def test_poison_parks_its_key_and_all_that_is_later_of_it_and_others_flow(
+    empty_database: str, events: Events, running: Run, mode: Mode
+) -> None:
+    events.make()
+    events.send((1, "hot"), (2, "b"))
+    events.send((3, "hot"), payload={"i": "no number"})
+    events.send((4, "hot"), (5, "b"), (6, "hot"), (7, "c"))
+    running(empty_database, events.url, definition(mode=mode))
+    reach(empty_database, 7)
+    assert trail(empty_database) == fold((1, "hot"), (2, "b"), (5, "b"), (7, "c"))
+    events.send((8, "hot"), (9, "b"))
+    reach(empty_database, 9)
+    assert run_sql(empty_database, PARKED) == [
+        ("hot", 3, True),
+        ("hot", 4, False),
+        ("hot", 6, False),
+        ("hot", 8, False),
+    ]
+    assert trail(empty_database)["b"] == [2, 5, 9]
+
+
+def test_what_is_skipped_lets_its_key_go_on_in_order(empty_database: str, events: Events, running: Run) -> None:
+    events.make()
+    events.send((1, "hot"))
+    events.send((2, "hot"), payload={"i": "x"})
+    events.send((3, "hot"), (4, "hot"))
+    running(empty_database, events.url, definition())
+    reach(empty_database, 4)
+    run_sql(empty_database, "UPDATE projection.parked SET wanted = 'skip' WHERE seq = 2")
+    wait_until("nothing is parked", lambda: run_sql(empty_database, PARKED) == [])
+    events.send((5, "hot"))
+    reach(empty_database, 5)
+    assert trail(empty_database) == fold((1, "hot"), (3, "hot"), (4, "hot"), (5, "hot"))
+
+
+def test_what_is_retried_after_the_fault_is_mended_is_applied_in_order(
+    empty_database: str, events: Events, running: Run
+) -> None:
+    events.make()
+    events.send((1, "a"), (2, "hot"), (3, "hot"), (4, "a"))
+    tables = f"{TABLES}; ALTER TABLE trail ADD CONSTRAINT no_hot CHECK (key <> 'hot')"
+    running(empty_database, events.url, definition(tables=tables))
+    reach(empty_database, 4)
+    run_sql(empty_database, "UPDATE projection.parked SET wanted = 'retry' WHERE seq = 2")
+    wait_until("tried", lambda: run_sql(empty_database, "SELECT FROM projection.parked WHERE wanted <> ''") == [])
+    assert len(run_sql(empty_database, PARKED)) == 2
+    run_sql(empty_database, "ALTER TABLE trail.trail DROP CONSTRAINT no_hot")
+    run_sql(empty_database, "UPDATE projection.parked SET wanted = 'retry' WHERE seq = 2")
+    wait_until("nothing is parked", lambda: run_sql(empty_database, PARKED) == [])
+    assert trail(empty_database) == fold((1, "a"), (4, "a"), (2, "hot"), (3, "hot"))
+
+
+def test_all_poison_stops_the_projection_and_parks_no_more(empty_database: str, events: Events, running: Run) -> None:
+    events.make()
+    events.send((1, "good"))
+    events.send(*((seq, f"k{seq}") for seq in range(2, 40)), payload={"i": "x"})
+    running(empty_database, events.url, definition())
+    wait_until("it has stopped", lambda: state(empty_database).get("status") == "stopped")
+    assert "in a row" in str(state(empty_database)["error"])
+    assert run_sql(empty_database, PARKED) == []
+
+
+def test_a_constraint_that_is_checked_at_the_commit_finds_its_event(
+    empty_database: str, events: Events, running: Run
+) -> None:
+    events.make()
+    tables = f"""{TABLES}; CREATE TABLE allowed (key text PRIMARY KEY); INSERT INTO allowed VALUES ('a'), ('b');
+        ALTER TABLE trail ADD FOREIGN KEY (key) REFERENCES allowed DEFERRABLE INITIALLY DEFERRED"""
+    events.send((1, "a"), (2, "bad"), (3, "b"))
+    running(empty_database, events.url, definition(tables=tables))
+    reach(empty_database, 3)
+    assert trail(empty_database) == fold((1, "a"), (3, "b"))
+    assert run_sql(empty_database, PARKED) == [("bad", 2, True)]
+
+
+def test_a_missing_table_is_waited_for_and_parks_nothing(empty_database: str, events: Events, running: Run) -> None:
+    events.make()
+    events.send((1, "a"))
+    running(empty_database, events.url, definition())
+    reach(empty_database, 1)
+    run_sql(empty_database, "ALTER TABLE trail.trail RENAME TO gone")
+    events.send((2, "a"), (3, "b"))
+    wait_until("it waits", lambda: state(empty_database)["status"] == "waiting")
+    assert "does not exist" in str(state(empty_database)["error"])
+    assert (state(empty_database)["position"], run_sql(empty_database, PARKED)) == (1, [])
+    run_sql(empty_database, "ALTER TABLE trail.gone RENAME TO trail")
+    reach(empty_database, 3)
+    assert trail(empty_database) == fold((1, "a"), (2, "a"), (3, "b"))
+
+
+def test_a_statement_that_meets_a_row_twice_is_applied_event_by_event(
+    empty_database: str, events: Events, running: Run
+) -> None:
+    events.make()
+    one_row = definition(mode=Mode.SET).handlers[0]
+    assert one_row.sql is not None
+    single = one_row.__class__(
+        "orders.>", None, Mode.SET, sql=one_row.sql.replace(b"SELECT key, ARRAY", b"SELECT 'one', ARRAY")
+    )
+    events.send((1, "a"), (2, "b"), (3, "c"))
+    running(empty_database, events.url, definition(handlers=(single,)))
+    reach(empty_database, 3)
+    assert trail(empty_database) == {"one": [1, 2, 3]}
+
+
+class Trail(Projection):
+    """The trail, by Python."""
+
+    name, stream, subjects, version = "python", STREAM, ("orders.>",), 1
+    tables = TABLES
+
+    @on("orders.placed", version=2)
+    async def placed(self, tx: Transaction, event: Event) -> None:
+        """Append the number."""
+        if event.data["number"] < 0:
+            raise ValueError("negative")
+        if event.data["number"] == 0:
+            await tx.execute("COMMIT")
+        await tx.execute(
+            "INSERT INTO trail VALUES ($1, ARRAY[$2::bigint])"
+            " ON CONFLICT (key) DO UPDATE SET numbers = trail.numbers || excluded.numbers",
+            [event.key, event.data["number"]],
+        )
+
+    @upcast("orders.placed", from_version=1)
+    @staticmethod
+    def to_second(data: dict[str, Any]) -> dict[str, Any]:
+        """Give the number its name of today."""
+        return {"number": data["i"]}
+
+
+def test_python_applies_events_of_every_version_and_what_it_refuses_is_parked(
+    empty_database: str, events: Events, running: Run
+) -> None:
+    events.make()
+    events.send((1, "a"))
+    events.send((2, "b"), payload={"number": -1}, **{"Event-Version": "2"})
+    events.send((3, "c"), payload={"number": 3}, **{"Event-Version": "2"})
+    events.send((4, "d"), payload={"number": 4}, **{"Event-Version": "3"})
+    running(empty_database, events.url, Trail)
+    reach(empty_database, 4, "python")
+    assert trail(empty_database, "python") == {"a": [1], "c": [3]}
+    found = run_sql(empty_database, "SELECT seq, reason FROM projection.parked ORDER BY number")
+    assert [seq for seq, _ in found] == [2, 4]
+    assert "negative" in found[0][1] and "version 3" in found[1][1]
+
+
+def test_a_handler_that_ends_its_transaction_stops_the_projection(
+    empty_database: str, events: Events, running: Run
+) -> None:
+    events.make()
+    events.send((1, "a"), payload={"number": 0}, **{"Event-Version": "2"})
+    running(empty_database, events.url, Trail)
+    wait_until("it has stopped", lambda: state(empty_database, "python").get("status") == "stopped")
+    assert state(empty_database, "python")["position"] == 0
+    assert "COMMIT" in str(state(empty_database, "python")["error"])

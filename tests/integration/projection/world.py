@@ -1,0 +1,106 @@
+"""A projection that folds events into its tables, so that order, repeats and gaps show; and what it should hold."""
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import psycopg
+from nats.aio.client import Client
+
+from relay.projection.definition import Definition, Handler
+from relay.projection.rules.grouping import Mode
+from relay.projection.sql_text import statement
+from tests.support.fix_stream import Streams
+
+STREAM = "ORDERS"
+
+# The list of a key's numbers: any event that is missed, applied twice or out of order shows.
+TABLES = "CREATE TABLE trail (key text PRIMARY KEY, numbers bigint[] NOT NULL)"
+APPEND = """
+INSERT INTO trail (key, numbers) SELECT key, ARRAY[(data->>'i')::bigint] FROM event
+ON CONFLICT (key) DO UPDATE SET numbers = trail.numbers || excluded.numbers
+"""
+FOLD = """
+INSERT INTO trail (key, numbers)
+SELECT key, array_agg((data->>'i')::bigint ORDER BY stream_seq) FROM event GROUP BY key
+ON CONFLICT (key) DO UPDATE SET numbers = trail.numbers || excluded.numbers
+"""
+
+
+def definition(name: str = "trail", mode: Mode = Mode.EACH, **fields: Any) -> Definition:
+    """Make the projection of the tests."""
+    known: dict[str, Any] = {"subjects": ("orders.>",), "version": 1, "tables": TABLES, "stream": STREAM}
+    sql = FOLD if mode is Mode.FOLD else APPEND
+    known["handlers"] = (Handler("orders.>", None, mode, sql=statement(sql)),)
+    return Definition(name=name, **{**known, **fields})
+
+
+class Events:
+    """The stream, filled as the relay fills it."""
+
+    def __init__(self, streams: Streams, url: str) -> None:
+        self.streams = streams
+        self.url = url
+        self.sent: list[tuple[int, str, int]] = []  # seq, key, number
+
+    def make(self, **config: Any) -> None:
+        """Make the stream."""
+        self.streams.make(STREAM, "orders.>", **config)
+
+    def send(self, *events: tuple[int, str], payload: object = None, topic: str = "orders.placed", **own: str) -> None:
+        """Store events, each a seq and a key, with the headers of the relay; the number in each is its seq."""
+        self.sent += [(seq, key, seq) for seq, key in events]
+
+        async def store(client: Client) -> None:
+            js = client.jetstream(publish_async_max_pending=256)
+            waiting = []
+            for seq, key in events:
+                body = json.dumps({"i": seq} if payload is None else payload).encode()
+                headers = {"Outbox-Seq": str(seq), "Outbox-Key": key, **own}
+                waiting.append(await js.publish_async(topic, body, headers=headers))
+            for one in waiting:
+                await one
+
+        self.streams._with(store)
+
+    def fill(self, first: int, count: int, keys: int = 7) -> None:
+        """Store so many events from a seq on."""
+        self.send(*((seq, f"k{seq % keys}") for seq in range(first, first + count)))
+
+
+def trail(dsn: str, name: str = "trail") -> dict[str, list[int]]:
+    """Return what the read model holds; empty if it is not there yet."""
+    with psycopg.connect(dsn) as conn:
+        if conn.execute("SELECT to_regclass(%s)", (f"{name}.trail",)).fetchone() == (None,):
+            return {}
+        return dict(conn.execute(f"SELECT key, numbers FROM {name}.trail".encode()).fetchall())
+
+
+def fold(*seqs: tuple[int, str]) -> dict[str, list[int]]:
+    """Return what the read model must hold after these events, each a seq and a key."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for seq, key in seqs:
+        found[key].append(seq)
+    return dict(found)
+
+
+def filled(first: int, count: int, keys: int = 7) -> dict[str, list[int]]:
+    """Return the fold of `Events.fill`."""
+    return fold(*((seq, f"k{seq % keys}") for seq in range(first, first + count)))
+
+
+def state(dsn: str, name: str = "trail") -> dict[str, Any]:
+    """Return the row of state of partition 0; empty if there is none yet."""
+    with psycopg.connect(dsn, row_factory=psycopg.rows.dict_row) as conn:
+        if conn.execute("SELECT to_regclass('projection.state') AS found").fetchone() == {"found": None}:
+            return {}
+        query = "SELECT owner, epoch, position, position_time_ns, applied, repeats, status, error, gap_last, paused"
+        query += " FROM projection.state WHERE name = %s AND partition = 0"
+        return conn.execute(query, (name,)).fetchone() or {}
+
+
+def run_sql(dsn: str, query: str, *params: object) -> list[tuple[Any, ...]]:
+    """Run a statement as an administrator."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        cursor = conn.execute(query.encode(), params)
+        return cursor.fetchall() if cursor.description else []
