@@ -199,11 +199,12 @@ def log_refused(name: str, partition: int, batch: Batch, policy: str) -> None:
         log_event(
             log,
             "warning",
-            "projection.skipped" if policy == "skip" else "projection.parked",
-            "an event was refused and is skipped" if policy == "skip" else "an event was refused; its key waits",
+            "projection.refused",
+            "an event was refused, and is parked with everything later of its key, or skipped",
             projection=name,
             partition=partition,
             stream_seq=event.stream_seq,
             seq=event.seq,
+            policy=policy,
             reason=why,
         )

@@ -10,7 +10,6 @@ import psycopg
 from relay.cancellation import heed_cancellation
 from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import BrokerError, Connection, Listener, connect
-from relay.observe.logs import Level
 from relay.observe.logs import event as log_event
 from relay.postgres.database import OUTAGES
 from relay.projection.applier import refusal_of
@@ -50,6 +49,7 @@ class Runner:
         self._partition = partition
         self._store = store
         self._way = way
+        self._place = {"projection": definition.name, "partition": partition}
         self._told: set[str] = set()
 
     async def run(self) -> None:
@@ -61,11 +61,13 @@ class Runner:
         await self._prepare()
         while True:
             epoch = await self._claimed()
-            self._log("info", "projection.claimed", "the partition is ours", epoch=epoch)
+            log_event(log, "info", "projection.claimed", "the partition is ours", epoch=epoch, **self._place)
             try:
                 await self._own(epoch)
             except Fenced as error:
-                self._log("warning", "projection.lost", "the partition is ours no more", reason=str(error))
+                log_event(
+                    log, "warning", "projection.lost", "the partition is ours no more", reason=str(error), **self._place
+                )
             finally:
                 await self._release(epoch)
 
@@ -74,10 +76,12 @@ class Runner:
         while True:
             try:
                 if await self._store.prepare():
-                    self._log(
+                    log_event(
+                        log,
                         "warning",
                         "projection.changed",
                         "the definition was changed without another version: it is for new events only",
+                        **self._place,
                     )
             except (psycopg.Error, TimeoutError) as error:
                 await self._failed(error, None)
@@ -110,7 +114,9 @@ class Runner:
             try:
                 await self._stay(epoch)
             except Stopped as error:
-                self._log("error", "projection.stopped", "the projection has stopped", reason=str(error))
+                log_event(
+                    log, "error", "projection.stopped", "the projection has stopped", reason=str(error), **self._place
+                )
                 await self._stop(epoch, error)
                 raise Fenced("it has stopped") from error
             except (BrokerError, psycopg.Error, OSError) as error:
@@ -140,7 +146,14 @@ class Runner:
             reason = f"NATS: {error}" if isinstance(error, BrokerError) else str(error) or type(error).__name__
         if reason not in self._told:
             self._told.add(reason)
-            self._log("warning", "projection.waiting", "the projection waits, and tries again", reason=reason)
+            log_event(
+                log,
+                "warning",
+                "projection.waiting",
+                "the projection waits, and tries again",
+                reason=reason,
+                **self._place,
+            )
         broken = isinstance(error, OUTAGES) and not isinstance(error, BrokerError)
         if broken and (not isinstance(error, psycopg.Error) or refusal_of(error) is RefusalClass.OUTAGE):
             await self._store.drop(error)
@@ -171,17 +184,6 @@ class Runner:
         except OUTAGES as error:
             await self._store.drop(error)
         heed_cancellation()
-
-    def _log(self, level: Level, action: str, message: str, **fields: object) -> None:
-        log_event(
-            log,
-            level,
-            action,
-            message,
-            projection=self._definition.name,
-            partition=self._partition,
-            **fields,
-        )
 
 
 async def _pause(pause_s: float) -> float:
