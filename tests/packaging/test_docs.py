@@ -59,6 +59,13 @@ def test_the_values_of_the_kubernetes_guide_are_an_install() -> None:
     assert of_the_relays["secret"]["name"] == "shop-outbox"
 
 
+def test_the_hooks_of_pre_commit_are_local_and_run_what_the_venv_has() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    assert [repo["repo"] for repo in config["repos"]] == ["local"]
+    entries = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
+    assert entries and all(entry.startswith(".venv/bin/") for entry in entries)
+
+
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
