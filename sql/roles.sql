@@ -34,6 +34,8 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_relay') THEN
         GRANT SELECT, DELETE ON outbox_events TO outbox_relay;
+        -- To see that the sequence was set back, or that rows were inserted ahead of it.
+        EXECUTE format('GRANT SELECT ON SEQUENCE %s TO outbox_relay', pg_get_serial_sequence('outbox_events', 'seq'));
         GRANT UPDATE (delivered_at, stream, stream_seq, attempts, retry_at, dead_at, discarded_at, dead_copied_at,
                       last_error)
             ON outbox_events TO outbox_relay;

@@ -192,7 +192,10 @@ class Replica:
         start = await self._unless_stopped(reader.starting_point())
         if start is None:
             return None
-        watermark, newest = start
+        watermark, database, set_back = start
+        ownership.identity = database.identity
+        if set_back:
+            await self._unless_stopped(ownership.lower_watermark(0))
         log_event(
             log,
             "info",
@@ -201,7 +204,7 @@ class Replica:
             shards=len(ownership.epochs),
             of=of,
             watermark=watermark,
-            newest=newest,
+            newest=database.newest,
         )
         self._role = "active"
         self._term = Term(
@@ -211,7 +214,7 @@ class Replica:
             bell=bell,
             metrics=self.metrics,
             watermark=watermark,
-            newest=newest,
+            database=database,
         )
         try:
             end = await self._term.run(self._stop)

@@ -35,6 +35,7 @@ from relay.postgres.doorbell import Doorbell
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.ownership import Ownership
+from relay.rules.database_state import Change, DatabaseState
 from relay.rules.gate import Gate
 from relay.rules.watermark import SettledClock, Watermark
 
@@ -49,7 +50,7 @@ class Term:
         ownership: The shards.
         bell: None: polling alone.
         watermark: Everything up to this seq is settled: reading begins above it.
-        newest: The newest seq in the outbox at that moment.
+        database: How the database was found at that moment.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Term:
         bell: Doorbell | None,
         metrics: Metrics,
         watermark: int,
-        newest: int,
+        database: DatabaseState,
     ) -> None:
         writer = OutboxWriter(ownership.database, ownership.tables, ownership.fence)
         envelopes = envelopes_of(settings)
@@ -70,7 +71,7 @@ class Term:
         self._ownership = ownership
         self._bell = bell
         self._gate = Gate(ownership)
-        self._in_hand = new_in_hand(settings, watermark, newest)
+        self._in_hand = new_in_hand(settings, watermark, database)
         self._settler = Settler(self._in_hand, writer, metrics)
         self._refusals = Refusals(
             settings.failures,
@@ -203,14 +204,27 @@ class Term:
         while True:
             await asyncio.sleep(min(BEAT_S, self._settings.lease.ttl_s / 3))
             beat = await self._ownership.beat(self.settled)
-            self._clock.looked(beat.at, beat.newest)
-            self._in_hand.saw_newest(beat.newest)
+            await self._check_database(beat.database)
+            self._clock.looked(beat.at, beat.database.newest)
+            self._in_hand.saw(beat.database)
             if self._bell is not None:
                 self._bell.note_company(beat.others)
             owned = len(self._ownership.epochs)
             if owned > beat.share or (owned < beat.share and beat.free):
                 self._change.set()
             self._in_hand.to_send.set()
+
+    async def _check_database(self, now: DatabaseState) -> None:
+        """End the term if the database is not the one any more that it was read from.
+
+        Raises:
+            DatabaseChanged: The watermark of the term was not persisted in it.
+        """
+        change = self._in_hand.database.change_to(now)
+        if change is Change.SEQUENCE:
+            await self._ownership.lower_watermark(0)
+        if change is not None:
+            raise DatabaseChanged(change.value)
 
     def _watch_progress(self, now: float) -> None:
         in_hand = self._in_hand

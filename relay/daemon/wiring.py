@@ -4,6 +4,7 @@ import asyncio
 
 from relay.config.settings import Settings
 from relay.jetstream.managed_stream import ManagedStream
+from relay.rules.database_state import DatabaseState
 from relay.rules.holds import Holds
 from relay.rules.in_hand import InHand, Limits
 from relay.rules.lanes import Lanes
@@ -12,7 +13,7 @@ from relay.rules.lanes import Lanes
 BEAT_S = 1.0
 
 
-def new_in_hand(settings: Settings, watermark: int, newest: int) -> InHand:
+def new_in_hand(settings: Settings, watermark: int, database: DatabaseState) -> InHand:
     """Return an empty memory for a term that begins above `watermark`, within the configured limits."""
     delivery, failures = settings.delivery, settings.failures
     return InHand(
@@ -21,7 +22,7 @@ def new_in_hand(settings: Settings, watermark: int, newest: int) -> InHand:
         limits=Limits(events=delivery.buffer_events, payload_bytes=delivery.buffer_bytes, waiting=delivery.held_events),
         signal=asyncio.Event,
         watermark=watermark,
-        newest=newest,
+        database=database,
     )
 
 

@@ -46,8 +46,8 @@ class AfterCrash:
         self._max_attempts = max_attempts
         # At most so many events were in the hands of the relay that crashed.
         self._left = in_hand.limits.events + in_hand.limits.waiting
-        # What is tried now: seq to attempts, this time included.
-        self._group: dict[int, int] = {}
+        # What is tried now, by seq: with its attempts, this time included.
+        self._group: dict[int, Event] = {}
 
     async def next_group(self, above: int, up_to: int) -> int | None:
         """Return the seq up to which may be read, from `above` on; None if no suspect is left up to `up_to`.
@@ -79,9 +79,9 @@ class AfterCrash:
 
     async def _send_out(self, group: list[Event]) -> None:
         # What still waits for its retry is not sent now.
-        self._group = {event.seq: event.attempts + 1 for event in group if not event.postponed}
+        self._group = {event.seq: event._replace(attempts=event.attempts + 1) for event in group if not event.postponed}
         if self._group:
-            await self._writer.raise_attempts(self._group)
+            await self._writer.raise_attempts(list(self._group.values()))
         if goes_alone(group[0].attempts):
             self._refusals.warn_isolated(group[0])
 
@@ -99,7 +99,7 @@ class AfterCrash:
                     self._in_hand.room.clear()
                     await self._in_hand.room.wait()
         if self._group:
-            await self._writer.lower_attempts(self._group)
+            await self._writer.lower_attempts(list(self._group.values()))
             self._group = {}
 
     async def end(self) -> None:

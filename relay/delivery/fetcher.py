@@ -12,10 +12,12 @@ from relay.config.sections import DeliverySection
 from relay.delivery.after_crash import AfterCrash
 from relay.delivery.retries import Retries
 from relay.delivery.wakeup import Wakeup
+from relay.errors import DatabaseChanged
 from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.postgres.outbox_reader import OutboxReader
+from relay.rules.database_state import DatabaseState
 from relay.rules.in_hand import InHand
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ class Fetcher:
         self._metrics = metrics
         self._after_crash = after_crash
         # Up to this seq rows may be settled already.
-        self._settled_up_to = in_hand.newest
+        self._settled_up_to = _drawn_up_to(in_hand.database)
         self._limit = min(100, options.fetch_batch)
         self._gaps_at = 0.0
         # How far late events were taken in, if there are more of them: nothing may overtake those.
@@ -76,11 +78,14 @@ class Fetcher:
         """
         if self._generation == self._reader.generation:
             return
-        watermark, newest = await self._reader.starting_point()
+        watermark, database, _ = await self._reader.starting_point()
+        change = self._in_hand.database.change_to(database)
+        if change is not None:
+            raise DatabaseChanged(change.value)
         self._generation = self._reader.generation
-        self._in_hand.rewind(watermark, newest)
+        self._in_hand.rewind(watermark, database.newest)
         self._late_up_to = None
-        self._settled_up_to = newest
+        self._settled_up_to = _drawn_up_to(database)
 
     async def run(self) -> None:
         """Fetch for ever."""
@@ -157,19 +162,24 @@ class Fetcher:
         if self._late_up_to is not None:
             return late  # what was just read is read again when the rest of the late ones is here
         if catching_up and not cut_short:
-            reached = upper
+            reached = upper if seqs else await self._next_row(upper)
         elif seqs:
             reached = seqs[-1]
         else:
             return 0
         self._in_hand.gaps.passed(self._in_hand.cursor, seqs, reached, time.time())
         if catching_up and len(seqs) < reached - self._in_hand.cursor:
-            self._in_hand.gaps.found(await self._reader.settled(self._in_hand.cursor + 1, reached))
+            self._in_hand.gaps.found(await self._reader.settled(self._in_hand.cursor + 1, min(reached, upper)))
         self._in_hand.read_up_to(reached)
         self._size_next(events)
         self._metrics.stage("fetch", time.monotonic() - started)
         self._offer(events)
         return max(len(events) + late, 1)
+
+    async def _next_row(self, read_up_to: int) -> int:
+        """Return how far an empty read reached: up to the next row, since the cost follows rows and not their seqs."""
+        following = await self._reader.next_seq(read_up_to)
+        return self._settled_up_to if following is None else max(read_up_to, min(following - 1, self._settled_up_to))
 
     def _size_next(self, events: list[Event]) -> None:
         """Ask for more next time, up to the batch, as long as it fits into a quarter of the buffer's bytes.
@@ -277,3 +287,8 @@ class Fetcher:
             in_hand.to_send.set()
             await self._wait_for_room()
         return found
+
+
+def _drawn_up_to(database: DatabaseState) -> int:
+    """Return the newest seq that the sequence has reached: a row further ahead was inserted by hand."""
+    return database.newest if database.drawn is None else min(database.newest, database.drawn)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from relay.errors import LeaseLost
+from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.outcomes import Buried, Delivered, Noted, Postponed
@@ -88,21 +89,19 @@ class Settler:
         streams = dict.fromkeys([one[1] for one in batch])
         for stream in streams:
             part = batch if len(streams) == 1 else [one for one in batch if one[1] == stream]
-            seqs = [one[0].seq for one in part]
-            stream_seqs = [one[2] for one in part]
-            marked = await self._writer.settle(stream, seqs, stream_seqs)
-            if marked != len(seqs):
-                await self._must_be_settled(seqs)
+            marked = await self._writer.settle(stream, part)
+            if marked != len(part):
+                await self._must_be_settled([one[0] for one in part])
                 log_event(
                     log,
                     "warning",
                     "settle.fewer",
                     "fewer events were marked than were acknowledged",
                     stream=stream,
-                    acknowledged=len(seqs),
+                    acknowledged=len(part),
                     marked=marked,
                 )
-            self._note_marks(stream, stream_seqs, part)
+            self._note_marks(stream, part)
         self._metrics.stage("settle", time.monotonic() - started)
         self._metrics.delivered(
             [acked_at - event.created_at for event, _, _, _, acked_at in batch], sum([one[3] for one in batch])
@@ -110,7 +109,7 @@ class Settler:
         self._in_hand.marked()
         self._wrote()
 
-    async def _must_be_settled(self, seqs: Sequence[int]) -> None:
+    async def _must_be_settled(self, events: Sequence[Event]) -> None:
         """Find out why a write changed too little: somebody else was first, or the fence kept us out.
 
         Nothing may be called settled that the outbox does not call so: the watermark would pass it, also that of the
@@ -118,12 +117,15 @@ class Settler:
 
         Raises:
             LeaseLost: Some of the events are pending yet.
+            DatabaseChanged: Some of their seqs belong to other events now.
         """
-        left = await self._writer.still_pending(seqs)
+        left = await self._writer.still_pending(events)
         if left:
-            raise LeaseLost(f"{left} events could not be settled, from seq {min(seqs)} on: another relay owns shards")
+            lowest = min(event.seq for event in events)
+            raise LeaseLost(f"{left} events could not be settled, from seq {lowest} on: another relay owns shards")
 
-    def _note_marks(self, stream: str, stream_seqs: list[int], batch: list[Delivered]) -> None:
+    def _note_marks(self, stream: str, batch: list[Delivered]) -> None:
+        stream_seqs = [one[2] for one in batch]
         highest = max(stream_seqs)
         event = batch[stream_seqs.index(highest)][0]
         duplicate = any(one[3] for one in batch)
@@ -140,7 +142,7 @@ class Settler:
                 await self._writer.postpone(outcome)
             case Buried(event=event):
                 if not await self._writer.bury(outcome):
-                    await self._must_be_settled([event.seq])
+                    await self._must_be_settled([event])
                 self._in_hand.unsettled.forget([event])
                 self._metrics.dead(outcome.reason)
             case Noted():

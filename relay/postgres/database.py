@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from relay import credentials
@@ -170,8 +170,11 @@ class Database:
 
     def _conninfo(self) -> str:
         try:
+            dsn = self._dsn if self._dsn_file is None else credentials.secret(self._dsn_file)
             return make_conninfo(
-                self._dsn if self._dsn_file is None else credentials.secret(self._dsn_file),
+                dsn,
+                # Of several hosts the primary: a standby would answer reads, and show less than there is.
+                target_session_attrs=conninfo_to_dict(dsn).get("target_session_attrs", "primary"),
                 application_name=f"outbox-relay {self._name}",
                 connect_timeout=max(2, round(self._connect_timeout_s)),
                 **_KEEPALIVES,

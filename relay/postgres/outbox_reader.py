@@ -6,6 +6,7 @@ from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.postgres.database import Database, Row
 from relay.postgres.tables import Tables, array
+from relay.rules.database_state import DatabaseState, StartingPoint
 from relay.rules.floors import Mark
 from relay.rules.stream_loss import DeliveredRow, Seen
 from relay.rules.watermark import Watermark
@@ -40,15 +41,19 @@ class OutboxReader:
         """Whether every shard is ours."""
         return self._ours[0] is None
 
-    async def starting_point(self) -> tuple[int, int]:
-        """Give the seq above which fetching begins, and the newest seq that is visible.
+    async def starting_point(self) -> StartingPoint:
+        """Return the seq above which fetching begins, and how the database is found.
 
         It begins at the lowest watermark, or below the first event that a stream has lost and that is to be sent
-        again, so that nothing of its key goes before it.
+        again, so that nothing of its key goes before it. If the sequence was set back below the watermark, it begins
+        below every row.
         """
-        watermark, newest = (await self._run(self._tables.query("start"), (self._ours[0],)))[0]
+        watermark, *state = (await self._run(self._tables.query("start"), (self._ours[0],)))[0]
+        database = DatabaseState(*state)
+        if not database.settles(watermark):
+            return StartingPoint(0, database, set_back=True)
         lowest = (await self._run(self._tables.query("redeliver_from"), self._ours))[0][0]
-        return int(watermark) if lowest is None else min(int(watermark), lowest - 1), int(newest)
+        return StartingPoint(int(watermark) if lowest is None else min(int(watermark), lowest - 1), database)
 
     async def fetch(self, cursor: int, upper: int, limit: int) -> list[Event]:
         """Give our next pending events above `cursor` up to `upper`, at most `limit`, in the order of seq."""

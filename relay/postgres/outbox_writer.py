@@ -1,17 +1,20 @@
 """What the owner of some shards writes. Each method is one statement of ``sql/queries``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from relay.outcomes import Buried, DeadLetter, Noted, Postponed
+from relay.errors import DatabaseChanged
+from relay.event import Event
+from relay.outcomes import Buried, DeadLetter, Delivered, Noted, Postponed
 from relay.postgres.database import Database
-from relay.postgres.tables import Tables, array
+from relay.postgres.tables import Tables, array, ids
 from relay.rules.stream_loss import Seen
 
 
 class OutboxWriter:
     """What the owner of some shards writes, fenced by their epochs.
 
-    A write of an owner that was replaced without its knowing changes nothing.
+    A write of an owner that was replaced without its knowing changes nothing. Each one names a row by seq and id: a
+    database that went back draws seqs again, for other events.
 
     Args:
         fence: Who owns them, as `Ownership.fence` gives it.
@@ -22,46 +25,71 @@ class OutboxWriter:
         self._tables = tables
         self._fence = fence
 
-    async def settle(self, stream: str, seqs: Sequence[int], stream_seqs: Sequence[int]) -> int:
-        """Mark events delivered, all or none of them.
+    async def settle(self, stream: str, delivered: Sequence[Delivered]) -> int:
+        """Mark events that one stream acknowledged, all or none of them.
 
         Returns:
-            How many were not marked before.
+            How many were not marked before, and are still the events that were sent.
         """
-        values = (stream, array(seqs), array(stream_seqs), *self._fence)
+        values = (
+            stream,
+            array([one[0].seq for one in delivered]),
+            array([one[2] for one in delivered]),
+            *self._fence,
+            ids([one[0] for one in delivered]),
+        )
         return int((await self._run(self._tables.query("settle"), values))[0][0])
 
-    async def still_pending(self, seqs: Sequence[int]) -> int:
-        """Give how many of the events are neither delivered nor dead."""
-        return int((await self._run(self._tables.query("still_pending"), (array(seqs),)))[0][0])
+    async def still_pending(self, events: Sequence[Event]) -> int:
+        """Return how many of the events are neither delivered nor dead.
 
-    async def raise_attempts(self, raised: Mapping[int, int]) -> None:
-        """Raise the attempts of pending events that are sent now: seq to attempts."""
-        await self._run(self._tables.query("suspect"), (array(raised), array(raised.values()), *self._fence))
+        Raises:
+            DatabaseChanged: Some of their seqs belong to other events now.
+        """
+        values = (array([event.seq for event in events]), ids(events))
+        pending, others = (await self._run(self._tables.query("still_pending"), values))[0]
+        if others:
+            raise DatabaseChanged(f"{others} seqs belong to other events than those that were read from the outbox")
+        return int(pending)
 
-    async def lower_attempts(self, raised: Mapping[int, int]) -> None:
-        """Lower the attempts of suspects that have not ended the relay, where they are as `suspect` has left them."""
-        await self._run(self._tables.query("outlived"), (array(raised), array(raised.values()), *self._fence))
+    async def raise_attempts(self, suspects: Sequence[Event]) -> None:
+        """Write down the attempts of pending events that are sent now."""
+        await self._run(self._tables.query("suspect"), self._attempts_of(suspects))
+
+    async def lower_attempts(self, suspects: Sequence[Event]) -> None:
+        """Lower the attempts of events that did not crash the relay, if they are as `raise_attempts` has left them."""
+        await self._run(self._tables.query("outlived"), self._attempts_of(suspects))
+
+    def _attempts_of(self, events: Sequence[Event]) -> tuple[object, ...]:
+        seqs, attempts = array([event.seq for event in events]), array([event.attempts for event in events])
+        return seqs, attempts, *self._fence, ids(events)
 
     async def postpone(self, postponed: Postponed) -> None:
         """Write down when an event is tried again."""
         await self._run(
             self._tables.query("postpone"),
-            (postponed.event.seq, postponed.delay_s, postponed.attempts, postponed.error, *self._fence),
+            (
+                postponed.event.seq,
+                postponed.delay_s,
+                postponed.attempts,
+                postponed.error,
+                *self._fence,
+                postponed.event.id,
+            ),
         )
 
     async def bury(self, buried: Buried) -> bool:
         """Make an event a dead letter; gives whether it was none and not delivered before."""
-        values = (buried.event.seq, buried.attempts, buried.error, *self._fence)
+        values = (buried.event.seq, buried.attempts, buried.error, *self._fence, buried.event.id)
         return bool((await self._run(self._tables.query("bury"), values))[0][0])
 
     async def dead_copied(self, dead: DeadLetter) -> None:
         """Write down that a dead letter was published to the subject for these."""
-        await self._run(self._tables.query("dead_copied"), (dead.event.seq, dead.died_at))
+        await self._run(self._tables.query("dead_copied"), (dead.event.seq, dead.died_at, dead.event.id))
 
     async def note(self, noted: Noted) -> None:
         """Write down why an event waits."""
-        await self._run(self._tables.query("note"), (noted.event.seq, noted.error, *self._fence))
+        await self._run(self._tables.query("note"), (noted.event.seq, noted.error, *self._fence, noted.event.id))
 
     async def save_stream_state(self, seen: Seen) -> None:
         """Write down what was seen of a stream; a loss that stands open stays so until a person has closed it."""

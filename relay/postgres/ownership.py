@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from relay.errors import LeaseLost
 from relay.postgres.database import Database
 from relay.postgres.tables import Tables, array
+from relay.rules.database_state import UNKNOWN, DatabaseState
 from relay.rules.shares import fair_share, surplus
 from relay.rules.watermark import Watermark
 
@@ -23,14 +24,14 @@ class Beat:
         share: How many shards we should own.
         free: How many shards nobody owns.
         at: When the statement came; Unix seconds of the database's clock.
-        newest: The newest seq that was visible then.
+        database: How it found the database.
     """
 
     others: int = 0
     share: int = 0
     free: int = 0
     at: float = 0.0
-    newest: int = 0
+    database: DatabaseState = UNKNOWN
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Ownership:
         shards: How many shards there are in all; 0 before the first beat.
         crashes: How many owners in a row of any of them ended without giving it back; 0 once that is over.
         until: `time.monotonic` at which the first of our leases could run out.
+        identity: The database that watermarks are of; in another one none is persisted. None: no term has begun.
     """
 
     database: Database
@@ -56,6 +58,7 @@ class Ownership:
     shards: int = 0
     crashes: int = 0
     until: float = 0.0
+    identity: str | None = None
 
     @property
     def fence(self) -> tuple[str, int]:
@@ -84,9 +87,17 @@ class Ownership:
         before = time.monotonic()
         rows = await self.database.run(
             self.tables.query("beat"),
-            (self.member, self.ttl_s, array(self.epochs), array(self.epochs.values()), watermark.seq, watermark.at),
+            (
+                self.member,
+                self.ttl_s,
+                array(self.epochs),
+                array(self.epochs.values()),
+                watermark.seq,
+                watermark.at,
+                self.identity,
+            ),
         )
-        kept, others, free, self.shards, at, newest = rows[0]
+        kept, others, free, self.shards, at, identity, newest, drawn = rows[0]
         self.until = before + self.ttl_s
         lost = self.epochs.keys() - set(kept)
         if lost:
@@ -95,7 +106,7 @@ class Ownership:
             raise LeaseLost(f"another relay took {len(lost)} shards, from shard {min(lost)} on")
         others = others or {}
         share = fair_share(self.member, len(self.epochs), others, self.shards)
-        return Beat(len(others), share, free, at, newest)
+        return Beat(len(others), share, free, at, DatabaseState(identity, newest, drawn))
 
     async def claim(self, most: int) -> None:
         """Take at most so many of the shards that nobody owns; once more where the answer was lost."""
@@ -111,13 +122,18 @@ class Ownership:
         await self.database.run(self.tables.query("absolve"), (self.member,))
         self.crashes = 0
 
+    async def lower_watermark(self, seq: int) -> None:
+        """Lower the watermark of our shards to `seq`: rows below the stored one may be pending again."""
+        held = array(self.epochs), array(self.epochs.values())
+        await self.database.run(self.tables.query("lower_watermark"), (*held, seq))
+
     async def hand_over(self, share: int, watermark: Watermark) -> int:
         """Give back what is above our share, after its last event was settled; gives how many shards that were."""
         given = surplus(self.epochs, share)
         if given:
             epochs = [self.epochs.pop(shard) for shard in given]
             await self.database.run(
-                self.tables.query("release"), (array(given), array(epochs), watermark.seq, watermark.at)
+                self.tables.query("release"), (array(given), array(epochs), watermark.seq, watermark.at, self.identity)
             )
         return len(given)
 

@@ -108,6 +108,12 @@ class Gaps:
             self._gaps[at : at + 1] = rest
             at += len(rest)
 
+    def cut(self, above: int) -> None:
+        """Forget what is missing above a seq: it is read again from there on."""
+        self._gaps = [gap for gap in self._gaps if gap.lo <= above]
+        if self._gaps:
+            self._gaps[-1].hi = min(self._gaps[-1].hi, above)
+
     def close(self, up_to: int | None = None) -> int:
         """Give up the gaps that were just read again and that nobody can fill any more.
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from relay.event import Event
 from relay.outcomes import Delivered
+from relay.rules.database_state import DatabaseState
 from relay.rules.floors import Floors
 from relay.rules.gaps import Gaps
 from relay.rules.holds import Holds
@@ -77,9 +78,10 @@ class InHand:
         limits: How much may be in memory.
         signal: Makes the signals.
         watermark: Everything up to this seq is settled: reading begins above it.
-        newest: The newest seq in the outbox at that moment.
+        database: How the database was found at that moment.
 
     Attributes:
+        database: The database that all of this was read from.
         cursor: Everything up to this seq was read, but for the gaps.
         newest: The newest seq that was seen in the outbox.
         backfilling: From this seq on, what was dropped from memory is being read again.
@@ -92,7 +94,14 @@ class InHand:
     """
 
     def __init__(
-        self, *, lanes: Lanes, holds: Holds, limits: Limits, signal: Callable[[], Signal], watermark: int, newest: int
+        self,
+        *,
+        lanes: Lanes,
+        holds: Holds,
+        limits: Limits,
+        signal: Callable[[], Signal],
+        watermark: int,
+        database: DatabaseState,
     ) -> None:
         self.lanes = lanes
         self.holds = holds
@@ -103,7 +112,8 @@ class InHand:
         self.floors = Floors()
         self.streams = StreamMap()
         self.cursor = watermark
-        self.newest = newest
+        self.database = database
+        self.newest = database.newest
         self.backfilling: int | None = None
         self.in_flight: dict[int, InFlight] = {}
         self.batches: dict[int, Batch] = {}
@@ -128,9 +138,18 @@ class InHand:
         self.cursor = seq
         self.newest = max(self.newest, seq)
 
-    def saw_newest(self, seq: int) -> None:
-        """Note the newest seq that is in the outbox now."""
-        self.newest = max(self.cursor, seq)
+    def saw(self, database: DatabaseState) -> None:
+        """Note how the database is now, which is still the one that was read.
+
+        A row that was inserted by hand with a seq far ahead takes the cursor there. Everything that the sequence has
+        drawn since the previous look is read again then, and what it has yet to draw is no gap.
+        """
+        drawn = self.database.drawn
+        if database.overtaken() and drawn is not None and drawn < self.cursor:
+            self.gaps.cut(drawn)
+            self.cursor = drawn
+        self.database = database
+        self.newest = max(self.cursor, database.newest)
 
     def begin_backfill(self) -> None:
         """Begin to read again what was dropped from memory behind lanes that were stuck."""

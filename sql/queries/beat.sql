@@ -1,17 +1,24 @@
 -- One beat of relay $1: it lives for $2 more seconds, keeps its shards ($3) in their epochs ($4) for as long, and
--- persists their watermark ($5: seq, $6: time in Unix seconds or null), which never moves back.
--- Gives the shards that were kept, the others that are alive with how many shards they own, how many shards are free, how many there are, the time
--- at which this statement came, and the newest seq that was visible then. 0.5 ms with 64 shards.
-WITH beat AS (
+-- persists their watermark ($5: seq, $6: time in Unix seconds or null), which never moves back. The watermark is of the
+-- database whose identity is $7 (null: any): in another one nothing is persisted.
+-- Returns the shards that were kept, the others that are alive with how many shards they own, how many shards are free,
+-- how many there are, the time at which this statement came, the identity of the database, the newest seq that was
+-- visible then, and the last one that was drawn (null if this role may not see the sequence).
+-- 0.7 ms with 64 shards.
+WITH database AS (
+    SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), date_part('epoch', pg_postmaster_start_time()),
+                        (SELECT date_part('epoch', stats_reset) FROM pg_stat_archiver)) AS identity
+), beat AS (
     INSERT INTO outbox_members (member, lease_until)
     VALUES ($1, clock_timestamp() + make_interval(secs => $2))
     ON CONFLICT (member) DO UPDATE SET lease_until = excluded.lease_until
 ), kept AS (
     UPDATE outbox_shards s
     SET lease_until = clock_timestamp() + make_interval(secs => $2),
-        watermark = greatest(s.watermark, $5),
-        watermark_at = greatest(s.watermark_at, to_timestamp($6))
-    FROM unnest($3::integer[], $4::bigint[]) AS held (shard, epoch)
+        watermark = CASE WHEN d.ours THEN greatest(s.watermark, $5) ELSE s.watermark END,
+        watermark_at = CASE WHEN d.ours THEN greatest(s.watermark_at, to_timestamp($6)) ELSE s.watermark_at END
+    FROM unnest($3::integer[], $4::bigint[]) AS held (shard, epoch),
+         (SELECT coalesce(identity = $7::text, true) AS ours FROM database) AS d
     WHERE s.shard = held.shard
       AND s.epoch = held.epoch
     RETURNING s.shard
@@ -27,4 +34,7 @@ SELECT ARRAY(SELECT shard FROM kept),
        (SELECT count(*) FROM outbox_shards WHERE lease_until < clock_timestamp()),
        (SELECT count(*) FROM outbox_shards),
        date_part('epoch', statement_timestamp()),
-       coalesce((SELECT seq FROM outbox_events ORDER BY seq DESC LIMIT 1), 0)
+       (SELECT identity FROM database),
+       coalesce((SELECT seq FROM outbox_events ORDER BY seq DESC LIMIT 1), 0),
+       (SELECT CASE WHEN has_sequence_privilege(q.oid, 'SELECT, USAGE') THEN coalesce(pg_sequence_last_value(q.oid), 0) END
+        FROM (SELECT pg_get_serial_sequence('outbox_events', 'seq')::regclass::oid) AS q (oid))

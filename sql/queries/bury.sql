@@ -1,11 +1,12 @@
 -- Make an event ($1) a dead letter: its attempts ($2) and the reason ($3); by relay $4, whose
--- epochs add up to $5.
+-- epochs add up to $5. Its id is $6.
 UPDATE outbox_events
 SET dead_at = clock_timestamp(),
     retry_at = NULL,
     attempts = $2,
     last_error = $3
 WHERE seq = $1
+  AND id = $6::uuid
   AND delivered_at IS NULL
   AND dead_at IS NULL
   AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $4) = $5

@@ -1,6 +1,7 @@
 -- Write down that the dead letter $1, which died at $2 (Unix seconds), was published to the subject for dead letters;
--- not where a person has given it back meanwhile. No fence: whoever published it, it was.
+-- not where a person has given it back meanwhile. No fence: whoever published it, it was. Its id is $3.
 UPDATE outbox_events
 SET dead_copied_at = clock_timestamp()
 WHERE seq = $1
+  AND id = $3::uuid
   AND date_part('epoch', dead_at) = $2::float8

@@ -1,8 +1,9 @@
 -- Say on a held event ($1) why it waits ($2); no attempt is counted. Heap-only. By relay $3, whose
--- epochs add up to $4.
+-- epochs add up to $4. Its id is $5.
 UPDATE outbox_events
 SET last_error = $2
 WHERE seq = $1
+  AND id = $5::uuid
   AND delivered_at IS NULL
   AND dead_at IS NULL
   AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $3) = $4

@@ -1,9 +1,12 @@
--- Give the leases of shards ($1) in their epochs ($2) back and persist their watermark ($3: seq, $4: Unix seconds).
+-- Give the leases of shards ($1) in their epochs ($2) back and persist their watermark ($3: seq, $4: Unix seconds), which
+-- is of the database whose identity is $5 (null: any): in another one it is not persisted.
 UPDATE outbox_shards s
 SET lease_until = '-infinity',
     owner = NULL,
-    watermark = greatest(s.watermark, $3),
-    watermark_at = greatest(s.watermark_at, to_timestamp($4))
-FROM unnest($1::integer[], $2::bigint[]) AS held (shard, epoch)
+    watermark = CASE WHEN d.ours THEN greatest(s.watermark, $3) ELSE s.watermark END,
+    watermark_at = CASE WHEN d.ours THEN greatest(s.watermark_at, to_timestamp($4)) ELSE s.watermark_at END
+FROM unnest($1::integer[], $2::bigint[]) AS held (shard, epoch),
+     (SELECT coalesce($5::text = concat_ws('/', (SELECT system_identifier FROM pg_control_system()), date_part('epoch', pg_postmaster_start_time()),
+                 (SELECT date_part('epoch', stats_reset) FROM pg_stat_archiver)), true) AS ours) AS d
 WHERE s.shard = held.shard
   AND s.epoch = held.epoch

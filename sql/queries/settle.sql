@@ -1,5 +1,5 @@
 -- Mark events delivered: stream ($1), their seq ($2) and their sequence in the stream ($3), by relay $4, whose epochs
--- add up to $5.
+-- add up to $5. Their ids ($6) must be those that were sent: a database that went back draws seqs again.
 -- One pass over the primary key reads these rows and none between them (an atomic batch is a few keys of many, so
 -- its rows lie far apart); no index is touched, so the update is heap-only: 2 to 4 us a row.
 -- retry_at changes only where it was set.
@@ -8,8 +8,9 @@ SET delivered_at = clock_timestamp(),
     stream = $1,
     stream_seq = d.stream_seq,
     retry_at = NULL
-FROM unnest($2::bigint[], $3::bigint[]) AS d (seq, stream_seq)
+FROM unnest($2::bigint[], $3::bigint[], $6::uuid[]) AS d (seq, stream_seq, id)
 WHERE e.seq = d.seq
+  AND e.id = d.id
   AND e.seq = ANY ($2::bigint[])
   AND e.delivered_at IS NULL
   AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $4) = $5

@@ -27,9 +27,9 @@ THE_WAY = {
 # And where relays have ended again and again.
 WITH_CARE = {
     "read the suspects": "AfterCrash.next_group > OutboxReader.outlines",
-    "raise their attempts": "OutboxWriter.suspect",
-    "outlive them": "AfterCrash.outlived",
-    "forget what ended": "Ownership.absolve",
+    "raise their attempts": "OutboxWriter.raise_attempts",
+    "outlive them": "AfterCrash.survived",
+    "forget what ended": "Ownership.reset_crashes",
 }
 
 

@@ -24,6 +24,14 @@ def _array(numbers: range) -> str:
     return "{" + ",".join(map(str, numbers)) + "}"
 
 
+def _id(seq: int) -> str:
+    return f"00000000-0000-4000-8000-{seq:012}"
+
+
+def _ids(*seqs: int) -> str:
+    return "{" + ",".join(map(_id, seqs)) + "}"
+
+
 ALL = (None, 64)
 SOME = ("{0,5,63}", 64)
 FENCE = ("me", 64)
@@ -59,23 +67,23 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("next_seq", (DELIVERED,), FEW_PAGES),
     ("redeliver_from", SOME, FEW_PAGES),
     ("undecided", ("{17,100150}",), FEW_PAGES),
-    ("still_pending", ("{17,100150}",), FEW_PAGES),
+    ("still_pending", ("{17,100150}", _ids(17, 100150)), FEW_PAGES),
     ("doctor_sample", (DELIVERED, 100, 50), 600),
 ]
 WRITES: list[tuple[str, tuple[object, ...], int]] = [
-    ("settle", ("ORDERS", _array(BATCH), _array(BATCH), *FENCE), 1000),
-    ("settle", ("ORDERS", "{17}", "{1}", *FENCE), FEW_PAGES),
-    ("settle", ("ORDERS", "{17,100150}", "{1,2}", *FENCE), FEW_PAGES),
-    ("postpone", (DELIVERED + 1, 1.0, 1, "why", *FENCE), FEW_PAGES),
-    ("bury", (DELIVERED + 1, 1, "why", *FENCE), FEW_PAGES),
-    ("suspect", (_array(BATCH), _array(BATCH), *FENCE), 1000),
-    ("outlived", ("{17}", "{1}", *FENCE), FEW_PAGES),
-    ("note", (DELIVERED + 1, "why", *FENCE), FEW_PAGES),
+    ("settle", ("ORDERS", _array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
+    ("settle", ("ORDERS", "{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
+    ("settle", ("ORDERS", "{17,100150}", "{1,2}", *FENCE, _ids(17, 100150)), FEW_PAGES),
+    ("postpone", (DELIVERED + 1, 1.0, 1, "why", *FENCE, _id(DELIVERED + 1)), FEW_PAGES),
+    ("bury", (DELIVERED + 1, 1, "why", *FENCE, _id(DELIVERED + 1)), FEW_PAGES),
+    ("suspect", (_array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
+    ("outlived", ("{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
+    ("note", (DELIVERED + 1, "why", *FENCE, _id(DELIVERED + 1)), FEW_PAGES),
     ("unmark", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE), 100),
     ("stream_see", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, *FENCE), 1000),
     ("loss_healed", ("ORDERS", 0.0), FEW_PAGES),
     ("prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, *FENCE), 800),
-    ("dead_copied", (3, 0.0), FEW_PAGES),
+    ("dead_copied", (3, 0.0, _id(3)), FEW_PAGES),
     ("prune_dead", (100, 0.0, False, *FENCE), 200),
     ("prune_dead", (100, 0.0, True, None, None), FEW_PAGES),
     ("cli_dead_retry", ("{17,100150}",), FEW_PAGES),
@@ -85,7 +93,7 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
 # They look at no rows, insert one, or read the newest as "newest" does.
 OF_NO_ROWS = {
     "beat", "bell_release", "bell_take", "bell_test", "cli_bench_insert", "cli_send", "doctor_table", "holders",
-    "listen", "migrate_bell", "payload_type",
+    "listen", "lower_watermark", "migrate_bell", "payload_type",
 }  # fmt: skip
 
 
@@ -100,8 +108,9 @@ def large(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
             # What the planner knows is up to the tests.
             conn.execute("ALTER TABLE outbox_events SET (autovacuum_enabled = off)")
             conn.execute(
-                "INSERT INTO outbox_events (topic, key, payload, delivered_at, stream, stream_seq)"
-                " SELECT 'orders.t', 'k' || g %% 1000, jsonb_build_object('pad', repeat('x', 240)),"
+                "INSERT INTO outbox_events (id, topic, key, payload, delivered_at, stream, stream_seq)"
+                " SELECT ('00000000-0000-4000-8000-' || lpad(g::text, 12, '0'))::uuid,"
+                " 'orders.t', 'k' || g %% 1000, jsonb_build_object('pad', repeat('x', 240)),"
                 " CASE WHEN g <= %s THEN now() END, CASE WHEN g <= %s THEN 'ORDERS' END,"
                 " CASE WHEN g <= %s THEN g END FROM generate_series(1, %s::int) g",
                 (DELIVERED, DELIVERED, DELIVERED, ROWS),

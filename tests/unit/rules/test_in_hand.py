@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay.event import Event
+from relay.rules.database_state import DatabaseState
 from relay.rules.holds import Holds
 from relay.rules.in_hand import Batch, InHand, Limits
 from relay.rules.lanes import Lanes
@@ -36,7 +37,7 @@ def hand(*, events: int = 100, payload_bytes: int = 1000, waiting: int = 3, wate
         limits=Limits(events, payload_bytes, waiting),
         signal=Flag,
         watermark=watermark,
-        newest=watermark,
+        database=DatabaseState("this", watermark, watermark),
     )
 
 
@@ -173,3 +174,16 @@ class Story(RuleBasedStateMachine):
 
 
 TestStory = Story.TestCase
+
+
+def test_a_row_far_ahead_neither_keeps_the_cursor_there_nor_makes_gaps_of_what_is_yet_to_be_drawn() -> None:
+    in_hand = hand(watermark=10)
+    in_hand.saw(DatabaseState("this", 12, 12))
+    in_hand.gaps.passed(10, [12, 10**12], 10**12)
+    in_hand.read_up_to(10**12)
+    in_hand.saw(DatabaseState("this", 10**12, 14))
+    assert (in_hand.cursor, in_hand.watermark(), in_hand.gaps.ranges()) == (12, 10, ([11], [11]))
+    in_hand.gaps.found([(11, 11)])
+    in_hand.read_up_to(14)
+    in_hand.saw(DatabaseState("this", 10**12, 14))
+    assert (in_hand.cursor, in_hand.watermark()) == (14, 14)

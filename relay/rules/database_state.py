@@ -1,0 +1,69 @@
+"""Whether the database is still the one that was read, by what each beat reports. Pure: no I/O, no clock.
+
+What is in memory must not outlive the database that it was read from. A failover to an asynchronous standby, a crash
+of a server with `synchronous_commit = off`, and a restored backup all lose the newest transactions, and their seqs are
+drawn again for other events. So a server is known by an *identity* that changes whenever it could have gone back:
+its system identifier, the start of its postmaster, and the last reset of its statistics, which a crash of any of its
+processes resets as well. A sequence can be set back by hand, too: it never draws lower otherwise.
+See docs/design/decisions/0011-what-identifies-a-database.md.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+
+class Change(Enum):
+    """What has happened to the database since the term began."""
+
+    SERVER = "PostgreSQL was restarted, has crashed or failed over, or is another server"
+    SEQUENCE = "the sequence of the outbox was set back: seqs are drawn again"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    """How one statement found the database.
+
+    Attributes:
+        identity: The server; opaque.
+        newest: The newest visible seq, 0 without any.
+        drawn: The last seq that the sequence drew, 0 before the first; None if this role may not see it.
+    """
+
+    identity: str
+    newest: int
+    drawn: int | None
+
+    def change_to(self, now: "DatabaseState") -> Change | None:
+        """Return what has changed since, None if what was read then still holds."""
+        if now.identity != self.identity:
+            return Change.SERVER
+        if self.drawn is not None and now.drawn is not None and now.drawn < self.drawn:
+            return Change.SEQUENCE
+        return None
+
+    def settles(self, watermark: int) -> bool:
+        """Report whether a stored watermark can be of this table: no seq beyond the sequence was ever settled."""
+        return self.drawn is None or watermark <= self.drawn
+
+    def overtaken(self) -> bool:
+        """Report whether a row was inserted by hand with a seq that the sequence has yet to reach."""
+        return self.drawn is not None and self.newest > self.drawn
+
+
+UNKNOWN = DatabaseState("", 0, None)
+"""Before the first look."""
+
+
+class StartingPoint(NamedTuple):
+    """Where a term begins to read.
+
+    Attributes:
+        above: Reading begins above this seq.
+        database: How the database was found.
+        set_back: The sequence was set back below what is stored as settled: rows below it may be pending.
+    """
+
+    above: int
+    database: DatabaseState
+    set_back: bool = False

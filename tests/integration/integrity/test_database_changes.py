@@ -1,0 +1,187 @@
+"""The database goes back, is another one, or draws its seqs again: what was read from it before counts no more."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from relay.demo.servers import NatsServer, PostgresServer
+from tests.support.fix_relay import MakeRelay, Outbox, holds_for, wait_until
+from tests.support.fix_stream import Streams, ids
+
+
+@pytest.fixture
+def own_outbox(own_postgres: PostgresServer) -> Iterator[Outbox]:
+    """The outbox in a PostgreSQL of the test's own."""
+    one = Outbox(own_postgres.dsn())
+    yield one
+    one.conn.close()
+
+
+@contextmanager
+def failover(postgres: PostgresServer, outbox: Outbox, standby: Path) -> Iterator[None]:
+    """Promote a standby that has nothing of what is committed in the block."""
+    postgres.stop()
+    shutil.copytree(postgres.data, standby)
+    postgres.start()
+    outbox.reconnect()
+    yield
+    postgres.kill()
+    shutil.rmtree(postgres.data)
+    shutil.move(standby, postgres.data)
+    postgres.start()
+    outbox.reconnect()
+
+
+def delivered_ids(outbox: Outbox, topic: str) -> set[str]:
+    rows = outbox.conn.execute(
+        "SELECT id::text FROM outbox_events WHERE topic = %s AND delivered_at IS NOT NULL", (topic,)
+    )
+    return {row[0] for row in rows}
+
+
+def test_new_rows_with_the_seqs_of_lost_ones_are_delivered(
+    own_postgres: PostgresServer, own_outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay, tmp_path: Path
+) -> None:
+    streams = Streams(own_nats.url)
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(own_postgres.dsn(), own_nats.url).start()
+    own_outbox.fill("orders.first", 10, keys=5)
+    own_outbox.drained()
+    with failover(own_postgres, own_outbox, tmp_path / "standby"):
+        own_outbox.delivered(own_outbox.insert("orders.lost", "k0", {"i": 0}))
+        own_nats.pause()
+        own_outbox.fill("orders.lost", 200, keys=5)
+        wait_until("the rows are in memory", lambda: "outbox_relay_backlog_events 200.0" in relay.get("/metrics")[1])
+    own_outbox.fill("orders.new", 200, keys=5)
+    own_nats.resume()
+    own_outbox.drained(timeout_s=60)
+    stored = set(ids(streams.read("ORDERS")).values())
+    new = delivered_ids(own_outbox, "orders.new")
+    assert len(new) == 200
+    assert new <= stored, "marked delivered, and in no stream"
+
+
+def test_marks_that_a_failover_took_back_do_not_send_events_again(
+    own_postgres: PostgresServer, own_outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay, tmp_path: Path
+) -> None:
+    streams = Streams(own_nats.url)
+    streams.make("ORDERS", "orders.>", duplicate_window=200_000_000)
+    make_relay(own_postgres.dsn(), own_nats.url).start()
+    own_outbox.fill("orders.first", 10, keys=5)
+    own_outbox.drained()
+    own_nats.stop()
+    own_outbox.fill("orders.second", 50, keys=5)
+    with failover(own_postgres, own_outbox, tmp_path / "standby"):
+        own_nats.start()
+        own_outbox.drained()
+        time.sleep(0.5)  # longer than the duplicate window
+    assert own_outbox.count("delivered_at IS NULL") == 50
+    own_outbox.drained(timeout_s=60)
+    assert streams.messages("ORDERS") == 60
+
+
+def test_a_watermark_is_not_written_into_a_database_that_went_back(
+    own_postgres: PostgresServer, own_outbox: Outbox, streams: Streams, make_relay: MakeRelay, tmp_path: Path
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(own_postgres.dsn(), streams.url).start()
+    own_outbox.delivered(own_outbox.insert("orders.placed", None, {"i": 0}))
+    with failover(own_postgres, own_outbox, tmp_path / "standby"):
+        own_outbox.fill("orders.lost", 100, keys=5)
+        own_outbox.drained()
+        wait_until(
+            "the watermark", lambda: own_outbox.count("seq <= (SELECT min(watermark) FROM outbox_shards)") == 101
+        )
+    (newest,) = own_outbox.conn.execute("SELECT last_value FROM outbox_events_seq_seq").fetchone() or (0,)
+    relay.said("database.changed")
+    relay.said("relay.active", times=2)
+    holds_for(
+        2.5,
+        "no watermark above what was drawn",
+        lambda: not own_outbox.conn.execute("SELECT FROM outbox_shards WHERE watermark > %s", (newest,)).fetchall(),
+    )
+
+
+def test_a_crash_of_the_server_ends_what_was_in_memory(
+    own_postgres: PostgresServer, own_outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    """With synchronous_commit = off a crash loses the newest commits, and the postmaster goes on as before."""
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(own_postgres.dsn(), streams.url).start()
+    own_outbox.delivered(own_outbox.insert("orders.placed", None, {"i": 0}))
+    relay.said("relay.active")
+    os.kill(own_outbox.conn.info.backend_pid, signal.SIGKILL)
+    relay.said("database.changed")
+    own_outbox.reconnect()
+    own_outbox.delivered(own_outbox.insert("orders.placed", None, {"i": 1}))
+
+
+SET_BACK = {
+    "truncated": "TRUNCATE outbox_events RESTART IDENTITY",
+    "set by hand": "ALTER TABLE outbox_events ALTER COLUMN seq RESTART WITH 1",
+}
+
+
+@pytest.mark.parametrize("statement", SET_BACK.values(), ids=SET_BACK.keys())
+@pytest.mark.parametrize("running", [True, False], ids=["while it runs", "while it is away"])
+def test_rows_of_a_sequence_that_was_set_back_are_found_at_once(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, statement: str, running: bool
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url).start()
+    outbox.fill("orders.placed", 300, keys=5)
+    outbox.drained()
+    wait_until("the watermark", lambda: outbox.count("seq <= (SELECT min(watermark) FROM outbox_shards)") == 300)
+    if not running:
+        relay.stop()
+    outbox.conn.execute(statement.encode())
+    if statement.startswith("ALTER"):
+        outbox.conn.execute("DELETE FROM outbox_events WHERE seq <= 20")
+    if not running:
+        relay.start()
+    seqs = [outbox.insert("orders.again", "k", {"i": i}) for i in range(10)]
+    assert max(seqs) <= 20
+    for seq in seqs:
+        outbox.delivered(seq)
+    assert_never_covered(outbox)
+
+
+def test_a_row_far_ahead_does_not_hide_those_that_the_sequence_draws(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    make_relay(outbox.dsn, streams.url).start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    outbox.conn.execute(
+        "INSERT INTO outbox_events (seq, topic, key, payload) OVERRIDING SYSTEM VALUE"
+        " VALUES (1000000000000, 'orders.ahead', 'k', '{}')"
+    )
+    outbox.delivered(1_000_000_000_000)
+    for i in range(30):
+        outbox.delivered(outbox.insert("orders.placed", "k", {"i": i}), timeout_s=5)
+        time.sleep(0.1)  # over several beats
+    assert_never_covered(outbox)
+
+
+def test_the_first_delivery_costs_rows_and_not_the_span_of_their_seqs(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    outbox.conn.execute("ALTER TABLE outbox_events ALTER COLUMN seq RESTART WITH 1000000000000")
+    seq = outbox.insert("orders.placed", "k", {"i": 0})
+    make_relay(outbox.dsn, streams.url).start()
+    outbox.delivered(seq, timeout_s=10)
+
+
+def assert_never_covered(outbox: Outbox) -> None:
+    """No pending row lies at or below the watermark."""
+    assert (
+        outbox.count("delivered_at IS NULL AND dead_at IS NULL AND seq <= (SELECT max(watermark) FROM outbox_shards)")
+        == 0
+    )
