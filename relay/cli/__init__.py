@@ -69,7 +69,7 @@ for _command in (
     listing.list_events,
     send.send,
     show.show,
-    explain.explain_event,
+    explain.explain,
     dead.dead,
     replay.replay,
     audit.audit,

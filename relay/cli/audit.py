@@ -1,4 +1,4 @@
-"""``relay audit``: what people have changed."""
+"""``relay audit``: what operators have changed."""
 
 import json
 import time
@@ -8,7 +8,8 @@ import click
 from relay.cli.options import table_or_json, with_settings
 from relay.cli.table import Column, message, table
 from relay.config.settings import Settings
-from relay.operate.access import Row, reading
+from relay.operate.access import reading
+from relay.operate.changes import AuditLine, audit_lines
 from relay.text import iso, json_line, moment
 
 _COLUMNS = (
@@ -25,7 +26,7 @@ _COLUMNS = (
 @click.command(short_help="What commands have changed: who, when, which events.")
 @with_settings("--dsn-file", "--table")
 @click.option(
-    "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many."
+    "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most N lines."
 )
 @table_or_json
 def audit(settings: Settings, limit: int, output: str) -> None:
@@ -36,29 +37,27 @@ def audit(settings: Settings, limit: int, output: str) -> None:
     relay audit --output json | jq 'select(.action == "replay")'
     """
     with reading(settings) as reader:
-        rows = reader.rows("cli_audit", (limit,))
+        lines = audit_lines(reader, limit)
     if output == "json":
-        for row in rows:
-            click.echo(json_line(json.dumps(_for_programs(row), ensure_ascii=False)))
-        return
-    if rows:
+        for line in lines:
+            click.echo(json_line(json.dumps(_for_programs(line), ensure_ascii=False)))
+    elif lines:
         now = time.time()
-        for line in table(_COLUMNS, [_cells(row, now) for row in rows]):
-            click.echo(line)
+        for shown in table(_COLUMNS, [_cells(line, now) for line in lines]):
+            click.echo(shown)
     else:
         message("nothing was changed by a command yet")
 
 
-def _cells(row: Row, now: float) -> tuple[str, ...]:
-    number, began_at, ended_at, who, role, action, told, planned, events, _ = row
-    state = "done" if ended_at is not None else "not finished"
-    filters = " ".join(f"{name}={_value(value)}" for name, value in json.loads(told).items())
+def _cells(line: AuditLine, now: float) -> tuple[str, ...]:
+    state = "done" if line.ended_at is not None else "not finished"
+    filters = " ".join(f"{name}={_value(value)}" for name, value in json.loads(line.filter).items())
     return (
-        str(number),
-        moment(began_at, now),
-        f"{who} as {role}",
-        action,
-        f"{events:,} of {planned:,}",
+        str(line.number),
+        moment(line.began_at, now),
+        f"{line.who} as {line.role}",
+        line.action,
+        f"{line.events:,} of {line.planned:,}",
         state,
         filters or "all",
     )
@@ -70,17 +69,16 @@ def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _for_programs(row: Row) -> dict[str, object]:
-    number, began_at, ended_at, who, role, action, told, planned, events, position = row
+def _for_programs(line: AuditLine) -> dict[str, object]:
     return {
-        "audit": number,
-        "began_at": iso(began_at),
-        "ended_at": iso(ended_at),
-        "who": who,
-        "role": role,
-        "action": action,
-        "filter": json.loads(told),
-        "planned": planned,
-        "events": events,
-        "position": position,
+        "audit": line.number,
+        "began_at": iso(line.began_at),
+        "ended_at": iso(line.ended_at),
+        "who": line.who,
+        "role": line.role,
+        "action": line.action,
+        "filter": json.loads(line.filter),
+        "planned": line.planned,
+        "events": line.events,
+        "position": line.position,
     }

@@ -1,24 +1,25 @@
-"""``relay dead``: what was given up, and what a person decides about it."""
+"""``relay dead``: what was given up, and what an operator decides about it."""
 
 import json
 import time
-from typing import Literal
 
 import click
 
-from relay.cli.consent import Consent, Progress, changing, consenting
-from relay.cli.filter_options import Filters, filtered
+from relay.cli.consent import Consent, consenting
+from relay.cli.filter_options import filtered
 from relay.cli.listing import print_events
 from relay.cli.options import table_or_json, with_settings
+from relay.cli.progress import Progress
 from relay.cli.show import show
 from relay.cli.table import Column, message, table
 from relay.config.settings import Settings
 from relay.errors import Exit, RelayError
-from relay.operate.access import Row, reading
+from relay.operate.access import reading
+from relay.operate.changes import changing
+from relay.operate.dead_letters import DeadGroup, Decision, check, decide, matching, summarize
+from relay.operate.filters import Filters
 from relay.text import events_of, iso, json_line, moment
 
-# Some 20 ms each, and as long as it holds its locks.
-_BATCH = 1000
 _TIMES = "Given up"
 
 
@@ -28,15 +29,15 @@ class TooMuch(RelayError):
     exit_code = Exit.CONFIG
 
 
-@click.group(short_help="Look at dead letters, give them back, let them be.")
+@click.group(short_help="Look at dead letters, retry or discard them.")
 def dead() -> None:
-    """Look at dead letters, give them back to the relay, or let them be.
+    """Look at dead letters, retry them, or discard them.
 
     \b
     relay dead summary                               how many, by topic and reason
     relay dead list --since 2h --topic 'orders.>'
-    relay dead retry --error 'no stream'             when the cause is mended
-    relay dead discard --seq 4711                    never send it; its key goes on
+    relay dead retry --error 'no stream'             once the cause is removed
+    relay dead discard --seq 4711                    never send it; its key continues
     """
 
 
@@ -47,7 +48,12 @@ dead.add_command(show)
 @with_settings("--dsn-file", "--table")
 @filtered(_TIMES)
 @click.option(
-    "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many."
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="At most N dead letters.",
 )
 @table_or_json
 def list_dead(settings: Settings, filters: Filters, limit: int, output: str) -> None:
@@ -69,7 +75,7 @@ def list_dead(settings: Settings, filters: Filters, limit: int, output: str) -> 
     type=click.IntRange(1, 100_000),
     default=50,
     show_default=True,
-    help="At most so many lines.",
+    help="At most N lines.",
 )
 @table_or_json
 def summary(settings: Settings, filters: Filters, limit: int, output: str) -> None:
@@ -80,43 +86,40 @@ def summary(settings: Settings, filters: Filters, limit: int, output: str) -> No
     relay dead summary --since 1d
     """
     with reading(settings) as reader:
-        rows = reader.rows("cli_dead_summary", (*filters.params(), limit))
+        groups = summarize(reader, filters, limit)
     if output == "json":
-        for row in rows:
-            click.echo(json_line(json.dumps(_for_programs(row), ensure_ascii=False)))
+        for group in groups:
+            click.echo(json_line(json.dumps(_for_programs(group), ensure_ascii=False)))
         return
-    if not rows:
-        message(f"no dead letters{' like that' if filters else ''}")
+    if not groups:
+        message(_none(filters))
         return
     now = time.time()
     columns = (Column("DEAD", right=True), Column("TOPIC"), Column("LAST"), Column("REASON", rest=True))
-    cells = [(f"{count:,}", topic, moment(last_at, now), reason) for topic, reason, count, _, last_at in rows]
+    cells = [(f"{one.events:,}", one.topic, moment(one.last_dead_at, now), one.reason) for one in groups]
     for line in table(columns, cells):
         click.echo(line)
-    message("look at them with `relay dead list`, give them back with `relay dead retry`")
+    message("look at them with `relay dead list`, send them again with `relay dead retry`")
 
 
-def _for_programs(row: Row) -> dict[str, object]:
-    topic, reason, count, first_at, last_at = row
-    return {
-        "topic": topic,
-        "reason": reason,
-        "events": count,
-        "first_dead_at": iso(first_at),
-        "last_dead_at": iso(last_at),
-    }
+def _none(filters: Filters) -> str:
+    return f"no {'matching ' if filters else ''}dead letters"
 
 
-@dead.command(short_help="Give dead letters back to the relay.")
+def _for_programs(group: DeadGroup) -> dict[str, object]:
+    return group._asdict() | {"first_dead_at": iso(group.first_dead_at), "last_dead_at": iso(group.last_dead_at)}
+
+
+@dead.command(short_help="Have dead letters sent again.")
 @with_settings("--dsn-file", "--table")
 @filtered(_TIMES)
-@click.option("--all", "everything", is_flag=True, help="All dead letters, where no filter is given.")
+@click.option("--all", "everything", is_flag=True, help="All dead letters, if no filter is given.")
 @consenting
 def retry(settings: Settings, filters: Filters, everything: bool, consent: Consent) -> None:
-    """Give dead letters back to the relay, which sends them within five seconds, as if for the first time.
+    """Have dead letters sent again: the relay sends them within five seconds, as if for the first time.
 
-    Mend the cause first. In a key whose earlier dead letters are not decided about
-    (failures.on_dead = "block") an event waits for these.
+    Remove the cause first. With failures.on_dead = "block", an event still waits for the earlier dead letters of its
+    key.
 
     \b
     relay dead retry --seq 4711
@@ -126,16 +129,16 @@ def retry(settings: Settings, filters: Filters, everything: bool, consent: Conse
     _decide(settings, filters, everything, consent, "retry")
 
 
-@dead.command(short_help="Let dead letters be: their keys go on without them.")
+@dead.command(short_help="Discard dead letters; their keys continue without them.")
 @with_settings("--dsn-file", "--table")
 @filtered(_TIMES)
-@click.option("--all", "everything", is_flag=True, help="All dead letters, where no filter is given.")
+@click.option("--all", "everything", is_flag=True, help="All dead letters, if no filter is given.")
 @consenting
 def discard(settings: Settings, filters: Filters, everything: bool, consent: Consent) -> None:
-    """Let dead letters be: they are never sent, stay in the table, and their keys go on without them.
+    """Discard dead letters; their keys continue without them. They are never sent, and stay in the table.
 
-    A key that waits for a person (failures.on_dead = "block") goes on within five seconds. To send a discarded
-    event after all: `relay replay --id ID`.
+    A key that waits for this decision (failures.on_dead = "block") continues within five seconds. To send a discarded
+    event after all: `relay replay --discarded --id ID`.
 
     \b
     relay dead discard --seq 4711
@@ -145,34 +148,24 @@ def discard(settings: Settings, filters: Filters, everything: bool, consent: Con
 
 
 _WORDS = {
-    "retry": ("give {} back to the relay", "gave {} back to the relay; see what became of them with `relay list`"),
-    "discard": ("discard {}, for good", "discarded {}; `relay list --state discarded` has them"),
+    "retry": ("send {} again", "{} will be sent again; see what becomes of them with `relay list`"),
+    "discard": ("discard {}, for good", "discarded {}; `relay list --state discarded` shows them"),
 }
 
 
-def _decide(
-    settings: Settings, filters: Filters, everything: bool, consent: Consent, decision: Literal["retry", "discard"]
-) -> None:
+def _decide(settings: Settings, filters: Filters, everything: bool, consent: Consent, decision: Decision) -> None:
     if not filters and not everything:
         raise TooMuch("say which dead letters with a filter, or --all")
     would, did = _WORDS[decision]
     with changing(settings) as changer:
         with changer.step():
-            seqs = [seq for (seq,) in changer.rows("cli_dead_find", filters.params())]
+            seqs = matching(changer, filters)
+        check(changer, decision)
         if not seqs:
-            message(f"no dead letters{' like that' if filters else ''}")
+            message(_none(filters))
             return
         if not consent.given(would.format(events_of(len(seqs), "dead letter"))):
             return
-        audit = changer.begin(f"dead {decision}", filters.told(), len(seqs))
-        changed = 0
         with Progress(len(seqs), decision) as progress:
-            for start in range(0, len(seqs), _BATCH):
-                batch = seqs[start : start + _BATCH]
-                with changer.step():
-                    count = changer.run(f"cli_dead_{decision}", (batch,))
-                    audit.add(count)
-                changed += count
-                progress.add(len(batch))
-        audit.end()
+            changed = decide(changer, decision, filters, seqs, progress.add)
     message(did.format(events_of(changed, "dead letter")))

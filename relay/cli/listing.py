@@ -3,34 +3,18 @@
 import json
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import click
 
-from relay.cli.filter_options import Filters, filtered
+from relay.cli.filter_options import filtered
 from relay.cli.options import table_or_json, with_settings
 from relay.cli.table import Column, message, table
 from relay.config.settings import Settings
-from relay.operate.access import Reader, reading
+from relay.operate.access import reading
+from relay.operate.events import ListedEvent, ListState, find
+from relay.operate.filters import Filters
 from relay.text import age, iso, json_line, moment
-
-
-class Listed(NamedTuple):
-    """One event as the queries give it, in their order; times in Unix seconds."""
-
-    seq: int
-    id: str
-    topic: str
-    key: str | None
-    state: str
-    created_at: float
-    delivered_at: float | None
-    stream: str | None
-    stream_seq: int | None
-    attempts: int
-    retry_at: float | None
-    dead_at: float | None
-    last_error: str | None
 
 
 @click.command("list", short_help="Events by state, topic, key, time, error.")
@@ -38,12 +22,12 @@ class Listed(NamedTuple):
 @click.option(
     "--state",
     type=click.Choice(["pending", "retry", "dead", "discarded", "delivered", "any"]),
-    help="pending: not yet sent; retry: refused, tried again; dead: given up; discarded: dead, and a person has "
-    "let it be; delivered: in the stream.  [default: pending; any with --id or --seq]",
+    help="pending: not yet sent; retry: refused, tried again; dead: given up; discarded: a dead letter "
+    "that an operator has discarded; delivered: in the stream.  [default: pending; any with --id or --seq]",
 )
 @filtered("Delivered, dead, or (pending, retry, any) created")
 @click.option(
-    "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many."
+    "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most N events."
 )
 @click.option(
     "--scan",
@@ -51,7 +35,7 @@ class Listed(NamedTuple):
     type=click.IntRange(1),
     default=1_000_000,
     show_default=True,
-    help="How many seqs are searched: of pending from the watermark on, of delivered and any from the newest back.",
+    help="Search at most N seqs: pending from the watermark on, delivered and any from the newest back.",
 )
 @table_or_json
 def list_events(settings: Settings, state: str | None, filters: Filters, limit: int, scan: int, output: str) -> None:
@@ -67,11 +51,11 @@ def list_events(settings: Settings, state: str | None, filters: Filters, limit: 
     """
     if state is None:
         state = "any" if filters.ids or filters.first_seq is not None or filters.last_seq is not None else "pending"
-    print_events(settings, state, filters, limit, scan, output)
+    print_events(settings, cast(ListState, state), filters, limit, scan, output)
 
 
-def print_events(settings: Settings, state: str, filters: Filters, limit: int, scan: int, output: str) -> None:
-    """Print events in a state as a table or as JSON; see `find`."""
+def print_events(settings: Settings, state: ListState, filters: Filters, limit: int, scan: int, output: str) -> None:
+    """Print events in a state as a table or as JSON; see `relay.operate.events.find`."""
     with reading(settings) as reader:
         events, all_searched = find(reader, state, filters, limit, scan)
     if output == "json":
@@ -85,43 +69,20 @@ def print_events(settings: Settings, state: str, filters: Filters, limit: int, s
     if len(events) == limit:
         message(f"the first {limit:,}; there may be more (--limit)")
     elif not all_searched:
-        message(f"searched {scan:,} seqs only; there may be more (--scan)")
+        message(f"searched only {scan:,} seqs; there may be more (--scan)")
     elif not events:
-        message(f"no {_NAMES[state]}{' like that' if filters else ''}")
+        message(f"no {'matching ' if filters else ''}{_NAMES[state]}")
 
 
-def find(reader: Reader, state: str, filters: Filters, limit: int, scan: int) -> tuple[list[Listed], bool]:
-    """Ask for the events; False where not all that could match were searched: `scan` seqs at most are."""
-    bounds: tuple[int, ...]
-    if state in ("retry", "dead", "discarded"):
-        bounds, all_searched = (), True
-    else:
-        watermark, newest = reader.row("cli_range")
-        # Several ids have their own index; a range would only get in its way.
-        lowest = (filters.first_seq or 1) - 1
-        highest = newest if filters.last_seq is None else min(newest, filters.last_seq)
-        if filters.ids:
-            lower, upper = lowest, highest
-        elif state == "pending":
-            lower = max(watermark, lowest)
-            upper = min(highest, lower + scan)
-            highest, lowest = max(highest, lower), lower
-        else:
-            lower, upper = max(lowest, highest - scan), highest
-        bounds, all_searched = (lower, upper), lower <= lowest and upper >= highest
-    rows = reader.rows(f"cli_list_{state}", (*filters.params(), *bounds, limit))
-    return [Listed._make(row) for row in rows], all_searched
-
-
-def for_programs(event: Listed) -> dict[str, Any]:
-    """Make the JSON object of an event; times in RFC 3339, what is not set is null."""
+def for_programs(event: ListedEvent) -> dict[str, Any]:
+    """Return the JSON object of an event: times in RFC 3339, null for what is not set."""
     known = event._asdict()
     for name in ("created_at", "delivered_at", "retry_at", "dead_at"):
         known[name] = iso(known[name])
     return known
 
 
-_NAMES = {
+_NAMES: dict[ListState, str] = {
     "pending": "pending events",
     "retry": "events in retry",
     "dead": "dead letters",
@@ -133,23 +94,23 @@ _FIRST = (Column("SEQ", right=True), Column("ID"), Column("TOPIC"), Column("KEY"
 _ERROR = Column("LAST ERROR", rest=True)
 
 
-def _first(event: Listed) -> tuple[str, ...]:
+def _first(event: ListedEvent) -> tuple[str, ...]:
     return str(event.seq), event.id, event.topic, event.key if event.key is not None else "-"
 
 
-def _pending(event: Listed, now: float) -> tuple[str, ...]:
+def _pending(event: ListedEvent, now: float) -> tuple[str, ...]:
     return *_first(event), moment(event.created_at, now), event.last_error or ""
 
 
-def _retry(event: Listed, now: float) -> tuple[str, ...]:
+def _retry(event: ListedEvent, now: float) -> tuple[str, ...]:
     return *_first(event), str(event.attempts), moment(event.retry_at, now), event.last_error or ""
 
 
-def _dead(event: Listed, now: float) -> tuple[str, ...]:
+def _dead(event: ListedEvent, now: float) -> tuple[str, ...]:
     return *_first(event), str(event.attempts), moment(event.dead_at, now), event.last_error or ""
 
 
-def _delivered(event: Listed, now: float) -> tuple[str, ...]:
+def _delivered(event: ListedEvent, now: float) -> tuple[str, ...]:
     took = age(max(0.0, (event.delivered_at or 0) - event.created_at))
     return (
         *_first(event),
@@ -160,11 +121,11 @@ def _delivered(event: Listed, now: float) -> tuple[str, ...]:
     )
 
 
-def _any(event: Listed, now: float) -> tuple[str, ...]:
+def _any(event: ListedEvent, now: float) -> tuple[str, ...]:
     return *_first(event), event.state, moment(event.created_at, now), event.last_error or ""
 
 
-_LAYOUTS: dict[str, tuple[tuple[Column, ...], Callable[[Listed, float], tuple[str, ...]]]] = {
+_LAYOUTS: dict[ListState, tuple[tuple[Column, ...], Callable[[ListedEvent, float], tuple[str, ...]]]] = {
     "pending": ((*_FIRST, Column("CREATED"), _ERROR), _pending),
     "retry": ((*_FIRST, Column("TRIES", right=True), Column("NEXT TRY"), _ERROR), _retry),
     "discarded": ((*_FIRST, Column("TRIES", right=True), Column("DEAD"), _ERROR), _dead),

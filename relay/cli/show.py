@@ -8,26 +8,26 @@ import uuid
 
 import click
 
-from relay.cli.listing import Listed, for_programs
+from relay.cli.listing import for_programs
 from relay.cli.options import table_or_json, with_settings
 from relay.config.settings import Settings
-from relay.errors import RelayError
-from relay.operate.access import Reader, Row, reading
+from relay.operate.access import reading
+from relay.operate.events import EventName, WholeEvent, find_one
 from relay.text import iso, json_line, moment, printable, size
 
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _HEX_BYTES = 256
-# Of a payload or headers so much is laid out; --raw and JSON have all.
+# How much of a payload or headers is laid out; --raw and JSON have all.
 _MOST_CHARS = 10_000
 
 
-def seq_or_id(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int | None, str | None]:
-    """Give seq and id, one of them None."""
+def seq_or_id(ctx: click.Context, param: click.Parameter, value: str) -> EventName:
+    """Return a seq or an id; the other one is None."""
     text = value.strip()
     if re.fullmatch(r"[0-9]{1,19}", text) and int(text) < 2**63:
-        return int(text), None
+        return EventName(int(text), None)
     try:
-        return None, str(uuid.UUID(text))
+        return EventName(None, str(uuid.UUID(text)))
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither a seq nor an id (UUID)") from None
 
@@ -37,7 +37,7 @@ def seq_or_id(ctx: click.Context, param: click.Parameter, value: str) -> tuple[i
 @click.argument("identity", metavar="ID", callback=seq_or_id)
 @click.option("--raw", is_flag=True, help="The payload alone, byte for byte as it is sent.")
 @table_or_json
-def show(settings: Settings, identity: tuple[int | None, str | None], raw: bool, output: str) -> None:
+def show(settings: Settings, identity: EventName, raw: bool, output: str) -> None:
     """Show one event, by its seq or its id: every column, headers and payload too.
 
     \b
@@ -46,33 +46,20 @@ def show(settings: Settings, identity: tuple[int | None, str | None], raw: bool,
     relay show 0b0c7ef0-6f0f-4f0e-9d0a-1f1f4c1b7b11 --output json | jq .payload
     """
     with reading(settings) as reader:
-        row = find_one(reader, settings, identity)
+        event = find_one(reader, identity)
         payload_type = reader.tables.payload_type
     if raw:
-        click.echo(bytes(row[14]), nl=False)
+        click.echo(event.payload, nl=False)
         return
     if output == "json":
-        click.echo(json_line(_for_programs(row)))
+        click.echo(json_line(_for_programs(event)))
         return
-    for line in _for_people(row, payload_type, time.time()):
+    for line in _for_people(event, payload_type, time.time()):
         click.echo(line)
 
 
-def find_one(reader: Reader, settings: Settings, identity: tuple[int | None, str | None]) -> Row:
-    """Read everything of one event, by its seq or its id.
-
-    Raises:
-        RelayError: There is none.
-    """
-    found = reader.rows("cli_show", identity)
-    if not found:
-        wanted = next(part for part in identity if part is not None)
-        raise RelayError(f"there is no event {wanted} in {settings.postgres.table}")
-    return found[0]
-
-
-def _for_people(row: Row, payload_type: str, now: float) -> list[str]:
-    event, headers, payload = Listed._make(row[:13]), row[13], bytes(row[14])
+def _for_people(whole: WholeEvent, payload_type: str, now: float) -> list[str]:
+    event, headers, payload = whole.listed, whole.headers, whole.payload
     values = {
         "seq": str(event.seq),
         "id": event.id,
@@ -89,7 +76,7 @@ def _for_people(row: Row, payload_type: str, now: float) -> list[str]:
         "last_error": event.last_error,
     }
     # Few have these: what became of a dead letter.
-    later = {"discarded_at": row[15], "copied_at": row[16]}
+    later = {"discarded_at": whole.discarded_at, "copied_at": whole.dead_copied_at}
     values |= {name: moment(at, now) for name, at in later.items() if at is not None}
     lines = [f"{click.style(f'{name:<12}', bold=True)}  {printable(value or '-')}" for name, value in values.items()]
     lines.append(click.style("headers", bold=True) + ("       -" if headers is None else ""))
@@ -144,18 +131,18 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _for_programs(row: Row) -> str:
-    """Make one JSON object; JSON in it stays as it is stored, digit for digit."""
-    headers, payload = row[13], bytes(row[14])
-    columns = for_programs(Listed._make(row[:13])) | {"discarded_at": iso(row[15]), "dead_copied_at": iso(row[16])}
+def _for_programs(event: WholeEvent) -> str:
+    """Return one JSON object; JSON in it stays as it is stored, digit for digit."""
+    later = {"discarded_at": iso(event.discarded_at), "dead_copied_at": iso(event.dead_copied_at)}
+    columns = for_programs(event.listed) | later
     parts = [json.dumps(columns, ensure_ascii=False)[:-1]]
-    parts.append(f'"headers": {headers or "null"}')
+    parts.append(f'"headers": {event.headers or "null"}')
     try:
-        text = payload.decode()
+        text = event.payload.decode()
     except UnicodeDecodeError:
-        parts.append(f'"payload_base64": {json.dumps(base64.b64encode(payload).decode())}')
+        parts.append(f'"payload_base64": {json.dumps(base64.b64encode(event.payload).decode())}')
     else:
         one_line = re.sub(r"[\n\r\t]", " ", text) if _is_json(text) else json.dumps(text)
         parts.append(f'"payload": {one_line}')
-    parts.append(f'"payload_bytes": {len(payload)}')
+    parts.append(f'"payload_bytes": {len(event.payload)}')
     return ", ".join(parts) + "}"

@@ -1,4 +1,4 @@
-"""``relay status``: how the outbox stands, from the database and from NATS."""
+"""``relay status``: the state of the outbox, from the database and from NATS."""
 
 import asyncio
 import json
@@ -11,19 +11,20 @@ from contextlib import ExitStack
 import click
 
 from relay.cli.looking import looks
-from relay.cli.nats_watch import NatsView, NatsWatch, ask
+from relay.cli.nats_watch import NatsWatch
 from relay.cli.options import table_or_json, with_settings
 from relay.cli.status_view import for_people, for_programs, pace
 from relay.cli.table import message
 from relay.config.settings import Settings
 from relay.operate.access import reading
-from relay.operate.status import Standing, stand
+from relay.operate.nats_status import NatsView, ask_nats
+from relay.operate.status import Status, read_status
 from relay.terminal import Redraw
 from relay.text import json_line
 
-# Over so many seconds the pace is measured.
+# Seconds over which the pace is measured.
 _PACE_S = 10.0
-# For the first picture, NATS has so long to answer.
+# Seconds that NATS has to answer before the first picture.
 _FIRST_S = 1.0
 
 
@@ -42,7 +43,7 @@ _FIRST_S = 1.0
 @click.option("--no-nats", is_flag=True, help="Ask the database alone.")
 @table_or_json
 def status(settings: Settings, watch: bool, every_s: float, no_nats: bool, output: str) -> None:
-    """Say how the outbox stands: who relays, how far, what waits and why, and how far the read models are.
+    """Show the state of the outbox: who relays, how far, what waits and why, and how far the read models are.
 
     Cheap on a table of any size. Counts are exact up to 100,000. Lag is the age of the oldest pending event.
 
@@ -55,8 +56,8 @@ def status(settings: Settings, watch: bool, every_s: float, no_nats: bool, outpu
         _watch(settings, every_s, no_nats, output)
         return
     with reading(settings) as reader:
-        found = stand(reader)
-    nats = None if no_nats else asyncio.run(ask(settings, found.streams))
+        found = read_status(reader)
+    nats = None if no_nats else asyncio.run(ask_nats(settings, found.streams))
     if output == "json":
         click.echo(json_line(json.dumps(for_programs(found, nats), ensure_ascii=False)))
         return
@@ -65,18 +66,18 @@ def status(settings: Settings, watch: bool, every_s: float, no_nats: bool, outpu
     _advise(found)
 
 
-def _advise(found: Standing) -> None:
+def _advise(found: Status) -> None:
     if found.backlog.events and not found.owned:
         message("no relay owns the outbox now: start one with `relay run`")
-    elif found.oldest is not None and (found.waiting or found.oldest[5]):
-        message(f"why an event waits, and what happens next: `relay explain {found.oldest[0]}`")
+    elif found.oldest is not None and (found.waiting or found.oldest.last_error):
+        message(f"why an event waits, and what happens next: `relay explain {found.oldest.seq}`")
     if found.dead.events:
         message("see the dead letters with `relay dead list`, by topic and reason with `relay dead summary`")
 
 
 def _watch(settings: Settings, every_s: float, no_nats: bool, output: str) -> None:
     live = output == "table" and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    seen: deque[Standing] = deque(maxlen=max(2, round(_PACE_S / every_s) + 1))
+    seen: deque[Status] = deque(maxlen=max(2, round(_PACE_S / every_s) + 1))
     with ExitStack() as stack:
         picture = stack.enter_context(Redraw(sys.stdout)) if live else None
         watch = None if no_nats else NatsWatch(settings, every_s)
@@ -87,7 +88,7 @@ def _watch(settings: Settings, every_s: float, no_nats: bool, output: str) -> No
             if picture is not None:
                 picture.forget()
 
-        for found in looks(settings, lambda reader: stand(reader, seen[-1] if seen else None), lost):
+        for found in looks(settings, lambda reader: read_status(reader, seen[-1] if seen else None), lost):
             seen.append(found)
             nats = None if watch is None else _nats(watch, found, stack)
             if output == "json":
@@ -102,7 +103,7 @@ def _watch(settings: Settings, every_s: float, no_nats: bool, output: str) -> No
             time.sleep(every_s)
 
 
-def _nats(watch: NatsWatch, found: Standing, stack: ExitStack) -> NatsView:
+def _nats(watch: NatsWatch, found: Status, stack: ExitStack) -> NatsView:
     watch.streams = found.streams
     if not watch.begun:
         stack.enter_context(watch)

@@ -6,15 +6,14 @@ from typing import Any
 
 import click
 
-from relay.cli.nats_watch import NatsView, StreamView
 from relay.cli.table import Column, table
-from relay.operate.access import Row
 from relay.operate.explain import class_of
-from relay.operate.status import Count, Standing, held
+from relay.operate.nats_status import NatsView, StreamView
+from relay.operate.status import Count, Shard, Status
 from relay.text import about_size, age, iso, moment, printable
 
 _MOST_CONSUMERS = 20
-# From so many seconds of lag on its line is coloured.
+# Seconds of lag from which on its line is coloured.
 _LAG_S = 60.0
 
 
@@ -24,15 +23,15 @@ class Pace:
 
     Attributes:
         delivered: Events delivered a second.
-        backlog: By how many events a second the backlog grows; None where it was not wholly counted.
+        backlog: By how many events a second the backlog grows; None if it was not wholly counted.
     """
 
     delivered: float
     backlog: float | None
 
 
-def pace(looks: Sequence[Standing]) -> Pace | None:
-    """Measure over some looks, the oldest first; None where there are not two."""
+def pace(looks: Sequence[Status]) -> Pace | None:
+    """Measure over some looks, the oldest first; None if there are not two."""
     if len(looks) < 2:
         return None
     first, last = looks[0], looks[-1]
@@ -46,12 +45,12 @@ def pace(looks: Sequence[Standing]) -> Pace | None:
     )
 
 
-def for_people(found: Standing, nats: NatsView | None, measured: Pace | None = None) -> list[str]:
+def for_people(found: Status, nats: NatsView | None, measured: Pace | None = None) -> list[str]:
     """Lay out everything for a terminal."""
     return [*_summary(found, nats, measured), *_tables(found, nats)]
 
 
-def _summary(found: Standing, nats: NatsView | None, measured: Pace | None) -> list[str]:
+def _summary(found: Status, nats: NatsView | None, measured: Pace | None) -> list[str]:
     now = found.at
     newer = f", newer than this relay's {found.known_version}" if found.version > found.known_version else ""
     lines: list[tuple[str, str, str | None]] = [
@@ -61,13 +60,17 @@ def _summary(found: Standing, nats: NatsView | None, measured: Pace | None) -> l
         ("backlog", _backlog(found, measured), None),
     ]
     if found.oldest is not None:
-        seq, event_id, topic, _, created_at, error = found.oldest
+        oldest = found.oldest
         lines.append(("lag", age(found.lag_s), "yellow" if found.lag_s > _LAG_S else None))
         lines.append(
-            ("oldest pending", f"seq {seq}, id {event_id}, {printable(topic)}, {moment(created_at, now)}", None)
+            (
+                "oldest pending",
+                f"seq {oldest.seq}, id {oldest.id}, {printable(oldest.topic)}, {moment(oldest.created_at, now)}",
+                None,
+            )
         )
-        if error:
-            lines.append(("it waits for", printable(error), "yellow"))
+        if oldest.last_error:
+            lines.append(("it waits for", printable(oldest.last_error), "yellow"))
     lines.append(("delivered", _delivered(found, measured), None))
     lines.append(("in retry", _retry(found, now), "yellow" if found.retry.events else None))
     lines.append(("dead letters", str(found.dead), "red" if found.dead.events else None))
@@ -87,38 +90,39 @@ def _summary(found: Standing, nats: NatsView | None, measured: Pace | None) -> l
     ]
 
 
-def owners(shards: list[Row]) -> list[tuple[str, str | None]]:
-    """Say who owns how many shards, with a colour: those that are alive first, the largest share first."""
+def owners(shards: list[Shard]) -> list[tuple[str, str | None]]:
+    """Return who owns how many shards, with a colour: the largest share first, free shards last."""
     owned: dict[str, list[float]] = {}
-    free: list[Row] = []
+    free: list[Shard] = []
     for shard in shards:
-        if held(shard):
-            owned.setdefault(shard[1], []).append(shard[3])
+        if shard.held and shard.owner is not None and shard.lease_left_s is not None:
+            owned.setdefault(shard.owner, []).append(shard.lease_left_s)
         else:
             free.append(shard)
     lines: list[tuple[str, str | None]] = [
-        (f"{printable(owner)}: {_of(len(leases), shards)}, for {age(min(leases))} more unless renewed", None)
+        (f"{printable(owner)}: {_of(len(leases), shards)}, lease expires in {age(min(leases))}", None)
         for owner, leases in sorted(owned.items(), key=lambda pair: (-len(pair[1]), pair[0]))
     ]
     if free:
-        last = max((shard for shard in free if shard[1] is not None), key=lambda shard: shard[3], default=None)
-        was = f"; {printable(last[1])} until {age(last[3])} ago" if last is not None else ""
+        ended = [(shard.lease_left_s or 0.0, shard.owner) for shard in free if shard.owner is not None]
+        lease_left_s, owner = max(ended, default=(0.0, ""))
+        was = f"; {printable(owner)} until {age(lease_left_s)} ago" if ended else ""
         lines.append((f"nobody: {_of(len(free), shards)}{was}", "red"))
     return lines
 
 
-def _of(some: int, shards: list[Row]) -> str:
+def _of(some: int, shards: list[Shard]) -> str:
     return "all shards" if some == len(shards) else f"{some} of {len(shards)} shards"
 
 
-def _watermark(found: Standing, now: float) -> str:
-    times = [shard[5] for shard in found.shards]
+def _watermark(found: Status, now: float) -> str:
+    times = [shard.watermark_at for shard in found.shards]
     known = [at for at in times if at is not None]
     settled = f", complete up to {moment(min(known), now)}" if known and len(known) == len(times) else ""
     return f"{found.watermark:,} of {found.newest:,}{settled}"
 
 
-def _backlog(found: Standing, measured: Pace | None) -> str:
+def _backlog(found: Status, measured: Pace | None) -> str:
     count = str(found.backlog)
     by = None if measured is None else measured.backlog
     if by is None or abs(by) < 1:
@@ -128,21 +132,21 @@ def _backlog(found: Standing, measured: Pace | None) -> str:
     return f"{count}, falling by {-by:,.0f}/s: empty in {age(found.backlog.events / -by)}"
 
 
-def _delivered(found: Standing, measured: Pace | None) -> str:
+def _delivered(found: Status, measured: Pace | None) -> str:
     if measured is not None:
         return f"{measured.delivered:,.1f}/s"
     rate = found.delivered.events / found.delivered_s
     return f"{found.delivered} in the last minute" + (f" ({rate:,.1f}/s)" if found.delivered.events else "")
 
 
-def _retry(found: Standing, now: float) -> str:
+def _retry(found: Status, now: float) -> str:
     if found.next_retry_at is None:
         return str(found.retry)
     due = "the next is due" if found.next_retry_at <= now else f"the next in {age(found.next_retry_at - now)}"
     return f"{found.retry}, {due}"
 
 
-def _tables(found: Standing, nats: NatsView | None) -> list[str]:
+def _tables(found: Status, nats: NatsView | None) -> list[str]:
     """Lay out what has rows of its own; an empty line before each."""
     parts = [_waiting(found)]
     if nats is not None:
@@ -151,7 +155,7 @@ def _tables(found: Standing, nats: NatsView | None) -> list[str]:
     return [line for part in parts if part for line in ("", *part)]
 
 
-def _waiting(found: Standing) -> list[str]:
+def _waiting(found: Status) -> list[str]:
     columns = (
         Column("WAITS FOR"),
         Column("FIRST SEQ", right=True),
@@ -204,7 +208,7 @@ def _consumers(nats: NatsView, now: float) -> list[str]:
     ]
 
 
-def _dead(found: Standing) -> list[str]:
+def _dead(found: Status) -> list[str]:
     rows = [(f"{count:,}", reason) for reason, count in found.dead_by_reason]
     return table((Column("DEAD", right=True), Column("REASON", rest=True)), rows) if rows else []
 
@@ -222,8 +226,8 @@ def _stream_cells(one: StreamView) -> tuple[str, ...]:
     return one.name, f"{one.messages:,}", f"{one.last_seq:,}", about_size(one.bytes), room
 
 
-def for_programs(found: Standing, nats: NatsView | None, measured: Pace | None = None) -> dict[str, Any]:
-    """Make an object for JSON."""
+def for_programs(found: Status, nats: NatsView | None, measured: Pace | None = None) -> dict[str, Any]:
+    """Return the object for JSON."""
     oldest = found.oldest
     rate = found.delivered.events / found.delivered_s if measured is None else measured.delivered
     return {
@@ -235,27 +239,27 @@ def for_programs(found: Standing, nats: NatsView | None, measured: Pace | None =
         "newest_seq": found.newest,
         "shards": [
             {
-                "shard": number,
-                "owner": owner,
-                "epoch": epoch,
-                "lease_left_s": None if lease_left is None else round(lease_left, 3),
-                "watermark": watermark,
-                "watermark_at": iso(at),
+                "shard": shard.number,
+                "owner": shard.owner,
+                "epoch": shard.epoch,
+                "lease_left_s": None if shard.lease_left_s is None else round(shard.lease_left_s, 3),
+                "watermark": shard.watermark,
+                "watermark_at": iso(shard.watermark_at),
             }
-            for number, owner, epoch, lease_left, watermark, at in found.shards
+            for shard in found.shards
         ],
         "backlog": _count(found.backlog),
         "lag_s": round(found.lag_s, 3),
         "oldest_pending": None
         if oldest is None
         else {
-            "seq": oldest[0],
-            "id": oldest[1],
-            "topic": oldest[2],
-            "key": oldest[3],
-            "created_at": iso(oldest[4]),
-            "age_s": round(found.at - oldest[4], 3) if abs(oldest[4]) < 1e15 else None,
-            "last_error": oldest[5],
+            "seq": oldest.seq,
+            "id": oldest.id,
+            "topic": oldest.topic,
+            "key": oldest.key,
+            "created_at": iso(oldest.created_at),
+            "age_s": round(found.at - oldest.created_at, 3) if abs(oldest.created_at) < 1e15 else None,
+            "last_error": oldest.last_error,
         },
         "waiting": [
             {"class": _class(one.reason), "first_seq": one.seq, "topic": one.topic, "reason": one.reason}

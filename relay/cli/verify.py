@@ -3,24 +3,22 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import click
 
-from relay.cli.consent import Audit, Changer, Consent, Progress, changing, consenting
+from relay.cli.consent import Consent, consenting
 from relay.cli.filter_options import seq_range
 from relay.cli.options import table_or_json, with_settings
+from relay.cli.progress import Progress
 from relay.cli.table import Column, message, table
 from relay.config.settings import Settings
 from relay.errors import Exit
-from relay.integrity.comparison import Comparison
-from relay.operate.broker import broker
-from relay.operate.verify import Report, verify
-from relay.rules.stream_loss import DeliveredRow, Fate, Seen
-from relay.text import json_line, moment
+from relay.operate.changes import changing
+from relay.operate.verify import Redelivered, Report, Scope, check, closable, extent, verify
+from relay.operate.verify import redeliver as redeliver_lost
+from relay.rules.stream_loss import Fate
+from relay.text import events_of, json_line, moment
 
-_CHUNK = 1000
 _COLUMNS = (Column("STREAM"), *(Column(verdict.value.replace("_", " ").upper(), right=True) for verdict in Fate))
 _LOST_COLUMNS = (
     Column("LOST SEQ", right=True),
@@ -29,19 +27,6 @@ _LOST_COLUMNS = (
     Column("AT", right=True),
     Column("SENT"),
 )
-
-
-@dataclass
-class _Done:
-    """What was changed: how many events of each stream were given back, and the streams whose loss was closed."""
-
-    given_back: dict[str, int] = field(default_factory=dict)
-    closed: list[str] = field(default_factory=list)
-
-    @property
-    def events(self) -> int:
-        """How many events were given back."""
-        return sum(self.given_back.values())
 
 
 @click.command("verify", short_help="Compare delivered events with their streams.")
@@ -70,37 +55,35 @@ def verify_command(
 ) -> None:
     """Compare delivered events with their streams, by sequence and message id.
 
-    Intact: it is where it was stored. Lost: the stream has lost it. Aged out: a rule of the stream let it go. Purged:
-    somebody let it go. Unknown: the stream could not be read. Exits with 7 where something is lost.
+    Intact: it is where it was stored. Lost: the stream has lost it. Aged out: a rule of the stream removed it. Purged:
+    somebody removed it. Unknown: the stream could not be read. Exits with 7 if something is lost.
 
-    What was deleted out of the middle of a stream counts as lost, since nothing tells it from damage: look at it
-    before you have it sent again.
+    A message deleted from the middle of a stream counts as lost, since it looks the same as damage: check it before
+    you have it sent again.
 
-    A loss that the relay left to a person (healing.on_loss = "alert") stands open until --redeliver without --seq has
-    found nothing lost in its stream that is not sent again, nor anything unknown.
+    A loss that the relay left to the operator (healing.on_loss = "alert") stays open until --redeliver without --seq
+    has sent everything again that its stream has lost, and found nothing unknown.
 
     \b
     relay verify
     relay verify --stream ORDERS --seq 100000.. --rate 2000
     relay verify --redeliver --dry-run
     """
+    scope = Scope(stream, *seqs, rate)
+    done = Redelivered()
     with changing(settings) as changer:
+        if redeliver:
+            check(changer)
         began = time.monotonic()
-        with changer.step():
-            (began_at,) = changer.row("clock")
-            seen = _seen(changer)
-        report = asyncio.run(_compared(settings, changer, seen, stream, seqs, rate))
+        above, up_to = extent(changer, scope)
+        with Progress(max(0, up_to - above), "comparing") as progress:
+            report = asyncio.run(verify(settings, changer, scope, progress.add))
         took_s = time.monotonic() - began
-        done = _Done()
         lost = report.count(Fate.LOST)
-        # A part of the events says nothing about the others.
-        closing = _closing(report, seen, stream) if redeliver and seqs == (None, None) else []
+        closing = closable(report, scope) if redeliver else []
         if redeliver and (lost or closing) and consent.given(_what(lost, closing)):
-            told: dict[str, object] = {} if stream is None else {"stream": stream}
-            audit = changer.begin("verify --redeliver", told | ({"closes": closing} if closing else {}), lost)
-            _redeliver(changer, audit, report, done)
-            _close(changer, report, closing, began_at, done)
-            audit.end()
+            with Progress(lost, "redelivering") as progress:
+                done = redeliver_lost(changer, report, scope, progress.add)
     if output == "json":
         click.echo(json_line(json.dumps(_for_programs(report, done, took_s), ensure_ascii=False)))
     else:
@@ -114,93 +97,15 @@ def verify_command(
         raise SystemExit(Exit.UNREACHABLE)
 
 
-def _seen(changer: Changer) -> dict[str, Seen]:
-    return {
-        name: Seen(name, created=created, first_seq=first_seq, begun_at=begun_at, lost=lost)
-        for name, created, first_seq, begun_at, lost in changer.rows("cli_streams")
-    }
-
-
-def _closing(report: Report, seen: dict[str, Seen], stream: str | None) -> list[str]:
-    """Name the streams whose open loss can be closed once what they have lost is given back."""
-    return [
-        one.stream
-        for one in seen.values()
-        if one.lost and stream in (None, one.stream) and not report.verdicts.get(one.stream, {}).get(Fate.UNKNOWN)
-    ]
-
-
 def _what(lost: int, closing: list[str]) -> str:
-    """Say what a person is to agree to."""
-    parts = [f"send {lost:,} events again that were lost"] if lost else []
+    """Return what the operator is asked to agree to."""
+    parts = [f"send {events_of(lost, 'lost event')} again"] if lost else []
     if closing:
         parts.append(f"close the open loss of {', '.join(closing)}")
     return " and ".join(parts)
 
 
-async def _compared(
-    settings: Settings,
-    changer: Changer,
-    seen: dict[str, Seen],
-    stream: str | None,
-    seqs: tuple[int | None, int | None],
-    rate: float,
-) -> Report:
-    with changer.step():
-        (newest,) = changer.row("newest")
-    above = (seqs[0] or 1) - 1
-    up_to = min(newest, newest if seqs[1] is None else seqs[1])
-
-    def read(above: int, up_to: int) -> Sequence[tuple[DeliveredRow, str]]:
-        with changer.step():
-            rows = changer.rows("delivered", (above, up_to, stream, 0, None, 1))
-        return [(DeliveredRow(*row[:4]), row[4]) for row in rows]
-
-    def next_seq(above: int) -> int | None:
-        with changer.step():
-            found = changer.rows("next_seq", (above,))
-        return int(found[0][0]) if found else None
-
-    async with broker(settings) as connection:
-        with Progress(max(0, up_to - above), "comparing") as progress:
-            return await verify(
-                Comparison(connection, seen),
-                read,
-                next_seq,
-                above=above,
-                up_to=up_to,
-                rate=rate,
-                on_progress=progress.add,
-            )
-
-
-def _redeliver(changer: Changer, audit: Audit, report: Report, done: _Done) -> None:
-    """Make lost events pending again, in the order of seq, and so due in that order."""
-    with changer.step():
-        (due_at,) = changer.row("clock")
-    with Progress(report.count(Fate.LOST), "giving back") as progress:
-        for stream, losses in report.losses.items():
-            for seqs, wait_s in ((losses.at_once, 0.0), (losses.later, losses.forgotten_s)):
-                for start in range(0, len(seqs), _CHUNK):
-                    chunk = seqs[start : start + _CHUNK].tolist()
-                    with changer.step():
-                        values = (chunk, stream, due_at, wait_s, None, None)
-                        changed = changer.run("unmark", values)
-                        audit.add(changed)
-                    done.given_back[stream] = done.given_back.get(stream, 0) + changed
-                    progress.add(len(chunk))
-
-
-def _close(changer: Changer, report: Report, closing: list[str], began_at: float, done: _Done) -> None:
-    """Close the open losses of streams of which nothing is left that is lost."""
-    for stream in closing:
-        if report.verdicts.get(stream, {}).get(Fate.LOST, 0) == done.given_back.get(stream, 0):
-            with changer.step():
-                if changer.run("loss_healed", (stream, began_at)):
-                    done.closed.append(stream)
-
-
-def _for_people(report: Report, done: _Done, took_s: float) -> None:
+def _for_people(report: Report, done: Redelivered, took_s: float) -> None:
     rows = [
         (stream, *(f"{counts.get(verdict, 0):,}" for verdict in Fate))
         for stream, counts in sorted(report.verdicts.items())
@@ -229,7 +134,7 @@ def _for_people(report: Report, done: _Done, took_s: float) -> None:
         message(f"closed the open loss of {', '.join(done.closed)}")
 
 
-def _for_programs(report: Report, done: _Done, took_s: float) -> dict[str, object]:
+def _for_programs(report: Report, done: Redelivered, took_s: float) -> dict[str, object]:
     return {
         "compared": report.compared,
         "took_s": round(took_s, 3),

@@ -21,7 +21,7 @@ _LIBPQ = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 
 
 class Denied(RelayError):
-    """PostgreSQL refused what the command asked for. Nothing was changed."""
+    """PostgreSQL refused a statement. The transaction that it belongs to changed nothing."""
 
     exit_code = Exit.FAULT
 
@@ -35,9 +35,9 @@ def foreseen(error: psycopg.Error) -> RelayError | None:
         case psycopg.errors.InsufficientPrivilege():
             return Denied(f"PostgreSQL does not permit it: {text}")
         case psycopg.errors.LockNotAvailable():
-            return Denied("the table was busy for 5 s; nothing was changed: try again")
+            return Denied("the table was busy for 5 s: try again")
         case psycopg.errors.QueryCanceled():
-            return Denied("PostgreSQL took longer than postgres.statement_timeout_s; nothing was changed")
+            return Denied("PostgreSQL took longer than postgres.statement_timeout_s")
         case psycopg.OperationalError():
             return Unreachable(f"PostgreSQL does not answer: {text}")
         case _:

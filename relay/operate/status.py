@@ -1,10 +1,10 @@
-"""How the outbox stands at one moment, from the database alone. Cheap on a table of any size."""
+"""The state of the outbox at one moment, from the database alone. Cheap on a table of any size."""
 
 import time
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from relay.operate.access import Reader, Row
+from relay.operate.access import Reader
 from relay.postgres.migrate import newest_version
 
 # So far every count is exact; beyond it says "more than". It keeps each query to tenths of a second.
@@ -18,7 +18,7 @@ LATELY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A count, and what it is where not all was counted."""
+    """A count, exact or a lower bound."""
 
     events: int
     bound: Literal["", "more than ", "at least "] = ""
@@ -37,14 +37,57 @@ class Waiting(NamedTuple):
     created_at: float
 
 
+class Shard(NamedTuple):
+    """One shard: who owns it, and how far it is; times in Unix seconds.
+
+    Attributes:
+        owner: None if it was never owned.
+        lease_left_s: Seconds until the lease expires, negative since it has; None if it was never owned.
+        watermark: Every event of the shard up to this seq is settled.
+        watermark_at: So is every event that was committed before this time.
+    """
+
+    number: int
+    owner: str | None
+    epoch: int
+    lease_left_s: float | None
+    watermark: int
+    watermark_at: float | None
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody holds its lease."""
+        return self.owner is not None and self.lease_left_s is not None and self.lease_left_s > 0
+
+
+class Oldest(NamedTuple):
+    """The oldest pending event; Unix seconds."""
+
+    seq: int
+    id: str
+    topic: str
+    key: str | None
+    created_at: float
+    last_error: str | None
+
+
+class DeadReason(NamedTuple):
+    """How many dead letters have a reason."""
+
+    reason: str
+    events: int
+
+
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Status:
     """What the database says at one moment; times in Unix seconds.
 
     Attributes:
         known_version: The newest schema version that this relay knows.
-        shards: As `cli_shards` gives them.
-        oldest: As `cli_oldest` gives it.
+        shards: All of them, in their order.
+        watermark: Every event up to this seq is settled.
+        newest: The highest seq in the table.
+        oldest: The oldest pending event, None without one.
         next_retry_at: When the first of those in retry is due.
         waiting: Why pending events wait.
         delivered: How many were delivered in the last `delivered_s` seconds.
@@ -56,16 +99,16 @@ class Standing:
     payload_type: str
     version: int
     known_version: int
-    shards: list[Row]
+    shards: list[Shard]
     watermark: int
     newest: int
     backlog: Count
-    oldest: Row | None
+    oldest: Oldest | None
     retry: Count
     next_retry_at: float | None
     waiting: list[Waiting]
     dead: Count
-    dead_by_reason: list[tuple[str, int]]
+    dead_by_reason: list[DeadReason]
     delivered: Count
     delivered_s: float
     streams: list[str]
@@ -73,47 +116,62 @@ class Standing:
     @property
     def lag_s(self) -> float:
         """The age of the oldest pending event, seconds; 0 without one."""
-        if self.oldest is None or abs(self.oldest[4]) > 1e15:
+        if self.oldest is None or abs(self.oldest.created_at) > 1e15:
             return 0.0
-        return max(0.0, self.at - float(self.oldest[4]))
+        return max(0.0, self.at - self.oldest.created_at)
 
     @property
     def owned(self) -> bool:
         """Whether some relay works."""
-        return any(held(shard) for shard in self.shards)
+        return any(shard.held for shard in self.shards)
 
 
-def stand(reader: Reader, before: Standing | None = None) -> Standing:
-    """Ask for everything; where there was a look `before`, deliveries are counted since then."""
+def read_status(reader: Reader, before: Status | None = None) -> Status:
+    """Ask the database for everything.
+
+    Args:
+        before: An earlier look, from which on deliveries are counted; None: those of the last minute.
+    """
     watermark, newest = reader.row("cli_range")
     at = time.time()
     upper = min(newest, watermark + SCAN_SEQS)
     (pending,) = reader.row("cli_backlog", (watermark, upper, COUNT_UP_TO + 1))
-    oldest = reader.rows("cli_oldest", (watermark, upper))
+    oldest = read_oldest(reader, watermark, upper)
     retry, next_retry_at = reader.row("cli_retrying", (COUNT_UP_TO + 1,))
-    reasons = [(str(reason), int(count)) for reason, count in reader.rows("cli_dead", (COUNT_UP_TO + 1,))]
+    reasons = [DeadReason(str(reason), int(count)) for reason, count in reader.rows("cli_dead", (COUNT_UP_TO + 1,))]
     delivered_s = LATELY_S if before is None else at - before.at
     from_seq = watermark - LATELY_SEQS if before is None else before.watermark
-    return Standing(
+    return Status(
         at=at,
         table=reader.tables.events,
         payload_type=reader.tables.payload_type,
         version=reader.version,
         known_version=newest_version(),
-        shards=reader.rows("cli_shards"),
+        shards=read_shards(reader),
         watermark=watermark,
         newest=newest,
         backlog=_bounded(pending) if upper == newest or pending > COUNT_UP_TO else Count(pending, "at least "),
-        oldest=oldest[0] if oldest else None,
+        oldest=oldest,
         retry=_bounded(retry),
         next_retry_at=next_retry_at,
-        waiting=[Waiting(*row) for row in reader.rows("cli_waiting", (watermark, upper, COUNT_UP_TO))],
-        dead=_bounded(sum(count for _, count in reasons)),
+        waiting=[Waiting._make(row) for row in reader.rows("cli_waiting", (watermark, upper, COUNT_UP_TO))],
+        dead=_bounded(sum(reason.events for reason in reasons)),
         dead_by_reason=reasons[:10],
         delivered=_delivered(reader, from_seq, newest, delivered_s, settled_below=before is not None),
         delivered_s=delivered_s,
-        streams=[name for name, *_ in reader.rows("cli_streams")],
+        streams=[stream for stream, *_ in reader.rows("cli_streams")],
     )
+
+
+def read_shards(reader: Reader) -> list[Shard]:
+    """Return all shards, in their order."""
+    return [Shard._make(row) for row in reader.rows("cli_shards")]
+
+
+def read_oldest(reader: Reader, above: int, up_to: int) -> Oldest | None:
+    """Return the oldest pending event of a range of seqs (`above` not included), None without one."""
+    rows = reader.rows("cli_oldest", (above, up_to))
+    return Oldest._make(rows[0]) if rows else None
 
 
 def _bounded(count: int) -> Count:
@@ -126,9 +184,3 @@ def _delivered(reader: Reader, from_seq: int, newest: int, seconds: float, *, se
     count = sum(reader.row("cli_delivered_lately", (*seqs, seconds))[0] for seqs in ranges if seqs[0] < seqs[1])
     all_searched = newest <= middle + LATELY_SEQS and (settled_below or count < LATELY_SEQS)
     return Count(count, "" if all_searched else "at least ")
-
-
-def held(shard: Row) -> bool:
-    """Tell whether somebody holds the lease of a shard, as `cli_shards` gives it."""
-    lease_left = shard[3]
-    return shard[1] is not None and lease_left is not None and lease_left > 0

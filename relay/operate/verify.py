@@ -1,4 +1,4 @@
-"""Compare all delivered events with their streams, at a pace that leaves room for others."""
+"""Compare delivered events with their streams, and have what was lost sent again."""
 
 import asyncio
 import time
@@ -7,14 +7,40 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from relay.config.settings import Settings
 from relay.integrity.comparison import Compared, Comparison
-from relay.rules.stream_loss import DeliveredRow, Fate
+from relay.operate.broker import broker
+from relay.operate.changes import Audit, Changer, OnProgress
+from relay.rules.stream_loss import DeliveredRow, Fate, Seen
 
 SPAN = 2000
 _SHOWN = 20
+_CHUNK = 1000
 
-# Gives the delivered events of a range of seqs (above, up to), each with its stream.
 ReadRows = Callable[[int, int], Sequence[tuple[DeliveredRow, str]]]
+"""Returns the delivered events of a range of seqs (above, up to), each with its stream."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which delivered events are compared.
+
+    Attributes:
+        stream: Only those of this stream.
+        first_seq: Included; None: from the first.
+        last_seq: Included; None: up to the newest.
+        rate: Events a second at most.
+    """
+
+    stream: str | None
+    first_seq: int | None
+    last_seq: int | None
+    rate: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether no seq is left out: a part of the events says nothing about the others."""
+        return self.first_seq is None and self.last_seq is None
 
 
 @dataclass
@@ -32,15 +58,37 @@ class Losses:
 
 
 @dataclass
+class Redelivered:
+    """What was changed.
+
+    Attributes:
+        given_back: How many events are pending again, by stream.
+        closed: The streams whose open loss was closed.
+    """
+
+    given_back: dict[str, int] = field(default_factory=dict)
+    closed: list[str] = field(default_factory=list)
+
+    @property
+    def events(self) -> int:
+        """How many events are pending again."""
+        return sum(self.given_back.values())
+
+
+@dataclass
 class Report:
     """What a comparison has found.
 
     Attributes:
+        began_at: When it began, Unix seconds of PostgreSQL's clock.
+        seen: What the relays last saw of each stream.
         verdicts: How many events of each verdict, by stream.
         losses: What was lost, by stream.
         first_lost: The first of them, to be shown.
     """
 
+    began_at: float = 0.0
+    seen: dict[str, Seen] = field(default_factory=dict)
     verdicts: dict[str, dict[Fate, int]] = field(default_factory=dict)
     losses: dict[str, Losses] = field(default_factory=lambda: defaultdict(Losses))
     first_lost: list[tuple[DeliveredRow, str]] = field(default_factory=list)
@@ -55,7 +103,114 @@ class Report:
         return sum(sum(counts.values()) for counts in self.verdicts.values())
 
 
-async def verify(
+async def verify(settings: Settings, changer: Changer, scope: Scope, on_progress: OnProgress) -> Report:
+    """Compare the delivered events of a scope with their streams. Changes nothing.
+
+    Args:
+        on_progress: Called with how many more seqs were compared; `extent` returns how many there are.
+
+    Raises:
+        Unreachable: NATS did not answer.
+    """
+    with changer.step():
+        (began_at,) = changer.row("clock")
+        seen = {
+            name: Seen(name, created=created, first_seq=first_seq, begun_at=begun_at, lost=lost)
+            for name, created, first_seq, begun_at, lost in changer.rows("cli_streams")
+        }
+    above, up_to = extent(changer, scope)
+
+    def read(above: int, up_to: int) -> Sequence[tuple[DeliveredRow, str]]:
+        with changer.step():
+            rows = changer.rows("delivered", (above, up_to, scope.stream, 0, None, 1))
+        return [(DeliveredRow(*row), stream) for *row, stream in rows]
+
+    def next_seq(above: int) -> int | None:
+        with changer.step():
+            found = changer.rows("next_seq", (above,))
+        return int(found[0][0]) if found else None
+
+    async with broker(settings) as connection:
+        report = await compare(
+            Comparison(connection, seen),
+            read,
+            next_seq,
+            above=above,
+            up_to=up_to,
+            rate=scope.rate,
+            on_progress=on_progress,
+        )
+    report.began_at, report.seen = began_at, seen
+    return report
+
+
+def extent(changer: Changer, scope: Scope) -> tuple[int, int]:
+    """Return between which seqs a scope lies: the first not included, the last included."""
+    with changer.step():
+        (newest,) = changer.row("newest")
+    above = (scope.first_seq or 1) - 1
+    return above, newest if scope.last_seq is None else min(newest, scope.last_seq)
+
+
+def closable(report: Report, scope: Scope) -> list[str]:
+    """Return the streams whose open loss can be closed once what they have lost is pending again."""
+    if not scope.whole:
+        return []
+    return [
+        one.stream
+        for one in report.seen.values()
+        if one.lost and scope.stream in (None, one.stream) and not report.verdicts.get(one.stream, {}).get(Fate.UNKNOWN)
+    ]
+
+
+def check(changer: Changer) -> None:
+    """Find out whether this role may have events sent again, and change nothing.
+
+    Raises:
+        psycopg.errors.InsufficientPrivilege: It may not.
+    """
+    changer.check(("unmark", ([], "", 0.0, 0.0, None, None)), ("loss_healed", ("", 0.0)))
+
+
+def redeliver(changer: Changer, report: Report, scope: Scope, on_progress: OnProgress) -> Redelivered:
+    """Make lost events pending again in the order of seq, and close the losses of which nothing is left.
+
+    Each batch is a transaction with its count in the audit table.
+
+    Raises:
+        BrokenOff: PostgreSQL failed. The batches before are done, and counted in the audit table.
+    """
+    closing = closable(report, scope)
+    record: dict[str, object] = {} if scope.stream is None else {"stream": scope.stream}
+    if closing:
+        record["closes"] = closing
+    with changer.audited("verify --redeliver", record, report.count(Fate.LOST)) as audit:
+        done = Redelivered(_give_back(changer, audit, report, on_progress))
+        for stream in closing:
+            if report.verdicts.get(stream, {}).get(Fate.LOST, 0) == done.given_back.get(stream, 0):
+                with changer.step():
+                    if changer.run("loss_healed", (stream, report.began_at)):
+                        done.closed.append(stream)
+    return done
+
+
+def _give_back(changer: Changer, audit: Audit, report: Report, on_progress: OnProgress) -> dict[str, int]:
+    given_back: dict[str, int] = {}
+    with changer.step():
+        (due_at,) = changer.row("clock")
+    for stream, losses in report.losses.items():
+        for seqs, wait_s in ((losses.at_once, 0.0), (losses.later, losses.forgotten_s)):
+            for start in range(0, len(seqs), _CHUNK):
+                chunk = seqs[start : start + _CHUNK].tolist()
+                with changer.step():
+                    changed = changer.run("unmark", (chunk, stream, due_at, wait_s, None, None))
+                    audit.add(changed)
+                given_back[stream] = given_back.get(stream, 0) + changed
+                on_progress(len(chunk))
+    return given_back
+
+
+async def compare(
     comparison: Comparison,
     read: ReadRows,
     next_seq: Callable[[int], int | None],
@@ -63,18 +218,18 @@ async def verify(
     above: int,
     up_to: int,
     rate: float,
-    on_progress: Callable[[int], None],
+    on_progress: OnProgress,
 ) -> Report:
     """Compare the delivered events of a range with their streams.
 
     Args:
         comparison: Over the connection to be used.
         read: Reads a small range of rows.
-        next_seq: Gives the first seq above one that is in the table, so that wide gaps cost nothing.
+        next_seq: Returns the first seq above one that is in the table, so that wide gaps cost nothing.
         above: Where to begin; not included.
         up_to: Where to end; included.
         rate: Events a second at most.
-        on_progress: Called with how many seqs were passed.
+        on_progress: Called with how many more seqs were compared.
 
     Raises:
         BrokerError: The connection has ended. Nothing was changed.

@@ -1,6 +1,7 @@
--- How many events cli_replay would give of the range above $9 and up to $10.
+-- How many events cli_replay would give of the range above $9 and up to $10, by topic, with the lowest seq of each; in
+-- the order of that seq.
 -- Index scan of the primary key inside the range, which the caller keeps small.
-SELECT count(*)
+SELECT e.topic, count(*), min(e.seq)
 FROM outbox_events e
 WHERE e.seq > $9
   AND e.seq <= $10
@@ -14,3 +15,5 @@ WHERE e.seq > $9
   AND ($6::bigint IS NULL OR e.seq >= $6::bigint)
   AND ($7::bigint IS NULL OR e.seq <= $7::bigint)
   AND ($8::text IS NULL OR strpos(lower(e.last_error), lower($8::text)) > 0)
+GROUP BY e.topic
+ORDER BY min(e.seq)

@@ -5,9 +5,9 @@ import json
 import psycopg
 import pytest
 
-from relay.cli.consent import Audit, Changer, changing
-from relay.cli.filter_options import Filters
 from relay.config.settings import load
+from relay.operate.changes import Audit, Changer, changing
+from relay.operate.filters import Filters
 from tests.support.relay_cli import done
 
 
@@ -20,7 +20,7 @@ def break_off(changer: Changer, audit: Audit) -> None:
 def test_a_change_is_counted_in_the_transaction_that_makes_it(database: str) -> None:
     settings = load(environ={"RELAY_POSTGRES__DSN": database})
     with changing(settings) as changer:
-        audit = changer.begin("dead retry", Filters(topic="orders.>", since=0.0).told(), 7)
+        audit = changer.begin("dead retry", Filters(topic="orders.>", since=0.0).as_record(), 7)
         with changer.step():
             audit.add(3, position=40)
         with pytest.raises(ZeroDivisionError):

@@ -36,7 +36,7 @@ def test_the_summary_counts_by_topic_and_reason(filled: Outbox) -> None:
     lines = [json.loads(line) for line in done(filled.dsn, "dead", "summary", "--output", "json").stdout.splitlines()]
     assert [(line["topic"], line["events"]) for line in lines] == [("orders.t0", 3), ("orders.t1", 3), ("big", 1)]
     assert "   3  orders.t0  " in done(filled.dsn, "dead", "summary", "--topic", "orders.*").stdout
-    assert done(filled.dsn, "dead", "summary", "--key", "x").stderr == "no dead letters like that\n"
+    assert done(filled.dsn, "dead", "summary", "--key", "x").stderr == "no matching dead letters\n"
 
 
 def test_dead_letters_are_listed_and_shown(filled: Outbox) -> None:
@@ -47,7 +47,7 @@ def test_dead_letters_are_listed_and_shown(filled: Outbox) -> None:
 
 def test_who_gives_back_says_which_and_leaves_a_line(filled: Outbox) -> None:
     result = done(filled.dsn, "dead", "retry", "--topic", "orders.t0", "--until", "3h", "--yes")
-    assert result.stderr.startswith("gave 2 dead letters back to the relay")
+    assert result.stderr.startswith("2 dead letters will be sent again")
     assert filled.count("retry_at <= now() AND dead_at IS NULL AND attempts = 0 AND seq IN (4, 6)") == 2
     assert filled.count("dead_at IS NOT NULL") == 6
     ((action, told, planned, events, ended),) = audit(filled)
@@ -58,7 +58,7 @@ def test_who_gives_back_says_which_and_leaves_a_line(filled: Outbox) -> None:
 def test_what_is_discarded_stays_and_is_no_dead_letter_any_more(filled: Outbox) -> None:
     assert done(filled.dsn, "dead", "discard", "--seq", "..3", "--yes").stderr.startswith("discarded 3 dead letters")
     assert filled.count("discarded_at IS NOT NULL AND dead_at IS NOT NULL") == 4
-    assert done(filled.dsn, "dead", "retry", "--seq", "1", "--yes").stderr == "no dead letters like that\n"
+    assert done(filled.dsn, "dead", "retry", "--seq", "1", "--yes").stderr == "no matching dead letters\n"
     assert [line[0] for line in audit(filled)] == ["dead discard"]
 
 
@@ -76,7 +76,7 @@ def test_nothing_is_changed_without_consent(filled: Outbox, command: str) -> Non
 def test_many_are_changed_in_batches_of_which_each_is_counted(outbox: Outbox) -> None:
     outbox.fill("a", 2500, 10)
     outbox.conn.execute("UPDATE outbox_events SET dead_at = now()")
-    assert "gave 2,500 dead letters" in done(outbox.dsn, "dead", "retry", "--all", "--yes").stderr
+    assert "2,500 dead letters will be sent again" in done(outbox.dsn, "dead", "retry", "--all", "--yes").stderr
     assert audit(outbox) == [("dead retry", {}, 2500, 2500, True)]
     due = outbox.conn.execute("SELECT seq FROM outbox_events ORDER BY retry_at, seq").fetchall()
     assert due == sorted(due)

@@ -126,7 +126,7 @@ def test_messages_go_to_stderr_and_say_what_was_left_out(filled: str) -> None:
     assert (len(result.stdout.splitlines()), result.stderr) == (3, "the first 2; there may be more (--limit)\n")
     result = done(filled, "list", "--state", "delivered", "--key", "k1", "--scan", "5")
     assert (result.stdout, result.stderr) == ("", "searched 5 seqs only; there may be more (--scan)\n")
-    assert done(filled, "list", "--key", "nobody").stderr == "no pending events like that\n"
+    assert done(filled, "list", "--key", "nobody").stderr == "no matching pending events\n"
     assert done(filled, "list").stderr == ""
 
 

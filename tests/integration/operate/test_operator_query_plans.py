@@ -6,9 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.cli.filter_options import Filters
 from relay.config.settings import load
 from relay.operate.access import reading
+from relay.operate.filters import Filters
 from relay.postgres.tables import Tables
 
 ROWS = 120_000

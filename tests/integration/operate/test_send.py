@@ -39,7 +39,7 @@ def test_an_event_that_does_not_arrive_is_told_with_its_reason(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "fault"), [(("--payload", "{"), "PostgreSQL does not take it"), (("--header", "x"), "not NAME=VALUE")]
+    ("arguments", "fault"), [(("--payload", "{"), "PostgreSQL does not accept it"), (("--header", "x"), "not NAME=VALUE")]
 )
 def test_what_the_table_does_not_take_is_not_inserted(outbox: Outbox, arguments: tuple[str, ...], fault: str) -> None:
     result = relay(outbox.dsn, "send", "orders.placed", "--yes", *arguments)

@@ -92,7 +92,7 @@ def test_dead_letters_are_told_by_reason_without_what_differs(filled: str) -> No
 
 def test_people_see_owner_age_and_what_to_do_next(filled: str) -> None:
     result = status(filled)
-    assert "owner           host:1:x: all shards, for " in result.stdout
+    assert "owner           host:1:x: all shards, lease expires in " in result.stdout
     assert " (3 min" in result.stdout
     assert "   3  the subject holds a space\n" in result.stdout
     assert "`relay dead list`" in result.stderr
@@ -105,8 +105,8 @@ def test_people_see_who_owns_how_many_shards(filled: str) -> None:
         conn.execute("UPDATE outbox_shards SET owner = NULL, lease_until = '-infinity' WHERE shard = 63")
         conn.execute("UPDATE outbox_shards SET watermark = 7 WHERE shard = 5")
     lines = [line for line in status(filled).stdout.splitlines() if line.startswith(("owner", "watermark"))]
-    assert lines[0].startswith("owner           host:1:x: 43 of 64 shards, for ")
-    assert lines[1].startswith("owner           host:2:y: 20 of 64 shards, for ")
+    assert lines[0].startswith("owner           host:1:x: 43 of 64 shards, lease expires in ")
+    assert lines[1].startswith("owner           host:2:y: 20 of 64 shards, lease expires in ")
     assert lines[2] == "owner           nobody: 1 of 64 shards"
     assert lines[3].startswith("watermark       7 of 21, complete up to ")
 

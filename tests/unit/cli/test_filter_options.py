@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.cli.consent import Consent, Declined, Unasked
-from relay.cli.filter_options import Filters, from_told, seq_range, uuids
+from relay.cli.filter_options import seq_range, uuids
+from relay.operate.filters import Filters, from_record
 
 CONTEXT, PARAM = click.Context(click.Command("x")), click.Option(["--x"])
 MOMENTS = st.none() | st.integers(0, 4_000_000_000).map(float)
@@ -27,13 +28,13 @@ ANY = st.builds(
 
 @given(ANY)
 def test_what_the_audit_table_keeps_says_the_same_again(filters: Filters) -> None:
-    assert from_told(filters.told()) == filters
-    assert bool(filters) == (filters != Filters()) == bool(filters.told())
+    assert from_record(filters.as_record()) == filters
+    assert bool(filters) == (filters != Filters()) == bool(filters.as_record())
 
 
 @given(ANY, st.dictionaries(st.sampled_from(["subject", "rate"]), st.text()))
 def test_options_beside_the_filters_are_passed_over(filters: Filters, options: dict[str, str]) -> None:
-    assert from_told({**filters.told(), **options}) == filters
+    assert from_record({**filters.as_record(), **options}) == filters
 
 
 @pytest.mark.parametrize(

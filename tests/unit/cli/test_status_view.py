@@ -5,19 +5,19 @@ from dataclasses import replace
 import click
 import pytest
 
-from relay.cli.nats_watch import NatsView, StreamView
 from relay.cli.status_view import for_people, pace
 from relay.observe.snapshot import ConsumerView
-from relay.operate.status import Count, Standing
+from relay.operate.nats_status import NatsView, StreamView
+from relay.operate.status import Count, Oldest, Shard, Status
 
 NOW = 2_000_000_000.0
-STANDING = Standing(
+STANDING = Status(
     at=NOW,
     table="outbox_events",
     payload_type="jsonb",
     version=4,
     known_version=4,
-    shards=[(0, "host:1:a", 1, 8.0, 7, NOW - 2)],
+    shards=[Shard(0, "host:1:a", 1, 8.0, 7, NOW - 2)],
     watermark=7,
     newest=9,
     backlog=Count(0),
@@ -33,11 +33,11 @@ STANDING = Standing(
 )
 
 
-def look(at: float, backlog: Count, delivered: int) -> Standing:
+def look(at: float, backlog: Count, delivered: int) -> Status:
     return replace(STANDING, at=at, backlog=backlog, delivered=Count(delivered))
 
 
-def shown(standing: Standing, nats: NatsView | None = None) -> dict[str, str]:
+def shown(standing: Status, nats: NatsView | None = None) -> dict[str, str]:
     lines = [click.unstyle(line) for line in for_people(standing, nats)]
     return dict(line.split("  ", 1) for line in lines if "  " in line)
 
@@ -81,7 +81,7 @@ def test_what_waits_in_retry_says_when_the_next_is_due() -> None:
 
 
 def test_a_row_from_outside_of_time_breaks_nothing() -> None:
-    standing = replace(STANDING, oldest=(8, "id", "t", None, float("-inf"), None))
+    standing = replace(STANDING, oldest=Oldest(8, "id", "t", None, float("-inf"), None))
     assert standing.lag_s == 0
     assert "-infinity" in shown(standing)["oldest pending"]
 
@@ -117,5 +117,5 @@ def test_consumers_that_may_not_be_asked_for_are_said() -> None:
 
 
 def test_text_from_rows_cannot_steer_the_terminal() -> None:
-    standing = replace(STANDING, oldest=(8, "id", "t\x1b[2J", None, NOW, "why\x1b[2J"))
+    standing = replace(STANDING, oldest=Oldest(8, "id", "t\x1b[2J", None, NOW, "why\x1b[2J"))
     assert "\x1b[2J" not in "".join(for_people(standing, NatsView(unreachable="no\x1b[2J")))

@@ -1,0 +1,208 @@
+"""Change the outbox in small transactions of their own, each change with a line in the audit table."""
+
+import getpass
+import json
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import psycopg
+
+from relay.config.settings import Settings
+from relay.errors import RelayError, Unreachable
+from relay.operate.access import Reader, Row, checked, connect, foreseen
+from relay.postgres.tables import Tables
+
+OnProgress = Callable[[int], None]
+"""Called with how many more events (or seqs) are done."""
+
+Tell = Callable[[str], None]
+"""Called with a line that is for the operator, such as what is waited for."""
+
+
+class AuditLine(NamedTuple):
+    """One line of the audit table; times in Unix seconds.
+
+    Attributes:
+        ended_at: None if the change was not finished.
+        who: User and host.
+        role: The role of PostgreSQL.
+        filter: Which events were meant, and the options that matter, as JSON.
+        planned: How many events matched when it began.
+        events: How many were changed.
+        position: The seq up to which all is done, for what can be resumed.
+    """
+
+    number: int
+    began_at: float
+    ended_at: float | None
+    who: str
+    role: str
+    action: str
+    filter: str
+    planned: int
+    events: int
+    position: int | None
+
+
+def audit_lines(reader: Reader, limit: int) -> list[AuditLine]:
+    """Return what commands have changed, the newest first, at most `limit` lines."""
+    return [AuditLine._make(row) for row in reader.rows("cli_audit", (limit,))]
+
+
+class BrokenOff(RelayError):
+    """A change ended before all of it was done. What the audit table counts is done; the rest can be done again."""
+
+    def __init__(self, cause: RelayError, audit: "Audit", planned: int) -> None:
+        # The answer to a commit may be lost together with the connection.
+        least = "at least " if isinstance(cause, Unreachable) else ""
+        super().__init__(
+            f"{cause}: {least}{audit.events:,} of {planned:,} were changed before, and number {audit.number} of "
+            "`relay audit` counts them; run the command again for the rest"
+        )
+        self.exit_code = cause.exit_code
+
+
+class Changer(Reader):
+    """The outbox, to be changed in small transactions of their own."""
+
+    def __init__(self, conn: psycopg.Connection[Row], tables: Tables, version: int, timeout_s: float) -> None:
+        super().__init__(conn, tables, version)
+        self._conn = conn
+        self._timeout_s = timeout_s
+        self._added: list[tuple[Audit, int]] = []
+
+    @contextmanager
+    def step(self, *, rolled_back: bool = False) -> Iterator[None]:
+        """Open a transaction for some statements.
+
+        Args:
+            rolled_back: Undo everything at its end: for a trial of what a change would do.
+        """
+        try:
+            with self._conn.transaction(force_rollback=rolled_back):
+                # Of the transaction, so that nothing of it stays in a pooler's connection.
+                self.cursor.execute(
+                    "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', '5s', true),"
+                    " set_config('enable_seqscan', 'off', true)",
+                    (f"{self._timeout_s * 1000:.0f}",),
+                )
+                yield
+            for audit, events in self._added:
+                audit.committed(events)
+        finally:
+            self._added.clear()
+
+    def begin(self, action: str, filters: Mapping[str, object], planned: int, position: int | None = None) -> "Audit":
+        """Write down that something is begun; a transaction of its own.
+
+        Args:
+            action: The command, such as ``dead retry``.
+            filters: Which events are meant, and the options that matter; `Filters.as_record`.
+            planned: How many events matched.
+            position: The seq from which it goes on, for what can be resumed.
+        """
+        with self.step():
+            (number,) = self.row(
+                "cli_audit_begin", (_who(), action, json.dumps(filters, ensure_ascii=False), planned, position)
+            )
+        return self.resume(int(number))
+
+    def resume(self, number: int) -> "Audit":
+        """Return a line of the audit table that is not ended, to go on with it."""
+        return Audit(self, number)
+
+    def count(self, audit: "Audit", events: int, position: int | None) -> None:
+        """Count events for a line of the audit table, in the open `step`."""
+        self.run("cli_audit_add", (audit.number, events, position))
+        self._added.append((audit, events))
+
+    @contextmanager
+    def audited(self, action: str, filters: Mapping[str, object], planned: int) -> Iterator["Audit"]:
+        """Begin a change as `begin` does, and end its line in the audit table after the block.
+
+        Raises:
+            BrokenOff: PostgreSQL failed inside the block. What the audit table counts is done, and nothing else.
+        """
+        audit = self.begin(action, filters, planned)
+        try:
+            yield audit
+        except psycopg.Error as error:
+            cause = foreseen(error)
+            if cause is None:
+                raise
+            raise BrokenOff(cause, audit, planned) from error
+        audit.end()
+
+    def check(self, *statements: tuple[str, Sequence[object]]) -> None:
+        """Find out whether this role may do some statements here, and change nothing.
+
+        PostgreSQL checks the rights of a plan before it shows it.
+
+        Args:
+            statements: Each the name of a query, and parameters of the right types.
+
+        Raises:
+            psycopg.errors.InsufficientPrivilege: A right is missing.
+            psycopg.errors.ReadOnlySqlTransaction: This server accepts no changes.
+        """
+        audit = (("cli_audit_begin", ("", "", "{}", 0, None)), ("cli_audit_add", (0, 0, None)), ("cli_audit_end", (0,)))
+        with self.step():
+            (read_only,) = self.cursor.execute("SHOW transaction_read_only").fetchone() or ("off",)
+            if read_only == "on":
+                raise psycopg.errors.ReadOnlySqlTransaction("this server is read-only")
+            for query, params in (*audit, *statements):
+                self.cursor.execute(b"EXPLAIN " + self.tables.query(query), params)
+
+
+class Audit:
+    """One line of the audit table.
+
+    Attributes:
+        number: Its id.
+        events: How many were counted by this process, in transactions that were committed.
+    """
+
+    def __init__(self, changer: Changer, number: int) -> None:
+        self._changer = changer
+        self.number = number
+        self.events = 0
+
+    def add(self, events: int, position: int | None = None) -> None:
+        """Count events that were changed; call it in the `Changer.step` that changes them.
+
+        Args:
+            events: How many more.
+            position: The seq up to which all is done, for what can be resumed.
+        """
+        self._changer.count(self, events, position)
+
+    def committed(self, events: int) -> None:
+        """Take note that a transaction that counted some events is committed."""
+        self.events += events
+
+    def end(self) -> None:
+        """Write down that it is done; a transaction of its own."""
+        with self._changer.step():
+            self._changer.run("cli_audit_end", (self.number,))
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"  # a container's user without a name
+    return f"{user}@{socket.gethostname()}"
+
+
+@contextmanager
+def changing(settings: Settings) -> Iterator[Changer]:
+    """Open the outbox to change it.
+
+    Raises:
+        SchemaError: The outbox is not there, or of another version.
+    """
+    with connect(settings) as conn:
+        tables, version = checked(conn, settings.postgres.table)
+        yield Changer(conn, tables, version, settings.postgres.statement_timeout_s)

@@ -1,0 +1,76 @@
+"""Dead letters: how many and why, and what an operator decides about them."""
+
+from typing import Literal, NamedTuple
+
+from relay.operate.access import Reader
+from relay.operate.changes import Changer, OnProgress
+from relay.operate.events import Preview, find
+from relay.operate.filters import Filters
+
+Decision = Literal["retry", "discard"]
+
+# Some 20 ms each, and its locks are held as long.
+_BATCH = 1000
+_EXAMPLES = 10
+
+
+class DeadGroup(NamedTuple):
+    """Dead letters of one topic with one reason; times in Unix seconds."""
+
+    topic: str
+    reason: str
+    events: int
+    first_dead_at: float
+    last_dead_at: float
+
+
+def summarize(reader: Reader, filters: Filters, limit: int) -> list[DeadGroup]:
+    """Return the dead letters by topic and reason, the most frequent first, at most `limit` groups."""
+    return [DeadGroup._make(row) for row in reader.rows("cli_dead_summary", (*filters.params(), limit))]
+
+
+def preview(reader: Reader, filters: Filters) -> Preview:
+    """Return how many dead letters match, and the newest of them."""
+    return Preview(len(matching(reader, filters)), find(reader, "dead", filters, _EXAMPLES, 0).events)
+
+
+def matching(reader: Reader, filters: Filters) -> list[int]:
+    """Return the seqs of the dead letters that match, ascending."""
+    return [seq for (seq,) in reader.rows("cli_dead_find", filters.params())]
+
+
+def check(changer: Changer, decision: Decision) -> None:
+    """Find out whether this role may decide, and change nothing.
+
+    Raises:
+        psycopg.errors.InsufficientPrivilege: It may not.
+    """
+    changer.check((f"cli_dead_{decision}", ([],)))
+
+
+def decide(changer: Changer, decision: Decision, filters: Filters, seqs: list[int], on_progress: OnProgress) -> int:
+    """Retry or discard dead letters, in batches, each in a transaction with its count in the audit table.
+
+    Retried ones are due at once, in the order of seq, as if never tried. Discarded ones stay in the table; their
+    keys continue without them. What is no dead letter any more is left alone.
+
+    Args:
+        filters: What the seqs were found by, for the audit table.
+        seqs: Which ones, ascending; `matching` returns them.
+
+    Returns:
+        How many were changed.
+
+    Raises:
+        BrokenOff: PostgreSQL failed. The batches before are done, and counted in the audit table.
+    """
+    changed = 0
+    with changer.audited(f"dead {decision}", filters.as_record(), len(seqs)) as audit:
+        for start in range(0, len(seqs), _BATCH):
+            batch = seqs[start : start + _BATCH]
+            with changer.step():
+                count = changer.run(f"cli_dead_{decision}", (batch,))
+                audit.add(count)
+            changed += count
+            on_progress(len(batch))
+    return changed

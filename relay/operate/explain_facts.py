@@ -1,0 +1,172 @@
+"""Gather what is known of one event, for `relay.operate.explain`: from the outbox, and from NATS if it answers."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+from relay.config.options import envelopes
+from relay.config.settings import Settings
+from relay.errors import Unreachable
+from relay.event import Event
+from relay.jetstream.connection import BrokerError, Connection
+from relay.operate.access import Reader
+from relay.operate.broker import broker
+from relay.operate.events import EventName, ListedEvent, WholeEvent, find_one
+from relay.operate.explain import Broker, Explanation, Facts, Other, State, explain
+from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, read_shards
+from relay.rules.envelopes import Poison
+
+_SHOWN = 5
+_LOOKUP_TIMEOUT_S = 3.0
+# The default of a server, assumed if it cannot be asked.
+_MAX_PAYLOAD = 1024 * 1024
+
+
+class Explained(NamedTuple):
+    """An event, what is known of it, and what follows from that."""
+
+    event: ListedEvent
+    facts: Facts
+    explanation: Explanation
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What is around an event in the outbox; `Facts` has the meaning of each."""
+
+    working: bool
+    owned: bool
+    ahead: int = 0
+    oldest: Oldest | None = None
+    in_the_way: tuple[Other, ...] = ()
+    dead_ahead: tuple[int, ...] = ()
+
+
+def explain_event(settings: Settings, reader: Reader, name: EventName) -> Explained:
+    """Explain why an event is where it is; NATS is asked as well.
+
+    Args:
+        reader: In an open transaction.
+
+    Raises:
+        RelayError: There is no such event.
+    """
+    now = time.time()
+    whole = find_one(reader, name)
+    facts = _facts(settings, whole, _around(reader, whole.listed), now)
+    return Explained(whole.listed, facts, explain(facts))
+
+
+def _around(reader: Reader, event: ListedEvent) -> _Around:
+    watermark, _ = reader.row("cli_range")
+    upper = min(event.seq - 1, watermark + SCAN_SEQS)
+    owned = {shard.number for shard in read_shards(reader) if shard.held}
+    (own,) = reader.row("cli_shard", (event.key, event.seq))
+    if event.settled:
+        return _Around(bool(owned), own in owned)
+    (ahead,) = reader.row("cli_backlog", (watermark, upper, COUNT_UP_TO + 1))
+    in_the_way: set[Other] = set()
+    dead_ahead: tuple[int, ...] = ()
+    if event.key is not None:
+        in_the_way.update(
+            Other(*row) for row in reader.rows("cli_key_ahead", (event.key, watermark, upper + 1, _SHOWN))
+        )
+        in_the_way.update(Other(*row) for row in reader.rows("cli_key_retry", (event.key, event.seq, _SHOWN)))
+        dead_ahead = tuple(seq for (seq,) in reader.rows("cli_key_dead", (event.key, event.seq, _SHOWN)))
+    return _Around(
+        bool(owned),
+        own in owned,
+        ahead,
+        read_oldest(reader, watermark, upper),
+        tuple(sorted(in_the_way, key=lambda other: other.seq)),
+        dead_ahead,
+    )
+
+
+def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -> Facts:
+    event = whole.listed
+    sent = Event(
+        event.seq,
+        event.id,
+        event.topic,
+        event.key,
+        whole.payload,
+        whole.headers,
+        event.created_at,
+        event.attempts,
+        False,
+    )
+    try:
+        subject: str | None = envelopes(settings).make(sent, 2**62)[0]
+        fault = None
+    except Poison as poison:
+        subject, fault = None, str(poison)
+    now_in_nats, max_payload = asyncio.run(_ask(settings, subject))
+    if fault is None:
+        try:
+            envelopes(settings).make(sent, max_payload)
+        except Poison as poison:
+            fault = str(poison)
+    return Facts(
+        seq=event.seq,
+        state=cast(State, event.state),
+        key=event.key,
+        age_s=max(0.0, now - event.created_at),
+        attempts=event.attempts,
+        last_error=event.last_error,
+        retry_in_s=None if event.retry_at is None else event.retry_at - now,
+        subject=subject,
+        subject_fault=fault,
+        working=around.working,
+        owned=around.owned,
+        ahead=min(around.ahead, COUNT_UP_TO),
+        ahead_exact=around.ahead <= COUNT_UP_TO,
+        in_the_way=around.in_the_way,
+        dead_ahead=around.dead_ahead,
+        oldest_error=None if around.oldest is None else around.oldest.last_error,
+        broker=now_in_nats,
+        ordered=settings.delivery.ordering == "key",
+        on_dead=settings.failures.on_dead,
+        on_misconfigured=settings.failures.on_misconfigured,
+        max_attempts=settings.failures.max_attempts,
+        hold_max_s=settings.failures.hold_max_s,
+    )
+
+
+async def _ask(settings: Settings, subject: str | None) -> tuple[Broker, int]:
+    """Ask NATS about a subject; return its answer, and how large a message may be."""
+    try:
+        async with broker(settings) as connection:
+            try:
+                return await _look(connection, subject), connection.max_payload
+            except BrokerError as error:
+                return Broker(unknown=str(error)), connection.max_payload
+    except Unreachable as error:
+        return Broker(unreachable=str(error)), _MAX_PAYLOAD
+
+
+async def _look(connection: Connection, subject: str | None) -> Broker:
+    facts = None if subject is None else await connection.stream_of(subject, _LOOKUP_TIMEOUT_S)
+    if facts is None:
+        return Broker()
+    info = await connection.request(f"STREAM.INFO.{facts.name}", None, _LOOKUP_TIMEOUT_S)
+    config, state = info.get("config", {}), info.get("state", {})
+    return Broker(
+        stream=facts.name,
+        full=_full(config, state),
+        sealed=bool(config.get("sealed")),
+        no_ack=facts.no_ack,
+        window_s=facts.duplicate_window_s,
+    )
+
+
+def _full(config: dict[str, Any], state: dict[str, Any]) -> str | None:
+    """Return which limit of a stream is reached, if it refuses new messages instead of dropping old ones."""
+    if config.get("discard") != "new":
+        return None
+    for limit, field, unit in (("max_msgs", "messages", "messages"), ("max_bytes", "bytes", "bytes")):
+        highest = config.get(limit, -1)
+        if 0 < highest <= state.get(field, 0):
+            return f"{state[field]:,} of {highest:,} {unit} (discard=new)"
+    return None

@@ -1,0 +1,88 @@
+"""Follow what becomes of events, by looking at the outbox again and again."""
+
+import time
+
+from relay.operate.access import Reader
+from relay.operate.changes import Tell
+from relay.operate.events import ListedEvent
+from relay.operate.filters import Filters
+from relay.rules.following import Following
+
+# How many seqs one look passes over, and how many open events it looks at.
+_SPAN = 5_000
+_TURN = 20_000
+# How many events may be pending at the start, and be followed; how many that wait for a retry are looked for.
+_OPEN = 200_000
+_RETRYING = 5_000
+_LAST_SEQS = 50_000
+# How far below the newest seq one may still be committed when we begin.
+_LATE_SEQS = 5_000
+
+
+class Follower:
+    """Finds what has been settled since the last look."""
+
+    def __init__(self, filters: Filters, lines: int, tell: Tell) -> None:
+        """Prepare the first look.
+
+        Args:
+            filters: Only `topic` and `key` are looked at.
+            lines: Of what was settled before, the last so many are returned first.
+            tell: Called if not all pending events can be followed.
+        """
+        self._tell = tell
+        self._filters = filters
+        self._by = filters.params()[:2]
+        self._lines = lines
+        self._following: Following | None = None
+
+    def look(self, reader: Reader) -> tuple[list[ListedEvent], bool]:
+        """Return what was settled since the last look, in that order, and whether there is more to read at once."""
+        now = time.monotonic()
+        if self._following is None:
+            return self._begin(reader, now), False
+        following = self._following
+        (newest,) = reader.row("newest")
+        # Given back by an operator, or lost by a stream: these may lie anywhere.
+        given_back = reader.rows("cli_tail_pending", (0, 0, *self._by, _RETRYING))
+        following.open(seq for (seq,) in given_back if seq <= following.cursor)
+        turn = following.turn(_TURN, now)
+        looked_at = [ListedEvent._make(row) for row in reader.rows("cli_tail_among", (turn, *self._by))]
+        settled = [event for event in looked_at if event.settled]
+        following.open(event.seq for event in looked_at if not event.settled)
+        up_to = min(newest, following.cursor + _SPAN)
+        if up_to > following.cursor:
+            settled += self._advance(reader, following, up_to, now)
+        following.settled([event.seq for event in settled])
+        settled.sort(key=_by_time)
+        return settled, up_to < newest
+
+    def _begin(self, reader: Reader, now: float) -> list[ListedEvent]:
+        watermark, newest = reader.row("cli_range")
+        self._following = Following(newest)
+        pending = reader.rows("cli_tail_pending", (watermark, newest, *self._by, _OPEN))
+        if len(pending) == _OPEN:
+            self._tell(f"only {_OPEN:,} of the pending events are followed")
+        above = max(watermark, newest - _LATE_SEQS)
+        missing = reader.rows("cli_tail_missing", (above, newest))
+        self._following.passed(newest, (seq for (seq,) in pending), (seq for (seq,) in missing), now)
+        before = (max(0, newest - _LAST_SEQS), newest, self._lines)
+        rows = reader.rows("cli_list_delivered", (*self._filters.params(), *before)) if self._lines else []
+        return sorted(map(ListedEvent._make, rows), key=_by_time)
+
+    def _advance(self, reader: Reader, following: Following, up_to: int, now: float) -> list[ListedEvent]:
+        bounds = (following.cursor, up_to)
+        missing = [seq for (seq,) in reader.rows("cli_tail_missing", bounds)]
+        if len(missing) == up_to - following.cursor:
+            # Nothing there at all: the sequence was set ahead, say.
+            (first,) = reader.row("next_seq", (up_to,))
+            following.passed(first - 1, (), missing, now)
+            return []
+        rows = reader.rows("cli_list_any", (*self._filters.params(), *bounds, up_to - following.cursor))
+        events = [ListedEvent._make(row) for row in rows]
+        following.passed(up_to, (event.seq for event in events if not event.settled), missing, now)
+        return [event for event in events if event.settled]
+
+
+def _by_time(event: ListedEvent) -> tuple[float, int]:
+    return event.settled_at, event.seq

@@ -1,0 +1,111 @@
+"""What NATS says of the streams that are published to, and of their consumers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from relay.config.settings import Settings
+from relay.errors import Unreachable
+from relay.jetstream.connection import BrokerError, Connection
+from relay.jetstream.consumer_info import consumers_of
+from relay.observe.snapshot import ConsumerView
+from relay.operate.broker import broker
+
+_ANSWER_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamView:
+    """One stream.
+
+    Attributes:
+        missing: Why nothing is known of it; None: it is.
+        room: What is left of its narrowest limit, as a share of it; None without a limit.
+        limit: What that limit is, such as ``max_bytes``.
+        refuses: Whether it refuses new messages when it is full, instead of letting old ones go.
+    """
+
+    name: str
+    missing: str | None = None
+    messages: int = 0
+    bytes: int = 0
+    last_seq: int = 0
+    room: float | None = None
+    limit: str | None = None
+    refuses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NatsView:
+    """What NATS says at one moment.
+
+    Attributes:
+        unreachable: Why it could not be asked; None: it was.
+        consumers: The durable ones, the furthest behind first; None if this account may not ask.
+    """
+
+    unreachable: str | None = None
+    server: str = ""
+    streams: tuple[StreamView, ...] = ()
+    consumers: tuple[ConsumerView, ...] | None = ()
+
+
+async def ask_nats(settings: Settings, streams: Sequence[str]) -> NatsView:
+    """Connect, ask once, and close."""
+    try:
+        async with broker(settings) as connection:
+            return await look(connection, streams)
+    except Unreachable as error:
+        return NatsView(unreachable=str(error))
+
+
+async def look(connection: Connection, streams: Sequence[str]) -> NatsView:
+    """Ask for some streams and their consumers.
+
+    Raises:
+        BrokerError: The connection has ended.
+    """
+    seen = [await _stream(connection, name) for name in streams]
+    consumers: list[ConsumerView] | None = []
+    for stream in seen:
+        if stream.missing is None and consumers is not None:
+            try:
+                consumers += await consumers_of(connection, stream.name)
+            except BrokerError:
+                if not connection.up:
+                    raise
+                consumers = None
+    if consumers is not None:
+        consumers.sort(key=lambda one: (-(one.pending + one.unacknowledged), one.stream, one.consumer))
+    return NatsView(None, connection.server, tuple(seen), None if consumers is None else tuple(consumers))
+
+
+async def _stream(connection: Connection, name: str) -> StreamView:
+    try:
+        info = await connection.request(f"STREAM.INFO.{name}", None, _ANSWER_S)
+    except BrokerError as error:
+        if not connection.up:
+            raise
+        return StreamView(name, missing=str(error))
+    if "error" in info:
+        return StreamView(name, missing=str(info["error"].get("description")))
+    config, state = info["config"], info["state"]
+    room, limit = _room(config, state)
+    return StreamView(
+        name=name,
+        messages=state["messages"],
+        bytes=state["bytes"],
+        last_seq=state["last_seq"],
+        room=room,
+        limit=limit,
+        refuses=config.get("discard") == "new",
+    )
+
+
+def _room(config: dict[str, Any], state: dict[str, Any]) -> tuple[float | None, str | None]:
+    shares = [
+        (1 - state[held] / config[limit], limit)
+        for limit, held in (("max_msgs", "messages"), ("max_bytes", "bytes"))
+        if config.get(limit, -1) > 0
+    ]
+    return min(shares, default=(None, None))

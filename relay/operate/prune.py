@@ -1,0 +1,122 @@
+"""Delete old events by hand: how many there are, and deleting them in small steps."""
+
+import time
+
+from relay.errors import Exit, RelayError
+from relay.maintenance.retention import DEAD_STEP, SPAN
+from relay.operate.changes import Changer, OnProgress
+
+# Counting holds nobody up; deleting leaves room for others after each step.
+_COUNT_SPAN = 50_000
+_STEP_PAUSE_S = 0.05
+
+
+class OpenLoss(RelayError):
+    """A stream has a loss that nobody has healed, and the rows are what it is healed from. Nothing was deleted."""
+
+    exit_code = Exit.LOST
+
+
+def count_delivered(changer: Changer, age_s: float) -> int:
+    """Count the delivered events below the watermark that are older than `age_s` seconds.
+
+    Raises:
+        OpenLoss: Nothing may be deleted now.
+    """
+    with changer.step():
+        # The last column: whether the stream has lost something.
+        if any(lost for *_, lost in changer.rows("cli_streams")):
+            raise OpenLoss("a stream has lost events: see `relay verify`, and heal it with `relay verify --redeliver`")
+    count, above = 0, 0
+    while True:
+        with changer.step():
+            first = _first_above(changer, above)
+            if first is None:
+                return count
+            above = first - 1
+            (found,) = changer.row("cli_prunable", (above, above + _COUNT_SPAN, age_s))
+        count += found
+        above += _COUNT_SPAN
+
+
+def count_dead(changer: Changer, age_s: float, *, discarded_only: bool) -> int:
+    """Count the dead letters that died more than `age_s` seconds ago."""
+    with changer.step():
+        (count,) = changer.row("cli_prunable_dead", (age_s, discarded_only))
+    return int(count)
+
+
+def check(changer: Changer) -> None:
+    """Find out whether this role may delete, and change nothing.
+
+    Raises:
+        psycopg.errors.InsufficientPrivilege: It may not.
+    """
+    changer.check(("prune_dead", (0, 0.0, True, None, None)))
+
+
+def delete_delivered(changer: Changer, age_s: float, planned: int, on_progress: OnProgress) -> int:
+    """Delete old delivered events, range by range, each in a transaction with its count in the audit table.
+
+    Args:
+        age_s: Seconds since the delivery.
+        planned: How many were counted, for the audit table.
+
+    Returns:
+        How many were deleted.
+
+    Raises:
+        BrokenOff: PostgreSQL failed. The steps before are done, and counted in the audit table.
+    """
+    record: dict[str, object] = {"what": "delivered events", "older_than_s": round(age_s)}
+    deleted, above = 0, 0
+    with changer.audited("prune", record, planned) as audit:
+        while True:
+            with changer.step():
+                first = _first_above(changer, above)
+                if first is None:
+                    return deleted
+                above = first - 1
+                count, _, _ = changer.row("prune_delivered", (above, above + SPAN, age_s, None, None))
+                if count:
+                    audit.add(count)
+            above += SPAN
+            deleted += count
+            on_progress(count)
+            if count:
+                time.sleep(_STEP_PAUSE_S)
+
+
+def delete_dead(changer: Changer, age_s: float, planned: int, on_progress: OnProgress, *, discarded_only: bool) -> int:
+    """Delete old dead letters, step by step, each in a transaction with its count in the audit table.
+
+    Args:
+        age_s: Seconds since it was given up.
+        planned: How many were counted, for the audit table.
+        discarded_only: Only those that an operator has discarded.
+
+    Returns:
+        How many were deleted.
+
+    Raises:
+        BrokenOff: PostgreSQL failed. The steps before are done, and counted in the audit table.
+    """
+    record: dict[str, object] = {"what": "dead letters", "older_than_s": round(age_s)}
+    deleted = 0
+    with changer.audited("prune", record, planned) as audit:
+        while True:
+            with changer.step():
+                count = changer.run("prune_dead", (DEAD_STEP, age_s, discarded_only, None, None))
+                if count:
+                    audit.add(count)
+            deleted += count
+            on_progress(count)
+            if count < DEAD_STEP:
+                return deleted
+            time.sleep(_STEP_PAUSE_S)
+
+
+def _first_above(changer: Changer, seq: int) -> int | None:
+    """Return the lowest seq in the table above one, None without one: a wide gap costs nothing."""
+    rows = changer.rows("next_seq", (seq,))
+    return int(rows[0][0]) if rows else None

@@ -1,0 +1,319 @@
+"""Replay events of the outbox: which ones, whether their streams take them, and sending them in batches."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from relay.config.options import envelopes as configured_envelopes
+from relay.config.settings import Settings
+from relay.errors import Exit, RelayError, Unreachable
+from relay.event import Event
+from relay.jetstream.connection import BrokerError, Connection
+from relay.operate.broker import broker
+from relay.operate.changes import Audit, Changer, OnProgress, Tell
+from relay.operate.filters import Filters, from_record
+from relay.operate.replayer import Manner, Replayer, Trouble, envelope
+from relay.rules.envelopes import Poison
+
+_ACTION = "replay"
+# How many seqs one read may pass over, and how many one count.
+_SPAN = 20_000
+_COUNT_SPAN = 100_000
+_BATCH = 500
+_BATCH_BYTES = 8 * 1024 * 1024
+_PATIENCE_S = 60.0
+_LOOKUP_TIMEOUT_S = 3.0
+# Of so many topics the stream is looked up before anything is sent; of the others when their turn comes.
+_TOPICS = 200
+
+
+class CannotReplay(RelayError):
+    """The replay cannot be begun, or resumed. Nothing was sent."""
+
+    exit_code = Exit.CONFIG
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is replayed, and how.
+
+    Attributes:
+        subject: A subject or template of its own; None: where the relay sends each event.
+        discarded: The discarded events instead of the delivered ones.
+        rate: Events a second at most.
+        above: Where it begins, not included.
+        up_to: Where it ends, included.
+    """
+
+    filters: Filters
+    subject: str | None
+    same_id: bool
+    discarded: bool
+    rate: float
+    above: int = 0
+    up_to: int = 0
+
+    def as_record(self) -> dict[str, object]:
+        """Return it as the audit table keeps it; `resumed` reads it."""
+        options = {
+            "subject": self.subject,
+            "same_id": self.same_id or None,
+            "discarded": self.discarded or None,
+            "rate": self.rate,
+            "up_to": self.up_to,
+        }
+        return self.filters.as_record() | {name: value for name, value in options.items() if value is not None}
+
+    def params(self, above: int, up_to: int) -> tuple[object, ...]:
+        """Return what the queries need for a range."""
+        return (*self.filters.params(), above, up_to, self.discarded)
+
+
+@dataclass
+class Extent:
+    """How much a replay would send.
+
+    Attributes:
+        events: How many events match.
+        first_seqs: Of some topics, the lowest seq that matches.
+    """
+
+    events: int = 0
+    first_seqs: dict[str, int] = field(default_factory=dict)
+
+    def add(self, topic: str, events: int, first_seq: int) -> None:
+        """Count some more events of a topic, in ascending order of seq."""
+        self.events += events
+        if len(self.first_seqs) < _TOPICS:
+            self.first_seqs.setdefault(topic, first_seq)
+
+
+class _AuditedReplay(NamedTuple):
+    """A line of the audit table, as `cli_audit_one` returns it."""
+
+    action: str
+    record: str
+    planned: int
+    events: int
+    position: int
+    ended: bool
+
+
+def planned(changer: Changer, plan: Plan) -> Plan:
+    """Set the range: up to the newest event of now, so that a replay ends."""
+    with changer.step():
+        (newest,) = changer.row("newest")
+    filters = plan.filters
+    up_to = newest if filters.last_seq is None else min(newest, filters.last_seq)
+    return replace(plan, above=(filters.first_seq or 1) - 1, up_to=up_to)
+
+
+def resumed(changer: Changer, number: int, rate: float) -> Plan:
+    """Return the rest of a replay that was broken off, by its number in the audit table.
+
+    Raises:
+        CannotReplay: There is no such replay, or it is finished.
+    """
+    with changer.step():
+        rows = changer.rows("cli_audit_one", (number,))
+    found = _AuditedReplay._make(rows[0]) if rows else None
+    if found is None or found.action != _ACTION:
+        raise CannotReplay(f"{number} is no replay; see `relay audit`")
+    if found.ended:
+        raise CannotReplay(f"replay {number} was finished")
+    record = json.loads(found.record)
+    return Plan(
+        from_record(record),
+        record.get("subject"),
+        bool(record.get("same_id")),
+        bool(record.get("discarded")),
+        rate,
+        above=found.position,
+        up_to=record["up_to"],
+    )
+
+
+def measure(changer: Changer, plan: Plan, on_progress: OnProgress) -> Extent:
+    """Count what a replay would send now, a range at a time.
+
+    Args:
+        on_progress: Called with how many more seqs were searched.
+    """
+    extent = Extent()
+    # A list of ids has an index of its own: no need to go by ranges.
+    span = max(1, plan.up_to - plan.above) if plan.filters.ids else _COUNT_SPAN
+    for above in range(plan.above, plan.up_to, span):
+        up_to = min(above + span, plan.up_to)
+        with changer.step():
+            for topic, events, first_seq in changer.rows("cli_replay_count", plan.params(above, up_to)):
+                extent.add(topic, events, first_seq)
+        on_progress(up_to - above)
+    return extent
+
+
+def check(settings: Settings, changer: Changer, plan: Plan, extent: Extent) -> None:
+    """Find out before anything is sent what would stop the replay: a right, a subject, a stream.
+
+    The first event of each topic is tried, of 200 topics at most.
+
+    Raises:
+        CannotReplay: A subject has no stream that could acknowledge it, or an event breaks a rule.
+        Unreachable: NATS cannot be reached.
+        psycopg.errors.InsufficientPrivilege: This role may not write to the audit table.
+    """
+    changer.check()
+    events = []
+    for seq in extent.first_seqs.values():
+        with changer.step():
+            events += _events(changer, plan, seq - 1, seq, 1)
+    if events:
+        asyncio.run(_check_events(settings, plan, events))
+
+
+async def _check_events(settings: Settings, plan: Plan, events: Sequence[Event]) -> None:
+    envelopes = configured_envelopes(settings, plan.subject)
+    manner = Manner(0, plan.same_id, plan.rate)
+    looked_up: set[str] = set()
+    async with broker(settings) as connection:
+        for event in events:
+            try:
+                subject, _ = envelope(event, envelopes, manner, connection.max_payload)
+            except Poison as poison:
+                raise CannotReplay(f"event {event.seq} ({event.id}) cannot be sent: {poison}") from poison
+            if subject not in looked_up:
+                looked_up.add(subject)
+                await _check_subject(connection, subject)
+
+
+async def _check_subject(connection: Connection, subject: str) -> None:
+    try:
+        facts = await connection.stream_of(subject, _LOOKUP_TIMEOUT_S)
+    except BrokerError:
+        if not connection.up:
+            raise
+        return  # the right to ask is missing: sending will tell
+    if facts is None:
+        raise CannotReplay(f"no stream takes {subject}: create it, or give another --subject")
+    if facts.no_ack:
+        raise CannotReplay(f"stream {facts.name} has no_ack: nobody could know what arrived")
+
+
+def _events(changer: Changer, plan: Plan, above: int, up_to: int, limit: int) -> list[Event]:
+    rows = changer.rows("cli_replay", (*plan.params(above, up_to), limit))
+    return [event._replace(payload=bytes(event.payload)) for event in map(Event._make, rows)]
+
+
+class Replay:
+    """One run of a replay, until it is done or told to stop.
+
+    Attributes:
+        number: Of its line in the audit table, by which it can be resumed.
+        position: The seq up to which all is sent.
+        sent: How many events were sent.
+    """
+
+    def __init__(self, settings: Settings, changer: Changer, plan: Plan, audit: Audit, tell: Tell) -> None:
+        self._settings = settings
+        self._changer = changer
+        self._plan = plan
+        self._audit = audit
+        self._tell = tell
+        # A second's worth at most, since a stop waits for the end of a batch.
+        self._largest = max(1, min(_BATCH, round(plan.rate)))
+        self._limit = min(50, self._largest)
+        self._stop = asyncio.Event()
+        self._replayer = Replayer(
+            configured_envelopes(settings, plan.subject), Manner(audit.number, plan.same_id, plan.rate)
+        )
+        self.number = audit.number
+        self.position = plan.above
+        self.sent = 0
+
+    @property
+    def duplicates(self) -> int:
+        """How many of them the duplicate window has dropped."""
+        return self._replayer.duplicates
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Stop after the batch that is being sent."""
+        self._stop.set()
+
+    async def run(self, on_progress: OnProgress) -> bool:
+        """Send everything; return False if it was told to stop before.
+
+        Each batch is counted in the audit table once it is in its streams.
+
+        Raises:
+            Halted: An event cannot be sent. What was sent before is written down, and the replay can be resumed.
+            Unreachable: NATS accepted nothing for a minute. Likewise.
+        """
+        async with AsyncExitStack() as stack:
+            connection: Connection | None = None
+            while self.position < self._plan.up_to and not self._stop.is_set():
+                events, reached = self._read()
+                if events:
+                    connection = await self._send(stack, connection, events)
+                with self._changer.step():
+                    self._audit.add(len(events), reached)
+                self.position = reached
+                self.sent += len(events)
+                on_progress(len(events))
+        if self.position < self._plan.up_to:
+            return False
+        self._audit.end()
+        return True
+
+    def _read(self) -> tuple[list[Event], int]:
+        """Read the next events; return them, and the seq up to which they are all."""
+        plan = self._plan
+        reached = plan.up_to if plan.filters.ids else min(self.position + _SPAN, plan.up_to)
+        limit = self._limit
+        with self._changer.step():
+            events = _events(self._changer, plan, self.position, reached, limit)
+            if not events and reached < plan.up_to:
+                following = self._changer.rows("next_seq", (reached,))
+                reached = min(plan.up_to, following[0][0] - 1) if following else plan.up_to
+        if events:
+            mean_bytes = sum(len(event.payload) for event in events) // len(events) + 1
+            self._limit = max(1, min(self._largest, limit * 2, _BATCH_BYTES // mean_bytes))
+        return events, events[-1].seq if len(events) == limit else reached
+
+    async def _send(self, stack: AsyncExitStack, connection: Connection | None, events: list[Event]) -> Connection:
+        told = False
+        try:
+            async for attempt in AsyncRetrying(
+                stop=stop_after_delay(_PATIENCE_S),
+                wait=wait_random_exponential(multiplier=0.2, max=5),
+                retry=retry_if_exception_type((Trouble, Unreachable, BrokerError)),
+                reraise=True,
+            ):
+                with attempt:
+                    if connection is None or not connection.up:
+                        await stack.aclose()
+                        connection = await stack.enter_async_context(broker(self._settings, self._replayer))
+                    try:
+                        await self._replayer.send(connection, events)
+                    except Trouble as trouble:
+                        if not told:
+                            self._tell(f"waiting for NATS: {trouble}")
+                        told = True
+                        raise
+                    return connection
+        except (Trouble, BrokerError) as error:
+            raise Unreachable(f"NATS accepted nothing for {_PATIENCE_S:.0f} s: {error}") from error
+        raise AssertionError("tenacity retries until it gives up")
+
+
+def begin(changer: Changer, plan: Plan, events: int) -> Audit:
+    """Write down that a replay is begun; its number is that of the line in the audit table."""
+    return changer.begin(_ACTION, plan.as_record(), events, plan.above)
