@@ -69,7 +69,7 @@ def print_events(settings: Settings, state: ListState, filters: Filters, limit: 
     if len(events) == limit:
         message(f"the first {limit:,}; there may be more (--limit)")
     elif not all_searched:
-        message(f"searched only {scan:,} seqs; there may be more (--scan)")
+        message(f"searched {scan:,} seqs only; there may be more (--scan)")
     elif not events:
         message(f"no {'matching ' if filters else ''}{_NAMES[state]}")
 

@@ -74,14 +74,10 @@ class Changer(Reader):
         self._added: list[tuple[Audit, int]] = []
 
     @contextmanager
-    def step(self, *, rolled_back: bool = False) -> Iterator[None]:
-        """Open a transaction for some statements.
-
-        Args:
-            rolled_back: Undo everything at its end: for a trial of what a change would do.
-        """
+    def step(self) -> Iterator[None]:
+        """Open a transaction for some statements."""
         try:
-            with self._conn.transaction(force_rollback=rolled_back):
+            with self._conn.transaction():
                 # Of the transaction, so that nothing of it stays in a pooler's connection.
                 self.cursor.execute(
                     "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', '5s', true),"

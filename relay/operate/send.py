@@ -3,6 +3,8 @@
 import json
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
@@ -40,12 +42,14 @@ class NewEvent:
 
 
 def check(changer: Changer, event: NewEvent) -> None:
-    """Find out whether PostgreSQL accepts an event: it is inserted, and rolled back.
+    """Find out whether PostgreSQL accepts an event: the rights and each value. Changes nothing, and takes no seq.
 
     Raises:
         Unacceptable: It does not.
+        psycopg.errors.InsufficientPrivilege: This role may not insert.
     """
-    _insert(changer, event, rolled_back=True)
+    with _refusals():
+        changer.check(("cli_send", _values(changer, event)))
 
 
 def insert(changer: Changer, event: NewEvent) -> None:
@@ -54,20 +58,22 @@ def insert(changer: Changer, event: NewEvent) -> None:
     Raises:
         Unacceptable: PostgreSQL does not accept it.
     """
-    _insert(changer, event, rolled_back=False)
+    with _refusals(), changer.step():
+        changer.run("cli_send", _values(changer, event))
+        audit = changer.begin("send", {"topic": event.topic, "id": event.id}, 1)
+        audit.add(1)
+        audit.end()
 
 
-def _insert(changer: Changer, event: NewEvent, *, rolled_back: bool) -> None:
-    value = event.payload.encode() if changer.tables.payload_type == "bytea" else event.payload
-    headers = json.dumps(event.headers) if event.headers else None
+def _values(changer: Changer, event: NewEvent) -> tuple[object, ...]:
+    payload = event.payload.encode() if changer.tables.payload_type == "bytea" else event.payload
+    return event.id, event.topic, event.key, payload, json.dumps(event.headers) if event.headers else None
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
     try:
-        with changer.step(rolled_back=rolled_back):
-            changer.run("cli_send", (event.id, event.topic, event.key, value, headers))
-            # A deferred constraint is checked at the end, which a rollback never reaches.
-            changer.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            audit = changer.begin("send", {"topic": event.topic, "id": event.id}, 1)
-            audit.add(1)
-            audit.end()
+        yield
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         raise Unacceptable(f"PostgreSQL does not accept it: {_reason(error)}") from error
 

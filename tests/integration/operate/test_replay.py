@@ -124,6 +124,15 @@ def test_without_a_stream_nothing_is_sent_and_the_reason_is_said(outbox: Outbox,
     assert outbox.conn.execute("SELECT count(*) FROM outbox_audit").fetchone() == (0,), "neither was begun"
 
 
+@pytest.mark.parametrize("args", [["--all"], ["--all", "--subject", "rebuild.{topic}"], ["--seq", "1..7"]])
+def test_a_dry_run_finds_a_subject_without_a_stream(outbox: Outbox, streams: Streams, args: list[str]) -> None:
+    streams.make("ORDERS", "orders.placed")
+    filled(outbox, 7, 1)
+    outbox.conn.execute("UPDATE outbox_events SET topic = 'invoices.sent' WHERE seq = 7")
+    result = relay(outbox.dsn, "replay", *args, "--dry-run", RELAY_NATS__SERVERS=streams.url)
+    assert (result.exit_code, "no stream takes" in result.stderr, "would" in result.stderr) == (2, True, False)
+
+
 def test_an_event_that_cannot_be_sent_is_named_and_the_replay_can_go_on(outbox: Outbox, streams: Streams) -> None:
     streams.make("ORDERS", "orders.>", max_msg_size=700)
     filled(outbox, 10, 1)

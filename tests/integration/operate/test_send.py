@@ -39,7 +39,8 @@ def test_an_event_that_does_not_arrive_is_told_with_its_reason(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "fault"), [(("--payload", "{"), "PostgreSQL does not accept it"), (("--header", "x"), "not NAME=VALUE")]
+    ("arguments", "fault"),
+    [(("--payload", "{"), "PostgreSQL does not accept it"), (("--header", "x"), "not NAME=VALUE")],
 )
 def test_what_the_table_does_not_take_is_not_inserted(outbox: Outbox, arguments: tuple[str, ...], fault: str) -> None:
     result = relay(outbox.dsn, "send", "orders.placed", "--yes", *arguments)
@@ -53,3 +54,9 @@ def test_a_table_of_bytes_gets_them_as_they_are_and_a_producer_may_send(empty_da
     done(empty_database, "send", "orders.placed", "--yes", "--payload", "a\\b")
     with psycopg.connect(empty_database) as conn:
         assert conn.execute("SELECT payload FROM outbox_events").fetchone() == (b"a\\b",)
+
+
+def test_a_dry_run_checks_the_payload_as_the_run_does(outbox: Outbox) -> None:
+    result = relay(outbox.dsn, "send", "orders.placed", "--payload", "{bad", "--dry-run")
+    assert (result.exit_code, "PostgreSQL does not accept it" in result.stderr) == (2, True)
+    assert "would insert" not in result.stderr
