@@ -18,6 +18,6 @@ moves in their transaction, so there is nothing else to recover.
 
 from relay.projection.definition import Definition, Projection, on, upcast
 from relay.projection.event import Event, Transaction
-from relay.projection.run import run
+from relay.projection.service import run
 
 __all__ = ["Definition", "Event", "Projection", "Transaction", "on", "run", "upcast"]

@@ -27,7 +27,8 @@ class Known:
     Attributes:
         position: Everything up to this sequence is settled; 0: nothing was read.
         time_ns: When the stream stored the message at `position`; None if there was none, or it was not ours.
-        created: When the stream was made, in the server's words; None before the first look.
+        created: When the stream was made, in the server's words; None before the first look, and after an operator has
+            accepted a gap.
         has_bits: Whether every event that was applied had a seq.
         from_first: Whether the operator accepts that the beginning of a history is missing.
     """
@@ -101,7 +102,7 @@ def judge(known: Known, seen: Seen) -> Verdict:
             return _unless_missing(Finding.SAME, known.position, seen)
         # A position moves also over messages that are not ours, and no time is known of these.
         unproved = seen.time_ns is None or known.time_ns is None
-        if unproved and seen.created == known.created:
+        if unproved and known.created in (None, seen.created):
             return _unless_missing(Finding.SAME, known.position, seen)
     if not known.has_bits:
         return Verdict(

@@ -63,7 +63,7 @@ def test_what_is_retried_after_the_fault_is_mended_is_applied_in_order(
     running(empty_database, events.url, definition(tables=tables))
     reach(empty_database, 4)
     run_sql(empty_database, "UPDATE projection.parked SET wanted = 'retry' WHERE seq = 2")
-    wait_until("tried", lambda: run_sql(empty_database, "SELECT FROM projection.parked WHERE wanted <> ''") == [])
+    wait_until("tried", lambda: run_sql(empty_database, "SELECT 1 FROM projection.parked WHERE wanted <> ''") == [])
     assert len(run_sql(empty_database, PARKED)) == 2
     run_sql(empty_database, "ALTER TABLE trail.trail DROP CONSTRAINT no_hot")
     run_sql(empty_database, "UPDATE projection.parked SET wanted = 'retry' WHERE seq = 2")

@@ -25,6 +25,7 @@ SEEN = Seen(created="monday", first_seq=1, last_seq=20, time_ns=1_000)
         (KNOWN, replace(SEEN, time_ns=1_001), Finding.SET_BACK, 0),
         (KNOWN, replace(SEEN, created="tuesday", time_ns=1_001), Finding.SET_BACK, 0),
         (KNOWN, replace(SEEN, created="tuesday", time_ns=None, first_seq=3), Finding.GAP, 0),
+        (Known(10, None, None), replace(SEEN, first_seq=11), Finding.SAME, 10),
         (replace(KNOWN, has_bits=False), replace(SEEN, time_ns=1_001), Finding.DOUBT, 10),
         (replace(KNOWN, has_bits=False), SEEN, Finding.SAME, 10),
         (KNOWN, replace(SEEN, by_limits=False), Finding.UNFIT, 10),

@@ -1,0 +1,271 @@
+"""``relay projection``: read models kept from the stream."""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relay.cli.consent import Consent, consenting
+from relay.cli.options import table_or_json, with_settings
+from relay.cli.table import Column, message, table
+from relay.config.settings import Settings
+from relay.errors import Exit
+from relay.operate.access import check_addresses, connect
+from relay.text import age, json_line
+
+_paths = click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+_name = click.argument("name")
+
+
+@click.group(short_help="Keep read models from the stream.")
+def projection() -> None:
+    """Keep read models from the stream: each event exactly once, each key in its order.
+
+    A projection is a file of TOML and SQL. [postgres] says where the read models are.
+
+    \b
+    relay projection check projections/
+    relay projection run projections/
+    relay projection status order_list
+    relay projection parked order_list
+    """
+
+
+@projection.command()
+@with_settings("--dsn-file", "--server", "--creds-file", "--log-format", "--log-level")
+@_paths
+def run(settings: Settings, paths: tuple[Path, ...]) -> None:
+    """Keep the projections of some files or folders up to date until told to stop.
+
+    Several processes may run the same ones: each partition is applied by one of them.
+
+    \b
+    relay projection run projections/
+    """
+    from relay.observe.logs import configure
+    from relay.projection import run as run_projections
+    from relay.projection.toml_file import read_paths
+
+    check_addresses(settings)
+    definitions = read_paths(list(paths))
+    configure(settings.log.format, settings.log.level)
+    asyncio.run(_until_signalled(run_projections(definitions, settings)))
+
+
+async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
+@projection.command()
+@with_settings("--dsn-file", "--server", "--creds-file")
+@_paths
+def check(settings: Settings, paths: tuple[Path, ...]) -> None:
+    """Check projections against PostgreSQL and NATS, and change nothing.
+
+    The tables are made and each statement is planned, in a transaction that is rolled back. Exit code 8 if there is a
+    fault.
+
+    \b
+    relay projection check projections/
+    """
+    from relay.projection.check import check as find_faults
+    from relay.projection.toml_file import read_paths
+
+    check_addresses(settings)
+    definitions = read_paths(list(paths))
+    faults = asyncio.run(find_faults(definitions, settings))
+    for fault in faults:
+        click.echo(fault)
+    if faults:
+        raise SystemExit(int(Exit.UNFIT))
+    message(f"{len(definitions)} checked, no fault")
+
+
+@projection.command("list")
+@with_settings("--dsn-file")
+@table_or_json
+def list_projections(settings: Settings, output: str) -> None:
+    """List all projections of the database.
+
+    \b
+    relay projection list
+    """
+    _show(settings, None, output)
+
+
+@projection.command()
+@with_settings("--dsn-file")
+@_name
+@table_or_json
+def status(settings: Settings, name: str, output: str) -> None:
+    """Show how far a projection is, and what it waits for. Exit code 7 if it has stopped.
+
+    \b
+    relay projection status order_list
+    """
+    if _show(settings, name, output):
+        raise SystemExit(int(Exit.LOST))
+
+
+def _show(settings: Settings, name: str | None, output: str) -> bool:
+    """Print the partitions; return whether one has stopped."""
+    from relay.projection.operator import statuses
+
+    with connect(settings) as conn:
+        found = statuses(conn, name)
+    if output == "json":
+        for one in found:
+            click.echo(json_line(json.dumps(one._asdict())))
+    else:
+        columns = [
+            Column("PROJECTION"),
+            Column("PART", right=True),
+            Column("STATUS"),
+            Column("POSITION", right=True),
+            Column("APPLIED", right=True),
+            Column("REPEATS", right=True),
+            Column("PARKED", right=True),
+            Column("MOVED", right=True),
+            Column("REASON", rest=True),
+        ]
+        rows = [
+            [
+                one.name,
+                str(one.partition),
+                one.status,
+                str(one.position),
+                f"{one.applied:,}",
+                f"{one.repeats:,}",
+                f"{one.parked:,}",
+                age(time.time() - one.updated_at),
+                one.error or "",
+            ]
+            for one in found
+        ]
+        for line in table(columns, rows):
+            click.echo(line)
+    return any(one.status == "stopped" for one in found)
+
+
+@projection.command()
+@with_settings("--dsn-file")
+@_name
+@click.option("--key", help="Only the events of this key.")
+@table_or_json
+def parked(settings: Settings, name: str, key: str | None, output: str) -> None:
+    """List the events that were refused, and those that wait behind them. At most 1,000, the earliest first.
+
+    \b
+    relay projection parked order_list
+    """
+    from relay.projection.operator import parked as read_parked
+
+    with connect(settings) as conn:
+        found = read_parked(conn, name, key)
+    if output == "json":
+        for one in found:
+            click.echo(json_line(json.dumps(one._asdict())))
+        return
+    columns = [Column("NUMBER", right=True), Column("SEQ", right=True), Column("STREAM SEQ", right=True)]
+    columns += [Column("KEY"), Column("SUBJECT"), Column("WANTED"), Column("REASON", rest=True)]
+    rows = [
+        [
+            str(one.number),
+            "" if one.seq is None else str(one.seq),
+            str(one.stream_seq),
+            one.key or "",
+            one.subject,
+            one.wanted or "",
+            one.reason,
+        ]
+        for one in found
+    ]
+    for line in table(columns, rows):
+        click.echo(line)
+
+
+@projection.command()
+@with_settings("--dsn-file")
+@_name
+@click.option("--key", help="Only the events of this key.")
+@consenting
+def retry(settings: Settings, name: str, key: str | None, consent: Consent) -> None:
+    """Try parked events again, each key in its order; the projection's owner does it within about a second.
+
+    \b
+    relay projection retry order_list --key customer-7 --yes
+    """
+    _want(settings, name, key, None, "retry", consent)
+
+
+@projection.command()
+@with_settings("--dsn-file")
+@_name
+@click.option("--number", type=int, required=True, help="Of the event in `relay projection parked`.")
+@consenting
+def skip(settings: Settings, name: str, number: int, consent: Consent) -> None:
+    """Give a parked event up: it is never applied, and its key goes on without it.
+
+    \b
+    relay projection skip order_list --number 12 --yes
+    """
+    _want(settings, name, None, number, "skip", consent)
+
+
+def _want(settings: Settings, name: str, key: str | None, number: int | None, what: str, consent: Consent) -> None:
+    from relay.projection.operator import count_wanted, want
+
+    with connect(settings) as conn:
+        count = count_wanted(conn, name, key, number)
+        if not count:
+            message("no matching parked events")
+        elif consent.given(f"{what} {count:,} parked events"):
+            click.echo(f"{want(conn, name, key, number, what):,} parked events to {what}")
+
+
+@projection.command()
+@with_settings("--dsn-file")
+@_name
+def pause(settings: Settings, name: str) -> None:
+    """Keep a projection from going on, whoever runs it. It loses nothing.
+
+    \b
+    relay projection pause order_list
+    """
+    from relay.projection import operator
+
+    with connect(settings) as conn:
+        operator.pause(conn, name)
+    click.echo(f"{name} is paused")
+
+
+@projection.command()
+@with_settings("--dsn-file")
+@_name
+@click.option("--accept-gap", is_flag=True, help="Go on behind the gap; what lay in it is missing from the model.")
+@consenting
+def resume(settings: Settings, name: str, accept_gap: bool, consent: Consent) -> None:
+    """Let a projection go on that was paused, or has stopped. What made it stop is checked again.
+
+    \b
+    relay projection resume order_list --yes
+    """
+    from relay.projection import operator
+
+    with connect(settings) as conn:
+        gaps = [one.gap_last for one in operator.statuses(conn, name) if one.gap_last is not None]
+        how = f" behind sequence {max(gaps)} of the stream" if accept_gap and gaps else ""
+        if consent.given(f"resume {name}{how}"):
+            operator.resume(conn, name, accept_gap=accept_gap)
+            click.echo(f"{name} goes on")

@@ -1,0 +1,90 @@
+"""Check projections against the real servers without changing anything: for a pipeline, and before the first run."""
+
+import asyncio
+from collections.abc import Sequence
+
+import psycopg
+from psycopg import sql
+
+from relay.config.options import nats_options
+from relay.config.settings import Settings
+from relay.jetstream.connection import BrokerError
+from relay.jetstream.stream_look import look_at
+from relay.projection.definition import Definition
+from relay.projection.runner import Way
+from relay.projection.service import open_database
+from relay.projection.sql_text import parameters
+
+_TIMEOUT_S = 30.0
+
+
+async def check(definitions: Sequence[Definition], settings: Settings) -> list[str]:
+    """Return every fault that is found, a line each; empty if there is none.
+
+    The tables are made and each statement is planned, in a transaction that is rolled back. The stream is looked at.
+    """
+    faults: list[str] = []
+    for definition in definitions:
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                faults += await _statements(definition, settings)
+        except psycopg.Error as error:
+            faults.append(f"{definition.name}: PostgreSQL: {error.diag.message_primary or error}")
+        except TimeoutError:
+            faults.append(f"{definition.name}: PostgreSQL: no answer within {_TIMEOUT_S:g} s")
+    faults += await _streams(definitions, settings)
+    return faults
+
+
+async def _statements(definition: Definition, settings: Settings) -> list[str]:
+    faults: list[str] = []
+    async with open_database(settings, "projection check") as database:
+        conn = await database.connection()
+        async with conn.transaction(force_rollback=True):
+            schema = sql.Identifier(definition.name)
+            made = await conn.execute("SELECT to_regnamespace(%s) IS NOT NULL", (definition.name,))
+            is_there = (await made.fetchall())[0][0]
+            if not is_there:
+                await conn.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
+            await conn.execute("SELECT set_config('search_path', %s, true)", (f"{definition.name}, public",))
+            if not is_there and definition.tables.strip():
+                try:
+                    async with conn.transaction():
+                        await conn.execute(definition.tables.encode())
+                except psycopg.Error as error:
+                    return [f"{definition.name}: tables: {error.diag.message_primary}"]
+            for number, handler in enumerate(definition.handlers):
+                if handler.sql is None:
+                    continue
+                try:
+                    async with conn.transaction():
+                        cursor = psycopg.AsyncRawCursor(conn)
+                        await cursor.execute(b"EXPLAIN " + handler.sql, parameters([]))
+                except psycopg.Error as error:
+                    faults.append(f"{definition.name}: on.{number} ({handler.topic}): {error.diag.message_primary}")
+    return faults
+
+
+async def _streams(definitions: Sequence[Definition], settings: Settings) -> list[str]:
+    faults: list[str] = []
+    try:
+        connection = await Way(nats_options(settings)).connect()
+    except BrokerError as error:
+        return [f"NATS: {error}"]
+    try:
+        for stream in sorted({definition.stream for definition in definitions}):
+            try:
+                look = await look_at(connection, stream)
+            except BrokerError as error:
+                faults.append(f"stream {stream}: {error}")
+                continue
+            if not look.by_limits:
+                faults.append(f"stream {stream}: its retention is not limits: it deletes what was acknowledged")
+            if look.first_seq > 1 and not all(one.partial for one in definitions if one.stream == stream):
+                faults.append(
+                    f"stream {stream}: begins at sequence {look.first_seq}: a new projection would stop unless it says "
+                    "partial = true"
+                )
+    finally:
+        await connection.close()
+    return faults
