@@ -150,11 +150,11 @@ class Replica:
 
     async def _checked_tables(self, database: Database) -> Tables:
         table = self._settings.postgres.table
-        found = await self._unless_stopped(database.run(Tables(table).query("payload_type")))
+        found = await self._unless_stopped(database.run(Tables(table).query("migrate/payload_type")))
         payload_type = found[0][0] if found else None
         schema = None
         if payload_type is not None:
-            rows = await self._unless_stopped(database.run(Tables(table).query("schema_version")))
+            rows = await self._unless_stopped(database.run(Tables(table).query("migrate/schema_version")))
             schema = schema_of(rows[0] if rows else None)
         if not self._stop.is_set():
             check_schema(schema, table)

@@ -153,10 +153,10 @@ def checked(conn: psycopg.Connection[Row], table: str) -> tuple[Tables, int]:
     Raises:
         SchemaError: The outbox is not there, or of another version.
     """
-    found = psycopg.RawCursor(conn).execute(Tables(table).query("payload_type")).fetchone()
+    found = psycopg.RawCursor(conn).execute(Tables(table).query("migrate/payload_type")).fetchone()
     if found is None:
         check_schema(None, table)
     tables = Tables(table, "jsonb" if found is None else found[0])
-    schema = schema_of(psycopg.RawCursor(conn).execute(tables.query("schema_version")).fetchone())
+    schema = schema_of(psycopg.RawCursor(conn).execute(tables.query("migrate/schema_version")).fetchone())
     check_schema(schema, table)
     return tables, 0 if schema is None else schema.version

@@ -48,7 +48,7 @@ class AuditLine(NamedTuple):
 
 def audit_lines(reader: Reader, limit: int) -> list[AuditLine]:
     """Return what commands have changed, the newest first, at most `limit` lines."""
-    return [AuditLine._make(row) for row in reader.rows("cli_audit", (limit,))]
+    return [AuditLine._make(row) for row in reader.rows("operate/audit", (limit,))]
 
 
 class BrokenOff(RelayError):
@@ -101,7 +101,7 @@ class Changer(Reader):
         """
         with self.step():
             (number,) = self.row(
-                "cli_audit_begin", (_who(), action, json.dumps(filters, ensure_ascii=False), planned, position)
+                "operate/audit_begin", (_who(), action, json.dumps(filters, ensure_ascii=False), planned, position)
             )
         return self.resume(int(number))
 
@@ -111,7 +111,7 @@ class Changer(Reader):
 
     def count(self, audit: "Audit", events: int, position: int | None) -> None:
         """Count events for a line of the audit table, in the open `step`."""
-        self.run("cli_audit_add", (audit.number, events, position))
+        self.run("operate/audit_add", (audit.number, events, position))
         self._added.append((audit, events))
 
     @contextmanager
@@ -143,7 +143,11 @@ class Changer(Reader):
             psycopg.errors.InsufficientPrivilege: A right is missing.
             psycopg.errors.ReadOnlySqlTransaction: This server accepts no changes.
         """
-        audit = (("cli_audit_begin", ("", "", "{}", 0, None)), ("cli_audit_add", (0, 0, None)), ("cli_audit_end", (0,)))
+        audit = (
+            ("operate/audit_begin", ("", "", "{}", 0, None)),
+            ("operate/audit_add", (0, 0, None)),
+            ("operate/audit_end", (0,)),
+        )
         with self.step():
             (read_only,) = self.cursor.execute("SHOW transaction_read_only").fetchone() or ("off",)
             if read_only == "on":
@@ -181,7 +185,7 @@ class Audit:
     def end(self) -> None:
         """Write down that it is done; a transaction of its own."""
         with self._changer.step():
-            self._changer.run("cli_audit_end", (self.number,))
+            self._changer.run("operate/audit_end", (self.number,))
 
 
 def _who() -> str:

@@ -26,7 +26,7 @@ class DeadGroup(NamedTuple):
 
 def summarize(reader: Reader, filters: Filters, limit: int) -> list[DeadGroup]:
     """Return the dead letters by topic and reason, the most frequent first, at most `limit` groups."""
-    return [DeadGroup._make(row) for row in reader.rows("cli_dead_summary", (*filters.params(), limit))]
+    return [DeadGroup._make(row) for row in reader.rows("operate/dead_summary", (*filters.params(), limit))]
 
 
 def preview(reader: Reader, filters: Filters) -> Preview:
@@ -36,7 +36,7 @@ def preview(reader: Reader, filters: Filters) -> Preview:
 
 def matching(reader: Reader, filters: Filters) -> list[int]:
     """Return the seqs of the dead letters that match, ascending."""
-    return [seq for (seq,) in reader.rows("cli_dead_find", filters.params())]
+    return [seq for (seq,) in reader.rows("operate/dead_find", filters.params())]
 
 
 def check(changer: Changer, decision: Decision) -> None:
@@ -45,7 +45,7 @@ def check(changer: Changer, decision: Decision) -> None:
     Raises:
         psycopg.errors.InsufficientPrivilege: It may not.
     """
-    changer.check((f"cli_dead_{decision}", ([],)))
+    changer.check((f"operate/dead_{decision}", ([],)))
 
 
 def decide(changer: Changer, decision: Decision, filters: Filters, seqs: list[int], on_progress: OnProgress) -> int:
@@ -69,7 +69,7 @@ def decide(changer: Changer, decision: Decision, filters: Filters, seqs: list[in
         for start in range(0, len(seqs), _BATCH):
             batch = seqs[start : start + _BATCH]
             with changer.step():
-                count = changer.run(f"cli_dead_{decision}", (batch,))
+                count = changer.run(f"operate/dead_{decision}", (batch,))
                 audit.add(count)
             changed += count
             on_progress(len(batch))

@@ -101,7 +101,7 @@ def find(reader: Reader, state: ListState, filters: Filters, limit: int, scan: i
     if state in ("retry", "dead", "discarded"):
         bounds, all_searched = (), True
     else:
-        watermark, newest = reader.row("cli_range")
+        watermark, newest = reader.row("operate/range")
         # Several ids have their own index; a range would only get in its way.
         lowest = (filters.first_seq or 1) - 1
         highest = newest if filters.last_seq is None else min(newest, filters.last_seq)
@@ -114,7 +114,7 @@ def find(reader: Reader, state: ListState, filters: Filters, limit: int, scan: i
         else:
             lower, upper = max(lowest, highest - scan), highest
         bounds, all_searched = (lower, upper), lower <= lowest and upper >= highest
-    rows = reader.rows(f"cli_list_{state}", (*filters.params(), *bounds, limit))
+    rows = reader.rows(f"operate/list_{state}", (*filters.params(), *bounds, limit))
     return Found([ListedEvent._make(row) for row in rows], all_searched)
 
 
@@ -133,7 +133,7 @@ def find_one(reader: Reader, name: EventName) -> WholeEvent:
 
 def try_one(reader: Reader, name: EventName) -> WholeEvent | None:
     """Return everything of one event, None without one."""
-    rows = reader.rows("cli_show", name)
+    rows = reader.rows("operate/show", name)
     if not rows:
         return None
     *listed, headers, payload, discarded_at, dead_copied_at = rows[0]

@@ -59,21 +59,21 @@ def explain_event(settings: Settings, reader: Reader, name: EventName) -> Explai
 
 
 def _around(reader: Reader, event: ListedEvent) -> _Around:
-    watermark, _ = reader.row("cli_range")
+    watermark, _ = reader.row("operate/range")
     upper = min(event.seq - 1, watermark + SCAN_SEQS)
     owned = {shard.number for shard in read_shards(reader) if shard.held}
-    (own,) = reader.row("cli_shard", (event.key, event.seq))
+    (own,) = reader.row("operate/shard", (event.key, event.seq))
     if event.settled:
         return _Around(bool(owned), own in owned)
-    (ahead,) = reader.row("cli_backlog", (watermark, upper, COUNT_UP_TO + 1))
+    (ahead,) = reader.row("operate/backlog", (watermark, upper, COUNT_UP_TO + 1))
     in_the_way: set[Other] = set()
     dead_ahead: tuple[int, ...] = ()
     if event.key is not None:
         in_the_way.update(
-            Other(*row) for row in reader.rows("cli_key_ahead", (event.key, watermark, upper + 1, _SHOWN))
+            Other(*row) for row in reader.rows("operate/key_ahead", (event.key, watermark, upper + 1, _SHOWN))
         )
-        in_the_way.update(Other(*row) for row in reader.rows("cli_key_retry", (event.key, event.seq, _SHOWN)))
-        dead_ahead = tuple(seq for (seq,) in reader.rows("cli_key_dead", (event.key, event.seq, _SHOWN)))
+        in_the_way.update(Other(*row) for row in reader.rows("operate/key_retry", (event.key, event.seq, _SHOWN)))
+        dead_ahead = tuple(seq for (seq,) in reader.rows("operate/key_dead", (event.key, event.seq, _SHOWN)))
     return _Around(
         bool(owned),
         own in owned,

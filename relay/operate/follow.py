@@ -42,12 +42,12 @@ class Follower:
         if self._following is None:
             return self._begin(reader, now), False
         following = self._following
-        (newest,) = reader.row("newest")
+        (newest,) = reader.row("delivery/newest")
         # Given back by an operator, or lost by a stream: these may lie anywhere.
-        given_back = reader.rows("cli_tail_pending", (0, 0, *self._by, _RETRYING))
+        given_back = reader.rows("operate/tail_pending", (0, 0, *self._by, _RETRYING))
         following.open(seq for (seq,) in given_back if seq <= following.cursor)
         turn = following.turn(_TURN, now)
-        looked_at = [ListedEvent._make(row) for row in reader.rows("cli_tail_among", (turn, *self._by))]
+        looked_at = [ListedEvent._make(row) for row in reader.rows("operate/tail_among", (turn, *self._by))]
         settled = [event for event in looked_at if event.settled]
         following.open(event.seq for event in looked_at if not event.settled)
         up_to = min(newest, following.cursor + _SPAN)
@@ -58,27 +58,27 @@ class Follower:
         return settled, up_to < newest
 
     def _begin(self, reader: Reader, now: float) -> list[ListedEvent]:
-        watermark, newest = reader.row("cli_range")
+        watermark, newest = reader.row("operate/range")
         self._following = Following(newest)
-        pending = reader.rows("cli_tail_pending", (watermark, newest, *self._by, _OPEN))
+        pending = reader.rows("operate/tail_pending", (watermark, newest, *self._by, _OPEN))
         if len(pending) == _OPEN:
             self._tell(f"only {_OPEN:,} of the pending events are followed")
         above = max(watermark, newest - _LATE_SEQS)
-        missing = reader.rows("cli_tail_missing", (above, newest))
+        missing = reader.rows("operate/tail_missing", (above, newest))
         self._following.passed(newest, (seq for (seq,) in pending), (seq for (seq,) in missing), now)
         before = (max(0, newest - _LAST_SEQS), newest, self._lines)
-        rows = reader.rows("cli_list_delivered", (*self._filters.params(), *before)) if self._lines else []
+        rows = reader.rows("operate/list_delivered", (*self._filters.params(), *before)) if self._lines else []
         return sorted(map(ListedEvent._make, rows), key=_by_time)
 
     def _advance(self, reader: Reader, following: Following, up_to: int, now: float) -> list[ListedEvent]:
         bounds = (following.cursor, up_to)
-        missing = [seq for (seq,) in reader.rows("cli_tail_missing", bounds)]
+        missing = [seq for (seq,) in reader.rows("operate/tail_missing", bounds)]
         if len(missing) == up_to - following.cursor:
             # Nothing there at all: the sequence was set ahead, say.
-            (first,) = reader.row("next_seq", (up_to,))
+            (first,) = reader.row("delivery/next_seq", (up_to,))
             following.passed(first - 1, (), missing, now)
             return []
-        rows = reader.rows("cli_list_any", (*self._filters.params(), *bounds, up_to - following.cursor))
+        rows = reader.rows("operate/list_any", (*self._filters.params(), *bounds, up_to - following.cursor))
         events = [ListedEvent._make(row) for row in rows]
         following.passed(up_to, (event.seq for event in events if not event.settled), missing, now)
         return [event for event in events if event.settled]

@@ -25,7 +25,7 @@ def count_delivered(changer: Changer, age_s: float) -> int:
     """
     with changer.step():
         # The last column: whether the stream has lost something.
-        if any(lost for *_, lost in changer.rows("cli_streams")):
+        if any(lost for *_, lost in changer.rows("operate/streams")):
             raise OpenLoss("a stream has lost events: see `relay verify`, and heal it with `relay verify --redeliver`")
     count, above = 0, 0
     while True:
@@ -34,7 +34,7 @@ def count_delivered(changer: Changer, age_s: float) -> int:
             if first is None:
                 return count
             above = first - 1
-            (found,) = changer.row("cli_prunable", (above, above + _COUNT_SPAN, age_s))
+            (found,) = changer.row("operate/prunable", (above, above + _COUNT_SPAN, age_s))
         count += found
         above += _COUNT_SPAN
 
@@ -42,7 +42,7 @@ def count_delivered(changer: Changer, age_s: float) -> int:
 def count_dead(changer: Changer, age_s: float, *, discarded_only: bool) -> int:
     """Count the dead letters that died more than `age_s` seconds ago."""
     with changer.step():
-        (count,) = changer.row("cli_prunable_dead", (age_s, discarded_only))
+        (count,) = changer.row("operate/prunable_dead", (age_s, discarded_only))
     return int(count)
 
 
@@ -52,7 +52,7 @@ def check(changer: Changer) -> None:
     Raises:
         psycopg.errors.InsufficientPrivilege: It may not.
     """
-    changer.check(("prune_dead", (0, 0.0, True, None, None)))
+    changer.check(("maintenance/prune_dead", (0, 0.0, True, None, None)))
 
 
 def delete_delivered(changer: Changer, age_s: float, planned: int, on_progress: OnProgress) -> int:
@@ -77,7 +77,7 @@ def delete_delivered(changer: Changer, age_s: float, planned: int, on_progress: 
                 if first is None:
                     return deleted
                 above = first - 1
-                count, _, _ = changer.row("prune_delivered", (above, above + SPAN, age_s, None, None))
+                count, _, _ = changer.row("maintenance/prune_delivered", (above, above + SPAN, age_s, None, None))
                 if count:
                     audit.add(count)
             above += SPAN
@@ -106,7 +106,7 @@ def delete_dead(changer: Changer, age_s: float, planned: int, on_progress: OnPro
     with changer.audited("prune", record, planned) as audit:
         while True:
             with changer.step():
-                count = changer.run("prune_dead", (DEAD_STEP, age_s, discarded_only, None, None))
+                count = changer.run("maintenance/prune_dead", (DEAD_STEP, age_s, discarded_only, None, None))
                 if count:
                     audit.add(count)
             deleted += count
@@ -118,5 +118,5 @@ def delete_dead(changer: Changer, age_s: float, planned: int, on_progress: OnPro
 
 def _first_above(changer: Changer, seq: int) -> int | None:
     """Return the lowest seq in the table above one, None without one: a wide gap costs nothing."""
-    rows = changer.rows("next_seq", (seq,))
+    rows = changer.rows("delivery/next_seq", (seq,))
     return int(rows[0][0]) if rows else None

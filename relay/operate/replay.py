@@ -107,7 +107,7 @@ class _AuditedReplay(NamedTuple):
 def planned(changer: Changer, plan: Plan) -> Plan:
     """Set the range: up to the newest event of now, so that a replay ends."""
     with changer.step():
-        (newest,) = changer.row("newest")
+        (newest,) = changer.row("delivery/newest")
     filters = plan.filters
     up_to = newest if filters.last_seq is None else min(newest, filters.last_seq)
     return replace(plan, above=(filters.first_seq or 1) - 1, up_to=up_to)
@@ -120,7 +120,7 @@ def resumed(changer: Changer, number: int, rate: float) -> Plan:
         CannotReplay: There is no such replay, or it is finished.
     """
     with changer.step():
-        rows = changer.rows("cli_audit_one", (number,))
+        rows = changer.rows("operate/audit_one", (number,))
     found = _AuditedReplay._make(rows[0]) if rows else None
     if found is None or found.action != _ACTION:
         raise CannotReplay(f"{number} is no replay; see `relay audit`")
@@ -150,7 +150,7 @@ def measure(changer: Changer, plan: Plan, on_progress: OnProgress) -> Extent:
     for above in range(plan.above, plan.up_to, span):
         up_to = min(above + span, plan.up_to)
         with changer.step():
-            for topic, events, first_seq in changer.rows("cli_replay_count", plan.params(above, up_to)):
+            for topic, events, first_seq in changer.rows("operate/replay_count", plan.params(above, up_to)):
                 extent.add(topic, events, first_seq)
         on_progress(up_to - above)
     return extent
@@ -204,7 +204,7 @@ async def _check_subject(connection: Connection, subject: str) -> None:
 
 
 def _events(changer: Changer, plan: Plan, above: int, up_to: int, limit: int) -> list[Event]:
-    rows = changer.rows("cli_replay", (*plan.params(above, up_to), limit))
+    rows = changer.rows("operate/replay", (*plan.params(above, up_to), limit))
     return [event._replace(payload=bytes(event.payload)) for event in map(Event._make, rows)]
 
 
@@ -281,7 +281,7 @@ class Replay:
         with self._changer.step():
             events = _events(self._changer, plan, self.position, reached, limit)
             if not events and reached < plan.up_to:
-                following = self._changer.rows("next_seq", (reached,))
+                following = self._changer.rows("delivery/next_seq", (reached,))
                 reached = min(plan.up_to, following[0][0] - 1) if following else plan.up_to
         if events:
             mean_bytes = sum(len(event.payload) for event in events) // len(events) + 1

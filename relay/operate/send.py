@@ -49,7 +49,7 @@ def check(changer: Changer, event: NewEvent) -> None:
         psycopg.errors.InsufficientPrivilege: This role may not insert.
     """
     with _refusals():
-        changer.check(("cli_send", _values(changer, event)))
+        changer.check(("operate/send", _values(changer, event)))
 
 
 def insert(changer: Changer, event: NewEvent) -> None:
@@ -59,7 +59,7 @@ def insert(changer: Changer, event: NewEvent) -> None:
         Unacceptable: PostgreSQL does not accept it.
     """
     with _refusals(), changer.step():
-        changer.run("cli_send", _values(changer, event))
+        changer.run("operate/send", _values(changer, event))
         audit = changer.begin("send", {"topic": event.topic, "id": event.id}, 1)
         audit.add(1)
         audit.end()

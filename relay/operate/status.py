@@ -132,13 +132,13 @@ def read_status(reader: Reader, before: Status | None = None) -> Status:
     Args:
         before: An earlier look, from which on deliveries are counted; None: those of the last minute.
     """
-    watermark, newest = reader.row("cli_range")
+    watermark, newest = reader.row("operate/range")
     at = time.time()
     upper = min(newest, watermark + SCAN_SEQS)
-    (pending,) = reader.row("cli_backlog", (watermark, upper, COUNT_UP_TO + 1))
+    (pending,) = reader.row("operate/backlog", (watermark, upper, COUNT_UP_TO + 1))
     oldest = read_oldest(reader, watermark, upper)
-    retry, next_retry_at = reader.row("cli_retrying", (COUNT_UP_TO + 1,))
-    reasons = [DeadReason(str(reason), int(count)) for reason, count in reader.rows("cli_dead", (COUNT_UP_TO + 1,))]
+    retry, next_retry_at = reader.row("operate/retrying", (COUNT_UP_TO + 1,))
+    reasons = [DeadReason(str(reason), int(count)) for reason, count in reader.rows("operate/dead", (COUNT_UP_TO + 1,))]
     delivered_s = LATELY_S if before is None else at - before.at
     from_seq = watermark - LATELY_SEQS if before is None else before.watermark
     return Status(
@@ -154,23 +154,23 @@ def read_status(reader: Reader, before: Status | None = None) -> Status:
         oldest=oldest,
         retry=_bounded(retry),
         next_retry_at=next_retry_at,
-        waiting=[Waiting._make(row) for row in reader.rows("cli_waiting", (watermark, upper, COUNT_UP_TO))],
+        waiting=[Waiting._make(row) for row in reader.rows("operate/waiting", (watermark, upper, COUNT_UP_TO))],
         dead=_bounded(sum(reason.events for reason in reasons)),
         dead_by_reason=reasons[:10],
         delivered=_delivered(reader, from_seq, newest, delivered_s, settled_below=before is not None),
         delivered_s=delivered_s,
-        streams=[stream for stream, *_ in reader.rows("cli_streams")],
+        streams=[stream for stream, *_ in reader.rows("operate/streams")],
     )
 
 
 def read_shards(reader: Reader) -> list[Shard]:
     """Return all shards, in their order."""
-    return [Shard._make(row) for row in reader.rows("cli_shards")]
+    return [Shard._make(row) for row in reader.rows("operate/shards")]
 
 
 def read_oldest(reader: Reader, above: int, up_to: int) -> Oldest | None:
     """Return the oldest pending event of a range of seqs (`above` not included), None without one."""
-    rows = reader.rows("cli_oldest", (above, up_to))
+    rows = reader.rows("operate/oldest", (above, up_to))
     return Oldest._make(rows[0]) if rows else None
 
 
@@ -181,6 +181,6 @@ def _bounded(count: int) -> Count:
 def _delivered(reader: Reader, from_seq: int, newest: int, seconds: float, *, settled_below: bool) -> Count:
     middle = from_seq + 2 * LATELY_SEQS
     ranges = [(from_seq, middle), (max(middle, newest - LATELY_SEQS), newest)]
-    count = sum(reader.row("cli_delivered_lately", (*seqs, seconds))[0] for seqs in ranges if seqs[0] < seqs[1])
+    count = sum(reader.row("operate/delivered_lately", (*seqs, seconds))[0] for seqs in ranges if seqs[0] < seqs[1])
     all_searched = newest <= middle + LATELY_SEQS and (settled_below or count < LATELY_SEQS)
     return Count(count, "" if all_searched else "at least ")

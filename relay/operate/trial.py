@@ -130,13 +130,13 @@ def check(changer: Changer) -> None:
     with changer.step():
         if not any(shard.held for shard in read_shards(changer)):
             raise Unfit("no relay owns the outbox now: start one with `relay run`")
-    changer.check(("cli_bench_insert", ("bench", None, '""')), ("cli_bench_delete", (0, 0, "bench")))
+    changer.check(("operate/bench_insert", ("bench", None, '""')), ("operate/bench_delete", (0, 0, "bench")))
 
 
 def newest(changer: Changer) -> int:
     """Return the highest seq in the table."""
     with changer.step():
-        (seq,) = changer.row("newest")
+        (seq,) = changer.row("delivery/newest")
     return int(seq)
 
 
@@ -146,16 +146,16 @@ def insert_singles(changer: Changer, trial: Trial, on_progress: OnProgress) -> N
     for number in range(trial.singles):
         time.sleep(max(0.0, began + number / trial.rate - time.monotonic()))
         with changer.step():
-            changer.run("cli_bench_insert", trial.row(number))
+            changer.run("operate/bench_insert", trial.row(number))
         on_progress(1)
 
 
 def insert_rest(changer: Changer, trial: Trial) -> float:
     """Insert the rest in one transaction; return when it was about to commit, Unix seconds of PostgreSQL's clock."""
     with changer.step():
-        text = changer.tables.query("cli_bench_insert")
+        text = changer.tables.query("operate/bench_insert")
         changer.cursor.executemany(text, [trial.row(number) for number in range(trial.events)])
-        (committing_at,) = changer.row("clock")
+        (committing_at,) = changer.row("ownership/clock")
     return float(committing_at)
 
 
@@ -168,8 +168,8 @@ def await_settled(changer: Changer, topic: str, above: int, events: int, on_prog
     done, progressed_at = 0, time.monotonic()
     while True:
         with changer.step():
-            (highest,) = changer.row("newest")
-            outcome = Outcome(*changer.row("cli_bench_look", (above, highest, topic)))
+            (highest,) = changer.row("delivery/newest")
+            outcome = Outcome(*changer.row("operate/bench_look", (above, highest, topic)))
         if outcome.settled > done:
             on_progress(outcome.settled - done)
             done, progressed_at = outcome.settled, time.monotonic()
@@ -192,7 +192,7 @@ def clean_up(changer: Changer, topic: str, above: int, tell: Tell) -> int:
     told = False
     while time.monotonic() - began < _DELETE_PATIENCE_S:
         with changer.step():
-            watermark, _ = changer.row("cli_range")
+            watermark, _ = changer.row("operate/range")
         if watermark >= highest:
             break
         if time.monotonic() - began > _TELL_AFTER_S and not told:
@@ -203,5 +203,5 @@ def clean_up(changer: Changer, topic: str, above: int, tell: Tell) -> int:
     for start in range(above, highest, _DELETE_SPAN):
         with changer.step():
             bounds = (start, min(start + _DELETE_SPAN, highest))
-            deleted += changer.run("cli_bench_delete", (*bounds, topic))
+            deleted += changer.run("operate/bench_delete", (*bounds, topic))
     return deleted

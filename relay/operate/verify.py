@@ -113,21 +113,21 @@ async def verify(settings: Settings, changer: Changer, scope: Scope, on_progress
         Unreachable: NATS did not answer.
     """
     with changer.step():
-        (began_at,) = changer.row("clock")
+        (began_at,) = changer.row("ownership/clock")
         seen = {
             name: Seen(name, created=created, first_seq=first_seq, begun_at=begun_at, lost=lost)
-            for name, created, first_seq, begun_at, lost in changer.rows("cli_streams")
+            for name, created, first_seq, begun_at, lost in changer.rows("operate/streams")
         }
     above, up_to = extent(changer, scope)
 
     def read(above: int, up_to: int) -> Sequence[tuple[DeliveredRow, str]]:
         with changer.step():
-            rows = changer.rows("delivered", (above, up_to, scope.stream, 0, None, 1))
+            rows = changer.rows("integrity/delivered", (above, up_to, scope.stream, 0, None, 1))
         return [(DeliveredRow(*row), stream) for *row, stream in rows]
 
     def next_seq(above: int) -> int | None:
         with changer.step():
-            found = changer.rows("next_seq", (above,))
+            found = changer.rows("delivery/next_seq", (above,))
         return int(found[0][0]) if found else None
 
     async with broker(settings) as connection:
@@ -147,7 +147,7 @@ async def verify(settings: Settings, changer: Changer, scope: Scope, on_progress
 def extent(changer: Changer, scope: Scope) -> tuple[int, int]:
     """Return between which seqs a scope lies: the first not included, the last included."""
     with changer.step():
-        (newest,) = changer.row("newest")
+        (newest,) = changer.row("delivery/newest")
     above = (scope.first_seq or 1) - 1
     return above, newest if scope.last_seq is None else min(newest, scope.last_seq)
 
@@ -169,7 +169,7 @@ def check(changer: Changer) -> None:
     Raises:
         psycopg.errors.InsufficientPrivilege: It may not.
     """
-    changer.check(("unmark", ([], "", 0.0, 0.0, None, None)), ("loss_healed", ("", 0.0)))
+    changer.check(("integrity/mark_lost", ([], "", 0.0, 0.0, None, None)), ("integrity/loss_healed", ("", 0.0)))
 
 
 def redeliver(changer: Changer, report: Report, scope: Scope, on_progress: OnProgress) -> Redelivered:
@@ -189,7 +189,7 @@ def redeliver(changer: Changer, report: Report, scope: Scope, on_progress: OnPro
         for stream in closing:
             if report.verdicts.get(stream, {}).get(Fate.LOST, 0) == done.given_back.get(stream, 0):
                 with changer.step():
-                    if changer.run("loss_healed", (stream, report.began_at)):
+                    if changer.run("integrity/loss_healed", (stream, report.began_at)):
                         done.closed.append(stream)
     return done
 
@@ -197,13 +197,13 @@ def redeliver(changer: Changer, report: Report, scope: Scope, on_progress: OnPro
 def _give_back(changer: Changer, audit: Audit, report: Report, on_progress: OnProgress) -> dict[str, int]:
     given_back: dict[str, int] = {}
     with changer.step():
-        (due_at,) = changer.row("clock")
+        (due_at,) = changer.row("ownership/clock")
     for stream, losses in report.losses.items():
         for seqs, wait_s in ((losses.at_once, 0.0), (losses.later, losses.forgotten_s)):
             for start in range(0, len(seqs), _CHUNK):
                 chunk = seqs[start : start + _CHUNK].tolist()
                 with changer.step():
-                    changed = changer.run("unmark", (chunk, stream, due_at, wait_s, None, None))
+                    changed = changer.run("integrity/mark_lost", (chunk, stream, due_at, wait_s, None, None))
                     audit.add(changed)
                 given_back[stream] = given_back.get(stream, 0) + changed
                 on_progress(len(chunk))

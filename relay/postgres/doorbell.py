@@ -74,7 +74,7 @@ class Doorbell:
                 if self._generation != self._database.generation:
                     await self._hang()
                 if self.hung:
-                    row = await (await conn.execute(self._tables.query("bell_take"))).fetchone()
+                    row = await (await conn.execute(self._tables.query("doorbell/take"))).fetchone()
                     self.held = bool(row and row[0])
                     if row and row[1]:
                         self._trust_until = time.monotonic() + _TRUST_S
@@ -93,7 +93,7 @@ class Doorbell:
             async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
                 conn = await self._database.connection()
                 async with psycopg.AsyncRawCursor(conn) as cursor:
-                    await cursor.execute(self._tables.query("bell_release"), (self._has_company,))
+                    await cursor.execute(self._tables.query("doorbell/release"), (self._has_company,))
         except OUTAGES as error:
             await self._fall(error)
 
@@ -110,9 +110,9 @@ class Doorbell:
     async def _hang(self) -> None:
         """Listen, and ring once from elsewhere: a pooler in between accepts LISTEN and never delivers."""
         conn = await self._database.connection()
-        await conn.execute(self._tables.query("listen"))
+        await conn.execute(self._tables.query("doorbell/listen"))
         self._generation = self._database.generation
-        await self._elsewhere.run(self._tables.query("bell_test"))
+        await self._elsewhere.run(self._tables.query("doorbell/test"))
         rang = False
         async for notification in conn.notifies(timeout=_TEST_TIMEOUT_S):
             rang = rang or notification.payload == "test"

@@ -68,11 +68,11 @@ def script(table: str, payload_type: str, bell: bool) -> str:
         parts.append(f"CREATE SCHEMA IF NOT EXISTS {tables.schema};")
     parts.append(tables.file("migrations"))
     for version, path in _numbered():
-        applied = tables.file("queries/migrate_applied").replace("$1", str(version)).replace("$2", f"'{path.stem}'")
+        applied = tables.file("queries/migrate/applied").replace("$1", str(version)).replace("$2", f"'{path.stem}'")
         parts += [f"-- {path.name}", _migration(path, tables), f"{applied.rstrip()};"]
         oldest = _oldest_relay(path)
         if oldest is not None:
-            declared = tables.file("queries/migrate_oldest").replace("$1", str(version)).replace("$2", str(oldest))
+            declared = tables.file("queries/migrate/oldest").replace("$1", str(version)).replace("$2", str(oldest))
             parts.append(f"{declared.rstrip()};")
     parts += [tables.file("bell_on" if bell else "bell_off"), tables.file("roles"), "COMMIT;"]
     return "\n".join(parts) + "\n"
@@ -96,12 +96,12 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str, bell: 
     applied: list[str] = []
     with conn.transaction(), psycopg.RawCursor(conn) as cursor:
         cursor.execute("SET LOCAL lock_timeout = '5s'")
-        cursor.execute(tables.query("migrate_lock"))
+        cursor.execute(tables.query("migrate/lock"))
         if tables.schema is not None:
             cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {tables.schema}".encode())
-        if not _value(cursor, tables.query("migrate_began")):
+        if not _value(cursor, tables.query("migrate/began")):
             cursor.execute(tables.file("migrations").encode())
-        found = schema_of(cursor.execute(tables.query("schema_version")).fetchone())
+        found = schema_of(cursor.execute(tables.query("migrate/schema_version")).fetchone())
         current = 0 if found is None else found.version
         if found is not None and current > newest_version():
             check_schema(found, table)
@@ -109,13 +109,13 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str, bell: 
         for version, path in _numbered():
             if version > current:
                 cursor.execute(_migration(path, tables).encode())
-                cursor.execute(tables.query("migrate_applied"), (version, path.stem))
+                cursor.execute(tables.query("migrate/applied"), (version, path.stem))
                 oldest = _oldest_relay(path)
                 if oldest is not None:
-                    cursor.execute(tables.query("migrate_oldest"), (version, oldest))
+                    cursor.execute(tables.query("migrate/oldest"), (version, oldest))
                 applied.append(path.stem)
         # Where the bell already is as wanted, no lock on the table is asked for.
-        if _value(cursor, tables.query("migrate_bell")) != bell:
+        if _value(cursor, tables.query("migrate/bell")) != bell:
             cursor.execute(tables.file("bell_on" if bell else "bell_off").encode())
         cursor.execute(tables.file("roles").encode())
     return applied
@@ -129,8 +129,8 @@ def missing(conn: psycopg.Connection[Any], table: str) -> list[str]:
     """
     tables = _tables(table, "jsonb")
     with conn.transaction(), psycopg.RawCursor(conn) as cursor:
-        begun = _value(cursor, tables.query("migrate_began"))
-        found = schema_of(cursor.execute(tables.query("schema_version")).fetchone()) if begun else None
+        begun = _value(cursor, tables.query("migrate/began"))
+        found = schema_of(cursor.execute(tables.query("migrate/schema_version")).fetchone()) if begun else None
     if found is not None and found.version > newest_version():
         check_schema(found, table)
     current = 0 if found is None else found.version

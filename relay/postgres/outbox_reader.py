@@ -48,20 +48,20 @@ class OutboxReader:
         again, so that nothing of its key goes before it. If the sequence was set back below the watermark, it begins
         below every row.
         """
-        watermark, *state = (await self._run(self._tables.query("start"), (self._ours[0],)))[0]
+        watermark, *state = (await self._run(self._tables.query("delivery/start"), (self._ours[0],)))[0]
         database = DatabaseState(*state)
         if not database.settles(watermark):
             return StartingPoint(0, database, set_back=True)
-        lowest = (await self._run(self._tables.query("redeliver_from"), self._ours))[0][0]
+        lowest = (await self._run(self._tables.query("delivery/redeliver_from"), self._ours))[0][0]
         return StartingPoint(int(watermark) if lowest is None else min(int(watermark), lowest - 1), database)
 
     async def fetch(self, cursor: int, upper: int, limit: int) -> list[Event]:
         """Give our next pending events above `cursor` up to `upper`, at most `limit`, in the order of seq."""
-        return _events(await self._run(self._tables.query("fetch"), (cursor, upper, limit, *self._ours)))
+        return _events(await self._run(self._tables.query("delivery/fetch"), (cursor, upper, limit, *self._ours)))
 
     async def outlines(self, cursor: int, upper: int, limit: int) -> list[Event]:
         """Give our next pending events as `fetch` does, without payload, headers and time."""
-        return _events(await self._run(self._tables.query("outlines"), (cursor, upper, limit, *self._ours)))
+        return _events(await self._run(self._tables.query("delivery/outlines"), (cursor, upper, limit, *self._ours)))
 
     async def fetch_among(self, cursor: int, upper: int, limit: int) -> tuple[list[Event], list[int]]:
         """Read the next visible rows above `cursor` up to `upper`, at most `limit`, whosever they are.
@@ -69,53 +69,55 @@ class OutboxReader:
         Returns:
             Our pending events, and the seqs of all rows; both ascending.
         """
-        rows = await self._run(self._tables.query("fetch_among"), (cursor, upper, limit, *self._ours))
+        rows = await self._run(self._tables.query("delivery/fetch_among"), (cursor, upper, limit, *self._ours))
         return _events([row for row in rows if row[1] is not None]), [row[0] for row in rows]
 
     async def reread(self, los: Sequence[int], his: Sequence[int], limit: int) -> list[Event]:
         """Give pending events that have appeared in the ranges, at most `limit`, in the order of seq."""
-        return _events(await self._run(self._tables.query("reread"), (array(los), array(his), limit, *self._ours)))
+        return _events(
+            await self._run(self._tables.query("delivery/reread"), (array(los), array(his), limit, *self._ours))
+        )
 
     async def due(self, limit: int) -> list[Event]:
         """Give events whose retry is due, at most `limit`, the longest due first."""
-        return _events(await self._run(self._tables.query("due"), (limit, *self._ours)))
+        return _events(await self._run(self._tables.query("delivery/due"), (limit, *self._ours)))
 
     async def settled(self, lo: int, hi: int) -> list[tuple[int, int]]:
         """Give the ranges from `lo` to `hi`, ascending, of events that are settled or not ours."""
-        rows = await self._run(self._tables.query("settled"), (lo, hi, *self._ours))
+        rows = await self._run(self._tables.query("delivery/settled"), (lo, hi, *self._ours))
         return [(first, last) for first, last in rows]
 
     async def holders(self) -> dict[str, bool]:
         """Give the transactions that may still commit events; True for a prepared one."""
-        return dict(await self._run(self._tables.query("holders")))
+        return dict(await self._run(self._tables.query("delivery/holders")))
 
     async def watermark(self) -> Watermark:
         """Give the watermark of the whole outbox, whoever owns it."""
-        seq, at = (await self._run(self._tables.query("watermark")))[0]
+        seq, at = (await self._run(self._tables.query("ownership/watermark")))[0]
         return Watermark(seq, at)
 
     async def now(self) -> float:
         """Give the time by the database's clock, Unix seconds."""
-        return float((await self._run(self._tables.query("clock")))[0][0])
+        return float((await self._run(self._tables.query("ownership/clock")))[0][0])
 
     async def newest(self) -> int:
         """Give the newest seq that is visible, 0 without any."""
-        return int((await self._run(self._tables.query("newest")))[0][0])
+        return int((await self._run(self._tables.query("delivery/newest")))[0][0])
 
     async def blocking(self) -> list[tuple[int, str]]:
         """Give seq and key of our dead letters that have a key and were not discarded."""
-        return [(seq, key) for seq, key in await self._run(self._tables.query("blocking"), self._ours)]
+        return [(seq, key) for seq, key in await self._run(self._tables.query("delivery/blocking"), self._ours)]
 
     async def undecided(self, seqs: Sequence[int]) -> set[int]:
         """Give those of the dead letters `seqs` that were neither discarded nor, given back, delivered."""
-        return {seq for (seq,) in await self._run(self._tables.query("undecided"), (array(seqs),))}
+        return {seq for (seq,) in await self._run(self._tables.query("delivery/undecided"), (array(seqs),))}
 
     async def dead_uncopied(self, since: float, limit: int, most_bytes: int) -> list["DeadLetter"]:
         """Give dead letters that died at `since` (Unix seconds) or later and were not published since, at most `limit`.
 
         Payloads and headers of more than `most_bytes` are left out.
         """
-        rows = await self._run(self._tables.query("dead_uncopied"), (since, limit, most_bytes))
+        rows = await self._run(self._tables.query("maintenance/dead_uncopied"), (since, limit, most_bytes))
         return [DeadLetter(Event._make(row[:9]), row[9], row[10] or "", row[11]) for row in rows]
 
     async def streams_seen(self) -> list[Seen]:
@@ -123,31 +125,33 @@ class OutboxReader:
         return [
             Seen(stream, created, first_seq, floor, Mark(mark_seq, mark_id), lost, begun_at)
             for stream, created, first_seq, floor, mark_seq, mark_id, lost, begun_at in await self._run(
-                self._tables.query("streams_seen"), (self._ours[0],)
+                self._tables.query("integrity/stream_states"), (self._ours[0],)
             )
         ]
 
     async def highest_marks(self, above: int, up_to: int) -> list[tuple[str, Mark]]:
         """Give our highest mark of each stream in a range of seqs, which must be small."""
-        rows = await self._run(self._tables.query("highest_marks"), (above, up_to, *self._ours))
+        rows = await self._run(self._tables.query("integrity/highest_marks"), (above, up_to, *self._ours))
         return [(stream, Mark(stream_seq, event_id)) for stream, stream_seq, event_id in rows]
 
     async def pending_ids(self, ids: Sequence[str]) -> list[tuple[int, str]]:
         """Give seq and id of those of the message ids, all of them UUIDs, that are pending events of ours."""
-        rows = await self._run(self._tables.query("pending_ids"), ("{" + ",".join(ids) + "}", *self._ours))
+        rows = await self._run(self._tables.query("integrity/pending_ids"), ("{" + ",".join(ids) + "}", *self._ours))
         return [(seq, event_id) for seq, event_id in rows]
 
     async def delivered(self, above: int, up_to: int, stream: str, stored_above: int) -> list[DeliveredRow]:
         """Give our delivered events of a stream in a range of seqs, which must be small, in the order of seq."""
-        rows = await self._run(self._tables.query("delivered"), (above, up_to, stream, stored_above, *self._ours))
+        rows = await self._run(
+            self._tables.query("integrity/delivered"), (above, up_to, stream, stored_above, *self._ours)
+        )
         return [DeliveredRow(*row[:4]) for row in rows]
 
     async def places(self, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
         """Give stream and sequence of those of the message ids, all of them UUIDs, that are delivered events."""
-        rows = await self._run(self._tables.query("places"), ("{" + ",".join(ids) + "}",))
+        rows = await self._run(self._tables.query("integrity/places"), ("{" + ",".join(ids) + "}",))
         return {event_id: (stream, stream_seq) for event_id, stream, stream_seq in rows}
 
     async def next_seq(self, above: int) -> int | None:
         """Give the first seq above one that is in the table, None above the last."""
-        rows = await self._run(self._tables.query("next_seq"), (above,))
+        rows = await self._run(self._tables.query("delivery/next_seq"), (above,))
         return int(rows[0][0]) if rows else None

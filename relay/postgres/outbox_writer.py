@@ -38,7 +38,7 @@ class OutboxWriter:
             *self._fence,
             ids([one[0] for one in delivered]),
         )
-        return int((await self._run(self._tables.query("settle"), values))[0][0])
+        return int((await self._run(self._tables.query("delivery/settle"), values))[0][0])
 
     async def still_pending(self, events: Sequence[Event]) -> int:
         """Return how many of the events are neither delivered nor dead.
@@ -47,18 +47,18 @@ class OutboxWriter:
             DatabaseChanged: Some of their seqs belong to other events now.
         """
         values = (array([event.seq for event in events]), ids(events))
-        pending, others = (await self._run(self._tables.query("still_pending"), values))[0]
+        pending, others = (await self._run(self._tables.query("delivery/still_pending"), values))[0]
         if others:
             raise DatabaseChanged(f"{others} seqs belong to other events than those that were read from the outbox")
         return int(pending)
 
     async def raise_attempts(self, suspects: Sequence[Event]) -> None:
         """Write down the attempts of pending events that are sent now."""
-        await self._run(self._tables.query("suspect"), self._attempts_of(suspects))
+        await self._run(self._tables.query("delivery/raise_attempts"), self._attempts_of(suspects))
 
     async def lower_attempts(self, suspects: Sequence[Event]) -> None:
         """Lower the attempts of events that did not crash the relay, if they are as `raise_attempts` has left them."""
-        await self._run(self._tables.query("outlived"), self._attempts_of(suspects))
+        await self._run(self._tables.query("delivery/lower_attempts"), self._attempts_of(suspects))
 
     def _attempts_of(self, events: Sequence[Event]) -> tuple[object, ...]:
         seqs, attempts = array([event.seq for event in events]), array([event.attempts for event in events])
@@ -67,7 +67,7 @@ class OutboxWriter:
     async def postpone(self, postponed: Postponed) -> None:
         """Write down when an event is tried again."""
         await self._run(
-            self._tables.query("postpone"),
+            self._tables.query("delivery/postpone"),
             (
                 postponed.event.seq,
                 postponed.delay_s,
@@ -81,20 +81,24 @@ class OutboxWriter:
     async def bury(self, buried: Buried) -> bool:
         """Make an event a dead letter; gives whether it was none and not delivered before."""
         values = (buried.event.seq, buried.attempts, buried.error, *self._fence, buried.event.id)
-        return bool((await self._run(self._tables.query("bury"), values))[0][0])
+        return bool((await self._run(self._tables.query("delivery/bury"), values))[0][0])
 
     async def dead_copied(self, dead: DeadLetter) -> None:
         """Write down that a dead letter was published to the subject for these."""
-        await self._run(self._tables.query("dead_copied"), (dead.event.seq, dead.died_at, dead.event.id))
+        await self._run(self._tables.query("maintenance/dead_copied"), (dead.event.seq, dead.died_at, dead.event.id))
 
     async def note(self, noted: Noted) -> None:
         """Write down why an event waits."""
-        await self._run(self._tables.query("note"), (noted.event.seq, noted.error, *self._fence, noted.event.id))
+        await self._run(
+            self._tables.query("delivery/note"), (noted.event.seq, noted.error, *self._fence, noted.event.id)
+        )
 
     async def save_stream_state(self, seen: Seen) -> None:
         """Write down what was seen of a stream; a loss that stands open stays so until a person has closed it."""
         row = (seen.stream, seen.created, seen.first_seq, seen.floor, seen.mark.stream_seq, seen.mark.event_id)
-        await self._run(self._tables.query("stream_see"), (*row, seen.begun_at, seen.lost, *self._fence))
+        await self._run(
+            self._tables.query("integrity/save_stream_state"), (*row, seen.begun_at, seen.lost, *self._fence)
+        )
 
     async def mark_lost(self, stream: str, seqs: Sequence[int], due_at: float, after_delivery_s: float) -> int:
         """Have delivered events sent again that their stream has lost; gives how many.
@@ -106,7 +110,7 @@ class OutboxWriter:
             after_delivery_s: And no sooner than this long after their delivery, seconds.
         """
         values = (array(seqs), stream, due_at, after_delivery_s)
-        return int((await self._run(self._tables.query("unmark"), (*values, *self._fence)))[0][0])
+        return int((await self._run(self._tables.query("integrity/mark_lost"), (*values, *self._fence)))[0][0])
 
     async def prune_delivered(self, above: int, up_to: int, age_s: float) -> tuple[int, float | None, float | None]:
         """Delete the old ones among the delivered events of a small range of seqs, below the watermark alone.
@@ -116,10 +120,10 @@ class OutboxWriter:
             without any.
         """
         values = (above, up_to, age_s, *self._fence)
-        pruned, oldest, oldest_kept = (await self._run(self._tables.query("prune_delivered"), values))[0]
+        pruned, oldest, oldest_kept = (await self._run(self._tables.query("maintenance/prune_delivered"), values))[0]
         return int(pruned), oldest, oldest_kept
 
     async def prune_dead(self, limit: int, age_s: float, discarded_only: bool) -> int:
         """Delete the oldest dead letters, at most `limit`; gives how many."""
         values = (limit, age_s, discarded_only, *self._fence)
-        return int((await self._run(self._tables.query("prune_dead"), values))[0][0])
+        return int((await self._run(self._tables.query("maintenance/prune_dead"), values))[0][0])

@@ -86,7 +86,7 @@ class Ownership:
         """
         before = time.monotonic()
         rows = await self.database.run(
-            self.tables.query("beat"),
+            self.tables.query("ownership/beat"),
             (
                 self.member,
                 self.ttl_s,
@@ -111,7 +111,7 @@ class Ownership:
     async def claim(self, most: int) -> None:
         """Take at most so many of the shards that nobody owns; once more where the answer was lost."""
         before = time.monotonic()
-        rows = await self.database.run(self.tables.query("claim"), (self.member, self.ttl_s, most))
+        rows = await self.database.run(self.tables.query("ownership/claim"), (self.member, self.ttl_s, most))
         if not self.epochs:
             self.until = before + self.ttl_s
         self.epochs.update((shard, epoch) for shard, epoch, _ in rows)
@@ -119,13 +119,13 @@ class Ownership:
 
     async def reset_crashes(self) -> None:
         """Write down that what the last owners had in hand does not end us."""
-        await self.database.run(self.tables.query("absolve"), (self.member,))
+        await self.database.run(self.tables.query("ownership/reset_crashes"), (self.member,))
         self.crashes = 0
 
     async def lower_watermark(self, seq: int) -> None:
         """Lower the watermark of our shards to `seq`: rows below the stored one may be pending again."""
         held = array(self.epochs), array(self.epochs.values())
-        await self.database.run(self.tables.query("lower_watermark"), (*held, seq))
+        await self.database.run(self.tables.query("ownership/lower_watermark"), (*held, seq))
 
     async def hand_over(self, share: int, watermark: Watermark) -> int:
         """Give back what is above our share, after its last event was settled; gives how many shards that were."""
@@ -133,11 +133,12 @@ class Ownership:
         if given:
             epochs = [self.epochs.pop(shard) for shard in given]
             await self.database.run(
-                self.tables.query("release"), (array(given), array(epochs), watermark.seq, watermark.at, self.identity)
+                self.tables.query("ownership/release"),
+                (array(given), array(epochs), watermark.seq, watermark.at, self.identity),
             )
         return len(given)
 
     async def leave(self, watermark: Watermark) -> None:
         """Give everything back, what a claim took that was broken off included, so that others take over at once."""
         await self.hand_over(0, watermark)
-        await self.database.run(self.tables.query("leave"), (self.member,))
+        await self.database.run(self.tables.query("ownership/leave"), (self.member,))

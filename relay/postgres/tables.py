@@ -91,7 +91,10 @@ class Tables:
         return self.qualify((sql_directory() / f"{name}.sql").read_text("utf-8"))
 
     def query(self, name: str) -> bytes:
-        """Give the query ``sql/queries/<name>.sql``, ready to be sent; read once.
+        """Return the query ``sql/queries/<room>/<name>.sql``, ready to be sent; read once.
+
+        Args:
+            name: Room and name, such as ``delivery/fetch``.
 
         Bytes, because psycopg takes a query that is no literal only as bytes; what is in it comes from our own
         files and from a checked name.

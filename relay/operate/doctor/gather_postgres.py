@@ -58,19 +58,19 @@ def _asked(
         conn.execute("SELECT set_config('statement_timeout', %s, true)", (f"{timeout_s * 1000:.0f}",))
         conn.execute("SELECT set_config('lock_timeout', '2s', true)")
         before = time.time()
-        (row,) = _rows(conn, tables.query("doctor_server"))
+        (row,) = _rows(conn, tables.query("doctor/server"))
         skew_s = row[-1] - (before + time.time()) / 2
         server = Server(*row[:-1])
-        payload_type = _value(conn, tables.query("payload_type"))
+        payload_type = _value(conn, tables.query("migrate/payload_type"))
         if payload_type is None:
             return PostgresFacts(server=server, skew_s=skew_s, wanted_version=newest_version())
         tables = Tables(tables.events, payload_type)
         rights = () if server.in_recovery or server.read_only else _tried(conn, tables)
-        schema = schema_of(_rows(conn, tables.query("schema_version"))[0])
-        watermark = _value(conn, tables.query("doctor_watermark")) or 0
-        of_table = _rows(conn, tables.query("doctor_table"))
-        holders = _rows(conn, tables.query("doctor_holders"))
-        sample = _rows(conn, tables.query("doctor_sample"), (watermark, _SAMPLE_ROWS, _MOST_TOPICS))
+        schema = schema_of(_rows(conn, tables.query("migrate/schema_version"))[0])
+        watermark = _value(conn, tables.query("doctor/watermark")) or 0
+        of_table = _rows(conn, tables.query("doctor/table"))
+        holders = _rows(conn, tables.query("doctor/holders"))
+        sample = _rows(conn, tables.query("doctor/sample"), (watermark, _SAMPLE_ROWS, _MOST_TOPICS))
     session, bell_error = None, None
     try:
         with _connect(bell_dsn or dsn, connect_timeout_s) as listener:
@@ -156,7 +156,7 @@ def _attempt(want: Wanted) -> sql.Composed:
 
 def _sessions(listener: Conn, other: Conn, tables: Tables) -> Session:
     """Find out whether a session of the bell holds: LISTEN and the bell's lock belong to one server process."""
-    ask = tables.query("doctor_session")
+    ask = tables.query("doctor/session")
     first = _pid(listener, ask)
     with other.transaction(force_rollback=True):
         # A pooler gives the process that was free last; then ours is taken, and asking again could wait for ever.
@@ -167,7 +167,7 @@ def _sessions(listener: Conn, other: Conn, tables: Tables) -> Session:
         channel = f"outbox_doctor_{secrets.token_hex(4)}"
         listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         rung = time.monotonic()
-        psycopg.RawCursor(other).execute(tables.query("doctor_ring"), (channel,))
+        psycopg.RawCursor(other).execute(tables.query("doctor/ring"), (channel,))
         for _ in listener.notifies(timeout=_RING_S, stop_after=1):
             ring_s = time.monotonic() - rung
         listener.execute(sql.SQL("UNLISTEN {}").format(sql.Identifier(channel)))

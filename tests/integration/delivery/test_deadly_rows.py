@@ -102,12 +102,12 @@ def test_what_is_written_of_a_trial_may_be_written_twice(outbox: Outbox) -> None
     event_id = outbox.row(seq)["id"]
     outbox.conn.execute("UPDATE outbox_shards SET owner = 'me', epoch = 1")
     cursor = psycopg.RawCursor(outbox.conn)
-    for query, attempts in (("suspect", 1), ("outlived", 0)):
+    for query, attempts in (("delivery/raise_attempts", 1), ("delivery/lower_attempts", 0)):
         for _ in range(2):
             cursor.execute(Tables().query(query), (f"{{{seq}}}", "{1}", "me", 64, f"{{{event_id}}}"))
         assert outbox.row(seq)["attempts"] == attempts
     outbox.conn.execute("UPDATE outbox_events SET attempts = 2, retry_at = now() - interval '1 s'")
-    for query, attempts in (("suspect", 3), ("outlived", 2)):
+    for query, attempts in (("delivery/raise_attempts", 3), ("delivery/lower_attempts", 2)):
         for _ in range(2):
             cursor.execute(Tables().query(query), (f"{{{seq}}}", "{3}", "me", 64, f"{{{event_id}}}"))
         assert outbox.row(seq)["attempts"] == attempts

@@ -39,61 +39,66 @@ BATCH = range(DELIVERED + 1, DELIVERED + 101)
 
 # Name, parameters, and the most pages: those of the rows it returns or changes, and the way down the index.
 READS: list[tuple[str, tuple[object, ...], int]] = [
-    ("start", (None,), FEW_PAGES),
-    ("fetch", (DELIVERED, NO_LIMIT, 1000, *ALL), 600),
-    ("fetch", (DELIVERED, NO_LIMIT, 1000, *SOME), 600),
-    ("outlines", (DELIVERED, ROWS, 1000, *SOME), 600),
-    ("fetch_among", (DELIVERED, NO_LIMIT, 1000, *SOME), 600),
-    ("fetch_among", (ROWS, NO_LIMIT, 1000, *SOME), FEW_PAGES),
-    ("fetch", (DELIVERED - 5000, DELIVERED - 4000, 1000, *ALL), 200),  # the scrub, and what an earlier run has settled
-    ("fetch", (ROWS, NO_LIMIT, 1000, *ALL), FEW_PAGES),
-    ("reread", (_array(range(1, ROWS, 500)), _array(range(1, ROWS, 500)), 1000, *ALL), 1500),
-    ("reread", ("{7}", "{7}", 1000, *SOME), FEW_PAGES),
-    ("settled", (DELIVERED - 1000, DELIVERED, *ALL), 200),
-    ("settled", (DELIVERED - 1000, DELIVERED, *SOME), 200),
-    ("due", (1000, *SOME), FEW_PAGES),
-    ("blocking", ALL, FEW_PAGES),
-    ("blocking", SOME, FEW_PAGES),
-    ("newest", (), FEW_PAGES),
-    ("dead_uncopied", (float("-inf"), 20, 1_048_576), 200),
-    ("streams_seen", ("{0,5,63}",), FEW_PAGES),
-    ("cli_streams", (), FEW_PAGES),
-    ("highest_marks", (DELIVERED - 1000, DELIVERED, *SOME), 300),
-    ("pending_ids", ("{00000000-0000-4000-8000-000000000000}", *SOME), FEW_PAGES),
-    ("cli_prunable", (DELIVERED - 1000, DELIVERED, 0.0), 200),
-    ("cli_prunable_dead", (0.0, False), FEW_PAGES),
-    ("places", ("{00000000-0000-4000-8000-000000000000}",), FEW_PAGES),
-    ("delivered", (DELIVERED - 1000, DELIVERED, "ORDERS", 7, *SOME), 200),
-    ("next_seq", (DELIVERED,), FEW_PAGES),
-    ("redeliver_from", SOME, FEW_PAGES),
-    ("undecided", ("{17,100150}",), FEW_PAGES),
-    ("still_pending", ("{17,100150}", _ids(17, 100150)), FEW_PAGES),
-    ("doctor_sample", (DELIVERED, 100, 50), 600),
+    ("delivery/start", (None,), FEW_PAGES),
+    ("delivery/fetch", (DELIVERED, NO_LIMIT, 1000, *ALL), 600),
+    ("delivery/fetch", (DELIVERED, NO_LIMIT, 1000, *SOME), 600),
+    ("delivery/outlines", (DELIVERED, ROWS, 1000, *SOME), 600),
+    ("delivery/fetch_among", (DELIVERED, NO_LIMIT, 1000, *SOME), 600),
+    ("delivery/fetch_among", (ROWS, NO_LIMIT, 1000, *SOME), FEW_PAGES),
+    (
+        "delivery/fetch",
+        (DELIVERED - 5000, DELIVERED - 4000, 1000, *ALL),
+        200,
+    ),  # the scrub, and what an earlier run has settled
+    ("delivery/fetch", (ROWS, NO_LIMIT, 1000, *ALL), FEW_PAGES),
+    ("delivery/reread", (_array(range(1, ROWS, 500)), _array(range(1, ROWS, 500)), 1000, *ALL), 1500),
+    ("delivery/reread", ("{7}", "{7}", 1000, *SOME), FEW_PAGES),
+    ("delivery/settled", (DELIVERED - 1000, DELIVERED, *ALL), 200),
+    ("delivery/settled", (DELIVERED - 1000, DELIVERED, *SOME), 200),
+    ("delivery/due", (1000, *SOME), FEW_PAGES),
+    ("delivery/blocking", ALL, FEW_PAGES),
+    ("delivery/blocking", SOME, FEW_PAGES),
+    ("delivery/newest", (), FEW_PAGES),
+    ("maintenance/dead_uncopied", (float("-inf"), 20, 1_048_576), 200),
+    ("integrity/stream_states", ("{0,5,63}",), FEW_PAGES),
+    ("operate/streams", (), FEW_PAGES),
+    ("integrity/highest_marks", (DELIVERED - 1000, DELIVERED, *SOME), 300),
+    ("integrity/pending_ids", ("{00000000-0000-4000-8000-000000000000}", *SOME), FEW_PAGES),
+    ("operate/prunable", (DELIVERED - 1000, DELIVERED, 0.0), 200),
+    ("operate/prunable_dead", (0.0, False), FEW_PAGES),
+    ("integrity/places", ("{00000000-0000-4000-8000-000000000000}",), FEW_PAGES),
+    ("integrity/delivered", (DELIVERED - 1000, DELIVERED, "ORDERS", 7, *SOME), 200),
+    ("delivery/next_seq", (DELIVERED,), FEW_PAGES),
+    ("delivery/redeliver_from", SOME, FEW_PAGES),
+    ("delivery/undecided", ("{17,100150}",), FEW_PAGES),
+    ("delivery/still_pending", ("{17,100150}", _ids(17, 100150)), FEW_PAGES),
+    ("doctor/sample", (DELIVERED, 100, 50), 600),
 ]
 WRITES: list[tuple[str, tuple[object, ...], int]] = [
-    ("settle", ("ORDERS", _array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
-    ("settle", ("ORDERS", "{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
-    ("settle", ("ORDERS", "{17,100150}", "{1,2}", *FENCE, _ids(17, 100150)), FEW_PAGES),
-    ("postpone", (DELIVERED + 1, 1.0, 1, "why", *FENCE, _id(DELIVERED + 1)), FEW_PAGES),
-    ("bury", (DELIVERED + 1, 1, "why", *FENCE, _id(DELIVERED + 1)), FEW_PAGES),
-    ("suspect", (_array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
-    ("outlived", ("{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
-    ("note", (DELIVERED + 1, "why", *FENCE, _id(DELIVERED + 1)), FEW_PAGES),
-    ("unmark", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE), 100),
-    ("stream_see", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, *FENCE), 1000),
-    ("loss_healed", ("ORDERS", 0.0), FEW_PAGES),
-    ("prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, *FENCE), 800),
-    ("dead_copied", (3, 0.0, _id(3)), FEW_PAGES),
-    ("prune_dead", (100, 0.0, False, *FENCE), 200),
-    ("prune_dead", (100, 0.0, True, None, None), FEW_PAGES),
-    ("cli_dead_retry", ("{17,100150}",), FEW_PAGES),
-    ("cli_dead_discard", ("{17,100150}",), FEW_PAGES),
-    ("cli_bench_delete", (DELIVERED - 100, DELIVERED, "no such topic"), 200),
+    ("delivery/settle", ("ORDERS", _array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
+    ("delivery/settle", ("ORDERS", "{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
+    ("delivery/settle", ("ORDERS", "{17,100150}", "{1,2}", *FENCE, _ids(17, 100150)), FEW_PAGES),
+    ("delivery/postpone", (DELIVERED + 1, 1.0, 1, "why", *FENCE, _id(DELIVERED + 1)), FEW_PAGES),
+    ("delivery/bury", (DELIVERED + 1, 1, "why", *FENCE, _id(DELIVERED + 1)), FEW_PAGES),
+    ("delivery/raise_attempts", (_array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
+    ("delivery/lower_attempts", ("{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
+    ("delivery/note", (DELIVERED + 1, "why", *FENCE, _id(DELIVERED + 1)), FEW_PAGES),
+    ("integrity/mark_lost", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE), 100),
+    ("integrity/save_stream_state", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, *FENCE), 1000),
+    ("integrity/loss_healed", ("ORDERS", 0.0), FEW_PAGES),
+    ("maintenance/prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, *FENCE), 800),
+    ("maintenance/dead_copied", (3, 0.0, _id(3)), FEW_PAGES),
+    ("maintenance/prune_dead", (100, 0.0, False, *FENCE), 200),
+    ("maintenance/prune_dead", (100, 0.0, True, None, None), FEW_PAGES),
+    ("operate/dead_retry", ("{17,100150}",), FEW_PAGES),
+    ("operate/dead_discard", ("{17,100150}",), FEW_PAGES),
+    ("operate/bench_delete", (DELIVERED - 100, DELIVERED, "no such topic"), 200),
 ]
 # They look at no rows, insert one, or read the newest as "newest" does.
 OF_NO_ROWS = {
-    "beat", "bell_release", "bell_take", "bell_test", "cli_bench_insert", "cli_send", "doctor_table", "holders",
-    "listen", "lower_watermark", "migrate_bell", "payload_type",
+    "delivery/holders", "doctor/table", "doorbell/listen", "doorbell/release", "doorbell/take", "doorbell/test",
+    "migrate/bell", "migrate/payload_type", "operate/bench_insert", "operate/send", "ownership/beat",
+    "ownership/lower_watermark",
 }  # fmt: skip
 
 
@@ -179,9 +184,10 @@ def test_the_bounds_on_pages_mean_something(large: str) -> None:
 
 
 def test_every_statement_that_reads_events_is_held_to_its_plan() -> None:
+    rooms = ROOT / "sql" / "queries"
     reading = {
-        file.stem
-        for file in (ROOT / "sql" / "queries").glob("*.sql")
+        str(file.relative_to(rooms).with_suffix(""))
+        for file in rooms.rglob("*.sql")
         if "outbox_events" in re.sub(r"^--.*", "", file.read_text("utf-8"), flags=re.MULTILINE)
     }
     of_commands = {query for query, _ in (*test_operator_query_plans.LISTS, *test_operator_query_plans.OTHERS)}

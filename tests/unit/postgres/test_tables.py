@@ -11,7 +11,12 @@ from relay.errors import ConfigError
 from relay.postgres.tables import Tables, sql_directory
 
 FILES = sorted(sql_directory().rglob("*.sql"))
-QUERIES = sorted(path.stem for path in (sql_directory() / "queries").glob("*.sql"))
+ROOMS = sql_directory() / "queries"
+QUERIES = sorted(
+    str(path.relative_to(ROOMS).with_suffix(""))
+    for path in ROOMS.rglob("*.sql")
+    if path.parent.name != "projection"  # read by the projections' own store
+)
 OURS = re.compile(r"\boutbox_(events|shards|shard|members|streams|migrations|audit|ring|producer|relay|reader)\b")
 COMPANIONS = ("events", "shards", "shard", "members", "streams", "migrations", "audit", "ring")
 ROLES = ("producer", "relay", "reader")
@@ -130,7 +135,7 @@ def test_a_name_that_is_too_long_for_a_channel_is_refused() -> None:
         Tables("a" * 32 + "." + "b" * 31)
 
 
-@pytest.mark.parametrize("name", ["fetch", "reread", "due"])
+@pytest.mark.parametrize("name", ["delivery/fetch", "delivery/reread", "delivery/due"])
 def test_a_payload_of_bytes_is_read_raw_and_any_other_as_the_text_it_is(name: str) -> None:
     assert b"e.payload," in Tables(payload_type="bytea").query(name)
     for payload_type in ("jsonb", "json", "text"):
@@ -144,6 +149,6 @@ def test_no_query_turns_bytes_into_text(name: str) -> None:
 
 def test_each_outbox_has_queries_of_its_own() -> None:
     one, two = Tables("one"), Tables("two")
-    assert one.query("start") != two.query("start")
+    assert one.query("delivery/start") != two.query("delivery/start")
     assert one == Tables("one")
-    assert one.query("start") == Tables("one").query("start")
+    assert one.query("delivery/start") == Tables("one").query("delivery/start")
