@@ -1,7 +1,10 @@
 """What all commands share: settings from flags, the connection, and how faults end a command."""
 
+import errno
 import functools
+import io
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate
@@ -10,7 +13,7 @@ import click
 import psycopg
 
 from relay.config.settings import FLAGS, Settings, load
-from relay.errors import RelayError
+from relay.errors import Exit, RelayError
 from relay.operate.access import foreseen
 from relay.text import printable
 
@@ -26,10 +29,30 @@ _HELP = {
 # What a shell offers behind a flag, beside the names of files.
 _VALUES = {"--log-format": ("auto", "json", "human"), "--log-level": ("debug", "info", "warning", "error")}
 _SEVERAL = ("--server",)
+# What a shell reports of a program that SIGPIPE ends.
+_CLOSED_PIPE = 141
+# Commands write nothing but their output, so these are about it.
+_LOST_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EIO)
 
 
 class Commands(click.Group):
     """Turns what was foreseen into a line on stderr and an exit code; anything else keeps its traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line. Output that cannot be written ends it with one line, or none for a closed pipe."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A character that the terminal's encoding lacks is shown as its escape.
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            try:
+                return super().main(*args, **kwargs)
+            finally:
+                sys.stdout.flush()
+        except OSError as error:
+            if error.errno not in _LOST_OUTPUT:
+                raise
+            sys.exit(_lost_output(error))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -46,6 +69,19 @@ class Commands(click.Group):
             _fail(ctx, told.exit_code, str(told))
         except KeyboardInterrupt:
             ctx.exit(130)
+        except OSError as error:
+            if error.errno not in _LOST_OUTPUT:
+                raise
+            ctx.exit(_lost_output(error))
+
+
+def _lost_output(error: OSError) -> int:
+    """Give standard output up; return the exit code. A reader that has seen enough, such as `head`, is no fault."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if error.errno == errno.EPIPE:
+        return _CLOSED_PIPE
+    click.echo(f"{click.style('error:', fg='red')} the output could not be written: {error.strerror}", err=True)
+    return Exit.FAULT
 
 
 def _fail(ctx: click.Context, code: int, text: str) -> None:

@@ -197,7 +197,8 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> _Source:
     for variable, value in environ.items():
         upper = variable.upper()
         if upper in known:
-            ours[upper.lower()] = value
+            # A line end comes along where a secret was read from a file.
+            ours[upper.lower()] = value.rstrip("\r\n")
         elif upper.startswith(_PREFIX) and not _foreign(upper, value):
             faults.append(f"environment {variable}: unknown setting{_hint(upper, known)}")
     reader = EnvSettingsSource(Settings)

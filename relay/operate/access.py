@@ -33,7 +33,12 @@ def foreseen(error: psycopg.Error) -> RelayError | None:
         case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
             return SchemaError(f"the outbox is not in this database: {text}: run `relay migrate`")
         case psycopg.errors.InsufficientPrivilege():
-            return Denied(f"PostgreSQL does not permit it: {text}")
+            return Denied(
+                f"PostgreSQL does not permit it: {text}: looking takes the role outbox_reader and changing the role "
+                "outbox_relay, which `relay migrate` makes: GRANT one of them to this login"
+            )
+        case psycopg.errors.ReadOnlySqlTransaction():
+            return Denied("PostgreSQL takes no changes: this is a standby, or the login is read-only")
         case psycopg.errors.LockNotAvailable():
             return Denied("the table was busy for 5 s: try again")
         case psycopg.errors.QueryCanceled():

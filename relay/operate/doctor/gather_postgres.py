@@ -66,7 +66,8 @@ def _asked(
             return PostgresFacts(server=server, skew_s=skew_s, wanted_version=newest_version())
         tables = Tables(tables.events, payload_type)
         rights = () if server.in_recovery or server.read_only else _tried(conn, tables)
-        schema = schema_of(_rows(conn, tables.query("migrate/schema_version"))[0])
+        versions = _rows(conn, tables.query("migrate/schema_version"))
+        schema = schema_of(versions[0] if versions else None)
         watermark = _value(conn, tables.query("doctor/watermark")) or 0
         of_table = _rows(conn, tables.query("doctor/table"))
         holders = _rows(conn, tables.query("doctor/holders"))

@@ -292,3 +292,10 @@ def test_no_secret_is_shown_anywhere() -> None:
 def test_the_constructor_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_HTTP__PORT", "1")
     assert Settings().http.port == 9464
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_end_in_the_environment_is_no_part_of_a_secret(end: str) -> None:
+    settings = load(environ={"RELAY_POSTGRES__DSN": f"dbname=shop{end}", "RELAY_NATS__TOKEN": f"t{end}"})
+    assert settings.postgres.dsn.get_secret_value() == "dbname=shop"
+    assert settings.nats.token is not None and settings.nats.token.get_secret_value() == "t"
