@@ -1,0 +1,1 @@
+"""What Django knows of the model: no migration here touches the table."""

@@ -1,0 +1,225 @@
+"""Through Django, with the producer's rights alone."""
+
+from collections.abc import Iterator
+
+import django
+import psycopg
+import pytest
+from conftest import Stored
+from django.conf import settings
+from psycopg.conninfo import conninfo_to_dict
+
+from outbox_client import Event, InvalidEvent, NotInTransaction
+
+
+def _database(dsn: str) -> dict[str, object]:
+    parts = conninfo_to_dict(dsn)
+    names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+    return {"ENGINE": "django.db.backends.postgresql"} | {name: parts.get(key, "") for name, key in names.items()}
+
+
+@pytest.fixture(scope="session")
+def _django() -> None:
+    settings.configure(
+        INSTALLED_APPS=[
+            "django.contrib.admin",
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.messages",
+            "django.contrib.sessions",
+            "outbox_client.django",
+        ],
+        DATABASES={name: _database("dbname=none") for name in ("default", "other")},
+        MIDDLEWARE=[
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "django.contrib.messages.middleware.MessageMiddleware",
+        ],
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "APP_DIRS": True,
+                "OPTIONS": {
+                    "context_processors": [
+                        "django.template.context_processors.request",
+                        "django.contrib.auth.context_processors.auth",
+                        "django.contrib.messages.context_processors.messages",
+                    ]
+                },
+            }
+        ],
+        SECRET_KEY="for tests alone",
+        USE_TZ=True,
+        ALLOWED_HOSTS=["testserver"],
+    )
+    django.setup()
+
+
+def _point(alias: str, dsn: str) -> None:
+    from django.db import connections
+
+    connections[alias].close()
+    connections[alias].settings_dict.update(_database(dsn))
+
+
+@pytest.fixture
+def default(_django: None, producer: str) -> Iterator[None]:
+    """The default database, as the producer."""
+    from django.db import connections
+
+    _point("default", producer)
+    yield
+    connections.close_all()
+
+
+def test_an_event_goes_with_its_atomic_block(default: None, stored: Stored) -> None:
+    from django.db import connection, transaction
+
+    from outbox_client.django import publish
+
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO orders (id) VALUES (42)")
+        given = publish("orders.placed", {"who": "Zoë"}, key=42, headers={"tenant": "a"})
+        assert stored() == []
+    assert stored() == [(given, "orders.placed", "42", {"who": "Zoë"}, {"tenant": "a"})]
+
+
+def test_an_inner_block_that_is_rolled_back_takes_only_its_own_events(default: None, stored: Stored) -> None:
+    from django.db import transaction
+
+    from outbox_client.django import publish
+
+    with transaction.atomic():
+        publish("orders.placed", 1)
+        with transaction.atomic():
+            publish("orders.placed", 2)
+            transaction.set_rollback(True)
+        publish("orders.placed", 3)
+    with transaction.atomic():
+        publish("orders.placed", 4)
+        transaction.set_rollback(True)
+    assert [row[3] for row in stored()] == [1, 3]
+
+
+def test_outside_of_a_transaction_it_is_refused(default: None, stored: Stored) -> None:
+    from django.db import transaction
+
+    from outbox_client.django import publish, publish_many
+
+    with pytest.raises(NotInTransaction):
+        publish("orders.placed", 1)
+    with pytest.raises(NotInTransaction):
+        publish_many([Event("orders.placed", 1)])
+    with transaction.atomic():
+        with pytest.raises(InvalidEvent):
+            publish("orders.*", 1)
+        publish("orders.placed", 2)
+    assert [row[3] for row in stored()] == [2]
+
+
+def test_ten_thousand_events_keep_their_order(default: None, stored: Stored) -> None:
+    from django.db import transaction
+
+    from outbox_client.django import publish_many
+
+    events = [Event("orders.placed", i) for i in range(10_000)]
+    with transaction.atomic():
+        assert publish_many(events) == [event.id for event in events]
+        assert publish_many([]) == []
+    assert [(row[0], row[3]) for row in stored()] == [(event.id, event.payload) for event in events]
+
+
+def test_an_event_goes_to_the_database_that_is_named(default: None, database: str, stored: Stored) -> None:
+    from django.db import transaction
+
+    from outbox_client.django import publish
+
+    _point("other", database)
+    with transaction.atomic(using="default"), transaction.atomic(using="other"):
+        publish("orders.placed", "there", using="other")
+        publish("orders.placed", "here")
+        transaction.set_rollback(True, using="default")
+    assert [row[3] for row in stored()] == ["there"]
+
+
+def test_the_check_says_what_is_missing(default: None, empty_database: str, admin: psycopg.Connection) -> None:
+    from outbox_client.django.checks import check_outbox
+
+    assert check_outbox(databases=["default"]) == []
+    assert check_outbox(databases=None) == []
+    admin.execute("REVOKE INSERT (headers) ON outbox_events FROM outbox_producer")
+    (error,) = check_outbox(databases=["default"])
+    assert (error.id, "column headers may not be written" in error.msg) == ("outbox_client.E001", True)
+    admin.execute("ALTER TABLE outbox_events ALTER payload TYPE json")
+    assert any("the payload is json" in error.msg for error in check_outbox(databases=["default"]))
+    _point("default", empty_database)
+    (error,) = check_outbox(databases=["default"])
+    assert "does not exist" in error.msg
+
+
+def test_the_model_reads_and_never_writes(default: None, database: str) -> None:
+    from django.core.management import call_command
+    from django.db import transaction
+
+    from outbox_client.django import publish
+    from outbox_client.django.models import OutboxEvent
+
+    _point("default", database)
+    with transaction.atomic():
+        given = publish("orders.placed", {"i": 1}, key="k")
+    event = OutboxEvent.objects.get(id=given)
+    assert (event.topic, event.payload, event.state, str(event)) == (
+        "orders.placed",
+        {"i": 1},
+        "pending",
+        f"{event.seq} orders.placed",
+    )
+    for change in (event.save, event.delete):
+        with pytest.raises(TypeError):
+            change()
+    call_command("makemigrations", "outbox_client", check=True, dry_run=True, verbosity=0)
+
+
+def test_every_column_of_the_model_is_in_the_table(default: None, admin: psycopg.Connection) -> None:
+    from outbox_client.django.models import OutboxEvent
+
+    rows = admin.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'outbox_events'::regclass").fetchall()
+    assert {field.column for field in OutboxEvent._meta.get_fields()} <= {name for (name,) in rows}
+
+
+@pytest.mark.parametrize(
+    ("state", "change"),
+    [
+        ("pending", ""),
+        ("retry", "retry_at = now()"),
+        ("dead", "dead_at = now()"),
+        ("discarded", "dead_at = now(), discarded_at = now()"),
+        ("delivered", "delivered_at = now()"),
+    ],
+)
+def test_the_admin_lists_by_state_and_changes_nothing(
+    default: None, database: str, admin: psycopg.Connection, state: str, change: str
+) -> None:
+    from django.contrib import admin as site
+    from django.db import transaction
+    from django.test import RequestFactory
+
+    from outbox_client.django import publish
+    from outbox_client.django.admin import OutboxEventAdmin, StateFilter
+    from outbox_client.django.models import OutboxEvent
+
+    _point("default", database)
+    with transaction.atomic():
+        publish("orders.placed", 1)
+    if change:
+        admin.execute(f"UPDATE outbox_events SET {change}".encode())
+    request = RequestFactory().get("/")
+    page = OutboxEventAdmin(OutboxEvent, site.site)
+    assert not page.has_add_permission(request)
+    assert not page.has_change_permission(request)
+    assert not page.has_delete_permission(request)
+    assert OutboxEvent.objects.get().state == state
+    for name, _ in StateFilter(request, {}, OutboxEvent, page).lookups(request, page):
+        chosen = StateFilter(request, {"state": [name]}, OutboxEvent, page)
+        assert chosen.queryset(request, OutboxEvent.objects.all()).count() == (name == state), name

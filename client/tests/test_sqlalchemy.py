@@ -1,0 +1,247 @@
+"""Through SQLAlchemy 2 and SQLModel, with the producer's rights alone."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import alembic.autogenerate
+import alembic.migration
+import psycopg
+import pytest
+import sqlalchemy as sa
+import sqlmodel
+from conftest import Stored
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+from outbox_client import Event, InvalidEvent, NotInTransaction
+from outbox_client.alembic import include_name
+from outbox_client.sqlalchemy import Outbox, Records
+
+OUTBOX = Outbox()
+
+
+class Base(DeclarativeBase):
+    """The application's own."""
+
+
+class Order(Base, Records):
+    """An aggregate that tells what happened to it."""
+
+    __tablename__ = "orders"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    note: Mapped[str | None]
+
+    def place(self) -> None:
+        self.record(lambda: Event("orders.placed", {"order": self.id}, key=str(self.id)))
+
+
+class SqlModelOrder(sqlmodel.SQLModel, Records, table=True):
+    """The same, for SQLModel."""
+
+    __tablename__ = "orders"
+    id: int | None = sqlmodel.Field(default=None, primary_key=True)
+    note: str | None = None
+
+
+def address(dsn: str, driver: str) -> str:
+    return dsn.replace("postgresql://", f"postgresql+{driver}://", 1)
+
+
+@pytest.fixture
+def engine(producer: str) -> Iterator[sa.Engine]:
+    made = sa.create_engine(address(producer, "psycopg"))
+    yield made
+    made.dispose()
+
+
+@pytest.fixture(params=["psycopg", "asyncpg"])
+async def async_engine(producer: str, request: pytest.FixtureRequest) -> AsyncIterator[AsyncEngine]:
+    made = create_async_engine(address(producer, request.param))
+    yield made
+    await made.dispose()
+
+
+def payloads(stored: Stored) -> list[object]:
+    return [row[3] for row in stored()]
+
+
+def test_a_session_commits_the_event_with_its_data(engine: sa.Engine, stored: Stored) -> None:
+    event = Event("orders.placed", {"order": 1, "who": "Zoë"}, key="1", headers={"tenant": "a", "n": 1})
+    with Session(engine) as session:
+        session.add(Order(note="x"))
+        assert OUTBOX.publish(session, event) == event.id
+        assert stored() == []
+        session.commit()
+    assert stored() == [(event.id, "orders.placed", "1", event.payload, event.headers)]
+
+
+def test_rollback_and_savepoint_take_their_events_along(engine: sa.Engine, stored: Stored) -> None:
+    with Session(engine) as session:
+        OUTBOX.publish(session, Event("orders.placed", "rolled back"))
+        session.rollback()
+        OUTBOX.publish(session, Event("orders.placed", 1))
+        savepoint = session.begin_nested()
+        OUTBOX.publish(session, Event("orders.placed", "to the savepoint"))
+        savepoint.rollback()
+        OUTBOX.publish(session, Event("orders.placed", 2))
+        session.commit()
+    assert payloads(stored) == [1, 2]
+
+
+def test_ten_thousand_events_keep_their_order_on_a_connection(engine: sa.Engine, stored: Stored) -> None:
+    events = [Event("orders.placed", i, key=f"k{i % 7}" if i % 2 else None) for i in range(10_000)]
+    with engine.begin() as connection:
+        assert OUTBOX.publish_many(connection, events) == [event.id for event in events]
+        assert OUTBOX.publish_many(connection, []) == []
+    assert [(row[0], row[2], row[3]) for row in stored()] == [(one.id, one.key, one.payload) for one in events]
+
+
+def test_the_statement_can_be_used_directly(engine: sa.Engine, stored: Stored) -> None:
+    with Session(engine) as session:
+        session.execute(OUTBOX.insert(), [OUTBOX.row(Event("orders.placed", i)) for i in range(3)])
+        session.commit()
+    assert payloads(stored) == [0, 1, 2]
+
+
+def test_autocommit_is_refused_unless_asked_for(producer: str, engine: sa.Engine, stored: Stored) -> None:
+    for plain in (
+        engine.execution_options(isolation_level="AUTOCOMMIT"),
+        sa.create_engine(address(producer, "psycopg"), isolation_level="AUTOCOMMIT"),
+    ):
+        with plain.connect() as connection:
+            with pytest.raises(NotInTransaction):
+                OUTBOX.publish(connection, Event("orders.placed", 1))
+            OUTBOX.publish(connection, Event("orders.placed", 2), autocommit=True)
+        plain.dispose()
+    assert payloads(stored) == [2, 2]
+
+
+def test_two_engines_get_each_their_own(engine: sa.Engine, empty_database: str, stored: Stored) -> None:
+    other = sa.create_engine(address(empty_database, "psycopg"))
+    with other.connect() as there, Session(engine) as session:
+        there.execute(
+            sa.text("CREATE TABLE outbox_events (id uuid, topic text, key text, payload jsonb, headers jsonb)")
+        )
+        OUTBOX.publish(there, Event("orders.placed", "there"))
+        OUTBOX.publish(session, Event("orders.placed", "here"))
+        there.rollback()
+        session.commit()
+    other.dispose()
+    assert payloads(stored) == ["here"]
+
+
+def test_an_aggregate_is_written_with_what_it_recorded(engine: sa.Engine, stored: Stored) -> None:
+    maker = sessionmaker(engine)
+    OUTBOX.listen(maker)
+    with maker.begin() as session:
+        first, second = Order(), Order()
+        session.add_all([first, second])
+        second.place()
+        first.place()
+        session.flush()
+        second.record(Event("orders.paid", {"order": second.id}))
+        ids = (second.id, first.id)
+    assert [(row[1], row[3]) for row in stored()] == [
+        ("orders.placed", {"order": ids[0]}),
+        ("orders.placed", {"order": ids[1]}),
+        ("orders.paid", {"order": ids[0]}),
+    ]
+
+
+def test_what_an_unchanged_or_a_deleted_aggregate_recorded_is_written(engine: sa.Engine, stored: Stored) -> None:
+    maker = sessionmaker(engine)
+    OUTBOX.listen(maker)
+    with maker.begin() as session:
+        session.add(Order(id=1))
+    with maker.begin() as session:
+        session.get_one(Order, 1).record(Event("orders.seen", 1))
+    with maker.begin() as session:
+        order = session.get_one(Order, 1)
+        order.record(Event("orders.removed", 1))
+        session.delete(order)
+    assert [row[1] for row in stored()] == ["orders.seen", "orders.removed"]
+
+
+def test_recorded_events_that_nobody_would_write_fail_the_flush(engine: sa.Engine, stored: Stored) -> None:
+    with Session(engine) as session:
+        order = Order()
+        order.place()
+        session.add(order)
+        with pytest.raises(RuntimeError, match="no outbox listens"):
+            session.commit()
+    assert stored() == []
+
+
+def test_a_recorded_event_that_is_invalid_fails_the_flush(
+    engine: sa.Engine, stored: Stored, admin: psycopg.Connection
+) -> None:
+    with Session(engine) as session:
+        OUTBOX.listen(session)
+        order = Order()
+        order.record(Event("orders.*", 1))
+        session.add(order)
+        with pytest.raises(InvalidEvent):
+            session.commit()
+    assert stored() == []
+    assert admin.execute("SELECT count(*) FROM orders").fetchone() == (0,)
+
+
+def test_sqlmodel_publishes_and_records(engine: sa.Engine, stored: Stored) -> None:
+    with sqlmodel.Session(engine) as session:
+        OUTBOX.listen(session)
+        order = SqlModelOrder(note="x")
+        order.record(lambda: Event("orders.placed", {"order": order.id}))
+        session.add(order)
+        OUTBOX.publish(session, Event("orders.paid", 2))
+        session.commit()
+        assert payloads(stored) == [2, {"order": order.id}]
+
+
+async def test_an_asynchronous_session_does_the_same(async_engine: AsyncEngine, stored: Stored) -> None:
+    maker = async_sessionmaker(async_engine)
+    OUTBOX.listen(maker)
+    event = Event("orders.placed", {"i": 0}, key="k", headers={"tenant": "a"})
+    async with maker.begin() as session:
+        assert await OUTBOX.publish_async(session, event) == event.id
+        savepoint = await session.begin_nested()
+        await OUTBOX.publish_async(session, Event("orders.placed", "undone"))
+        await savepoint.rollback()
+        await OUTBOX.publish_many_async(session, [Event("orders.placed", i) for i in range(1, 500)])
+        assert await OUTBOX.publish_many_async(session, []) == []
+        order = Order()
+        order.record(lambda: Event("orders.recorded", {"order": order.id}))
+        session.add(order)
+        await session.flush()
+        number = order.id
+    found = stored()
+    assert found[0] == (event.id, "orders.placed", "k", {"i": 0}, {"tenant": "a"})
+    assert [row[3] for row in found[1:]] == [*range(1, 500), {"order": number}]
+
+
+async def test_asynchronous_autocommit_is_refused(async_engine: AsyncEngine, stored: Stored) -> None:
+    async with async_engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        with pytest.raises(NotInTransaction):
+            await OUTBOX.publish_async(connection, Event("orders.placed", 1))
+    assert stored() == []
+
+
+async def test_targets_of_the_wrong_kind_are_refused(engine: sa.Engine, async_engine: AsyncEngine) -> None:
+    async with AsyncSession(async_engine) as session:
+        with pytest.raises(TypeError, match="not AsyncSession"):
+            OUTBOX.publish(session, Event("orders.placed", 1))  # type: ignore[arg-type] # what a caller may do wrong
+    with Session(engine) as plain, pytest.raises(TypeError, match="not Session"):
+        await OUTBOX.publish_async(plain, Event("orders.placed", 1))  # type: ignore[arg-type] # the same
+
+
+def test_autogenerate_leaves_the_outbox_alone(database: str, producer: str) -> None:
+    engine = sa.create_engine(address(database, "psycopg"))
+
+    def dropped(**options: object) -> set[str]:
+        with engine.connect() as connection:
+            context = alembic.migration.MigrationContext.configure(connection, opts=options)
+            found = alembic.autogenerate.compare_metadata(context, Base.metadata)
+        return {difference[1].name for difference in found if difference[0] == "remove_table"}
+
+    assert "outbox_events" in dropped(), "without it the table would go"
+    assert dropped(include_name=include_name) == set()
+    engine.dispose()
