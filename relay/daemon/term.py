@@ -29,6 +29,7 @@ from relay.maintenance.consumer_lag import ConsumerLag
 from relay.maintenance.dead_letter_copies import DeadLetterCopies
 from relay.maintenance.duty import Duty, DutyRunner
 from relay.maintenance.retention import Retention
+from relay.maintenance.table_facts import TableFacts
 from relay.observe.metrics import Metrics
 from relay.observe.snapshot import HoldView, TermView
 from relay.postgres.doorbell import Doorbell
@@ -122,7 +123,7 @@ class Term:
 
     def _configured_duties(self, settings: Settings, reader: OutboxReader, writer: OutboxWriter) -> list[Duty]:
         """Make the duties that the configuration asks for."""
-        duties: list[Duty] = []
+        duties: list[Duty] = [TableFacts(reader, self._metrics)]
         if settings.retention.delivered_age_s or settings.retention.dead_age_s:
             duties.append(
                 Retention(

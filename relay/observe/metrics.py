@@ -101,6 +101,8 @@ class Metrics(Collector):
         self._dead_copied = 0
         # When the oldest delivered event was delivered (Unix seconds), and how long one is kept (seconds).
         self._oldest_delivered = (0.0, 0.0)
+        # Dead letters that nobody has decided about, and the size of the table in bytes.
+        self._table = (0, 0)
         self._pruned = {"delivered": 0, "dead": 0}
         self._trouble_s = dict.fromkeys(TROUBLES, 0.0)
         # None while the consumers of the streams cannot be looked at.
@@ -156,6 +158,10 @@ class Metrics(Collector):
         """
         self._oldest_delivered = (at, kept_s)
 
+    def table(self, undecided: int, size_bytes: int) -> None:
+        """Show the dead letters that nobody has decided about, and the size of the table with its indexes."""
+        self._table = (undecided, size_bytes)
+
     def consumers_seen(self, consumers: Sequence[ConsumerView]) -> None:
         """Show the durable consumers of the streams."""
         self._consumers = consumers
@@ -168,6 +174,7 @@ class Metrics(Collector):
         """Forget what is seen on behalf of all relays: from now on another one may see it."""
         self._losses_open = 0
         self._oldest_delivered = (0.0, 0.0)
+        self._table = (0, 0)
 
     def pruned(self, kind: str, events: int) -> None:
         """Count deleted rows: delivered or dead ones."""
@@ -216,6 +223,12 @@ class Metrics(Collector):
         for name, text, value in (
             ("delivery_objective_seconds", "Within what time an event should be delivered", delivery_s),
             ("consumer_objective_seconds", "Within what time a consumer should have acknowledged it", consumer_s),
+            (
+                "undecided_dead_letters",
+                "Dead letters that were neither retried nor discarded, counted up to 10,000",
+                self._table[0],
+            ),
+            ("table_size_bytes", "Size of the table of events with its indexes", self._table[1]),
             (
                 "retention_oldest_timestamp_seconds",
                 "When the oldest delivered event in the table was delivered, 0 where everything is kept",

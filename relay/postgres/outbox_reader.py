@@ -120,6 +120,11 @@ class OutboxReader:
         rows = await self._run(self._tables.query("maintenance/dead_uncopied"), (since, limit, most_bytes))
         return [DeadLetter(Event._make(row[:9]), row[9], row[10] or "", row[11]) for row in rows]
 
+    async def table_facts(self, limit: int) -> tuple[int, int]:
+        """Return how many dead letters nobody has decided about, at most `limit`, and the table's size in bytes."""
+        undecided, size = (await self._run(self._tables.query("maintenance/table_facts"), (limit,)))[0]
+        return int(undecided), int(size)
+
     async def streams_seen(self) -> list[Seen]:
         """Give what the owners of our shards last saw of each stream."""
         return [

@@ -56,6 +56,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("delivery/settled", (DELIVERED - 1000, DELIVERED, *ALL), 200),
     ("delivery/settled", (DELIVERED - 1000, DELIVERED, *SOME), 200),
     ("delivery/due", (1000, *SOME), FEW_PAGES),
+    ("maintenance/table_facts", (10_000,), 200),
     ("delivery/blocking", ALL, FEW_PAGES),
     ("delivery/blocking", SOME, FEW_PAGES),
     ("delivery/newest", (), FEW_PAGES),
