@@ -22,7 +22,7 @@ from relay.rules.connection_suspects import ConnectionSuspects
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.failures import ENDS_CONNECTIONS, FailureClass, Forbidden, NoResponders, Refused, describe
 from relay.rules.gate import Gate
-from relay.rules.in_hand import Batch, InHand
+from relay.rules.in_hand import Batch, InFlight, InHand
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _CHUNK = 250
 # Room for a row's headers and those of a batch: an event that might not fit with them goes alone.
 _BATCH_HEADERS_BYTES = 70_000
+# Up to so many unanswered events at once are each a matter of its own, if what was sent later was stored.
+_FEW = 10
 
 
 class Publisher(Listener):
@@ -63,6 +65,8 @@ class Publisher(Listener):
         self._next_batch = 0
         # Seqs of events that no batch may take again: one that is stored, or was refused, would spoil it.
         self._suspects: set[int] = set()
+        # When the newest event was sent that a stream has stored, monotonic seconds.
+        self._answered_up_to: dict[str, float] = {}
         # Events that may be what ends the connection each time.
         self._enders = ConnectionSuspects()
         self._wake = in_hand.to_send
@@ -237,6 +241,7 @@ class Publisher(Listener):
         if token == self._timed:
             self._timed = None
             self._metrics.stage("publish", time.monotonic() - found[2])
+        self._answered_up_to[stream] = found[2]
         if self._in_doubt:
             self._in_doubt.resolve(token)
         if self._enders:
@@ -334,17 +339,17 @@ class Publisher(Listener):
     def sweep(self) -> None:
         """Give up what was not answered in time, and send the probes that are due; called a few times a second."""
         now = time.monotonic()
-        overdue = now - self._options.ack_timeout_s
-        for token, (event, subject, sent_at) in list(self._in_flight.items()):
-            if sent_at > overdue:
-                break
+        late = self._late(now - self._options.ack_timeout_s)
+        for token, (event, subject, sent_at) in late:
             del self._in_flight[token]
             if self._enders:
                 self._enders.answered((token,), proven=False)
             self._in_doubt.doubt(event.seq, sent_at)
-            self._refusals.unanswered(event, subject)
+            facts = self._in_hand.streams.find(subject)
+            answered = self._answered_up_to.get(facts.name, sent_at) if facts is not None else sent_at
+            self._refusals.unanswered(event, subject, alone=len(late) <= _FEW and answered > sent_at)
         for number, batch in list(self._batches.items()):
-            if batch.sent_at <= overdue:
+            if batch.sent_at <= now - self._options.ack_timeout_s:
                 del self._batches[number]
                 self._doubt(batch)
                 self._one_by_one(batch.events)
@@ -354,6 +359,15 @@ class Publisher(Listener):
             if trial is not None:
                 self._lanes.put_back([trial], alone=True)
         self._answered()
+
+    def _late(self, overdue: float) -> list[tuple[int, InFlight]]:
+        """Return what was sent by itself before `overdue`, monotonic seconds, and is not answered."""
+        late: list[tuple[int, InFlight]] = []
+        for token, sent in self._in_flight.items():
+            if sent[2] > overdue:
+                break
+            late.append((token, sent))
+        return late
 
     def _doubt(self, batch: Batch) -> None:
         for event in batch.events:

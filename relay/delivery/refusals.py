@@ -122,9 +122,15 @@ class Refusals:
         else:
             self._decide(event, subject, failure)
 
-    def unanswered(self, event: Event, subject: str) -> None:
-        """Take an event whose acknowledgement did not come in time."""
-        self._ask(event, subject, TimedOut())
+    def unanswered(self, event: Event, subject: str, *, alone: bool) -> None:
+        """Take an event whose acknowledgement did not come in time.
+
+        Args:
+            event: Which.
+            subject: What it was sent on.
+            alone: Whether its stream has stored what was sent later: then it is no outage of the stream.
+        """
+        self._ask(event, subject, TimedOut(alone))
 
     def _decide(self, event: Event, subject: str, failure: Failure) -> None:
         verdict = classify(failure)

@@ -27,6 +27,7 @@ from relay.errors import Exit, RelayError
 from relay.jetstream.client import Client, Inbox, NatsOptions, RawListener, check_heard, limit_of
 from relay.jetstream.frames import Frame, encode
 from relay.rules.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
+from relay.rules.server_words import forbidden_subject
 from relay.rules.streams import StreamFacts, StreamState
 
 # What the server writes for each event; every other answer is read as JSON, in three times the time.
@@ -41,7 +42,6 @@ Message = tuple[int, str, bytes, str]
 # The limit of a message is asked again at most this often, seconds.
 _LIMIT_PAUSE_S = 1.0
 
-_FORBIDDEN = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
 _ATOMIC_SINCE = (2, 12, 1)  # with message ids (nats.md)
 _DIRECT_BATCH_SINCE = (2, 11, 0)
 _NO_SUCH_STREAM = 10059
@@ -429,10 +429,10 @@ class Connection:
     async def on_error(self, error: Exception) -> None:
         """Take an asynchronous error; must not raise (nats-py's reader would end)."""
         self._last_error = str(error) or type(error).__name__
-        found = _FORBIDDEN.search(self._last_error)
-        if found:
-            self._denied.add(found[1].lower())
-            self._listener.forbidden(found[1].lower(), Forbidden(self._last_error))
+        subject = forbidden_subject(self._last_error)
+        if subject is not None:
+            self._denied.add(subject)
+            self._listener.forbidden(subject, Forbidden(self._last_error))
 
     async def on_closed(self) -> None:
         """Take the end of the connection."""

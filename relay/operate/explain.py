@@ -19,6 +19,7 @@ _BY_WORDS = {
     "the stream has no leader": FailureClass.OUTAGE,
     "nobody answers on this subject": FailureClass.OUTAGE,
     "no acknowledgement in time": FailureClass.OUTAGE,
+    "the stream acknowledged what was sent later": FailureClass.UNKNOWN,
     "the subject ": FailureClass.POISON,
     "the headers ": FailureClass.POISON,
     "headers of ": FailureClass.POISON,

@@ -68,7 +68,13 @@ class NoResponders:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """No answer came in time: the event may be stored or not."""
+    """No answer came in time: the event may be stored or not.
+
+    Attributes:
+        alone: Events that were sent to the same stream later were stored: this one alone is not answered.
+    """
+
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,8 @@ def classify(failure: Failure) -> Verdict:
             return BY_CODE.get(code, _UNKNOWN)
         case NoResponders(stream_exists=False):
             return _CONFIG_SUBJECT
+        case TimedOut(alone=True):
+            return _UNKNOWN
         case NoResponders() | TimedOut():
             return _OUTAGE_STREAM
         case Forbidden():
@@ -192,6 +200,8 @@ def describe(failure: Failure) -> str:
             return "the stream has no leader now"
         case NoResponders():
             return "nobody answers on this subject, and the streams could not be looked up"
+        case TimedOut(alone=True):
+            return "the stream acknowledged what was sent later, and not this event"
         case TimedOut():
             return "no acknowledgement in time"
         case Forbidden(description=text):

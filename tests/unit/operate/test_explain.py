@@ -49,6 +49,7 @@ FAILURES: list[Failure] = [
     NoResponders(False),
     NoResponders(None),
     TimedOut(),
+    TimedOut(alone=True),
     Forbidden('permissions violation for publish to "orders.placed"'),
     Unacknowledging("ORDERS"),
 ]

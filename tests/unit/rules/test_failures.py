@@ -78,6 +78,7 @@ def test_each_failure_is_described_by_what_the_server_said() -> None:
         (NoResponders(stream_exists=True), FailureClass.OUTAGE, Scope.STREAM),
         (NoResponders(stream_exists=None), FailureClass.OUTAGE, Scope.STREAM),
         (TimedOut(), FailureClass.OUTAGE, Scope.STREAM),
+        (TimedOut(alone=True), FailureClass.UNKNOWN, Scope.EVENT),
         (Forbidden("no"), FailureClass.CONFIGURATION, Scope.SUBJECT),
         (Refused(10077, "maximum messages exceeded"), FailureClass.CAPACITY, Scope.STREAM),
         (Refused(10077, "maximum messages per subject exceeded"), FailureClass.CAPACITY, Scope.SUBJECT),
