@@ -71,7 +71,7 @@ class Term:
         self._metrics = metrics
         self._ownership = ownership
         self._bell = bell
-        self._gate = Gate(ownership)
+        self._gate = Gate(ownership, reader)
         self._in_hand = new_in_hand(settings, watermark, database)
         self._settler = Settler(self._in_hand, writer, metrics)
         self._refusals = Refusals(
@@ -82,15 +82,7 @@ class Term:
             self._settler,
             metrics,
         )
-        self._reconciler = Reconciler(
-            settings.healing,
-            reader=reader,
-            writer=writer,
-            in_hand=self._in_hand,
-            gate=self._gate,
-            envelopes=envelopes,
-            metrics=metrics,
-        )
+        self._reconciler = Reconciler(settings.healing, self._in_hand, self._gate, reader, writer, envelopes, metrics)
         self._publisher = Publisher(
             settings.delivery, self._in_hand, self._gate, envelopes, self._refusals, self._settler, metrics
         )
@@ -187,8 +179,8 @@ class Term:
         try:
             async with asyncio.timeout(self._settings.delivery.shutdown_timeout_s):
                 await self._settler.drained()
-                await self._reconciler.write_down()
-                await self._reconciler.write_down()  # the second one lets floors rise to the last mark
+                await self._reconciler.save()
+                await self._reconciler.save()  # the second one lets floors rise to the last mark
         except TimeoutError:
             left = max(left, 1)
         return Unfinished(left) if left else Drained()

@@ -14,7 +14,8 @@ from relay.config.sections import DeliverySection
 from relay.delivery.refusals import Refusals
 from relay.delivery.settler import Settler
 from relay.event import Event
-from relay.jetstream.connection import BrokerError, Connection, Listener, Message
+from relay.jetstream.connection import BrokerError, Connection, Message
+from relay.jetstream.listener import Listener
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.rules.batch_fit import fit
@@ -323,7 +324,7 @@ class Publisher(Listener):
         self._connection = None
         unknown: list[Event] = []
         for event, sent_at in self._in_hand.take_in_flight():
-            self._in_doubt.doubt(event.seq, sent_at)
+            self._in_doubt.doubt(event.seq, sent_at, self._envelopes.subject(event))
             unknown.append(event)
         self._timed = None
         aside, guilty = self._enders.ended(unknown, reason)
@@ -344,7 +345,7 @@ class Publisher(Listener):
             del self._in_flight[token]
             if self._enders:
                 self._enders.answered((token,), proven=False)
-            self._in_doubt.doubt(event.seq, sent_at)
+            self._in_doubt.doubt(event.seq, sent_at, subject)
             facts = self._in_hand.streams.find(subject)
             answered = self._answered_up_to.get(facts.name, sent_at) if facts is not None else sent_at
             self._refusals.unanswered(event, subject, alone=len(late) <= _FEW and answered > sent_at)
@@ -371,7 +372,7 @@ class Publisher(Listener):
 
     def _doubt(self, batch: Batch) -> None:
         for event in batch.events:
-            self._in_doubt.doubt(event.seq, batch.sent_at)
+            self._in_doubt.doubt(event.seq, batch.sent_at, self._envelopes.subject(event))
 
     def _one_by_one(self, events: Sequence[Event]) -> None:
         """Give taken events back, to be sent one by one: those too that now wait behind the first of their key."""

@@ -4,15 +4,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from relay.event import Event
 from relay.jetstream.connection import Connection, LookupForbidden
 from relay.jetstream.stream_reader import StreamReader
-from relay.rules.stream_loss import DeliveredRow, Fate, Seen, judge
+from relay.rules.envelopes import Envelopes, Poison
+from relay.rules.stream_loss import DeliveredRow, Fate, Seen, is_same, judge
 from relay.rules.streams import StreamState
 
 _TIMEOUT_S = 5.0
-# Messages of others between two of ours are read over; across a wider gap the read begins anew.
+# Messages of others between two of ours are read over; across a wider gap a new read begins.
 _WIDEST_GAP = 1000
-# An event that a server may still remember is sent again so long after the window is over, by two machines' clocks.
+# An event that a server may still remember is sent again this long after the window is over, by two machines' clocks.
 _FORGOTTEN_S = 5.0
 
 
@@ -25,7 +27,7 @@ class Compared:
         lost: Rows to be sent again at once.
         removed: Lost rows too, but out of the middle of a stream that may still remember their ids: sent inside its
             duplicate window they would be dropped as repeats.
-        forgotten_s: So long after its delivery a removed row may be sent again, seconds.
+        forgotten_s: How long after its delivery a removed row may be sent again, seconds.
     """
 
     stream: str
@@ -39,19 +41,23 @@ class Comparison:
     """Compares over one connection.
 
     Args:
-        seen: What the daemon wrote down of each stream.
+        seen: What the daemon has saved of each stream.
+        envelopes: Say what an event was published on, to tell a stream from another one of its name; None if that
+            was made sure of before.
     """
 
-    def __init__(self, connection: Connection, seen: dict[str, Seen]) -> None:
+    def __init__(self, connection: Connection, seen: dict[str, Seen], envelopes: Envelopes | None) -> None:
         self._connection = connection
         self._seen = seen
+        self._envelopes = envelopes
 
     async def compare(self, stream: str, rows: Sequence[DeliveredRow]) -> Compared:
         """Compare rows of one stream with it.
 
         Args:
-            stream: Its name.
-            rows: Delivered rows, which the stream has acknowledged before this call.
+            stream: Which one, as the rows name it.
+            rows: Delivered rows, which the stream has acknowledged before this call. All of them are UNKNOWN if it
+                may not be read, or if what has its name now may be another stream.
 
         Raises:
             BrokerError: The connection has ended.
@@ -64,13 +70,16 @@ class Comparison:
             compared.verdicts[Fate.UNKNOWN] = len(rows)
             return compared
         seen = self._seen.get(stream, Seen(stream))
+        if not self._is_same(seen, state, stored, rows):
+            compared.verdicts[Fate.UNKNOWN] = len(rows)
+            return compared
         begun_at = seen.begun_at
         made_anew = state is not None and seen.created not in (None, state.created)
         now = time.time()
         for row in rows:
             verdict = judge(row, state, stored, begun_at=begun_at, now=now)
             if verdict is Fate.LOST and made_anew and row.stream_seq < seen.first_seq:
-                # It was gone from the stream of before already.
+                # It had left the previous stream of this name before that was deleted.
                 verdict = Fate.PURGED
             elif verdict is Fate.LOST and state is not None and row.stream_seq <= state.last_seq:
                 verdict = await self._confirm(state, row, stored, begun_at)
@@ -81,6 +90,26 @@ class Comparison:
         if state is not None:
             compared.forgotten_s = state.facts.duplicate_window_s + _FORGOTTEN_S
         return compared
+
+    def _is_same(
+        self, seen: Seen, state: StreamState | None, stored: dict[int, str | None], rows: Sequence[DeliveredRow]
+    ) -> bool:
+        """Report whether this is the stream that has acknowledged the rows; if it is gone, whether it ever was here."""
+        if self._envelopes is None:
+            return True
+        if state is None:
+            return seen.created is not None
+        if any(stored.get(row.stream_seq) == row.event_id for row in rows):
+            return not state.mirror
+        subjects = {self._subject(row) for row in rows} or {None}
+        return any(is_same(seen, state, None, subject) for subject in subjects)
+
+    def _subject(self, row: DeliveredRow) -> str | None:
+        event = Event(row.seq, row.event_id, row.topic, row.key, b"", None, 0.0, 0, None)
+        try:
+            return None if self._envelopes is None else self._envelopes.subject(event)
+        except Poison:
+            return None  # the rules were others when it was sent
 
     async def _confirm(
         self, state: StreamState, row: DeliveredRow, stored: dict[int, str | None], begun_at: float

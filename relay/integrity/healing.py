@@ -1,40 +1,55 @@
 """Find what a stream has lost among the delivered events, and have exactly that sent again."""
 
+from typing import NamedTuple
+
 from relay.integrity.comparison import Comparison
 from relay.jetstream.stream_reader import StreamReader, event_ids
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
+from relay.rules.floors import Mark
 from relay.rules.stream_loss import Seen
 
-# Delivered events are compared so many seqs at a time.
+# Delivered events are compared in ranges of this many seqs.
 SPAN = 5000
-# Messages that are looked at to tell on which side of the loss a sequence lies.
+# Messages that are read to find out on which side of the loss a sequence lies.
 _PROBE = 64
+
+
+class Loss(NamedTuple):
+    """What a stream has lost.
+
+    Attributes:
+        events: How many of ours.
+        newest_at: When the newest of them was delivered, Unix seconds; 0 if there is none.
+    """
+
+    events: int
+    newest_at: float
 
 
 class Healing:
     """Goes through the delivered events of one stream, which may have lost some.
 
     Args:
-        stored: The stream as it is.
+        stored: The stream as it is; somebody has made sure that it is the one that has acknowledged our events.
         seen: What was last seen of it before.
-        mark_seq: The highest sequence that it ever acknowledged.
+        mark: The highest sequence that it ever acknowledged, with the event there.
     """
 
     def __init__(
-        self, stored: StreamReader, seen: Seen, mark_seq: int, *, reader: OutboxReader, writer: OutboxWriter
+        self, stored: StreamReader, seen: Seen, mark: Mark, *, reader: OutboxReader, writer: OutboxWriter
     ) -> None:
         self._stored = stored
         self._seen = seen
-        self._mark_seq = mark_seq
+        self._mark = mark
         self._reader = reader
         self._writer = writer
         self.intact_up_to = 0
 
-    async def run(self, *, redeliver: bool) -> int:
-        """Compare; give how many events were lost.
+    async def run(self, *, redeliver: bool) -> Loss:
+        """Compare, and return what was lost.
 
-        Can be done again where it was interrupted: what was given back is not delivered any more.
+        Can be repeated if it was interrupted: what was given back is not delivered any more.
 
         Args:
             redeliver: Have them sent again; they are due at once, in the order of seq.
@@ -45,16 +60,18 @@ class Healing:
         state = self._stored.state
         if self._seen.created == state.created:
             self.intact_up_to = await self._bisect()
-        comparison = Comparison(self._stored.connection, {state.name: self._seen})
+        comparison = Comparison(self._stored.connection, {state.name: self._seen}, None)
         above = max(self.intact_up_to, self._seen.first_seq - 1)
         due_at = await self._reader.now()
         newest = await self._reader.newest()
         cursor = lost = 0
+        newest_at = 0.0
         while cursor < newest:
             rows = await self._reader.delivered(cursor, cursor + SPAN, state.name, above)
             if rows:
                 compared = await comparison.compare(state.name, rows)
                 lost += len(compared.lost) + len(compared.removed)
+                newest_at = max([newest_at, *(row.delivered_at for row in (*compared.lost, *compared.removed))])
                 for gone, wait_s in ((compared.lost, 0.0), (compared.removed, compared.forgotten_s)):
                     if gone and redeliver:
                         await self._writer.mark_lost(state.name, [row.seq for row in gone], due_at, wait_s)
@@ -62,29 +79,36 @@ class Healing:
             else:
                 following = await self._reader.next_seq(cursor + SPAN)
                 cursor = newest if following is None else following - 1
-        return lost
+        return Loss(lost, newest_at)
 
     async def _bisect(self) -> int:
-        """Give a sequence up to which the stream holds what it acknowledged: a stream is rolled back from its end."""
+        """Return a sequence up to which the stream holds what it acknowledged: it is rolled back from its end."""
         state = self._stored.state
-        intact, beyond = state.first_seq - 1, min(state.last_seq, self._mark_seq) + 1
+        event_id = self._mark.event_id
+        places = {} if event_id is None else await self._reader.places([event_id])
+        if event_id not in places:
+            return 0
+        before = places[event_id].delivered_at
+        intact, beyond = state.first_seq - 1, min(state.last_seq, self._mark.stream_seq) + 1
         while beyond - intact > _PROBE:
             middle = (intact + beyond) // 2
-            if await self._intact_at(middle):
+            if await self._intact_at(middle, before):
                 intact = middle
             else:
                 beyond = middle
         return max(0, intact)
 
-    async def _intact_at(self, seq: int) -> bool:
-        """Tell whether the first message from a sequence on that is ours is where we know it to be.
+    async def _intact_at(self, seq: int, before: float) -> bool:
+        """Report whether the first message from a sequence on that is ours is where we know it to be.
 
-        Where none of the next ones is ours this says no, and more is compared than need be.
+        What was delivered after the mark was stored after the stream was rolled back: that it is in its place says
+        nothing of what lies below it. If none of the next ones is ours this says no, and more is compared than need be.
         """
         async for page in self._stored.pages(seq, seq + _PROBE - 1):
             places = event_ids(page)
             known = await self._reader.places(list(places))
             for event_id, at in places.items():
                 if event_id in known:
-                    return known[event_id] == (self._stored.state.name, at)
+                    stream, stream_seq, delivered_at = known[event_id]
+                    return (stream, stream_seq) == (self._stored.state.name, at) and delivered_at <= before
         return False

@@ -90,6 +90,8 @@ class Client(nats.aio.client.Client):
         self._short_way: tuple[int, Callable[[bytes, bytes], bool]] | None = None
         self._listeners: dict[int, RawListener] = {}
         self.encrypted = False
+        # The JetStream domain of the server; empty without one.
+        self.domain = ""
 
     async def open(
         self,
@@ -137,6 +139,7 @@ class Client(nats.aio.client.Client):
             self._secured = True
         if initial_connection:
             self.encrypted = bool(info.get("tls_required"))
+            self.domain = info.get("domain", "")
         await super()._process_info(info, initial_connection)
 
     async def send(self, frames: bytes) -> None:

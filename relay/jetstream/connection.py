@@ -14,7 +14,6 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import nats.errors
@@ -26,12 +25,14 @@ from relay.cancellation import heed_cancellation, honour_cancellation
 from relay.errors import Exit, RelayError
 from relay.jetstream.client import Client, Inbox, NatsOptions, RawListener, check_heard, limit_of
 from relay.jetstream.frames import Frame, encode
+from relay.jetstream.listener import Listener
+from relay.jetstream.stream_info import read_facts, read_state
 from relay.rules.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
 from relay.rules.server_words import forbidden_subject
-from relay.rules.streams import StreamFacts, StreamState
+from relay.rules.streams import JETSTREAM_API, StreamFacts, StreamState, qualified, split
 
 # What the server writes for each event; every other answer is read as JSON, in three times the time.
-_STORED = re.compile(rb'\{"stream":"([ !#-\[\]-~]+)", ?"seq":([0-9]{1,20})\}')
+_STORED = re.compile(rb'\{"stream":"([ !#-\[\]-~]+)",(?: ?"domain":"([ !#-\[\]-~]+)",)? ?"seq":([0-9]{1,20})\}')
 
 # Events of a batch between two returns to the event loop: about 2 ms.
 _BREATH = 200
@@ -61,28 +62,6 @@ class LookupRefused(LookupForbidden):
     """The server has said that this account has no right to the question."""
 
 
-class Listener:
-    """What a connection reports; each is called in the event loop and must not raise."""
-
-    def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
-        """One event is in the stream."""
-
-    def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
-        """A whole atomic batch is in the stream, at `count` sequences that end with `last_seq`."""
-
-    def refused(self, token: int, failure: Refused | NoResponders) -> None:
-        """One event was not stored."""
-
-    def batch_refused(self, batch: int, failure: Refused | NoResponders) -> None:
-        """Nothing of an atomic batch was stored."""
-
-    def forbidden(self, subject: str, failure: Forbidden) -> None:
-        """The server refused a publish on a subject, which is given in lower case."""
-
-    def lost(self, reason: str) -> None:
-        """The connection has ended."""
-
-
 class Connection:
     """A connection that stands, until it ends; made by `connect`."""
 
@@ -101,6 +80,7 @@ class Connection:
         self._limit_of_now = limit_of_now
         self._limit_asked_at = float("-inf")
         self.encrypted = client.encrypted
+        self._domain = client.domain
         version = client.connected_server_version
         self.server = f"{version.major}.{version.minor}.{version.patch}"
         self.takes_atomic = (version.major, version.minor, version.patch) >= _ATOMIC_SINCE
@@ -206,62 +186,52 @@ class Connection:
         if not names:
             return None
         info = await self._ask(f"STREAM.INFO.{names[0]}", None, timeout_s)
-        return self._facts(info["config"])
+        return read_facts(info, takes_atomic=self.takes_atomic)
 
-    def _facts(self, config: Mapping[str, Any]) -> StreamFacts:
-        return StreamFacts(
-            name=config["name"],
-            subjects=tuple(config.get("subjects") or ()),
-            atomic=bool(config.get("allow_atomic")) and self.takes_atomic,
-            no_ack=bool(config.get("no_ack")),
-            duplicate_window_s=config.get("duplicate_window", 0) / 1e9,
-        )
+    async def stream_state(self, stream: str, timeout_s: float) -> StreamState | None:
+        """Ask the leader of a stream what it holds now.
 
-    async def stream_state(self, name: str, timeout_s: float) -> StreamState | None:
-        """Ask the leader of a stream what it holds now; None where there is no such stream.
+        A stream of another domain than that of our server (`relay.rules.streams.qualified`) is asked there: a namesake
+        here is another stream. Returns None if there is no such stream in its domain.
 
         Raises:
             BrokerError: No answer, or not permitted.
         """
-        info = await self.request(f"STREAM.INFO.{name}", None, timeout_s)
+        domain, name = split(stream)
+        api = self.api_of(stream)
+        question = f"STREAM.INFO.{name}"
+        info = await self.request(question, None, timeout_s, api)
         if info.get("error", {}).get("err_code") == _NO_SUCH_STREAM:
             return None
         if "error" in info:
-            raise BrokerError(f"STREAM.INFO.{name}: {info['error'].get('description')}")
-        config, state = info["config"], info["state"]
-        max_age_s = config.get("max_age", 0) / 1e9
-        return StreamState(
-            facts=self._facts(config),
-            created=info["created"],
-            created_at=unix_time(info["created"]),
-            first_seq=state["first_seq"],
-            last_seq=state["last_seq"],
-            max_age_s=max_age_s,
-            trims=max_age_s > 0 or config.get("max_msgs", -1) > 0 or config.get("max_bytes", -1) > 0,
-            thins=config.get("max_msgs_per_subject", -1) > 0
-            or config.get("retention", "limits") != "limits"
-            or bool(config.get("allow_msg_ttl"))
-            or bool(config.get("allow_rollup_hdrs")),
-            direct=bool(config.get("allow_direct")) and self._reads_batches,
-        )
+            raise BrokerError(f"{question}: {info['error'].get('description')}")
+        if domain and info.get("domain", "") != domain:
+            return None
+        return read_state(info, api, takes_atomic=self.takes_atomic, reads_batches=self._reads_batches)
 
-    def may_request(self, question: str) -> bool:
-        """Tell whether the server has not yet said that this account has no right to a question."""
-        return f"$js.api.{question}".lower() not in self._denied
+    def api_of(self, stream: str) -> str:
+        """Return the prefix of the subjects under which the domain of a stream answers questions."""
+        domain, _ = split(stream)
+        return f"$JS.{domain}.API" if self._domain and domain not in ("", self._domain) else JETSTREAM_API
 
-    def _unanswered(self, question: str) -> LookupForbidden:
+    def may_request(self, question: str, api: str = JETSTREAM_API) -> bool:
+        """Report whether the server has not yet said that this account has no right to a question."""
+        return f"{api}.{question}".lower() not in self._denied
+
+    def denies(self, stream: str) -> bool:
+        """Report whether some question about a stream was refused for want of a right."""
+        name = split(stream)[1].lower()
+        return any(subject.startswith("$js.") and subject.rpartition(".")[2] == name for subject in self._denied)
+
+    def _unanswered(self, question: str, api: str) -> LookupForbidden:
         """Say why no answer came: a refusal comes by itself, and not to the question."""
-        if self.may_request(question):
-            return LookupForbidden(f"no answer to {question}")
-        return LookupRefused(f"not permitted to ask {question}")
-
-    @property
-    def denied(self) -> bool:
-        """Whether some question about streams was refused for want of a right."""
-        return any(subject.startswith(("$js.api.stream.", "$js.api.direct.")) for subject in self._denied)
+        asked = question if api == JETSTREAM_API else f"{api}.{question}"
+        if self.may_request(question, api):
+            return LookupForbidden(f"no answer to {asked}")
+        return LookupRefused(f"not permitted to ask {asked}")
 
     async def request_many(
-        self, question: str, body: Mapping[str, object], timeout_s: float
+        self, question: str, body: Mapping[str, object], timeout_s: float, api: str = JETSTREAM_API
     ) -> tuple[list[Mapping[str, str]], str]:
         """Ask what is answered by many messages, for example ``DIRECT.GET.ORDERS`` with a batch.
 
@@ -275,21 +245,21 @@ class Connection:
         """
         with honour_cancellation():
             try:
-                return await self._gather(question, body, timeout_s)
+                return await self._gather(f"{api}.{question}", body, timeout_s)
             except TimeoutError as error:
-                raise self._unanswered(question) from error
+                raise self._unanswered(question, api) from error
             except (NatsError, OSError) as error:
                 raise BrokerError(str(error)) from error
 
     async def _gather(
-        self, question: str, body: Mapping[str, object], timeout_s: float
+        self, subject: str, body: Mapping[str, object], timeout_s: float
     ) -> tuple[list[Mapping[str, str]], str]:
         inbox = self._nc.new_inbox()
         found: list[Mapping[str, str]] = []
         answers: asyncio.Queue[Msg] = asyncio.Queue()
         subscription = await self._nc.subscribe(inbox, cb=answers.put)
         try:
-            await self._nc.publish(f"$JS.API.{question}", json.dumps(body).encode(), inbox)
+            await self._nc.publish(subject, json.dumps(body).encode(), inbox)
             while True:
                 async with asyncio.timeout(timeout_s):
                     answer = await answers.get()
@@ -301,8 +271,12 @@ class Connection:
         finally:
             await subscription.unsubscribe()
 
-    async def request(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
+    async def request(
+        self, question: str, body: Mapping[str, object] | None, timeout_s: float, api: str = JETSTREAM_API
+    ) -> dict[str, Any]:
         """Ask the JetStream API, for example ``STREAM.INFO.ORDERS``; an error answer comes back as it is.
+
+        `api` is the prefix of the subject: that of another domain asks the streams there.
 
         Raises:
             LookupForbidden: Nobody answers, or not in time, as where the account has no right to ask.
@@ -311,9 +285,9 @@ class Connection:
         data = b"" if body is None else json.dumps(body).encode()
         with honour_cancellation():
             try:
-                answer = await self._nc.request(f"$JS.API.{question}", data, timeout=timeout_s)
+                answer = await self._nc.request(f"{api}.{question}", data, timeout=timeout_s)
             except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
-                raise self._unanswered(question) from error
+                raise self._unanswered(question, api) from error
             except (NatsError, OSError) as error:
                 raise BrokerError(str(error)) from error
         decoded: dict[str, Any] = json.loads(answer.data)
@@ -368,7 +342,7 @@ class Connection:
         """
         with honour_cancellation():
             try:
-                await self._nc.request(f"$JS.API.{question}", json.dumps(body).encode(), timeout=timeout_s)
+                await self._nc.request(f"{JETSTREAM_API}.{question}", json.dumps(body).encode(), timeout=timeout_s)
             except nats.errors.NoRespondersError:
                 return False
             except nats.errors.TimeoutError:
@@ -394,7 +368,8 @@ class Connection:
         found = _STORED.fullmatch(data)
         if found is None or not token.isdigit():
             return False
-        self._listener.stored(int(token), found[1].decode(), int(found[2]), False)
+        stream = found[1] if found[2] is None else b"%s/%s" % (found[2], found[1])
+        self._listener.stored(int(token), stream.decode(), int(found[3]), False)
         return True
 
     async def on_answer(self, msg: Msg) -> None:
@@ -416,9 +391,9 @@ class Connection:
             if count is None:
                 listener.batch_refused(int(tail[1:]), Refused(0, "the server does not know atomic batches"))
             else:
-                listener.batch_stored(int(tail[1:]), answer["stream"], answer["seq"], count)
+                listener.batch_stored(int(tail[1:]), _stream(answer), answer["seq"], count)
         else:
-            listener.stored(int(tail), answer["stream"], answer["seq"], "duplicate" in answer)
+            listener.stored(int(tail), _stream(answer), answer["seq"], "duplicate" in answer)
 
     def _refused(self, tail: str, failure: Refused | NoResponders) -> None:
         if tail[0] == "b":
@@ -489,6 +464,5 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
     return connection
 
 
-def unix_time(moment: str) -> float:
-    """Read a time of the server: RFC 3339 with up to nine digits of a second, of which six are kept."""
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", moment)).timestamp()
+def _stream(acknowledgement: Mapping[str, Any]) -> str:
+    return qualified(acknowledgement.get("domain", ""), acknowledgement["stream"])

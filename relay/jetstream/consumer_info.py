@@ -28,17 +28,17 @@ async def consumers_of(connection: Connection, stream: str, names: Sequence[str]
     if state is None:
         return []
     stored = StreamReader(connection, state)
-    return [await _view(stored, info) for info in await _list(connection, stream) if _wanted(info, names)]
+    return [await _view(stored, info) for info in await _list(stored) if _wanted(info, names)]
 
 
-async def _list(connection: Connection, stream: str) -> list[Mapping[str, Any]]:
+async def _list(stored: StreamReader) -> list[Mapping[str, Any]]:
     """Ask for all consumers, page by page."""
     found: list[Mapping[str, Any]] = []
     while True:
-        question = f"CONSUMER.LIST.{stream}"
-        if not connection.may_request(question):
+        question, api = f"CONSUMER.LIST.{stored.state.bare_name}", stored.state.api
+        if not stored.connection.may_request(question, api):
             raise LookupForbidden(f"not permitted to ask {question}")
-        answer = await connection.request(question, {"offset": len(found)}, _TIMEOUT_S)
+        answer = await stored.connection.request(question, {"offset": len(found)}, _TIMEOUT_S, api)
         if "error" in answer:
             raise BrokerError(f"{question}: {answer['error'].get('description')}")
         page = answer.get("consumers") or []

@@ -1,4 +1,4 @@
-"""Read message ids out of a stream: by batches where server and stream allow it, else one by one."""
+"""Read message ids out of a stream: by batches if server and stream allow it, else one by one."""
 
 import base64
 import logging
@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from relay.jetstream.connection import BrokerError, Connection, LookupForbidden, LookupRefused, unix_time
+from relay.jetstream.connection import BrokerError, Connection, LookupForbidden, LookupRefused
+from relay.jetstream.stream_info import unix_time
 from relay.rules.streams import StreamState
 
 log = logging.getLogger(__name__)
@@ -22,14 +23,14 @@ _MESSAGE_ID = re.compile(rb"^nats-msg-id:\s*(.*?)\s*$", re.IGNORECASE | re.MULTI
 
 
 class StoredId(NamedTuple):
-    """A message in a stream: its sequence, and its ``Nats-Msg-Id`` where it has one."""
+    """A message in a stream: its sequence, and its ``Nats-Msg-Id`` if it has one."""
 
     seq: int
     message_id: str | None
 
 
 def event_ids(page: Sequence[StoredId]) -> dict[str, int]:
-    """Give the message ids that may be those of events, which are UUIDs, with their sequences; ascending."""
+    """Return the message ids that may be those of events, which are UUIDs, with their sequences; ascending."""
     return {one.message_id: one.seq for one in page if one.message_id is not None and _is_uuid(one.message_id)}
 
 
@@ -48,9 +49,9 @@ class StreamReader:
     state: StreamState
 
     async def pages(self, first: int, last: int) -> AsyncIterator[list[StoredId]]:
-        """Give the messages from `first` to `last`, both included, ascending, in pages of at most 1,000.
+        """Return the messages from `first` to `last`, both included, ascending, in pages of at most 1,000.
 
-        Any replica answers batches, and it may lag: where it ends early the leader is asked for the rest.
+        Any replica answers batches, and it may lag: if it ends early the leader is asked for the rest.
 
         Raises:
             LookupForbidden: Nobody answers; this account may have no right to read the stream.
@@ -77,11 +78,11 @@ class StreamReader:
             yield page
 
     async def _batch(self, first: int, last: int) -> list[StoredId] | None:
-        """Give the next messages from a sequence on; empty where there are none, None where nobody answers."""
-        question = f"DIRECT.GET.{self.state.name}"
+        """Return the next messages from a sequence on; empty if there are none, None if nobody answers."""
+        question = f"DIRECT.GET.{self.state.bare_name}"
         body = {"seq": first, "batch": min(_BATCH, last - first + 1), "max_bytes": _BATCH_BYTES}
         try:
-            headers, status = await self.connection.request_many(question, body, _TIMEOUT_S)
+            headers, status = await self.connection.request_many(question, body, _TIMEOUT_S, self.state.api)
         except LookupForbidden:
             log.debug("stream %s gives no batches; asking for single messages", self.state.name)
             return None
@@ -100,7 +101,7 @@ class StreamReader:
         return page
 
     async def at(self, seq: int) -> StoredId | None:
-        """Ask the leader for the message at a sequence; None where it has none.
+        """Ask the leader for the message at a sequence; None if it has none.
 
         Raises:
             LookupForbidden: Nobody answers; this account may have no right to ask.
@@ -115,22 +116,24 @@ class StreamReader:
         return page[0] if page and page[0].seq == seq else None
 
     async def time_from(self, seq: int, pattern: str) -> float | None:
-        """Give when the first message from a sequence on whose subject fits was stored, Unix seconds; None without.
+        """Return when the first message with a matching subject from a sequence on was stored, Unix seconds; or None.
 
         Raises:
             LookupForbidden: Nobody answers; this account may have no right to read the stream.
             BrokerError: The connection has ended, or the leader cannot say now.
         """
         how = {"seq": seq, "next_by_subj": pattern}
-        question = f"DIRECT.GET.{self.state.name}"
-        if self.state.direct and self.connection.may_request(question):
-            headers, status = await self.connection.request_many(question, {**how, "batch": 1}, _TIMEOUT_S)
+        question = f"DIRECT.GET.{self.state.bare_name}"
+        if self.state.direct and self.connection.may_request(question, self.state.api):
+            headers, status = await self.connection.request_many(
+                question, {**how, "batch": 1}, _TIMEOUT_S, self.state.api
+            )
             if headers:
                 return unix_time(headers[0]["Nats-Time-Stamp"])
             if status in ("204", "404"):
                 return None
-        question = f"STREAM.MSG.GET.{self.state.name}"
-        answer = await self.connection.request(question, how, _TIMEOUT_S)
+        question = f"STREAM.MSG.GET.{self.state.bare_name}"
+        answer = await self.connection.request(question, how, _TIMEOUT_S, self.state.api)
         error = answer.get("error")
         if error is None:
             return unix_time(answer["message"]["time"])
@@ -139,10 +142,12 @@ class StreamReader:
         raise BrokerError(f"{question}: {error.get('description')}")
 
     async def _message(self, seq: int, how: dict[str, object]) -> StoredId | None:
-        question = f"STREAM.MSG.GET.{self.state.name}"
-        if not self.connection.may_request(question):
+        question = f"STREAM.MSG.GET.{self.state.bare_name}"
+        if not self.connection.may_request(question, self.state.api):
             raise LookupRefused(f"not permitted to ask {question}")
-        answer: dict[str, Any] = await self.connection.request(question, {"seq": seq, **how}, _TIMEOUT_S)
+        answer: dict[str, Any] = await self.connection.request(
+            question, {"seq": seq, **how}, _TIMEOUT_S, self.state.api
+        )
         error = answer.get("error")
         if error is not None:
             if error.get("err_code") == _NO_MESSAGE:

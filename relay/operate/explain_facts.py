@@ -16,6 +16,7 @@ from relay.operate.events import EventName, ListedEvent, WholeEvent, find_one
 from relay.operate.explain import Broker, Explanation, Facts, Other, State, explain
 from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, read_shards
 from relay.rules.envelopes import Poison
+from relay.rules.streams import split
 
 _SHOWN = 5
 _LOOKUP_TIMEOUT_S = 3.0
@@ -150,7 +151,7 @@ async def _look(connection: Connection, subject: str | None) -> Broker:
     facts = None if subject is None else await connection.stream_of(subject, _LOOKUP_TIMEOUT_S)
     if facts is None:
         return Broker()
-    info = await connection.request(f"STREAM.INFO.{facts.name}", None, _LOOKUP_TIMEOUT_S)
+    info = await connection.request(f"STREAM.INFO.{split(facts.name)[1]}", None, _LOOKUP_TIMEOUT_S)
     config, state = info.get("config", {}), info.get("state", {})
     return Broker(
         stream=facts.name,

@@ -10,6 +10,7 @@ from relay.jetstream.connection import BrokerError, Connection
 from relay.jetstream.consumer_info import consumers_of
 from relay.observe.snapshot import ConsumerView
 from relay.operate.broker import broker
+from relay.rules.streams import split
 
 _ANSWER_S = 2.0
 
@@ -82,7 +83,7 @@ async def look(connection: Connection, streams: Sequence[str]) -> NatsView:
 
 async def _stream(connection: Connection, name: str) -> StreamView:
     try:
-        info = await connection.request(f"STREAM.INFO.{name}", None, _ANSWER_S)
+        info = await connection.request(f"STREAM.INFO.{split(name)[1]}", None, _ANSWER_S, connection.api_of(name))
     except BrokerError as error:
         if not connection.up:
             raise

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from relay.errors import RelayError
 from relay.event import Event
-from relay.jetstream.connection import BrokerError, Connection, Listener
+from relay.jetstream.connection import BrokerError, Connection
+from relay.jetstream.listener import Listener
 from relay.rules.envelopes import MESSAGE_ID, Envelopes, Poison
 from relay.rules.failures import FailureClass, Forbidden, NoResponders, Refused, classify, describe
 from relay.rules.lanes import Lanes

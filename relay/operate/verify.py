@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from relay.config.options import envelopes
 from relay.config.settings import Settings
 from relay.integrity.comparison import Compared, Comparison
 from relay.operate.broker import broker
@@ -132,7 +133,7 @@ async def verify(settings: Settings, changer: Changer, scope: Scope, on_progress
 
     async with broker(settings) as connection:
         report = await compare(
-            Comparison(connection, seen),
+            Comparison(connection, seen, envelopes(settings)),
             read,
             next_seq,
             above=above,

@@ -8,7 +8,7 @@ from relay.postgres.database import Database, Row
 from relay.postgres.tables import Tables, array
 from relay.rules.database_state import DatabaseState, StartingPoint
 from relay.rules.floors import Mark
-from relay.rules.stream_loss import DeliveredRow, Seen
+from relay.rules.stream_loss import DeliveredRow, Place, Seen
 from relay.rules.watermark import Watermark
 
 
@@ -128,11 +128,16 @@ class OutboxReader:
     async def streams_seen(self) -> list[Seen]:
         """Give what the owners of our shards last saw of each stream."""
         return [
-            Seen(stream, created, first_seq, floor, Mark(mark_seq, mark_id), lost, begun_at)
-            for stream, created, first_seq, floor, mark_seq, mark_id, lost, begun_at in await self._run(
+            Seen(stream, created, first_seq, floor, Mark(mark_seq, mark_id), lost, begun_at, repaired_at)
+            for stream, created, first_seq, floor, mark_seq, mark_id, lost, begun_at, repaired_at in await self._run(
                 self._tables.query("integrity/stream_states"), (self._ours[0],)
             )
         ]
+
+    async def outline_of(self, event_id: str) -> Event | None:
+        """Return the event of an id, without payload, headers and time; None if it was deleted."""
+        events = _events(await self._run(self._tables.query("integrity/outline_of"), (event_id,)))
+        return events[0] if events else None
 
     async def highest_marks(self, above: int, up_to: int) -> list[tuple[str, Mark]]:
         """Give our highest mark of each stream in a range of seqs, which must be small."""
@@ -149,12 +154,12 @@ class OutboxReader:
         rows = await self._run(
             self._tables.query("integrity/delivered"), (above, up_to, stream, stored_above, *self._ours)
         )
-        return [DeliveredRow(*row[:4]) for row in rows]
+        return [DeliveredRow(*row[:6]) for row in rows]
 
-    async def places(self, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
-        """Give stream and sequence of those of the message ids, all of them UUIDs, that are delivered events."""
+    async def places(self, ids: Sequence[str]) -> dict[str, Place]:
+        """Return where those of the message ids, all of them UUIDs, that are delivered events were stored."""
         rows = await self._run(self._tables.query("integrity/places"), ("{" + ",".join(ids) + "}",))
-        return {event_id: (stream, stream_seq) for event_id, stream, stream_seq in rows}
+        return {row[0]: Place(*row[1:]) for row in rows}
 
     async def next_seq(self, above: int) -> int | None:
         """Give the first seq above one that is in the table, None above the last."""

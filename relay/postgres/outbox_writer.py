@@ -93,12 +93,20 @@ class OutboxWriter:
             self._tables.query("delivery/note"), (noted.event.seq, noted.error, *self._fence, noted.event.id)
         )
 
-    async def save_stream_state(self, seen: Seen) -> None:
-        """Write down what was seen of a stream; a loss that stands open stays so until a person has closed it."""
+    async def save_stream_state(self, seen: Seen, identity: str) -> bool:
+        """Save what was seen of a stream; a loss that stands open stays so until an operator has closed it.
+
+        Args:
+            seen: What to save.
+            identity: The database whose marks it was made from (`DatabaseState.identity`).
+
+        Returns:
+            Whether it was saved. It was not if the database is another one now, or the shards are not ours any more.
+        """
         row = (seen.stream, seen.created, seen.first_seq, seen.floor, seen.mark.stream_seq, seen.mark.event_id)
-        await self._run(
-            self._tables.query("integrity/save_stream_state"), (*row, seen.begun_at, seen.lost, *self._fence)
-        )
+        repair = (seen.begun_at, seen.lost, seen.repaired_at)
+        values = (*row, *repair, identity, *self._fence)
+        return bool((await self._run(self._tables.query("integrity/save_stream_state"), values))[0][0])
 
     async def mark_lost(self, stream: str, seqs: Sequence[int], due_at: float, after_delivery_s: float) -> int:
         """Have delivered events sent again that their stream has lost; gives how many.

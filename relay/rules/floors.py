@@ -1,14 +1,16 @@
-"""Which events the stream may hold without our knowing it, and from where on to look for them. Pure: no I/O, no clock.
+"""How far each stream is known to hold nothing of ours that is not marked. Pure: no I/O, no clock.
 
-An event whose acknowledgement did not come is in doubt. While the stream remembers its id (the duplicate window) it is
-simply sent again. Later than that it is looked for first, among the messages above the *floor*: the sequence up to
-which everything of ours that a stream holds is marked delivered.
+An event whose acknowledgement did not come may be stored. It is looked for among the messages above the *floor* of its
+stream: the sequence up to which everything of ours that the stream holds is marked delivered.
+
+Everything here is kept for each stream, and is true for the database whose marks it was made from.
 """
 
-from collections.abc import Container, Iterable
+from collections import defaultdict
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-# A stream is written down a moment after the first event that went there; so much may lie below that one.
+# A stream is saved a moment after the first event that went there: this many messages may lie below that one.
 _MARGIN = 10_000
 
 
@@ -20,26 +22,44 @@ class Mark:
     event_id: str | None = None
 
 
-class Floors:
-    """How far each stream holds nothing of ours that is not marked.
+@dataclass(slots=True)
+class _Step:
+    """A floor on its way up.
 
-    A floor rises in steps. At each one the highest marks are noted, with all that was sent and not marked by then. When
-    the last of these is marked or known not to be stored, the marks noted are floors: whatever lies below them was
-    stored, hence sent, before the step began.
+    Attributes:
+        floor: What the floor will be.
+        waiting: The seqs of what was sent when the step began, may be in the stream, and is not marked yet.
+    """
+
+    floor: int
+    waiting: set[int]
+
+
+class Floors:
+    """The floor and the highest mark of each stream.
+
+    A floor rises in steps. When a step begins, the highest mark of the stream is noted, with all that may be in that
+    stream without a mark. When the last of these is marked, or known not to be stored, the noted mark is the floor:
+    whatever lies below it was stored, hence sent, before the step began. So an event in doubt keeps the floor of its
+    own stream down and no other.
+
+    Attributes:
+        marks: The highest mark of each stream.
+        floors: The floor of each stream.
+        regressed: Streams whose acknowledgements went back in sequence, until somebody has looked at them.
     """
 
     def __init__(self) -> None:
         self.marks: dict[str, Mark] = {}
         self.floors: dict[str, int] = {}
-        self._next: dict[str, int] = {}
-        self._waiting: set[int] = set()
         self.regressed: set[str] = set()
+        self._steps: dict[str, _Step] = {}
 
     def marked(self, stream: str, lowest: int, highest: Mark, *, duplicate: bool) -> None:
         """Take a batch of marks in one stream.
 
         Args:
-            stream: Where.
+            stream: Which one.
             lowest: The lowest sequence among them.
             highest: The highest, with its event.
             duplicate: Some were in the stream before, so that their sequences say nothing about its end.
@@ -53,21 +73,43 @@ class Floors:
             self.regressed.add(stream)
 
     def start(self, stream: str, floor: int, mark: Mark) -> None:
-        """Begin with what was written down of a stream."""
+        """Begin with what was saved of a stream, or with what a comparison has found."""
         self.floors[stream] = floor
         self.marks[stream] = mark
+        self._steps.pop(stream, None)
 
-    def step(self, unmarked: Container[int], sent: Iterable[int]) -> None:
-        """Look whether floors rise.
+    def raise_mark(self, stream: str, mark: Mark) -> None:
+        """Take a mark that was read back from the outbox, if it is higher than the one that is known."""
+        if mark.stream_seq > self.marks[stream].stream_seq:
+            self.marks[stream] = mark
+
+    def clear(self) -> None:
+        """Forget everything: the database may be another one, without the marks that this was made from."""
+        self.marks.clear()
+        self.floors.clear()
+        self.regressed.clear()
+        self._steps.clear()
+
+    def step(self, sent: Mapping[int, str | None], unsearched: Container[str] = ()) -> None:
+        """Check which floors can rise.
 
         Args:
-            unmarked: What was sent and is not marked now; asked about each event of the last step.
-            sent: The same, to be noted for the next step.
+            sent: The seqs of what was sent and is not marked, each with the stream that it went to; None if that is
+                not known, and it may be any.
+            unsearched: Streams that an earlier owner may have stored events in that nobody has looked for yet.
         """
-        self._waiting = {seq for seq in self._waiting if seq in unmarked}
-        if self._waiting:
-            return
-        for stream, floor in self._next.items():
-            self.floors[stream] = max(floor, self.floors.get(stream, 0))
-        self._next = {stream: mark.stream_seq for stream, mark in self.marks.items()}
-        self._waiting = set(sent)
+        anywhere: set[int] = set()
+        inside: defaultdict[str, set[int]] = defaultdict(set)
+        for seq, stream in sent.items():
+            (anywhere if stream is None else inside[stream]).add(seq)
+        for stream, mark in self.marks.items():
+            if stream in unsearched:
+                continue
+            possible = anywhere | inside[stream]
+            step = self._steps.get(stream)
+            if step is not None:
+                step.waiting &= possible
+                if step.waiting:
+                    continue
+                self.floors[stream] = max(step.floor, self.floors[stream])
+            self._steps[stream] = _Step(mark.stream_seq, possible)

@@ -1,11 +1,14 @@
-"""Events whose acknowledgement did not come. Pure: no I/O, no clock."""
+"""Events whose acknowledgement did not come. Pure: no I/O, no clock.
 
-from collections.abc import Iterable
+While the stream remembers the id of such an event (the duplicate window) it is simply sent again. Later than that it is
+looked for first.
+"""
 
-# Of the duplicate window this much is not relied upon: an event is on its way for a while too.
+from collections.abc import Callable, Iterable
+
+# An event is on its way for a while too, so the end of the duplicate window is not relied upon: half of it, and at most
+# this many seconds.
 _WINDOW_SHARE = 0.5
-
-
 _WINDOW_RESERVE_S = 5.0
 
 
@@ -14,37 +17,52 @@ class Doubts:
 
     Attributes:
         since: When an event in doubt was first sent, monotonic seconds, by seq.
-        found: Events that the stream was seen to hold, not marked yet: stream and sequence, by seq.
+        subjects: What it was sent on, by seq.
+        found: Events that a stream was seen to hold, not marked yet: stream and sequence, by seq.
     """
 
     def __init__(self) -> None:
         self.since: dict[int, float] = {}
         self.found: dict[int, tuple[str, int]] = {}
+        self.subjects: dict[int, str] = {}
 
     def __bool__(self) -> bool:
-        """Tell whether any event has to be looked at before it is sent."""
+        """Report whether any event has to be looked at before it is sent."""
         return bool(self.since or self.found)
 
-    def doubt(self, seq: int, sent_at: float) -> None:
+    def doubt(self, seq: int, sent_at: float, subject: str) -> None:
         """Take an event whose outcome is unknown; the first time that it was sent counts."""
         self.since.setdefault(seq, sent_at)
+        self.subjects[seq] = subject
+
+    def find(self, seq: int, stream: str, stream_seq: int) -> None:
+        """Take it that a stream holds an event that is not marked."""
+        self.found[seq] = stream, stream_seq
 
     def resolve(self, seq: int) -> None:
         """Forget an event: it is known to be stored, or not to be."""
-        self.since.pop(seq, None)
-        self.found.pop(seq, None)
+        for book in (self.since, self.found, self.subjects):
+            book.pop(seq, None)
 
     def outlived(self, seq: int, window_s: float, now: float) -> bool:
-        """Tell whether the stream may have forgotten the id of an event that it may hold."""
+        """Report whether the stream may have forgotten the id of an event that it may hold."""
         sent_at = self.since.get(seq)
         return sent_at is not None and now - sent_at > window_s - min(window_s * _WINDOW_SHARE, _WINDOW_RESERVE_S)
 
+    def places(self, stream_of: Callable[[str], str | None]) -> dict[int, str | None]:
+        """Return the stream that each event in doubt is in, or may be in; None if that is not known.
+
+        Args:
+            stream_of: Returns the name of the stream that takes a subject, None if it is not known.
+        """
+        unsure = {seq: stream_of(subject) for seq, subject in self.subjects.items()}
+        return {**unsure, **{seq: stream for seq, (stream, _) in self.found.items()}}
+
     def forget(self, watermark: int) -> None:
         """Forget what is settled in another way: everything up to the watermark."""
-        for book in (self.since, self.found):
-            for seq in [seq for seq in book if seq <= watermark]:
-                del book[seq]
+        for seq in [seq for seq in {*self.since, *self.found} if seq <= watermark]:
+            self.resolve(seq)
 
     def disjoint(self, seqs: Iterable[int]) -> bool:
-        """Tell whether nothing is in doubt or found among events."""
+        """Report whether nothing is in doubt or found among events."""
         return not any(seq in self.since or seq in self.found for seq in seqs)

@@ -1,5 +1,7 @@
 """Tell a loss from what a stream lets go by its own rules, or was told to let go. Pure: no I/O, no clock.
 
+First of all it has to be the same stream: what another one of the same name holds proves nothing (`is_same`).
+
 A stream that was rolled back ends below what it had acknowledged, or holds other messages at those sequences. One that
 was deleted and made again is younger than the delivery. A purge and the limits of age and size move its beginning
 forward and never its end back: nothing is lost then.
@@ -27,13 +29,23 @@ class Fate(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Place(NamedTuple):
+    """Where a delivered event was stored, and when it was marked (Unix seconds)."""
+
+    stream: str
+    stream_seq: int
+    delivered_at: float
+
+
 class DeliveredRow(NamedTuple):
-    """A row that is marked delivered: where its message should be, and since when (Unix seconds)."""
+    """A row that is marked delivered: where its message should be, since when (Unix seconds), what it is about."""
 
     seq: int
     event_id: str
     stream_seq: int
     delivered_at: float
+    topic: str = ""
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +53,13 @@ class Seen:
     """What was last seen of a stream.
 
     Attributes:
-        created: When it was made, in the server's words; None where that was never learned.
+        created: When it was made, in the server's words; None if that was never learned.
         first_seq: Messages below it were gone already.
         floor: Every event of ours at or below this sequence is marked.
         mark: The highest mark.
         lost: A loss was proved and nobody has healed it.
         begun_at: What was delivered before went to an earlier stream of this name, and was seen to; Unix seconds.
+        repaired_at: When lost events were given back to be sent again, Unix seconds; 0 once that has shown to help.
     """
 
     stream: str
@@ -56,10 +69,44 @@ class Seen:
     mark: Mark = field(default_factory=Mark)
     lost: bool = False
     begun_at: float = 0.0
+    repaired_at: float = 0.0
+
+
+def is_same(seen: Seen, state: StreamState, id_at_mark: str | None, subject: str | None) -> bool:
+    """Report whether a stream is the one that has acknowledged our events, and no namesake of it.
+
+    It is if it holds our event at the mark, if it was made when ours was, or if it takes the events that ours took:
+    made again, or restored, it is still ours.
+
+    Args:
+        seen: What was last seen of ours.
+        state: The one that answers to its name.
+        id_at_mark: The message id at the sequence of the mark, as for `suspicious`.
+        subject: What the event at the mark was published on; None if nobody knows any more.
+    """
+    if state.mirror:
+        return False
+    if seen.mark.event_id is not None and id_at_mark == seen.mark.event_id:
+        return True
+    return seen.created == state.created or (subject is not None and state.facts.takes(subject))
+
+
+def may_repair(seen: Seen, state: StreamState, newest_lost_at: float) -> bool:
+    """Report whether lost events may be sent again: not if that was done before, and did not help.
+
+    A stream that was made again since is another case, and so are events that were lost before the repair and are
+    found only now.
+
+    Args:
+        seen: What was last seen of the stream.
+        state: What it is now.
+        newest_lost_at: When the newest of the lost events was delivered, Unix seconds.
+    """
+    return seen.created != state.created or not 0 < seen.repaired_at < newest_lost_at
 
 
 def suspicious(seen: Seen, state: StreamState, id_at_mark: str | None) -> bool:
-    """Tell whether a stream must have lost something, from its end and from the message at our highest mark.
+    """Report whether a stream must have lost something, from its end and from the message at our highest mark.
 
     Args:
         seen: What was last seen of it.
@@ -80,11 +127,11 @@ def suspicious(seen: Seen, state: StreamState, id_at_mark: str | None) -> bool:
 def judge(
     row: DeliveredRow, state: StreamState | None, stored: Mapping[int, str | None], *, begun_at: float, now: float
 ) -> Fate:
-    """Say what became of a delivered event.
+    """Return what became of a delivered event.
 
     Args:
         row: The event.
-        state: Its stream, as it was after the row was read; None where it does not exist.
+        state: Its stream, as it was after the row was read; None if it does not exist.
         stored: Message ids by sequence, of every message that the stream holds around the row's sequence.
         begun_at: Before this time it went to an earlier stream of the name (`Seen.begun_at`).
         now: Unix seconds.

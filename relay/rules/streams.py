@@ -1,8 +1,26 @@
-"""What is known of the streams behind the subjects. Pure."""
+"""What is known of the streams behind the subjects, and what a stream is known by. Pure.
+
+Two streams may have one name: each JetStream domain has names of its own, and so has each account. A stream is
+written as its acknowledgements name it: ``ORDERS``, or ``hub/ORDERS`` if they say that it lives in the domain ``hub``.
+No stream has a slash in its name.
+"""
 
 from dataclasses import dataclass
 
 from relay.rules.subjects import matches
+
+JETSTREAM_API = "$JS.API"
+
+
+def qualified(domain: str, name: str) -> str:
+    """Return a stream as it is written in marks: with its domain before it, if it has one."""
+    return f"{domain}/{name}" if domain else name
+
+
+def split(stream: str) -> tuple[str, str]:
+    """Return the domain of a stream, empty if none is known, and its name there."""
+    domain, _, name = stream.rpartition("/")
+    return domain, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +28,7 @@ class StreamFacts:
     """What of a stream's configuration decides how we publish to it.
 
     Attributes:
-        name: Its name.
+        name: The stream as it is written in marks (`qualified`).
         subjects: The patterns it takes.
         atomic: It takes atomic batches: server and configuration allow them.
         no_ack: It acknowledges nothing, so nothing could ever be marked delivered.
@@ -23,6 +41,10 @@ class StreamFacts:
     no_ack: bool = False
     duplicate_window_s: float = 0.0
 
+    def takes(self, subject: str) -> bool:
+        """Report whether the stream stores what is published on a subject."""
+        return any(matches(pattern, subject) for pattern in self.subjects)
+
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
@@ -33,6 +55,8 @@ class StreamState:
         created_at: The same in Unix seconds.
         first_seq: Nothing is stored below it.
         last_seq: Nothing is stored above it.
+        api: The prefix of the subjects under which its domain answers questions.
+        mirror: It copies another stream, and so has acknowledged nothing itself.
         max_age_s: Messages older than this are dropped; 0: never.
         trims: It drops its oldest messages by a limit of number, bytes or age.
         thins: It may drop messages from its middle: by subject, by consumption, by a message's own age, by rollups.
@@ -44,6 +68,8 @@ class StreamState:
     created_at: float
     first_seq: int
     last_seq: int
+    api: str = JETSTREAM_API
+    mirror: bool = False
     max_age_s: float = 0.0
     trims: bool = False
     thins: bool = False
@@ -51,8 +77,13 @@ class StreamState:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The stream as it is written in marks."""
         return self.facts.name
+
+    @property
+    def bare_name(self) -> str:
+        """Its name within its domain, as questions about it have it."""
+        return split(self.facts.name)[1]
 
 
 class StreamMap:
@@ -64,18 +95,20 @@ class StreamMap:
         self._most = most_subjects
 
     def find(self, subject: str) -> StreamFacts | None:
-        """Give the stream of a subject, None where it is not known."""
+        """Return the stream of a subject, None if it is not known."""
         facts = self._by_subject.get(subject)
         if facts is None:
-            facts = next(
-                (one for one in self._streams.values() if any(matches(pattern, subject) for pattern in one.subjects)),
-                None,
-            )
+            facts = next((one for one in self._streams.values() if one.takes(subject)), None)
             if facts is not None:
                 if len(self._by_subject) >= self._most:
                     self._by_subject.clear()
                 self._by_subject[subject] = facts
         return facts
+
+    def name_of(self, subject: str) -> str | None:
+        """Return the name of the stream of a subject, None if it is not known."""
+        facts = self.find(subject)
+        return None if facts is None else facts.name
 
     def learn(self, facts: StreamFacts) -> None:
         """Take up what a look-up said, in place of what was known of that stream."""

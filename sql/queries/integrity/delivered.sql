@@ -1,7 +1,7 @@
--- Delivered events with a seq above $1 and up to $2, of stream $3 or of all where it is null, stored above sequence $4,
+-- Delivered events with a seq above $1 and up to $2, of stream $3 or of all if it is null, stored above sequence $4,
 -- of our shards ($5 of $6; null: all):
 -- what is compared with the stream. Index scan of the primary key inside the range, which the caller keeps small.
-SELECT e.seq, e.id::text, e.stream_seq, date_part('epoch', e.delivered_at), e.stream
+SELECT e.seq, e.id::text, e.stream_seq, date_part('epoch', e.delivered_at), e.topic, e.key, e.stream
 FROM outbox_events e
 WHERE e.seq > $1
   AND e.seq <= $2

@@ -1,5 +1,5 @@
--- What the owners of our shards ($1; null: all) last saw of each stream, where they differ what asks for more care.
--- A shard whose owner has not yet written down what it saw may have events some way below the floor of the others.
+-- What the owners of our shards ($1; null: all) last saw of each stream; if they differ, what asks for more care.
+-- A shard whose owner has not yet saved what it saw may have events some way below the floor of the others.
 -- A row a stream and shard.
 SELECT stream,
        min(created),
@@ -12,7 +12,8 @@ SELECT stream,
        max(mark_seq),
        (array_agg(mark_id::text ORDER BY mark_seq DESC))[1],
        bool_or(lost_at IS NOT NULL),
-       min(coalesce(date_part('epoch', begun_at), 0))
+       min(coalesce(date_part('epoch', begun_at), 0)),
+       coalesce(date_part('epoch', max(repaired_at)), 0)
 FROM outbox_streams
 WHERE $1::integer[] IS NULL OR shard = ANY ($1::integer[])
 GROUP BY stream

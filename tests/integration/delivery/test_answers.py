@@ -7,7 +7,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from relay.jetstream.client import NatsOptions
-from relay.jetstream.connection import Listener, connect
+from relay.jetstream.connection import connect
+from relay.jetstream.listener import Listener
 from tests.support.fix_stream import Streams
 
 SUBJECT = "answers.test"
@@ -68,7 +69,7 @@ def answered(streams: Streams, *bodies: bytes) -> list[tuple[object, ...]]:
         (b'{"stream":"ORDERS","seq":7}', ("stored", TOKEN, "ORDERS", 7, False)),
         (b'{"stream":"ORDERS", "seq":7}', ("stored", TOKEN, "ORDERS", 7, False)),
         (b'{"seq":7,"stream":"ORDERS"}', ("stored", TOKEN, "ORDERS", 7, False)),
-        (b'{"stream":"ORDERS","domain":"hub","seq":7}', ("stored", TOKEN, "ORDERS", 7, False)),
+        (b'{"stream":"ORDERS","domain":"hub","seq":7}', ("stored", TOKEN, "hub/ORDERS", 7, False)),
         ('{"stream":"Aufträge","seq":7}'.encode(), ("stored", TOKEN, "Aufträge", 7, False)),
         (b'{"stream":"ORDERS","seq":7,"duplicate": true}', ("stored", TOKEN, "ORDERS", 7, True)),
         (b'{"error":{"code":400,"err_code":10054,"description":"no"},"stream":"ORDERS","seq":0}', ("refused", TOKEN)),

@@ -7,7 +7,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from relay.jetstream.client import NatsOptions
-from relay.jetstream.connection import Connection, Listener, connect
+from relay.jetstream.connection import Connection, connect
+from relay.jetstream.listener import Listener
 from tests.support.fix_stream import Streams
 
 QUESTION = "DIRECT.GET.NOWHERE"

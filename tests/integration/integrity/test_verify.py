@@ -183,5 +183,5 @@ def test_without_a_terminal_nothing_is_sent_again_unasked(delivered: Outbox, str
     assert verify(delivered, streams, "--redeliver").exit_code == Exit.CONFIG
     result = verify(delivered, streams, "--redeliver", "--dry-run")
     assert result.exit_code == Exit.LOST
-    assert "would send 1 events again" in result.stderr
+    assert "would send 1 lost event again" in result.stderr
     assert delivered.count("delivered_at IS NULL") == 0

@@ -8,7 +8,8 @@ from typing import Any
 import relay.maintenance.retention
 from relay.daemon.replica import Replica
 from relay.delivery.fetcher import Fetcher
-from relay.integrity.reconciler import Reconciler
+from relay.integrity.tail_search import TailSearch
+from relay.integrity.watched import Watched
 from relay.jetstream.connection import Connection, Message
 from relay.postgres import outbox_reader as outbox
 from relay.postgres.ownership import Ownership
@@ -89,9 +90,10 @@ def _no_leases() -> None:
 def _no_look_up() -> None:
     """Begin a term without reading what the streams hold of the term before it."""
 
-    async def unread(*_: object) -> None: ...
+    async def unread(_: TailSearch, __: Connection, watched: Watched) -> None:
+        watched.searched_up_to(0)
 
-    _replace(Reconciler, "_read_tail", unread)
+    _replace(TailSearch, "read", unread)
 
 
 def _deadly(owner: Any, name: str, is_met: Callable[..., bool]) -> None:

@@ -7,17 +7,47 @@ from hypothesis import strategies as st
 
 from relay.rules.gate import Gate
 
+REASONS = st.sampled_from(["connection", "ORDERS is compared", "OTHER is compared"])
+
 
 @dataclass
 class Lease:
     until: float
 
 
+@dataclass
+class Source:
+    generation: int
+
+
 @given(st.floats(0, 100), st.floats(0, 100))
 def test_nothing_is_sent_through_a_shut_gate_or_after_the_lease(until: float, now: float) -> None:
-    gate = Gate(Lease(until))
+    gate = Gate(Lease(until), Source(1))
     assert not gate.may_send(now)
-    gate.open()
+    gate.searched(1)
     assert gate.may_send(now) is (now < until)
-    gate.shut()
+    gate.shut("why")
     assert not gate.may_send(now)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["shut", "release", "connect", "search"]), REASONS)))
+def test_the_gate_is_open_without_a_reason_and_after_a_search_for_what_is_read_over_the_connection_of_now(
+    steps: list[tuple[str, str]],
+) -> None:
+    source, searched = Source(1), 0
+    reasons: set[str] = set()
+    gate = Gate(Lease(1.0), source)
+    for step, reason in steps:
+        match step:
+            case "shut":
+                gate.shut(reason)
+                reasons.add(reason)
+            case "release":
+                gate.release(reason)
+                reasons.discard(reason)
+            case "connect":
+                source.generation += 1
+            case _:
+                gate.searched(source.generation)
+                searched = source.generation
+        assert gate.is_open == (not reasons and searched == source.generation)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.rules.floors import Mark
-from relay.rules.stream_loss import DeliveredRow, Fate, Seen, judge, suspicious
+from relay.rules.stream_loss import DeliveredRow, Fate, Seen, is_same, judge, may_repair, suspicious
 from relay.rules.streams import StreamFacts, StreamState
 
 NOW = 1_800_000_000.0
@@ -79,3 +79,30 @@ def test_a_purge_or_a_limit_never_looks_like_a_loss(at: int, first: int, more: i
 def test_what_the_highest_mark_tells(state: StreamState, id_at_mark: str | None, expected: bool) -> None:
     assert suspicious(SEEN, state, id_at_mark) is expected
     assert not suspicious(replace(SEEN, mark=Mark()), state, id_at_mark), "nothing was marked yet"
+
+
+@pytest.mark.parametrize(
+    ("seen", "state", "id_at_mark", "subject", "expected"),
+    [
+        (SEEN, STATE, None, None, True),  # made when ours was
+        (SEEN, replace(STATE, created="now"), "mine", None, True),  # restored from a copy
+        (SEEN, replace(STATE, created="now"), None, "s.placed", True),  # made again, for the same events
+        (SEEN, replace(STATE, created="now"), None, "orders.placed", False),  # made again, for others
+        (SEEN, replace(STATE, created="now"), "another", None, False),  # nobody knows what for
+        (replace(SEEN, created=None), STATE, None, "orders.placed", False),  # never seen before
+        (replace(SEEN, created=None), STATE, None, "s.placed", True),
+        (SEEN, replace(STATE, mirror=True), "mine", "s.placed", False),  # it holds all, and has acknowledged nothing
+    ],
+)
+def test_a_stream_is_known_by_its_subjects_its_making_and_what_it_holds(
+    seen: Seen, state: StreamState, id_at_mark: str | None, subject: str | None, expected: bool
+) -> None:
+    assert is_same(seen, state, id_at_mark, subject) is expected
+
+
+@given(st.floats(1, 2e9), st.floats(1, 2e9), st.sampled_from(["then", "now"]))
+def test_the_same_loss_is_repaired_once(repaired_at: float, newest_lost_at: float, created: str) -> None:
+    seen = replace(SEEN, repaired_at=repaired_at)
+    in_vain = created == "then" and newest_lost_at > repaired_at
+    assert may_repair(seen, replace(STATE, created=created), newest_lost_at) is not in_vain
+    assert may_repair(SEEN, STATE, newest_lost_at), "nothing was repaired that has not shown to help"

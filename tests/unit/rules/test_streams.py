@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.streams import StreamFacts, StreamMap
+from relay.rules.streams import StreamFacts, StreamMap, qualified, split
 from relay.rules.subjects import matches
 
 
@@ -79,3 +79,16 @@ def test_however_many_subjects_are_kept_the_answer_is_the_same(
     for subject in subjects * 2:
         takers = [facts for facts in known if any(matches(pattern, subject) for pattern in facts.subjects)]
         assert streams.find(subject) is (takers[0] if takers else None)
+
+
+@given(st.text("abz-_", max_size=6), st.text("ABZ-_", min_size=1, max_size=6))
+def test_a_stream_is_written_with_its_domain_so_that_a_namesake_is_another_one(domain: str, name: str) -> None:
+    assert split(qualified(domain, name)) == (domain, name)
+    assert (qualified(domain, name) == qualified("", name)) == (domain == "")
+
+
+def test_the_name_of_the_stream_of_a_subject_is_known_or_not() -> None:
+    streams = StreamMap()
+    streams.learn(StreamFacts("hub/ORDERS", ("orders.>",)))
+    assert streams.name_of("orders.placed") == "hub/ORDERS"
+    assert streams.name_of("bills.sent") is None

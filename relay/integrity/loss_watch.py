@@ -1,0 +1,199 @@
+"""Detect what streams have lost of what they had acknowledged, and redeliver it.
+
+Each stream is compared with our highest mark in it: over each new connection, when acknowledgements go back in
+sequence, and from time to time (`relay.rules.stream_loss`). What another stream of the same name holds proves nothing.
+A repair that did not help is not repeated: the same loss, proved a second time, waits for the operator.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, replace
+
+from relay.config.sections import HealingSection
+from relay.errors import StreamHealed
+from relay.integrity.healing import Healing
+from relay.integrity.watched import Watched, WatchedStreams
+from relay.jetstream.connection import Connection
+from relay.jetstream.stream_reader import StreamReader
+from relay.observe.logs import event as log_event
+from relay.observe.metrics import Metrics
+from relay.postgres.outbox_reader import OutboxReader
+from relay.postgres.outbox_writer import OutboxWriter
+from relay.rules.floors import Mark
+from relay.rules.gate import Gate
+from relay.rules.in_hand import InHand
+from relay.rules.stream_loss import Seen, is_same, may_repair, suspicious
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT_S = 2.0
+_QUIET_TICK_S = 0.05
+_QUIET_TICKS = 100
+_UNHEALED = (
+    "events that were sent again because the stream had lost them are missing from it again; they are not sent a third"
+    " time: `relay verify --redeliver` would do so"
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a stream has found.
+
+    Attributes:
+        reader: The stream as it is; None if there is none of that name.
+        mark: Our highest mark when the look began.
+        id_at_mark: The message id there, as for `suspicious`.
+        same: It is the stream that has acknowledged our events.
+    """
+
+    reader: StreamReader | None
+    mark: Mark
+    id_at_mark: str | None = None
+    same: bool = True
+
+
+class LossWatch:
+    """Compares streams with the marks in the outbox."""
+
+    def __init__(
+        self,
+        section: HealingSection,
+        in_hand: InHand,
+        gate: Gate,
+        streams: WatchedStreams,
+        reader: OutboxReader,
+        writer: OutboxWriter,
+        metrics: Metrics,
+    ) -> None:
+        self._section = section
+        self._in_hand = in_hand
+        self._gate = gate
+        self._streams = streams
+        self._reader = reader
+        self._writer = writer
+        self._metrics = metrics
+
+    def due(self, watched: Watched, connection: Connection, now: float) -> bool:
+        """Report whether a stream is to be looked at now (monotonic seconds)."""
+        mark = self._in_hand.floors.marks[watched.name]
+        if watched.looked_over is not connection or now >= watched.look_at:
+            return True
+        # That a repair has helped is seen as soon as anything was stored after it: the next loss is another one then.
+        repaired = watched.seen.repaired_at > 0 and mark != watched.looked_mark
+        return not watched.denied and (repaired or watched.name in self._in_hand.floors.regressed)
+
+    async def look(self, connection: Connection, watched: Watched) -> Look:
+        """Ask a stream what it holds, and what lies at our highest mark.
+
+        Raises:
+            BrokerError: It did not answer, or we have no right to ask.
+        """
+        # Taken before the stream is asked: what is marked while it answers may lie above the end that it names.
+        mark = self._in_hand.floors.marks[watched.name]
+        self._in_hand.floors.regressed.discard(watched.name)
+        state = await connection.stream_state(watched.name, _TIMEOUT_S)
+        if state is None:
+            return Look(None, mark)
+        reader = StreamReader(connection, state)
+        id_at_mark = None
+        # An empty stream begins and ends at 0, which no message has.
+        if not watched.seen.lost and max(1, state.first_seq) <= mark.stream_seq <= state.last_seq:
+            at_mark = await reader.at(mark.stream_seq)
+            id_at_mark = None if at_mark is None else at_mark.message_id or ""
+        seen = replace(watched.seen, mark=mark)
+        same = mark.stream_seq == 0 or is_same(seen, state, id_at_mark, None)
+        if not same:
+            same = is_same(seen, state, id_at_mark, await self._streams.subject_of(mark))
+        if same:
+            self._in_hand.streams.learn(state.facts)
+        return Look(reader, mark, id_at_mark, same)
+
+    async def act(self, watched: Watched, look: Look) -> None:
+        """Take up what a look has found, and act on a loss.
+
+        Raises:
+            StreamHealed: Lost events are pending again.
+            BrokerError: The stream could not be read to the end. The gate stays shut for it until another look.
+        """
+        if look.reader is None or not look.same:
+            return
+        state = look.reader.state
+        seen = replace(watched.seen, mark=look.mark)
+        if not seen.lost and suspicious(seen, state, look.id_at_mark):
+            await self._suspect(watched, look.reader, look.mark)
+            return
+        repaired_at = 0.0 if await self._streams.repair_shows(seen, look.id_at_mark) else seen.repaired_at
+        watched.seen = replace(watched.seen, created=state.created, first_seq=state.first_seq, repaired_at=repaired_at)
+        self._gate.release(_comparing(watched))
+
+    async def _suspect(self, watched: Watched, reader: StreamReader, mark: Mark) -> None:
+        """Find out what a stream has lost. Nothing is sent meanwhile: what was lost goes before what follows it."""
+        self._gate.shut(_comparing(watched))
+        await self._quiet()
+        reader.state = await reader.connection.stream_state(watched.name, _TIMEOUT_S) or reader.state
+        seen, state = watched.seen, reader.state
+        redeliver = self._section.on_loss == "redeliver"
+        healing = Healing(reader, seen, mark, reader=self._reader, writer=self._writer)
+        in_vain = False
+        if redeliver and seen.repaired_at:
+            in_vain = not may_repair(seen, state, (await healing.run(redeliver=False)).newest_at)
+        redeliver = redeliver and not in_vain
+        now = await self._reader.now()
+        lost = (await healing.run(redeliver=redeliver)).events
+        self._in_hand.floors.start(watched.name, healing.intact_up_to, Mark())
+        same = seen.created in (None, state.created)
+        left_open = bool(lost) and not redeliver
+        watched.seen = replace(
+            seen,
+            created=state.created,
+            first_seq=state.first_seq,
+            floor=healing.intact_up_to,
+            mark=Mark(),
+            lost=left_open,
+            # A loss that is left to the operator keeps begun_at, so that `relay verify` still finds it.
+            begun_at=seen.begun_at if same or left_open else now,
+            repaired_at=now if lost and redeliver else seen.repaired_at,
+        )
+        await self._streams.save_one(watched, watched.seen)
+        if lost:
+            if in_vain:
+                log_event(log, "error", "stream.unhealed", _UNHEALED, stream=watched.name, events=lost)
+            else:
+                self._report(watched.seen, lost, mark, state.last_seq, redeliver=redeliver, recreated=not same)
+            if redeliver:
+                self._metrics.redelivered(lost)
+                raise StreamHealed(f"{lost} events that stream {watched.name} has lost are pending again")
+        self._gate.release(_comparing(watched))
+        self._in_hand.may_flow()
+
+    def _report(self, seen: Seen, lost: int, mark: Mark, last_seq: int, *, redeliver: bool, recreated: bool) -> None:
+        log_event(
+            log,
+            "error",
+            "stream.lost",
+            "the stream has lost events that it had acknowledged; "
+            + ("they are sent again" if redeliver else "see `relay verify`, which can send them again"),
+            stream=seen.stream,
+            events=lost,
+            last_seq=last_seq,
+            acknowledged_up_to=mark.stream_seq,
+            recreated=recreated,
+        )
+
+    async def _quiet(self) -> None:
+        """Wait until what was sent is marked, or an acknowledgement takes too long."""
+        doubts = self._in_hand.in_doubt
+        for _ in range(_QUIET_TICKS):
+            if not self._in_hand.sent_unmarked() - doubts.since.keys() - doubts.found.keys():
+                return
+            await asyncio.sleep(_QUIET_TICK_S)
+
+    def next_look_at(self) -> float:
+        """Return when a stream that was looked at now is due again, monotonic seconds."""
+        return time.monotonic() + self._section.check_every_s
+
+
+def _comparing(watched: Watched) -> str:
+    """Return the reason for which the gate is shut while a stream is compared."""
+    return f"stream {watched.name} is compared"

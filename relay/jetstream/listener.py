@@ -1,0 +1,25 @@
+"""What a connection to NATS reports of the events that were sent over it."""
+
+from relay.rules.failures import Forbidden, NoResponders, Refused
+
+
+class Listener:
+    """What a connection reports; each is called in the event loop and must not raise."""
+
+    def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
+        """One event is in the stream."""
+
+    def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
+        """A whole atomic batch is in the stream, at `count` sequences that end with `last_seq`."""
+
+    def refused(self, token: int, failure: Refused | NoResponders) -> None:
+        """One event was not stored."""
+
+    def batch_refused(self, batch: int, failure: Refused | NoResponders) -> None:
+        """Nothing of an atomic batch was stored."""
+
+    def forbidden(self, subject: str, failure: Forbidden) -> None:
+        """The server refused a publish on a subject, which is given in lower case."""
+
+    def lost(self, reason: str) -> None:
+        """The connection has ended."""
