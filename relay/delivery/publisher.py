@@ -14,7 +14,8 @@ from relay.config.sections import DeliverySection
 from relay.delivery.refusals import Refusals
 from relay.delivery.settler import Settler
 from relay.event import Event
-from relay.jetstream.connection import BrokerError, Connection, Message
+from relay.jetstream.connection import Connection, Message
+from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics

@@ -7,7 +7,8 @@ from collections import deque
 from typing import NamedTuple
 
 from relay.event import Event
-from relay.jetstream.connection import BrokerError, Connection
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError
 from relay.rules.failures import Failure, after_lookup
 from relay.rules.streams import StreamMap
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from relay.event import Event
-from relay.jetstream.connection import Connection, LookupForbidden
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import LookupForbidden
 from relay.jetstream.stream_reader import StreamReader
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.stream_loss import DeliveredRow, Fate, Seen, is_same, judge

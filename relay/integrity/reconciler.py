@@ -16,7 +16,8 @@ from relay.config.sections import HealingSection
 from relay.integrity.loss_watch import LossWatch
 from relay.integrity.tail_search import TailSearch
 from relay.integrity.watched import PATIENCE_S, Watched, WatchedStreams
-from relay.jetstream.connection import BrokerError, Connection, LookupRefused
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError, LookupRefused
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.postgres.outbox_reader import OutboxReader

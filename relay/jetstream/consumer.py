@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from relay.jetstream.client import Inbox
-from relay.jetstream.connection import BrokerError, Connection
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError
 
 _REQUEST = 1_000
 _MAX_BYTES = 4 * 1024 * 1024

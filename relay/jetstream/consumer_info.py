@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from relay.jetstream.connection import BrokerError, Connection, LookupForbidden
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError, LookupForbidden
 from relay.jetstream.stream_reader import StreamReader
 from relay.observe.snapshot import ConsumerView
 

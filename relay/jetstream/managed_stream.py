@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relay.jetstream.connection import BrokerError, Connection
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError
 from relay.observe.logs import event as log_event
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from relay.credentials import is_auth_error
 from relay.jetstream.client import NatsOptions
-from relay.jetstream.connection import BrokerError, Connection, connect
+from relay.jetstream.connection import Connection, connect
+from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
 from relay.jetstream.managed_stream import ManagedStream, ensure_stream
 from relay.observe.logs import event as log_event

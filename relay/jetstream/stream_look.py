@@ -4,7 +4,8 @@ import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from relay.jetstream.connection import BrokerError, Connection
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError
 
 _TIMEOUT_S = 5.0
 _NO_MESSAGE = 10037

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from relay.jetstream.connection import BrokerError, Connection, LookupForbidden, LookupRefused
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError, LookupForbidden, LookupRefused
 from relay.jetstream.stream_info import unix_time
 from relay.rules.streams import StreamState
 

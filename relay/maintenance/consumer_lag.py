@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable, Iterable
 
 from relay.config.sections import ConsumersSection
-from relay.jetstream.connection import Connection, LookupForbidden
+from relay.jetstream.connection import Connection
 from relay.jetstream.consumer_info import consumers_of
+from relay.jetstream.errors import LookupForbidden
 from relay.maintenance.duty import DutyFailed, LogLine
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics

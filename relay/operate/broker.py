@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from relay.config.options import nats_options
 from relay.config.settings import Settings
 from relay.errors import Unreachable
-from relay.jetstream.connection import BrokerError, Connection, connect
+from relay.jetstream.connection import Connection, connect
+from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
 
 

@@ -9,7 +9,8 @@ from relay.config.options import envelopes
 from relay.config.settings import Settings
 from relay.errors import Unreachable
 from relay.event import Event
-from relay.jetstream.connection import BrokerError, Connection
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError
 from relay.operate.access import Reader
 from relay.operate.broker import broker
 from relay.operate.events import EventName, ListedEvent, WholeEvent, find_one

@@ -6,8 +6,9 @@ from typing import Any
 
 from relay.config.settings import Settings
 from relay.errors import Unreachable
-from relay.jetstream.connection import BrokerError, Connection
+from relay.jetstream.connection import Connection
 from relay.jetstream.consumer_info import consumers_of
+from relay.jetstream.errors import BrokerError
 from relay.observe.snapshot import ConsumerView
 from relay.operate.broker import broker
 from relay.rules.streams import split

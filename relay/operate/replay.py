@@ -13,7 +13,8 @@ from relay.config.options import envelopes as configured_envelopes
 from relay.config.settings import Settings
 from relay.errors import Exit, RelayError, Unreachable
 from relay.event import Event
-from relay.jetstream.connection import BrokerError, Connection
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError
 from relay.operate.broker import broker
 from relay.operate.changes import Audit, Changer, OnProgress, Tell
 from relay.operate.filters import Filters, from_record

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from relay.errors import RelayError
 from relay.event import Event
-from relay.jetstream.connection import BrokerError, Connection
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
 from relay.rules.envelopes import MESSAGE_ID, Envelopes, Poison
 from relay.rules.failures import FailureClass, Forbidden, NoResponders, Refused, classify, describe

@@ -11,7 +11,7 @@ from relay.config.options import envelopes
 from relay.config.settings import Settings
 from relay.errors import Exit, RelayError
 from relay.event import Event
-from relay.jetstream.connection import BrokerError
+from relay.jetstream.errors import BrokerError
 from relay.operate.broker import broker
 from relay.operate.changes import Changer, OnProgress, Tell
 from relay.operate.status import read_shards

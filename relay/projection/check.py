@@ -8,7 +8,7 @@ from psycopg import sql
 
 from relay.config.options import nats_options
 from relay.config.settings import Settings
-from relay.jetstream.connection import BrokerError
+from relay.jetstream.errors import BrokerError
 from relay.jetstream.stream_look import look_at
 from relay.projection.definition import Definition
 from relay.projection.runner import Way

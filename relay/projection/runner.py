@@ -9,7 +9,8 @@ import psycopg
 
 from relay.cancellation import heed_cancellation
 from relay.jetstream.client import NatsOptions
-from relay.jetstream.connection import BrokerError, Connection, connect
+from relay.jetstream.connection import Connection, connect
+from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
 from relay.observe.logs import event as log_event
 from relay.postgres.database import OUTAGES

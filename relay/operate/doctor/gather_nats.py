@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from relay.event import Event
 from relay.jetstream.client import NatsOptions
-from relay.jetstream.connection import BrokerError, Connection, LookupForbidden, connect
+from relay.jetstream.connection import Connection, connect
+from relay.jetstream.errors import BrokerError, LookupForbidden
 from relay.jetstream.listener import Listener
 from relay.operate.doctor.facts import NatsFacts, StreamReport, SubjectFacts, Topic
 from relay.rules.envelopes import Envelopes, Poison

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.jetstream.connection import BrokerError, Connection
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError
 from relay.maintenance.duty import DutyFailed, DutyRunner, LogLine, retry_pause_s
 
 FAILED = LogLine("error", "tea.cold", "the tea is cold", {"pot": 1})

@@ -1,0 +1,174 @@
+"""The few questions that we ask of JetStream over a connection."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from relay.cancellation import honour_cancellation
+from relay.jetstream.client import Client
+from relay.jetstream.errors import BrokerError, LookupForbidden, LookupRefused
+from relay.jetstream.stream_info import read_facts, read_state
+from relay.rules.streams import JETSTREAM_API, StreamFacts, StreamState, split
+
+_ATOMIC_SINCE = (2, 12, 1)  # with message ids (nats.md)
+_DIRECT_BATCH_SINCE = (2, 11, 0)
+_NO_SUCH_STREAM = 10059
+
+
+class Questions:
+    """Asks over a client, and remembers what it was refused."""
+
+    def __init__(self, client: Client) -> None:
+        self._nc = client
+        self._domain = client.domain
+        version = client.connected_server_version
+        self.server = f"{version.major}.{version.minor}.{version.patch}"
+        self.takes_atomic = (version.major, version.minor, version.patch) >= _ATOMIC_SINCE
+        self._reads_batches = (version.major, version.minor, version.patch) >= _DIRECT_BATCH_SINCE
+        # Subjects that this account may not publish on, in lower case.
+        self._denied: set[str] = set()
+
+    async def stream_of(self, subject: str, timeout_s: float) -> StreamFacts | None:
+        """Look up the stream that takes a subject; None where there is none.
+
+        Raises:
+            BrokerError: No answer, or not permitted.
+        """
+        names = (await self._ask("STREAM.NAMES", {"subject": subject}, timeout_s)).get("streams") or []
+        if not names:
+            return None
+        info = await self._ask(f"STREAM.INFO.{names[0]}", None, timeout_s)
+        return read_facts(info, takes_atomic=self.takes_atomic)
+
+    async def stream_state(self, stream: str, timeout_s: float) -> StreamState | None:
+        """Ask the leader of a stream what it holds now.
+
+        A stream of another domain than that of our server (`relay.rules.streams.qualified`) is asked there: a namesake
+        here is another stream. Returns None if there is no such stream in its domain.
+
+        Raises:
+            BrokerError: No answer, or not permitted.
+        """
+        domain, name = split(stream)
+        api = self.api_of(stream)
+        question = f"STREAM.INFO.{name}"
+        info = await self.request(question, None, timeout_s, api)
+        if info.get("error", {}).get("err_code") == _NO_SUCH_STREAM:
+            return None
+        if "error" in info:
+            raise BrokerError(f"{question}: {info['error'].get('description')}")
+        if domain and info.get("domain", "") != domain:
+            return None
+        return read_state(info, api, takes_atomic=self.takes_atomic, reads_batches=self._reads_batches)
+
+    def api_of(self, stream: str) -> str:
+        """Return the prefix of the subjects under which the domain of a stream answers questions."""
+        domain, _ = split(stream)
+        return f"$JS.{domain}.API" if self._domain and domain not in ("", self._domain) else JETSTREAM_API
+
+    def may_request(self, question: str, api: str = JETSTREAM_API) -> bool:
+        """Report whether the server has not yet said that this account has no right to a question."""
+        return f"{api}.{question}".lower() not in self._denied
+
+    def denies(self, stream: str) -> bool:
+        """Report whether some question about a stream was refused for want of a right."""
+        name = split(stream)[1].lower()
+        return any(subject.startswith("$js.") and subject.rpartition(".")[2] == name for subject in self._denied)
+
+    def _unanswered(self, question: str, api: str) -> LookupForbidden:
+        """Say why no answer came: a refusal comes by itself, and not to the question."""
+        asked = question if api == JETSTREAM_API else f"{api}.{question}"
+        if self.may_request(question, api):
+            return LookupForbidden(f"no answer to {asked}")
+        return LookupRefused(f"not permitted to ask {asked}")
+
+    async def request_many(
+        self, question: str, body: Mapping[str, object], timeout_s: float, api: str = JETSTREAM_API
+    ) -> tuple[list[Mapping[str, str]], str]:
+        """Ask what is answered by many messages, for example ``DIRECT.GET.ORDERS`` with a batch.
+
+        Returns:
+            The headers of each message, in order, and the status that ended them: 204 the end of the batch, 404
+            nothing there, 503 nobody answers.
+
+        Raises:
+            LookupForbidden: For `timeout_s` nothing came, as where the account has no right to ask.
+            BrokerError: The connection has ended.
+        """
+        with honour_cancellation():
+            try:
+                return await self._gather(f"{api}.{question}", body, timeout_s)
+            except TimeoutError as error:
+                raise self._unanswered(question, api) from error
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+
+    async def _gather(
+        self, subject: str, body: Mapping[str, object], timeout_s: float
+    ) -> tuple[list[Mapping[str, str]], str]:
+        inbox = self._nc.new_inbox()
+        found: list[Mapping[str, str]] = []
+        answers: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await self._nc.subscribe(inbox, cb=answers.put)
+        try:
+            await self._nc.publish(subject, json.dumps(body).encode(), inbox)
+            while True:
+                async with asyncio.timeout(timeout_s):
+                    answer = await answers.get()
+                headers: Mapping[str, str] = answer.headers or {}
+                status = headers.get("Status")
+                if status is not None and not answer.data:
+                    return found, status
+                found.append(headers)
+        finally:
+            await subscription.unsubscribe()
+
+    async def request(
+        self, question: str, body: Mapping[str, object] | None, timeout_s: float, api: str = JETSTREAM_API
+    ) -> dict[str, Any]:
+        """Ask the JetStream API, for example ``STREAM.INFO.ORDERS``; an error answer comes back as it is.
+
+        `api` is the prefix of the subject: that of another domain asks the streams there.
+
+        Raises:
+            LookupForbidden: Nobody answers, or not in time, as where the account has no right to ask.
+            BrokerError: The connection has ended.
+        """
+        data = b"" if body is None else json.dumps(body).encode()
+        with honour_cancellation():
+            try:
+                answer = await self._nc.request(f"{api}.{question}", data, timeout=timeout_s)
+            except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
+                raise self._unanswered(question, api) from error
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+        decoded: dict[str, Any] = json.loads(answer.data)
+        return decoded
+
+    async def responds(self, question: str, body: Mapping[str, object], timeout_s: float) -> bool | None:
+        """Tell whether a question of the JetStream API is answered; None where it is not in time, as without a right.
+
+        Raises:
+            BrokerError: The connection has ended.
+        """
+        with honour_cancellation():
+            try:
+                await self._nc.request(f"{JETSTREAM_API}.{question}", json.dumps(body).encode(), timeout=timeout_s)
+            except nats.errors.NoRespondersError:
+                return False
+            except nats.errors.TimeoutError:
+                return None
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+            return True
+
+    async def _ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
+        answer = await self.request(question, body, timeout_s)
+        if "error" in answer:
+            raise BrokerError(f"{question}: {answer['error'].get('description')} ({answer['error'].get('err_code')})")
+        return answer
