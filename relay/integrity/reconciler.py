@@ -65,8 +65,7 @@ class Reconciler:
         """Look at the streams over this connection before anything is sent over it."""
         self._connection = connection
         self._unknown_since = None
-        watched = list(self._streams)
-        for one in watched:
+        for one in (watched := list(self._streams)):
             one.connected()
         # A look that is denied would let each new connection wait for nothing: whether the right was given meanwhile
         # shows beside. Silence may be that of a server that has just started, and is waited for.
@@ -175,10 +174,9 @@ class Reconciler:
     def _unanswered(self, connection: Connection, error: BrokerError) -> int:
         """Wait a while for an answer about single events; without the right to ask, or after that, do without."""
         now = time.monotonic()
-        if self._unknown_since is None:
-            self._unknown_since = now
-        denied = isinstance(error, LookupRefused)
-        if not connection.up or (not denied and now - self._unknown_since < PATIENCE_S):
+        self._unknown_since = now if self._unknown_since is None else self._unknown_since
+        waits = not isinstance(error, LookupRefused) and now - self._unknown_since < PATIENCE_S
+        if waits or not connection.up:
             return 0
         self._unknown_read = True
         return self._tails.give_up()
