@@ -29,6 +29,9 @@ from relay.rules.watermark import Watermark
 log = logging.getLogger(__name__)
 
 _OBSERVE_S = 0.25
+# A new term connects to NATS and checks the streams again: so long that is no reason to call a relay unready that could
+# send until then, seconds.
+_CHANGEOVER_S = 5.0
 
 T = TypeVar("T")
 Component = Literal["postgres", "bell"]
@@ -45,6 +48,9 @@ class Replica:
         # Of the connections that are in use: a standby fetches nothing.
         self._postgres: dict[str, bool] = {}
         self._term: Term | None = None
+        # When events could be sent last, and whether a term has ended since; monotonic seconds.
+        self._flowed_at = -_CHANGEOVER_S
+        self._changing = False
         self._snapshot = self._look()
         self.metrics = Metrics(settings.delivery.objective_s, settings.consumers.objective_s)
         self.metrics.watch(self.snapshot)
@@ -65,12 +71,17 @@ class Replica:
             await asyncio.sleep(_OBSERVE_S)
 
     def _look(self) -> Snapshot:
+        now = time.monotonic()
+        view = TermView() if self._term is None else self._term.view()
+        if view.nats_trouble is None and view.paused is None:
+            self._flowed_at, self._changing = now, False
         return Snapshot(
             role=self._role,
             postgres_up=self._up["postgres"],
             bell=self._up["bell"],
-            last_progress=time.monotonic(),
-            term=TermView() if self._term is None else self._term.view(),
+            last_progress=now,
+            changing_over=self._changing and now - self._flowed_at < _CHANGEOVER_S,
+            term=view,
         )
 
     def _set_up(self, component: Component, up: bool) -> None:
@@ -220,6 +231,7 @@ class Replica:
             end = await self._term.run(self._stop)
         finally:
             settled = self._term.settled
+            self._changing = True
             self._term = None
             self.metrics.term_ended()
             if bell is not None:

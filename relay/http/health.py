@@ -31,7 +31,7 @@ def ready_faults(now: Snapshot) -> list[str]:
     faults = []
     if not now.postgres_up:
         faults.append("postgres down")
-    if now.role == "active":
+    if now.role == "active" and not now.changing_over:
         if now.term.nats_trouble is not None:
             faults.append(printable(f"nats down: {now.term.nats_trouble}"))
         elif now.term.paused is not None and now.postgres_up:

@@ -77,6 +77,7 @@ class Snapshot:
         bell: Whether inserts wake this relay.
         last_progress: `time.monotonic` of the last turn of the loop, seconds.
         term: What the term does, if there is one.
+        changing_over: Whether a term has just ended in a relay that could send until then, and the next one begins.
     """
 
     role: Role
@@ -84,6 +85,7 @@ class Snapshot:
     bell: bool
     last_progress: float
     term: TermView = TermView()
+    changing_over: bool = False
 
     @property
     def nats_up(self) -> bool:

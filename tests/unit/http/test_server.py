@@ -103,6 +103,8 @@ def test_health_is_progress_and_nothing_else(now: Snapshot, faults: list[str]) -
         (replace(GOOD, role="standby", postgres_up=False), ["postgres down"]),
         (replace(GOOD, role="starting", postgres_up=False), ["starting"]),
         (replace(GOOD, role="stopping"), ["stopping"]),
+        (replace(term(nats_trouble="not connected", paused="checking"), changing_over=True), []),
+        (replace(term(holds=(OUTAGE,)), changing_over=True), [r"outage of broker: no answer\nat all"]),
         (term(paused="the streams are not checked yet"), ["nothing is sent: the streams are not checked yet"]),
         (
             replace(term(nats_trouble="it\nsaid no", paused="checking", holds=(OUTAGE, FULL)), postgres_up=False),
