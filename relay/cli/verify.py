@@ -17,7 +17,7 @@ from relay.operate.changes import changing
 from relay.operate.verify import Redelivered, Report, Scope, check, closable, extent, verify
 from relay.operate.verify import redeliver as redeliver_lost
 from relay.rules.stream_loss import Fate
-from relay.text import json_line, moment
+from relay.text import events_of, json_line, moment
 
 _COLUMNS = (Column("STREAM"), *(Column(verdict.value.replace("_", " ").upper(), right=True) for verdict in Fate))
 _LOST_COLUMNS = (
@@ -99,7 +99,7 @@ def verify_command(
 
 def _what(lost: int, closing: list[str]) -> str:
     """Return what the operator is asked to agree to."""
-    parts = [f"send {lost:,} events again that were lost"] if lost else []
+    parts = [f"send {events_of(lost, 'lost event')} again"] if lost else []
     if closing:
         parts.append(f"close the open loss of {', '.join(closing)}")
     return " and ".join(parts)

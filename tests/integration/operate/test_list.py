@@ -145,4 +145,4 @@ def test_a_since_that_means_nothing_is_refused(filled: str, since: str) -> None:
 def test_a_look_can_write_nothing(database: str) -> None:
     settings = load(environ={"RELAY_POSTGRES__DSN": database})
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), reading(settings) as reader:
-        reader.rows("claim", ("intruder", 10.0, 1))
+        reader.rows("ownership/claim", ("intruder", 10.0, 1))
