@@ -31,6 +31,8 @@ BEGIN
 
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_producer') THEN
         GRANT INSERT (id, topic, key, payload, headers, created_at) ON outbox_events TO outbox_producer;
+        -- What ORMs read back of a row that they insert (RETURNING); neither says what an event holds.
+        GRANT SELECT (seq, id) ON outbox_events TO outbox_producer;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_relay') THEN
         GRANT SELECT, DELETE ON outbox_events TO outbox_relay;

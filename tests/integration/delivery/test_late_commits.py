@@ -389,3 +389,32 @@ def test_a_row_behind_the_cursor_that_no_gap_explains_is_found_by_the_scrub(
     )
     outbox.delivered(missing)
     relay.said("scrub.found")
+
+
+@pytest.mark.usefixtures("relay")
+def test_a_lock_that_cannot_insert_holds_no_gap(outbox: Outbox) -> None:
+    """VACUUM takes this lock, and may work for hours."""
+    with psycopg.connect(outbox.dsn) as vacuuming, psycopg.connect(outbox.dsn) as inserting:
+        vacuuming.execute("LOCK TABLE outbox_events IN SHARE UPDATE EXCLUSIVE MODE")
+        insert(inserting, "phantom", 666)
+        after = outbox.insert("orders.placed", "k", {"i": 1})
+        outbox.delivered(after)
+        inserting.rollback()
+        wait_until("the watermark past the gap", lambda: watermark(outbox) == after)
+
+
+@pytest.mark.usefixtures("relay")
+def test_an_insert_under_a_stronger_lock_holds_its_gap(outbox: Outbox) -> None:
+    with psycopg.connect(outbox.dsn) as conn:
+        conn.execute("LOCK TABLE outbox_events IN SHARE ROW EXCLUSIVE MODE")
+        seq = insert(conn, "late", 1)
+        modes = {
+            row[0]
+            for row in outbox.conn.execute(
+                "SELECT mode FROM pg_locks WHERE relation = 'outbox_events'::regclass AND pid = %s",
+                (conn.info.backend_pid,),
+            )
+        }
+        conn.commit()
+    assert "RowExclusiveLock" in modes
+    outbox.delivered(seq)

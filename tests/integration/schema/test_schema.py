@@ -271,11 +271,12 @@ def test_a_producer_can_write_by_both_statements_of_the_design_and_do_nothing_el
         assert len(rows(database, f"SELECT 1 FROM outbox_events WHERE id = '{given}'")) == 1
         assert rows(database, "SELECT payload FROM outbox_events ORDER BY seq") == [({"i": 1},), ({"i": 2},)]
         for forbidden in (
-            "SELECT seq FROM outbox_events",
+            "SELECT payload FROM outbox_events",
+            "SELECT * FROM outbox_events",
             "UPDATE outbox_events SET topic = 'x'",
             "DELETE FROM outbox_events",
             "TRUNCATE outbox_events",
-            "INSERT INTO outbox_events (topic, payload) VALUES ('a', '1') RETURNING seq",
+            "INSERT INTO outbox_events (topic, payload) VALUES ('a', '1') RETURNING topic",
             "INSERT INTO outbox_events (topic, payload, delivered_at) VALUES ('a', '1', now())",
             "INSERT INTO outbox_events (topic, payload, dead_at) VALUES ('a', '1', now())",
             "INSERT INTO outbox_events (seq, topic, payload) OVERRIDING SYSTEM VALUE VALUES (1, 'a', '1')",
@@ -288,7 +289,12 @@ def test_a_producer_can_write_by_both_statements_of_the_design_and_do_nothing_el
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 conn.execute(forbidden.encode())
-    assert len(rows(database, "SELECT 1 FROM outbox_events")) == 2
+        # As ORMs insert.
+        returned = conn.execute(
+            "INSERT INTO outbox_events (topic, payload) VALUES ('a', '3') RETURNING seq, id"
+        ).fetchone()
+    assert returned in rows(database, "SELECT seq, id FROM outbox_events WHERE payload = '3'")
+    assert len(rows(database, "SELECT 1 FROM outbox_events")) == 3
 
 
 def test_the_relay_role_suffices_for_every_outcome_of_an_event(
