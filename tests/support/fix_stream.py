@@ -16,6 +16,8 @@ from typing import Any, NoReturn, TypeVar
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.errors import ServiceUnavailableError
 
 from relay.demo.servers import NatsServer
 from tests.support.backends import Server
@@ -61,6 +63,18 @@ class Stored:
     def batched(self) -> bool:
         """Whether it came in an atomic batch."""
         return "Nats-Batch-Id" in self.headers
+
+
+async def _subscribed(client: Client, stream: str) -> JetStreamContext.PushSubscription:
+    """Read a stream in order from its first message; a cluster that elects a leader is asked again for a while."""
+    deadline = time.monotonic() + _ELECTED_WITHIN_S
+    while True:
+        try:
+            return await client.jetstream().subscribe("", stream=stream, ordered_consumer=True)
+        except ServiceUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
 
 
 class Streams:
@@ -151,7 +165,7 @@ class Streams:
         held = self.messages(name)
 
         async def read_all(client: Client) -> list[Stored]:
-            subscription = await client.jetstream().subscribe("", stream=name, ordered_consumer=True)
+            subscription = await _subscribed(client, name)
             found = []
             for _ in range(held):
                 message = await subscription.next_msg(timeout=10)

@@ -160,6 +160,9 @@ def executed(address: str, query: str, params: tuple[object, ...]) -> list[dict[
         # As `Database` runs it: planned anew with the very parameters.
         conn.prepare_threshold = None
         text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + TABLES.query(query)
+        # What a new session reads of the catalog once is no part of the statement's cost.
+        with conn.transaction(force_rollback=True):
+            psycopg.RawCursor(conn).execute(TABLES.query(query), params or None)
         found = psycopg.RawCursor(conn).execute(text, params or None, binary=True).fetchone()
         conn.rollback()
     assert found is not None
