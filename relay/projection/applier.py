@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -10,10 +9,11 @@ from psycopg.pq import TransactionStatus
 from relay.observe.logs import event as log_event
 from relay.projection.definition import Definition, Handler
 from relay.projection.event import Transaction, event_of, read_json
-from relay.projection.outcome import Stopped
+from relay.projection.outcome import Fenced, Stopped
+from relay.projection.ports import Batch, Due, Move, Parked, Work
 from relay.projection.rules.grouping import Mode, group
 from relay.projection.rules.incoming import Incoming
-from relay.projection.rules.refusals import Breaker, RefusalClass, classify
+from relay.projection.rules.refusals import RefusalClass, classify
 from relay.projection.sql_text import parameters
 from relay.projection.store import Conn, Store
 
@@ -21,28 +21,9 @@ log = logging.getLogger(__name__)
 
 _REASON_CHARACTERS = 500
 
-Due = tuple[Incoming, Handler]
-
 
 class Refused(Exception):
     """An event cannot be applied, for a reason of its own."""
-
-
-@dataclass
-class Batch:
-    """What becomes of a batch, as long as its transaction is open.
-
-    Attributes:
-        created: Which stream the events are from.
-        breaker: What is parked, counted as if the transaction were committed.
-        applied: How many events were applied.
-        refused: The events that were refused by themselves, each with a word that may be logged.
-    """
-
-    created: str
-    breaker: Breaker
-    applied: int = 0
-    refused: list[tuple[Incoming, str]] = field(default_factory=list)
 
 
 class Applier:
@@ -51,6 +32,59 @@ class Applier:
     def __init__(self, definition: Definition, store: Store) -> None:
         self._definition = definition
         self._store = store
+
+    async def apply(self, epoch: int, move: Move, work: Work) -> Batch:
+        """Apply a batch in one transaction that moves the position; if an event is refused, again with care.
+
+        Raises:
+            Fenced: The partition has another owner or position. Nothing was changed.
+            Stopped: No more may be parked, or a handler has overstepped.
+            psycopg.Error: The fault is not in the events. Whether it was committed is not known if the connection
+                broke.
+        """
+        batch = Batch(work.created, work.breaker.copy())
+        try:
+            async with self._store.moving(epoch, move) as conn:
+                for event in work.behind:
+                    await self.park_behind(conn, event, batch)
+                await self.at_once(conn, work.due)
+                await self._store.save_bits(conn, work.bits)
+            if work.due:
+                batch.breaker.applied()
+        except Exception as error:
+            # A handler is anybody's code. What is not the fault of an event goes on to the runner.
+            if isinstance(error, Fenced | Stopped) or refusal_of(error) in (
+                RefusalClass.OUTAGE,
+                RefusalClass.CONFIGURATION,
+            ):
+                raise
+            batch = Batch(work.created, work.breaker.copy())
+            async with self._store.moving(epoch, move) as conn:
+                for event in work.behind:
+                    await self.park_behind(conn, event, batch)
+                await self.with_care(conn, work.due, batch)
+                await self._store.save_bits(conn, work.bits)
+        return batch
+
+    async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> None:
+        """Retry or skip parked events of one key in one transaction, in their order, until one is refused.
+
+        Raises:
+            Fenced: The partition has another owner or position. Nothing was changed.
+            psycopg.Error: The fault is not in the events.
+        """
+        async with self._store.moving(epoch, move) as conn:
+            for parked in rows:
+                if parked.wanted is None and parked.reason is not None:
+                    break
+                handler, fault = self._definition.handler_of(parked.event)
+                if parked.wanted != "skip" and handler is not None:
+                    event = parked.event._replace(fault=fault)
+                    reason = await self.again(conn, (event, handler))
+                    if reason is not None:
+                        await self._store.park_again(conn, parked.number, reason)
+                        break
+                await self._store.unpark(conn, parked.number)
 
     async def at_once(self, conn: Conn, due: Sequence[Due]) -> None:
         """Apply events by as few statements as their handlers allow.

@@ -17,8 +17,8 @@ from relay.postgres.database import OUTAGES
 from relay.projection.applier import refusal_of
 from relay.projection.definition import Definition
 from relay.projection.outcome import Fenced, Stopped
+from relay.projection.ports import LEASE_S, Effects, Ledger
 from relay.projection.rules.refusals import RefusalClass
-from relay.projection.store import LEASE_S, Store
 from relay.projection.term import begin_term
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _CLAIM_PAUSE_S = 1.0
 _MAX_PAUSE_S = 5.0
 _RELEASE_S = 2.0
+_OUTAGES = (*OUTAGES, OSError)
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,11 @@ class Way:
 class Runner:
     """One partition of one projection, kept up to date for ever."""
 
-    def __init__(self, definition: Definition, partition: int, store: Store, way: Way) -> None:
+    def __init__(self, definition: Definition, partition: int, ledger: Ledger, effects: Effects, way: Way) -> None:
         self._definition = definition
         self._partition = partition
-        self._store = store
+        self._ledger = ledger
+        self._effects = effects
         self._way = way
         self._place = {"projection": definition.name, "partition": partition}
         self._told: set[str] = set()
@@ -77,7 +79,7 @@ class Runner:
         pause_s = 0.2
         while True:
             try:
-                if await self._store.prepare():
+                if await self._ledger.prepare():
                     log_event(
                         log,
                         "warning",
@@ -85,7 +87,7 @@ class Runner:
                         "the definition was changed without another version: it is for new events only",
                         **self._place,
                     )
-            except (psycopg.Error, TimeoutError) as error:
+            except (psycopg.Error, OSError) as error:
                 await self._failed(error, None)
                 pause_s = await _pause(pause_s)
             else:
@@ -95,8 +97,8 @@ class Runner:
         pause_s = 0.2
         while True:
             try:
-                claim = await self._store.claim()
-            except (psycopg.Error, TimeoutError) as error:
+                claim = await self._ledger.claim()
+            except (psycopg.Error, OSError) as error:
                 await self._failed(error, None)
                 pause_s = await _pause(pause_s)
                 continue
@@ -131,7 +133,7 @@ class Runner:
     async def _stay(self, epoch: int) -> None:
         connection = await self._way.connect()
         try:
-            term = await begin_term(self._definition, self._partition, self._store, connection, epoch)
+            term = await begin_term(self._definition, self._partition, self._ledger, self._effects, connection, epoch)
             await term.run()
         finally:
             await connection.close()
@@ -156,24 +158,24 @@ class Runner:
                 reason=reason,
                 **self._place,
             )
-        broken = isinstance(error, OUTAGES) and not isinstance(error, BrokerError)
+        broken = isinstance(error, _OUTAGES) and not isinstance(error, BrokerError)
         if broken and (not isinstance(error, psycopg.Error) or refusal_of(error) is RefusalClass.OUTAGE):
-            await self._store.drop(error)
+            await self._ledger.drop(error)
         if epoch is None:
             return
         try:
-            await self._store.beat(epoch, reason)
-        except OUTAGES as second:
-            await self._store.drop(second)
+            await self._ledger.beat(epoch, reason)
+        except _OUTAGES as second:
+            await self._ledger.drop(second)
 
     async def _stop(self, epoch: int, stopped: Stopped) -> None:
         """Write down why the projection has stopped, through outages."""
         pause_s = 0.2
         while True:
             try:
-                await self._store.stop(epoch, str(stopped), stopped.gap_last)
-            except OUTAGES as error:
-                await self._store.drop(error)
+                await self._ledger.stop(epoch, str(stopped), stopped.gap_last)
+            except _OUTAGES as error:
+                await self._ledger.drop(error)
                 pause_s = await _pause(pause_s)
             else:
                 return
@@ -182,9 +184,9 @@ class Runner:
         """Give the partition back, so that the next owner need not wait; the lease ends by itself if this fails."""
         try:
             async with asyncio.timeout(_RELEASE_S):
-                await self._store.release(epoch)
-        except OUTAGES as error:
-            await self._store.drop(error)
+                await self._ledger.release(epoch)
+        except _OUTAGES as error:
+            await self._ledger.drop(error)
         heed_cancellation()
 
 

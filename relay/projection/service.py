@@ -10,6 +10,7 @@ from relay.config.options import nats_options
 from relay.config.settings import Settings
 from relay.errors import ConfigError
 from relay.postgres.database import Database
+from relay.projection.applier import Applier
 from relay.projection.definition import Definition, Projection
 from relay.projection.runner import Runner, Way
 from relay.projection.store import Store
@@ -48,7 +49,8 @@ async def run(projections: Sequence[type[Projection] | Definition], settings: Se
 
 async def _run_partition(definition: Definition, partition: int, settings: Settings, way: Way, owner: str) -> None:
     async with open_database(settings, f"projection {definition.name}") as database:
-        await Runner(definition, partition, Store(database, definition, partition, owner), way).run()
+        store = Store(database, definition, partition, owner)
+        await Runner(definition, partition, store, Applier(definition, store), way).run()
 
 
 def open_database(settings: Settings, name: str) -> Database:

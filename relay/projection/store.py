@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -14,63 +14,16 @@ from relay.postgres.database import Database
 from relay.postgres.tables import sql_directory
 from relay.projection.definition import Definition
 from relay.projection.outcome import Fenced
+from relay.projection.ports import LEASE_S, Claim, Move, Parked
 from relay.projection.rules.incoming import Incoming, read
 from relay.projection.rules.refusals import Breaker
 from relay.projection.rules.seq_bits import Chunk, ChunkId
 
-LEASE_S = 10.0
 _STATEMENT_TIMEOUT = "30s"
 _FENCED = "PJ001"
 
 Row = tuple[Any, ...]
 Conn = psycopg.AsyncConnection[Any]
-
-
-class Claim(NamedTuple):
-    """What is written down of a partition that is ours.
-
-    Attributes:
-        epoch: Of this claim; fences every write.
-        position: Everything up to this sequence is settled.
-        time_ns: When the stream stored the message there, if that is known.
-        created: When the stream was made, None before the first look.
-        has_bits: Whether every event that was applied had a seq.
-    """
-
-    epoch: int
-    position: int
-    time_ns: int | None
-    created: str | None
-    has_bits: bool
-
-
-class Move(NamedTuple):
-    """How a transaction changes the state of a partition.
-
-    Attributes:
-        previous: The position that must be stored.
-        position: The new one.
-        time_ns: When the stream stored the message there.
-        applied: How many events the transaction applies.
-        repeats: How many it passes over.
-        numbered: Whether all of them have a seq.
-    """
-
-    previous: int
-    position: int
-    time_ns: int | None
-    applied: int = 0
-    repeats: int = 0
-    numbered: bool = True
-
-
-class Parked(NamedTuple):
-    """A parked event, and what an operator wants with it: ``retry``, ``skip`` or None."""
-
-    number: int
-    event: Incoming
-    reason: str | None
-    wanted: str | None
 
 
 @cache

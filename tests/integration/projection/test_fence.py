@@ -13,10 +13,11 @@ import pytest
 
 from relay.config.settings import Settings, load
 from relay.projection import run
-from relay.projection.applier import Applier, Due
+from relay.projection.applier import Applier
 from relay.projection.outcome import Fenced
+from relay.projection.ports import Due, Move
 from relay.projection.service import open_database
-from relay.projection.store import Conn, Move, Store
+from relay.projection.store import Conn, Store
 from tests.integration.projection.fix_runner import Run
 from tests.integration.projection.world import Events, definition, filled, run_sql, state, trail
 from tests.support.fix_relay import wait_until

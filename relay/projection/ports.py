@@ -1,0 +1,176 @@
+"""What a runner needs of the place where a read model is kept. PostgreSQL is one (`store.py`, `applier.py`)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from relay.projection.definition import Handler
+from relay.projection.rules.incoming import Incoming
+from relay.projection.rules.refusals import Breaker
+from relay.projection.rules.seq_bits import Chunk, ChunkId
+
+LEASE_S = 10.0
+
+Due = tuple[Incoming, Handler]
+
+
+class Claim(NamedTuple):
+    """What is written down of a partition that is ours.
+
+    Attributes:
+        epoch: Of this claim; fences every write.
+        position: Everything up to this sequence is settled.
+        time_ns: When the stream stored the message there, if that is known.
+        created: When the stream was made, None before the first look.
+        has_bits: Whether every event that was applied had a seq.
+    """
+
+    epoch: int
+    position: int
+    time_ns: int | None
+    created: str | None
+    has_bits: bool
+
+
+class Move(NamedTuple):
+    """How a batch changes the state of a partition.
+
+    Attributes:
+        previous: The position that must be stored.
+        position: The new one.
+        time_ns: When the stream stored the message there.
+        applied: How many events the batch applies.
+        repeats: How many it passes over.
+        numbered: Whether all of them have a seq.
+    """
+
+    previous: int
+    position: int
+    time_ns: int | None
+    applied: int = 0
+    repeats: int = 0
+    numbered: bool = True
+
+
+class Parked(NamedTuple):
+    """A parked event, and what an operator wants with it: ``retry``, ``skip`` or None."""
+
+    number: int
+    event: Incoming
+    reason: str | None
+    wanted: str | None
+
+
+class Work(NamedTuple):
+    """A batch that was told apart.
+
+    Attributes:
+        created: Which stream the events are from.
+        due: To be applied, each with what applies it, in the order of the stream.
+        behind: To be parked, since their keys have parked events.
+        bits: The chunks of bits as they are once all of these are settled.
+        breaker: What was parked before this batch; not to be changed.
+    """
+
+    created: str
+    due: Sequence[Due]
+    behind: Sequence[Incoming]
+    bits: Mapping[ChunkId, Chunk]
+    breaker: Breaker
+
+
+@dataclass
+class Batch:
+    """What becomes of a batch.
+
+    Attributes:
+        created: Which stream the events are from.
+        breaker: What is parked, counted as if the batch were committed.
+        applied: How many events were applied.
+        refused: The events that were refused by themselves, each with a word that may be logged.
+    """
+
+    created: str
+    breaker: Breaker
+    applied: int = 0
+    refused: list[tuple[Incoming, str]] = field(default_factory=list)
+
+
+class Ledger(Protocol):
+    """What is written down of one partition, beside its read model.
+
+    Raises:
+        psycopg.Error: From each method; or OSError. It failed; whether it was written is not known if the connection
+            broke.
+    """
+
+    async def prepare(self) -> bool:
+        """Make what the projection needs if it is not there; return whether it was changed without another version.
+
+        Raises:
+            ConfigError: What is there is of another version, or cut into another number of partitions.
+        """
+
+    async def claim(self) -> Claim | None:
+        """Take the partition if nobody owns it; None if it is owned, paused or stopped."""
+
+    async def load(self, epoch: int) -> Claim:
+        """Read how far the partition is.
+
+        Raises:
+            Fenced: It is ours no more.
+        """
+
+    async def beat(self, epoch: int, waits_for: str | None) -> bool:
+        """Keep the lease, and write down what the projection waits for; return whether an operator wants something.
+
+        Raises:
+            Fenced: It is ours no more.
+        """
+
+    async def stop(self, epoch: int, reason: str, gap_last: int | None) -> None:
+        """Write down that the projection has stopped; it is not claimed again until an operator resumes it."""
+
+    async def release(self, epoch: int) -> None:
+        """Give the partition back."""
+
+    async def drop(self, error: Exception) -> None:
+        """Throw the connection away after an error; the next call makes one."""
+
+    async def follow_stream(self, claim: Claim, created: str, position: int, time_ns: int | None) -> None:
+        """Count in another stream from now on.
+
+        Raises:
+            Fenced: It is ours no more.
+        """
+
+    async def chunks(self, wanted: Iterable[ChunkId]) -> dict[ChunkId, Chunk]:
+        """Read chunks of bits; one that is not stored is empty."""
+
+    async def breaker(self) -> Breaker:
+        """Count what is parked."""
+
+    async def wanted(self) -> list[Parked]:
+        """Return the parked events of all keys of which an operator wants something, in their order."""
+
+
+class Effects(Protocol):
+    """Applies events to the read model, and moves the position with them: both happen, or neither."""
+
+    async def apply(self, epoch: int, move: Move, work: Work) -> Batch:
+        """Apply a batch; what is refused for a reason of its own is parked.
+
+        Raises:
+            Fenced: The partition has another owner or position. Nothing was changed.
+            Stopped: The projection must not go on by itself.
+            Exception: psycopg.Error or OSError: the fault is not in the events. Whether it was committed is not known
+                if the connection broke.
+        """
+
+    async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> None:
+        """Retry or skip parked events of one key, in their order, until one is refused; the position stays.
+
+        Raises:
+            Fenced: The partition has another owner or position. Nothing was changed.
+            Exception: psycopg.Error or OSError, as from `apply`.
+        """

@@ -1,0 +1,152 @@
+"""Settle the messages of one partition: tell them apart, apply what is due, and count what is settled.
+
+Memory holds only what was read from the store. Whatever fails, throw the settler away and make another one.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from relay.observe.logs import event as log_event
+from relay.projection.applier import log_refused
+from relay.projection.definition import Definition
+from relay.projection.outcome import Stopped
+from relay.projection.ports import Claim, Due, Effects, Ledger, Move, Work
+from relay.projection.rules.incoming import Incoming
+from relay.projection.rules.intake import Intake, partition_of, sort_out
+from relay.projection.rules.refusals import Breaker
+from relay.projection.rules.seq_bits import SeqBits
+
+log = logging.getLogger(__name__)
+
+
+class Settler:
+    """Settles the messages of one partition, from the position of a claim on.
+
+    Args:
+        claim: What is written down of the partition.
+        created: Which stream the messages are from.
+    """
+
+    def __init__(
+        self, definition: Definition, partition: int, ledger: Ledger, effects: Effects, claim: Claim, created: str
+    ) -> None:
+        self._definition = definition
+        self._partition = partition
+        self._ledger = ledger
+        self._effects = effects
+        self._epoch = claim.epoch
+        self._created = created
+        self._position = claim.position
+        self._time_ns = claim.time_ns
+        self._has_bits = claim.has_bits
+        self._bits = SeqBits()
+        self._breaker = Breaker()
+
+    @property
+    def position(self) -> int:
+        """Everything up to this sequence of the stream is settled."""
+        return self._position
+
+    async def begin(self) -> None:
+        """Read what is parked; before the first batch."""
+        self._breaker = await self._ledger.breaker()
+
+    async def beat(self) -> None:
+        """Keep the lease, and do what an operator wants.
+
+        Raises:
+            Fenced: The partition is ours no more.
+        """
+        if await self._ledger.beat(self._epoch, None):
+            await self._do_as_wanted()
+
+    async def settle(self, events: Sequence[Incoming]) -> None:
+        """Apply messages in one transaction that moves the position behind the last one.
+
+        Args:
+            events: At least one, in the order of the stream, none at or below the position.
+
+        Raises:
+            Fenced: The partition is ours no more.
+            Stopped: The projection must not go on by itself.
+            Exception: What `Effects.apply` raises: the fault is not in the events.
+        """
+        handlers = {}
+        ours: list[Incoming] = []
+        for event in events:
+            handler, fault = self._definition.handler_of(event)
+            if handler is not None and partition_of(event, self._definition.partitions) == self._partition:
+                handlers[event.stream_seq] = handler
+                ours.append(event if fault == event.fault else event._replace(fault=fault))
+        for chunk_id, chunk in (await self._ledger.chunks(self._bits.missing(ours))).items():
+            self._bits.take(chunk_id, chunk)
+        intake = sort_out(ours, self._bits, self._breaker.keys)
+        if intake.doubt is not None:
+            raise Stopped(intake.doubt)
+        self._tell(intake)
+        due = [(event, handlers[event.stream_seq]) for event in intake.due]
+        last = events[-1]
+        move = Move(
+            self._position,
+            last.stream_seq,
+            last.time_ns,
+            len(due),
+            intake.repeats + intake.ignored,
+            not intake.unnumbered,
+        )
+        await self._commit(move, due, intake)
+
+    async def pass_over(self, position: int, time_ns: int | None) -> None:
+        """Move the position over messages of which none is ours.
+
+        Raises:
+            Fenced: The partition is ours no more.
+        """
+        await self._commit(Move(self._position, position, time_ns), (), Intake())
+
+    async def _commit(self, move: Move, due: Sequence[Due], intake: Intake) -> None:
+        changed = self._bits.with_settled([*intake.due, *intake.behind])
+        work = Work(self._created, due, intake.behind, changed, self._breaker)
+        batch = await self._effects.apply(self._epoch, move, work)
+        log_refused(self._definition.name, self._partition, batch, self._definition.on_refused)
+        self._position, self._time_ns = move.position, move.time_ns
+        self._has_bits = self._has_bits and move.numbered
+        self._breaker = batch.breaker
+        self._bits.accept(changed)
+        self._bits.shrink()
+
+    def _tell(self, intake: Intake) -> None:
+        if intake.unnumbered and self._has_bits:
+            log_event(
+                log,
+                "warning",
+                "projection.unnumbered",
+                "events carry no Outbox-Seq: repeats cannot be told after the stream was set back",
+                projection=self._definition.name,
+            )
+        if intake.repeats or intake.ignored:
+            log_event(
+                log,
+                "info",
+                "projection.repeats",
+                "events were settled before and are passed over",
+                projection=self._definition.name,
+                partition=self._partition,
+                repeats=intake.repeats,
+                ignored=intake.ignored,
+            )
+
+    async def _do_as_wanted(self) -> None:
+        """Retry or skip parked events as an operator has asked, each key in its order, a transaction for each key."""
+        seen: set[str] = set()
+        wanted = await self._ledger.wanted()
+        for first in wanted:
+            key = first.event.key
+            if key in seen:
+                continue
+            rows = [first] if key is None else [one for one in wanted if one.event.key == key]
+            if key is not None:
+                seen.add(key)
+            move = Move(self._position, self._position, self._time_ns)
+            await self._effects.do_as_wanted(self._epoch, move, rows)
+        self._breaker = await self._ledger.breaker()
