@@ -5,7 +5,6 @@ import json
 import signal
 import time
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,7 +17,7 @@ from relay.errors import Exit
 from relay.operate.access import check_addresses, connect
 from relay.text import age, json_line
 
-_paths = click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+_sources = click.argument("sources", nargs=-1, required=True)
 _name = click.argument("name")
 
 
@@ -26,7 +25,7 @@ _name = click.argument("name")
 def projection() -> None:
     """Keep read models from the stream: each event exactly once, each key in its order.
 
-    A projection is a file of TOML and SQL. [postgres] says where the read models are.
+    A projection is a file of TOML and SQL, or a Python class. [postgres] says where the read models are.
 
     \b
     relay projection check projections/
@@ -38,21 +37,22 @@ def projection() -> None:
 
 @projection.command()
 @with_settings("--dsn-file", "--server", "--creds-file", "--log-format", "--log-level")
-@_paths
-def run(settings: Settings, paths: tuple[Path, ...]) -> None:
-    """Keep the projections of some files or folders up to date until told to stop.
+@_sources
+def run(settings: Settings, sources: tuple[str, ...]) -> None:
+    """Keep projections up to date until told to stop: of files, of folders, and of Python classes.
 
     Several processes may run the same ones: each partition is applied by one of them.
 
     \b
     relay projection run projections/
+    relay projection run projections/ my.module:Alarms
     """
     from relay.observe.logs import configure
     from relay.projection import run as run_projections
-    from relay.projection.toml_file import read_paths
+    from relay.projection.sources import read_sources
 
     check_addresses(settings)
-    definitions = read_paths(list(paths))
+    definitions = read_sources(sources)
     configure(settings.log.format, settings.log.level)
     asyncio.run(_until_signalled(run_projections(definitions, settings)))
 
@@ -69,8 +69,8 @@ async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
 
 @projection.command()
 @with_settings("--dsn-file", "--server", "--creds-file")
-@_paths
-def check(settings: Settings, paths: tuple[Path, ...]) -> None:
+@_sources
+def check(settings: Settings, sources: tuple[str, ...]) -> None:
     """Check projections against PostgreSQL and NATS, and change nothing.
 
     The tables are made and each statement is planned, in a transaction that is rolled back. Exit code 8 if there is a
@@ -80,10 +80,10 @@ def check(settings: Settings, paths: tuple[Path, ...]) -> None:
     relay projection check projections/
     """
     from relay.projection.check import check as find_faults
-    from relay.projection.toml_file import read_paths
+    from relay.projection.sources import read_sources
 
     check_addresses(settings)
-    definitions = read_paths(list(paths))
+    definitions = read_sources(sources)
     faults = asyncio.run(find_faults(definitions, settings))
     for fault in faults:
         click.echo(fault)
