@@ -3,9 +3,13 @@
 No driver is imported: the connection's classes are asked for their names.
 """
 
-from typing import Any
+from __future__ import annotations
 
 from outbox_client.errors import NotInTransaction
+
+TYPE_CHECKING = False  # see outbox_client.rows
+if TYPE_CHECKING:
+    from typing import Any
 
 _IDLE = 0  # of libpq's PQTransactionStatusType: connected, and in no transaction
 
@@ -59,3 +63,8 @@ def require_asyncpg_transaction(connection: Any) -> None:
 
 def _package(kind: type) -> str:
     return kind.__module__.partition(".")[0]
+
+
+def tuples(_: Any) -> type[tuple[Any, ...]]:
+    """Make rows that are tuples, whatever the connection makes of them: psycopg's own ``tuple_row``."""
+    return tuple

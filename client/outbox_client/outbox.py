@@ -1,9 +1,8 @@
 """Write events through psycopg 3 and asyncpg."""
 
+from __future__ import annotations
+
 import json
-import uuid
-from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any
 
 from outbox_client.drivers import (
     is_asyncpg,
@@ -11,13 +10,19 @@ from outbox_client.drivers import (
     require_asyncpg_transaction,
     require_psycopg_transaction,
 )
-from outbox_client.event import Event
 from outbox_client.rows import MAX_BYTES, Rows
 from outbox_client.statements import insert_many, insert_one
 
+TYPE_CHECKING = False  # see outbox_client.rows
 if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable, Collection, Iterable
+    from typing import Any
+
     import asyncpg
     import psycopg
+
+    from outbox_client.event import Event
 
 _PSYCOPG = ("%s",) * 5
 _ASYNCPG = ("$1", "$2", "$3", "$4", "$5")
@@ -57,7 +62,7 @@ class Outbox:
         self._many_asyncpg = insert_many(table, payload, _ASYNCPG)
 
     def publish(
-        self, conn: "psycopg.Connection[Any] | psycopg.Cursor[Any]", event: Event, *, autocommit: bool = False
+        self, conn: psycopg.Connection[Any] | psycopg.Cursor[Any], event: Event, *, autocommit: bool = False
     ) -> uuid.UUID:
         """Write an event in the transaction of a psycopg connection.
 
@@ -84,7 +89,7 @@ class Outbox:
 
     def publish_many(
         self,
-        conn: "psycopg.Connection[Any] | psycopg.Cursor[Any]",
+        conn: psycopg.Connection[Any] | psycopg.Cursor[Any],
         events: Iterable[Event],
         *,
         autocommit: bool = False,
@@ -107,7 +112,7 @@ class Outbox:
 
     async def publish_async(
         self,
-        conn: "psycopg.AsyncConnection[Any] | psycopg.AsyncCursor[Any] | asyncpg.Connection[Any]",
+        conn: psycopg.AsyncConnection[Any] | psycopg.AsyncCursor[Any] | asyncpg.Connection[Any],
         event: Event,
         *,
         autocommit: bool = False,
@@ -131,7 +136,7 @@ class Outbox:
 
     async def publish_many_async(
         self,
-        conn: "psycopg.AsyncConnection[Any] | psycopg.AsyncCursor[Any] | asyncpg.Connection[Any]",
+        conn: psycopg.AsyncConnection[Any] | psycopg.AsyncCursor[Any] | asyncpg.Connection[Any],
         events: Iterable[Event],
         *,
         autocommit: bool = False,
@@ -155,7 +160,7 @@ class Outbox:
 
     def row(self, event: Event) -> dict[str, str | bytes | None]:
         """Make the values of an event's row, by column, for a statement of one's own. Raises `InvalidEvent`."""
-        return self._rows.make(event)._asdict()
+        return self._rows.by_column(event)
 
     def _arrays(self, events: Iterable[Event]) -> tuple[list[Any], ...]:
         rows = [self._rows.make(event) for event in events]

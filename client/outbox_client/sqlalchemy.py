@@ -56,7 +56,7 @@ class Outbox:
 
     def row(self, event: Event) -> dict[str, str | bytes | None]:
         """Make the values of an event's row, by column. Raises `InvalidEvent`."""
-        return self._rows.make(event)._asdict()
+        return self._rows.by_column(event)
 
     def publish(self, target: "Session | sa.Connection", event: Event, *, autocommit: bool = False) -> uuid.UUID:
         """Write an event in the transaction of a session or connection.

@@ -16,11 +16,20 @@ before = set(sys.modules)
 import outbox_client
 print(*{name.partition(".")[0] for name in set(sys.modules) - before})
 """
+# The slowest to import of what could be loaded. `python client/bench/publish.py` measures the time: at most 20 ms.
+SLOW = {"asyncio", "ctypes", "dataclasses", "inspect", "platform", "typing", "uuid"}
 
 
 def test_importing_it_loads_nothing_of_a_third_party() -> None:
     loaded = subprocess.run([sys.executable, "-c", LOADED], check=True, capture_output=True, text=True).stdout.split()
     assert set(loaded) - sys.stdlib_module_names == {"outbox_client"}
+
+
+def test_importing_it_loads_nothing_slow() -> None:
+    # Without site: a virtual environment's own files may load anything.
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(CLIENT)!r}); {LOADED}"]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert not SLOW & set(loaded)
 
 
 def test_it_has_the_relays_version() -> None:
