@@ -10,7 +10,7 @@ from psycopg import sql
 LOGIN = "suite_producer"
 PASSWORD = "produce"
 
-pytest_plugins = ["tests.support.fix_databases", "tests.support.fix_relay", "tests.support.fix_stream"]
+pytest_plugins = ["pytester", "tests.support.fix_databases", "tests.support.fix_relay", "tests.support.fix_stream"]
 
 Stored = Callable[[], list[tuple[object, ...]]]
 

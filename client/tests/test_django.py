@@ -8,6 +8,7 @@ import pytest
 from conftest import Stored
 from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
+from samples import run, sample
 
 from outbox_client import Event, InvalidEvent, NotInTransaction
 
@@ -83,6 +84,37 @@ def test_an_event_goes_with_its_atomic_block(default: None, stored: Stored) -> N
         given = publish("orders.placed", {"who": "Zoë"}, key=42, headers={"tenant": "a"})
         assert stored() == []
     assert stored() == [(given, "orders.placed", "42", {"who": "Zoë"}, {"tenant": "a"})]
+
+
+def test_the_samples_of_the_readme_run(default: None, stored: Stored) -> None:
+    class Order:
+        """The application's."""
+
+        pk = 42
+
+        def save(self) -> None:
+            """Write it."""
+
+    settings_module = run(sample("INSTALLED_APPS"), {"INSTALLED_APPS": ["django.contrib.admin"]})
+    assert settings_module["INSTALLED_APPS"][-1] in settings.INSTALLED_APPS
+    run(sample("django.db"), {"order": Order()})
+    assert [row[1:4] for row in stored()] == [("orders.placed", "42", {"order": 42})]
+
+
+def test_a_test_that_is_rolled_back_reads_what_it_published(default: None, database: str, stored: Stored) -> None:
+    from django.db import connection, transaction
+
+    from outbox_client.django import publish
+    from outbox_client.testing import recorded
+
+    _point("default", database)  # reading takes more than the producer's role
+    with transaction.atomic():
+        publish("orders.placed", 1)
+        with transaction.atomic():
+            publish("orders.placed", 2, key=7)
+        assert [(event.payload, event.key) for event in recorded(connection)] == [(1, None), (2, "7")]
+        transaction.set_rollback(True)
+    assert stored() == []
 
 
 def test_an_inner_block_that_is_rolled_back_takes_only_its_own_events(default: None, stored: Stored) -> None:

@@ -1,0 +1,30 @@
+"""The Python samples of the documentation, to be run as they are printed."""
+
+import ast
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+_SAMPLE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+Names = dict[str, Any]
+
+README = _SAMPLE.findall((ROOT / "client" / "README.md").read_text("utf-8"))
+GUIDE = _SAMPLE.findall((ROOT / "docs" / "guides" / "producers.md").read_text("utf-8"))
+
+
+def sample(holding: str, samples: list[str] = README) -> str:
+    """Return the sample that holds a text."""
+    (found,) = [one for one in samples if holding in one]
+    return found
+
+
+def run(text: str, names: Names) -> Names:
+    """Run a sample, with its ``await`` if it has one; return the names that it leaves."""
+    code = compile(text, "sample", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    made = eval(code, names)  # noqa: S307 - the samples are our own
+    if made is not None:
+        asyncio.run(made)
+    return names

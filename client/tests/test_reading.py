@@ -1,0 +1,142 @@
+"""A writer reads its own write from a read model, or learns why it cannot yet."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import asyncpg
+import psycopg
+import pytest
+from conftest import Stored
+from relay.postgres.tables import sql_directory
+from tests.integration.projection.fix_runner import Run, running
+from tests.integration.projection.world import definition
+from tests.support.fix_relay import MakeRelay, wait_until
+from tests.support.fix_stream import Streams
+
+from outbox_client import Event, Outbox
+from outbox_client.reading import NoProjection, State, Waited, token, token_async, wait_applied, wait_applied_async
+
+__all__ = ["running"]
+OUTBOX = Outbox()
+
+Settle = Callable[..., None]
+
+
+@pytest.fixture
+def model(empty_database: str) -> Iterator[psycopg.Connection]:
+    """The tables of the projections, without a runner, in a database of its own."""
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        conn.execute((sql_directory() / "projection.sql").read_bytes())
+        conn.execute("INSERT INTO projection.generations VALUES ('trail', 1, 1, '', 'trail', 2, 'live')")
+        conn.execute(
+            "INSERT INTO projection.state (name, generation, partition, stream)"
+            " VALUES ('trail', 1, 0, 's'), ('trail', 1, 1, 's')"
+        )
+        yield conn
+
+
+def settle(conn: psycopg.Connection, seq: int, partition: int = 0, origin: str = "") -> None:
+    """Set a bit as a projection does."""
+    bits = bytearray(1024)
+    bits[seq % 8192 // 8] |= 1 << seq % 8
+    conn.execute(
+        "INSERT INTO projection.applied VALUES ('trail', 1, %s, %s, %s, %s)",
+        (partition, origin, seq // 8192, bytes(bits)),
+    )
+
+
+def look(conn: psycopg.Connection, mark: str) -> Waited:
+    return wait_applied(conn, "trail", mark, timeout_s=0)
+
+
+@pytest.mark.parametrize("seq", [1, 7, 8, 8191, 8192, 8193, 3_000_000_017])
+def test_the_bit_of_an_event_in_any_partition_says_that_it_was_applied(model: psycopg.Connection, seq: int) -> None:
+    settle(model, seq, partition=1)
+    assert look(model, str(seq)) == Waited(State.APPLIED)
+    assert look(model, str(seq + 1)) == look(model, str(seq + 8)) == Waited(State.TIMED_OUT)
+
+
+def test_a_parked_event_names_its_reason(model: psycopg.Connection) -> None:
+    settle(model, 4)
+    park = (
+        "INSERT INTO projection.parked (name, generation, partition, stream_created, stream_seq, time_ns, subject,"
+        " origin, seq, headers, payload, reason) VALUES ('trail', 1, 0, '', %s, 1, 'a', '', %s, '{}', '', %s)"
+    )
+    model.execute(park, (1, 4, "no such order"))
+    model.execute(park, (2, 5, None))
+    assert look(model, "4") == Waited(State.PARKED, "no such order")
+    assert look(model, "5") == Waited(State.PARKED)
+    assert not look(model, "4").fresh
+
+
+def test_an_event_that_left_no_mark_was_not_for_it_once_all_partitions_have_passed_it(
+    model: psycopg.Connection,
+) -> None:
+    model.execute("UPDATE projection.state SET complete_seq = 10 WHERE partition = 0")
+    assert look(model, "10") == Waited(State.TIMED_OUT)
+    model.execute("UPDATE projection.state SET complete_seq = 10")
+    assert look(model, "10") == Waited(State.NOT_FOR_IT)
+    assert look(model, "10").fresh
+    assert look(model, "11") == Waited(State.TIMED_OUT)
+
+
+def test_a_token_of_another_origin_is_another_event(model: psycopg.Connection) -> None:
+    settle(model, 4, origin="a1b2c3d4")
+    assert look(model, "a1b2c3d4.4") == Waited(State.APPLIED)
+    assert look(model, "4") == look(model, "00000000.4") == Waited(State.TIMED_OUT)
+
+
+@pytest.mark.parametrize("mark", ["", "x", "4'", "-4", "a.b", "9" * 19, "4.", "٣", "a" * 65 + ".4"])
+def test_what_is_no_token_is_refused(model: psycopg.Connection, mark: str) -> None:
+    with pytest.raises(ValueError, match="not a token"):
+        look(model, mark)
+
+
+def test_an_unknown_projection_is_refused(model: psycopg.Connection) -> None:
+    with pytest.raises(NoProjection):
+        wait_applied(model, "other", "4", timeout_s=0)
+
+
+async def test_both_asynchronous_drivers_do_the_same(
+    model: psycopg.Connection, empty_database: str, producer: str
+) -> None:
+    settle(model, 1)
+    async with await psycopg.AsyncConnection.connect(producer) as conn:
+        event = await OUTBOX.publish_async(conn, Event("orders.placed", 1))
+        assert await token_async(conn, event) == "1"
+        with pytest.raises(LookupError):
+            await token_async(conn, Event("a", 1).id)
+    writer = await asyncpg.connect(producer)
+    async with writer.transaction():
+        event = await OUTBOX.publish_async(writer, Event("orders.placed", 1))
+        assert await token_async(writer, event) == "2"
+    await writer.close()
+    reader = await asyncpg.connect(empty_database)
+    async with await psycopg.AsyncConnection.connect(empty_database) as conn:
+        conns: tuple[Any, ...] = (conn, reader)
+        for one in conns:
+            assert await wait_applied_async(one, "trail", "1") == Waited(State.APPLIED)
+            assert await wait_applied_async(one, "trail", "2", timeout_s=0.02) == Waited(State.TIMED_OUT)
+    await reader.close()
+
+
+def test_a_writer_reads_its_write_through_relay_stream_and_projection(
+    producer: str, database: str, streams: Streams, make_relay: MakeRelay, running: Run, stored: Stored
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    make_relay(database, streams.url, headers__seq="true", headers__key="true").start()
+    running(database, streams.url, definition())
+    with psycopg.connect(producer) as conn:
+        mark = token(conn, OUTBOX.publish(conn, Event("orders.placed", {"i": 7}, key="k")))
+    with psycopg.connect(database, autocommit=True) as reader:
+        # The projection makes its tables when it starts.
+        _wait_for_tables(reader)
+        assert wait_applied(reader, "trail", mark, timeout_s=20) == Waited(State.APPLIED)
+        assert reader.execute("SELECT numbers FROM trail.trail WHERE key = 'k'").fetchone() == ([7],)
+
+
+def _wait_for_tables(conn: psycopg.Connection) -> None:
+    wait_until(
+        "the projection's tables are there",
+        lambda: conn.execute("SELECT to_regclass('trail.trail') IS NOT NULL").fetchone() == (True,),
+    )

@@ -1,0 +1,113 @@
+"""Every Python sample of the README and of the producers' guide runs as it is printed."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from conftest import LOGIN, Stored
+from psycopg import sql
+from psycopg.types.json import Jsonb
+from relay.postgres.tables import sql_directory
+from samples import GUIDE, README, Names, run, sample
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+from outbox_client import Event, Outbox
+from outbox_client.commands import CREATE_TABLE
+
+
+@pytest.fixture
+def conn(database: str, producer: str) -> Iterator[psycopg.Connection]:
+    """A producer's connection, with the tables that the samples write."""
+    with psycopg.connect(database) as admin:
+        admin.execute("ALTER TABLE orders ADD COLUMN total int")
+        admin.execute(CREATE_TABLE.encode())
+        admin.execute(sql.SQL("GRANT ALL ON outbox_commands TO {}").format(sql.Identifier(LOGIN)))
+    with psycopg.connect(producer, autocommit=True) as conn:
+        yield conn
+
+
+def test_every_sample_is_run_by_a_test_below() -> None:
+    # Those of Django are run by test_django.py.
+    assert len(README) == 9
+    assert len(GUIDE) == 1
+
+
+def test_psycopg(conn: psycopg.Connection, producer: str, stored: Stored) -> None:
+    run(sample("psycopg.connect"), {"dsn": producer})
+    assert [row[1:] for row in stored()] == [("orders.placed", "42", {"order": 42}, {"tenant": "a"})]
+
+
+def test_the_guides_insert(conn: psycopg.Connection, stored: Stored) -> None:
+    run(sample("Jsonb", GUIDE), {"conn": conn, "Jsonb": Jsonb})
+    assert [row[1:4] for row in stored()] == [("orders.placed", "order-42", {"order": 42})]
+
+
+def test_sqlalchemy(conn: psycopg.Connection, producer: str, stored: Stored) -> None:
+    engine = sa.create_engine(producer.replace("postgresql://", "postgresql+psycopg://", 1))
+    names = run(
+        sample("AsyncSession"),
+        {
+            "engine": engine,
+            "async_engine": create_async_engine(engine.url, poolclass=sa.pool.NullPool),
+            "Session": Session,
+            "AsyncSession": AsyncSession,
+            "events": [Event("orders.placed", i) for i in range(2)],
+        },
+    )
+    assert len(stored()) == 4
+
+    class Base(DeclarativeBase):
+        """The application's."""
+
+    mapped = {"Base": Base, "Mapped": Mapped, "mapped_column": mapped_column, "sessionmaker": sessionmaker}
+    run(sample("class Order(Base, Records)"), names | mapped)
+    assert [row[1] for row in stored()] == ["orders.placed"] * 5
+    engine.dispose()
+
+
+def test_commands(conn: psycopg.Connection, stored: Stored) -> None:
+    pay = run(sample("import once"), {"outbox": Outbox(), "Event": Event})["pay"]
+    body = {"order": 42}
+    assert pay(conn, "pay-42", body) == pay(conn, "pay-42", body) == {"paid": 42}
+    assert [row[1] for row in stored()] == ["orders.paid"]
+
+
+def test_reading(conn: psycopg.Connection, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as models:
+        models.execute((sql_directory() / "projection.sql").read_bytes())
+        models.execute("INSERT INTO projection.generations VALUES ('order_list', 1, 1, '', 'order_list', 1, 'live')")
+        models.execute(
+            "INSERT INTO projection.state (name, generation, partition, stream, complete_seq)"
+            " VALUES ('order_list', 1, 0, 's', 1000)"
+        )
+        names: Names = {"conn": conn, "models": models, "outbox": Outbox(), "Event": Event}
+        assert run(sample("wait_applied"), names)["stale"] is False
+
+
+def test_testing(pytester: pytest.Pytester, conn: psycopg.Connection, database: str, stored: Stored) -> None:
+    pytester.makeconftest(
+        sample("# conftest.py")
+        + f"""
+import psycopg
+
+@pytest.fixture
+def session():
+    with psycopg.connect({database!r}) as conn:
+        yield conn
+        conn.rollback()
+"""
+    )
+    pytester.makepyfile(
+        """
+from outbox_client import Event, Outbox
+
+def place_order(session, order):
+    Outbox().publish(session, Event("orders.placed", {"order": order}))
+
+"""
+        + sample("def test_placing")
+    )
+    pytester.runpytest_subprocess("-p", "no:cloudcoil").assert_outcomes(passed=1)
+    assert stored() == []
