@@ -23,7 +23,7 @@ _COLUMNS = (
 )
 
 
-@click.command(short_help="What commands have changed: who, when, which events.")
+@click.command()
 @with_settings("--dsn-file", "--table")
 @click.option(
     "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most N lines."

@@ -25,7 +25,7 @@ from relay.operate.trial import (
 from relay.text import age, events_of, json_line
 
 
-@click.command(short_help="Measure your own set-up with trial events.")
+@click.command()
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @click.option("--topic", required=True, help="Of the events. Give it a stream of its own, which nobody reads.")
 @click.option(

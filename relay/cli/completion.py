@@ -7,7 +7,7 @@ PROGRAM = "relay"
 _VARIABLE = "_RELAY_COMPLETE"
 
 
-@click.command(short_help="Completion for bash, zsh and fish.")
+@click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print what makes a shell complete commands, options and their values.

@@ -5,10 +5,11 @@ import json
 import click
 
 from relay.cli.options import with_settings
-from relay.config.settings import FLAGS, Settings, effective
+from relay.config.flags import FLAGS
+from relay.config.settings import Settings, effective
 
 
-@click.command(short_help="Check the settings, and print what holds.")
+@click.command()
 @with_settings(*FLAGS)
 @click.option("--output", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
 def config(settings: Settings, output: str) -> None:

@@ -29,7 +29,7 @@ class TooMuch(RelayError):
     exit_code = Exit.CONFIG
 
 
-@click.group(short_help="Look at dead letters, retry or discard them.")
+@click.group()
 def dead() -> None:
     """Look at dead letters, retry them, or discard them.
 

@@ -5,7 +5,7 @@ import click
 from relay.errors import RelayError
 
 
-@click.command(short_help="See it work, with servers of its own.")
+@click.command()
 @click.option("--events", metavar="N", type=click.IntRange(min=1), help="End by itself after so many placed orders.")
 @click.option("--rate", metavar="N", type=click.FloatRange(min=0, min_open=True), help="Orders placed per second.")
 @click.option("--seed", metavar="N", type=int, help="Make the same orders again.")

@@ -18,7 +18,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
 _TITLES = {"postgres": "PostgreSQL", "nats": "NATS", "clocks": "Clocks"}
 
 
-@click.command(short_help="Prove the set-up: rights, streams, limits, clocks.")
+@click.command()
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @click.option(
     "--subject", "topics", multiple=True, metavar="TOPIC", help="A topic to try beside those in the table; repeatable."

@@ -15,7 +15,7 @@ from relay.operate.explain_facts import explain_event
 from relay.text import age, iso, json_line, moment, printable
 
 
-@click.command("explain", short_help="Why is this event where it is, and what is next?")
+@click.command("explain")
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @click.argument("identity", metavar="ID", callback=seq_or_id)
 @table_or_json

@@ -1,16 +1,16 @@
 """``relay health``: ask the relay of this configuration how it does."""
 
-import http.client
-from http import HTTPStatus
-from ipaddress import ip_address
+import socket
 
 import click
 
-from relay.cli.options import with_settings
-from relay.config.settings import Settings
+from relay.cli.options import Sources, with_sources
+from relay.config.listening import listening
 from relay.errors import ConfigError, RelayError
+from relay.http.ask import get
 from relay.text import printable
 
+_OK = 200
 _TIMEOUT_S = 4.0
 
 
@@ -18,10 +18,10 @@ class Unhealthy(RelayError):
     """The relay does not answer, or says itself that something is wrong. Nothing was changed."""
 
 
-@click.command(short_help="Ask the relay on this machine how it does.")
-@with_settings("--http-port")
+@click.command()
+@with_sources("--http-port")
 @click.option("--ready", is_flag=True, help="Ask whether it can relay at this moment, and not only whether it turns.")
-def health(settings: Settings, ready: bool) -> None:
+def health(sources: Sources, ready: bool) -> None:
     """Ask the relay on this machine whether it makes progress.
 
     For a container's health check, or a probe where the port listens on loopback alone. Prints what /healthz (with
@@ -31,29 +31,27 @@ def health(settings: Settings, ready: bool) -> None:
     relay health
     relay health --ready --config relay.toml
     """
-    where = settings.http
+    where = listening(sources.config, sources.flags) or sources.load().http
     if not where.enabled or not where.port:
         raise ConfigError(["http.port: must be a port, and http.enabled true: where else to ask?"])
-    connection = http.client.HTTPConnection(_reachable(where.host), where.port, timeout=_TIMEOUT_S)
     try:
-        connection.request("GET", "/readyz" if ready else "/healthz")
-        answer = connection.getresponse()
-        text = answer.read().decode("utf-8", "replace").strip()
-    except (OSError, http.client.HTTPException) as error:
+        status, text = get(_reachable(where.host), where.port, "/readyz" if ready else "/healthz", _TIMEOUT_S)
+    except OSError as error:
         raise Unhealthy(f"no relay answers at {where.host}:{where.port}: {error}") from error
-    finally:
-        connection.close()
-    if answer.status != HTTPStatus.OK:
+    if status != _OK:
         raise Unhealthy(text)
     click.echo(printable(text))
 
 
 def _reachable(host: str) -> str:
-    """Give where to ask what listens at a host: on this machine, where it listens everywhere."""
-    try:
-        address = ip_address(host)
-    except ValueError:  # a name
-        return host
-    if not address.is_unspecified:
-        return host
-    return "127.0.0.1" if address.version == 4 else "::1"
+    """Return where to ask what listens at a host: on this machine, if it listens everywhere."""
+    for family, anywhere, loopback in (
+        (socket.AF_INET, "0.0.0.0", "127.0.0.1"),  # noqa: S104  recognised here, listened on nowhere
+        (socket.AF_INET6, "::", "::1"),
+    ):
+        try:
+            if socket.inet_pton(family, host) == socket.inet_pton(family, anywhere):
+                return loopback
+        except OSError:  # a name, or an address of the other family
+            continue
+    return host

@@ -17,7 +17,7 @@ from relay.operate.filters import Filters
 from relay.text import age, iso, json_line, moment
 
 
-@click.command("list", short_help="Events by state, topic, key, time, error.")
+@click.command("list")
 @with_settings("--dsn-file", "--table")
 @click.option(
     "--state",

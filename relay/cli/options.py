@@ -1,21 +1,17 @@
-"""What all commands share: settings from flags, the connection, and how faults end a command."""
+"""What all commands share: the settings, from a file and from flags, and the form of what is printed."""
 
-import errno
 import functools
-import io
-import os
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate
+from typing import TYPE_CHECKING, Any, Concatenate
 
 import click
-import psycopg
 
-from relay.config.settings import FLAGS, Settings, load
-from relay.errors import Exit, RelayError
-from relay.operate.access import foreseen
-from relay.text import printable
+from relay.config.flags import FLAGS
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 _HELP = {
     "--dsn-file": ("FILE", "Holds the address of PostgreSQL."),
@@ -29,81 +25,61 @@ _HELP = {
 # What a shell offers behind a flag, beside the names of files.
 _VALUES = {"--log-format": ("auto", "json", "human"), "--log-level": ("debug", "info", "warning", "error")}
 _SEVERAL = ("--server",)
-# What a shell reports of a program that SIGPIPE ends.
-_CLOSED_PIPE = 141
-# Commands write nothing but their output, so these are about it.
-_LOST_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EIO)
-
-
-class Commands(click.Group):
-    """Turns what was foreseen into a line on stderr and an exit code; anything else keeps its traceback."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line. Output that cannot be written ends it with one line, or none for a closed pipe."""
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                # A character that the terminal's encoding lacks is shown as its escape.
-                stream.reconfigure(errors="backslashreplace")
-        try:
-            try:
-                return super().main(*args, **kwargs)
-            finally:
-                sys.stdout.flush()
-        except OSError as error:
-            if error.errno not in _LOST_OUTPUT:
-                raise
-            sys.exit(_lost_output(error))
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        if os.environ.get("NO_COLOR"):
-            ctx.color = False
-        try:
-            return super().invoke(ctx)
-        except RelayError as error:
-            _fail(ctx, error.exit_code, str(error))
-        except psycopg.Error as error:
-            told = foreseen(error)
-            if told is None:
-                raise
-            _fail(ctx, told.exit_code, str(told))
-        except KeyboardInterrupt:
-            ctx.exit(130)
-        except OSError as error:
-            if error.errno not in _LOST_OUTPUT:
-                raise
-            ctx.exit(_lost_output(error))
-
-
-def _lost_output(error: OSError) -> int:
-    """Give standard output up; return the exit code. A reader that has seen enough, such as `head`, is no fault."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if error.errno == errno.EPIPE:
-        return _CLOSED_PIPE
-    click.echo(f"{click.style('error:', fg='red')} the output could not be written: {error.strerror}", err=True)
-    return Exit.FAULT
-
-
-def _fail(ctx: click.Context, code: int, text: str) -> None:
-    for line in text.splitlines():
-        click.echo(f"{click.style('error:', fg='red')} {printable(line)}", err=True)
-    ctx.exit(code)
 
 
 # The flag of every command that prints rows.
 table_or_json = click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Where the settings of one command come from, beside the environment.
+
+    Attributes:
+        config: A TOML file.
+        flags: What the flags say, by dotted names such as ``nats.servers``; None if one was not given.
+    """
+
+    config: Path | None
+    flags: Mapping[str, object]
+
+    def load(self) -> "Settings":
+        """Read the settings.
+
+        Raises:
+            ConfigError: Something is wrong; it holds every fault.
+        """
+        from relay.config.settings import load
+
+        return load(self.config, self.flags)
+
+
 def with_settings(
     *flags: str,
-) -> Callable[[Callable[Concatenate[Settings, ...], None]], Callable[..., None]]:
+) -> "Callable[[Callable[Concatenate[Settings, ...], None]], Callable[..., None]]":
     """Give a command ``--config`` and flags that stand for settings; it is called with the settings first."""
 
-    def decorate(command: Callable[Concatenate[Settings, ...], None]) -> Callable[..., None]:
+    def decorate(command: "Callable[Concatenate[Settings, ...], None]") -> Callable[..., None]:
+        @with_sources(*flags)
+        @functools.wraps(command)
+        def wrapped(sources: Sources, **params: Any) -> None:
+            command(sources.load(), **params)
+
+        return wrapped
+
+    return decorate
+
+
+def with_sources(
+    *flags: str,
+) -> Callable[[Callable[Concatenate[Sources, ...], None]], Callable[..., None]]:
+    """Give a command ``--config`` and flags that stand for settings; it reads them itself, if it needs them."""
+
+    def decorate(command: Callable[Concatenate[Sources, ...], None]) -> Callable[..., None]:
         @functools.wraps(command)
         def wrapped(config: Path | None, **params: Any) -> None:
-            overrides = {FLAGS[flag]: params.pop(_param(flag)) for flag in flags}
-            command(load(config, overrides), **params)
+            given = {FLAGS[flag]: params.pop(_param(flag)) for flag in flags}
+            command(Sources(config, given), **params)
 
         decorated: Callable[..., None] = wrapped
         for flag in reversed(flags):

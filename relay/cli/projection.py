@@ -21,7 +21,7 @@ _sources = click.argument("sources", nargs=-1, required=True)
 _name = click.argument("name")
 
 
-@click.group(short_help="Keep read models from the stream.")
+@click.group()
 def projection() -> None:
     """Keep read models from the stream: each event exactly once, each key in its order.
 

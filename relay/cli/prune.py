@@ -23,7 +23,7 @@ class NothingSaid(RelayError):
     exit_code = Exit.CONFIG
 
 
-@click.command(short_help="Delete old events by hand.")
+@click.command()
 @with_settings("--dsn-file", "--table")
 @click.option(
     "--older-than",

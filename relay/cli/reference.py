@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import click
 
+from relay.cli.lazy import loaded
+
 _HEAD = """\
 # The command line
 
@@ -30,7 +32,8 @@ def reference(main: click.Group) -> str:
 
 
 def _walk(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:
-    for name, command in sorted(group.commands.items()):
+    for name, listed in sorted(group.commands.items()):
+        command = loaded(listed)
         own = click.Context(command, parent=context, info_name=name)
         if isinstance(command, click.Group):
             yield from _walk(command, own)

@@ -30,7 +30,7 @@ def side_subject(ctx: click.Context, param: click.Parameter, value: str | None) 
     return value
 
 
-@click.command(short_help="Send delivered events again.")
+@click.command()
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @filtered("Delivered")
 @click.option("--all", "everything", is_flag=True, help="All events, if no filter is given.")

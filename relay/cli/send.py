@@ -21,7 +21,7 @@ def _headers(ctx: click.Context, param: click.Parameter, given: tuple[str, ...])
     return {name: value for name, _, value in pairs}
 
 
-@click.command(short_help="Insert one event, and see it arrive.")
+@click.command()
 @with_settings("--dsn-file", "--table")
 @click.argument("topic")
 @click.option("--key", help="Events of one key keep their order.  [default: none]")

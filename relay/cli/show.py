@@ -32,7 +32,7 @@ def seq_or_id(ctx: click.Context, param: click.Parameter, value: str) -> EventNa
         raise click.BadParameter(f"{text!r} is neither a seq nor an id (UUID)") from None
 
 
-@click.command(short_help="One event, with headers and payload.")
+@click.command()
 @with_settings("--dsn-file", "--table")
 @click.argument("identity", metavar="ID", callback=seq_or_id)
 @click.option("--raw", is_flag=True, help="The payload alone, byte for byte as it is sent.")

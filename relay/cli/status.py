@@ -28,7 +28,7 @@ _PACE_S = 10.0
 _FIRST_S = 1.0
 
 
-@click.command(short_help="Who relays, how far, what waits and why.")
+@click.command()
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C.")
 @click.option(

@@ -21,7 +21,7 @@ from relay.text import age, json_line, printable
 _PAUSE_S = 0.5
 
 
-@click.command(short_help="Follow deliveries, a line for each event.")
+@click.command()
 @with_settings("--dsn-file", "--table")
 @click.option("--topic", metavar="PATTERN", help="NATS pattern: * is one token, a last > the rest.")
 @click.option("--key", help="Only events of this key.")

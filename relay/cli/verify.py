@@ -29,7 +29,7 @@ _LOST_COLUMNS = (
 )
 
 
-@click.command("verify", short_help="Compare delivered events with their streams.")
+@click.command("verify")
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @click.option("--stream", metavar="NAME", help="Only what was stored in this stream.")
 @click.option("--seq", "seqs", callback=seq_range, metavar="RANGE", help="4711, 4711..4720, 4711.. or ..4720.")

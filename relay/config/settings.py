@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from relay.config import redact
+from relay.config.flags import FLAGS
 from relay.config.sections import (
     CloudEventsSection,
     ConsumersSection,
@@ -37,17 +38,6 @@ from relay.config.sections import (
     WatermarkSection,
 )
 from relay.errors import ConfigError
-
-# The flags that stand for a setting, for the command line and for the place of a fault.
-FLAGS = {
-    "--dsn-file": "postgres.dsn_file",
-    "--table": "postgres.table",
-    "--server": "nats.servers",
-    "--creds-file": "nats.creds_file",
-    "--http-port": "http.port",
-    "--log-format": "log.format",
-    "--log-level": "log.level",
-}
 
 _PREFIX = "RELAY_"
 _SECRETS = {"postgres": ("dsn", "bell_dsn"), "nats": ("password", "token")}

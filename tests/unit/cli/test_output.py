@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import click
-from relay.cli.options import Commands
+from relay.cli.group import Commands
 
 @click.group(cls=Commands)
 def main(): ...

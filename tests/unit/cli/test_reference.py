@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from relay.cli import main
+from relay.cli.lazy import loaded
 from relay.cli.reference import reference
 from tests.support.fix_relay import ROOT
 from tests.support.relay_cli import done, relay
@@ -24,7 +25,8 @@ def test_every_command_and_option_stands_in_the_reference() -> None:
     text = reference(main)
 
     def look(group: click.Group, path: str) -> None:
-        for name, command in group.commands.items():
+        for name, listed in group.commands.items():
+            command = loaded(listed)
             if isinstance(command, click.Group):
                 look(command, f"{path} {name}")
             else:

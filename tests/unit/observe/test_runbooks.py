@@ -8,6 +8,7 @@ import click
 import pytest
 
 from relay.cli import main
+from relay.cli.lazy import loaded
 from tests.support.fix_relay import ROOT
 from tests.support.promql import documented, faults, table
 from tests.unit.observe.test_alerts import ALERTS, NAMES
@@ -56,7 +57,7 @@ def test_each_command_on_a_page_can_be_run(name: str) -> None:
         while isinstance(command, click.Group):
             found = command.commands.get(words.pop(0))
             assert found is not None, line
-            command = found
+            command = loaded(found)
         command.make_context("relay", words)
 
 

@@ -1,0 +1,11 @@
+"""The flags that stand for a setting, for the command line and for the place of a fault."""
+
+FLAGS = {
+    "--dsn-file": "postgres.dsn_file",
+    "--table": "postgres.table",
+    "--server": "nats.servers",
+    "--creds-file": "nats.creds_file",
+    "--http-port": "http.port",
+    "--log-format": "log.format",
+    "--log-level": "log.level",
+}

@@ -1,0 +1,75 @@
+"""What a short command imports: a health check runs each half minute beside the daemon."""
+
+import subprocess
+import sys
+
+import pytest
+
+from relay.cli import main
+from relay.cli.lazy import LazyCommand, loaded
+from relay.demo.servers import free_port
+
+HEAVY = {"asyncio", "email", "http.client", "nats", "prometheus_client", "psycopg", "pydantic", "ssl"}
+PROGRAM = """
+import os, sys
+sys.argv[0] = "relay"
+from relay.__main__ import main
+try:
+    main()
+except SystemExit:
+    pass
+print(*sorted(sys.modules), file=sys.stderr)
+"""
+
+
+def imported(*words: str) -> set[str]:
+    """Return the modules that a command has imported when it ends."""
+    ended = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{PROGRAM}", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={"LANG": "C.UTF-8"},
+    )
+    return set(ended.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "words", [("--version",), ("--help",), ("version",), ("health", "--http-port", str(free_port()))], ids=" ".join
+)
+def test_a_short_command_imports_neither_the_settings_nor_a_client(words: tuple[str, ...]) -> None:
+    modules = imported(*words)
+    assert modules & HEAVY == set()
+    assert {name for name in modules if name.startswith("relay.")} <= {
+        "relay.__main__",
+        "relay.cli",
+        "relay.cli.group",
+        "relay.cli.health",
+        "relay.cli.lazy",
+        "relay.cli.options",
+        "relay.config",
+        "relay.config.flags",
+        "relay.config.listening",
+        "relay.errors",
+        "relay.http",
+        "relay.http.ask",
+        "relay.text",
+    }
+
+
+def test_the_daemon_imports_no_other_command() -> None:
+    modules = imported("run", "--help")
+    assert {name for name in modules if name.startswith("relay.cli.")} == {
+        "relay.cli.group",
+        "relay.cli.lazy",
+        "relay.cli.options",
+        "relay.cli.run",
+    }
+
+
+def test_every_command_is_named_by_its_place_and_has_its_line_of_help() -> None:
+    for name, command in main.commands.items():
+        assert name == "version" or isinstance(command, LazyCommand)
+        assert loaded(command).name == name
+        assert command.get_short_help_str(200) == loaded(command).get_short_help_str(200)
