@@ -1,8 +1,19 @@
 """What becomes of an event."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from relay.event import Event
+
+
+class FailureClass(StrEnum):
+    """The five classes of a failure, as they are stored; `relay.rules.failures` says what each means."""
+
+    OUTAGE = "outage"
+    CAPACITY = "capacity"
+    CONFIGURATION = "configuration"
+    POISON = "poison"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,13 +23,16 @@ class DeadLetter:
     Attributes:
         event: Without its payload and its headers where they were too large to be read.
         died_at: Unix seconds.
+        reason: Its `last_error`, empty without one.
         payload_bytes: How large the payload in the table is.
+        failure_class: As it is stored; None if the row was written before there was a class.
     """
 
     event: Event
     died_at: float
     reason: str
     payload_bytes: int
+    failure_class: str | None
 
 
 # An acknowledged event, to be marked: event, stream, sequence in the stream, whether the stream had it already, and
@@ -28,11 +42,12 @@ Delivered = tuple[Event, str, int, bool, float]
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """A refused event, to be tried again after `delay_s` seconds; `attempts` counts this one."""
+    """A refused event, to be retried after `delay_s` seconds; `attempts` counts this one."""
 
     event: Event
     attempts: int
     delay_s: float
+    failure_class: FailureClass
     error: str
 
 
@@ -48,6 +63,7 @@ class Buried:
     event: Event
     attempts: int
     reason: str
+    failure_class: FailureClass
     error: str
 
 
@@ -56,4 +72,5 @@ class Noted:
     """A held event that says why it waits."""
 
     event: Event
+    failure_class: FailureClass
     error: str

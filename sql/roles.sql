@@ -39,7 +39,7 @@ BEGIN
         -- To see that the sequence was set back, or that rows were inserted ahead of it.
         EXECUTE format('GRANT SELECT ON SEQUENCE %s TO outbox_relay', pg_get_serial_sequence('outbox_events', 'seq'));
         GRANT UPDATE (delivered_at, stream, stream_seq, attempts, retry_at, dead_at, discarded_at, dead_copied_at,
-                      last_error)
+                      failure_class, last_error)
             ON outbox_events TO outbox_relay;
         GRANT SELECT ON outbox_shards TO outbox_relay;
         GRANT UPDATE (owner, epoch, crashes, lease_until, watermark, watermark_at) ON outbox_shards TO outbox_relay;

@@ -10,7 +10,7 @@ from relay.cli.show import seq_or_id
 from relay.config.settings import Settings
 from relay.operate.access import reading
 from relay.operate.events import EventName, ListedEvent
-from relay.operate.explain import Explanation, Facts, class_of
+from relay.operate.explain import Explanation, Facts
 from relay.operate.explain_facts import explain_event
 from relay.text import age, iso, json_line, moment, printable
 
@@ -63,7 +63,6 @@ def _for_people(event: ListedEvent, facts: Facts, explanation: Explanation, now:
 
 
 def _for_programs(event: ListedEvent, facts: Facts, explanation: Explanation) -> dict[str, object]:
-    failure = class_of(facts.last_error)
     return {
         "seq": event.seq,
         "id": event.id,
@@ -73,7 +72,7 @@ def _for_programs(event: ListedEvent, facts: Facts, explanation: Explanation) ->
         "state": event.state,
         "created_at": iso(event.created_at),
         "stream": event.stream if event.state == "delivered" else facts.broker.stream,
-        "failure_class": None if failure is None else str(failure),
+        "failure_class": facts.failure_class,
         "last_error": facts.last_error,
         "retry_at": iso(event.retry_at),
         "waits_for_seqs": [other.seq for other in facts.in_the_way],

@@ -75,7 +75,8 @@ def _for_people(whole: WholeEvent, payload_type: str, now: float) -> list[str]:
         "dead_at": moment(event.dead_at, now),
         "last_error": event.last_error,
     }
-    # Few have these: what became of a dead letter.
+    # Few have these: what was refused, and what became of a dead letter.
+    values |= {} if whole.failure_class is None else {"class": whole.failure_class}
     later = {"discarded_at": whole.discarded_at, "copied_at": whole.dead_copied_at}
     values |= {name: moment(at, now) for name, at in later.items() if at is not None}
     lines = [f"{click.style(f'{name:<12}', bold=True)}  {printable(value or '-')}" for name, value in values.items()]
@@ -134,7 +135,7 @@ def _is_json(text: str) -> bool:
 def _for_programs(event: WholeEvent) -> str:
     """Return one JSON object; JSON in it stays as it is stored, digit for digit."""
     later = {"discarded_at": iso(event.discarded_at), "dead_copied_at": iso(event.dead_copied_at)}
-    columns = for_programs(event.listed) | later
+    columns = for_programs(event.listed) | {"failure_class": event.failure_class} | later
     parts = [json.dumps(columns, ensure_ascii=False)[:-1]]
     parts.append(f'"headers": {event.headers or "null"}')
     try:

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from relay.cli.table import Column, table
-from relay.operate.explain import class_of
 from relay.operate.nats_status import NatsView, StreamView
 from relay.operate.status import Count, Shard, Status
+from relay.rules.failure_text import stored_class
 from relay.text import about_size, age, iso, moment, printable
 
 _MOST_CONSUMERS = 20
@@ -164,7 +164,13 @@ def _waiting(found: Status) -> list[str]:
         Column("REASON", rest=True),
     )
     rows = [
-        (_class(one.reason) or "-", str(one.seq), age(max(0.0, found.at - one.created_at)), one.topic, one.reason)
+        (
+            stored_class(one.failure_class, one.reason) or "-",
+            str(one.seq),
+            age(max(0.0, found.at - one.created_at)),
+            one.topic,
+            one.reason,
+        )
         for one in found.waiting
     ]
     return table(columns, rows) if rows else []
@@ -262,7 +268,12 @@ def for_programs(found: Status, nats: NatsView | None, measured: Pace | None = N
             "last_error": oldest.last_error,
         },
         "waiting": [
-            {"class": _class(one.reason), "first_seq": one.seq, "topic": one.topic, "reason": one.reason}
+            {
+                "class": stored_class(one.failure_class, one.reason),
+                "first_seq": one.seq,
+                "topic": one.topic,
+                "reason": one.reason,
+            }
             for one in found.waiting
         ],
         "delivered": {**_count(found.delivered), "in_s": round(found.delivered_s, 3)},
@@ -274,11 +285,6 @@ def for_programs(found: Status, nats: NatsView | None, measured: Pace | None = N
         },
         "nats": None if nats is None else _nats(nats, found.at),
     }
-
-
-def _class(reason: str) -> str | None:
-    found = class_of(reason)
-    return None if found is None else str(found)
 
 
 def _nats(nats: NatsView, now: float) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
+from relay.outcomes import FailureClass
 from relay.rules.batch_fit import fit
 from relay.rules.connection_suspects import ConnectionSuspects
 from relay.rules.envelopes import Envelopes, Poison
-from relay.rules.failures import ENDS_CONNECTIONS, FailureClass, Forbidden, NoResponders, Refused, describe
+from relay.rules.failures import ENDS_CONNECTIONS, Forbidden, NoResponders, Refused, describe
 from relay.rules.gate import Gate
 from relay.rules.in_hand import Batch, InFlight, InHand
 

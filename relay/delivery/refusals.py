@@ -11,11 +11,10 @@ from relay.event import Event
 from relay.jetstream.connection import Connection
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
-from relay.outcomes import Buried, Noted, Postponed
+from relay.outcomes import Buried, FailureClass, Noted, Postponed
 from relay.rules.envelopes import Envelopes
 from relay.rules.failures import (
     Failure,
-    FailureClass,
     NoResponders,
     Scope,
     TimedOut,
@@ -152,7 +151,7 @@ class Refusals:
         hold, is_news = self._holds.fail(scope, failure_class, reason, event, time.monotonic(), random.random())
         self._wait(hold, event)
         if is_news:
-            self._settler.take(Noted(event, reason))
+            self._settler.take(Noted(event, failure_class, reason))
             log_event(
                 log,
                 "error" if failure_class is FailureClass.CONFIGURATION else "warning",
@@ -180,7 +179,7 @@ class Refusals:
         delay_s = backoff(attempts, self._options.backoff_base_s, self._options.backoff_max_s, random.random())
         self._lanes.stick(event)
         self._in_hand.unsettled.postpone(event)
-        self._settler.take(Postponed(event, attempts, delay_s, error))
+        self._settler.take(Postponed(event, attempts, delay_s, FailureClass.UNKNOWN, error))
         log_event(
             log,
             "warning",
@@ -252,7 +251,7 @@ class Refusals:
         if self._options.on_dead == "block" and event.key is not None:
             self._in_hand.unsettled.block(event.seq, event.key)
             self._lanes.bar(event.key)
-        return Buried(event, event.attempts, reason, error)
+        return Buried(event, event.attempts, reason, failure_class, error)
 
     def look_up(self, subject: str) -> None:
         """Find out which stream takes a subject, unless that was asked a moment ago."""

@@ -14,11 +14,12 @@ from relay.event import Event
 from relay.jetstream.connection import Connection
 from relay.maintenance.duty import DutyFailed, LogLine
 from relay.observe.metrics import Metrics
-from relay.outcomes import DeadLetter
+from relay.outcomes import DeadLetter, FailureClass
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.envelopes import MESSAGE_ID, Envelopes, Poison
-from relay.rules.failures import Failure, FailureClass, Refused, classify, describe
+from relay.rules.failure_text import stored_class
+from relay.rules.failures import Failure, Refused, classify, describe
 from relay.text import printable
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,9 @@ def _our_headers(dead: DeadLetter, limit: int) -> dict[str, str]:
         "Outbox-Dead-Reason": printable(dead.reason)[:limit],
         "Outbox-Dead-Attempts": str(event.attempts),
     }
+    failure_class = stored_class(dead.failure_class, dead.reason)
+    if failure_class is not None:
+        headers["Outbox-Dead-Class"] = failure_class.value
     return headers if event.key is None else {**headers, "Outbox-Key": printable(event.key)[:limit]}
 
 

@@ -51,6 +51,8 @@ class WholeEvent(NamedTuple):
         payload: As it is sent.
         discarded_at: When an operator discarded it as a dead letter, Unix seconds.
         dead_copied_at: When it was copied to the dead-letter stream, Unix seconds.
+        failure_class: The class of the failure in `last_error`; None without one, or if it was written before there
+            was a class.
     """
 
     listed: ListedEvent
@@ -58,6 +60,7 @@ class WholeEvent(NamedTuple):
     payload: bytes
     discarded_at: float | None
     dead_copied_at: float | None
+    failure_class: str | None
 
 
 class EventName(NamedTuple):
@@ -136,5 +139,5 @@ def try_one(reader: Reader, name: EventName) -> WholeEvent | None:
     rows = reader.rows("operate/show", name)
     if not rows:
         return None
-    *listed, headers, payload, discarded_at, dead_copied_at = rows[0]
-    return WholeEvent(ListedEvent._make(listed), headers, bytes(payload), discarded_at, dead_copied_at)
+    *listed, headers, payload, discarded_at, dead_copied_at, failure_class = rows[0]
+    return WholeEvent(ListedEvent._make(listed), headers, bytes(payload), discarded_at, dead_copied_at, failure_class)

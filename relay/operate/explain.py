@@ -4,31 +4,12 @@ Two sources speak: the row and its neighbours in the outbox, and what NATS says 
 relay has in memory is not asked for; its traces in the table are.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from relay.rules.failures import BY_CODE, ENDS_CONNECTIONS, FailureClass, Refused, classify
+from relay.outcomes import FailureClass
 
 State = Literal["pending", "retry", "dead", "discarded", "delivered"]
-
-_CODE = re.compile(r"^refused by the stream: (.*) \((\d+)\)$", re.DOTALL)
-_BY_WORDS = {
-    "no stream takes this subject": FailureClass.CONFIGURATION,
-    "not permitted to publish": FailureClass.CONFIGURATION,
-    "the stream has no leader": FailureClass.OUTAGE,
-    "nobody answers on this subject": FailureClass.OUTAGE,
-    "no acknowledgement in time": FailureClass.OUTAGE,
-    "the stream acknowledged what was sent later": FailureClass.UNKNOWN,
-    "the subject ": FailureClass.POISON,
-    "the headers ": FailureClass.POISON,
-    "headers of ": FailureClass.POISON,
-    "header ": FailureClass.POISON,
-    "a header's name": FailureClass.POISON,
-    "a CloudEvent needs a type": FailureClass.POISON,
-    ENDS_CONNECTIONS: FailureClass.POISON,
-    "the relay ended each time while this event alone was sent": FailureClass.POISON,
-}
 
 MEANING = {
     FailureClass.OUTAGE: "the way to the broker is not there: the relay waits, and counts no attempt",
@@ -37,19 +18,6 @@ MEANING = {
     FailureClass.POISON: "this event can never be sent as it is",
     FailureClass.UNKNOWN: "a refusal that says nothing about its cause: tried again with growing pauses",
 }
-
-
-def class_of(last_error: str | None) -> FailureClass | None:
-    """Say to which class a `last_error` belongs; None where it is no failure of sending."""
-    if last_error is None:
-        return None
-    refused = _CODE.match(last_error)
-    if refused:
-        code = int(refused[2])
-        return classify(Refused(code, refused[1])).failure_class if code in BY_CODE else FailureClass.UNKNOWN
-    if re.match(r"stream \S+ has no_ack", last_error):
-        return FailureClass.CONFIGURATION
-    return next((found for words, found in _BY_WORDS.items() if last_error.startswith(words)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +58,7 @@ class Facts:
 
     Attributes:
         age_s: Seconds since it was created.
+        failure_class: The class of the failure in `last_error`; None if it tells of none.
         retry_in_s: Seconds until its retry is due; negative: it is due.
         subject: Where it is to be published.
         subject_fault: Why nothing may be published there, or with its headers; None: it may.
@@ -107,6 +76,7 @@ class Facts:
     age_s: float
     attempts: int
     last_error: str | None
+    failure_class: FailureClass | None
     retry_in_s: float | None
     subject: str | None
     subject_fault: str | None
@@ -159,10 +129,9 @@ def _delivered(facts: Facts) -> Explanation:
 
 def _dead(facts: Facts) -> Explanation:
     told = Explanation()
-    failure = class_of(facts.last_error)
     told.why.append(f"It was given up {_attempts(facts.attempts)}: {facts.last_error or 'no reason was written'}.")
-    if failure is not None:
-        told.why.append(f"Class {failure}: {MEANING[failure]}.")
+    if facts.failure_class is not None:
+        told.why.append(f"Class {facts.failure_class}: {MEANING[facts.failure_class]}.")
     if facts.key is not None and facts.ordered and facts.on_dead == "block":
         told.why.append('Its key waits behind it (failures.on_dead = "block").')
     told.why += _broker_now(facts)
@@ -177,7 +146,6 @@ def _attempts(count: int) -> str:
 
 def _waiting(facts: Facts) -> Explanation:
     told = Explanation()
-    failure = class_of(facts.last_error)
     if facts.subject_fault is not None:
         told.why.append(f"It can never be sent as it is: {facts.subject_fault}.")
         told.next = "It becomes a dead letter when its turn comes."
@@ -187,8 +155,8 @@ def _waiting(facts: Facts) -> Explanation:
         told.why.append(f"It was given back to be sent again{f': {facts.last_error}' if facts.last_error else ''}.")
     elif facts.last_error is not None:
         told.why.append(f"It was held back: {facts.last_error}.")
-    if failure is not None and facts.attempts + (facts.state == "pending"):
-        told.why.append(f"Class {failure}: {MEANING[failure]}.")
+    if facts.failure_class is not None and facts.attempts + (facts.state == "pending"):
+        told.why.append(f"Class {facts.failure_class}: {MEANING[facts.failure_class]}.")
     _key(facts, told)
     told.why += _broker_now(facts)
     told.do += _mending(facts)

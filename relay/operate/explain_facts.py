@@ -17,6 +17,7 @@ from relay.operate.events import EventName, ListedEvent, WholeEvent, find_one
 from relay.operate.explain import Broker, Explanation, Facts, Other, State, explain
 from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, read_shards
 from relay.rules.envelopes import Poison
+from relay.rules.failure_text import stored_class
 from relay.rules.streams import split
 
 _SHOWN = 5
@@ -117,6 +118,7 @@ def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -
         age_s=max(0.0, now - event.created_at),
         attempts=event.attempts,
         last_error=event.last_error,
+        failure_class=stored_class(whole.failure_class, event.last_error),
         retry_in_s=None if event.retry_at is None else event.retry_at - now,
         subject=subject,
         subject_fault=fault,

@@ -15,8 +15,9 @@ from relay.event import Event
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
+from relay.outcomes import FailureClass
 from relay.rules.envelopes import MESSAGE_ID, Envelopes, Poison
-from relay.rules.failures import FailureClass, Forbidden, NoResponders, Refused, classify, describe
+from relay.rules.failures import Forbidden, NoResponders, Refused, classify, describe
 from relay.rules.lanes import Lanes
 
 REPLAY = "Outbox-Replay"

@@ -28,13 +28,19 @@ class Count:
 
 
 class Waiting(NamedTuple):
-    """A reason for which pending events wait, and the first one that has it written on it."""
+    """A reason for which pending events wait, and the first event on which it is written.
+
+    Attributes:
+        noted: On how many events it is written.
+        failure_class: As it is stored with the reason.
+    """
 
     reason: str
     noted: int
     seq: int
     topic: str
     created_at: float
+    failure_class: str | None
 
 
 class Shard(NamedTuple):

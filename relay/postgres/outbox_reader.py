@@ -118,7 +118,7 @@ class OutboxReader:
         Payloads and headers of more than `most_bytes` are left out.
         """
         rows = await self._run(self._tables.query("maintenance/dead_uncopied"), (since, limit, most_bytes))
-        return [DeadLetter(Event._make(row[:9]), row[9], row[10] or "", row[11]) for row in rows]
+        return [DeadLetter(Event._make(row[:9]), row[9], row[10] or "", row[11], row[12]) for row in rows]
 
     async def table_facts(self, limit: int) -> tuple[int, int]:
         """Return how many dead letters nobody has decided about, at most `limit`, and the table's size in bytes."""

@@ -75,12 +75,14 @@ class OutboxWriter:
                 postponed.error,
                 *self._fence,
                 postponed.event.id,
+                postponed.failure_class.value,
             ),
         )
 
     async def bury(self, buried: Buried) -> bool:
         """Make an event a dead letter; gives whether it was none and not delivered before."""
-        values = (buried.event.seq, buried.attempts, buried.error, *self._fence, buried.event.id)
+        event = buried.event
+        values = (event.seq, buried.attempts, buried.error, *self._fence, event.id, buried.failure_class.value)
         return bool((await self._run(self._tables.query("delivery/bury"), values))[0][0])
 
     async def dead_copied(self, dead: DeadLetter) -> None:
@@ -89,9 +91,8 @@ class OutboxWriter:
 
     async def note(self, noted: Noted) -> None:
         """Write down why an event waits."""
-        await self._run(
-            self._tables.query("delivery/note"), (noted.event.seq, noted.error, *self._fence, noted.event.id)
-        )
+        values = (noted.event.seq, noted.error, *self._fence, noted.event.id, noted.failure_class.value)
+        await self._run(self._tables.query("delivery/note"), values)
 
     async def save_stream_state(self, seen: Seen, identity: str) -> bool:
         """Save what was seen of a stream; a loss that stands open stays so until an operator has closed it.

@@ -15,15 +15,7 @@ conditions that need different answers.
 from dataclasses import dataclass
 from enum import StrEnum
 
-
-class FailureClass(StrEnum):
-    """The five classes; what each means stands in the module's table."""
-
-    OUTAGE = "outage"
-    CAPACITY = "capacity"
-    CONFIGURATION = "configuration"
-    POISON = "poison"
-    UNKNOWN = "unknown"
+from relay.outcomes import FailureClass
 
 
 class Scope(StrEnum):
@@ -91,7 +83,7 @@ class Unacknowledging:
     stream: str
 
 
-# How the `last_error` of an event begins that NATS ended the connection for.
+# How the `last_error` of an event begins if NATS ended the connection each time it was sent.
 ENDS_CONNECTIONS = "NATS ended the connection each time this event alone was sent"
 
 Failure = Refused | NoResponders | TimedOut | Forbidden | Unacknowledging

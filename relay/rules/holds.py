@@ -8,7 +8,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from relay.event import Event
-from relay.rules.failures import FailureClass, backoff
+from relay.outcomes import FailureClass
+from relay.rules.failures import backoff
 
 
 @dataclass(slots=True)

@@ -1,10 +1,11 @@
--- Make an event ($1) a dead letter: its attempts ($2) and the reason ($3); by relay $4, whose
+-- Make an event ($1) a dead letter: its attempts ($2), the reason ($3) and its class ($7); by relay $4, whose
 -- epochs add up to $5. Its id is $6.
 UPDATE outbox_events
 SET dead_at = clock_timestamp(),
     retry_at = NULL,
     attempts = $2,
-    last_error = $3
+    last_error = $3,
+    failure_class = $7
 WHERE seq = $1
   AND id = $6::uuid
   AND delivered_at IS NULL

@@ -1,7 +1,8 @@
--- Say on a held event ($1) why it waits ($2); no attempt is counted. Heap-only. By relay $3, whose
--- epochs add up to $4. Its id is $5.
+-- Write on a held event ($1) why it waits ($2) and the class of that ($6); no attempt is counted. Heap-only. By relay $3,
+-- whose epochs add up to $4. Its id is $5.
 UPDATE outbox_events
-SET last_error = $2
+SET last_error = $2,
+    failure_class = $6
 WHERE seq = $1
   AND id = $5::uuid
   AND delivered_at IS NULL

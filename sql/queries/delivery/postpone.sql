@@ -1,9 +1,10 @@
--- Try an event ($1) again in $2 seconds: its attempts are now $3, the last error $4; by relay $5, whose
+-- Retry an event ($1) in $2 seconds: its attempts are now $3, the last error $4 and its class $8; by relay $5, whose
 -- epochs add up to $6. Its id is $7.
 UPDATE outbox_events
 SET retry_at = clock_timestamp() + make_interval(secs => $2),
     attempts = $3,
-    last_error = $4
+    last_error = $4,
+    failure_class = $8
 WHERE seq = $1
   AND id = $7::uuid
   AND delivered_at IS NULL

@@ -5,7 +5,8 @@
 UPDATE outbox_events e
 SET delivered_at = NULL,
     retry_at = greatest(to_timestamp($3::float8), e.delivered_at + make_interval(secs => $4)),
-    last_error = 'stream ' || e.stream || ' lost it at sequence ' || e.stream_seq || ': sent again'
+    last_error = 'stream ' || e.stream || ' lost it at sequence ' || e.stream_seq || ': sent again',
+    failure_class = NULL
 WHERE e.seq = ANY ($1::bigint[])
   AND e.stream = $2
   AND e.delivered_at IS NOT NULL

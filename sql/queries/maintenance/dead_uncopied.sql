@@ -15,7 +15,8 @@ SELECT e.seq,
        NULL::boolean,
        date_part('epoch', e.dead_at),
        e.last_error,
-       octet_length(convert_to(e.payload::text, 'UTF8'))
+       octet_length(convert_to(e.payload::text, 'UTF8')),
+       e.failure_class
 FROM outbox_events e
 WHERE e.dead_at >= to_timestamp($1::float8)
   AND e.dead_at <= 'infinity'

@@ -12,7 +12,7 @@ SELECT e.seq, e.id::text, e.topic, e.key,
        e.attempts, date_part('epoch', e.retry_at), date_part('epoch', e.dead_at), e.last_error,
        e.headers::text,
        convert_to(e.payload::text, 'UTF8'),
-       date_part('epoch', e.discarded_at), date_part('epoch', e.dead_copied_at)
+       date_part('epoch', e.discarded_at), date_part('epoch', e.dead_copied_at), e.failure_class
 FROM outbox_events e
 WHERE e.seq = $1::bigint
    OR e.id = $2::uuid

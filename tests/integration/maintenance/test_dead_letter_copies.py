@@ -34,6 +34,7 @@ def test_a_dead_letter_is_published_with_its_reason_and_payload_and_once(
     assert copy.subject == "dead.outbox"
     assert json.loads(copy.data) == {"i": 1}
     assert copy.headers["Outbox-Dead-Reason"] == reason
+    assert copy.headers["Outbox-Dead-Class"] == row["failure_class"] == "poison"
     assert (copy.headers["Outbox-Id"], copy.headers["Outbox-Key"]) == (str(row["id"]), "k1")
     assert copy.headers["traceparent"] == "00-1"
     assert "outbox_relay_copied_dead_letters_total 1.0" in relay.get("/metrics")[1]

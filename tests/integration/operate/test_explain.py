@@ -38,6 +38,8 @@ def test_everything_that_a_relay_does_with_events_is_explained(
     outbox.dead(big)
     wait_until("the hold is noted", lambda: outbox.row(homeless)["last_error"])
     wait_until("the retry is noted", lambda: outbox.row(odd)["retry_at"])
+    classes = [outbox.row(seq)["failure_class"] for seq in (good, big, homeless, behind, odd)]
+    assert classes == [None, "poison", "configuration", None, "unknown"]
     own = {"RELAY_HEADERS__ALLOW_NATS": "Nats-Expected-Last-Subject-Sequence-Subject"}
 
     told = explained(outbox, streams.url, good)
@@ -61,6 +63,17 @@ def test_everything_that_a_relay_does_with_events_is_explained(
     assert [line.split("  ")[0] for line in lines if not line.startswith(" ")] == [
         "event", "subject", "goes to", "created", "state", "why", "next", "you can",
     ]  # fmt: skip
+
+
+def test_the_class_of_an_event_from_before_the_column_is_read_out_of_its_sentence(
+    outbox: Outbox, streams: Streams
+) -> None:
+    seq = outbox.insert("orders.placed", "k", {"i": 1})
+    older = "UPDATE outbox_events SET dead_at = now(), last_error = 'refused by the stream: too long (10054)'"
+    outbox.conn.execute(older)
+    assert explained(outbox, streams.url, seq)["failure_class"] == "poison"
+    outbox.conn.execute("UPDATE outbox_events SET failure_class = 'unknown'")
+    assert explained(outbox, streams.url, seq)["failure_class"] == "unknown"
 
 
 def test_an_outage_and_a_relay_that_does_not_run_are_seen(outbox: Outbox, own_nats: NatsServer) -> None:

@@ -89,6 +89,15 @@ def test_what_became_of_a_dead_letter_is_shown(filled: str) -> None:
     assert "copied_at" not in done(filled, "show", "1").stdout
 
 
+def test_the_class_of_a_failure_is_shown(filled: str) -> None:
+    with psycopg.connect(filled) as conn:
+        conn.execute("UPDATE outbox_events SET last_error = 'no', failure_class = 'capacity' WHERE seq = 2")
+    assert "\nclass         capacity\n" in done(filled, "show", "2").stdout
+    assert "\nclass " not in done(filled, "show", "1").stdout
+    classes = [json.loads(done(filled, "show", seq, "--output", "json").stdout)["failure_class"] for seq in "12"]
+    assert classes == [None, "capacity"]
+
+
 def test_hostile_text_is_shown_and_not_obeyed(filled: str) -> None:
     for args in ((), ("--output", "json")):
         text = done(filled, "show", "2", *args).stdout

@@ -15,9 +15,10 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 def dead(
     *, payload: bytes = b"{}", headers: str | None = None, topic: str = "orders.placed", key: str | None = "k",
     reason: str = "too large", died_at: float = 1_800_000_000.5, payload_bytes: int | None = None,
+    failure_class: str | None = None,
 ) -> DeadLetter:  # fmt: skip
     event = Event(7, "0b0c7ef0-6f0f-4f0e-9d0a-1f1f4c1b7b11", topic, key, payload, headers, 0.0, 3, None)
-    return DeadLetter(event, died_at, reason, len(payload) if payload_bytes is None else payload_bytes)
+    return DeadLetter(event, died_at, reason, len(payload) if payload_bytes is None else payload_bytes, failure_class)
 
 
 def test_the_fullest_copy_has_the_payload_the_own_headers_and_what_happened() -> None:
@@ -34,6 +35,13 @@ def test_the_fullest_copy_has_the_payload_the_own_headers_and_what_happened() ->
         "Outbox-Dead-Reason": "too large",
         "Outbox-Dead-Attempts": "3",
     }
+
+
+def test_a_copy_tells_the_class_of_the_failure_also_of_a_row_that_has_only_its_sentence() -> None:
+    stored = dead(failure_class="configuration", reason="anything")
+    older = dead(reason="refused by the stream: too long (10054)")
+    classes = [next(copies_of(letter, 1_048_576))[0]["Outbox-Dead-Class"] for letter in (stored, older)]
+    assert classes == ["configuration", "poison"]
 
 
 def test_a_payload_that_is_too_large_or_was_not_read_is_left_out_and_its_size_is_told() -> None:

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from relay.observe.metrics import CLASSES, LATENCY_BUCKETS_S, Metrics
 from relay.observe.snapshot import ConsumerView, HoldView, Snapshot, TermView
-from relay.rules.failures import FailureClass
+from relay.outcomes import FailureClass
 
 SNAPSHOT = Snapshot(
     role="active",

@@ -1,28 +1,24 @@
 """Why an event is where it is: the rules alone."""
 
-import ast
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.operate.explain import MEANING, Broker, Facts, Other, class_of, explain
-from relay.rules.envelopes import Poison
+from relay.operate.explain import MEANING, Broker, Facts, Other, explain
+from relay.outcomes import FailureClass
+from relay.rules.failure_text import stored_class
 from relay.rules.failures import (
     BY_CODE,
     Failure,
-    FailureClass,
     Forbidden,
     NoResponders,
     Refused,
     TimedOut,
     Unacknowledging,
-    classify,
     describe,
 )
-from relay.rules.subjects import subject_fault
-from tests.support.fix_relay import ROOT
 
 FINE = Broker(stream="ORDERS", window_s=120)
 
@@ -35,7 +31,8 @@ def facts(**changed: Any) -> Facts:
         "ahead_exact": True, "in_the_way": (), "dead_ahead": (), "oldest_error": None, "broker": FINE,
         "ordered": True, "on_dead": "skip", "on_misconfigured": "hold", "max_attempts": 10, "hold_max_s": 15.0,
     }  # fmt: skip
-    return Facts(**{**values, **changed})
+    values |= changed
+    return Facts(**{"failure_class": stored_class(None, values["last_error"]), **values})
 
 
 def why(**changed: Any) -> str:
@@ -53,78 +50,6 @@ FAILURES: list[Failure] = [
     Forbidden('permissions violation for publish to "orders.placed"'),
     Unacknowledging("ORDERS"),
 ]
-
-
-@pytest.mark.parametrize("failure", FAILURES, ids=str)
-def test_the_class_is_read_back_from_what_was_written(failure: Failure) -> None:
-    assert class_of(describe(failure)) == classify(failure).failure_class
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"{subject_fault('a b')}: 'a b'",
-        "the subject lies outside the allowed ones: 'x'",
-        str(Poison("headers", "the headers are no JSON object")),
-        "header Nats-TTL would steer the server and is not allowed",
-        "headers of 1 and payload of 2 bytes: the server takes 3",
-        "a header's name holds a space, a colon or a control: 'a b'",
-    ],
-)
-def test_rules_that_a_row_breaks_are_poison(text: str) -> None:
-    assert class_of(text) is FailureClass.POISON
-
-
-def beginnings(text: ast.expr, module: ast.Module) -> list[str]:
-    """Give how the texts begin that an expression of a module can make."""
-    match text:
-        case ast.Constant(value=str(value)):
-            return [value]
-        case ast.JoinedStr(values=[ast.FormattedValue(value=first), *_]) | ast.JoinedStr(values=[first, *_]):
-            return beginnings(first, module)
-        case ast.Name(id=name):
-            assigned = (node for node in ast.walk(module) if isinstance(node, ast.Assign))
-            found = [node.value for node in assigned if ast.unparse(node.targets[0]) == name]
-        case ast.Call(func=ast.Name(id=name)):
-            functions = (node for node in ast.walk(module) if isinstance(node, ast.FunctionDef) and node.name == name)
-            returns = (node for function in functions for node in ast.walk(function) if isinstance(node, ast.Return))
-            found = [node.value for node in returns if node.value is not None]
-        case _:
-            found = []
-    return [beginning for value in found for beginning in beginnings(value, module)]
-
-
-def poison_in_the_code() -> dict[str, list[str]]:
-    """Give how the reasons begin for which an event becomes poison, by where they are written."""
-    found = {}
-    subjects = ast.parse((ROOT / "relay" / "rules" / "subjects.py").read_text("utf-8"))
-    for path in sorted((ROOT / "relay").rglob("*.py")):
-        own = ast.parse(path.read_text("utf-8"))
-        # What the envelopes raise is said by the rules of subjects.
-        module = ast.Module([*own.body, *(subjects.body if path.name == "envelopes.py" else ())], [])
-        for node in ast.walk(own):
-            match node:
-                case ast.Call(func=ast.Name(id="Poison"), args=[_, ast.Call(func=ast.Name(id="str"))]):
-                    pass  # what cloudevents.py raises
-                case ast.Call(func=ast.Name(id="Poison") | ast.Attribute(attr="bury_crasher"), args=[_, text]):
-                    found[f"{path.name}:{node.lineno}"] = beginnings(text, module)
-                case ast.Call(func=ast.Name(id="ValueError"), args=[text]) if path.name == "cloudevents.py":
-                    found[f"{path.name}:{node.lineno}"] = beginnings(text, module)
-    return found
-
-
-def test_every_reason_for_poison_in_the_code_is_known() -> None:
-    reasons = poison_in_the_code()
-    assert {place.split(":")[0] for place in reasons} == {"after_crash.py", "cloudevents.py", "envelopes.py"}
-    assert [place for place, texts in reasons.items() if not texts] == [], "what is written there is not found"
-    texts = [text for found in reasons.values() for text in found]
-    assert "the subject is empty" in texts
-    assert [text for text in texts if class_of(text) is not FailureClass.POISON] == []
-
-
-@pytest.mark.parametrize("text", [None, "", "stream ORDERS lost it at sequence 7: sent again", "anything else"])
-def test_what_is_no_failure_of_sending_has_no_class(text: str | None) -> None:
-    assert class_of(text) is None
 
 
 def test_every_class_has_a_meaning() -> None:
@@ -226,6 +151,7 @@ BROKERS = st.builds(
         Facts,
         seq=st.integers(1), state=st.sampled_from(["pending", "retry", "dead", "discarded", "delivered"]),
         key=st.none() | st.text(max_size=3), age_s=st.floats(0, 1e9), attempts=st.integers(0, 1000), last_error=TEXT,
+        failure_class=st.none() | st.sampled_from(FailureClass),
         retry_in_s=st.none() | st.floats(-1e9, 1e9), subject=st.none() | st.just("a"), subject_fault=TEXT,
         working=st.booleans(), owned=st.booleans(), ahead=st.integers(0, 9), ahead_exact=st.booleans(),
         in_the_way=st.lists(st.builds(Other, st.integers(1), st.just("retry"), TEXT), max_size=2).map(tuple),

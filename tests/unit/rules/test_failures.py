@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.outcomes import FailureClass
 from relay.rules.failures import (
     BY_CODE,
     Failure,
-    FailureClass,
     Forbidden,
     NoResponders,
     Refused,

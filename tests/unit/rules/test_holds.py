@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay.event import Event
-from relay.rules.failures import FailureClass
+from relay.outcomes import FailureClass
 from relay.rules.holds import Hold, Holds
 
 
