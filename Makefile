@@ -7,6 +7,8 @@ TOOLS := .venv-tools
 COMPILE := $(TOOLS)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header pyproject.toml
 ARGS ?=
+# Processes of a test run; each has servers of its own. JOBS=2 halves the time on two cores; the default waits for nobody.
+JOBS ?= 0
 export DOCKER ?= docker
 # The image's base, and what else its build is told (--network=host, --secret=id=ca,src=ca.pem); empty: the Dockerfile's.
 export PYTHON_IMAGE ?=
@@ -20,7 +22,7 @@ ENGINE := $(BIN)/python -m tests.support.docker_engine
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
 	@echo "make servers PostgreSQL and nats-server to try things on, until Ctrl-C (docs/tutorial.md)"
-	@echo "make test    the whole suite on real servers"
+	@echo "make test    the whole suite on real servers, (JOBS=2: in two processes)"
 	@echo "make chaos   faults at random on a cluster (ARGS=\"--minutes 10 --seed 7\")"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make docs    docs/reference/cli.md, and what is made in helm/"
@@ -43,7 +45,7 @@ servers: $(READY)
 	@$(BIN)/python -m relay.demo.scratch $(ARGS)
 
 test: $(READY) programs
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 # Prometheus and PgBouncer for the tests: into .programs, where they are not installed.
 programs:

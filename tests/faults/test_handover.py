@@ -20,6 +20,8 @@ from tests.support.fix_stream import Streams, assert_once_and_in_order, ids
 KEYS = 50
 # The end of a term: what is in flight is awaited and written down, then shards are given.
 ENDING = ("Term.run > Term._drain", "Replica._end_of_term", "Replica._hand_over", "Doorbell.release")
+# The giver stands there only if something is in flight at that moment, if it slept, or if another task asks as well.
+BY_CHANCE = ("Publisher.drained", "Settler.drained", "Doorbell.release", "async with self._turn")
 
 
 def points_of(giver: Relay, taker: Relay, outbox: Outbox, file: Path) -> list[str]:
@@ -58,7 +60,7 @@ def test_a_kill_at_any_await_of_a_hand_over_loses_repeats_and_reorders_nothing(
                     "the end of the giver, or a fair share",
                     lambda: not giver.running or "outbox_relay_shards_owned 32.0" in taker.get("/metrics")[1],
                 )
-                if giver.running:
+                if giver.running and not any(words in point for words in BY_CHANCE):
                     passed_by.append(f"{instant} {point}")
         giver.end()
         shared(outbox, 64)

@@ -151,4 +151,6 @@ def _backend() -> tuple[_Make, _Make]:
     name = os.environ.get("RELAY_TEST_SERVERS", "embedded")
     if name not in _BACKENDS:
         raise pytest.UsageError(f"RELAY_TEST_SERVERS={name}: one of {', '.join(_BACKENDS)}")
+    if name == "external" and "PYTEST_XDIST_WORKER" in os.environ:
+        raise pytest.UsageError("RELAY_TEST_SERVERS=external: one server cannot serve several processes: add JOBS=0")
     return _BACKENDS[name]
