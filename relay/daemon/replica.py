@@ -22,6 +22,7 @@ from relay.postgres.database import Database
 from relay.postgres.doorbell import Doorbell
 from relay.postgres.migrate import check_schema, schema_of
 from relay.postgres.outbox_reader import OutboxReader
+from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.ownership import Ownership
 from relay.postgres.tables import Tables
 from relay.rules.watermark import Watermark
@@ -114,7 +115,9 @@ class Replica:
         async with AsyncExitStack() as stack:
             reading = await stack.enter_async_context(self._database("fetch"))
             writing = await stack.enter_async_context(self._database("settle"))
-            tables = await self._checked_tables(writing)
+            # Whatever reads and marks wait for, the leases are renewed.
+            leasing = await stack.enter_async_context(self._database("lease"))
+            tables = await self._checked_tables(leasing)
             bell = None
             if settings.delivery.bell:
                 ringing = await stack.enter_async_context(self._database("bell"))
@@ -128,16 +131,17 @@ class Replica:
                     poll_max_s=settings.delivery.poll_max_s,
                 )
             ownership = Ownership(
-                writing,
+                leasing,
                 tables,
                 f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
                 settings.lease.ttl_s,
             )
             while not self._stop.is_set():
                 if await self._unless_stopped(self._share(ownership)):
-                    code = await self._work(ownership, reading, bell)
+                    code = await self._work(ownership, reading, writing, bell)
                     # Nobody would notice that what the term has lost is there again.
                     self._set_postgres("fetch", None)
+                    self._set_postgres("settle", None)
                     if code is not None:
                         return code
                 else:
@@ -195,7 +199,9 @@ class Replica:
         except TimeoutError:
             pass
 
-    async def _work(self, ownership: Ownership, reading: Database, bell: Doorbell | None) -> Exit | None:
+    async def _work(
+        self, ownership: Ownership, reading: Database, writing: Database, bell: Doorbell | None
+    ) -> Exit | None:
         """Work on the shards that are ours until they change; gives the exit code, or None where we go on."""
         tables, of = ownership.tables, ownership.shards
         shards = None if ownership.all_of_them else sorted(ownership.epochs)
@@ -203,9 +209,8 @@ class Replica:
         start = await self._unless_stopped(reader.starting_point())
         if start is None:
             return None
-        watermark, database, set_back = start
-        ownership.identity = database.identity
-        if set_back:
+        ownership.identity = start.database.identity
+        if start.set_back:
             await self._unless_stopped(ownership.lower_watermark(0))
         log_event(
             log,
@@ -214,18 +219,18 @@ class Replica:
             "this relay owns the outbox" if shards is None else "this relay shares the outbox",
             shards=len(ownership.epochs),
             of=of,
-            watermark=watermark,
-            newest=database.newest,
+            watermark=start.above,
+            newest=start.database.newest,
         )
         self._role = "active"
         self._term = Term(
             self._settings,
             ownership=ownership,
             reader=reader,
+            writer=OutboxWriter(writing, tables, ownership.fence),
             bell=bell,
             metrics=self.metrics,
-            watermark=watermark,
-            database=database,
+            start=start,
         )
         try:
             end = await self._term.run(self._stop)

@@ -36,7 +36,7 @@ from relay.postgres.doorbell import Doorbell
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.ownership import Ownership
-from relay.rules.database_state import Change, DatabaseState
+from relay.rules.database_state import Change, DatabaseState, StartingPoint
 from relay.rules.gate import Gate
 from relay.rules.watermark import SettledClock, Watermark
 
@@ -50,8 +50,7 @@ class Term:
     Args:
         ownership: The shards.
         bell: None: polling alone.
-        watermark: Everything up to this seq is settled: reading begins above it.
-        database: How the database was found at that moment.
+        start: Where reading begins, and how the database was found at that moment.
     """
 
     def __init__(
@@ -60,19 +59,18 @@ class Term:
         *,
         ownership: Ownership,
         reader: OutboxReader,
+        writer: OutboxWriter,
         bell: Doorbell | None,
         metrics: Metrics,
-        watermark: int,
-        database: DatabaseState,
+        start: StartingPoint,
     ) -> None:
-        writer = OutboxWriter(ownership.database, ownership.tables, ownership.fence)
         envelopes = envelopes_of(settings)
         self._settings = settings
         self._metrics = metrics
         self._ownership = ownership
         self._bell = bell
         self._gate = Gate(ownership, reader)
-        self._in_hand = new_in_hand(settings, watermark, database)
+        self._in_hand = new_in_hand(settings, start.above, start.database)
         self._settler = Settler(self._in_hand, writer, metrics)
         self._refusals = Refusals(
             settings.failures,

@@ -1,5 +1,6 @@
 """What is done with events that were not stored: asked about, held, postponed, or buried."""
 
+import asyncio
 import logging
 import random
 import time
@@ -12,6 +13,7 @@ from relay.jetstream.connection import Connection
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.outcomes import Buried, FailureClass, Noted, Postponed
+from relay.postgres.database import Unfinished
 from relay.rules.envelopes import Envelopes
 from relay.rules.failures import (
     Failure,
@@ -27,6 +29,8 @@ from relay.rules.holds import Hold
 from relay.rules.in_hand import InHand
 
 log = logging.getLogger(__name__)
+
+_LOCKED_PAUSE_S = 1.0
 
 
 class Refusals:
@@ -232,7 +236,12 @@ class Refusals:
         Raises:
             LeaseLost: It could not be written: another relay owns shards.
         """
-        await self._settler.write(self._dead_letter(event, FailureClass.POISON, "crash", error))
+        buried = self._dead_letter(event, FailureClass.POISON, "crash", error)
+        while True:
+            try:
+                return await self._settler.write(buried)
+            except Unfinished:  # its row is locked: it must not be sent before this is written
+                await asyncio.sleep(_LOCKED_PAUSE_S)
 
     def _dead_letter(self, event: Event, failure_class: FailureClass, reason: str, error: str) -> Buried:
         if failure_class is FailureClass.POISON and reason != "refused":

@@ -5,12 +5,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from relay.errors import LeaseLost
 from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.outcomes import Buried, Delivered, Noted, Postponed
+from relay.postgres.database import Unfinished
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.floors import Mark
 from relay.rules.in_hand import InHand
@@ -22,12 +24,16 @@ _MOST = 4000
 # A smaller batch waits this long for company, seconds: a mark is on nobody's way, and each one is a commit.
 _LINGER_S = 0.01
 _ENOUGH = 3000
+# Rows that somebody else had locked are tried again after this, seconds.
+_LOCKED_PAUSE_S = 1.0
 # Each of the other outcomes is a statement of its own: so many at most keep the marks waiting, some 20 ms.
 _OTHERS_A_TURN = 50
 
 
 class Settler:
     """Marks delivered events, and writes the other outcomes in the order in which they were taken.
+
+    What concerns a row that somebody else has locked is written when the lock is gone; the rest does not wait for it.
 
     Attributes:
         last_settled: When something was written last, monotonic seconds.
@@ -38,6 +44,9 @@ class Settler:
         self._writer = writer
         self._metrics = metrics
         self._others: deque[Postponed | Buried | Noted] = deque()
+        # Outcomes of events whose rows somebody else has locked.
+        self._locked_others: list[Postponed | Buried] = []
+        self._try_locked_at = 0.0
         self._work = asyncio.Event()
         self._busy = False
         self._resting = True
@@ -57,7 +66,7 @@ class Settler:
 
     async def drained(self) -> None:
         """Wait until everything that was taken is written."""
-        while self._in_hand.to_mark() or self._others or self._busy:
+        while self._in_hand.to_mark() or self._others or self._busy or self._any_locked():
             self._idle.clear()
             await self._idle.wait()
 
@@ -66,16 +75,19 @@ class Settler:
 
         Raises:
             LeaseLost: Other relays own some of the shards; what could not be written stays as it is.
+            DatabaseChanged: Some of the events are others now.
         """
         while True:
             self._resting = True
-            await self._work.wait()
+            await self._wait_for_work()
             self._work.clear()
             self._resting = False
             self._busy = True
+            if self._any_locked() and time.monotonic() >= self._try_locked_at:
+                await self._try_locked()
             while self._others or self._in_hand.to_mark():
                 for _ in range(min(_OTHERS_A_TURN, len(self._others))):
-                    await self.write(self._others.popleft())
+                    await self._write_or_keep(self._others.popleft())
                 if waiting := self._in_hand.to_mark():
                     if waiting < _ENOUGH and not self._others:
                         await asyncio.sleep(_LINGER_S)
@@ -83,31 +95,116 @@ class Settler:
             self._busy = False
             self._idle.set()
 
+    async def _wait_for_work(self) -> None:
+        """Wait for something to write, or until rows that were locked are to be tried again."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOCKED_PAUSE_S if self._any_locked() else None):
+                await self._work.wait()
+
+    def _any_locked(self) -> bool:
+        return bool(self._locked_others) or self._in_hand.locked() > 0
+
+    async def _try_locked(self) -> None:
+        """Write what could not be written because of locks."""
+        others, self._locked_others = self._locked_others, []
+        for outcome in others:
+            await self._write_or_keep(outcome)
+        batch = self._in_hand.try_locked()
+        if batch:
+            await self._settle_streams(batch, locked=True)
+        self._try_locked_at = time.monotonic() + _LOCKED_PAUSE_S
+
+    async def _write_or_keep(self, outcome: Postponed | Buried | Noted) -> None:
+        """Write one outcome, or keep it for later if its row is locked; a note is not worth that."""
+        try:
+            await self.write(outcome)
+        except Unfinished:
+            if not isinstance(outcome, Noted):
+                self._locked_others.append(outcome)
+
     async def _mark(self) -> None:
         batch = self._in_hand.begin_marking(_MOST)
         started = time.monotonic()
-        streams = dict.fromkeys([one[1] for one in batch])
-        for stream in streams:
-            part = batch if len(streams) == 1 else [one for one in batch if one[1] == stream]
-            marked = await self._writer.settle(stream, part)
-            if marked != len(part):
-                await self._must_be_settled([one[0] for one in part])
-                log_event(
-                    log,
-                    "warning",
-                    "settle.fewer",
-                    "fewer events were marked than were acknowledged",
-                    stream=stream,
-                    acknowledged=len(part),
-                    marked=marked,
-                )
-            self._note_marks(stream, part)
+        await self._settle_streams(batch)
         self._metrics.stage("settle", time.monotonic() - started)
         self._metrics.delivered(
             [acked_at - event.created_at for event, _, _, _, acked_at in batch], sum([one[3] for one in batch])
         )
-        self._in_hand.marked()
-        self._wrote()
+
+    async def _settle_streams(self, batch: Sequence[Delivered], *, locked: bool = False) -> None:
+        """Mark acknowledged events, stream by stream.
+
+        Args:
+            batch: The events.
+            locked: Whether their rows were locked when they were to be marked before.
+        """
+        streams = dict.fromkeys([one[1] for one in batch])
+        left: set[int] = set()
+        for stream in streams:
+            part = batch if len(streams) == 1 else [one for one in batch if one[1] == stream]
+            still = await self._settle(stream, part, locked=locked)
+            left |= still
+            if still:
+                part = [one for one in part if one[0].seq not in still]
+            if part:
+                # A mark that comes late says nothing about the end of the stream.
+                self._note_marks(stream, part, late=locked)
+        self._in_hand.marked(left)
+        if len(left) < len(batch):
+            self._wrote()
+
+    async def _settle(self, stream: str, part: Sequence[Delivered], *, locked: bool) -> set[int]:
+        """Mark events of one stream; return the seqs of those whose rows somebody else has locked."""
+        if not locked:
+            try:
+                marked = await self._writer.settle(stream, part)
+            except Unfinished:
+                return await self._settle_unlocked(stream, part, is_new=True)
+            if marked != len(part):
+                await self._must_be_settled([one[0] for one in part])
+                self._log_fewer(stream, len(part), marked)
+            return set()
+        return await self._settle_unlocked(stream, part, is_new=False)
+
+    async def _settle_unlocked(self, stream: str, part: Sequence[Delivered], *, is_new: bool) -> set[int]:
+        """Mark those whose rows nobody has locked; return the seqs of the others.
+
+        Raises:
+            LeaseLost: Another relay owns shards.
+            DatabaseChanged: Some of their seqs belong to other events now.
+        """
+        marked = await self._writer.settle_unlocked(stream, part)
+        if marked is None:
+            raise LeaseLost(f"{len(part)} events could not be settled: another relay owns shards")
+        left = [one[0] for one in part if one[0].seq not in marked]
+        if not left:
+            return set()
+        locked = await self._writer.still_pending(left)
+        if len(left) > len(locked):
+            self._log_fewer(stream, len(part) - len(locked), len(marked))
+        if locked and is_new:
+            log_event(
+                log,
+                "warning",
+                "settle.locked",
+                "delivered events cannot be marked: another session has locked their rows; they are tried again",
+                stream=stream,
+                events=len(locked),
+                first_seq=min(locked),
+            )
+        return locked
+
+    @staticmethod
+    def _log_fewer(stream: str, acknowledged: int, marked: int) -> None:
+        log_event(
+            log,
+            "warning",
+            "settle.fewer",
+            "fewer events were marked than were acknowledged",
+            stream=stream,
+            acknowledged=acknowledged,
+            marked=marked,
+        )
 
     async def _must_be_settled(self, events: Sequence[Event]) -> None:
         """Find out why a write changed too little: somebody else was first, or the fence kept us out.
@@ -122,13 +219,13 @@ class Settler:
         left = await self._writer.still_pending(events)
         if left:
             lowest = min(event.seq for event in events)
-            raise LeaseLost(f"{left} events could not be settled, from seq {lowest} on: another relay owns shards")
+            raise LeaseLost(f"{len(left)} events could not be settled, from seq {lowest} on: another relay owns shards")
 
-    def _note_marks(self, stream: str, batch: list[Delivered]) -> None:
+    def _note_marks(self, stream: str, batch: Sequence[Delivered], *, late: bool) -> None:
         stream_seqs = [one[2] for one in batch]
         highest = max(stream_seqs)
         event = batch[stream_seqs.index(highest)][0]
-        duplicate = any(one[3] for one in batch)
+        duplicate = late or any(one[3] for one in batch)
         self._in_hand.floors.marked(stream, min(stream_seqs), Mark(highest, event.id), duplicate=duplicate)
 
     async def write(self, outcome: Postponed | Buried | Noted) -> None:
@@ -136,6 +233,7 @@ class Settler:
 
         Raises:
             LeaseLost: A dead letter could not be written: another relay owns shards. The event stays pending.
+            Unfinished: Somebody else has locked its row. Nothing was changed.
         """
         match outcome:
             case Postponed():

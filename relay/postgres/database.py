@@ -42,6 +42,18 @@ Row = tuple[Any, ...]
 T = TypeVar("T")
 
 
+class Unfinished(Exception):
+    """A statement did not come to its end, and would not if it were run again as it is. Nothing was changed."""
+
+
+class TooSlow(Unfinished):
+    """It took longer than a statement may: the time set for it, or the one that the server allows."""
+
+
+class Locked(Unfinished):
+    """It met a row that somebody else has locked, and waited as long as it may."""
+
+
 class _Connection(psycopg.AsyncConnection[Row]):
     """A connection that wakes for what comes, and not ten times a second to see whether somebody pressed Ctrl-C.
 
@@ -109,12 +121,19 @@ class Database:
         if conn is not None:
             await conn.close()
 
-    async def run(self, query: bytes, params: Sequence[object] = ()) -> list[Row]:
-        """Run one statement and give its rows, or, where it has none, one row with the count of rows touched.
+    async def run(self, query: bytes, params: Sequence[object] = (), *, patient: bool = True) -> list[Row]:
+        """Run one statement and return its rows, or, if it has none, one row with the count of rows touched.
 
         Comes back only when it has succeeded: through outages it waits and tries again.
 
+        Args:
+            query: The statement.
+            params: Its values.
+            patient: Whether it is run again as it is if it was too slow or met a lock.
+
         Raises:
+            TooSlow: It took too long, and is not to be run again as it is. The connection was closed.
+            Locked: It met a lock, and is not to be run again as it is.
             psycopg.Error: Not the way to the database failed but the statement itself. Nothing was changed.
         """
         async with self._turn:
@@ -122,14 +141,16 @@ class Database:
                 wait=wait_random_exponential(multiplier=0.2, max=2), retry=retry_if_exception_type(OUTAGES)
             ):
                 with attempt, honour_cancellation():
-                    return await self._once(query, params)
+                    return await self._once(query, params, patient=patient)
         raise AssertionError("tenacity retries without end")
 
-    async def _once(self, query: bytes, params: Sequence[object]) -> list[Row]:
+    async def _once(self, query: bytes, params: Sequence[object], *, patient: bool) -> list[Row]:
+        asked = False
         try:
             limit_s = self._statement_timeout_s
             async with asyncio.timeout(limit_s + _CANCEL_TIMEOUT_S), asyncio.timeout(limit_s):
                 conn = await self.connection()
+                asked = not patient
                 async with psycopg.AsyncRawCursor(conn) as cursor:
                     await cursor.execute(query, params or None, binary=True)
                     rows = await cursor.fetchall() if cursor.description else [(cursor.rowcount,)]
@@ -137,7 +158,11 @@ class Database:
                     self.succeeded()
                 return rows
         except OUTAGES as error:
+            if asked and isinstance(error, psycopg.errors.LockNotAvailable):
+                raise Locked(str(error.diag.message_primary)) from None
             await self.drop(error)
+            if asked and isinstance(error, TimeoutError | psycopg.errors.QueryCanceled):
+                raise TooSlow(f"not done within {limit_s:g} s") from None
             raise
 
     async def connection(self) -> psycopg.AsyncConnection[Row]:

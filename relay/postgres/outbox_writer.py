@@ -1,6 +1,7 @@
 """What the owner of some shards writes. Each method is one statement of ``sql/queries``."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from relay.errors import DatabaseChanged
 from relay.event import Event
@@ -22,6 +23,7 @@ class OutboxWriter:
 
     def __init__(self, database: Database, tables: Tables, fence: tuple[str, int]) -> None:
         self._run = database.run
+        self._run_once = partial(database.run, patient=False)
         self._tables = tables
         self._fence = fence
 
@@ -30,27 +32,40 @@ class OutboxWriter:
 
         Returns:
             How many were not marked before, and are still the events that were sent.
-        """
-        values = (
-            stream,
-            array([one[0].seq for one in delivered]),
-            array([one[2] for one in delivered]),
-            *self._fence,
-            ids([one[0] for one in delivered]),
-        )
-        return int((await self._run(self._tables.query("delivery/settle"), values))[0][0])
 
-    async def still_pending(self, events: Sequence[Event]) -> int:
-        """Return how many of the events are neither delivered nor dead.
+        Raises:
+            Locked: Somebody else has locked some of their rows. None was marked.
+            TooSlow: It took too long. They may be marked, or not.
+        """
+        query, values = self._tables.query("delivery/settle"), self._marks(stream, delivered)
+        return int((await self._run_once(query, values))[0][0])
+
+    async def settle_unlocked(self, stream: str, delivered: Sequence[Delivered]) -> set[int] | None:
+        """Mark events as `settle` does, but for those whose rows somebody else has locked.
+
+        Returns:
+            The seqs of those that were marked; None if the shards are not ours any more.
+        """
+        query, values = self._tables.query("delivery/settle_unlocked"), self._marks(stream, delivered)
+        holds, marked = (await self._run(query, values))[0]
+        return set(marked) if holds else None
+
+    def _marks(self, stream: str, delivered: Sequence[Delivered]) -> tuple[object, ...]:
+        seqs, stream_seqs = array([one[0].seq for one in delivered]), array([one[2] for one in delivered])
+        return stream, seqs, stream_seqs, *self._fence, ids([one[0] for one in delivered])
+
+    async def still_pending(self, events: Sequence[Event]) -> set[int]:
+        """Return the seqs of those events that are neither delivered nor dead.
 
         Raises:
             DatabaseChanged: Some of their seqs belong to other events now.
         """
         values = (array([event.seq for event in events]), ids(events))
-        pending, others = (await self._run(self._tables.query("delivery/still_pending"), values))[0]
+        rows = await self._run(self._tables.query("delivery/still_pending"), values)
+        others = sum(is_other for _, is_other in rows)
         if others:
             raise DatabaseChanged(f"{others} seqs belong to other events than those that were read from the outbox")
-        return int(pending)
+        return {seq for seq, _ in rows}
 
     async def raise_attempts(self, suspects: Sequence[Event]) -> None:
         """Write down the attempts of pending events that are sent now."""
@@ -65,8 +80,12 @@ class OutboxWriter:
         return seqs, attempts, *self._fence, ids(events)
 
     async def postpone(self, postponed: Postponed) -> None:
-        """Write down when an event is tried again."""
-        await self._run(
+        """Write down when an event is tried again.
+
+        Raises:
+            Locked: Somebody else has locked its row. Nothing was changed.
+        """
+        await self._run_once(
             self._tables.query("delivery/postpone"),
             (
                 postponed.event.seq,
@@ -80,19 +99,27 @@ class OutboxWriter:
         )
 
     async def bury(self, buried: Buried) -> bool:
-        """Make an event a dead letter; gives whether it was none and not delivered before."""
+        """Make an event a dead letter; return whether it was none and not delivered before.
+
+        Raises:
+            Locked: Somebody else has locked its row. Nothing was changed.
+        """
         event = buried.event
         values = (event.seq, buried.attempts, buried.error, *self._fence, event.id, buried.failure_class.value)
-        return bool((await self._run(self._tables.query("delivery/bury"), values))[0][0])
+        return bool((await self._run_once(self._tables.query("delivery/bury"), values))[0][0])
 
     async def dead_copied(self, dead: DeadLetter) -> None:
         """Write down that a dead letter was published to the subject for these."""
         await self._run(self._tables.query("maintenance/dead_copied"), (dead.event.seq, dead.died_at, dead.event.id))
 
     async def note(self, noted: Noted) -> None:
-        """Write down why an event waits."""
+        """Write down why an event waits.
+
+        Raises:
+            Locked: Somebody else has locked its row. Nothing was changed.
+        """
         values = (noted.event.seq, noted.error, *self._fence, noted.event.id, noted.failure_class.value)
-        await self._run(self._tables.query("delivery/note"), values)
+        await self._run_once(self._tables.query("delivery/note"), values)
 
     async def save_stream_state(self, seen: Seen, identity: str) -> bool:
         """Save what was seen of a stream; a loss that stands open stays so until an operator has closed it.

@@ -5,7 +5,7 @@ publisher moves them into flight, the settler forgets them. None of them asks an
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -123,6 +123,8 @@ class InHand:
         self.look_for_wanted = signal()
         self._acknowledged: deque[Delivered] = deque()
         self._marking: list[Delivered] = []
+        # Acknowledged, and not marked because somebody else has locked their rows.
+        self._locked: list[Delivered] = []
         self._hold_ended = False
 
     # What was read.
@@ -220,10 +222,27 @@ class InHand:
         self._marking = [waiting.popleft() for _ in range(min(limit, len(waiting)))]
         return self._marking
 
-    def marked(self) -> None:
-        """Forget the events that were just marked."""
-        self.unsettled.forget([delivered[0] for delivered in self._marking])
+    def marked(self, locked: Collection[int] = ()) -> None:
+        """Forget the events that were just marked, but for those whose rows somebody else has locked.
+
+        Args:
+            locked: The seqs of these; they are marked when `try_locked` has been called.
+        """
+        done = self._marking
+        if locked:
+            self._locked += [delivered for delivered in done if delivered[0].seq in locked]
+            done = [delivered for delivered in done if delivered[0].seq not in locked]
+        self.unsettled.forget([delivered[0] for delivered in done])
         self._marking = []
+
+    def locked(self) -> int:
+        """Return how many acknowledged events are not marked because somebody else has locked their rows."""
+        return len(self._locked)
+
+    def try_locked(self) -> list[Delivered]:
+        """Take the acknowledged events whose rows were locked, to be marked now."""
+        self._marking, self._locked = self._locked, []
+        return self._marking
 
     # What follows.
 
@@ -260,7 +279,7 @@ class InHand:
 
     def unmarked(self) -> set[int]:
         """Return the seqs of what was acknowledged and is not marked yet."""
-        return {one[0].seq for one in self._acknowledged} | {one[0].seq for one in self._marking}
+        return {one[0].seq for waiting in (self._acknowledged, self._marking, self._locked) for one in waiting}
 
     def sent_unmarked(self) -> set[int]:
         """Return the seqs of what was sent and is not marked."""

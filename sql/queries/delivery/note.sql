@@ -1,5 +1,6 @@
 -- Write on a held event ($1) why it waits ($2) and the class of that ($6); no attempt is counted. Heap-only. By relay $3,
 -- whose epochs add up to $4. Its id is $5.
+-- A row that somebody else has locked is waited for 250 ms, for this statement alone (docs/design/bounds.md).
 UPDATE outbox_events
 SET last_error = $2,
     failure_class = $6
@@ -8,3 +9,4 @@ WHERE seq = $1
   AND delivered_at IS NULL
   AND dead_at IS NULL
   AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $3) = $4
+  AND (SELECT set_config('lock_timeout', '250ms', true)) IS NOT NULL

@@ -1,5 +1,6 @@
 -- Retry an event ($1) in $2 seconds: its attempts are now $3, the last error $4 and its class $8; by relay $5, whose
 -- epochs add up to $6. Its id is $7.
+-- A row that somebody else has locked is waited for 250 ms, for this statement alone (docs/design/bounds.md).
 UPDATE outbox_events
 SET retry_at = clock_timestamp() + make_interval(secs => $2),
     attempts = $3,
@@ -10,3 +11,4 @@ WHERE seq = $1
   AND delivered_at IS NULL
   AND dead_at IS NULL
   AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $5) = $6
+  AND (SELECT set_config('lock_timeout', '250ms', true)) IS NOT NULL

@@ -3,6 +3,7 @@
 -- One pass over the primary key reads these rows and none between them (an atomic batch is a few keys of many, so
 -- its rows lie far apart); no index is touched, so the update is heap-only: 2 to 4 us a row.
 -- retry_at changes only where it was set.
+-- A row that somebody else has locked is waited for 250 ms, for this statement alone (docs/design/bounds.md).
 UPDATE outbox_events e
 SET delivered_at = clock_timestamp(),
     stream = $1,
@@ -14,3 +15,4 @@ WHERE e.seq = d.seq
   AND e.seq = ANY ($2::bigint[])
   AND e.delivered_at IS NULL
   AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $4) = $5
+  AND (SELECT set_config('lock_timeout', '250ms', true)) IS NOT NULL

@@ -1,6 +1,7 @@
 -- Delete the $1 oldest dead letters that died more than $2 seconds ago; where $3 only those that a person has discarded,
 -- since a key may wait for the others. By relay $4, whose epochs add up to $5; a person's command is no relay (null).
 -- Partial index on dead_at: its cost follows the rows deleted.
+-- A row that somebody else has locked stays (docs/design/bounds.md).
 DELETE FROM outbox_events e
 WHERE e.seq = ANY (ARRAY(
           SELECT d.seq
@@ -10,7 +11,8 @@ WHERE e.seq = ANY (ARRAY(
             AND d.delivered_at IS NULL
             AND (NOT $3 OR d.discarded_at IS NOT NULL)
           ORDER BY d.dead_at
-          LIMIT $1))
+          LIMIT $1
+          FOR UPDATE SKIP LOCKED))
   AND e.dead_at IS NOT NULL
   AND e.delivered_at IS NULL
   AND ($4::text IS NULL OR (SELECT sum(o.epoch) FROM outbox_shards o WHERE o.owner = $4::text) = $5::bigint)

@@ -5,12 +5,18 @@
 -- By relay $4, whose epochs add up to $5; a person's command is no relay (null).
 -- Index scan of the primary key inside the range, which the caller keeps small: some 5 us a row, and row locks on events
 -- that nobody else writes to.
+-- A row that somebody else has locked stays (docs/design/bounds.md).
 WITH pruned AS (
     DELETE FROM outbox_events e
-    WHERE e.seq > $1
-      AND e.seq <= $2
-      AND e.seq < (SELECT min(s.watermark) FROM outbox_shards s)
-      AND e.delivered_at < clock_timestamp() - make_interval(secs => $3)
+    WHERE e.seq = ANY (ARRAY(
+              SELECT d.seq
+              FROM outbox_events d
+              WHERE d.seq > $1
+                AND d.seq <= $2
+                AND d.seq < (SELECT min(s.watermark) FROM outbox_shards s)
+                AND d.delivered_at < clock_timestamp() - make_interval(secs => $3)
+              FOR UPDATE SKIP LOCKED))
+      AND e.delivered_at IS NOT NULL
       AND NOT EXISTS (SELECT FROM outbox_streams o WHERE o.lost_at IS NOT NULL)
       AND ($4::text IS NULL OR (SELECT sum(o.epoch) FROM outbox_shards o WHERE o.owner = $4::text) = $5::bigint)
     RETURNING e.seq

@@ -16,7 +16,7 @@ from tests.support.fix_rights import NATS_USER, as_relay
 from tests.support.fix_stream import Streams
 
 EXAMPLES = ROOT / "helm" / "examples"
-CONNECTIONS_PER_RELAY = 3
+CONNECTIONS_PER_RELAY = 4
 
 
 @pytest.fixture
