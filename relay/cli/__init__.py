@@ -40,6 +40,7 @@ def version() -> None:
 
 
 for _name, _attribute, _short_help in (
+    ("adopt", "adopt:adopt", "Take over the outbox table of another tool."),
     ("audit", "audit:audit", "What commands have changed: who, when, which events."),
     ("bench", "bench:bench", "Measure your own set-up with trial events."),
     ("completion", "completion:completion", "Completion for bash, zsh and fish."),

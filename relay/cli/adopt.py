@@ -1,0 +1,310 @@
+"""``relay adopt``: copy another tool's outbox table into ours."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relay.cli.consent import Consent, consenting
+from relay.cli.options import table_or_json, with_settings
+from relay.cli.table import Column, message, table
+from relay.config.settings import Settings
+from relay.errors import Exit
+from relay.operate.access import reading
+from relay.operate.adopt.mapping import Mapping
+from relay.operate.adopt.presets import PRESETS, REFUSED
+from relay.operate.changes import changing
+from relay.text import json_line
+
+_COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
+
+
+def _preset(ctx: click.Context, param: click.Parameter, given: str) -> str:
+    if given in REFUSED:
+        raise click.BadParameter(f"{given} cannot be adopted: {REFUSED[given]}")
+    if given not in PRESETS:
+        raise click.BadParameter(f"{given!r} is none of {', '.join(PRESETS)}")
+    return given
+
+
+def _headers(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    pairs = [one.partition("=") for one in given]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise click.BadParameter(f"{name!r} is not NAME=COLUMN")
+    return tuple((name, column) for name, _, column in pairs)
+
+
+_OPTIONS = (
+    click.option("--source", metavar="TABLE", help="The other tool's table, as SQL names it.  [default: the preset's]"),
+    click.option(
+        "--preset", metavar="NAME", default="columns", show_default=True, callback=_preset,
+        help=f"What made the table: {', '.join(PRESETS)}.",
+    ),
+    click.option("--id", "id_", metavar="COLUMN", help="What is no uuid becomes one."),
+    click.option("--topic", metavar="TEXT", help="With columns in braces: 'orders.{type}'."),
+    click.option("--topic-sql", metavar="SQL", help="An expression instead, over the row `new`."),
+    click.option("--key", metavar="COLUMN", help="Events of one key keep their order; `column->name` reads JSON."),
+    click.option("--payload", metavar="COLUMN"),
+    click.option("--header", "headers", metavar="NAME=COLUMN", multiple=True, callback=_headers, help="Repeatable."),
+    click.option("--header-object", metavar="COLUMN", help="Holds headers as a JSON object."),
+    click.option("--trace", metavar="COLUMN", help="Java properties that hold traceparent (Debezium)."),
+    click.option("--created-at", metavar="COLUMN", help="[default: now]"),
+    click.option("--when", metavar="SQL", help="Which rows are events, over the row `new`.  [default: all]"),
+    click.option("--empty", type=click.Choice(["send", "skip"]), help="A row without a payload.  [default: send]"),
+    click.option("--expand", is_flag=True, help="Send JSON in a text column as JSON; needs an outbox of type json."),
+    click.option("--purge", is_flag=True, help="Delete each row as soon as it is copied: if nobody else does."),
+    click.option("--order-by", metavar="COLUMN", help="Orders older rows for a backfill."),
+)  # fmt: skip
+
+
+def _mapping(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a mapping; it is called with ``source``, ``preset`` and ``mapping``."""
+
+    def wrapped(*args: Any, source: str | None, preset: str, id_: str | None, **params: Any) -> None:
+        known = PRESETS[preset]
+        names = ("topic", "topic_sql", "key", "payload", "headers", "header_object", "trace", "created_at", "when")
+        given = {name: params.pop(name) for name in (*names, "empty", "expand", "purge", "order_by")}
+        given = {name: value for name, value in given.items() if value}
+        if "topic" in given:
+            given.setdefault("topic_sql", None)
+        if id_:
+            given["id"] = id_
+        table = source or known.table
+        if not table:
+            raise click.UsageError("--source is missing: which table is to be adopted?")
+        command(*args, source=table, preset=preset, mapping=replace(known.mapping, **given), **params)
+
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    # What click has noted on the command already: options of decorators below this one.
+    wrapped.__dict__.update(command.__dict__)
+    decorated: Callable[..., None] = wrapped
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+@click.group(short_help="Take over the outbox table of another tool.")
+def adopt() -> None:
+    """Take over the outbox table of another tool: a trigger copies each new row, in the same transaction.
+
+    The application changes nothing. Run it as the owner of both tables.
+
+    \b
+    relay adopt check --preset debezium --source public.outbox
+    relay adopt print --preset debezium --source public.outbox > review.sql
+    relay adopt cutover --preset debezium --source public.outbox --publication dbz --slot debezium
+    relay adopt install --source app.events --topic 'orders.{type}' --key order_id
+    relay adopt status
+    """
+
+
+@adopt.command()
+@with_settings("--dsn-file", "--table")
+@_mapping
+def check(settings: Settings, source: str, preset: str, mapping: Mapping) -> None:
+    """Say what would become of a table, and what speaks against it; change nothing.
+
+    The newest rows are mapped, at most 1,000. Exit code 8 if it would be refused.
+
+    \b
+    relay adopt check --preset debezium --source public.outbox
+    """
+    from relay.operate.adopt.facts import gather
+    from relay.operate.adopt.judge import judge
+
+    with reading(settings) as reader:
+        facts = gather(reader, source, mapping)
+    findings = judge(mapping, facts, settings.subject.template)
+    for one in findings:
+        level = click.style(f"{one.level:7}", fg=_COLOURS[one.level])
+        click.echo(f"{level} {one.seen}{f': {one.do}' if one.do else ''}")
+    message(f"before: {PRESETS[preset].before}")
+    if any(one.level == "fault" for one in findings):
+        raise SystemExit(int(Exit.UNFIT))
+
+
+@adopt.command("print")
+@with_settings("--dsn-file", "--table")
+@_mapping
+def print_sql(settings: Settings, source: str, preset: str, mapping: Mapping) -> None:
+    """Print the SQL of an adoption, for a reviewed migration; change nothing.
+
+    \b
+    relay adopt print --preset debezium > review.sql
+    """
+    from relay.operate.adopt import script
+    from relay.operate.adopt.facts import gather
+    from relay.operate.adopt.work import require
+
+    with reading(settings) as reader:
+        facts = gather(reader, source, None)
+        require(mapping, facts)
+        click.echo(script.install(mapping, facts.source, facts.outbox, reader.tables, preset), nl=False)
+
+
+@adopt.command()
+@with_settings("--dsn-file", "--table")
+@_mapping
+@click.option("--backfill", metavar="SQL", help="Copy older rows of this condition first, in the same transaction.")
+@consenting
+def install(
+    settings: Settings, source: str, preset: str, mapping: Mapping, backfill: str | None, consent: Consent
+) -> None:
+    """Begin an adoption: from now on each new row is an event.
+
+    Writers of the table wait while the trigger is made; a lock that is not granted within 2 s changes nothing. For a
+    trial beside the old reader, give --table of another outbox whose relay sends to a stream that nobody reads.
+
+    \b
+    relay adopt install --preset django-outbox-pattern --backfill 'status = 1' --yes
+    """
+    from relay.operate.adopt import work
+
+    with changing(settings) as changer:
+        if consent.given(f"adopt {source} as {preset}"):
+            done = work.install(changer, source, mapping, preset, where=backfill)
+            click.echo(f"{source} is adopted, {done.copied:,} older rows were copied")
+
+
+@adopt.command()
+@with_settings("--dsn-file", "--table")
+@_mapping
+@click.option("--publication", metavar="NAME", required=True, help="Of the old reader.")
+@click.option("--slot", metavar="NAME", help="Of the old reader: wait until it has sent everything before the cut.")
+@click.option(
+    "--wait", "wait_s", type=click.FloatRange(0, 86_400), default=60, show_default=True, metavar="SECONDS",
+    help="The longest to wait for the slot.",
+)  # fmt: skip
+@consenting
+def cutover(
+    settings: Settings,
+    source: str,
+    preset: str,
+    mapping: Mapping,
+    publication: str,
+    slot: str | None,
+    wait_s: float,
+    consent: Consent,
+) -> None:
+    """Hand a table over from a reader of its publication, such as Debezium, in one transaction.
+
+    What was committed before is the old reader's, everything later the relay's. Start the relay of this outbox when
+    the slot has passed the cut: earlier, its events would overtake older ones. Exit code 4 if that takes too long.
+
+    \b
+    relay adopt cutover --preset debezium --publication dbz_publication --slot debezium --yes
+    """
+    from relay.operate.adopt import work
+
+    with changing(settings) as changer:
+        if not consent.given(f"take {source} out of {publication} and adopt it as {preset}"):
+            return
+        done = work.install(changer, source, mapping, preset, publication=publication)
+        click.echo(f"{source} is adopted; the cut is at {done.lsn}")
+        if slot is None:
+            message(f"start the relay when the old reader has confirmed {done.lsn}")
+        elif work.await_slot(changer, slot, done.lsn, wait_s, time.sleep):
+            message(f"slot {slot} has passed the cut: start the relay")
+        else:
+            message(f"slot {slot} has not passed {done.lsn} yet: do not start the relay before it has")
+            raise SystemExit(int(Exit.DRAIN_INCOMPLETE))
+
+
+@adopt.command()
+@with_settings("--dsn-file", "--table")
+@_mapping
+@click.option("--where", metavar="SQL", required=True, help="Which older rows, over the row `new`.")
+@consenting
+def backfill(settings: Settings, source: str, preset: str, mapping: Mapping, where: str, consent: Consent) -> None:
+    """Copy older rows, oldest first. A row that was copied already is left.
+
+    They come behind what was copied before. To keep the order of a key, copy them by install --backfill.
+
+    \b
+    relay adopt backfill --preset eventuate --where 'published = 0' --yes
+    """
+    from relay.operate.adopt import work
+
+    with changing(settings) as changer:
+        if consent.given(f"copy the rows of {source} for which {where}"):
+            click.echo(f"{work.backfill(changer, source, mapping, where):,} rows were copied")
+
+
+@adopt.command()
+@with_settings("--dsn-file", "--table")
+@table_or_json
+def status(settings: Settings, output: str) -> None:
+    """List the adoptions of this database. Exit code 8 if one is disabled or was changed by another hand.
+
+    \b
+    relay adopt status
+    """
+    from relay.operate.adopt.facts import adoptions
+
+    with reading(settings) as reader:
+        found = adoptions(reader)
+    if output == "json":
+        for one in found:
+            click.echo(json_line(json.dumps(one._asdict())))
+    elif found:
+        columns = [Column("SOURCE"), Column("OUTBOX"), Column("PRESET"), Column("STATE", rest=True)]
+        for line in table(columns, [[one.source, one.outbox, one.preset, one.state] for one in found]):
+            click.echo(line)
+    else:
+        message("nothing is adopted")
+    if not all(one.sound for one in found):
+        raise SystemExit(int(Exit.UNFIT))
+
+
+@adopt.command()
+@with_settings("--dsn-file", "--table")
+@click.option("--source", metavar="TABLE", required=True, help="The other tool's table, as SQL names it.")
+@click.option("--give-back", metavar="PUBLICATION", help="Put the table back into this publication.")
+@consenting
+def remove(settings: Settings, source: str, give_back: str | None, consent: Consent) -> None:
+    """End an adoption. What was copied is still sent. Do it before a migration drops a column that is copied.
+
+    \b
+    relay adopt remove --source public.outbox --give-back dbz_publication --yes
+    """
+    from relay.operate.adopt import work
+
+    with changing(settings) as changer:
+        back = f", and give it back to {give_back}" if give_back else ""
+        if consent.given(f"end the adoption of {source}{back}"):
+            work.remove(changer, source, publication=give_back)
+            click.echo(f"{source} is no longer adopted")
+
+
+@adopt.command()
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def read_connector(path: Path) -> None:
+    """Translate the configuration of a Debezium connector, and say what cannot be kept. Exit code 8 if anything cannot.
+
+    \b
+    relay adopt read-connector connector.json
+    """
+    import shlex
+
+    from relay.operate.adopt.connector import translate
+
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise click.UsageError(f"{path} is no JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise click.UsageError(f"{path} is no JSON object")
+    found = translate(config.get("config", config))
+    if found.options:
+        click.echo(f"relay adopt check {shlex.join(found.options)}")
+    for line in found.notes:
+        message(line)
+    for line in found.refused:
+        message(f"{click.style('refused:', fg='red')} {line}")
+    if found.refused:
+        raise SystemExit(int(Exit.UNFIT))

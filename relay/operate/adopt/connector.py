@@ -1,0 +1,118 @@
+"""A Debezium connector's configuration, translated into the options of ``relay adopt``. Pure: no I/O."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+_ROUTER = "io.debezium.transforms.outbox.EventRouter"
+# The router's option, and ours.
+_COLUMNS = {
+    "table.field.event.id": "--id",
+    "table.field.event.key": "--key",
+    "table.field.event.payload": "--payload",
+    "table.field.event.timestamp": "--created-at",
+}
+# What has no meaning here, and why that is right.
+_WITHOUT_MEANING = {
+    "table.field.additional.missing": "columns are checked when it is installed",
+    "table.field.additional.error.on.missing": "columns are checked when it is installed",
+    "table.op.invalid.behavior": "updates are not seen at all",
+    "tracing.operation.name": "no span is made on the way",
+    "tracing.with.context.field.only": "no span is made on the way",
+}
+
+
+class Translated(NamedTuple):
+    """What became of a connector's options.
+
+    Attributes:
+        options: Of ``relay adopt``, each a word; the first is ``--preset``.
+        refused: What cannot be kept, each with its reason.
+        notes: What an operator should know.
+    """
+
+    options: list[str]
+    refused: list[str]
+    notes: list[str]
+
+
+def translate(config: Mapping[str, str]) -> Translated:
+    """Translate the flat configuration of a connector, with or without the enclosing ``config``."""
+    prefix = _prefix(config)
+    if prefix is None:
+        return Translated([], ["no transform of this connector is Debezium's EventRouter"], [])
+    router = {name.removeprefix(prefix): str(value) for name, value in config.items() if name.startswith(prefix)}
+    router.pop("type", None)
+    options, refused, notes = ["--preset", "debezium"], list[str](), list[str]()
+    _tables(config, options, refused)
+    for name, option in _COLUMNS.items():
+        if name in router:
+            options += [option, router.pop(name)]
+    _topic(router, options, refused)
+    _headers(router, options, refused)
+    _payload(router, options, refused, notes)
+    for name, why in _WITHOUT_MEANING.items():
+        if router.pop(name, None) is not None:
+            notes.append(f"{name} has no meaning here: {why}")
+    refused += [f"{name} is not known here" for name in router if name not in ("predicate", "negate")]
+    if "predicate" in router:
+        notes.append("the transform has a predicate: check that it chooses the outbox table alone")
+    if (publication := config.get("publication.name", "dbz_publication")) is not None:
+        notes.append(f"hand the table over by: relay adopt cutover --publication {publication} --slot "
+                     f"{config.get('slot.name', 'debezium')}")  # fmt: skip
+    if config.get("publication.autocreate.mode", "all_tables") != "disabled":
+        notes.append("set publication.autocreate.mode to disabled first: otherwise the connector takes the table back")
+    return Translated(options, refused, notes)
+
+
+def _prefix(config: Mapping[str, str]) -> str | None:
+    for name, value in config.items():
+        if name.startswith("transforms.") and name.endswith(".type") and value == _ROUTER:
+            return name.removesuffix("type")
+    return None
+
+
+def _tables(config: Mapping[str, str], options: list[str], refused: list[str]) -> None:
+    tables = config.get("table.include.list", "public.outbox")
+    if "," in tables or "*" in tables or "\\" in tables:
+        refused.append(f"table.include.list {tables!r} is not one table: give --source")
+    else:
+        options += ["--source", tables]
+
+
+def _topic(router: dict[str, str], options: list[str], refused: list[str]) -> None:
+    by = router.pop("route.by.field", "aggregatetype")
+    replacement = router.pop("route.topic.replacement", "outbox.event.${routedByValue}")
+    regex = router.pop("route.topic.regex", "(?<routedByValue>.*)")
+    if regex != "(?<routedByValue>.*)":
+        refused.append(f"route.topic.regex {regex!r} is a Java expression: give --topic-sql with regexp_replace")
+    else:
+        options += ["--topic", replacement.replace("${routedByValue}", f"{{{by}}}")]
+
+
+def _headers(router: dict[str, str], options: list[str], refused: list[str]) -> None:
+    kind = router.pop("table.field.event.type", "type")
+    headers = [("id", router.get("table.field.event.id", "id")), ("type", kind)]
+    if (version := router.pop("table.field.event.schema.version", None)) is not None:
+        headers.append(("schema-version", version))
+    for one in filter(None, router.pop("table.fields.additional.placement", "").split(",")):
+        column, place, *alias = one.strip().split(":")
+        if place == "header":
+            headers.append((alias[0] if alias else column, column))
+        elif place == "envelope":
+            refused.append(f"{column} in the envelope would change every payload: place it as a header")
+        else:
+            refused.append(f"{column} as {place}: NATS has no such thing")
+    for name, column in dict(headers).items():
+        options += ["--header", f"{name}={column}"]
+    options += ["--trace", router.pop("tracing.span.context.field")] if "tracing.span.context.field" in router else []
+
+
+def _payload(router: dict[str, str], options: list[str], refused: list[str], notes: list[str]) -> None:
+    if router.pop("table.expand.json.payload", "false") == "true":
+        options.append("--expand")
+        if router.pop("table.json.payload.null.behavior", "ignore") != "ignore":
+            notes.append("null members of a payload stay as they are: the payload is not read")
+        router.pop("table.json.payload.empty.array.behavior", None)
+    if router.pop("route.tombstone.on.empty.payload", "false") == "true":
+        notes.append("NATS has no tombstone: --empty send publishes an empty payload, --empty skip nothing")
+        options += ["--empty", "send"]

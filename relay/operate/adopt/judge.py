@@ -1,0 +1,119 @@
+"""What speaks against an adoption, and what an operator should know. Pure: no I/O."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from relay.operate.adopt.mapping import Mapping, Source, faults
+from relay.rules.subjects import key_token, subject_fault
+
+Level = Literal["ok", "warning", "fault"]
+
+
+class Finding(NamedTuple):
+    """One line.
+
+    Attributes:
+        level: ``fault``: it is refused; ``warning``: something is at risk.
+        do: What to do; empty if there is nothing.
+    """
+
+    level: Level
+    seen: str
+    do: str = ""
+
+
+class Facts(NamedTuple):
+    """What the database says of a foreign table and of the outbox.
+
+    Attributes:
+        kind: Of the foreign table, as PostgreSQL's catalogue has it: ``r`` a table, ``p`` a partitioned one.
+        owned: Whether this role may do what the table's owner may.
+        server: The major version of PostgreSQL.
+        encoding: Of the database.
+        outbox: The outbox in SQL, with its schema.
+        payload_type: Of the outbox.
+        may_insert: Whether this role may insert into the outbox.
+        relay_runs: Whether a relay works on the outbox now.
+        publications: Those that carry the foreign table, and whether each is of all tables.
+        adopted: Whether the foreign table has this outbox's trigger already.
+        sample: Topic and key that the mapping makes of at most 1,000 rows.
+    """
+
+    source: Source
+    kind: str
+    owned: bool
+    server: int
+    encoding: str
+    outbox: str
+    payload_type: str
+    may_insert: bool
+    relay_runs: bool
+    publications: Sequence[tuple[str, bool]]
+    adopted: bool
+    sample: Sequence[tuple[str, str | None]]
+
+
+def refusals(mapping: Mapping, facts: Facts) -> list[Finding]:
+    """Return why this adoption is refused; empty if it is not. The sample is not looked at."""
+    name = f"{facts.source.schema}.{facts.source.name}"
+    found = [Finding("fault", fault) for fault in faults(mapping, facts.source, facts.payload_type, facts.server)]
+    if facts.kind not in ("r", "p"):
+        found.append(Finding("fault", f"{name} is not a table, so it can have no such trigger"))
+    if facts.encoding != "UTF8":
+        found.append(
+            Finding(
+                "fault",
+                f"the database is encoded as {facts.encoding}: a conversion could fail the application's insert",
+            )
+        )
+    if not facts.owned:
+        found.append(Finding("fault", f"{name} belongs to another role", "run this as its owner"))
+    if not facts.may_insert:
+        found.append(Finding("fault", f"this role may not insert into {facts.outbox}", "run this as its owner"))
+    return found
+
+
+def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
+    """Return everything that is worth saying, faults first.
+
+    Args:
+        template: The relay's subject template.
+    """
+    name = f"{facts.source.schema}.{facts.source.name}"
+    found = refusals(mapping, facts)
+    if facts.adopted:
+        found.append(Finding("warning", f"{name} is adopted already", "relay adopt remove, then install again"))
+    if mapping.key is None:
+        found.append(Finding("warning", "without a key no order is kept", "give --key if the table has one"))
+    if mapping.created_at is not None:
+        found.append(Finding("warning", "created_at is the application's: a time of the past shows as lag"))
+    for publication, of_all in facts.publications:
+        found.append(
+            Finding(
+                "warning",
+                f"publication {publication} carries {name}: its reader sends the same events"
+                + (", and now those of the outbox too" if of_all else ""),
+                "relay adopt cutover ends that without loss and without a repeat"
+                if not of_all
+                else "list its tables instead of FOR ALL TABLES, without the outbox",
+            )
+        )
+    bad: dict[str, str] = {}
+    for topic, key in facts.sample:
+        subject = template.replace("{topic}", topic).replace("{key}", key_token(key))
+        if (fault := subject_fault(subject)) is not None:
+            bad.setdefault(subject, fault)
+    for subject, fault in list(bad.items())[:5]:
+        found.append(
+            Finding("warning", f"{fault}: {subject[:100]!r}: such events become dead letters", "change --topic")
+        )
+    keyless = sum(key is None for _, key in facts.sample)
+    if mapping.key is not None and keyless:
+        found.append(
+            Finding("warning", f"{keyless:,} of {len(facts.sample):,} rows have no key: their order is not kept")
+        )
+    if not any(one.level == "fault" for one in found):
+        subjects = sorted({topic for topic, _ in facts.sample})
+        seen = f"{len(facts.sample):,} rows were mapped to {len(subjects):,} topics: {', '.join(subjects[:10])}"
+        found.append(Finding("ok", seen if facts.sample else "the table is empty: nothing was mapped"))
+    return found

@@ -1,0 +1,115 @@
+"""The SQL of an adoption, filled into the files of ``sql/adopt``. Pure but for reading those files."""
+
+import hashlib
+import json
+import re
+from typing import NamedTuple
+
+from relay.operate.adopt.mapping import Mapping, Source, conditions, literal, quoted, values
+from relay.postgres.tables import Tables
+
+MARK = '{"adopted_by": "outbox-relay"'
+
+
+class Names(NamedTuple):
+    """What an adoption is called in the database: one outbox and one foreign table have one adoption.
+
+    Attributes:
+        trigger: Unquoted, as the outbox says; several outboxes may adopt one table.
+        function: In SQL, with the schema of the outbox.
+    """
+
+    trigger: str
+    function: str
+
+
+def names(source: Source, outbox: str, tables: Tables) -> Names:
+    """Return the names of an adoption.
+
+    Args:
+        outbox: The outbox in SQL, with its schema.
+    """
+    digest = hashlib.sha256(f"{outbox} {source.schema}.{source.name}".encode()).hexdigest()[:8]
+    schema = outbox.rpartition(".")[0]
+    return Names(f"{tables.base}_adopt", f"{schema}.{quoted(f'{tables.base}_adopt_{digest}')}")
+
+
+def install(mapping: Mapping, source: Source, outbox: str, tables: Tables, preset: str) -> str:
+    """Return the statements that begin an adoption; only for a mapping without faults."""
+    own = names(source, outbox, tables)
+    condition = conditions(mapping)
+    made = values(mapping, source, tables.payload_type)
+    purge = ""
+    if mapping.purge:
+        column = quoted(source.key_columns[0])
+        purge = _filled(tables.file("adopt/purge"), source=source.sql, column=column) + "    "
+    body = _filled(
+        tables.file("adopt/body"),
+        outbox=outbox,
+        columns=", ".join(made),
+        values=",\n            ".join(made.values()),
+        purge=purge,
+    )
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    comment = json.dumps({"adopted_by": "outbox-relay", "outbox": outbox, "preset": preset, "function_sha256": digest})
+    return _filled(
+        tables.file("adopt/install"),
+        function=own.function,
+        body=body,
+        trigger=quoted(own.trigger),
+        source=source.sql,
+        when="" if condition is None else f"WHEN ({condition}) ",
+        comment=literal(comment),
+    )
+
+
+def remove(source: Source, outbox: str, tables: Tables) -> str:
+    """Return the statements that end an adoption."""
+    own = names(source, outbox, tables)
+    return _filled(tables.file("adopt/remove"), function=own.function, trigger=quoted(own.trigger), source=source.sql)
+
+
+def lock(source: Source, tables: Tables) -> str:
+    """Return the statement that keeps writers out until the end of the transaction."""
+    return _filled(tables.file("adopt/lock"), source=source.sql)
+
+
+def backfill(mapping: Mapping, source: Source, outbox: str, tables: Tables, where: str) -> str:
+    """Return the statement that copies older rows.
+
+    Args:
+        where: Which of them, as SQL over the row ``new``.
+    """
+    made = values(mapping, source, tables.payload_type)
+    return _filled(
+        tables.file("adopt/backfill"),
+        outbox=outbox,
+        columns=", ".join(made),
+        values=", ".join(made.values()),
+        source=source.sql,
+        where=_where(mapping, where),
+        order="" if mapping.order_by is None else f"ORDER BY new.{quoted(mapping.order_by)}",
+    )
+
+
+def sample(mapping: Mapping, source: Source, tables: Tables) -> str:
+    """Return the statement that maps some rows, the newest if there is an order."""
+    made = values(mapping, source, tables.payload_type)
+    return _filled(
+        tables.file("adopt/sample"),
+        topic=made["topic"],
+        key=made["key"],
+        source=source.sql,
+        where=_where(mapping, None),
+        order="" if mapping.order_by is None else f"ORDER BY new.{quoted(mapping.order_by)} DESC ",
+    )
+
+
+def _where(mapping: Mapping, where: str | None) -> str:
+    parts = [f"({one})" for one in (conditions(mapping), where) if one is not None]
+    return f"WHERE {' AND '.join(parts)} " if parts else ""
+
+
+def _filled(text: str, **named: str) -> str:
+    """Put texts in for ``{names}``, all at once: a text that holds braces itself stays as it is."""
+    return re.sub(r"\{([a-z]+)\}", lambda found: named[found[1]], text)

@@ -1,0 +1,170 @@
+"""Install, backfill, hand over and remove an adoption, each in one transaction with a line in the audit table."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from relay.errors import Exit, RelayError
+from relay.operate.adopt import script
+from relay.operate.adopt.facts import gather
+from relay.operate.adopt.judge import Facts, refusals
+from relay.operate.adopt.mapping import Mapping, quoted
+from relay.operate.changes import Changer
+
+# Behind whoever waits for the table's lock all writers of the application wait.
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
+_SLOT_LOOK_S = 0.5
+
+
+class Refused(RelayError):
+    """It cannot be done safely. Nothing was changed."""
+
+    exit_code = Exit.UNFIT
+
+
+class CutOver(NamedTuple):
+    """A table was handed over.
+
+    Attributes:
+        lsn: Everything that was committed before is the old reader's, everything later the relay's.
+        copied: How many older rows were copied.
+    """
+
+    lsn: str
+    copied: int
+
+
+def install(
+    changer: Changer,
+    table: str,
+    mapping: Mapping,
+    preset: str,
+    *,
+    where: str | None = None,
+    publication: str | None = None,
+) -> CutOver:
+    """Begin an adoption, in one transaction that keeps writers of the table waiting.
+
+    Args:
+        table: The foreign one, as SQL names it.
+        where: Copy the older rows of this SQL condition first; None copies none.
+        publication: Take the table out of it in the same transaction: its reader gets what was committed before, and
+            nothing that comes later.
+
+    Raises:
+        Refused: The mapping cannot be installed, or the table cannot be handed over.
+        psycopg.errors.LockNotAvailable: The table was busy for 2 s. Nothing was changed; try again.
+    """
+    with changer.step():
+        facts = gather(changer, table, None)
+    _refuse(mapping, facts, publication)
+    record = {"table": f"{facts.source.schema}.{facts.source.name}", "preset": preset, "publication": publication}
+    with changer.audited("adopt install", record, 1) as audit, changer.step():
+        run = changer.cursor.execute
+        run(_LOCK_TIMEOUT)
+        run(script.lock(facts.source, changer.tables).encode())
+        lsn = changer.row("adopt/wal")[0]
+        if publication is not None:
+            run(f"ALTER PUBLICATION {quoted(publication)} DROP TABLE {facts.source.sql}".encode())
+        run(script.install(mapping, facts.source, facts.outbox, changer.tables, preset).encode())
+        copied = _copy(changer, facts, mapping, where)
+        audit.add(1)
+    return CutOver(lsn, copied)
+
+
+def backfill(changer: Changer, table: str, mapping: Mapping, where: str) -> int:
+    """Copy older rows, oldest first; return how many were copied. A row that was copied already is left.
+
+    Raises:
+        Refused: The mapping cannot be used.
+        psycopg.errors.LockNotAvailable: The table was busy for 2 s. Nothing was changed; try again.
+    """
+    with changer.step():
+        facts = gather(changer, table, None)
+    _refuse(mapping, facts, None, again=True)
+    record = {"table": f"{facts.source.schema}.{facts.source.name}", "where": where}
+    with changer.audited("adopt backfill", record, 0) as audit, changer.step():
+        changer.cursor.execute(_LOCK_TIMEOUT)
+        changer.cursor.execute(script.lock(facts.source, changer.tables).encode())
+        copied = _copy(changer, facts, mapping, where)
+        audit.add(copied)
+    return copied
+
+
+def remove(changer: Changer, table: str, *, publication: str | None = None) -> None:
+    """End an adoption; what was copied is still sent.
+
+    Args:
+        publication: Give the table back to it in the same transaction.
+
+    Raises:
+        Refused: The table is not adopted by this outbox.
+        psycopg.errors.LockNotAvailable: The table was busy for 2 s. Nothing was changed; try again.
+    """
+    with changer.step():
+        facts = gather(changer, table, None)
+    if not facts.adopted:
+        raise Refused(f"{table} is not adopted by {facts.outbox}")
+    record = {"table": f"{facts.source.schema}.{facts.source.name}", "publication": publication}
+    with changer.audited("adopt remove", record, 1) as audit, changer.step():
+        run = changer.cursor.execute
+        run(_LOCK_TIMEOUT)
+        run(script.lock(facts.source, changer.tables).encode())
+        run(script.remove(facts.source, facts.outbox, changer.tables).encode())
+        if publication is not None:
+            run(f"ALTER PUBLICATION {quoted(publication)} ADD TABLE {facts.source.sql}".encode())
+        audit.add(1)
+
+
+def await_slot(changer: Changer, slot: str, lsn: str, timeout_s: float, sleep: Callable[[float], None]) -> bool:
+    """Wait until the reader of a slot has confirmed everything up to a position; return whether it has.
+
+    Raises:
+        Refused: There is no such slot.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        with changer.step():
+            found = changer.rows("adopt/slot", (slot, lsn))
+        if not found:
+            raise Refused(f"there is no replication slot {slot}")
+        if found[0][0]:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        sleep(_SLOT_LOOK_S)
+
+
+def require(mapping: Mapping, facts: Facts) -> None:
+    """Refuse a mapping that cannot be installed.
+
+    Raises:
+        Refused: With every reason.
+    """
+    _refuse(mapping, facts, None, again=True)
+
+
+def _refuse(mapping: Mapping, facts: Facts, publication: str | None, *, again: bool = False) -> None:
+    found = [one.seen if not one.do else f"{one.seen}: {one.do}" for one in refusals(mapping, facts)]
+    if facts.adopted and not again:
+        found.append("the table is adopted already: relay adopt remove, then install again")
+    if publication is not None:
+        known = dict(facts.publications)
+        if publication not in known:
+            found.append(f"publication {publication} does not carry the table")
+        elif known[publication]:
+            found.append(f"publication {publication} is FOR ALL TABLES: list its tables first, without the outbox")
+        if facts.relay_runs:
+            found.append(
+                f"a relay works on {facts.outbox}: its later events would overtake what the old reader has not sent; "
+                "stop it, and start it when the slot has passed the cut"
+            )
+    if found:
+        raise Refused("\n".join(found))
+
+
+def _copy(changer: Changer, facts: Facts, mapping: Mapping, where: str | None) -> int:
+    if where is None:
+        return 0
+    text = script.backfill(mapping, facts.source, facts.outbox, changer.tables, where)
+    return changer.cursor.execute(text.encode()).rowcount

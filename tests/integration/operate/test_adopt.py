@@ -1,0 +1,448 @@
+"""``relay adopt``: tables of other tools, with the DDL that those tools make."""
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.support.fix_relay import MakeRelay, wait_until
+from tests.support.fix_stream import Streams
+from tests.support.relay_cli import done, relay
+
+DEBEZIUM = """
+CREATE TABLE outbox (
+    id uuid NOT NULL PRIMARY KEY, aggregatetype varchar(255) NOT NULL, aggregateid varchar(255) NOT NULL,
+    type varchar(255) NOT NULL, payload {payload}, tracingspancontext varchar(256)
+)"""
+INSERT = "INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload) VALUES (%s, 'order', '42', 'placed', %s)"
+
+Event = tuple[str, str | None, object, dict[str, str]]
+
+
+@pytest.fixture
+def db(database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database, autocommit=True) as conn:
+        yield conn
+
+
+def events(conn: psycopg.Connection, columns: str = "topic, key, payload, headers") -> list[tuple[object, ...]]:
+    order = "" if "count" in columns else "ORDER BY seq"
+    return conn.execute(f"SELECT {columns} FROM outbox_events {order}".encode()).fetchall()
+
+
+def debezium(conn: psycopg.Connection, payload: str = "jsonb") -> None:
+    conn.execute(DEBEZIUM.format(payload=payload).encode())
+
+
+def other_outbox(dsn: str, payload: str) -> str:
+    """Make an outbox of another type of payload; return its table."""
+    done(dsn, "migrate", "--table", f"as_{payload}", "--payload-type", payload)
+    return f"as_{payload}"
+
+
+def install(dsn: str, *args: str) -> None:
+    done(dsn, "adopt", "install", *args, "--yes")
+
+
+def test_a_row_of_debeziums_becomes_an_event_with_its_transaction(database: str, db: psycopg.Connection) -> None:
+    debezium(db)
+    install(database, "--preset", "debezium")
+    kept, gone, undone = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    db.execute(INSERT, (kept, '{"a": 1}'))
+    with db.transaction():  # as Quarkus does
+        db.execute(INSERT, (gone, None))
+        db.execute("DELETE FROM outbox WHERE id = %s", (gone,))
+    with db.transaction():
+        db.execute(INSERT, (undone, "{}"))
+        raise psycopg.Rollback
+    assert events(db, "id, topic, key, payload, headers") == [
+        (kept, "outbox.event.order", "42", {"a": 1}, {"id": str(kept), "type": "placed"}),
+        (gone, "outbox.event.order", "42", None, {"id": str(gone), "type": "placed"}),
+    ]
+
+
+@pytest.mark.denials
+def test_an_application_without_rights_on_the_outbox_goes_on(database: str, db: psycopg.Connection) -> None:
+    debezium(db)
+    install(database, "--preset", "debezium")
+    role = f"app_{uuid.uuid4().hex[:8]}"
+    name = sql.Identifier(role)
+    db.execute(sql.SQL("CREATE ROLE {}").format(name))
+    db.execute(sql.SQL("GRANT INSERT ON outbox TO {}").format(name))
+    db.execute(sql.SQL("SET ROLE {}").format(name))
+    db.execute(INSERT, (uuid.uuid4(), "{}"))
+    with db.cursor().copy("COPY outbox (id, aggregatetype, aggregateid, type, payload) FROM STDIN") as copy:
+        for i in range(100):
+            copy.write_row((uuid.uuid4(), "order", str(i), "placed", "{}"))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        db.execute("SELECT count(*) FROM outbox_events")
+    db.execute("RESET ROLE")
+    assert len(events(db)) == 101
+    db.execute(sql.SQL("DROP OWNED BY {}").format(name))
+    db.execute(sql.SQL("DROP ROLE {}").format(name))
+
+
+def test_the_same_id_again_is_the_same_event(database: str, db: psycopg.Connection) -> None:
+    debezium(db)
+    install(database, "--preset", "debezium")
+    one = uuid.uuid4()
+    for _ in range(2):
+        db.execute(INSERT, (one, "{}"))
+        db.execute("DELETE FROM outbox")
+    assert len(events(db)) == 1
+
+
+def test_the_trace_of_debeziums_span_is_kept(database: str, db: psycopg.Connection) -> None:
+    debezium(db)
+    install(database, "--preset", "debezium", "--trace", "tracingspancontext")
+    span = "#Thu Nov 26 12:00:00 UTC 2026\ntraceparent=00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01\n"
+    db.execute(
+        "INSERT INTO outbox VALUES (%s, 'order', '1', 'placed', '{}', %s), (%s, 'order', '1', 'placed', '{}', 'x')",
+        (uuid.uuid4(), span, uuid.uuid4()),
+    )
+    found = [row[0] for row in events(db, "headers->>'traceparent'")]
+    assert found == ["00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01", None]
+
+
+@pytest.mark.parametrize(
+    ("column", "outbox", "value", "sent"),
+    [
+        ("jsonb", "text", '{"a": 1}', '{"a": 1}'),
+        ("json", "json", '{"a":  1, "n": "\\u0000"}', None),
+        ("text", "text", "as it is", "as it is"),
+        ("bytea", "bytea", b"\x00\x01", b"\x00\x01"),
+        ("text", "bytea", "Zoë", "Zoë".encode()),
+    ],
+)
+def test_the_payload_is_sent_as_it_is_stored(
+    database: str, db: psycopg.Connection, column: str, outbox: str, value: object, sent: object
+) -> None:
+    debezium(db, column)
+    table = other_outbox(database, outbox)
+    install(database, "--preset", "debezium", "--table", table)
+    db.execute(INSERT, (uuid.uuid4(), value))
+    db.execute(INSERT, (uuid.uuid4(), None))
+    read = "payload::text" if outbox == "json" else "payload"
+    rows = [row[0] for row in db.execute(f"SELECT {read} FROM {table} ORDER BY seq".encode()).fetchall()]
+    assert rows[0] == (value if sent is None else sent)
+    assert len(rows) == 2
+
+
+def test_a_text_that_is_json_is_expanded_and_any_other_text_fails_nothing(
+    database: str, db: psycopg.Connection
+) -> None:
+    debezium(db, "text")
+    table = other_outbox(database, "json")
+    install(database, "--preset", "debezium", "--table", table, "--expand")
+    for payload in ('{"a": 1}', "no json", '"\\u0000"', "", None):
+        db.execute(INSERT, (uuid.uuid4(), payload))
+    rows = db.execute(f"SELECT payload::text FROM {table} ORDER BY seq".encode()).fetchall()
+    assert [row[0] for row in rows] == ['{"a": 1}', '"no json"', '"\\u0000"', '""', "null"]
+
+
+HEADERS = [
+    ('{"tenant": "a", "n": 1, "x": null}', {"tenant": "a", "n": "1"}),
+    ("[1]", {}),
+    ("no json", {}),
+    ("", {}),
+    (None, {}),
+    ('{"a": "\\u0000"}', {}),
+    ('{"a": "\\ud800"}', {}),
+    ('{"a": 1e999999}', {"a": "1e999999"}),
+    ("[" * 100_000, {}),
+    ('{"a": ' + "[" * 7900, {}),
+    ('{"a": ' + "[" * 3900 + "]" * 3900 + "}", {"a": "[" * 3900 + "]" * 3900}),
+    ('{"a": "' + "x" * 9000 + '"}', {}),
+]
+
+
+def test_headers_in_a_text_are_read_and_nothing_in_them_can_fail_the_insert(
+    database: str, db: psycopg.Connection
+) -> None:
+    db.execute(
+        "CREATE TABLE message (id varchar(767) PRIMARY KEY, destination text NOT NULL, headers text,"
+        " payload text NOT NULL, published smallint DEFAULT 0, message_partition smallint, creation_time bigint)"
+    )
+    table = other_outbox(database, "text")
+    install(database, "--preset", "eventuate", "--source", "message", "--table", table)
+    for at, (headers, _) in enumerate(HEADERS):
+        db.execute("INSERT INTO message VALUES (%s, 'orders', %s, '{}')", (f"m{at}", headers))
+    rows = db.execute(f"SELECT headers FROM {table} ORDER BY seq".encode()).fetchall()
+    assert [row[0] for row in rows] == [
+        {**wanted, "Outbox-Source-Id": f"m{at}"} for at, (_, wanted) in enumerate(HEADERS)
+    ]
+
+
+def test_eventuates_message_keeps_its_partition_as_the_key(database: str, db: psycopg.Connection) -> None:
+    db.execute("CREATE SCHEMA eventuate")
+    db.execute(
+        "CREATE TABLE eventuate.message (id varchar(767) PRIMARY KEY, destination text NOT NULL, headers text NOT NULL,"
+        " payload text NOT NULL, published smallint DEFAULT 0, message_partition smallint, creation_time bigint)"
+    )
+    table = other_outbox(database, "text")
+    insert = "INSERT INTO eventuate.message VALUES (%s, 'orders', %s, '{}', %s, 1, %s)"
+    headers = json.dumps({"PARTITION_ID": "42", "ID": "x"})
+    for at, published in ((2, 0), (1, 0), (0, 1)):
+        db.execute(insert, (f"old{at}", headers, published, at))
+    install(database, "--preset", "eventuate", "--table", table, "--backfill", "published = 0")
+    db.execute(insert, ("new", headers, 0, 9))
+    found = db.execute(
+        f"SELECT topic, key, headers->>'Outbox-Source-Id', id FROM {table} ORDER BY seq".encode()
+    ).fetchall()
+    assert [row[:3] for row in found] == [("orders", "42", f"{one}") for one in ("old1", "old2", "new")]
+    assert all(row[3].version == 8 for row in found)
+    assert len({row[3] for row in found}) == 3
+    # The id of a row is always the same, so a backfill over everything copies what was left out, once.
+    for copied in ("1 rows were copied", "0 rows were copied"):
+        args = ["--preset", "eventuate", "--table", table, "--where", "true", "--yes"]
+        assert copied in done(database, "adopt", "backfill", *args).stdout
+
+
+def test_open_outbox(database: str, db: psycopg.Connection) -> None:
+    db.execute(
+        "CREATE TABLE openoutbox_events (event_id uuid PRIMARY KEY, event_type text NOT NULL, partition_key text,"
+        " payload bytea NOT NULL, headers jsonb, status text, available_at timestamptz DEFAULT now(),"
+        " delivered_at timestamptz)"
+    )
+    table = other_outbox(database, "bytea")
+    install(database, "--preset", "open-outbox", "--table", table)
+    one = uuid.uuid4()
+    db.execute(
+        "INSERT INTO openoutbox_events (event_id, event_type, partition_key, payload, headers)"
+        " VALUES (%s, 'orders.placed', 'k', %s, '{\"a\": \"b\"}')",
+        (one, b"\x01"),
+    )
+    assert db.execute(f"SELECT id, topic, key, payload, headers FROM {table}".encode()).fetchall() == [
+        (one, "orders.placed", "k", b"\x01", {"a": "b"})
+    ]
+
+
+def test_watermill(database: str, db: psycopg.Connection) -> None:
+    db.execute(
+        'CREATE TABLE watermill_orders ("offset" bigserial, uuid varchar(36) NOT NULL,'
+        " created_at timestamp NOT NULL DEFAULT now(), payload json, metadata json, transaction_id xid8 NOT NULL,"
+        ' PRIMARY KEY (transaction_id, "offset"))'
+    )
+    table = other_outbox(database, "json")
+    args = ("--preset", "watermill", "--source", "watermill_orders", "--table", table)
+    refused = relay(database, "adopt", "check", *args)
+    assert refused.exit_code == 8
+    assert "no topic: give --topic" in refused.stdout
+    install(database, *args, "--topic", "orders.placed")
+    db.execute(
+        "INSERT INTO watermill_orders (uuid, payload, metadata, transaction_id)"
+        " VALUES ('abc', '{\"a\":1}', '{\"name\": \"OrderPlaced\"}', pg_current_xact_id())"
+    )
+    found = db.execute(f"SELECT topic, payload::text, headers FROM {table}".encode()).fetchall()
+    assert found == [("orders.placed", '{"a":1}', {"name": "OrderPlaced", "Outbox-Source-Id": "abc"})]
+
+
+def test_django_outbox_pattern(database: str, db: psycopg.Connection) -> None:
+    db.execute(
+        "CREATE TABLE published (id uuid PRIMARY KEY, version varchar(100), destination varchar(255) NOT NULL,"
+        " body jsonb NOT NULL, added timestamptz NOT NULL DEFAULT now(), expires_at timestamptz,"
+        " retry integer DEFAULT 0, status integer NOT NULL DEFAULT 1, headers jsonb)"
+    )
+    db.execute("INSERT INTO published (id, destination, body) VALUES (%s, '/topic/orders.v1', '1')", (uuid.uuid4(),))
+    install(database, "--preset", "django-outbox-pattern", "--backfill", "status = 1")
+    db.execute(
+        "INSERT INTO published (id, destination, body, headers) VALUES (%s, '/queue/x', '2', '{\"a\": 1}')",
+        (uuid.uuid4(),),
+    )
+    assert events(db) == [("orders.v1", None, 1, {}), ("x", None, 2, {"a": "1"})]
+
+
+def test_masstransit_with_its_sender_off_is_purged(database: str, db: psycopg.Connection) -> None:
+    db.execute(
+        'CREATE TABLE "OutboxMessage" ("SequenceNumber" bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,'
+        ' "EnqueueTime" timestamptz, "SentTime" timestamptz NOT NULL DEFAULT now(), "Headers" text, "Properties" text,'
+        ' "InboxMessageId" uuid, "InboxConsumerId" uuid, "OutboxId" uuid, "MessageId" uuid NOT NULL,'
+        ' "ContentType" varchar(256) NOT NULL, "MessageType" text NOT NULL, "Body" text NOT NULL,'
+        ' "ConversationId" uuid, "CorrelationId" uuid, "InitiatorId" uuid, "RequestId" uuid,'
+        ' "SourceAddress" varchar(256), "DestinationAddress" varchar(256), "ResponseAddress" varchar(256),'
+        ' "FaultAddress" varchar(256), "ExpirationTime" timestamptz)'
+    )
+    table = other_outbox(database, "text")
+    install(database, "--preset", "masstransit", "--table", table, "--purge")
+    one, key = uuid.uuid4(), uuid.uuid4()
+    insert = (
+        'INSERT INTO "OutboxMessage" ("Headers", "OutboxId", "MessageId", "ContentType", "MessageType", "Body",'
+        ' "CorrelationId") VALUES (\'{"t": "a"}\', %s, %s, \'application/json\','
+        " 'urn:message:Shop:OrderPlaced;urn:message:Shop:IEvent', '{}', %s)"
+    )
+    db.execute(insert, (uuid.uuid4(), one, key))
+    db.execute(insert, (None, uuid.uuid4(), key))  # of a consumer's own outbox
+    rows = db.execute(f"SELECT id, topic, key, payload, headers->>'t' FROM {table}".encode()).fetchall()
+    assert rows == [(one, "Shop.OrderPlaced", str(key), "{}", "a")]
+    assert db.execute('SELECT count(*), count("OutboxId") FROM "OutboxMessage"').fetchone() == (1, 0)
+
+
+def test_pg_transactional_outbox(database: str, db: psycopg.Connection) -> None:
+    db.execute(
+        "CREATE TABLE outbox (id uuid PRIMARY KEY, aggregate_type text NOT NULL, aggregate_id text NOT NULL,"
+        " message_type text NOT NULL, segment text, concurrency text NOT NULL DEFAULT 'sequential',"
+        " payload jsonb NOT NULL, metadata jsonb, locked_until timestamptz,"
+        " created_at timestamptz NOT NULL DEFAULT now(), processed_at timestamptz, abandoned_at timestamptz,"
+        " started_attempts smallint DEFAULT 0, finished_attempts smallint DEFAULT 0)"
+    )
+    install(database, "--preset", "pg-transactional-outbox")
+    db.execute(
+        "INSERT INTO outbox (id, aggregate_type, aggregate_id, message_type, payload)"
+        " VALUES (%s, 'movie', '7', 'made', '1')",
+        (uuid.uuid4(),),
+    )
+    assert events(db) == [("movie.made", "7", 1, {})]
+
+
+def test_a_partitioned_table_by_its_columns(database: str, db: psycopg.Connection) -> None:
+    db.execute(
+        "CREATE TABLE audit (nr bigint, kind text, what jsonb, at timestamptz, PRIMARY KEY (nr))"
+        " PARTITION BY RANGE (nr)"
+    )
+    db.execute("CREATE TABLE audit_1 PARTITION OF audit FOR VALUES FROM (0) TO (10)")
+    args = ["--id", "nr", "--topic", "audit.{kind}", "--key", "what->who", "--payload", "what", "--created-at", "at"]
+    install(database, "--source", "audit", *args, "--when", "new.kind <> 'noise'")
+    db.execute("CREATE TABLE audit_2 PARTITION OF audit FOR VALUES FROM (10) TO (20)")
+    row = "VALUES (%s, %s, '{\"who\": \"me\"}', '2020-01-01Z')"
+    db.execute(f"INSERT INTO audit {row}".encode(), (1, "login"))
+    db.execute(f"INSERT INTO audit_2 {row}".encode(), (11, "logout"))
+    db.execute(f"INSERT INTO audit {row}".encode(), (12, "noise"))
+    db.execute("INSERT INTO audit VALUES (2, 'x', NULL, NULL)")
+    found = events(db, "topic, key, payload, headers, extract(year FROM created_at) = 2020")
+    assert found == [
+        ("audit.login", "me", {"who": "me"}, {"Outbox-Source-Id": "1"}, True),
+        ("audit.logout", "me", {"who": "me"}, {"Outbox-Source-Id": "11"}, True),
+        ("audit.x", None, None, {"Outbox-Source-Id": "2"}, False),
+    ]
+    assert len(done(database, "adopt", "status").stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize("preset", ["wolverine", "gruelbox", "jaiminho", "cap", "namastack", "spring-modulith"])
+def test_what_cannot_be_kept_is_refused_with_its_reason(preset: str) -> None:
+    result = relay(None, "adopt", "check", "--preset", preset)
+    assert result.exit_code == 2
+    assert f"{preset} cannot be adopted: " in result.stderr
+
+
+def test_a_payload_that_could_fail_the_application_is_refused(database: str, db: psycopg.Connection) -> None:
+    debezium(db, "text")
+    for command in (("check",), ("print",), ("install", "--yes")):
+        result = relay(database, "adopt", command[0], "--preset", "debezium", *command[1:])
+        assert result.exit_code == 8
+        assert "make an outbox with relay migrate --payload-type text" in result.output
+    assert done(database, "adopt", "status").stderr == "nothing is adopted\n"
+
+
+def test_check_reads_only_and_says_what_would_die(database: str, db: psycopg.Connection) -> None:
+    debezium(db)
+    db.execute("INSERT INTO outbox VALUES (%s, 'my order', '1', 'placed', '{}')", (uuid.uuid4(),))
+    db.execute("CREATE PUBLICATION dbz FOR TABLE outbox")
+    said = done(database, "adopt", "check", "--preset", "debezium").stdout
+    assert "outbox.event.my order" in said
+    assert "publication dbz carries public.outbox" in said
+    assert "1 rows were mapped to 1 topics" in said
+    assert events(db) == []
+    assert relay(database, "adopt", "check", "--preset", "debezium", "--source", "nowhere").exit_code == 2
+
+
+def test_what_is_printed_installs_the_same(database: str, db: psycopg.Connection) -> None:
+    debezium(db)
+    db.execute(done(database, "adopt", "print", "--preset", "debezium").stdout.encode())
+    db.execute(INSERT, (uuid.uuid4(), "{}"))
+    assert len(events(db)) == 1
+    assert "copies each new row" in done(database, "adopt", "status").stdout
+
+
+def test_status_finds_a_trigger_that_is_disabled_or_was_changed(database: str, db: psycopg.Connection) -> None:
+    debezium(db)
+    install(database, "--preset", "debezium")
+    db.execute("ALTER TABLE outbox DISABLE TRIGGER outbox_adopt")
+    disabled = relay(database, "adopt", "status")
+    assert (disabled.exit_code, "its trigger is disabled" in disabled.stdout) == (8, True)
+    db.execute("ALTER TABLE outbox ENABLE TRIGGER outbox_adopt")
+    (name,) = db.execute("SELECT tgfoid::regproc::text FROM pg_trigger WHERE tgname = 'outbox_adopt'").fetchone() or (
+        "",
+    )
+    db.execute(
+        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'".encode()
+    )
+    changed = relay(database, "adopt", "status", "--output", "json")
+    assert changed.exit_code == 8
+    assert json.loads(changed.stdout)["unchanged"] is False
+
+
+def test_removing_gives_the_table_back_and_leaves_what_was_copied(database: str, db: psycopg.Connection) -> None:
+    debezium(db)
+    db.execute("CREATE PUBLICATION dbz FOR TABLE outbox")
+    args = ("--preset", "debezium", "--publication", "dbz", "--yes")
+    assert "the cut is at" in done(database, "adopt", "cutover", *args).stdout
+    db.execute(INSERT, (uuid.uuid4(), "{}"))
+    done(database, "adopt", "remove", "--source", "outbox", "--give-back", "dbz", "--yes")
+    db.execute(INSERT, (uuid.uuid4(), "{}"))
+    assert len(events(db)) == 1
+    assert db.execute("SELECT tablename FROM pg_publication_tables WHERE pubname = 'dbz'").fetchall() == [("outbox",)]
+    assert relay(database, "adopt", "remove", "--source", "outbox", "--yes").exit_code == 8
+    actions = [json.loads(line)["action"] for line in done(database, "audit", "--output", "json").stdout.splitlines()]
+    assert actions == ["adopt remove", "adopt install"]
+
+
+def test_a_cut_over_is_refused_for_a_publication_of_all_tables_and_while_a_relay_runs(
+    database: str, db: psycopg.Connection
+) -> None:
+    debezium(db)
+    db.execute("CREATE PUBLICATION every FOR ALL TABLES")
+    db.execute("UPDATE outbox_shards SET lease_until = now() + interval '1 hour'")
+    args = ("adopt", "cutover", "--preset", "debezium", "--yes", "--publication")
+    refused = relay(database, *args, "every")
+    assert refused.exit_code == 8
+    assert "is FOR ALL TABLES" in refused.stderr
+    assert "a relay works on public.outbox_events" in refused.stderr
+    assert "does not carry the table" in relay(database, *args, "other").stderr
+
+
+def test_a_busy_table_is_left_alone_after_two_seconds(database: str, db: psycopg.Connection) -> None:
+    debezium(db)
+    with psycopg.connect(database) as other:
+        other.execute("LOCK TABLE outbox IN ROW EXCLUSIVE MODE")
+        assert relay(database, "adopt", "install", "--preset", "debezium", "--yes").exit_code == 1
+    assert done(database, "adopt", "status").stderr == "nothing is adopted\n"
+
+
+def test_a_table_without_consent_is_left_alone(database: str, db: psycopg.Connection) -> None:
+    debezium(db)
+    assert "would adopt public.outbox" in done(database, "adopt", "install", "--preset", "debezium", "--dry-run").stderr
+    assert relay(database, "adopt", "install", "--preset", "debezium").exit_code == 2
+    assert done(database, "adopt", "status").stderr == "nothing is adopted\n"
+
+
+def test_adopted_events_reach_the_stream_once_each_key_in_its_order(
+    database: str, db: psycopg.Connection, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    debezium(db)
+    install(database, "--preset", "debezium", "--topic", "orders.{type}")
+    make_relay(database, streams.url).start()
+
+    def write(key: str) -> None:
+        with psycopg.connect(database, autocommit=True) as conn:
+            for i in range(50):
+                conn.execute(
+                    "INSERT INTO outbox VALUES (%s, 'order', %s, 'placed', %s)",
+                    (uuid.uuid4(), key, json.dumps({"i": i})),
+                )
+
+    writers = [threading.Thread(target=write, args=(f"k{at}",)) for at in range(4)]
+    for one in writers:
+        one.start()
+    for one in writers:
+        one.join()
+    rows: dict[str, str] = dict(db.execute("SELECT id::text, aggregateid FROM outbox").fetchall())
+    wait_until("all are delivered", lambda: events(db, "count(*) FILTER (WHERE delivered_at IS NULL)") == [(0,)])
+    read = streams.read("ORDERS")
+    assert len(read) == len({message.headers["Nats-Msg-Id"] for message in read}) == 200
+    for key in ("k0", "k1", "k2", "k3"):
+        assert [message.i for message in read if rows[message.headers["id"]] == key] == list(range(50))
