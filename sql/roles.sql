@@ -46,9 +46,13 @@ BEGIN
         GRANT SELECT, INSERT, UPDATE ON outbox_streams TO outbox_relay;
         GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_members TO outbox_relay;
         GRANT SELECT ON outbox_migrations TO outbox_relay;
+        -- Everybody may call a function, unless that was taken away from all.
+        GRANT EXECUTE ON FUNCTION outbox_shard(text, bigint, bigint) TO outbox_relay;
+        GRANT EXECUTE ON FUNCTION outbox_identity(regclass, regclass[]) TO outbox_relay;
         GRANT SELECT, INSERT, UPDATE (ended_at, events, position) ON outbox_audit TO outbox_relay;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_reader') THEN
+        GRANT EXECUTE ON FUNCTION outbox_shard(text, bigint, bigint) TO outbox_reader;
         GRANT SELECT ON outbox_events, outbox_shards, outbox_members, outbox_streams, outbox_migrations, outbox_audit TO outbox_reader;
     END IF;
 END

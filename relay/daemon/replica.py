@@ -24,7 +24,9 @@ from relay.postgres.migrate import check_schema, schema_of
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.ownership import Ownership
+from relay.postgres.session import refuse_encoding
 from relay.postgres.tables import Tables
+from relay.rules.database_state import DatabaseState
 from relay.rules.watermark import Watermark
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ class Replica:
         # When events could be sent last, and whether a term has ended since; monotonic seconds.
         self._flowed_at = -_CHANGEOVER_S
         self._changing = False
+        self._told_hidden: str | None = None
+        self._told_unasked = False
         self._snapshot = self._look()
         self.metrics = Metrics(settings.delivery.objective_s, settings.consumers.objective_s)
         self.metrics.watch(self.snapshot)
@@ -159,12 +163,43 @@ class Replica:
         except LeaseLost as lost:
             _say_lost(lost)
             return bool(ownership.epochs)
+        if self._sees_too_little(beat.database):
+            return False
         if len(ownership.epochs) < beat.share and beat.free:
             await ownership.claim(beat.share - len(ownership.epochs))
         return bool(ownership.epochs)
 
+    def _sees_too_little(self, database: DatabaseState) -> bool:
+        """Report whether rows are hidden from this role; log that, and what it may not ask, once."""
+        hidden, unasked = database.hidden(), database.unasked()
+        if unasked and not self._told_unasked:
+            self._told_unasked = True
+            log_event(
+                log,
+                "warning",
+                "database.unknown",
+                "this role may not ask what tells one server from another: a failover may go unnoticed",
+                denied=", ".join(unasked),
+            )
+        if hidden and hidden != self._told_hidden:
+            log_event(
+                log,
+                "error",
+                "rows.hidden",
+                "row-level security hides rows from this role, so nothing is sent: give it BYPASSRLS, or policies that"
+                " show it every row",
+                tables=hidden,
+            )
+        self._told_hidden = hidden
+        # Not up: it answers, and shows less than there is.
+        self._set_postgres("rows", False if hidden else None)
+        return hidden is not None
+
     async def _checked_tables(self, database: Database) -> Tables:
         table = self._settings.postgres.table
+        encoding = await self._unless_stopped(database.run(Tables(table).query("connection/encoding")))
+        if encoding:
+            refuse_encoding(encoding[0][0])
         found = await self._unless_stopped(database.run(Tables(table).query("migrate/payload_type")))
         payload_type = found[0][0] if found else None
         schema = None
@@ -190,7 +225,7 @@ class Replica:
     async def _wait_for_turn(self) -> None:
         if self._stop.is_set():
             return
-        if self._role != "standby":
+        if self._told_hidden is None and self._role != "standby":
             self._role = "standby"
             log_event(log, "info", "relay.standby", "other relays own every shard; ready to take over")
         try:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psycopg
@@ -11,6 +11,8 @@ from psycopg.conninfo import conninfo_to_dict
 from relay.config.settings import Settings
 from relay.errors import ConfigError, Exit, RelayError, SchemaError, Unreachable
 from relay.postgres.migrate import check_schema, schema_of
+from relay.postgres.server_error import words
+from relay.postgres.session import check_encoding, conninfo, pin_now
 from relay.postgres.tables import Tables
 
 Row = tuple[Any, ...]
@@ -28,7 +30,7 @@ class Denied(RelayError):
 
 def foreseen(error: psycopg.Error) -> RelayError | None:
     """Say what an error of PostgreSQL means for a command; None where it is a fault of ours."""
-    text = " ".join(str(error).split())
+    text = words(error)
     match error:
         case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
             return SchemaError(f"the outbox is not in this database: {text}: run `relay migrate`")
@@ -76,14 +78,17 @@ def connect(settings: Settings) -> psycopg.Connection[Row]:
     """
     check_addresses(settings)
     postgres = settings.postgres
-    return psycopg.connect(
-        postgres.dsn.get_secret_value(),
+    conn = psycopg.connect(
+        conninfo(postgres.dsn.get_secret_value(), "outbox-relay cli", postgres.connect_timeout_s),
         autocommit=True,
-        connect_timeout=max(2, round(postgres.connect_timeout_s)),
-        application_name="outbox-relay cli",
-        # Planned anew with the very parameters: a plan for any filter would have to read everything.
+        # Planned each time with the very parameters: a plan for any filter would have to read everything.
         prepare_threshold=None,
     )
+    with ExitStack() as otherwise:
+        otherwise.callback(conn.close)
+        pin_now(conn)
+        otherwise.pop_all()
+    return conn
 
 
 class Reader:
@@ -153,11 +158,12 @@ def watching(settings: Settings) -> Iterator[Watcher]:
 
 
 def checked(conn: psycopg.Connection[Row], table: str) -> tuple[Tables, int]:
-    """Give the names of the outbox and the version of its schema.
+    """Return the names of the outbox and the version of its schema.
 
     Raises:
-        SchemaError: The outbox is not there, or of another version.
+        SchemaError: The outbox is not there, or of another version, or the database is not UTF-8.
     """
+    check_encoding(conn)
     found = psycopg.RawCursor(conn).execute(Tables(table).query("migrate/payload_type")).fetchone()
     if found is None:
         check_schema(None, table)

@@ -2,33 +2,34 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
 from relay.observe.logs import event as log_event
+from relay.postgres.server_error import words
+from relay.postgres.session import conninfo, pin
 
 log = logging.getLogger(__name__)
 
-# A peer that is gone without a word is noticed within 5 + 3 * 2 s, also while nothing is asked.
-_KEEPALIVES = {
-    "keepalives": "1",
-    "keepalives_idle": "5",
-    "keepalives_interval": "2",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
-}
-# The server lets us in and refuses the statement: it is a standby, or a right was taken from us, which is somebody's
-# mistake, and given again.
-_REFUSALS = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege)
+# The server lets us in and refuses the statement: it is a standby, a right was taken from us, or the table is away
+# while somebody works on it. An operator mends that, so it is waited for.
+_REFUSALS = (
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.InvalidSchemaName,
+)
 OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, *_REFUSALS, TimeoutError)
 
 # The driver tells the server to cancel a statement that took too long, and waits 10 s for it to do so: a silent one
@@ -78,7 +79,7 @@ class Database:
         dsn: Where to; it may hold a secret and is never logged.
         dsn_file: Holds it as well, and is read anew at each connect, so that a renewed password is taken up.
         name: What the connection is for, seen in ``pg_stat_activity`` and in the log.
-        connect_timeout_s: Seconds for one try to connect.
+        connect_timeout_s: Seconds for one try to connect to each host.
         statement_timeout_s: Seconds for one statement.
         on_state: Called with True when the first statement of a connection has succeeded, and with False at each try
             that has failed.
@@ -105,6 +106,7 @@ class Database:
         self._useful = False
         self._lost = False
         self._told: set[str] = set()
+        self._reported_settings: list[str] = []
         self.generation = 0
 
     async def __aenter__(self) -> Self:
@@ -147,10 +149,10 @@ class Database:
     async def _once(self, query: bytes, params: Sequence[object], *, patient: bool) -> list[Row]:
         asked = False
         try:
-            limit_s = self._statement_timeout_s
-            async with asyncio.timeout(limit_s + _CANCEL_TIMEOUT_S), asyncio.timeout(limit_s):
-                conn = await self.connection()
-                asked = not patient
+            # Connecting has limits of its own: of several hosts the first may be silent.
+            conn = await self.connection()
+            asked = not patient
+            async with self._limit():
                 async with psycopg.AsyncRawCursor(conn) as cursor:
                     await cursor.execute(query, params or None, binary=True)
                     rows = await cursor.fetchall() if cursor.description else [(cursor.rowcount,)]
@@ -162,11 +164,18 @@ class Database:
                 raise Locked(str(error.diag.message_primary)) from None
             await self.drop(error)
             if asked and isinstance(error, TimeoutError | psycopg.errors.QueryCanceled):
-                raise TooSlow(f"not done within {limit_s:g} s") from None
+                raise TooSlow(f"not done within {self._statement_timeout_s:g} s") from None
             raise
 
+    @asynccontextmanager
+    async def _limit(self) -> AsyncIterator[None]:
+        """End what takes longer than a statement may."""
+        limit_s = self._statement_timeout_s
+        async with asyncio.timeout(limit_s + _CANCEL_TIMEOUT_S), asyncio.timeout(limit_s):
+            yield
+
     async def connection(self) -> psycopg.AsyncConnection[Row]:
-        """Give the connection that stands, or make one; a single try.
+        """Return the connection that stands, or make one; a single try.
 
         Raises:
             psycopg.OperationalError: PostgreSQL could not be reached.
@@ -175,12 +184,30 @@ class Database:
             return self._conn
         # No prepared statements: a plan made while the table was small must not outlive that, a plan costs
         # 0.1 ms a batch, and a transaction pooler in between keeps none.
-        conninfo = self._conninfo()
-        self._conn = await _Connection.connect(conninfo, autocommit=True, prepare_threshold=None)
-        heed_cancellation()
+        conn = await _Connection.connect(self._conninfo(), autocommit=True, prepare_threshold=None)
+        async with AsyncExitStack() as otherwise:
+            otherwise.push_async_callback(conn.close)
+            heed_cancellation()
+            async with self._limit():
+                self._report_settings(await pin(conn))
+            otherwise.pop_all()
+        self._conn = conn
         self.generation += 1
         self._useful = False
-        return self._conn
+        return conn
+
+    def _report_settings(self, different: list[str]) -> None:
+        """Report once which settings of a pooler's sessions are not what our statements expect."""
+        if different and different != self._reported_settings:
+            log_event(
+                log,
+                "warning",
+                "postgres.settings",
+                "a pooler is in between, so these settings stay as they are for all who share it",
+                connection=self._name,
+                settings=", ".join(different),
+            )
+        self._reported_settings = different
 
     def succeeded(self) -> None:
         """Take it that a statement has succeeded: being let in says little, a read-only server lets us in as well."""
@@ -196,14 +223,7 @@ class Database:
     def _conninfo(self) -> str:
         try:
             dsn = self._dsn if self._dsn_file is None else credentials.secret(self._dsn_file)
-            return make_conninfo(
-                dsn,
-                # Of several hosts the primary: a standby would answer reads, and show less than there is.
-                target_session_attrs=conninfo_to_dict(dsn).get("target_session_attrs", "primary"),
-                application_name=f"outbox-relay {self._name}",
-                connect_timeout=max(2, round(self._connect_timeout_s)),
-                **_KEEPALIVES,
-            )
+            return conninfo(dsn, f"outbox-relay {self._name}", self._connect_timeout_s)
         except credentials.IdentityError as error:
             raise psycopg.OperationalError(str(error)) from error
         except psycopg.ProgrammingError:
@@ -216,7 +236,7 @@ class Database:
         if conn is not None:
             await conn.close()
         self._on_state(False)
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = words(error)
         is_auth_error = isinstance(error, _REFUSALS) or credentials.is_auth_error(reason)
         news = not self._lost or (is_auth_error and reason not in self._told)
         self._lost = True

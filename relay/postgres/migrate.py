@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from relay.errors import ConfigError, SchemaError
+from relay.postgres.session import check_encoding
 from relay.postgres.tables import Tables, sql_directory
 
 PAYLOAD_TYPES = ("jsonb", "json", "text", "bytea")
@@ -89,10 +90,12 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str, bell: 
         The names of the migrations applied, oldest first; empty where the schema was current.
 
     Raises:
-        SchemaError: The database holds a newer version that this relay cannot work on. Nothing was changed.
+        SchemaError: The database holds a newer version that this relay cannot work on, or is not UTF-8. Nothing was
+            changed.
         psycopg.errors.LockNotAvailable: The table was busy for 5 s. Nothing was changed; try again.
     """
     tables = _tables(table, payload_type)
+    check_encoding(conn)
     applied: list[str] = []
     with conn.transaction(), psycopg.RawCursor(conn) as cursor:
         cursor.execute("SET LOCAL lock_timeout = '5s'")
@@ -125,9 +128,10 @@ def missing(conn: psycopg.Connection[Any], table: str) -> list[str]:
     """Give the names of the migrations that `migrate` would apply, oldest first. Changes nothing.
 
     Raises:
-        SchemaError: The database holds a newer version that this relay cannot work on.
+        SchemaError: The database holds a newer version that this relay cannot work on, or is not UTF-8.
     """
     tables = _tables(table, "jsonb")
+    check_encoding(conn)
     with conn.transaction(), psycopg.RawCursor(conn) as cursor:
         begun = _value(cursor, tables.query("migrate/began"))
         found = schema_of(cursor.execute(tables.query("migrate/schema_version")).fetchone()) if begun else None
@@ -163,7 +167,10 @@ def check_schema(found: Schema | None, table: str) -> None:
     """
     ours = newest_version()
     if found is None:
-        raise SchemaError(f"table {table} does not exist here: run `relay migrate`, or set postgres.table")
+        raise SchemaError(
+            f"table {table} does not exist here: run `relay migrate`, or set postgres.table (with its schema, if the"
+            " search path of this role does not lead there)"
+        )
     if found.version < ours:
         raise SchemaError(f"schema version {found.version} of {table} is older than {ours}: run `relay migrate`")
     if found.version > ours and found.oldest_relay > ours:

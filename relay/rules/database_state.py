@@ -4,7 +4,8 @@ What is in memory must not outlive the database that it was read from. A failove
 of a server with `synchronous_commit = off`, and a restored backup all lose the newest transactions, and their seqs are
 drawn again for other events. So a server is known by an *identity* that changes whenever it could have gone back:
 its system identifier, the start of its postmaster, and the last reset of its statistics, which a crash of any of its
-processes resets as well. A sequence can be set back by hand, too: it never draws lower otherwise.
+processes resets as well; beside them the database and the table, and the tables of which this role sees not all rows. A
+sequence can be set back by hand, too: it never draws lower otherwise.
 See docs/design/decisions/0011-what-identifies-a-database.md.
 """
 
@@ -12,11 +13,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+# The parts of an identity that a role may be forbidden to ask.
+_PARTS = ("pg_control_system()", "pg_postmaster_start_time()", "pg_stat_archiver")
+_HIDDEN = "hidden "
+
 
 class Change(Enum):
     """What has happened to the database since the term began."""
 
-    SERVER = "PostgreSQL was restarted, has crashed or failed over, or is another server"
+    SERVER = "PostgreSQL was restarted, has crashed or failed over, or is another server, database or table"
     SEQUENCE = "the sequence of the outbox was set back: seqs are drawn again"
 
 
@@ -25,7 +30,7 @@ class DatabaseState:
     """How one statement found the database.
 
     Attributes:
-        identity: The server; opaque.
+        identity: What `outbox_identity()` says: parts with a slash between them, ``-`` for what this role may not ask.
         newest: The newest visible seq, 0 without any.
         drawn: The last seq that the sequence drew, 0 before the first; None if this role may not see it.
     """
@@ -33,6 +38,16 @@ class DatabaseState:
     identity: str
     newest: int
     drawn: int | None
+
+    def unasked(self) -> list[str]:
+        """Return what this role may not ask, so that a change of it is not noticed."""
+        parts = self.identity.split("/")
+        return [what for what, part in zip(_PARTS, parts, strict=False) if part == "-" and what]
+
+    def hidden(self) -> str | None:
+        """Return the tables of which row-level security hides rows from this role, with commas between them."""
+        last = self.identity.rpartition("/")[2]
+        return last.removeprefix(_HIDDEN) if last.startswith(_HIDDEN) else None
 
     def change_to(self, now: "DatabaseState") -> Change | None:
         """Return what has changed since, None if what was read then still holds."""

@@ -54,6 +54,7 @@ class Server:
 
     version_number: int
     version: str
+    encoding: str
     in_recovery: bool
     role: str
     superuser: bool

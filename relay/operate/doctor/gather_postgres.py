@@ -11,6 +11,8 @@ from psycopg import sql
 from relay.operate.doctor.facts import Holders, PostgresFacts, Right, Server, Session, Table, Topic
 from relay.operate.doctor.rights import Wanted, wanted
 from relay.postgres.migrate import newest_version, schema_of
+from relay.postgres.server_error import words
+from relay.postgres.session import conninfo, pin_now
 from relay.postgres.tables import Tables
 
 _SAMPLE_ROWS = 10_000
@@ -31,23 +33,18 @@ def gather_postgres(
     """
     try:
         with _connect(dsn, connect_timeout_s) as conn:
+            pin_now(conn)
             return _asked(conn, dsn, bell_dsn, Tables(table), connect_timeout_s, timeout_s)
     except psycopg.Error as error:
         return PostgresFacts(error=_line(error))
 
 
 def _connect(dsn: str, timeout_s: float) -> Conn:
-    return psycopg.connect(
-        dsn,
-        autocommit=True,
-        connect_timeout=max(2, round(timeout_s)),
-        application_name="outbox-relay doctor",
-        prepare_threshold=None,
-    )
+    return psycopg.connect(conninfo(dsn, "outbox-relay doctor", timeout_s), autocommit=True, prepare_threshold=None)
 
 
 def _line(error: psycopg.Error) -> str:
-    return " ".join(str(error).split())
+    return words(error)
 
 
 def _asked(

@@ -39,6 +39,9 @@ def _server(server: Server) -> Iterator[Finding]:
         yield _line("version", "fault", f"PostgreSQL {server.version}", "the outbox needs PostgreSQL 14 or newer")
     else:
         yield _line("version", "ok", f"PostgreSQL {server.version}")
+    if server.encoding != "UTF8":
+        do = "the outbox needs a database that was made with ENCODING 'UTF8'"
+        yield _line("encoding", "fault", f"this database encodes text as {server.encoding}", do)
     if server.in_recovery:
         yield _line("primary", "fault", "a standby: nothing can be marked here", "give the address of the primary")
     elif server.read_only:

@@ -1,6 +1,7 @@
 -- What the server is and how it is set; settings that a role may not see come back as null.
 SELECT current_setting('server_version_num')::int,
        current_setting('server_version'),
+       getdatabaseencoding(),
        pg_is_in_recovery(),
        current_user::text,
        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),

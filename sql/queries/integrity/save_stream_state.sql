@@ -12,8 +12,7 @@ SELECT s.shard, $1, $2, $3, $4, $5, $6::uuid, to_timestamp($7::float8), CASE WHE
 FROM outbox_shards s
 WHERE s.owner = $11
   AND (SELECT sum(o.epoch) FROM outbox_shards o WHERE o.owner = $11) = $12
-  AND concat_ws('/', (SELECT system_identifier FROM pg_control_system()), date_part('epoch', pg_postmaster_start_time()),
-                (SELECT date_part('epoch', stats_reset) FROM pg_stat_archiver)) = $10
+  AND outbox_identity('outbox_events', 'outbox_shards', 'outbox_streams', 'outbox_members') = $10
 ON CONFLICT (shard, stream) DO UPDATE
 SET created = excluded.created,
     first_seq = excluded.first_seq,

@@ -6,8 +6,7 @@
 -- visible then, and the last one that was drawn (null if this role may not see the sequence).
 -- 0.7 ms with 64 shards.
 WITH database AS (
-    SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), date_part('epoch', pg_postmaster_start_time()),
-                        (SELECT date_part('epoch', stats_reset) FROM pg_stat_archiver)) AS identity
+    SELECT outbox_identity('outbox_events', 'outbox_shards', 'outbox_streams', 'outbox_members') AS identity
 ), beat AS (
     INSERT INTO outbox_members (member, lease_until)
     VALUES ($1, clock_timestamp() + make_interval(secs => $2))

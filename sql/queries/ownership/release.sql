@@ -6,7 +6,6 @@ SET lease_until = '-infinity',
     watermark = CASE WHEN d.ours THEN greatest(s.watermark, $3) ELSE s.watermark END,
     watermark_at = CASE WHEN d.ours THEN greatest(s.watermark_at, to_timestamp($4)) ELSE s.watermark_at END
 FROM unnest($1::integer[], $2::bigint[]) AS held (shard, epoch),
-     (SELECT coalesce($5::text = concat_ws('/', (SELECT system_identifier FROM pg_control_system()), date_part('epoch', pg_postmaster_start_time()),
-                 (SELECT date_part('epoch', stats_reset) FROM pg_stat_archiver)), true) AS ours) AS d
+     (SELECT coalesce($5::text = outbox_identity('outbox_events', 'outbox_shards', 'outbox_streams', 'outbox_members'), true) AS ours) AS d
 WHERE s.shard = held.shard
   AND s.epoch = held.epoch

@@ -25,7 +25,7 @@ from relay.operate.doctor.judge_postgres import judge_postgres
 from relay.operate.doctor.rights import Wanted, wanted
 from relay.postgres.tables import Tables
 
-SERVER = Server(180006, "18.6", False, "relay_login", False, 0, True, True, True, False, False)
+SERVER = Server(180006, "18.6", "UTF8", False, "relay_login", False, 0, True, True, True, False, False)
 TABLE = Table("p", False, 45, True, "O", (), 1, 1, False, False, 1000, 10, 500, 500, 1.0, 8192)
 HOLDERS = Holders(0, None, (), 0.1, 3)
 POSTGRES = PostgresFacts(

@@ -17,7 +17,9 @@ QUERIES = sorted(
     for path in ROOMS.rglob("*.sql")
     if path.parent.name != "projection"  # read by the projections' own store
 )
-OURS = re.compile(r"\boutbox_(events|shards|shard|members|streams|migrations|audit|ring|producer|relay|reader)\b")
+OURS = re.compile(
+    r"\boutbox_(events|shards|shard|members|streams|migrations|audit|ring|identity|producer|relay|reader)\b"
+)
 COMPANIONS = ("events", "shards", "shard", "members", "streams", "migrations", "audit", "ring")
 ROLES = ("producer", "relay", "reader")
 

@@ -1,0 +1,25 @@
+"""What PostgreSQL says of an error, fit for a log: never the row that it speaks of. Pure: no I/O."""
+
+import psycopg
+
+from relay.text import printable
+
+# A trigger may raise whatever it likes.
+_LONGEST = 300
+
+
+def words(error: BaseException) -> str:
+    """Return what may be logged of an error, in one line.
+
+    Of what the server says that is its primary message, the SQLSTATE and the name of the constraint. The detail, the
+    hint and the context are left out: they repeat values of the row, payload and all. Errors of the driver, such as a
+    connection that could not be made, hold no row and are given whole.
+    """
+    if not isinstance(error, psycopg.Error) or error.diag.message_primary is None:
+        return printable(" ".join(str(error).split())) or type(error).__name__
+    primary = " ".join(error.diag.message_primary.split())
+    if len(primary) > _LONGEST:
+        primary = f"{primary[:_LONGEST]}..."
+    named = [f"SQLSTATE {error.sqlstate}" if error.sqlstate else "", error.diag.constraint_name or ""]
+    named[1] = f"constraint {named[1]}" if named[1] else ""
+    return printable(f"{primary} ({', '.join(part for part in named if part)})" if any(named) else primary)
