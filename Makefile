@@ -17,7 +17,7 @@ export DOCKER_BUILD ?=
 export COMPOSE ?=
 ENGINE := $(BIN)/python -m tests.support.docker_engine
 
-.PHONY: help demo servers test programs chaos lint docs bench lock sbom image image-base image-test clean
+.PHONY: help demo servers test programs chaos lint sql docs bench lock sbom image image-base image-test clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
@@ -60,6 +60,10 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.10 client/outbox_client
 	$(BIN)/lint-imports
+
+# A statement with its shared parts, ready for psql: make sql QUERY=delivery/fetch
+sql: $(READY)
+	@$(BIN)/python -c 'import sys; from relay.postgres.tables import Tables; print(Tables().query(sys.argv[1]).decode())' $(QUERY)
 
 docs: $(READY)
 	$(BIN)/python -m relay.cli.reference > docs/reference/cli.md.new

@@ -1,7 +1,8 @@
 """Read the SQL files of the project and put the configured table names in.
 
-The files say ``outbox_events`` and its companions, so that they can be pasted into psql; a relay that works on
-another table replaces the names. They live in ``sql/`` of the checkout and in ``relay/_sql`` of the wheel.
+The files say ``outbox_events`` and its companions, so that they can be pasted into psql (`make sql` prints those that
+include shared parts); a relay that works on another table replaces the names. They live in ``sql/`` of the checkout and
+in ``relay/_sql`` of the wheel.
 """
 
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from relay.errors import ConfigError
 from relay.event import Event
+from relay.postgres.includes import expand
 
 DEFAULT_TABLE = "outbox_events"
 
@@ -89,8 +91,9 @@ class Tables:
         return _OURS.sub(lambda found: self.name(found[1]), text)
 
     def file(self, name: str) -> str:
-        """Read ``sql/<name>.sql`` with the names of this outbox."""
-        return self.qualify((sql_directory() / f"{name}.sql").read_text("utf-8"))
+        """Read ``sql/<name>.sql``, with its shared parts and the names of this outbox."""
+        directory = sql_directory()
+        return self.qualify(expand((directory / f"{name}.sql").read_text("utf-8"), directory / "includes"))
 
     def query(self, name: str) -> bytes:
         """Return the query ``sql/queries/<room>/<name>.sql``, ready to be sent; read once.

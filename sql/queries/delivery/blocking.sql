@@ -2,11 +2,11 @@
 -- Partial index on dead_at: its cost follows the number of dead letters. The bounds say nothing new, but with them
 -- the planner expects few rows even of a table that was never analysed.
 SELECT seq, key
-FROM outbox_events
+FROM outbox_events e
 WHERE dead_at >= '-infinity'
   AND dead_at <= 'infinity'
   AND delivered_at IS NULL
   AND discarded_at IS NULL
   AND key IS NOT NULL
-  AND ($1::integer[] IS NULL OR outbox_shard(key, seq, $2) = ANY ($1::integer[]))
+-- include: ours($1, $2)
 ORDER BY seq

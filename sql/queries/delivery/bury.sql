@@ -11,5 +11,5 @@ WHERE seq = $1
   AND id = $6::uuid
   AND delivered_at IS NULL
   AND dead_at IS NULL
-  AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $4) = $5
+-- include: fence($4, $5)
   AND (SELECT set_config('lock_timeout', '250ms', true)) IS NOT NULL

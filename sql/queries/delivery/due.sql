@@ -2,20 +2,14 @@
 -- of our shards ($2 of $3; null: all).
 -- Index scan of the partial index on retry_at: nothing to read where nothing is retried. The lower bound says
 -- nothing new, but with both the planner expects few rows even of a table that was never analysed.
-SELECT e.seq,
-       e.id::text,
-       e.topic,
-       e.key,
-       convert_to(e.payload::text, 'UTF8'),
-       e.headers::text,
-       date_part('epoch', e.created_at),
-       e.attempts,
+SELECT
+-- include: event_columns
        e.retry_at > now()
 FROM outbox_events e
 WHERE e.retry_at >= '-infinity'
   AND e.retry_at <= now()
   AND e.delivered_at IS NULL
   AND e.dead_at IS NULL
-  AND ($2::integer[] IS NULL OR outbox_shard(e.key, e.seq, $3) = ANY ($2::integer[]))
+-- include: ours($2, $3)
 ORDER BY e.retry_at, e.seq
 LIMIT $1

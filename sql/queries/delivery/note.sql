@@ -8,5 +8,5 @@ WHERE seq = $1
   AND id = $5::uuid
   AND delivered_at IS NULL
   AND dead_at IS NULL
-  AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $3) = $4
+-- include: fence($3, $4)
   AND (SELECT set_config('lock_timeout', '250ms', true)) IS NOT NULL

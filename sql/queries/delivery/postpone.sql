@@ -10,5 +10,5 @@ WHERE seq = $1
   AND id = $7::uuid
   AND delivered_at IS NULL
   AND dead_at IS NULL
-  AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $5) = $6
+-- include: fence($5, $6)
   AND (SELECT set_config('lock_timeout', '250ms', true)) IS NOT NULL

@@ -10,4 +10,4 @@ WHERE e.seq = d.seq
   AND e.seq = ANY (ARRAY(SELECT o.seq FROM outbox_events o WHERE o.seq = ANY ($1::bigint[]) FOR NO KEY UPDATE SKIP LOCKED))
   AND e.delivered_at IS NULL
   AND e.dead_at IS NULL
-  AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $3) = $4
+-- include: fence($3, $4)

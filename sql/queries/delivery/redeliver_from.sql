@@ -8,4 +8,4 @@ WHERE e.retry_at >= '-infinity'
   AND e.delivered_at IS NULL
   AND e.dead_at IS NULL
   AND e.stream_seq IS NOT NULL
-  AND ($1::integer[] IS NULL OR outbox_shard(e.key, e.seq, $2) = ANY ($1::integer[]))
+-- include: ours($1, $2)

@@ -14,5 +14,5 @@ WHERE e.seq = d.seq
   AND e.id = d.id
   AND e.seq = ANY ($2::bigint[])
   AND e.delivered_at IS NULL
-  AND (SELECT sum(s.epoch) FROM outbox_shards s WHERE s.owner = $4) = $5
+-- include: fence($4, $5)
   AND (SELECT set_config('lock_timeout', '250ms', true)) IS NOT NULL

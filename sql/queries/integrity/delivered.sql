@@ -7,6 +7,6 @@ WHERE e.seq > $1
   AND e.seq <= $2
   AND e.delivered_at IS NOT NULL
   AND e.stream_seq > $4
-  AND ($5::integer[] IS NULL OR outbox_shard(e.key, e.seq, $6) = ANY ($5::integer[]))
+-- include: ours($5, $6)
   AND ($3::text IS NULL OR e.stream = $3::text)
 ORDER BY e.seq

@@ -9,5 +9,5 @@ WHERE e.seq > $1
   AND e.seq <= $2
   AND e.delivered_at > coalesce(o.begun_at, '-infinity')
   AND e.stream_seq IS NOT NULL
-  AND ($3::integer[] IS NULL OR outbox_shard(e.key, e.seq, $4) = ANY ($3::integer[]))
+-- include: ours($3, $4)
 ORDER BY e.stream, e.stream_seq DESC

@@ -4,4 +4,4 @@ FROM outbox_events e
 WHERE e.id = ANY ($1::uuid[])
   AND e.delivered_at IS NULL
   AND e.dead_at IS NULL
-  AND ($2::integer[] IS NULL OR outbox_shard(e.key, e.seq, $3) = ANY ($2::integer[]))
+-- include: ours($2, $3)

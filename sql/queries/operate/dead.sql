@@ -1,7 +1,6 @@
--- The newest $1 dead letters by the first words of their reason, the most frequent first. What differs from row to
--- row is taken out: text in quotes after a colon, and numbers but for codes in brackets. Partial index on dead_at.
-SELECT left(regexp_replace(regexp_replace(coalesce(d.last_error, 'no reason given'), ': [''"].*', ''),
-                           '\d+(?!\d*\))', 'N', 'g'), 100),
+-- The newest $1 dead letters by kind of reason, the most frequent first. Partial index on dead_at.
+SELECT
+-- include: kind_of_reason(d.last_error)
        count(*)
 FROM (
     SELECT e.last_error

@@ -1,4 +1,4 @@
--- Events that wait for their retry, the next due first, at most $9, by the filters $1 to $8 (see cli_list_pending).
+-- Events that wait for their retry, the next due first, at most $9, by the filters $1 to $8.
 -- Partial index on retry_at: its cost follows the number of events in retry.
 SELECT e.seq, e.id::text, e.topic, e.key, 'retry',
        date_part('epoch', e.created_at), NULL::float8, NULL::text, NULL::bigint,
@@ -7,13 +7,6 @@ FROM outbox_events e
 WHERE e.retry_at IS NOT NULL
   AND e.delivered_at IS NULL
   AND e.dead_at IS NULL
-  AND ($1::text IS NULL OR e.topic ~ $1::text)
-  AND ($2::text IS NULL OR e.key = $2::text)
-  AND ($3::float8 IS NULL OR e.created_at >= to_timestamp($3::float8))
-  AND ($4::float8 IS NULL OR e.created_at < to_timestamp($4::float8))
-  AND ($5::text[] IS NULL OR e.id = ANY ($5::text[]::uuid[]))
-  AND ($6::bigint IS NULL OR e.seq >= $6::bigint)
-  AND ($7::bigint IS NULL OR e.seq <= $7::bigint)
-  AND ($8::text IS NULL OR strpos(lower(e.last_error), lower($8::text)) > 0)
+-- include: filters(e.created_at)
 ORDER BY e.retry_at, e.seq
 LIMIT $9
