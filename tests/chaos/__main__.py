@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.chaos.checker import Findings, check, percentile, recoveries
+from tests.chaos.checker import Findings, check, excused, percentile, recoveries
 from tests.chaos.faults import KINDS
 from tests.chaos.history import Fault, History, Stored, Transaction, read
 from tests.chaos.run import OF_TWO, Plan, Run
@@ -113,6 +113,7 @@ def _figures(name: str, history: History, findings: Findings, times: list[float]
         "rolled_back": sum(len(one.inserts) for one in transactions if one.outcome == "rolled back"),
         "stored": sum(1 for _ in history.of(Stored)),
         **findings.counts(),
+        **excused(history),
     }
     line = " ".join(f"{key}={value}" for key, value in figures.items())
     return (

@@ -5,17 +5,25 @@ when it was started again, a link when bytes flow.
 """
 
 import asyncio
-import contextlib
 import random
 import signal
+import time
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import psycopg
 
 from relay.demo.servers import NatsServer
+from tests.chaos import operator
+from tests.chaos.failover import lose_the_newest_commits
+from tests.chaos.history import Insert, Setback, Transaction, Unreadable
+from tests.chaos.producers import OUTAGES
 from tests.chaos.world import STREAMS, Replica, World
 from tests.support.fix_proxy import Proxy
+
+# For as long another fault may keep PostgreSQL away, seconds.
+_AWAY_S = 60.0
 
 # Makes the fault, lets it end, and gives its target.
 Make = Callable[[World, random.Random], Awaitable[str]]
@@ -79,7 +87,15 @@ async def _relay_frozen(world: World, rng: random.Random) -> str:
 
 async def _relay_comes_and_goes(world: World, rng: random.Random) -> str:
     """Let a third one take its share, or only begin to; it leaves its shards, or is killed with them."""
-    third = world.third
+    return await _comes_and_goes(world, world.third, rng)
+
+
+async def _relay_at_a_leaf(world: World, rng: random.Random) -> str:
+    """Let one take its share whose leaf node has a namesake of ORDERS, in a domain of its own."""
+    return await _comes_and_goes(world, world.edge, rng)
+
+
+async def _comes_and_goes(world: World, third: Replica | None, rng: random.Random) -> str:
     assert third is not None
     third.relay.start()
     await asyncio.sleep(rng.uniform(0.5, 5))
@@ -110,8 +126,25 @@ async def _hand_over_broken(world: World, rng: random.Random) -> str:
 # --- PostgreSQL
 
 
+# A commit that does not wait for its record is written within three times the writer's delay of 0.2 s.
+_UNWRITTEN_S = 1.0
+
+
+def _may_lose_commits(world: World) -> None:
+    now = time.monotonic()
+    world.entries.append(Setback("crash", time.time(), now - _UNWRITTEN_S, now))
+
+
+async def _failover(world: World, rng: random.Random) -> str:
+    """Promote an asynchronous standby that lacks up to the last two seconds."""
+    setback = await lose_the_newest_commits(world.postgres, rng)
+    world.entries.append(setback)
+    return f"{setback.until - setback.since:.1f} s behind"
+
+
 async def _postgres_crashed(world: World, rng: random.Random) -> str:
     await asyncio.to_thread(world.postgres.stop, "immediate")
+    _may_lose_commits(world)
     await asyncio.sleep(rng.uniform(0, 1.5))
     await asyncio.to_thread(world.postgres.start)
     return "immediate shutdown"
@@ -119,6 +152,7 @@ async def _postgres_crashed(world: World, rng: random.Random) -> str:
 
 async def _postgres_killed(world: World, rng: random.Random) -> str:
     await asyncio.to_thread(world.postgres.kill)
+    _may_lose_commits(world)
     await asyncio.sleep(rng.uniform(0, 1.5))
     await asyncio.to_thread(world.postgres.start)
     return "postmaster and backends"
@@ -197,6 +231,32 @@ async def _stream_full(world: World, rng: random.Random) -> str:
     finally:
         await world.ask(f"STREAM.UPDATE.{stream}", {**info["config"], "max_msgs": -1})
     return stream
+
+
+async def _stream_unreadable(world: World, rng: random.Random) -> str:
+    """Take the right to look at AUDIT away from the relays for a while."""
+    world.entries.append(Unreadable("AUDIT"))
+    await world.reload(unreadable="AUDIT")
+    await asyncio.sleep(rng.uniform(1, 5))
+    await world.reload()
+    await world.streams_lead()
+    return "AUDIT"
+
+
+async def _limit_raised(world: World, _: random.Random) -> str:
+    """Let the servers take larger messages from now on, and send one that they would not have taken before."""
+    size = world.max_payload + 1
+    await world.reload(max_payload=world.max_payload + 262_144)
+    await world.streams_lead()
+    id_, begun_at = str(uuid.uuid4()), time.monotonic()
+    async with await psycopg.AsyncConnection.connect(world.postgres.dsn(), connect_timeout=3) as conn:
+        insert = "INSERT INTO outbox_events (id, topic, payload) VALUES (%s, 'ledger.large', to_jsonb(repeat('x', %s)))"
+        row = await (await conn.execute(insert + " RETURNING seq", (id_, size))).fetchone()
+        assert row is not None
+        inserts = (Insert(id_, row[0], None, begun_at),)
+        # Written down before it commits: if that is broken off, nobody knows whether it did.
+        world.entries.append(Transaction(-time.monotonic_ns(), "unknown", time.monotonic(), inserts))
+    return f"{world.max_payload} bytes"
 
 
 async def _leader(world: World, rng: random.Random) -> NatsServer:
@@ -279,9 +339,11 @@ KINDS = {
         Kind("relay", "relay frozen", _relay_frozen, 4),
         Kind("relay", "relay comes and goes", _relay_comes_and_goes, 3),
         Kind("relay", "hand-over broken", _hand_over_broken, 3),
+        Kind("relay", "relay at a leaf node", _relay_at_a_leaf),
         Kind("postgres", "postgres crashed", _postgres_crashed),
         Kind("postgres", "postgres killed", _postgres_killed),
         Kind("postgres", "postgres frozen", _postgres_frozen),
+        Kind("postgres", "failover", _failover, 3),
         Kind("postgres", "sessions terminated", _sessions_terminated),
         Kind("nats", "node killed", _nats_killed),
         Kind("nats", "leader killed", _leader_killed),
@@ -290,6 +352,15 @@ KINDS = {
         Kind("nats", "quorum lost", _quorum_lost, 1),
         Kind("nats", "whole cluster killed", _whole_cluster_killed, 1),
         Kind("nats", "stream full", _stream_full),
+        Kind("nats", "stream unreadable", _stream_unreadable),
+        Kind("nats", "limit raised", _limit_raised, 1),
+        Kind("operator", "operator deletes", operator.deletes),
+        Kind("operator", "operator truncates", operator.truncates, 1),
+        Kind("operator", "operator alters", operator.alters, 1),
+        Kind("operator", "operator locks rows", operator.locks_rows),
+        Kind("operator", "operator locks the table", operator.locks_the_table, 1),
+        Kind("operator", "operator retries", operator.retries, 1),
+        Kind("operator", "vacuum", operator.vacuums),
         Kind("link", "link cut", _link_cut, 4),
         Kind("link", "link refused", _link_refused),
         Kind("link", "link silent", _link_silent, 4),
@@ -300,8 +371,12 @@ KINDS = {
 
 
 async def make_again(kind: Kind, world: World, rng: random.Random) -> str:
-    """Make a fault; where PostgreSQL is away because of another one, wait and try once more."""
-    with contextlib.suppress(psycopg.OperationalError):
-        return await kind.make(world, rng)
-    await asyncio.sleep(1)
-    return await kind.make(world, rng)
+    """Make a fault; if PostgreSQL is away because of another one, wait and try again."""
+    until = time.monotonic() + _AWAY_S
+    while True:
+        try:
+            return await kind.make(world, rng)
+        except OUTAGES:
+            if time.monotonic() > until:
+                raise
+        await asyncio.sleep(0.5)

@@ -32,12 +32,14 @@ class Transaction:
     Attributes:
         number: Its own, to tell which events belong together.
         ended_at: When the answer to COMMIT came; its rows are visible from then on at the latest.
+        durable: Whether the answer promised that it outlives a crash; False with ``synchronous_commit = off``.
     """
 
     number: int
     outcome: Outcome
     ended_at: float
     inserts: tuple[Insert, ...]
+    durable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,43 @@ class Row:
     stream: str | None
     stream_seq: int | None
     settled_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A row that the operator has taken out of the outbox, as it was then. If it is there at the end, it was not."""
+
+    id: str
+    seq: int
+    key: str | None
+    settled: Settled
+    stream: str | None
+    stream_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """The outbox is not what it was: commits, marks and seqs may be gone.
+
+    Attributes:
+        kind: ``failover``: commits that were answered between `since` and `until` may be lost; ``crash``: those that
+            were not durable; ``truncated``: none, and every row is gone.
+        at: When it happened, Unix seconds.
+        since: By the clock of the run.
+        until: Likewise.
+    """
+
+    kind: Literal["failover", "crash", "truncated"]
+    at: float
+    since: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A stream that the relays had no right to look at for a while: what is in doubt could not be looked up."""
+
+    stream: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +151,11 @@ class Note:
     wrong: bool = False
 
 
-Entry = Transaction | Row | Stored | Seen | Watermark | Fault | Note
+Entry = Transaction | Row | Removed | Setback | Unreadable | Stored | Seen | Watermark | Fault | Note
 E = TypeVar("E", bound=Entry)
 _KINDS: dict[str, type[Entry]] = {
-    kind.__name__: kind for kind in (Transaction, Row, Stored, Seen, Watermark, Fault, Note)
+    kind.__name__: kind
+    for kind in (Transaction, Row, Removed, Setback, Unreadable, Stored, Seen, Watermark, Fault, Note)
 }
 
 
@@ -151,4 +191,4 @@ def _entry(line: dict[str, Any]) -> Entry:
     kind = _KINDS[line.pop("is")]
     if kind is Transaction:
         line["inserts"] = tuple(Insert(**insert) for insert in line["inserts"])
-    return kind(**{field.name: line[field.name] for field in fields(kind)})
+    return kind(**{field.name: line[field.name] for field in fields(kind) if field.name in line})

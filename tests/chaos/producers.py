@@ -14,7 +14,8 @@ _INSERT = (
     "INSERT INTO outbox_events (id, topic, key, payload) VALUES (%s, %s, %s, jsonb_build_object('n', %s::int))"
     " RETURNING seq"
 )
-_OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError)
+# A standby that is promoted a moment later refuses to write.
+OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 _BULK = 150
 
 
@@ -25,16 +26,25 @@ class Producer:
         number: Its own; its transactions are numbered from it.
         rate: Events a second, about.
         on_end: Called with each transaction when its outcome is known.
+        durable: False: with ``synchronous_commit = off``, so that a crash may take the newest commits.
     """
 
     def __init__(
-        self, dsn: str, number: int, rng: random.Random, rate: float, on_end: Callable[[Transaction], None]
+        self,
+        dsn: str,
+        number: int,
+        rng: random.Random,
+        rate: float,
+        on_end: Callable[[Transaction], None],
+        *,
+        durable: bool = True,
     ) -> None:
         self._dsn = dsn
         self._number = number
         self._rng = rng
         self._rate = rate
         self._on_end = on_end
+        self._durable = durable
         self._count = 0
         self._conn: psycopg.AsyncConnection[tuple[int]] | None = None
 
@@ -67,17 +77,18 @@ class Producer:
                 outcome = "unknown"
                 await conn.commit()
                 outcome = "committed"
-        except _OUTAGES:
+        except OUTAGES:
             await self._drop()
         if inserts:
             self._count += 1
-            self._on_end(Transaction(self._count * 1000 + self._number, outcome, time.monotonic(), tuple(inserts)))
+            number = self._count * 1000 + self._number
+            self._on_end(Transaction(number, outcome, time.monotonic(), tuple(inserts), self._durable))
         return events
 
     async def _insert(self, conn: psycopg.AsyncConnection[tuple[int]]) -> Insert:
         rng = self._rng
         key = rng.choices((f"p{self._number}-{rng.randrange(4)}", f"s{rng.randrange(8)}", None), (60, 30, 10))[0]
-        topic = rng.choices(("orders.placed", "ledger.posted"), (60, 40))[0]
+        topic = rng.choices(("orders.placed", "ledger.posted", "audit.logged"), (50, 30, 20))[0]
         id_ = str(uuid.UUID(int=rng.getrandbits(128), version=4))
         begun_at = time.monotonic()
         row = await (await conn.execute(_INSERT, (id_, topic, key, self._count))).fetchone()
@@ -87,8 +98,12 @@ class Producer:
     async def _connection(self) -> psycopg.AsyncConnection[tuple[int]]:
         while self._conn is None:
             try:
-                self._conn = await psycopg.AsyncConnection.connect(self._dsn, connect_timeout=3)
-            except _OUTAGES:
+                self._conn = await psycopg.AsyncConnection.connect(
+                    self._dsn,
+                    connect_timeout=3,
+                    options="" if self._durable else "-c synchronous_commit=off",
+                )
+            except OUTAGES:
                 await asyncio.sleep(0.1)
         return self._conn
 

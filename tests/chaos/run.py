@@ -13,7 +13,7 @@ from tests.chaos.consumer import Consumer
 from tests.chaos.faults import KINDS, Kind, make_again
 from tests.chaos.history import Fault, History, Row, Seen, Settled, Stored, Transaction, Watermark
 from tests.chaos.producers import Producer
-from tests.chaos.world import STREAMS, World
+from tests.chaos.world import STREAMS, World, bare
 
 # Behind the name of a fault that came together with another one.
 OF_TWO = " (of two)"
@@ -76,6 +76,7 @@ class Run:
                 random.Random(f"{plan.seed} {number}"),
                 plan.rate / _PRODUCERS,
                 self._ended,
+                durable=number != 0,
             )
             for number in range(_PRODUCERS)
         ]
@@ -131,6 +132,7 @@ class Run:
             *(make_again(kind, self._world, rng) for kind, rng in zip(kinds, rngs, strict=True))
         )
         back_at = time.monotonic()
+        await self._forget_what_is_gone()
         recovered_at = None
         with suppress(TimeoutError):
             async with asyncio.timeout(self._plan.patience_s):
@@ -140,6 +142,19 @@ class Run:
             self._history.add(Fault(name, target, began_at, back_at, recovered_at))
         self._look_after_relays()
 
+    async def _forget_what_is_gone(self) -> None:
+        """Wait for no event whose commit the database has lost, or that the operator has deleted."""
+        waiting = list(self._waiting)
+        while True:
+            with suppress(psycopg.OperationalError):
+                there = await self._world.rows(
+                    "SELECT id::text FROM outbox_events WHERE id = ANY(%s::uuid[])", (waiting,)
+                )
+                break
+            await asyncio.sleep(0.2)
+        for id_ in set(waiting).difference(id_ for (id_,) in there):
+            self._waiting.pop(id_, None)
+
     async def _recovered(self, back_at: float) -> float:
         while self._newest_seen <= back_at or (self._waiting and next(iter(self._waiting.values())) <= back_at):
             await asyncio.sleep(0.01)
@@ -148,6 +163,8 @@ class Run:
     def _look_after_relays(self) -> None:
         while self._world.wrong:
             self._history.note(self._world.wrong.pop(0), wrong=True)
+        while self._world.entries:
+            self._history.add(self._world.entries.pop(0))
         for replica in self._world.replicas:
             if not replica.relay.running:
                 self._history.note(f"{replica.name} ended by itself with {replica.relay.wait()}", wrong=True)
@@ -197,7 +214,7 @@ class Run:
                 history.note(f"{replica.name} has a traceback in its log", wrong=True)
         for id_, seq, key, delivered, dead, stream, stream_seq, settled_at in await world.rows(_ROWS):
             settled: Settled = "delivered" if delivered else "dead" if dead else "pending"
-            history.add(Row(id_, seq, key, settled, stream, stream_seq, settled_at))
+            history.add(Row(id_, seq, key, settled, bare(stream), stream_seq, settled_at))
         urls = [node.url for node in world.cluster.nodes]
         for name in STREAMS:
             reader = Consumer(

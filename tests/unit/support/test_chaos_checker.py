@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.checker import check, percentile, recoveries
+from tests.chaos.checker import check, excused, percentile, recoveries
 from tests.chaos.history import (
     Entry,
     Fault,
@@ -17,10 +17,14 @@ from tests.chaos.history import (
     Insert,
     Note,
     Outcome,
+    Removed,
     Row,
     Seen,
+    Setback,
+    Settled,
     Stored,
     Transaction,
+    Unreadable,
     Watermark,
     read,
 )
@@ -260,3 +264,68 @@ def test_a_percentile_is_the_smallest_value_that_covers_its_share(values: list[f
     found = percentile(values, 0.95)
     assert sum(value <= found for value in values) >= 0.95 * len(values)
     assert sum(value < found for value in values) < 0.95 * len(values)
+
+
+def test_a_commit_that_a_failover_has_lost_is_owed_to_nobody_and_counted_apart() -> None:
+    course = one_each()
+    del course.rows[1]
+    found = check(course.history())
+    assert found.forgotten == ["id2"] and len(found.phantom) == 1
+    history = course.history()
+    history.add(Setback("failover", 50.0, 20.5, 22.0))
+    assert not check(history)
+    assert excused(history)["lost_commits"] == excused(history)["stored_of_lost_commits"] == 1
+
+
+def test_a_crash_may_take_only_what_was_answered_without_a_promise() -> None:
+    course = one_each()
+    del course.rows[1], course.stored[1], course.seen[1]
+    history = course.history()
+    history.add(Setback("crash", 50.0, 20.5, 22.0))
+    assert check(history).forgotten == ["id2"]
+    course.transactions[1] = replace(course.transactions[1], durable=False)
+    history = course.history()
+    history.add(Setback("crash", 50.0, 20.5, 22.0))
+    assert not check(history)
+
+
+@pytest.mark.parametrize(("settled", "lost"), [("pending", 0), ("delivered", 1)])
+def test_what_the_operator_has_deleted_is_lost_only_if_it_was_called_delivered(settled: Settled, lost: int) -> None:
+    course = one_each()
+    del course.rows[1], course.stored[1], course.seen[1]
+    history = course.history()
+    history.add(Removed("id2", 2, "a", settled, "S", 2))
+    assert check(history).counts() == {**dict.fromkeys(check(history).counts(), 0), "lost": lost}
+    assert excused(history)["removed"] == 1
+
+
+def test_marks_and_watermarks_of_before_a_failover_say_nothing_about_what_came_after() -> None:
+    course = one_each()
+    course.rows[2] = replace(course.rows[2], settled_at=120.0)
+    course.watermarks.append(Watermark(1, 115.0))
+    assert len(check(course.history()).early) > 1
+    history = course.history()
+    history.add(Setback("failover", 110.0, 50.0, 51.0))
+    assert not check(history)
+    history.add(Watermark(3, 118.0))
+    assert len(check(history).early) == 1
+
+
+def test_the_watermark_of_before_a_truncation_stands_until_a_relay_has_noticed() -> None:
+    course = one_each()
+    history = course.history()
+    history.add(Setback("truncated", 104.5, 50.0, 50.0))
+    for mark in (Watermark(3, 105.0), Watermark(0, 106.0), Watermark(2, 107.0)):
+        history.add(mark)
+    assert not check(history)
+
+
+def test_twice_in_a_stream_that_could_not_be_looked_at_is_counted_apart() -> None:
+    course = one_each()
+    course.stored.append(Stored("S", 4, "id1"))
+    course.seen.append(Seen("S", 4, "id1", 0.0))
+    history = course.history()
+    assert len(check(history).duplicated) == 1
+    history.add(Unreadable("S"))
+    assert not check(history)
+    assert excused(history)["twice_unreadable"] == 1

@@ -1,0 +1,59 @@
+"""A failover: an asynchronous standby is promoted that has not received the newest commits."""
+
+import asyncio
+import random
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+
+from relay.demo.servers import PostgresServer, _as_somebody
+from tests.chaos.history import Setback
+
+
+async def lose_the_newest_commits(postgres: PostgresServer, rng: random.Random) -> Setback:
+    """Replace the server by a standby that is up to about two seconds behind; returns what it may have lost.
+
+    The standby takes over the address. It begins a timeline of its own, as any promoted standby does.
+
+    Raises:
+        psycopg.OperationalError: No copy could be made; the server is as it was.
+    """
+    copy = postgres.directory / "standby"
+    since = time.monotonic()
+    await asyncio.to_thread(_copy, postgres, copy)
+    await asyncio.sleep(rng.uniform(0, 1))
+    await asyncio.to_thread(postgres.kill)
+    until, at = time.monotonic(), time.time()
+    await asyncio.to_thread(_swap, postgres, copy)
+    await asyncio.sleep(rng.uniform(0, 1))
+    await asyncio.to_thread(postgres.start)
+    await asyncio.to_thread(_promote, postgres)
+    return Setback("failover", at, since, until)
+
+
+def _copy(postgres: PostgresServer, copy: Path) -> None:
+    shutil.rmtree(copy, ignore_errors=True)
+    command = [str(postgres.binaries / "pg_basebackup"), "-D", str(copy), "-d", postgres.dsn()]
+    done = subprocess.run(
+        [*_as_somebody(), *command, "-c", "fast", "-X", "stream", "--no-sync", "-R"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise psycopg.OperationalError(f"no copy for the standby: {done.stderr}")
+
+
+def _swap(postgres: PostgresServer, copy: Path) -> None:
+    shutil.rmtree(postgres.data)
+    copy.rename(postgres.data)
+    # It follows nobody: the primary is gone.
+    (postgres.data / "postgresql.auto.conf").write_text("", "utf-8")
+
+
+def _promote(postgres: PostgresServer) -> None:
+    with psycopg.connect(postgres.dsn(), autocommit=True) as conn:
+        conn.execute("SELECT pg_promote(true, 20)")
