@@ -184,6 +184,17 @@ class NatsSection(_Section):
         return self
 
 
+class RedisSection(_Section):
+    """Where the read models of projections with ``store = "redis"`` are.
+
+    Attributes:
+        url: ``redis://``, ``rediss://`` or ``unix://``, with user, password and number of the database.
+    """
+
+    url: Secret = None
+    url_file: File = None
+
+
 class SubjectSection(_Section):
     """Where an event is published.
 

@@ -32,6 +32,7 @@ from relay.config.sections import (
     LogSection,
     NatsSection,
     PostgresSection,
+    RedisSection,
     RetentionSection,
     StreamSection,
     SubjectSection,
@@ -40,7 +41,7 @@ from relay.config.sections import (
 from relay.errors import ConfigError
 
 _PREFIX = "RELAY_"
-_SECRETS = {"postgres": ("dsn", "bell_dsn"), "nats": ("password", "token")}
+_SECRETS = {"postgres": ("dsn", "bell_dsn"), "nats": ("password", "token"), "redis": ("url",)}
 # Ours without being settings: the path of the file, and the servers of the test suite.
 _NO_SETTING = re.compile(r"RELAY_(CONFIG|TEST_\w+)")
 # Kubernetes puts these into every pod beside a service whose name begins with "relay".
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
 
     postgres: PostgresSection = PostgresSection()
     nats: NatsSection = NatsSection()
+    redis: RedisSection = RedisSection()
     subject: SubjectSection = SubjectSection()
     headers: HeadersSection = HeadersSection()
     cloudevents: CloudEventsSection = CloudEventsSection()
@@ -242,7 +244,7 @@ def _hint(name: str, known: Iterable[str]) -> str:
 
 def _read_secret_files(source: _Source, faults: list[str]) -> None:
     """Put in the secrets that a source gives by the name of a file; a last line end is no part of them."""
-    for section in ("postgres", "nats"):
+    for section in _SECRETS:
         values = source.values.get(section, {})
         for secret in _SECRETS[section]:
             name = f"{secret}_file"

@@ -84,7 +84,7 @@ def launch(
         )
 
 
-class _Server:
+class ChildServer:
     """A child process that can be started again."""
 
     _at_parents_end = signal.SIGKILL
@@ -157,7 +157,7 @@ class _Server:
         os.kill(self.pid, signal.SIGCONT)
 
 
-class PostgresServer(_Server):
+class PostgresServer(ChildServer):
     """A PostgreSQL cluster of its own in a directory.
 
     Args:
@@ -279,7 +279,7 @@ class PostgresServer(_Server):
         self.stop("immediate")
 
 
-class NatsServer(_Server):
+class NatsServer(ChildServer):
     """A nats-server with JetStream in a directory.
 
     Args:

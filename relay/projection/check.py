@@ -21,19 +21,30 @@ _TIMEOUT_S = 30.0
 async def check(definitions: Sequence[Definition], settings: Settings) -> list[str]:
     """Return every fault that is found, a line each; empty if there is none.
 
-    The tables are made and each statement is planned, in a transaction that is rolled back. The stream is looked at.
+    The tables are made and each statement is planned, in a transaction that is rolled back. Redis reads the script and
+    does not run it. The stream is looked at.
     """
     faults: list[str] = []
     for definition in definitions:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                faults += await _statements(definition, settings)
+                check_store = _scripts if definition.store == "redis" else _statements
+                faults += await check_store(definition, settings)
         except psycopg.Error as error:
             faults.append(f"{definition.name}: PostgreSQL: {error.diag.message_primary or error}")
         except TimeoutError:
-            faults.append(f"{definition.name}: PostgreSQL: no answer within {_TIMEOUT_S:g} s")
+            faults.append(f"{definition.name}: no answer within {_TIMEOUT_S:g} s")
     faults += await _streams(definitions, settings)
     return faults
+
+
+async def _scripts(definition: Definition, settings: Settings) -> list[str]:
+    try:
+        # The driver is an extra, and only these projections need it.
+        from relay.projection.in_redis.service import find_faults
+    except ModuleNotFoundError:
+        return [f"{definition.name}: Redis needs outbox-relay[redis]"]
+    return await find_faults(definition, settings)
 
 
 async def _statements(definition: Definition, settings: Settings) -> list[str]:

@@ -12,6 +12,7 @@ from relay.projection.rules.incoming import Incoming
 from relay.rules.subjects import matches
 
 OnRefused = Literal["park", "stop", "skip"]
+StoreKind = Literal["postgres", "redis"]
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _TAKEN = frozenset({"projection", "public", "information_schema"})
@@ -32,6 +33,7 @@ class Handler:
         mode: How many events it gets at once.
         sql: The whole statement, ready to be sent (`relay.projection.sql_text`).
         function: Called with the transaction and the event; with several events if `mode` is ``fold``.
+        lua: The body of a function of ``e``, ``read`` and ``write``, for a model in Redis.
     """
 
     topic: str
@@ -39,6 +41,7 @@ class Handler:
     mode: Mode
     sql: bytes | None = None
     function: Callable[..., Awaitable[None]] | None = None
+    lua: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Definition:
         partitions: In how many parts the keys are cut, each applied by itself.
         on_refused: What becomes of an event that can never be applied.
         partial: Whether it may begin though the stream no longer holds its beginning.
+        store: Where its model is kept.
 
     Raises:
         ConfigError: Something is wrong; it holds every fault.
@@ -71,6 +75,7 @@ class Definition:
     partitions: int = 1
     on_refused: OnRefused = "park"
     partial: bool = False
+    store: StoreKind = "postgres"
 
     def __post_init__(self) -> None:
         faults = []
@@ -93,6 +98,13 @@ class Definition:
             faults.append(f"partitions: must be 1 to {_MAX_PARTITIONS}")
         if self.on_refused not in ("park", "stop", "skip"):
             faults.append("on_refused: must be park, stop or skip")
+        in_redis = self.store == "redis"
+        if any((handler.lua is not None) != in_redis for handler in self.handlers):
+            faults.append(
+                "on: each topic needs " + ("lua, since the store is redis" if in_redis else "sql, and no lua")
+            )
+        if in_redis and self.tables.strip():
+            faults.append("tables: Redis has none")
         if faults:
             raise ConfigError([f"projection {self.name}: {fault}" for fault in faults])
 
@@ -100,7 +112,7 @@ class Definition:
     def fingerprint(self) -> str:
         """A digest of what decides the contents of the tables, as far as it is text."""
         parts = [self.stream, *self.subjects, self.tables]
-        parts += [f"{one.topic}/{one.version}/{one.mode}/{one.sql!r}" for one in self.handlers]
+        parts += [f"{one.topic}/{one.version}/{one.mode}/{one.lua or one.sql!r}" for one in self.handlers]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def version_of(self, event: Incoming) -> int:

@@ -48,6 +48,14 @@ async def run(projections: Sequence[type[Projection] | Definition], settings: Se
 
 
 async def _run_partition(definition: Definition, partition: int, settings: Settings, way: Way, owner: str) -> None:
+    if definition.store == "redis":
+        try:
+            # The driver is an extra, and only these projections need it.
+            from relay.projection.in_redis.service import run_partition
+        except ModuleNotFoundError:
+            raise ConfigError([f"projection {definition.name}: Redis needs outbox-relay[redis]"]) from None
+        await run_partition(definition, partition, settings, way, owner)
+        return
     async with open_database(settings, f"projection {definition.name}") as database:
         store = Store(database, definition, partition, owner)
         await Runner(definition, partition, store, Applier(definition, store), way).run()

@@ -28,12 +28,14 @@ class _On(_Table):
         version: Header ``Event-Version`` of the events it is for; left out: of all.
         mode: ``each`` event a statement, ``set``: no key twice in a statement, ``fold``: the statement aggregates.
         sql: Reads the events as rows of ``event``.
+        lua: For a model in Redis, instead of `sql`: gets one event as ``e``, and calls ``read`` and ``write``.
     """
 
     topic: str
     version: Annotated[int, Field(ge=1)] | None = None
     mode: Literal["each", "set", "fold"] = "each"
-    sql: str
+    sql: str | None = None
+    lua: str | None = None
 
 
 class _Projection(_Table):
@@ -41,7 +43,8 @@ class _Projection(_Table):
     stream: str
     subjects: Annotated[list[str], BeforeValidator(_listed)]
     version: int = 1
-    tables: str
+    tables: str | None = None
+    store: Literal["postgres", "redis"] = "postgres"
     partitions: int = 1
     on_refused: Literal["park", "stop", "skip"] = "park"
     partial: bool = False
@@ -70,20 +73,25 @@ def read_file(path: Path) -> Definition:
             ]
         ) from None
     own = found.projection
+    if own.store == "postgres" and own.tables is None:
+        raise ConfigError([f"{path}: projection.tables: Field required"])
     return Definition(
         name=own.name,
         stream=own.stream,
         subjects=tuple(own.subjects),
         version=own.version,
-        tables=_text(path.parent / own.tables),
-        handlers=tuple(
-            Handler(one.topic, one.version, Mode(one.mode), sql=statement(one.sql.strip().rstrip(";")))
-            for one in found.on
-        ),
+        tables="" if own.tables is None else _text(path.parent / own.tables),
+        handlers=tuple(_handler(one) for one in found.on),
         partitions=own.partitions,
         on_refused=own.on_refused,
         partial=own.partial,
+        store=own.store,
     )
+
+
+def _handler(one: _On) -> Handler:
+    sql = None if one.sql is None else statement(one.sql.strip().rstrip(";"))
+    return Handler(one.topic, one.version, Mode(one.mode), sql=sql, lua=one.lua)
 
 
 def read_paths(paths: list[Path]) -> list[Definition]:

@@ -79,6 +79,16 @@ class Breaker:
         """How many events are parked."""
         return sum(self.keys.values()) + self.keyless
 
+    @property
+    def streak(self) -> list[str | None]:
+        """The keys that were refused since an event was applied; None stands for events without a key."""
+        return list(self._streak)
+
+    @property
+    def in_a_row(self) -> int:
+        """How many events of different keys were refused since an event was applied."""
+        return self._in_a_row
+
     def copy(self) -> "Breaker":
         """Return a copy, to be changed while a transaction may still fail."""
         return Breaker(dict(self.keys), self.keyless, set(self._streak), self._in_a_row)

@@ -85,6 +85,8 @@ class Sandbox:
             psycopg.Error: Its tables cannot be made.
         """
         name = self._definition.name
+        if self._definition.store != "postgres":
+            raise ConfigError([f"projection {name}: only models in PostgreSQL can be rolled back"])
         found = await self._conn.execute("SELECT to_regnamespace(%s) IS NULL", (name,))
         if (await found.fetchall()) != [(True,)]:
             raise ConfigError([f"projection {name}: is in this database already; a test needs one without it"])

@@ -30,6 +30,11 @@ class Running:
         finally:
             self._loop.close()
 
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Cancel it, and wait for its end."""
         if self._thread.is_alive() and self._task is not None:

@@ -67,3 +67,29 @@ def test_a_fault_is_said_with_its_place(tmp_path: Path, before: str, after: str,
 def test_a_folder_without_projections_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no \*\.toml"):
         read_paths([tmp_path])
+
+
+REDIS = """
+[projection]
+name = "stats"
+store = "redis"
+stream = "TELEMETRY"
+subjects = "telemetry.>"
+[[on]]
+topic = "telemetry.ingested"
+lua = "write('SET', e.key, 1)"
+"""
+
+
+def test_a_model_in_redis_has_lua_and_no_tables(tmp_path: Path) -> None:
+    found = read_file(write(tmp_path, REDIS))
+    assert (found.store, found.tables, found.handlers[0].sql) == ("redis", "", None)
+    for before, after, fault in [
+        ('store = "redis"', 'store = "redis"\ntables = "order_list.sql"', "Redis has none"),
+        ("lua =", "sql =", "needs lua"),
+        ('store = "redis"', 'tables = "order_list.sql"', "needs sql"),
+        ('store = "redis"', "", "tables: Field required"),
+    ]:
+        with pytest.raises(ConfigError) as raised:
+            read_file(write(tmp_path, REDIS.replace(before, after, 1)))
+        assert fault in str(raised.value)

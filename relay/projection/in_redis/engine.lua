@@ -1,0 +1,301 @@
+-- Keeps a projection in Redis: its read model, and what is written down of a partition, under one prefix.
+-- A script is applied whole or not at all, so the position moves with the effects. Redis rolls nothing back, so nothing
+-- here raises once it has written: what failed is recorded, and answered.
+--
+-- KEYS[1] is the prefix. Under it:
+--   :state            hash   who owns the partition, and how far it is
+--   :applied:O:N      bits   one for each seq of origin O from N * 8192 on
+--   :newest           hash   of each such chunk the latest time of creation
+--   :parked           zset   numbers of parked events, in their order
+--   :parked:N         hash   one of them
+--   :parked_keys      hash   of each key how many are parked; '' for events without a key
+--   :wanted           set    numbers of which an operator wants something
+-- ARGV[1] says what to do; all numbers travel as texts, since Lua has only doubles.
+local prefix = KEYS[1]
+local state, newest = prefix .. ':state', prefix .. ':newest'
+local parked, parked_keys, wanted = prefix .. ':parked', prefix .. ':parked_keys', prefix .. ':wanted'
+local MAX_KEYS, MAX_EVENTS, MAX_STREAK, REASON = 100, 1000, 10, 500
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+end
+
+local function until_ms(lease_ms)
+  return string.format('%.0f', tonumber(now_ms()) + tonumber(lease_ms))
+end
+
+local function is_mine(epoch, owner)
+  local found = redis.call('HMGET', state, 'epoch', 'owner', 'paused', 'status')
+  return found[1] == epoch and found[2] == owner and found[3] ~= '1' and found[4] ~= 'stopped'
+end
+
+local function progress()
+  return redis.call('HMGET', state, 'epoch', 'position', 'time_ns', 'created', 'has_bits')
+end
+
+-- What an author may call. Reads answer at once. Writes are kept until the handler has come to its end, so that one
+-- that fails halfway has written nothing. Each takes one key, its first argument.
+local READS, WRITES = {}, {}
+for name in string.gmatch([[GET MGET STRLEN GETRANGE GETBIT BITCOUNT EXISTS TYPE TTL PTTL HGET HMGET HGETALL HEXISTS HLEN
+    HKEYS HVALS SISMEMBER SCARD SMEMBERS ZSCORE ZCARD ZCOUNT ZRANK ZREVRANK ZRANGE ZREVRANGE ZRANGEBYSCORE LLEN LRANGE
+    LINDEX PFCOUNT]], '%u+') do READS[name] = true end
+for name in string.gmatch([[SET SETEX SETRANGE SETBIT APPEND INCR INCRBY INCRBYFLOAT DECR DECRBY DEL UNLINK EXPIRE PEXPIRE
+    EXPIREAT PERSIST HSET HSETNX HDEL HINCRBY HINCRBYFLOAT SADD SREM ZADD ZINCRBY ZREM ZREMRANGEBYRANK ZREMRANGEBYSCORE
+    LPUSH RPUSH LPOP RPOP LTRIM LSET LREM PFADD]], '%u+') do WRITES[name] = true end
+local ONE_KEY = {DEL = true, UNLINK = true, MGET = true, EXISTS = true, PFCOUNT = true}
+local MISUSE = 'misuse: '
+local queue
+
+local function checked(known, ...)
+  local count = select('#', ...)
+  local args = {...}
+  local name = type(args[1]) == 'string' and string.upper(args[1]) or '?'
+  if not known[name] then error(MISUSE .. name .. ' cannot be called here', 0) end
+  if count < 2 or (ONE_KEY[name] and count ~= 2) then error(MISUSE .. name .. ' takes one key', 0) end
+  for i = 2, count do
+    local kind = type(args[i])
+    if kind ~= 'string' and kind ~= 'number' then error('argument ' .. i - 1 .. ' of ' .. name .. ' is ' .. kind, 0) end
+    if args[i] ~= args[i] then error('argument ' .. i - 1 .. ' of ' .. name .. ' is not a number', 0) end
+  end
+  args[1] = name
+  return args
+end
+
+local function read(...)
+  return redis.call(unpack(checked(READS, ...)))
+end
+
+local function write(...)
+  queue[#queue + 1] = checked(WRITES, ...)
+end
+
+local handlers = {}
+--HANDLERS--
+
+local function text_of(failure)
+  if type(failure) == 'table' then failure = failure.err or 'error' end
+  failure = string.gsub(tostring(failure), '^@?[%w_]+:%d+: ', '')
+  failure = string.gsub(failure, ' script: %x+, on @.*$', '')
+  return string.sub(failure, 1, REASON)
+end
+
+local function is_misuse(why)
+  return string.sub(why, 1, #MISUSE) == MISUSE or string.find(why, 'Wrong number of args', 1, true)
+    or string.find(why, 'NOPERM', 1, true) or string.find(why, 'can\'t run this command', 1, true)
+end
+
+-- Carry out the queue, or nothing of it: if there is more than one write, each key is copied before.
+local function carry_out()
+  local copies, keys = {}, {}
+  if #queue > 1 then
+    for _, args in ipairs(queue) do
+      local key = tostring(args[2])
+      if copies[key] == nil then
+        copies[key] = redis.call('DUMP', key)
+        keys[#keys + 1] = {key, redis.call('PTTL', key)}
+      end
+    end
+  end
+  for _, args in ipairs(queue) do
+    local answer = redis.pcall(unpack(args))
+    if type(answer) == 'table' and answer.err then
+      for _, one in ipairs(keys) do
+        if copies[one[1]] then
+          redis.call('RESTORE', one[1], math.max(one[2], 0), copies[one[1]], 'REPLACE')
+        else
+          redis.call('DEL', one[1])
+        end
+      end
+      return text_of(answer)
+    end
+  end
+  return nil
+end
+
+-- Apply an event; answer why it was refused, nil if it was not.
+local function apply_event(one, payload)
+  if one.fault then return one.fault end
+  queue = {}
+  local good, failure = pcall(function()
+    one.data = cjson.decode(payload)
+    handlers[one.handler](one, read, write)
+  end)
+  if not good then return text_of(failure) end
+  return carry_out()
+end
+
+local function too_much(in_a_row, new_key)
+  if in_a_row >= MAX_STREAK then
+    return in_a_row .. ' events of different keys were refused in a row: the fault is not in the events'
+  end
+  local keyless = tonumber(redis.call('HGET', parked_keys, '') or 0)
+  local keys = redis.call('HLEN', parked_keys) + (keyless > 0 and keyless - 1 or 0) + new_key
+  if keys > MAX_KEYS then return 'more than ' .. MAX_KEYS .. ' keys have parked events' end
+  if redis.call('ZCARD', parked) >= MAX_EVENTS then return 'more than 1,000 events are parked' end
+  return nil
+end
+
+local function park(one, payload, reason, created)
+  local number = redis.call('HINCRBY', state, 'parked_number', 1)
+  redis.call('ZADD', parked, number, number)
+  redis.call('HINCRBY', parked_keys, one.key or '', 1)
+  local row = prefix .. ':parked:' .. number
+  redis.call('HSET', row, 'created', created, 'stream_seq', one.stream_seq, 'time_ns', one.time_ns, 'subject', one.topic,
+    'headers', one.headers, 'payload', payload, 'reason', reason or '', 'parked_at', now_ms())
+  if one.key then redis.call('HSET', row, 'key', one.key) end
+  if one.seq then redis.call('HSET', row, 'seq', one.seq) end
+end
+
+local function unpark(number, key)
+  redis.call('ZREM', parked, number)
+  redis.call('SREM', wanted, number)
+  redis.call('DEL', prefix .. ':parked:' .. number)
+  if redis.call('HINCRBY', parked_keys, key or '', -1) <= 0 then redis.call('HDEL', parked_keys, key or '') end
+end
+
+local function event_of(meta)
+  for name, value in pairs(meta) do
+    if value == cjson.null then meta[name] = nil end
+  end
+  return meta
+end
+
+local ops = {}
+
+function ops.prepare(stream, version, fingerprint, partitions)
+  local found = redis.call('HMGET', state, 'version', 'fingerprint', 'partitions')
+  if not found[1] then
+    redis.call('HSET', state, 'stream', stream, 'version', version, 'fingerprint', fingerprint, 'partitions', partitions,
+      'epoch', 0, 'owner', '', 'lease_until', 0, 'position', 0, 'time_ns', '', 'created', '', 'has_bits', 1, 'applied', 0,
+      'repeats', 0, 'status', 'new', 'error', '', 'gap_last', '', 'paused', 0, 'updated_at', now_ms())
+    return {version, fingerprint, partitions}
+  end
+  if found[1] == version and found[3] == partitions then redis.call('HSET', state, 'fingerprint', fingerprint) end
+  return found
+end
+
+function ops.claim(owner, lease_ms)
+  local found = redis.call('HMGET', state, 'owner', 'lease_until', 'paused', 'status')
+  if not found[2] then return 'lost' end
+  if found[3] == '1' or found[4] == 'stopped' then return false end
+  if found[1] ~= '' and tonumber(found[2]) > tonumber(now_ms()) then return false end
+  redis.call('HINCRBY', state, 'epoch', 1)
+  redis.call('HSET', state, 'owner', owner, 'lease_until', until_ms(lease_ms))
+  return progress()
+end
+
+function ops.load(epoch, owner)
+  return is_mine(epoch, owner) and progress()
+end
+
+function ops.beat(epoch, owner, lease_ms, status, why)
+  if not is_mine(epoch, owner) then return false end
+  redis.call('HSET', state, 'lease_until', until_ms(lease_ms), 'status', status, 'error', why)
+  return redis.call('SCARD', wanted)
+end
+
+function ops.stop(epoch, owner, reason, gap_last)
+  if not is_mine(epoch, owner) then return false end
+  redis.call('HSET', state, 'status', 'stopped', 'error', reason, 'gap_last', gap_last, 'owner', '', 'lease_until', 0,
+    'updated_at', now_ms())
+  return 1
+end
+
+function ops.release(epoch, owner)
+  local found = redis.call('HMGET', state, 'epoch', 'owner')
+  if found[1] == epoch and found[2] == owner then redis.call('HSET', state, 'owner', '', 'lease_until', 0) end
+  return 1
+end
+
+function ops.follow(epoch, owner, previous, created, position, time_ns)
+  if not is_mine(epoch, owner) or redis.call('HGET', state, 'position') ~= previous then return false end
+  redis.call('HSET', state, 'created', created, 'position', position, 'time_ns', time_ns, 'status', 'running', 'error', '')
+  return 1
+end
+
+-- Apply a batch. Answer what halted it, why, and for each event that was not applied its place and the reason.
+function ops.apply(header)
+  local h = cjson.decode(header)
+  if not is_mine(h.epoch, h.owner) or redis.call('HGET', state, 'position') ~= h.previous then return false end
+  -- The first write: if Redis is out of memory it raises here, before anything has changed.
+  redis.call('HSET', state, 'lease_until', until_ms(h.lease_ms), 'updated_at', now_ms())
+  local any_parked = redis.call('EXISTS', parked_keys) == 1
+  local streak, in_a_row = {}, h.in_a_row
+  for _, key in ipairs(h.streak) do streak[key] = true end
+  local done, applied, halted, why, answers = 0, 0, false, '', {}
+  for i, meta in ipairs(h.events) do
+    local one, payload = event_of(meta), ARGV[i + 2]
+    local key = one.key
+    local is_behind = any_parked and key and redis.call('HEXISTS', parked_keys, key) == 1
+    if is_behind then
+      why = too_much(0, 0)
+      if why then halted = 'stopped' break end
+      park(one, payload, nil, h.created)
+      answers[#answers + 1] = i
+      answers[#answers + 1] = ''
+    else
+      local refused = apply_event(one, payload)
+      if refused and is_misuse(refused) then
+        halted, why = 'waiting', refused
+        break
+      elseif refused then
+        if h.policy == 'stop' then
+          halted, why = 'stopped', 'the event at stream sequence ' .. one.stream_seq .. ' was refused: ' .. refused
+          break
+        elseif h.policy == 'park' then
+          if not key or not streak[key] then in_a_row = in_a_row + 1 end
+          if key then streak[key] = true end
+          why = too_much(in_a_row, 1)
+          if why then halted = 'stopped' break end
+          park(one, payload, refused, h.created)
+          any_parked = true
+        end
+        answers[#answers + 1] = i
+        answers[#answers + 1] = refused
+      else
+        applied = applied + 1
+        if in_a_row > 0 then streak, in_a_row = {}, 0 end
+      end
+    end
+    if one.chunk then redis.call('SETBIT', prefix .. ':applied:' .. one.chunk, one.bit, 1) end
+    done = i
+  end
+  for chunk, at in pairs(h.newest) do redis.call('HSET', newest, chunk, at) end
+  if not halted then
+    redis.call('HSET', state, 'position', h.position, 'time_ns', h.time_ns)
+  elseif done > 0 then
+    redis.call('HSET', state, 'position', h.events[done].stream_seq, 'time_ns', h.events[done].time_ns)
+  end
+  redis.call('HINCRBY', state, 'applied', applied)
+  if not halted then
+    redis.call('HINCRBY', state, 'repeats', h.repeats)
+    redis.call('HSET', state, 'status', 'running', 'error', '', 'gap_last', '')
+  end
+  if not h.numbered then redis.call('HSET', state, 'has_bits', 0) end
+  return {halted or '', why or '', applied, unpack(answers)}
+end
+
+-- Retry or skip parked events of one key, in their order, until one is refused.
+function ops.want(header)
+  local h = cjson.decode(header)
+  if not is_mine(h.epoch, h.owner) or redis.call('HGET', state, 'position') ~= h.previous then return false end
+  redis.call('HSET', state, 'lease_until', until_ms(h.lease_ms))
+  for i, meta in ipairs(h.events) do
+    local one = event_of(meta)
+    local refused = nil
+    if one.wanted ~= 'skip' and one.handler then refused = apply_event(one, ARGV[i + 2]) end
+    if refused then
+      redis.call('HSET', prefix .. ':parked:' .. one.number, 'reason', refused)
+      redis.call('HDEL', prefix .. ':parked:' .. one.number, 'wanted')
+      redis.call('SREM', wanted, one.number)
+      return 1
+    end
+    unpark(one.number, one.key)
+  end
+  return 1
+end
+
+-- Behind the header of a batch come its payloads, too many to be arguments.
+local last = (ARGV[1] == 'apply' or ARGV[1] == 'want') and 2 or #ARGV
+return ops[ARGV[1]](unpack(ARGV, 2, last))

@@ -1,0 +1,187 @@
+"""What is written down of a partition, in Redis beside its read model."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from relay.errors import ConfigError
+from relay.projection.definition import Definition
+from relay.projection.in_redis.client import Client, script_of
+from relay.projection.outcome import Fenced
+from relay.projection.ports import LEASE_S, Claim, Parked
+from relay.projection.rules.incoming import read
+from relay.projection.rules.refusals import Breaker
+from relay.projection.rules.seq_bits import CHUNK_BYTES, Chunk, ChunkId
+
+GENERATION = 1
+
+
+def prefix_of(name: str, partition: int, generation: int = GENERATION) -> str:
+    """Return the prefix of the keys of a partition."""
+    return f"projection:{{{name}.{generation}.{partition}}}"
+
+
+class RedisLedger:
+    """One partition of a projection.
+
+    Args:
+        client: Used by this partition alone.
+        owner: A name of this runner alone.
+    """
+
+    def __init__(self, client: Client, definition: Definition, partition: int, owner: str) -> None:
+        self.client = client
+        self.prefix = prefix_of(definition.name, partition)
+        self.script = script_of(definition)
+        self.owner = owner
+        self._definition = definition
+        self._partition = partition
+
+    async def prepare(self) -> bool:
+        """Make the state if it is not there; return whether the definition was changed without another version.
+
+        Raises:
+            ConfigError: The model is of another version, or cut into another number of partitions.
+            RedisFault: Redis cannot be used, or would evict keys of the model.
+        """
+        definition = self._definition
+        await self.client.check_keeps()
+        found = await self._run(
+            "prepare", definition.stream, definition.version, definition.fingerprint, definition.partitions
+        )
+        version, fingerprint, partitions = (bytes(one).decode() for one in found)
+        faults = []
+        if version != str(definition.version):
+            faults.append(f"version: its model is of version {version}, and a rebuild is not offered yet")
+        if partitions != str(definition.partitions):
+            faults.append(f"partitions: its keys are cut into {partitions}, which only another version may change")
+        if faults:
+            raise ConfigError([f"projection {definition.name}: {fault}" for fault in faults])
+        return fingerprint != definition.fingerprint
+
+    async def claim(self) -> Claim | None:
+        """Take the partition if nobody owns it; None if it is owned, paused or stopped.
+
+        A server that has lost everything gets a new state, and the stream is read from its first message.
+        """
+        found = await self._run("claim", self.owner, _ms(LEASE_S))
+        if found == b"lost":
+            await self.prepare()
+            found = await self._run("claim", self.owner, _ms(LEASE_S))
+        return _claim(found) if isinstance(found, list) else None
+
+    async def load(self, epoch: int) -> Claim:
+        """Read how far the partition is.
+
+        Raises:
+            Fenced: It is ours no more.
+        """
+        return _claim(self.unfenced(await self._run("load", epoch, self.owner)))
+
+    async def beat(self, epoch: int, waits_for: str | None) -> bool:
+        """Keep the lease, and write down what the projection waits for; return whether an operator wants something.
+
+        Raises:
+            Fenced: It is ours no more.
+        """
+        status = "running" if waits_for is None else "waiting"
+        found = await self._run("beat", epoch, self.owner, _ms(LEASE_S), status, waits_for or "")
+        return bool(self.unfenced(found))
+
+    async def stop(self, epoch: int, reason: str, gap_last: int | None) -> None:
+        """Write down that the projection has stopped; it is not claimed again until an operator resumes it."""
+        await self._run("stop", epoch, self.owner, reason, "" if gap_last is None else gap_last)
+
+    async def release(self, epoch: int) -> None:
+        """Give the partition back."""
+        await self._run("release", epoch, self.owner)
+
+    async def drop(self, error: Exception) -> None:
+        """Throw the connection away after an error; the next call makes one."""
+        await self.client.close()
+
+    async def follow_stream(self, claim: Claim, created: str, position: int, time_ns: int | None) -> None:
+        """Count in another stream from now on.
+
+        Raises:
+            Fenced: It is ours no more.
+        """
+        time_text = "" if time_ns is None else str(time_ns)
+        self.unfenced(await self._run("follow", claim.epoch, self.owner, claim.position, created, position, time_text))
+
+    async def chunks(self, wanted: Iterable[ChunkId]) -> dict[ChunkId, Chunk]:
+        """Read chunks of bits; one that is not stored is empty."""
+        found = {}
+        for chunk_id in wanted:
+            name = chunk_name(chunk_id)
+            bits = await self.client.call("GET", f"{self.prefix}:applied:{name}")
+            newest = await self.client.call("HGET", f"{self.prefix}:newest", name)
+            found[chunk_id] = Chunk(
+                bytes(bits or b"").ljust(CHUNK_BYTES, b"\x00"), None if newest is None else float(newest)
+            )
+        return found
+
+    async def breaker(self) -> Breaker:
+        """Count what is parked."""
+        breaker = Breaker()
+        for key, count in (await self._hash(f"{self.prefix}:parked_keys")).items():
+            if key:
+                breaker.keys[key.decode()] = int(count)
+            else:
+                breaker.keyless = int(count)
+        return breaker
+
+    async def wanted(self) -> list[Parked]:
+        """Return the parked events of all keys of which an operator wants something, in their order."""
+        rows = [
+            (int(number), await self._hash(f"{self.prefix}:parked:{int(number)}"))
+            for number in await self.client.call("ZRANGE", f"{self.prefix}:parked", 0, -1)
+        ]
+        numbers = {number for number, row in rows if row.get(b"wanted")}
+        keys = {row.get(b"key") for number, row in rows if number in numbers} - {None}
+        return [_parked(number, row) for number, row in rows if number in numbers or row.get(b"key") in keys]
+
+    def unfenced(self, answer: Any) -> Any:
+        """Return the answer of a script.
+
+        Raises:
+            Fenced: It says that the partition is ours no more.
+        """
+        if answer is None:
+            raise Fenced(f"partition {self._partition} of {self._definition.name} has another owner, or was paused")
+        return answer
+
+    async def _run(self, what: str, *args: str | bytes | int | float) -> Any:
+        return await self.client.run(self.script, self.prefix, what, *args)
+
+    async def _hash(self, key: str) -> dict[bytes, bytes]:
+        found = await self.client.call("HGETALL", key)
+        return dict(found) if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
+
+
+def chunk_name(chunk_id: ChunkId) -> str:
+    """Return how a chunk is called in a key."""
+    return f"{chunk_id.origin}:{chunk_id.number}"
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _claim(found: list[bytes]) -> Claim:
+    epoch, position, time_ns, created, has_bits = (bytes(one).decode() for one in found)
+    return Claim(int(epoch), int(position), int(time_ns) if time_ns else None, created or None, has_bits == "1")
+
+
+def _parked(number: int, row: dict[bytes, bytes]) -> Parked:
+    key = row.get(b"key")
+    event = read(
+        int(row[b"stream_seq"]),
+        int(row[b"time_ns"]),
+        row[b"subject"].decode(),
+        json.loads(row[b"headers"]),
+        row[b"payload"],
+    )
+    wanted = row.get(b"wanted", b"").decode()
+    reason = row[b"reason"].decode("utf-8", "replace")
+    return Parked(number, event._replace(key=None if key is None else key.decode()), reason or None, wanted or None)

@@ -1,0 +1,53 @@
+"""Open the Redis of the settings, and run a partition there."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from relay.config.settings import Settings
+from relay.errors import ConfigError
+from relay.projection.definition import Definition
+from relay.projection.in_redis.client import Client, RedisFault, script_of
+from relay.projection.in_redis.effects import RedisEffects
+from relay.projection.in_redis.ledger import RedisLedger
+from relay.projection.runner import Runner, Way
+
+
+@asynccontextmanager
+async def open_client(settings: Settings) -> AsyncIterator[Client]:
+    """Return the Redis of the settings; it connects with the first call.
+
+    Raises:
+        ConfigError: The settings name none.
+    """
+    if settings.redis.url is None and settings.redis.url_file is None:
+        raise ConfigError(['[redis] url: must be set for projections with store = "redis"'])
+    url = "" if settings.redis.url is None else settings.redis.url.get_secret_value()
+    client = Client(url, settings.redis.url_file)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def run_partition(definition: Definition, partition: int, settings: Settings, way: Way, owner: str) -> None:
+    """Keep a partition up to date until the task is cancelled.
+
+    Raises:
+        ConfigError: The settings name no Redis, or the model is of another version.
+    """
+    async with open_client(settings) as client:
+        ledger = RedisLedger(client, definition, partition, owner)
+        await Runner(definition, partition, ledger, RedisEffects(definition, ledger), way).run()
+
+
+async def find_faults(definition: Definition, settings: Settings) -> list[str]:
+    """Have Redis read the script of a projection, without running it; return what is wrong with it."""
+    try:
+        async with open_client(settings) as client:
+            await client.check_keeps()
+            await client.call("SCRIPT LOAD", script_of(definition))
+    except ConfigError as error:
+        return list(error.lines)
+    except RedisFault as error:
+        return [f"{definition.name}: {error}"]
+    return []

@@ -1,0 +1,336 @@
+"""A model in Redis is the fold of the stream as well: through kills, lost data, no memory, wrong types and poison."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from relay.config.settings import load
+from relay.demo.redis_server import RedisServer
+from relay.errors import ConfigError
+from relay.projection import Definition
+from relay.projection.definition import Handler
+from relay.projection.in_redis.ledger import prefix_of
+from relay.projection.rules.grouping import Mode
+from tests.integration.projection.fix_runner import Running
+from tests.integration.projection.world import STREAM, Events, filled, fold
+from tests.support.fix_relay import wait_until
+from tests.support.relay_cli import done, relay
+
+# The list of a key's numbers, and how many there are: a half applied event, a repeat, a gap or another order shows.
+TRAIL = """
+write('RPUSH', 'trail:' .. e.key, string.format('%.0f', e.data.i))
+write('HINCRBY', 'counts', e.key, 1)
+"""
+
+
+def definition(lua: str = TRAIL, **fields: Any) -> Definition:
+    """Make the projection of these tests."""
+    known: dict[str, Any] = {"name": "trail", "stream": STREAM, "subjects": ("orders.>",), "version": 1, "tables": ""}
+    known["handlers"] = (Handler("orders.>", None, Mode.EACH, lua=lua),)
+    return Definition(**{**known, **fields}, store="redis")
+
+
+class World:
+    """A Redis, and what a projection keeps there."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+
+    def ask(self, *command: Any) -> Any:
+        """Send one command."""
+        with Redis(port=self.server.port, decode_responses=True) as redis:
+            return redis.execute_command(*command)
+
+    def state(self, partition: int = 0) -> dict[str, str]:
+        """Return the state of a partition; empty if there is none."""
+        found: dict[str, str] = self.ask("HGETALL", f"{prefix_of('trail', partition)}:state")
+        return found
+
+    def reach(self, position: int) -> None:
+        """Wait until everything up to a sequence is settled."""
+        wait_until(f"position {position}", lambda: self.state().get("position") == str(position))
+
+    def trail(self) -> dict[str, list[int]]:
+        """Return the model, and check that both of its halves agree."""
+        keys = self.ask("KEYS", "trail:*")
+        found = {key[6:]: [int(one) for one in self.ask("LRANGE", key, 0, -1)] for key in keys}
+        assert {key: str(len(numbers)) for key, numbers in found.items()} == self.ask("HGETALL", "counts")
+        return found
+
+    def parked(self) -> list[tuple[str | None, str]]:
+        """Return key and reason of what is parked."""
+        prefix = prefix_of("trail", 0)
+        rows = [self.ask("HGETALL", f"{prefix}:parked:{one}") for one in self.ask("ZRANGE", f"{prefix}:parked", 0, -1)]
+        return [(row.get("key"), row["reason"]) for row in rows if row]  # one may go between the two questions
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A Redis of the test's own."""
+    with RedisServer(tmp_path / "redis") as server:
+        yield World(server)
+
+
+@pytest.fixture
+def run(world: World, events: Events) -> Iterator[Any]:
+    """Run a projection on the Redis; all are stopped at the end."""
+    made: list[Running] = []
+
+    def start(one: Definition | None = None) -> Running:
+        values = {"redis.url": world.server.url, "nats.servers": (events.url,)}
+        made.append(Running([one or definition()], load(None, values, environ={})))
+        return made[-1]
+
+    yield start
+    for one in made:
+        if one.running:
+            one.stop()
+
+
+def test_the_model_is_the_fold_of_the_stream(world: World, events: Events, run: Any) -> None:
+    events.make()
+    events.fill(1, 2_500)
+    run()
+    world.reach(2_500)
+    events.fill(5, 3)
+    events.fill(2_501, 10)
+    world.reach(2_513)
+    assert world.trail() == filled(1, 2_510)
+    assert (world.state()["applied"], world.state()["repeats"]) == ("2510", "3")
+
+
+def test_several_runners_apply_each_event_once(world: World, events: Events, run: Any) -> None:
+    events.make()
+    for _ in range(3):
+        run(definition(partitions=2))
+    wait_until("claimed", lambda: bool(world.state(0).get("owner")) and bool(world.state(1).get("owner")))
+    for first in range(1, 601, 200):
+        events.fill(first, 200)
+        # Whoever owns it loses its lease in the middle: another one claims at once.
+        world.ask("HSET", f"{prefix_of('trail', 0)}:state", "owner", "", "lease_until", 0)
+    wait_until("all", lambda: [world.state(one)["position"] for one in (0, 1)] == ["600", "600"])
+    assert world.trail() == filled(1, 600)
+
+
+def test_a_stream_that_was_made_new_repeats_nothing(world: World, events: Events, run: Any) -> None:
+    events.make()
+    events.fill(1, 50)
+    run()
+    world.reach(50)
+    events.streams.api(f"STREAM.DELETE.{STREAM}")
+    events.make()
+    events.fill(31, 40)
+    wait_until("all is applied", lambda: world.state()["applied"] == "70")
+    assert world.trail() == filled(1, 70)
+    assert world.state()["repeats"] == "20"
+
+
+def test_a_kill_loses_nothing_and_repeats_nothing(world: World, events: Events, run: Any) -> None:
+    events.make()
+    events.fill(1, 3_000)
+    run()
+    wait_until("begun", lambda: int(world.state().get("position", 0)) > 0)
+    world.server.kill()
+    events.fill(3_001, 500)
+    world.server.start()
+    world.reach(3_500)
+    assert world.trail() == filled(1, 3_500)
+
+
+def test_a_server_that_has_lost_its_last_writes_gets_them_again(
+    world: World, events: Events, run: Any, tmp_path: Path
+) -> None:
+    events.make()
+    events.fill(1, 100)
+    run()
+    world.reach(100)
+    copy = tmp_path / "copy"
+    shutil.copytree(world.server.directory, copy)
+    events.fill(101, 100)
+    world.reach(200)
+    world.server.kill()
+    world.server.lose_everything()
+    shutil.copytree(copy, world.server.directory, dirs_exist_ok=True)
+    world.server.start()
+    events.fill(201, 50)
+    world.reach(250)
+    assert world.trail() == filled(1, 250)
+
+
+def test_a_server_that_has_lost_everything_is_filled_from_the_stream(world: World, events: Events, run: Any) -> None:
+    events.make()
+    events.fill(1, 300)
+    run()
+    world.reach(300)
+    world.server.kill()
+    world.server.lose_everything()
+    world.server.start()
+    events.fill(301, 5)
+    world.reach(305)
+    assert world.trail() == filled(1, 305)
+
+
+def test_lost_data_that_the_stream_no_longer_holds_stops_the_projection(world: World, events: Events, run: Any) -> None:
+    events.make()
+    events.fill(1, 300)
+    run()
+    world.reach(300)
+    world.server.kill()
+    events.streams.api(f"STREAM.PURGE.{STREAM}", {"seq": 200})
+    world.server.lose_everything()
+    world.server.start()
+    wait_until("stopped", lambda: world.state().get("status") == "stopped")
+    assert "no longer holds sequences 1 to 199" in world.state()["error"]
+    assert world.state()["gap_last"] == "199"
+
+
+def test_without_memory_it_waits_and_nothing_is_half_done(world: World, events: Events, run: Any) -> None:
+    events.make()
+    events.fill(1, 100)
+    run()
+    world.reach(100)
+    world.ask("CONFIG", "SET", "maxmemory", "1")
+    events.fill(101, 100)
+    wait_until("it is refused", lambda: "errorstat_OOM" in world.ask("INFO", "errorstats"))
+    assert world.state()["position"] == "100"
+    world.ask("CONFIG", "SET", "maxmemory", "0")
+    world.reach(200)
+    assert world.trail() == filled(1, 200)
+    assert world.parked() == []
+
+
+def test_a_server_that_would_evict_is_not_written_to(world: World, events: Events, run: Any) -> None:
+    events.make()
+    events.fill(1, 10)
+    world.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    run()
+    wait_until(
+        "it has asked twice", lambda: world.ask("INFO", "commandstats").get("cmdstat_info", {}).get("calls", 0) > 1
+    )
+    assert world.ask("DBSIZE") == 0
+    world.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    world.reach(10)
+
+
+def test_a_wrong_type_parks_its_key_and_leaves_no_half_of_it(world: World, events: Events, run: Any) -> None:
+    events.make()
+    world.ask("SET", "trail:hot", "no list")
+    swapped = "write('HINCRBY', 'counts', e.key, 1)\nwrite('RPUSH', 'trail:' .. e.key, string.format('%.0f', e.data.i))"
+    events.send((1, "hot"), (2, "b"), (3, "hot"), (4, "b"))
+    run(definition(swapped))
+    world.reach(4)
+    assert [(key, reason[:9]) for key, reason in world.parked()] == [("hot", "WRONGTYPE"), ("hot", "")]
+    world.ask("DEL", "trail:hot")
+    assert world.trail() == fold((2, "b"), (4, "b"))
+    prefix = prefix_of("trail", 0)
+    world.ask("HSET", f"{prefix}:parked:1", "wanted", "retry")
+    world.ask("SADD", f"{prefix}:wanted", 1)
+    wait_until("retried", lambda: world.parked() == [])
+    events.send((5, "hot"))
+    world.reach(5)
+    assert world.trail() == fold((2, "b"), (4, "b"), (1, "hot"), (3, "hot"), (5, "hot"))
+
+
+def test_what_a_failed_event_had_written_is_taken_back(world: World, events: Events, run: Any) -> None:
+    events.make()
+    half = "write('HSET', 'seen', e.key, 1)\nwrite('HINCRBYFLOAT', 'sums', e.key, e.data.i)"
+    world.ask("HSET", "seen", "old", "1")
+    events.send((1, "a"))
+    events.send((2, "b"), payload={"i": "much"})
+    run(definition(half))
+    world.reach(2)
+    assert world.ask("HGETALL", "seen") == {"old": "1", "a": "1"}
+    assert world.ask("HGETALL", "sums") == {"a": "1"}
+    assert [key for key, _ in world.parked()] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [(5, "attempt to index"), ({"i": None}, "number expected"), ({}, "number expected")],
+)
+def test_poison_parks_its_key_and_others_flow(
+    world: World, events: Events, run: Any, payload: object, reason: str
+) -> None:
+    events.make()
+    events.send((1, "a"), (2, "b"))
+    events.send((3, "a"), payload=payload)
+    events.send((4, "a"), (5, "b"))
+    run()
+    world.reach(5)
+    assert world.trail() == fold((1, "a"), (2, "b"), (5, "b"))
+    assert [key for key, _ in world.parked()] == ["a", "a"]
+    assert reason in world.parked()[0][1]
+
+
+def test_all_poison_stops_the_projection(world: World, events: Events, run: Any) -> None:
+    events.make()
+    events.send((1, "good"))
+    events.send(*((seq, f"k{seq}") for seq in range(2, 40)), payload={})
+    run()
+    wait_until("stopped", lambda: world.state().get("status") == "stopped")
+    assert "in a row" in world.state()["error"]
+    assert world.state()["position"] == "10"
+    assert len(world.parked()) == 9
+
+
+def test_a_handler_that_calls_what_it_may_not_waits_and_parks_nothing(world: World, events: Events, run: Any) -> None:
+    events.make()
+    events.send((1, "a"))
+    run(definition("write('FLUSHALL', 'x')"))
+    wait_until("waits", lambda: "FLUSHALL cannot be called" in world.state().get("error", ""))
+    assert (world.state()["position"], world.parked()) == ("0", [])
+
+
+FILE = """
+[projection]
+name = "trail"
+store = "redis"
+stream = "ORDERS"
+subjects = "orders.>"
+[[on]]
+topic = "orders.placed"
+lua = '''
+LUA
+'''
+"""
+
+
+def test_a_file_is_checked_and_run(world: World, events: Events, empty_database: str, tmp_path: Path) -> None:
+    events.make()
+    path = tmp_path / "trail.toml"
+    env = {"RELAY_NATS__SERVERS": events.url, "RELAY_REDIS__URL": world.server.url}
+    path.write_text(FILE.replace("LUA", "write('SET', "), "utf-8")
+    checked = relay(empty_database, "projection", "check", str(path), **env)
+    assert (checked.exit_code, "compiling script" in checked.stdout) == (8, True)
+    path.write_text(FILE.replace("LUA", TRAIL), "utf-8")
+    done(empty_database, "projection", "check", str(path), **env)
+    assert world.ask("DBSIZE") == 0
+    assert relay(empty_database, "projection", "check", str(path), RELAY_NATS__SERVERS=events.url).exit_code == 8
+    events.fill(1, 20)
+    command = [sys.executable, "-m", "relay", "projection", "run", str(path)]
+    with subprocess.Popen(command, env={"RELAY_POSTGRES__DSN": empty_database, "PATH": "", **env}) as process:
+        try:
+            world.reach(20)
+        finally:
+            process.send_signal(signal.SIGTERM)
+    assert world.trail() == filled(1, 20)
+    assert world.state()["owner"] == ""
+
+
+def test_another_version_is_refused(world: World, events: Events, run: Any) -> None:
+    events.make()
+    events.fill(1, 3)
+    first = run()
+    world.reach(3)
+    first.stop()
+    second = run(definition(version=2))
+    wait_until("it has ended", lambda: not second.running)
+    with pytest.raises(ConfigError, match="version 1"):
+        second.stop()
