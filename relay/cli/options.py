@@ -62,7 +62,7 @@ def with_settings(
     def decorate(command: "Callable[Concatenate[Settings, ...], None]") -> Callable[..., None]:
         @with_sources(*flags)
         @functools.wraps(command)
-        def wrapped(sources: Sources, **params: Any) -> None:
+        def wrapped(sources: Sources, /, **params: Any) -> None:
             command(sources.load(), **params)
 
         return wrapped
