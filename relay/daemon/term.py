@@ -118,16 +118,16 @@ class Term:
             duties.append(
                 Retention(
                     settings.retention,
+                    self._in_hand,
+                    self._gate,
                     discarded_only=settings.failures.on_dead == "block",
                     reader=reader,
                     writer=writer,
                     metrics=self._metrics,
-                    watermark=self._in_hand.watermark,
-                    may_delete=lambda: self._gate.is_open,
                 )
             )
         if settings.consumers.watch:
-            duties.append(ConsumerLag(settings.consumers, lambda: self._in_hand.floors.marks, self._metrics))
+            duties.append(ConsumerLag(settings.consumers, self._in_hand.floors, self._metrics))
         if settings.failures.dead_subject:
             duties.append(
                 DeadLetterCopies(settings.failures.dead_subject, reader=reader, writer=writer, metrics=self._metrics)

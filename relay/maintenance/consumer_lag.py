@@ -1,7 +1,6 @@
 """Look at the durable consumers of the streams that we publish to: how far the read models are."""
 
 import logging
-from collections.abc import Callable, Iterable
 
 from relay.config.sections import ConsumersSection
 from relay.jetstream.connection import Connection
@@ -11,6 +10,7 @@ from relay.maintenance.duty import DutyFailed, LogLine
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.observe.snapshot import ConsumerView
+from relay.rules.floors import Floors
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +25,15 @@ class ConsumerLag:
 
     Args:
         section: Which consumers, and how often.
-        streams: Returns the names of the streams that we publish to.
+        floors: Knows the streams that we publish to.
         metrics: Shows the consumers.
     """
 
     longest_pause_s = 600.0
 
-    def __init__(self, section: ConsumersSection, streams: Callable[[], Iterable[str]], metrics: Metrics) -> None:
+    def __init__(self, section: ConsumersSection, floors: Floors, metrics: Metrics) -> None:
         self._names = section.names
-        self._streams = streams
+        self._floors = floors
         self._metrics = metrics
         self._reported_limit = False
         self.every_s = section.poll_every_s
@@ -45,7 +45,7 @@ class ConsumerLag:
             DutyFailed: This account has no right to ask, or nobody answers.
             BrokerError: The connection has ended, or a stream cannot answer now.
         """
-        streams = list(self._streams())
+        streams = list(self._floors.marks)
         if not streams:
             self.stand_down()
             return min(self.every_s, _SHORT_PAUSE_S)

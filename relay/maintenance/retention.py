@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 
 from relay.config.sections import RetentionSection
 from relay.jetstream.connection import Connection
 from relay.observe.metrics import Metrics
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
+from relay.rules.gate import Gate
+from relay.rules.in_hand import InHand
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +31,13 @@ class Retention:
 
     Args:
         section: How long rows are kept; 0 is for ever.
+        in_hand: Knows the watermark: beyond it nothing is deleted.
+        gate: While it is shut nothing is deleted: the streams were not looked at, and what they may have lost would be
+            sent again from the rows.
         discarded_only: Delete only dead letters that the operator has discarded, since keys wait for the others.
         reader: Finds the next rows.
         writer: Deletes.
         metrics: Counts what was deleted.
-        watermark: Returns the seq up to which every event is settled: beyond it nothing is deleted.
-        may_delete: Asked before each turn: False while the streams cannot be looked at, since what they may have lost
-            would be sent again from the rows.
     """
 
     every_s = _IDLE_PAUSE_S
@@ -45,13 +46,13 @@ class Retention:
     def __init__(
         self,
         section: RetentionSection,
+        in_hand: InHand,
+        gate: Gate,
         *,
         discarded_only: bool,
         reader: OutboxReader,
         writer: OutboxWriter,
         metrics: Metrics,
-        watermark: Callable[[], int],
-        may_delete: Callable[[], bool],
     ) -> None:
         self._delivered_age_s = section.delivered_age_s
         self._dead_age_s = section.dead_age_s
@@ -59,15 +60,15 @@ class Retention:
         self._reader = reader
         self._writer = writer
         self._metrics = metrics
-        self._watermark = watermark
-        self._may_delete = may_delete
+        self._in_hand = in_hand
+        self._gate = gate
         self._cursor = 0
         self._began_at = time.monotonic()
 
     async def turn(self, connection: Connection) -> float:
         """Delete some rows; the next turn comes soon if there may be more."""
         busy = False
-        if self._may_delete():
+        if self._gate.is_open:
             if self._delivered_age_s:
                 busy = await self._prune_delivered()
             if self._dead_age_s:
@@ -87,7 +88,7 @@ class Retention:
         young = False
         for _ in range(_LOOK_AHEAD):
             following = await self._reader.next_seq(cursor)
-            if following is None or following > self._watermark():
+            if following is None or following > self._in_hand.watermark():
                 break
             cursor = following - 1
             pruned, oldest_here, oldest_kept = await self._writer.prune_delivered(
@@ -102,7 +103,7 @@ class Retention:
                 young = True
             elif pruned or not young:
                 # Nothing delivered is left up to here, except what was delivered late.
-                self._cursor = min(cursor, self._watermark())
+                self._cursor = min(cursor, self._in_hand.watermark())
             if pruned:
                 await asyncio.sleep(_STEP_PAUSE_S)
         self._metrics.oldest_delivered(min(oldest, default=0.0), self._delivered_age_s)
