@@ -1,4 +1,4 @@
-"""Begin with care after relays that crashed: see `relay.rules.crash_suspects` for the rules."""
+"""Start carefully after relays that crashed; `relay.rules.crash_suspects` has the rules."""
 
 import asyncio
 import logging
@@ -21,10 +21,10 @@ _PATIENCE_S = 5.0
 
 
 class AfterCrash:
-    """Says how far may be read, until all that the last relay may have had in its hands has proved harmless.
+    """Limits how far may be read, until every event that the crashed relay may have held is settled.
 
     Args:
-        max_attempts: From so many attempts on an event that is sent alone is given up.
+        max_attempts: With this many attempts an event that is sent alone is given up.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class AfterCrash:
         self._writer = writer
         self._refusals = refusals
         self._max_attempts = max_attempts
-        # At most so many events were in the hands of the relay that crashed.
+        # The relay that crashed held at most this many events.
         self._left = in_hand.limits.events + in_hand.limits.waiting
-        # What is tried now, by seq: with its attempts, this time included.
+        # The group that is sent now, by seq; attempts include this time.
         self._group: dict[int, Event] = {}
 
     async def next_group(self, above: int, up_to: int) -> int | None:
@@ -92,7 +92,7 @@ class AfterCrash:
         return event._replace(attempts=own_attempts(event.attempts, refused=event.postponed is not None))
 
     async def survived(self) -> None:
-        """Wait until the group is settled, or for 5 seconds: then it is not what crashed the relay."""
+        """Wait at most 5 seconds until the group is settled; in either case it did not crash the relay."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_S):
                 while self._in_hand.can_flow():

@@ -175,7 +175,7 @@ class Publisher(Listener):
             self._acknowledged(event, self._envelopes.wanted(event), *place, duplicate=True)
             return False
         facts = self._in_hand.streams.find(self._envelopes.subject(event))
-        if facts is None or self._in_doubt.outlived(event.seq, facts.duplicate_window_s, now):
+        if facts is None or self._in_doubt.id_may_be_forgotten(event.seq, facts.duplicate_window_s, now):
             self._in_hand.look_for(event)
             return False
         return True
@@ -358,9 +358,9 @@ class Publisher(Listener):
                 self._one_by_one(batch.events)
         if self._connection is not None:
             self._refusals.probe(now)
-            trial = self._enders.next_trial(now) if self._enders else None
-            if trial is not None:
-                self._lanes.put_back([trial], alone=True)
+            retry = self._enders.next_retry(now) if self._enders else None
+            if retry is not None:
+                self._lanes.put_back([retry], alone=True)
         self._answered()
 
     def _late(self, overdue: float) -> list[tuple[int, InFlight]]:

@@ -152,9 +152,9 @@ class Refusals:
                 self._hold(event, subject, scope, verdict.failure_class, describe(failure))
 
     def _hold(self, event: Event, subject: str, scope: str, failure_class: FailureClass, reason: str) -> None:
-        hold, is_news = self._holds.fail(scope, failure_class, reason, event, time.monotonic(), random.random())
+        hold, is_new = self._holds.fail(scope, failure_class, reason, event, time.monotonic(), random.random())
         self._wait(hold, event)
-        if is_news:
+        if is_new:
             self._settler.take(Noted(event, failure_class, reason))
             log_event(
                 log,

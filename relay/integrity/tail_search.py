@@ -72,14 +72,14 @@ class TailSearch:
         doubts = self._in_hand.in_doubt
         for seq, subject in list(doubts.subjects.items()):
             facts = self._in_hand.streams.find(subject)
-            if facts is not None and doubts.outlived(seq, facts.duplicate_window_s, now):
+            if facts is not None and doubts.id_may_be_forgotten(seq, facts.duplicate_window_s, now):
                 await self._look_for(connection, seq, subject)
 
     async def _look_for(self, connection: Connection, seq: int, subject: str) -> None:
         """Find out whether the stream holds an event in doubt, unless it remembers the id by itself."""
         facts = await self._facts(connection, subject)
         if facts is not None:
-            if not self._in_hand.in_doubt.outlived(seq, facts.duplicate_window_s, time.monotonic()):
+            if not self._in_hand.in_doubt.id_may_be_forgotten(seq, facts.duplicate_window_s, time.monotonic()):
                 return
             await self.read(connection, self._streams.of(facts.name))
         if seq not in self._in_hand.in_doubt.found:

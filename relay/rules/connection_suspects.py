@@ -1,13 +1,14 @@
 """Find the event that ends the connection each time. Pure: no I/O, the clock is handed in.
 
-A server ends a connection over one message that it cannot read or will not take, and says so to nobody in particular.
-What was in flight then are the suspects. One such end is tolerated: networks fail. If it happens again before all of
-them are answered, they are sent in groups, each answered before the next, and the group that is in flight at the next
-end is divided. An event that is alone at such an end is kept aside while everything else flows, and tried alone again.
+A server ends the connection over one message that it cannot read or will not take, and does not say which one. The
+events that were in flight then are the suspects. One such end is tolerated: networks fail. If it happens again before
+all of them are answered, they are sent in groups, each answered before the next. The group that is in flight at the
+next end is divided. An event that is alone at such an end is kept aside while all others flow, and then sent alone
+again.
 
-It is found guilty after `TRIALS` such ends, and only with a control: others were stored in between, or the server's
-words speak of a message. If the suspects of an end are all answered, or nothing was in flight, the end was no event's
-fault, and nothing is held against those that are kept aside.
+An event is given up after `MOST_ENDS` such ends, and only if there is proof: others were stored in between, or the
+server's error is about a message. If the suspects of an end are all answered, or nothing was in flight, no event caused
+the end. Then the ends of the events that are kept aside are counted from 0 again.
 """
 
 import re
@@ -16,9 +17,11 @@ from dataclasses import dataclass
 
 from relay.event import Event
 
-TRIALS = 3
+MOST_ENDS = 3
+# Into how many groups the suspects are divided.
 _PART = 8
-# How long others flow over a standing connection before the next trial, seconds; doubled with each.
+# How long others flow over a standing connection before the next event that is kept aside is sent, seconds; doubled
+# with each end.
 _CONTROL_S = 1.0
 _LONGEST_CONTROL_S = 60.0
 
@@ -44,11 +47,11 @@ class ConnectionSuspects:
         self._suspects: set[int] = set()
         self._group = 0
         self._aside: dict[int, _Aside] = {}
-        self._trial: int | None = None
+        self._retried: int | None = None
         self._standing_since: float | None = None
 
     def __bool__(self) -> bool:
-        """Report whether answers have to be noted: something is suspected, or kept aside."""
+        """Report whether answers have to be noted: events are suspected or kept aside."""
         return bool(self._suspects or self._aside)
 
     @property
@@ -67,27 +70,27 @@ class ConnectionSuspects:
         self._standing_since = now
 
     def answered(self, seqs: Iterable[int], *, proven: bool = True) -> None:
-        """Note events that were answered, or that are not in flight for another reason.
+        """Note events that were answered, or are no longer in flight for another reason.
 
         Args:
             seqs: Which.
-            proven: Whether the server has answered: it took the message, and the connection stood.
+            proven: Whether the server answered: it took the message, and the connection stood.
         """
         for seq in seqs:
             if seq in self._suspects:
                 self._suspects.discard(seq)
-                if seq == self._trial:
+                if seq == self._retried:
                     del self._aside[seq]
-                    self._trial = None
+                    self._retried = None
                 elif not self._suspects:
-                    self._forgive()
+                    self._reset_ends()
             if proven:
                 for aside in self._aside.values():
                     aside.others_stored = True
         if not self._suspects:
             self._group = 0
 
-    def _forgive(self) -> None:
+    def _reset_ends(self) -> None:
         for aside in self._aside.values():
             aside.ends = 0
 
@@ -99,20 +102,20 @@ class ConnectionSuspects:
             reason: The server's words, or what else is known.
 
         Returns:
-            The events to keep aside, whose keys wait; and those that are found guilty.
+            The events to keep aside, whose keys wait; and those to give up.
         """
         self._standing_since = None
         if not in_flight:
-            self._forgive()
+            self._reset_ends()
             return [], []
         seqs = {event.seq for event in in_flight}
         again = self._suspects & seqs
         if not again:
             self._suspects, self._group = seqs, 0
-            if self._trial is not None:
+            if self._retried is not None:
                 # It was not sent yet, and goes with the others now.
-                del self._aside[self._trial]
-                self._trial = None
+                del self._aside[self._retried]
+                self._retried = None
             return [], []
         self._suspects = again
         if len(again) > 1:
@@ -123,23 +126,23 @@ class ConnectionSuspects:
             self._group = 1
             return [], []
         (event,) = in_flight
-        self._suspects, self._group, self._trial = set(), 0, None
+        self._suspects, self._group, self._retried = set(), 0, None
         aside = self._aside.setdefault(seq, _Aside(event, 0))
         aside.ends += 1
         proven = aside.others_stored or bool(_OF_A_MESSAGE.search(reason))
-        if aside.ends >= TRIALS and proven:
+        if aside.ends >= MOST_ENDS and proven:
             del self._aside[seq]
             return [], [event]
         aside.others_stored = False
         return [event], []
 
-    def next_trial(self, now: float) -> Event | None:
-        """Return an event that is tried alone from now on; None if there is none, or it is too early."""
+    def next_retry(self, now: float) -> Event | None:
+        """Return an event that is kept aside and is to be sent alone now; None if there is none, or it is too early."""
         if self._suspects or self._standing_since is None:
             return None
         for seq, aside in self._aside.items():
             control_s = min(_CONTROL_S * 2.0 ** min(aside.ends, 30), _LONGEST_CONTROL_S)
             if now - self._standing_since >= control_s:
-                self._suspects, self._group, self._trial = {seq}, 1, seq
+                self._suspects, self._group, self._retried = {seq}, 1, seq
                 return aside.event
         return None

@@ -1,45 +1,49 @@
-"""Find the event that ends the relay each time. Pure: no I/O.
+"""Find the event that crashes the relay each time. Pure: no I/O.
 
-Where relays have ended again and again without a word, the next events are suspects: one of them may be what ended
-them. They are sent group after group, each settled before the next is read, and the attempts of a group are raised
-before it is read. An event that was among the suspects before goes in a smaller group: the one that ends the relay is
-soon alone, and from then on its attempts count for it alone. See docs/design/decisions/0010-rows-that-kill.md.
+If several relays crashed in a row, the next events are suspects: one of them may have crashed them. They are sent in
+groups, each settled before the next is read. The attempts of a group are raised before it is read, so that they are
+counted even if reading it crashes the relay. The more attempts an event has, the smaller is its group. So the event
+that crashes the relay is soon alone, and from then on its attempts are crashes that it alone can have caused. See
+docs/design/decisions/0010-rows-that-kill.md.
 """
 
 from collections.abc import Sequence
 
-# So many relays may end in a row before anybody is suspected: nodes fail, and memory runs out for many reasons.
+# How many relays may crash in a row before events are suspected: nodes fail, and memory runs out for many reasons.
 TOLERATED_CRASHES = 1
-# How many suspects go together, by the attempts of the most suspicious of them.
+# How many suspects are sent together, by the attempts of the one that has most of them.
 _GROUPS = (1000, 250, 60, 15, 4)
 _ALONE = len(_GROUPS)
 
 
 def group_size(attempts: int) -> int:
-    """Give how many events may go together with one that has so many attempts."""
+    """Return how many events may be sent together with one that has this many attempts."""
     return _GROUPS[attempts] if attempts < _ALONE else 1
 
 
 def next_group(attempts: Sequence[int]) -> int:
-    """Give how many of the next events, by their attempts, go together: at least one, where there are any."""
-    most = len(attempts)
+    """Return how many of the next events, given by their attempts, are sent together: at least 1 if there are any."""
+    limit = len(attempts)
     for at, count in enumerate(attempts):
-        if at >= min(most, group_size(count)):
+        if at >= min(limit, group_size(count)):
             return at
-        most = min(most, group_size(count))
-    return most
+        limit = min(limit, group_size(count))
+    return limit
 
 
 def goes_alone(attempts: int) -> bool:
-    """Tell whether an event with so many attempts is sent alone, so that they count for it alone."""
+    """Report whether an event with this many attempts is sent alone, so that a crash is its own."""
     return attempts >= _ALONE
 
 
 def own_attempts(attempts: int, *, refused: bool) -> int:
-    """Take the trial off a suspect's attempts; of one that was never refused, nothing is left."""
+    """Return how often a suspect was refused: without the attempt that was raised when it was sent as a suspect.
+
+    An event that was never refused has no attempts of its own, whatever was counted.
+    """
     return max(0, attempts - 1) if refused else 0
 
 
 def is_crasher(attempts: int, max_attempts: int) -> bool:
-    """Tell whether an event was alone often enough, and the relay ended each time."""
+    """Report whether an event was sent alone so often, with a crash each time, that it is given up."""
     return attempts >= max(max_attempts, _ALONE + 1)

@@ -76,7 +76,7 @@ class Holds:
             The hold, and whether it is new or its class has changed: what is worth a line in the log.
         """
         hold = self.open.get(scope)
-        news = hold is None or hold.failure_class is not failure_class
+        is_new = hold is None or hold.failure_class is not failure_class
         if hold is None:
             hold = self.open[scope] = Hold(scope, failure_class, reason, now)
             hold.probe_at = now + backoff(1, self._base_s, self._max_s, chance)
@@ -89,7 +89,7 @@ class Holds:
             hold.probing = None
             hold.probes += 1
             hold.probe_at = now + backoff(hold.probes + 1, self._base_s, self._max_s, chance)
-        return hold, news
+        return hold, is_new
 
     def due(self, now: float) -> list[Event]:
         """Give the probes that are to be sent now, taken out of their holds."""

@@ -1,18 +1,18 @@
 """Events whose acknowledgement did not come. Pure: no I/O, no clock.
 
-While the stream remembers the id of such an event (the duplicate window) it is simply sent again. Later than that it is
-looked for first.
+While the stream remembers the id of such an event (the duplicate window) it is simply sent again. After that the stream
+is searched for it first.
 """
 
 from collections.abc import Callable, Iterable
 
-# An event is on its way for a while too, so the end of the duplicate window is not relied upon: half of it, and at most
-# this many seconds.
+# A message travels for a while, so the end of the duplicate window is not relied upon: this share of it, at most this
+# many seconds.
 _WINDOW_SHARE = 0.5
 _WINDOW_RESERVE_S = 5.0
 
 
-class Doubts:
+class InDoubt:
     """What is not known of events that were sent.
 
     Attributes:
@@ -44,7 +44,7 @@ class Doubts:
         for book in (self.since, self.found, self.subjects):
             book.pop(seq, None)
 
-    def outlived(self, seq: int, window_s: float, now: float) -> bool:
+    def id_may_be_forgotten(self, seq: int, window_s: float, now: float) -> bool:
         """Report whether the stream may have forgotten the id of an event that it may hold."""
         sent_at = self.since.get(seq)
         return sent_at is not None and now - sent_at > window_s - min(window_s * _WINDOW_SHARE, _WINDOW_RESERVE_S)

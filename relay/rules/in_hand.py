@@ -15,7 +15,7 @@ from relay.rules.database_state import DatabaseState
 from relay.rules.floors import Floors
 from relay.rules.gaps import Gaps
 from relay.rules.holds import Holds
-from relay.rules.in_doubt import Doubts
+from relay.rules.in_doubt import InDoubt
 from relay.rules.lanes import Lanes
 from relay.rules.streams import StreamMap
 from relay.rules.unsettled import Unsettled
@@ -108,7 +108,7 @@ class InHand:
         self.limits = limits
         self.unsettled = Unsettled()
         self.gaps = Gaps()
-        self.in_doubt = Doubts()
+        self.in_doubt = InDoubt()
         self.floors = Floors()
         self.streams = StreamMap()
         self.cursor = watermark

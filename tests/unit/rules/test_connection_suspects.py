@@ -30,9 +30,9 @@ class World:
 
     def turn(self, reason: str) -> None:
         """Send what may go, and have it answered up to the one that ends the connection."""
-        trial = self.rule.next_trial(self.now)
-        if trial is not None:
-            self.pending.insert(0, trial.seq)
+        retry = self.rule.next_retry(self.now)
+        if retry is not None:
+            self.pending.insert(0, retry.seq)
         allowed = self.rule.allowance(0)
         sent = self.pending[: self.window if allowed is None else min(allowed, self.window)]
         del self.pending[: len(sent)]
@@ -96,17 +96,17 @@ def test_an_end_with_nothing_in_flight_clears_who_is_kept_aside() -> None:
         rule.stands(0)
         rule.ended([], "gone")
         rule.stands(0)
-        assert rule.next_trial(1000.0) == event(1)
+        assert rule.next_retry(1000.0) == event(1)
 
 
-def test_others_flow_for_a_while_before_the_next_trial() -> None:
+def test_others_flow_for_a_while_before_the_next_retry() -> None:
     rule = ConnectionSuspects()
     rule.ended([event(1)], "gone")
     rule.ended([event(1)], "gone")
-    assert rule.next_trial(1000.0) is None, "not without a connection"
+    assert rule.next_retry(1000.0) is None, "not without a connection"
     rule.stands(1000.0)
-    assert rule.next_trial(1001.0) is None
+    assert rule.next_retry(1001.0) is None
     assert rule.allowance(5) is None
-    assert rule.next_trial(1002.0) == event(1)
+    assert rule.next_retry(1002.0) == event(1)
     assert rule.allowance(5) == 0, "alone"
     assert rule.allowance(0) == 1
