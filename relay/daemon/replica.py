@@ -3,9 +3,7 @@
 import asyncio
 import logging
 import os
-import socket
 import time
-import uuid
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Literal, TypeVar, assert_never
@@ -24,6 +22,7 @@ from relay.postgres.migrate import check_schema, schema_of
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.ownership import Ownership
+from relay.postgres.presence import Presence
 from relay.postgres.session import refuse_encoding
 from relay.postgres.tables import Tables
 from relay.rules.database_state import DatabaseState
@@ -45,6 +44,7 @@ class Replica:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._presence = Presence()
         self._stop = asyncio.Event()
         self._role: Role = "starting"
         self._up: dict[Component, bool] = {"postgres": False, "bell": False}
@@ -137,7 +137,7 @@ class Replica:
             ownership = Ownership(
                 leasing,
                 tables,
-                f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+                self._presence,
                 settings.lease.ttl_s,
             )
             while not self._stop.is_set():

@@ -199,7 +199,7 @@ class Term:
             self._clock.looked(beat.at, beat.database.newest)
             self._in_hand.saw(beat.database)
             if self._bell is not None:
-                self._bell.note_company(beat.others)
+                self._bell.note_company(len(beat.others))
             owned = len(self._ownership.epochs)
             if owned > beat.share or (owned < beat.share and beat.free):
                 self._change.set()

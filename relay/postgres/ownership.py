@@ -4,15 +4,20 @@ An epoch rises with each claim of a shard and fences every write. A lease is cou
 took or renewed it, by our own monotonic clock, so that we stop sending before anybody else may begin.
 """
 
+import logging
 import time
 from dataclasses import dataclass, field
 
 from relay.errors import LeaseLost
+from relay.observe.logs import event as log_event
 from relay.postgres.database import Database
+from relay.postgres.presence import Presence
 from relay.postgres.tables import Tables, array
 from relay.rules.database_state import UNKNOWN, DatabaseState
 from relay.rules.shares import fair_share, surplus
 from relay.rules.watermark import Watermark
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +25,14 @@ class Beat:
     """What a beat found.
 
     Attributes:
-        others: How many other relays are alive.
+        others: The other relays that are alive, and how many shards each of them owns.
         share: How many shards we should own.
         free: How many shards nobody owns.
         at: When the statement came; Unix seconds of the database's clock.
         database: How it found the database.
     """
 
-    others: int = 0
+    others: dict[str, int] = field(default_factory=dict)
     share: int = 0
     free: int = 0
     at: float = 0.0
@@ -39,7 +44,7 @@ class Ownership:
     """The shards of one relay.
 
     Args:
-        member: A name of this process alone.
+        presence: The name of this process, and which of the others have ended.
         ttl_s: For how many seconds a lease is taken.
 
     Attributes:
@@ -52,13 +57,18 @@ class Ownership:
 
     database: Database
     tables: Tables
-    member: str
+    presence: Presence
     ttl_s: float
     epochs: dict[int, int] = field(default_factory=dict)
     shards: int = 0
     crashes: int = 0
     until: float = 0.0
     identity: str | None = None
+
+    @property
+    def member(self) -> str:
+        """The name of this process alone."""
+        return str(self.presence.member)
 
     @property
     def fence(self) -> tuple[str, int]:
@@ -81,9 +91,27 @@ class Ownership:
     async def beat(self, watermark: Watermark) -> Beat:
         """Say that we live, keep our leases, and persist the watermark of our shards, which never moves back.
 
+        The lease of a relay that has provably ended is not waited for: it is over before this returns.
+
         Raises:
-            LeaseLost: Another relay has taken some of them; `epochs` holds what is left.
+            LeaseLost: Another relay has taken some of ours; `epochs` holds what is left.
         """
+        found = await self._beat(watermark)
+        ended = self.presence.ended(found.others)
+        if not ended:
+            return found
+        await self.database.run(self.tables.query("ownership/expire"), (ended,))
+        for member in ended:
+            log_event(
+                log,
+                "warning",
+                "lease.expired",
+                "another relay of this machine has crashed: its lease is not waited for",
+                owner=member,
+            )
+        return await self._beat(watermark)
+
+    async def _beat(self, watermark: Watermark) -> Beat:
         before = time.monotonic()
         rows = await self.database.run(
             self.tables.query("ownership/beat"),
@@ -106,7 +134,7 @@ class Ownership:
             raise LeaseLost(f"another relay took {len(lost)} shards, from shard {min(lost)} on")
         others = others or {}
         share = fair_share(self.member, len(self.epochs), others, self.shards)
-        return Beat(len(others), share, free, at, DatabaseState(identity, newest, drawn))
+        return Beat(others, share, free, at, DatabaseState(identity, newest, drawn))
 
     async def claim(self, most: int) -> None:
         """Take at most so many of the shards that nobody owns; once more where the answer was lost."""

@@ -10,6 +10,7 @@ import pytest
 from relay.demo.servers import PostgresServer
 from relay.postgres.database import Database
 from relay.postgres.ownership import Ownership
+from relay.postgres.presence import Presence
 from relay.postgres.tables import Tables
 from tests.faults.met_midway import ALERT
 from tests.integration.ownership.test_replicas import LEASE, Producer, shared
@@ -131,13 +132,14 @@ def test_a_claim_whose_answer_was_lost_knows_what_it_took(outbox: Outbox) -> Non
             outbox.dsn, "test", connect_timeout_s=5, statement_timeout_s=5, on_state=lambda up: None
         ) as database:
             tables = Tables("outbox_events")
-            lost, again = (Ownership(database, tables, "one", 60.0) for _ in range(2))
+            one = Presence()
+            lost, again = (Ownership(database, tables, one, 60.0) for _ in range(2))
             await lost.claim(20)
             await again.claim(30)
-            rows = await database.run(b"SELECT shard, epoch FROM outbox_shards WHERE owner = 'one'")
+            rows = await database.run(b"SELECT shard, epoch FROM outbox_shards WHERE owner = $1", (str(one.member),))
             assert again.epochs == dict(rows)
             assert len(again.epochs) == 50
-            other = Ownership(database, tables, "other", 60.0)
+            other = Ownership(database, tables, Presence(), 60.0)
             await other.claim(64)
             assert len(other.epochs) == 14
 

@@ -154,11 +154,11 @@ def test_a_second_relay_stands_by_and_takes_over_at_once_when_the_first_is_stopp
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_second_relay_takes_over_within_the_lease_when_the_first_is_killed(
+def test_a_relay_of_another_machine_takes_over_within_the_lease_when_the_first_is_killed(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str
 ) -> None:
     streams.make("ORDERS", "orders.>", allow_atomic=True)
-    first, second = _pair(outbox, streams, make_relay, delivery__strategy=strategy)
+    first, second = _pair(outbox, streams, make_relay, delivery__strategy=strategy, test_elsewhere="1")
     outbox.fill("orders.placed", 8000, keys=100)
     outbox.delivered_at_least(1000)
     first.kill()

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from relay.cli import main
-from tests.support.faulty_relay import failpoints, mutants
+from tests.support.faulty_relay import elsewhere, failpoints, mutants
 
 mutant = os.environ.get("RELAY_TEST_MUTANT")
 if mutant is not None:
@@ -20,4 +20,6 @@ if freeze is not None:
     failpoints.freeze_at(freeze)
 if "RELAY_TEST_TIDY" in os.environ:
     mutants.tidy()
+if "RELAY_TEST_ELSEWHERE" in os.environ:
+    elsewhere.move()
 main(prog_name="relay")

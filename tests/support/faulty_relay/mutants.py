@@ -16,6 +16,7 @@ from relay.postgres.ownership import Ownership
 from relay.rules.envelopes import Envelopes
 from relay.rules.gaps import Gaps
 from relay.rules.gate import Gate
+from relay.rules.members import Member
 
 
 def apply(name: str) -> None:
@@ -74,9 +75,10 @@ def _no_leases() -> None:
 
     async def anyway(self: Replica, ownership: Ownership) -> bool:
         # One name for all, so that the fence lets each of them write.
-        ownership.member = "mutant"
+        ownership.presence.member = Member("mutant", 1, "00000000", None)
         await share(self, ownership)
-        rows = await ownership.database.run(b"SELECT shard, epoch FROM outbox_shards WHERE owner = 'mutant'")
+        query = b"SELECT shard, epoch FROM outbox_shards WHERE owner = $1"
+        rows = await ownership.database.run(query, (ownership.member,))
         ownership.epochs.update(rows)
         return True
 

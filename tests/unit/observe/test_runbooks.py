@@ -58,7 +58,7 @@ def test_each_command_on_a_page_can_be_run(name: str) -> None:
             found = command.commands.get(words.pop(0))
             assert found is not None, line
             command = loaded(found)
-        command.make_context("relay", words)
+        command.make_context("relay", words, parent=click.Context(main, **main.context_settings))
 
 
 @pytest.mark.parametrize("name", PAGES)
