@@ -17,10 +17,11 @@ export DOCKER_BUILD ?=
 export COMPOSE ?=
 ENGINE := $(BIN)/python -m tests.support.docker_engine
 
-.PHONY: help demo servers test programs chaos lint sql docs bench lock sbom image image-base image-test clean
+.PHONY: help demo example-telemetry servers test programs chaos lint sql docs bench lock sbom image image-base image-test clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
+	@echo "make example-telemetry   devices, Redis and PostgreSQL, with faults on the way (ARGS=\"--seconds 60\")"
 	@echo "make servers PostgreSQL and nats-server to try things on, until Ctrl-C (docs/tutorial.md)"
 	@echo "make test    the whole suite on real servers, (JOBS=2: in two processes)"
 	@echo "make chaos   faults at random on a cluster (ARGS=\"--minutes 10 --seed 7\")"
@@ -41,6 +42,9 @@ $(READY): requirements/constraints.txt pyproject.toml client/pyproject.toml
 demo: $(READY)
 	@$(BIN)/relay demo $(ARGS)
 
+example-telemetry: $(READY)
+	@$(BIN)/python -m examples.telemetry $(ARGS)
+
 servers: $(READY)
 	@$(BIN)/python -m relay.demo.scratch $(ARGS)
 
@@ -55,8 +59,8 @@ chaos: $(READY)
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: $(READY)
-	$(BIN)/ruff format --check relay tests bench helm client
-	$(BIN)/ruff check relay tests bench helm client
+	$(BIN)/ruff format --check relay tests bench examples helm client
+	$(BIN)/ruff check relay tests bench examples helm client
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.10 client/outbox_client
 	$(BIN)/lint-imports

@@ -154,7 +154,8 @@ local function unpark(number, key)
   if redis.call('HINCRBY', parked_keys, key or '', -1) <= 0 then redis.call('HDEL', parked_keys, key or '') end
 end
 
-local function event_of(meta)
+local function event_of(meta, now)
+  meta.now = now
   for name, value in pairs(meta) do
     if value == cjson.null then meta[name] = nil end
   end
@@ -223,9 +224,9 @@ function ops.apply(header)
   local any_parked = redis.call('EXISTS', parked_keys) == 1
   local streak, in_a_row = {}, h.in_a_row
   for _, key in ipairs(h.streak) do streak[key] = true end
-  local done, applied, halted, why, answers = 0, 0, false, '', {}
+  local done, applied, halted, why, answers, now = 0, 0, false, '', {}, now_ms()
   for i, meta in ipairs(h.events) do
-    local one, payload = event_of(meta), ARGV[i + 2]
+    local one, payload = event_of(meta, now), ARGV[i + 2]
     local key = one.key
     local is_behind = any_parked and key and redis.call('HEXISTS', parked_keys, key) == 1
     if is_behind then
@@ -282,7 +283,7 @@ function ops.want(header)
   if not is_mine(h.epoch, h.owner) or redis.call('HGET', state, 'position') ~= h.previous then return false end
   redis.call('HSET', state, 'lease_until', until_ms(h.lease_ms))
   for i, meta in ipairs(h.events) do
-    local one = event_of(meta)
+    local one = event_of(meta, now_ms())
     local refused = nil
     if one.wanted ~= 'skip' and one.handler then refused = apply_event(one, ARGV[i + 2]) end
     if refused then

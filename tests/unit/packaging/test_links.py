@@ -6,7 +6,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-OWN = (".github", "bench", "client", "compose", "docs", "helm", "packaging", "relay", "requirements", "sql", "tests")
+OWN = (
+    ".github",
+    "bench",
+    "client",
+    "compose",
+    "docs",
+    "examples",
+    "helm",
+    "packaging",
+    "relay",
+    "requirements",
+    "sql",
+    "tests",
+)
 PAGES = sorted(
     page for folder in (ROOT.glob("*.md"), *((ROOT / name).rglob("*.md") for name in OWN)) for page in folder
 )
