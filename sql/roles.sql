@@ -33,6 +33,8 @@ BEGIN
         GRANT INSERT (id, topic, key, payload, headers, created_at) ON outbox_events TO outbox_producer;
         -- What ORMs read back of a row that they insert (RETURNING); neither says what an event holds.
         GRANT SELECT (seq, id) ON outbox_events TO outbox_producer;
+        -- With the seq it names an event for ever: what a client waits for in a read model.
+        GRANT SELECT ON outbox_origin TO outbox_producer;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_relay') THEN
         GRANT SELECT, DELETE ON outbox_events TO outbox_relay;
@@ -45,7 +47,7 @@ BEGIN
         GRANT UPDATE (owner, epoch, crashes, lease_until, watermark, watermark_at) ON outbox_shards TO outbox_relay;
         GRANT SELECT, INSERT, UPDATE ON outbox_streams TO outbox_relay;
         GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_members TO outbox_relay;
-        GRANT SELECT ON outbox_migrations TO outbox_relay;
+        GRANT SELECT ON outbox_migrations, outbox_origin TO outbox_relay;
         -- Everybody may call a function, unless that was taken away from all.
         GRANT EXECUTE ON FUNCTION outbox_shard(text, bigint, bigint) TO outbox_relay;
         GRANT EXECUTE ON FUNCTION outbox_identity(regclass, regclass[]) TO outbox_relay;
@@ -53,7 +55,8 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'outbox_reader') THEN
         GRANT EXECUTE ON FUNCTION outbox_shard(text, bigint, bigint) TO outbox_reader;
-        GRANT SELECT ON outbox_events, outbox_shards, outbox_members, outbox_streams, outbox_migrations, outbox_audit TO outbox_reader;
+        GRANT SELECT ON outbox_events, outbox_shards, outbox_members, outbox_streams, outbox_migrations, outbox_origin, outbox_audit
+            TO outbox_reader;
     END IF;
 END
 $$;

@@ -187,12 +187,18 @@ def _judge(projection: str, row: Any) -> Waited | None:
 
 
 def _seq_of(table: str, identity: str) -> str:
-    return f"SELECT seq FROM {checked(table)} WHERE id = CAST(CAST({identity} AS text) AS uuid)"  # noqa: S608 - checked
+    origins = f"{checked(table).removesuffix('_events')}_origin"
+    # The origin of a seq is the last one that began below it.
+    return f"""
+        SELECT concat_ws('.', (SELECT o.origin FROM {origins} o
+                               WHERE o.above < e.seq ORDER BY o.above DESC LIMIT 1), e.seq)
+        FROM {table} e WHERE e.id = CAST(CAST({identity} AS text) AS uuid)"""  # noqa: S608 - checked
 
 
 # One statement, so one moment: a bit, a parked event and the position are committed together. Which partition an event
-# belongs to follows from its key, which the waiting side does not know, so all are asked. By primary key, one row of
-# applied for each partition; the parked events are those of the projection, few by its own rules.
+# belongs to follows from its key, which the waiting side does not know, so all are asked. What came without an origin
+# counts for every origin. By primary key, one or two rows of applied for each partition; the parked events are those of
+# the projection, few by its own rules.
 _LOOK = """
 WITH asked AS (SELECT CAST({} AS text) AS name, CAST({} AS text) AS origin, CAST({} AS bigint) AS seq),
 own AS (
@@ -201,7 +207,7 @@ own AS (
     JOIN projection.generations g ON g.name = asked.name AND g.state = 'live'
     JOIN projection.state s ON s.name = g.name AND s.generation = g.generation
 )
-SELECT count(*) AS partitions,
+SELECT count(DISTINCT own.partition) AS partitions,
        coalesce(bool_or(p.number IS NOT NULL), false) AS parked,
        max(p.reason) AS reason,
        coalesce(bool_or(get_bit(a.bits, CAST(mod(own.seq, 8192) AS integer)) = 1), false) AS applied,
@@ -209,8 +215,8 @@ SELECT count(*) AS partitions,
 FROM own
 LEFT JOIN projection.applied a
        ON (a.name, a.generation, a.partition) = (own.name, own.generation, own.partition)
-      AND a.origin = own.origin AND a.chunk = own.seq / 8192
+      AND a.origin IN (own.origin, '') AND a.chunk = own.seq / 8192
 LEFT JOIN projection.parked p
        ON (p.name, p.generation, p.partition) = (own.name, own.generation, own.partition)
-      AND p.origin = own.origin AND p.seq = own.seq
+      AND p.origin IN (own.origin, '') AND p.seq = own.seq
 """

@@ -103,13 +103,13 @@ async def test_both_asynchronous_drivers_do_the_same(
     settle(model, 1)
     async with await psycopg.AsyncConnection.connect(producer) as conn:
         event = await OUTBOX.publish_async(conn, Event("orders.placed", 1))
-        assert await token_async(conn, event) == "1"
+        assert (await token_async(conn, event)).partition(".")[2] == "1"
         with pytest.raises(LookupError):
             await token_async(conn, Event("a", 1).id)
     writer = await asyncpg.connect(producer)
     async with writer.transaction():
         event = await OUTBOX.publish_async(writer, Event("orders.placed", 1))
-        assert await token_async(writer, event) == "2"
+        assert (await token_async(writer, event)).partition(".")[2] == "2"
     await writer.close()
     reader = await asyncpg.connect(empty_database)
     async with await psycopg.AsyncConnection.connect(empty_database) as conn:

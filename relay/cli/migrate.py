@@ -8,6 +8,7 @@ from relay.config.settings import Settings
 from relay.operate.access import connect
 from relay.postgres.migrate import PAYLOAD_TYPES, missing, script
 from relay.postgres.migrate import migrate as apply
+from relay.postgres.migrate import new_origin as begin_origin
 
 
 @click.command()
@@ -21,8 +22,11 @@ from relay.postgres.migrate import migrate as apply
 )
 @click.option("--no-bell", is_flag=True, help="No doorbell trigger: for producers that use two-phase commit.")
 @click.option("--print", "print_only", is_flag=True, help="Print the SQL for an empty database; connect to nothing.")
+@click.option("--new-origin", is_flag=True, help="After a restore: seqs drawn from now on are of another history.")
 @click.option("--dry-run", is_flag=True, help="Say what would be applied, and do nothing.")
-def migrate(settings: Settings, payload_type: str, no_bell: bool, print_only: bool, dry_run: bool) -> None:
+def migrate(
+    settings: Settings, payload_type: str, no_bell: bool, print_only: bool, new_origin: bool, dry_run: bool
+) -> None:
     """Make the outbox, or bring it up to date. Doing it again changes nothing.
 
     Safe while producers and relays work: one transaction, which waits at most 5 s for a lock on the table.
@@ -31,6 +35,7 @@ def migrate(settings: Settings, payload_type: str, no_bell: bool, print_only: bo
     relay migrate --dry-run
     relay migrate
     relay migrate --table app.outbox_events --payload-type bytea
+    relay migrate --new-origin
     relay migrate --print > outbox.sql
     """
     table = settings.postgres.table
@@ -42,12 +47,17 @@ def migrate(settings: Settings, payload_type: str, no_bell: bool, print_only: bo
             names = missing(conn, table)
         for name in names:
             message(f"would apply {name}")
-        if not names:
+        if new_origin:
+            message("would begin another history of seqs")
+        elif not names:
             message(f"{table} is up to date; there is nothing to do")
         message("dry run, nothing is changed")
         return
     with connect(settings) as conn:
         applied = apply(conn, table, payload_type, not no_bell)
+        begun = begin_origin(conn, table) if new_origin else None
     for name in applied:
         message(f"applied {name}")
     message(f"{table} is up to date{'' if applied else '; there was nothing to do'}")
+    if begun is not None:
+        message(f"seqs above {begun[1]:,} are of origin {begun[0]} from now on")

@@ -38,6 +38,7 @@ from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.ownership import Ownership
 from relay.rules.database_state import Change, DatabaseState, StartingPoint
 from relay.rules.gate import Gate
+from relay.rules.origins import Origins
 from relay.rules.watermark import SettledClock, Watermark
 
 _TICK_S = 0.25
@@ -64,7 +65,7 @@ class Term:
         metrics: Metrics,
         start: StartingPoint,
     ) -> None:
-        envelopes = envelopes_of(settings)
+        envelopes = envelopes_of(settings).with_origins(Origins(start.database.origins))
         self._settings = settings
         self._metrics = metrics
         self._ownership = ownership
@@ -133,7 +134,8 @@ class Term:
                 DeadLetterCopies(settings.failures.dead_subject, reader=reader, writer=writer, metrics=self._metrics)
             )
         if settings.watermark.subject:
-            duties.append(Announcer(settings.watermark, settings.postgres.table, reader))
+            origins = Origins(self._in_hand.database.origins)
+            duties.append(Announcer(settings.watermark, settings.postgres.table, origins, reader))
         return duties
 
     async def run(self, stop: asyncio.Event) -> TermEnd:

@@ -13,6 +13,7 @@ from relay.jetstream.connection import Connection
 from relay.maintenance.duty import DutyFailed, LogLine
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.failures import describe
+from relay.rules.origins import Origins
 from relay.rules.watermark import Watermark
 
 log = logging.getLogger(__name__)
@@ -20,11 +21,13 @@ log = logging.getLogger(__name__)
 _ACK_TIMEOUT_S = 5.0
 
 
-def announcement(outbox: str, watermark: Watermark) -> bytes:
-    """Return the message: a JSON object with ``outbox``, ``seq`` and ``complete_up_to`` (RFC 3339, UTC, or null)."""
+def announcement(outbox: str, origin: str, watermark: Watermark) -> bytes:
+    """Return the message: JSON with ``outbox``, ``origin``, ``seq`` and ``complete_up_to`` (RFC 3339, UTC, or null)."""
     at = None if watermark.at is None else datetime.fromtimestamp(watermark.at, UTC)
     complete_up_to = None if at is None else at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return json.dumps({"outbox": outbox, "seq": watermark.seq, "complete_up_to": complete_up_to}).encode()
+    return json.dumps(
+        {"outbox": outbox, "origin": origin, "seq": watermark.seq, "complete_up_to": complete_up_to}
+    ).encode()
 
 
 class Announcer:
@@ -33,14 +36,16 @@ class Announcer:
     Args:
         section: Where to, and how often to look; the subject must not be empty.
         outbox: The name of the table.
+        origins: Which histories its seqs belong to.
         reader: Reads the watermark of all shards.
     """
 
     longest_pause_s = 60.0
 
-    def __init__(self, section: WatermarkSection, outbox: str, reader: OutboxReader) -> None:
+    def __init__(self, section: WatermarkSection, outbox: str, origins: Origins, reader: OutboxReader) -> None:
         self._subject = section.subject
         self._outbox = outbox
+        self._origins = origins
         self._reader = reader
         self._published = Watermark()
         self.every_s = section.every_s
@@ -55,7 +60,9 @@ class Announcer:
         watermark = await self._reader.watermark()
         if watermark == self._published:
             return self.every_s
-        failure = await connection.store(self._subject, announcement(self._outbox, watermark), {}, _ACK_TIMEOUT_S)
+        failure = await connection.store(
+            self._subject, announcement(self._outbox, self._origins.of(watermark.seq), watermark), {}, _ACK_TIMEOUT_S
+        )
         if failure is not None:
             raise DutyFailed(
                 describe(failure),

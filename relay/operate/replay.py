@@ -19,7 +19,8 @@ from relay.operate.broker import broker
 from relay.operate.changes import Audit, Changer, OnProgress, Tell
 from relay.operate.filters import Filters, from_record
 from relay.operate.replayer import Manner, Replayer, Trouble, envelope
-from relay.rules.envelopes import Poison
+from relay.rules.envelopes import Envelopes, Poison
+from relay.rules.origins import Origins
 
 _ACTION = "replay"
 # How many seqs one read may pass over, and how many one count.
@@ -173,11 +174,10 @@ def check(settings: Settings, changer: Changer, plan: Plan, extent: Extent) -> N
         with changer.step():
             events += _events(changer, plan, seq - 1, seq, 1)
     if events:
-        asyncio.run(_check_events(settings, plan, events))
+        asyncio.run(_check_events(settings, plan, events, _envelopes(settings, changer, plan)))
 
 
-async def _check_events(settings: Settings, plan: Plan, events: Sequence[Event]) -> None:
-    envelopes = configured_envelopes(settings, plan.subject)
+async def _check_events(settings: Settings, plan: Plan, events: Sequence[Event], envelopes: Envelopes) -> None:
     manner = Manner(0, plan.same_id, plan.rate)
     looked_up: set[str] = set()
     async with broker(settings) as connection:
@@ -209,6 +209,12 @@ def _events(changer: Changer, plan: Plan, above: int, up_to: int, limit: int) ->
     return [event._replace(payload=bytes(event.payload)) for event in map(Event._make, rows)]
 
 
+def _envelopes(settings: Settings, changer: Changer, plan: Plan) -> Envelopes:
+    with changer.step():
+        (origins,) = changer.row("operate/origin")
+    return configured_envelopes(settings, plan.subject).with_origins(Origins(origins))
+
+
 class Replay:
     """One run of a replay, until it is done or told to stop.
 
@@ -228,9 +234,7 @@ class Replay:
         self._largest = max(1, min(_BATCH, round(plan.rate)))
         self._limit = min(50, self._largest)
         self._stop = asyncio.Event()
-        self._replayer = Replayer(
-            configured_envelopes(settings, plan.subject), Manner(audit.number, plan.same_id, plan.rate)
-        )
+        self._replayer = Replayer(_envelopes(settings, changer, plan), Manner(audit.number, plan.same_id, plan.rate))
         self.number = audit.number
         self.position = plan.above
         self.sent = 0

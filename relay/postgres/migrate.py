@@ -124,6 +124,17 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str, bell: 
     return applied
 
 
+def new_origin(conn: psycopg.Connection[Any], table: str) -> tuple[str, int]:
+    """Begin another history of seqs, after the database was restored to an earlier time; the outbox must be current.
+
+    Returns:
+        Its origin, and the seq above which it counts.
+    """
+    with conn.transaction(), psycopg.RawCursor(conn) as cursor:
+        origin, above = cursor.execute(_tables(table, "jsonb").query("migrate/new_origin")).fetchall()[0]
+    return str(origin), int(above)
+
+
 def missing(conn: psycopg.Connection[Any], table: str) -> list[str]:
     """Give the names of the migrations that `migrate` would apply, oldest first. Changes nothing.
 

@@ -125,7 +125,7 @@ class Ownership:
                 self.identity,
             ),
         )
-        kept, others, free, self.shards, at, identity, newest, drawn = rows[0]
+        kept, others, free, self.shards, at, *database = rows[0]
         self.until = before + self.ttl_s
         lost = self.epochs.keys() - set(kept)
         if lost:
@@ -134,7 +134,7 @@ class Ownership:
             raise LeaseLost(f"another relay took {len(lost)} shards, from shard {min(lost)} on")
         others = others or {}
         share = fair_share(self.member, len(self.epochs), others, self.shards)
-        return Beat(others, share, free, at, DatabaseState(identity, newest, drawn))
+        return Beat(others, share, free, at, DatabaseState(*database))
 
     async def claim(self, most: int) -> None:
         """Take at most so many of the shards that nobody owns; once more where the answer was lost."""

@@ -22,7 +22,7 @@ _CHANNEL_BYTES = 63
 
 _PLAIN_NAME = re.compile(r"([a-z_][a-z0-9_]{0,47}\.)?[a-z_][a-z0-9_]{0,47}")
 _OURS = re.compile(
-    r"\boutbox_(events|shards|shard|members|streams|migrations|audit|ring|identity|producer|relay|reader)\b"
+    r"\boutbox_(events|shards|shard|members|streams|migrations|origin|audit|ring|identity|producer|relay|reader)\b"
 )
 _PAYLOAD_AS_BYTES = "convert_to(e.payload::text, 'UTF8')"
 

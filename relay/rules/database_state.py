@@ -23,6 +23,7 @@ class Change(Enum):
 
     SERVER = "PostgreSQL was restarted, has crashed or failed over, or is another server, database or table"
     SEQUENCE = "the sequence of the outbox was set back: seqs are drawn again"
+    ORIGIN = "a new history of seqs was begun by relay migrate --new-origin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,13 @@ class DatabaseState:
         identity: What `outbox_identity()` says: parts with a slash between them, ``-`` for what this role may not ask.
         newest: The newest visible seq, 0 without any.
         drawn: The last seq that the sequence drew, 0 before the first; None if this role may not see it.
+        origins: Which histories the seqs belong to (relay.rules.origins): it goes out with each of them.
     """
 
     identity: str
     newest: int
     drawn: int | None
+    origins: str = ""
 
     def unasked(self) -> list[str]:
         """Return what this role may not ask, so that a change of it is not noticed."""
@@ -55,7 +58,7 @@ class DatabaseState:
             return Change.SERVER
         if self.drawn is not None and now.drawn is not None and now.drawn < self.drawn:
             return Change.SEQUENCE
-        return None
+        return Change.ORIGIN if now.origins != self.origins else None
 
     def settles(self, watermark: int) -> bool:
         """Report whether a stored watermark can be of this table: no seq beyond the sequence was ever settled."""

@@ -5,6 +5,7 @@ wildcard or a NUL in a subject without a word, obeys control headers, and drops 
 that is too large.
 """
 
+import copy
 import json
 import math
 import re
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from relay.event import Event
 from relay.rules.cloudevents import CloudEvents
+from relay.rules.origins import Origins
 from relay.rules.subjects import _TEMPLATE_FIELD, key_token, matches, subject_fault
 
 MESSAGE_ID = "Nats-Msg-Id"
@@ -70,9 +72,16 @@ class Envelopes:
         self._add_seq = add_seq
         self._add_created_at = add_created_at
         self._cloud_events = cloud_events
+        self._origins = Origins()
         self._plain = not (add_key or add_seq or add_created_at or cloud_events)
         self._allow_nats = frozenset(name.lower() for name in allow_nats) - _RESERVED_HEADERS
         self._known: dict[str, str] = {}
+
+    def with_origins(self, origins: Origins) -> "Envelopes":
+        """Return the same rules, which also send the origin of the seq as ``Outbox-Origin`` if they send the seq."""
+        same = copy.copy(self)
+        same._origins = origins
+        return same
 
     def make(self, event: Event, max_payload: int) -> tuple[str, str]:
         """Make the subject of an event and the lines of its headers, each with its line end.
@@ -142,6 +151,8 @@ class Envelopes:
                 headers["Outbox-Key"] = _value("Outbox-Key", event.key)
             if self._add_seq:
                 headers["Outbox-Seq"] = str(event.seq)
+                if origin := self._origins.of(event.seq):
+                    headers["Outbox-Origin"] = origin
             if self._add_created_at and (created_at := event.created_at_text()) is not None:
                 headers["Outbox-Created-At"] = created_at
             headers[MESSAGE_ID] = event.id

@@ -7,6 +7,9 @@ repeat from an event that is due. A bit is kept for ever, 125 MB for a billion e
 A bit is of one projection, generation and partition, and of one origin: a table that was restored to an earlier time
 uses its seqs again. Without the header ``Outbox-Origin`` such a seq is noticed by its time of creation alone: it is
 younger than everything that this projection had settled nearby.
+
+An event may have come without an origin first, and come again with one, after the relay was upgraded. So what was
+settled without an origin counts for every origin.
 """
 
 from collections.abc import Iterable, Mapping
@@ -56,6 +59,7 @@ class SeqBits:
     def missing(self, events: Iterable[Incoming]) -> set[ChunkId]:
         """Return the chunks that must be read before these events can be judged."""
         wanted = {chunk for event in events if (chunk := chunk_of(event)) is not None}
+        wanted |= {chunk._replace(origin="") for chunk in wanted}
         return wanted - self._chunks.keys()
 
     def take(self, chunk_id: ChunkId, chunk: Chunk) -> None:
@@ -73,19 +77,26 @@ class SeqBits:
         Raises:
             KeyError: Its chunk was not read.
         """
-        chunk_id = chunk_of(event)
-        if chunk_id is None or event.seq is None:
-            return False
-        byte, bit = divmod(event.seq % CHUNK_SEQS, 8)
-        return bool(self._chunks[chunk_id].bits[byte] >> bit & 1)
+        return self._settling(event) is not None
 
     def looks_reused(self, event: Incoming) -> bool:
         """Return whether an event whose bit is set is younger than all that was settled nearby: another event."""
-        chunk_id = chunk_of(event)
-        if chunk_id is None or event.created is None:
+        chunk = self._settling(event)
+        if chunk is None or event.created is None:
             return False
-        newest = self._chunks[chunk_id].newest
-        return newest is not None and event.created > newest
+        return chunk.newest is not None and event.created > chunk.newest
+
+    def _settling(self, event: Incoming) -> Chunk | None:
+        """Return the chunk in which the event's bit is set, None if there is none."""
+        chunk_id = chunk_of(event)
+        if chunk_id is None or event.seq is None:
+            return None
+        byte, bit = divmod(event.seq % CHUNK_SEQS, 8)
+        chunk = self._chunks[chunk_id]
+        if chunk.bits[byte] >> bit & 1:
+            return chunk
+        chunk = self._chunks[chunk_id._replace(origin="")]
+        return chunk if chunk.bits[byte] >> bit & 1 else None
 
     def with_settled(self, events: Iterable[Incoming]) -> dict[ChunkId, Chunk]:
         """Return the chunks as they are once these events are settled; memory does not change yet.

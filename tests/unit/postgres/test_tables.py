@@ -18,9 +18,9 @@ QUERIES = sorted(
     if path.parent.name != "projection"  # read by the projections' own store
 )
 OURS = re.compile(
-    r"\boutbox_(events|shards|shard|members|streams|migrations|audit|ring|identity|producer|relay|reader)\b"
+    r"\boutbox_(events|shards|shard|members|streams|migrations|origin|audit|ring|identity|producer|relay|reader)\b"
 )
-COMPANIONS = ("events", "shards", "shard", "members", "streams", "migrations", "audit", "ring")
+COMPANIONS = ("events", "shards", "shard", "members", "streams", "migrations", "origin", "audit", "ring")
 ROLES = ("producer", "relay", "reader")
 
 

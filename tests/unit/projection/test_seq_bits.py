@@ -40,6 +40,15 @@ def test_each_origin_has_its_own_bits() -> None:
     assert bits.settled(first) and not bits.settled(second)
 
 
+def test_what_was_settled_without_an_origin_is_settled_for_each_one() -> None:
+    bits = SeqBits()
+    before, after, other = event(1, seq=5), event(2, seq=5, Outbox_Origin="aa"), event(3, seq=6, Outbox_Origin="aa")
+    for chunk in bits.missing([before, after, other]):
+        bits.take(chunk, Chunk())
+    bits.accept(bits.with_settled([before]))
+    assert bits.settled(after) and not bits.settled(other)
+
+
 def test_a_seq_is_used_again_if_its_event_is_younger_than_all_near_it() -> None:
     bits = SeqBits()
     old, newer = "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:01+00:00"

@@ -20,6 +20,11 @@ def test_a_sequence_that_draws_lower_was_set_back(newest: int, later: int, drawn
     assert change is (Change.SEQUENCE if then < drawn else None)
 
 
+def test_a_new_origin_is_a_change() -> None:
+    before, after = DatabaseState("this", 1, 1, "0:a"), DatabaseState("this", 1, 1, "0:a,1:b")
+    assert before.change_to(after) is Change.ORIGIN and before.change_to(before) is None
+
+
 @given(STATES, SEQS)
 def test_a_role_that_may_not_see_the_sequence_takes_nothing_for_a_change(state: DatabaseState, newest: int) -> None:
     blind = DatabaseState(state.identity, newest, None)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from relay.event import Event
 from relay.rules.envelopes import Envelopes, Poison
+from relay.rules.origins import Origins
 from relay.rules.subjects import key_token, matches, subject_fault, template_fault
 
 MEBIBYTE = 1024 * 1024
@@ -205,6 +206,12 @@ def test_configured_headers_come_with_those_of_the_row() -> None:
         "Outbox-Created-At": "2023-11-14T22:13:20.250000+00:00",
         "Nats-Msg-Id": "an-id",
     }
+
+
+def test_the_origin_goes_out_with_the_seq_alone() -> None:
+    origins = Origins("0:aaaaaaaa,6:bbbbbbbb")
+    assert "Outbox-Origin" not in Envelopes().with_origins(origins).headers(event(), MEBIBYTE)
+    assert Envelopes(add_seq=True).with_origins(origins).headers(event(), MEBIBYTE)["Outbox-Origin"] == "bbbbbbbb"
 
 
 @pytest.mark.parametrize(
