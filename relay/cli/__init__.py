@@ -59,6 +59,7 @@ for _name, _attribute, _short_help in (
     ("send", "send:send", "Insert one event, and see it arrive."),
     ("show", "show:show", "One event, with headers and payload."),
     ("status", "status:status", "Who relays, how far, what waits and why."),
+    ("stream", "stream:stream", "Make, look at and change streams."),
     ("tail", "tail:tail", "Follow deliveries, a line for each event."),
     ("verify", "verify:verify_command", "Compare delivered events with their streams."),
 ):

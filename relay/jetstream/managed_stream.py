@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 _TIMEOUT_S = 5.0
 _NO_SUCH_STREAM = 10059
 
+# On disk, and refuse rather than drop what is oldest, so that a full stream is noticed.
+NEW_STREAM = {"retention": "limits", "storage": "file", "discard": "new"}
+
 
 @dataclass(frozen=True)
 class ManagedStream:
@@ -62,9 +65,7 @@ async def ensure_stream(connection: Connection, plan: ManagedStream) -> None:
     if error is not None and error.get("err_code") != _NO_SUCH_STREAM:
         raise BrokerError(f"stream {plan.name}: {error.get('description')}")
     if error is not None:
-        # File storage, and refuse rather than drop what is oldest, so that a full stream is noticed.
-        new = {"retention": "limits", "storage": "file", "discard": "new", **wanted}
-        await _done(connection, "CREATE", plan.name, new)
+        await _done(connection, "CREATE", plan.name, {**NEW_STREAM, **wanted})
         return
     current: dict[str, Any] = info["config"]
     if any(current.get(name) != value for name, value in wanted.items()):
