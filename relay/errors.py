@@ -5,6 +5,7 @@
     RelayError                  what ends a command or the daemon, with its exit code
     |- ConfigError         2    nothing was started
     |- SchemaError         3    nothing was changed
+    |- StatementRefused    1    nothing was changed by the statement
     |- Unreachable         5    what was done before it stands
     `- BrokerError         5    relay.jetstream.connection: what was in flight is unknown
        `- LookupForbidden       a question that nobody answers
@@ -55,6 +56,13 @@ class SchemaError(RelayError):
     """The outbox is not in this database, or in a version that this relay does not know. Nothing was changed."""
 
     exit_code = Exit.SCHEMA
+
+
+class StatementRefused(RelayError):
+    """PostgreSQL refused a statement for what it says, such as by a constraint. It changed nothing.
+
+    Its text holds nothing of the row, and may be logged.
+    """
 
 
 class Unreachable(RelayError):

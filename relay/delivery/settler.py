@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
-from relay.errors import LeaseLost
+from relay.errors import LeaseLost, StatementRefused
 from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
@@ -16,6 +16,7 @@ from relay.postgres.database import Unfinished
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.floors import Mark
 from relay.rules.in_hand import InHand
+from relay.rules.refused_rows import RefusedRows
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +29,15 @@ _ENOUGH = 3000
 _LOCKED_PAUSE_S = 1.0
 # Each of the other outcomes is a statement of its own: so many at most keep the marks waiting, some 20 ms.
 _OTHERS_A_TURN = 50
+# If the database refuses rows, so many statements at most are spent on finding them before other work goes on.
+_TRIES_A_TURN = 100
 
 
 class Settler:
     """Marks delivered events, and writes the other outcomes in the order in which they were taken.
 
-    What concerns a row that somebody else has locked is written when the lock is gone; the rest does not wait for it.
+    What concerns a row that somebody else has locked is written when the lock is gone, and what concerns a row that the
+    database refuses to change (a constraint, a trigger) is tried again from time to time. The rest waits for neither.
 
     Attributes:
         last_settled: When something was written last, monotonic seconds.
@@ -44,7 +48,9 @@ class Settler:
         self._writer = writer
         self._metrics = metrics
         self._others: deque[Postponed | Buried | Noted] = deque()
-        # Outcomes of events whose rows somebody else has locked.
+        self._refused = RefusedRows()
+        self._tries_left = 0
+        # Outcomes of events whose rows somebody else has locked, or that were refused.
         self._locked_others: list[Postponed | Buried] = []
         self._try_locked_at = 0.0
         self._work = asyncio.Event()
@@ -66,7 +72,7 @@ class Settler:
 
     async def drained(self) -> None:
         """Wait until everything that was taken is written."""
-        while self._in_hand.to_mark() or self._others or self._busy or self._any_locked():
+        while self._in_hand.to_mark() or self._others or self._busy or self._any_awaited():
             self._idle.clear()
             await self._idle.wait()
 
@@ -104,42 +110,72 @@ class Settler:
     def _any_locked(self) -> bool:
         return bool(self._locked_others) or self._in_hand.locked() > 0
 
+    def _any_awaited(self) -> bool:
+        """Report whether something is yet to be written that the database does not refuse."""
+        return len(self._locked_others) + self._in_hand.locked() > len(self._refused)
+
     async def _try_locked(self) -> None:
-        """Write what could not be written because of locks."""
+        """Write what could not be written because of locks, or because it was refused."""
+        self._tries_left = _TRIES_A_TURN
         others, self._locked_others = self._locked_others, []
         for outcome in others:
-            await self._write_or_keep(outcome)
-        batch = self._in_hand.try_locked()
-        if batch:
-            await self._settle_streams(batch, locked=True)
+            if self._tries_left > 0 and not self._refused.waits(outcome.event.seq, time.monotonic()):
+                self._tries_left -= 1
+                await self._write_or_keep(outcome)
+            else:
+                self._locked_others.append(outcome)
+        if self._in_hand.try_locked():
+            await self._settle_streams(locked=True)
         self._try_locked_at = time.monotonic() + _LOCKED_PAUSE_S
 
     async def _write_or_keep(self, outcome: Postponed | Buried | Noted) -> None:
-        """Write one outcome, or keep it for later if its row is locked; a note is not worth that."""
+        """Write one outcome, or keep it for later if its row is locked or refused; a note is not worth that."""
         try:
             await self.write(outcome)
-        except Unfinished:
+        except (Unfinished, StatementRefused) as error:
             if not isinstance(outcome, Noted):
                 self._locked_others.append(outcome)
+                if isinstance(error, StatementRefused):
+                    self._note_refusal(outcome.event, str(error))
+        else:
+            self._refused.accepted(outcome.event.seq)
+
+    def _note_refusal(self, event: Event, reason: str) -> None:
+        """Report that the database refuses to change a row; once for each reason."""
+        if self._refused.refused(event.seq, reason, time.monotonic()):
+            log_event(
+                log,
+                "error",
+                "settle.refused",
+                "PostgreSQL refuses to change the row of an event; it stays pending and is tried again",
+                event_id=event.id,
+                seq=event.seq,
+                reason=reason,
+            )
 
     async def _mark(self) -> None:
         batch = self._in_hand.begin_marking(_MOST)
         started = time.monotonic()
-        await self._settle_streams(batch)
+        self._tries_left = _TRIES_A_TURN
+        await self._settle_streams()
         self._metrics.stage("settle", time.monotonic() - started)
         self._metrics.delivered(
             [acked_at - event.created_at for event, _, _, _, acked_at in batch], sum([one[3] for one in batch])
         )
 
-    async def _settle_streams(self, batch: Sequence[Delivered], *, locked: bool = False) -> None:
-        """Mark acknowledged events, stream by stream.
+    async def _settle_streams(self, *, locked: bool = False) -> None:
+        """Mark the acknowledged events whose marking was begun, stream by stream.
 
         Args:
-            batch: The events.
-            locked: Whether their rows were locked when they were to be marked before.
+            locked: Whether their rows were locked, or refused, when they were to be marked before.
         """
-        streams = dict.fromkeys([one[1] for one in batch])
+        batch: Sequence[Delivered] = self._in_hand.marking()
         left: set[int] = set()
+        if locked and len(self._refused):
+            now = time.monotonic()
+            left = {one[0].seq for one in batch if self._refused.waits(one[0].seq, now)}
+            batch = [one for one in batch if one[0].seq not in left]
+        streams = dict.fromkeys([one[1] for one in batch])
         for stream in streams:
             part = batch if len(streams) == 1 else [one for one in batch if one[1] == stream]
             still = await self._settle(stream, part, locked=locked)
@@ -150,7 +186,7 @@ class Settler:
                 # A mark that comes late says nothing about the end of the stream.
                 self._note_marks(stream, part, late=locked)
         self._in_hand.marked(left)
-        if len(left) < len(batch):
+        if any(one[0].seq not in left for one in batch):
             self._wrote()
 
     async def _settle(self, stream: str, part: Sequence[Delivered], *, locked: bool) -> set[int]:
@@ -158,7 +194,7 @@ class Settler:
         if not locked:
             try:
                 marked = await self._writer.settle(stream, part)
-            except Unfinished:
+            except (Unfinished, StatementRefused):
                 return await self._settle_unlocked(stream, part, is_new=True)
             if marked != len(part):
                 await self._must_be_settled([one[0] for one in part])
@@ -167,15 +203,29 @@ class Settler:
         return await self._settle_unlocked(stream, part, is_new=False)
 
     async def _settle_unlocked(self, stream: str, part: Sequence[Delivered], *, is_new: bool) -> set[int]:
-        """Mark those whose rows nobody has locked; return the seqs of the others.
+        """Mark those whose rows nobody has locked and the database does not refuse; return the seqs of the others.
 
         Raises:
             LeaseLost: Another relay owns shards.
             DatabaseChanged: Some of their seqs belong to other events now.
         """
-        marked = await self._writer.settle_unlocked(stream, part)
+        if self._tries_left <= 0:
+            return {one[0].seq for one in part}
+        self._tries_left -= 1
+        try:
+            marked = await self._writer.settle_unlocked(stream, part)
+        except StatementRefused as error:
+            if len(part) == 1:
+                self._note_refusal(part[0][0], str(error))
+                return {part[0][0].seq}
+            middle = len(part) // 2
+            refused = await self._settle_unlocked(stream, part[:middle], is_new=is_new)
+            return refused | await self._settle_unlocked(stream, part[middle:], is_new=is_new)
         if marked is None:
             raise LeaseLost(f"{len(part)} events could not be settled: another relay owns shards")
+        if len(self._refused):
+            for seq in marked:
+                self._refused.accepted(seq)
         left = [one[0] for one in part if one[0].seq not in marked]
         if not left:
             return set()

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from relay.errors import StatementRefused
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.observe.logs import Level
@@ -67,6 +68,7 @@ class Duty(Protocol):
 
         Raises:
             DutyFailed: It could not be done.
+            StatementRefused: PostgreSQL refused a statement for what it says.
             BrokerError: NATS did not answer, or the connection has ended.
         """
 
@@ -141,6 +143,19 @@ class DutyRunner:
             pause_s = await self._duty.turn(connection)
         except DutyFailed as failed:
             self._report(failed)
+            return self._failed()
+        except StatementRefused as error:
+            self._report(
+                DutyFailed(
+                    str(error),
+                    LogLine(
+                        "error",
+                        "duty.refused",
+                        "PostgreSQL refuses what the relay does in the background; it is retried",
+                        {"duty": self.name},
+                    ),
+                )
+            )
             return self._failed()
         except BrokerError as error:
             log.debug("%s: NATS did not answer: %s", self.name, error)

@@ -14,6 +14,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
+from relay.errors import StatementRefused
 from relay.observe.logs import event as log_event
 from relay.postgres.server_error import words
 from relay.postgres.session import conninfo, pin
@@ -136,7 +137,7 @@ class Database:
         Raises:
             TooSlow: It took too long, and is not to be run again as it is. The connection was closed.
             Locked: It met a lock, and is not to be run again as it is.
-            psycopg.Error: Not the way to the database failed but the statement itself. Nothing was changed.
+            StatementRefused: Not the way to the database failed but the statement itself. Nothing was changed.
         """
         async with self._turn:
             async for attempt in AsyncRetrying(
@@ -166,6 +167,9 @@ class Database:
             if asked and isinstance(error, TimeoutError | psycopg.errors.QueryCanceled):
                 raise TooSlow(f"not done within {self._statement_timeout_s:g} s") from None
             raise
+        except psycopg.Error as error:
+            # Its own text would repeat the row.
+            raise StatementRefused(words(error)) from None
 
     @asynccontextmanager
     async def _limit(self) -> AsyncIterator[None]:

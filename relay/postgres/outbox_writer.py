@@ -35,6 +35,7 @@ class OutboxWriter:
 
         Raises:
             Locked: Somebody else has locked some of their rows. None was marked.
+            StatementRefused: The database refuses to change one of them. None was marked.
             TooSlow: It took too long. They may be marked, or not.
         """
         query, values = self._tables.query("delivery/settle"), self._marks(stream, delivered)
@@ -45,6 +46,9 @@ class OutboxWriter:
 
         Returns:
             The seqs of those that were marked; None if the shards are not ours any more.
+
+        Raises:
+            StatementRefused: The database refuses to change one of them. None was marked.
         """
         query, values = self._tables.query("delivery/settle_unlocked"), self._marks(stream, delivered)
         holds, marked = (await self._run(query, values))[0]

@@ -222,6 +222,10 @@ class InHand:
         self._marking = [waiting.popleft() for _ in range(min(limit, len(waiting)))]
         return self._marking
 
+    def marking(self) -> Sequence[Delivered]:
+        """Return the events whose marking was begun."""
+        return self._marking
+
     def marked(self, locked: Collection[int] = ()) -> None:
         """Forget the events that were just marked, but for those whose rows somebody else has locked.
 

@@ -1,0 +1,50 @@
+"""Rows that the database refuses to change, as a constraint or a trigger may. Pure: no I/O, no clock.
+
+Such a row is tried again after growing pauses, until an operator has mended what refuses it. Nothing else waits for it.
+"""
+
+from dataclasses import dataclass
+
+_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+# Distinct reasons that are remembered, so that each is news once.
+_REASONS = 100
+
+
+@dataclass(slots=True)
+class _Refusal:
+    pause_s: float
+    next_at: float
+
+
+class RefusedRows:
+    """Says when to try such rows again, and which refusal is news. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, _Refusal] = {}
+        self._reasons: set[str] = set()
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._rows)
+
+    def refused(self, seq: int, reason: str, now: float) -> bool:
+        """Note that a row was refused; return whether the reason is news."""
+        before = self._rows.get(seq)
+        pause_s = _PAUSE_S if before is None else min(before.pause_s * 2, _LONGEST_PAUSE_S)
+        self._rows[seq] = _Refusal(pause_s, now + pause_s)
+        news = reason not in self._reasons and len(self._reasons) < _REASONS
+        if news:
+            self._reasons.add(reason)
+        return news
+
+    def waits(self, seq: int, now: float) -> bool:
+        """Report whether a row is not to be tried yet."""
+        row = self._rows.get(seq)
+        return row is not None and now < row.next_at
+
+    def accepted(self, seq: int) -> None:
+        """Forget a row that was changed after all."""
+        if self._rows.pop(seq, None) is not None and not self._rows:
+            # What refuses rows after this is news again.
+            self._reasons.clear()

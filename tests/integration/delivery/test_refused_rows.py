@@ -1,0 +1,127 @@
+"""A row that the database refuses to change concerns itself alone, and no value of it reaches the log."""
+
+import pytest
+
+from tests.support.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_until
+from tests.support.fix_stream import Streams
+
+# The server refuses it with a code that nobody knows.
+ODD_HEADER = "Nats-Expected-Last-Subject-Sequence-Subject"
+SECRET = "4929-1234-5678-9012"
+RAISES = """
+CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.topic = 'orders.guarded' AND NEW.delivered_at IS NOT NULL THEN
+        RAISE EXCEPTION 'rows of this topic are frozen' USING DETAIL = NEW.payload::text;
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER guard BEFORE UPDATE ON outbox_events FOR EACH ROW EXECUTE FUNCTION guard()
+"""
+REFUSING = {
+    "a check": "ALTER TABLE outbox_events ADD CONSTRAINT short CHECK (topic <> 'orders.guarded' OR stream IS NULL)",
+    "a trigger": RAISES,
+}
+
+
+def assert_quiet(relay: Relay) -> None:
+    """Nothing of a row is in the log, and the relay works."""
+    assert relay.running
+    assert SECRET not in relay.text()
+    assert "Failing row" not in relay.text()
+
+
+@pytest.mark.parametrize("statement", REFUSING.values(), ids=REFUSING.keys())
+def test_a_mark_that_is_refused_holds_up_no_other_and_is_made_when_it_can_be(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, statement: str
+) -> None:
+    streams.make("ORDERS", "orders.>", allow_atomic=True)
+    outbox.conn.execute(statement.encode())
+    outbox.fill("orders.placed", 700, keys=20)
+    refused = [outbox.insert("orders.guarded", f"k{i}", {"card": SECRET}) for i in range(5)]
+    outbox.fill("orders.placed", 700, keys=20)
+    relay = make_relay(outbox.dsn, streams.url).start()
+    wait_until("all others are marked", lambda: outbox.count("delivered_at IS NULL") == len(refused))
+    outbox.delivered(outbox.insert("orders.placed", "k0", {"i": 0}), timeout_s=5)
+    line = relay.said("settle.refused")
+    assert line["seq"] in refused
+    assert ("short" if "short" in statement else "frozen") in line["reason"]
+    holds_for(
+        2,
+        "no watermark passes them",
+        lambda: outbox.count("delivered_at IS NULL AND seq <= (SELECT max(watermark) FROM outbox_shards)") == 0,
+    )
+    assert relay.get("/readyz") == (200, "ready: active\n")
+    assert len(relay.lines("settle.refused")) == 1
+    assert_quiet(relay)
+    # A restart neither fails nor sends them again.
+    assert relay.stop() == 0
+    relay.start()
+    relay.said("settle.refused", times=2)
+    outbox.conn.execute("ALTER TABLE outbox_events DROP CONSTRAINT IF EXISTS short")
+    outbox.conn.execute("DROP TRIGGER IF EXISTS guard ON outbox_events")
+    for seq in refused:
+        outbox.delivered(seq)
+    assert streams.messages("ORDERS") == 1406
+    assert_quiet(relay)
+
+
+@pytest.mark.parametrize("column", ["retry_at", "dead_at"])
+def test_a_postponement_or_a_dead_letter_that_is_refused_holds_up_no_other(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, column: str
+) -> None:
+    streams.make("ORDERS", "orders.>", max_msg_size=2000)
+    outbox.conn.execute(f"ALTER TABLE outbox_events ADD CONSTRAINT alive CHECK ({column} IS NULL)".encode())
+    if column == "dead_at":
+        outbox.insert("orders.placed", "large", {"card": SECRET, "more": "x" * 4000})
+    else:
+        outbox.insert("orders.placed", "odd", {"card": SECRET}, {ODD_HEADER: "orders.>"})
+    relay = make_relay(outbox.dsn, streams.url, headers__allow_nats=ODD_HEADER).start()
+    assert "alive" in relay.said("settle.refused")["reason"]
+    outbox.fill("orders.placed", 200, keys=20)
+    wait_until("all others are marked", lambda: outbox.count("delivered_at IS NULL") == 1)
+    assert_quiet(relay)
+    outbox.conn.execute("ALTER TABLE outbox_events DROP CONSTRAINT alive")
+    wait_until("it is written", lambda: outbox.count(f"{column} IS NOT NULL") == 1)
+    assert relay.stop() == 0
+
+
+def test_a_sequence_of_a_stream_that_no_column_holds_concerns_its_events_alone(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    streams.make("LATE", "late.>", first_seq=(1 << 63) + 5)
+    relay = make_relay(outbox.dsn, streams.url).start()
+    beyond = outbox.insert("late.x", "b", {"card": SECRET})
+    assert "out of range" in relay.said("settle.refused")["reason"]
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    assert outbox.row(beyond)["delivered_at"] is None
+    assert_quiet(relay)
+
+
+def test_a_table_that_is_away_for_a_moment_is_waited_for(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url).start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    outbox.conn.execute("ALTER TABLE outbox_events RENAME TO away")
+    assert "does not exist" in relay.said("postgres.lost")["error"]
+    outbox.conn.execute("ALTER TABLE away RENAME TO outbox_events")
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
+    assert relay.running
+
+
+def test_rows_that_may_not_be_deleted_do_not_end_the_relay(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    outbox.conn.execute("CREATE TABLE mine (seq bigint REFERENCES outbox_events)")
+    seq = outbox.insert("orders.placed", "k", {"card": SECRET})
+    outbox.conn.execute("INSERT INTO mine VALUES (%s)", (seq,))
+    outbox.insert("orders.placed", "k", {"i": 1})
+    relay = make_relay(outbox.dsn, streams.url, retention__delivered_age_s="0.1").start()
+    assert "mine" in relay.said("duty.refused")["reason"]
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 2}))
+    assert_quiet(relay)
