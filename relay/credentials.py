@@ -8,8 +8,6 @@ import re
 import ssl
 from pathlib import Path
 
-import nkeys
-
 _JWT = ("-----BEGIN NATS USER JWT-----", "------END NATS USER JWT------")
 _SEED = ("-----BEGIN USER NKEY SEED-----", "------END USER NKEY SEED------")
 
@@ -104,6 +102,8 @@ def _between(lines: list[str], begin: str, end: str) -> str | None:
 
 
 def _check_seed(text: str, path: Path) -> None:
+    import nkeys  # and its cryptography: only who has a seed pays for it
+
     try:
         nkeys.from_seed(bytearray(text.encode())).wipe()
     except (nkeys.NkeysError, ValueError, IndexError) as error:

@@ -73,3 +73,16 @@ def test_every_command_is_named_by_its_place_and_has_its_line_of_help() -> None:
         assert name == "version" or isinstance(command, LazyCommand)
         assert loaded(command).name == name
         assert command.get_short_help_str(200) == loaded(command).get_short_help_str(200)
+
+
+def test_the_daemon_imports_no_cryptography_of_its_own_and_no_reader_of_settings_files() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", "import relay.daemon.serve, sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    modules = set(ended.stdout.split())
+    assert "pydantic" in modules and "psycopg" in modules and "nats" in modules, "what it cannot do without"
+    assert modules & {"click", "dotenv", "nacl", "nkeys", "pydantic_settings", "relay.demo", "relay.operate"} == set()
