@@ -17,6 +17,8 @@ class Event(NamedTuple):
         created_at: Unix seconds, by the application's or the database's clock.
         attempts: How often it was refused for a reason of its own.
         postponed: Whether its retry is still to come: False where it is due, None without a retry.
+        unread_bytes: How large it is, if it is too large to be read: payload and headers are left out then, and it
+            must not be sent. Else 0.
     """
 
     seq: int
@@ -28,6 +30,12 @@ class Event(NamedTuple):
     created_at: float
     attempts: int
     postponed: bool | None
+    unread_bytes: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes of memory it takes for what the application wrote."""
+        return len(self.payload) + (0 if self.headers is None else len(self.headers))
 
     def created_at_text(self) -> str | None:
         """Write the time of creation as RFC 3339; None where it lies outside of the years 1 to 9999, or is infinite."""

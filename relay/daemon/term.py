@@ -39,6 +39,7 @@ from relay.postgres.ownership import Ownership
 from relay.rules.database_state import Change, DatabaseState, StartingPoint
 from relay.rules.gate import Gate
 from relay.rules.origins import Origins
+from relay.rules.read_size import ReadSize
 from relay.rules.watermark import SettledClock, Watermark
 
 _TICK_S = 0.25
@@ -95,7 +96,12 @@ class Term:
             self._in_hand,
             reader,
             Wakeup(bell, settings.delivery.poll_max_s),
-            Retries(self._in_hand, reader, settings.failures.on_dead),
+            Retries(
+                self._in_hand,
+                reader,
+                settings.failures.on_dead,
+                ReadSize(settings.delivery.fetch_batch, settings.delivery.buffer_bytes),
+            ),
             metrics,
             after_crash,
         )

@@ -7,6 +7,8 @@ is due. When nothing is there `relay.delivery.wakeup` says how long to sleep.
 import logging
 import time
 from bisect import bisect_left
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from relay.config.sections import DeliverySection
 from relay.delivery.after_crash import AfterCrash
@@ -16,15 +18,15 @@ from relay.errors import DatabaseChanged
 from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
+from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.database_state import DatabaseState
 from relay.rules.in_hand import InHand
+from relay.rules.read_size import Read, ReadSize, Room
 
 log = logging.getLogger(__name__)
 
 _NO_LIMIT = 2**63 - 1
-# How many seqs one read may pass over while it catches up with what an earlier run has settled.
-_CATCH_UP_SPAN = 100_000
 # A row that commits late is found within this time.
 _GAP_PAUSE_S = 0.25
 # 2,000 rows/s: 5 million in 40 minutes, at 3 ms of the database every 5 s.
@@ -61,7 +63,10 @@ class Fetcher:
         self._after_crash = after_crash
         # Up to this seq rows may be settled already.
         self._settled_up_to = _drawn_up_to(in_hand.database)
-        self._limit = min(100, options.fetch_batch)
+        # Each kind of read has its own size: what is large or slow for one of them says nothing of the others.
+        self._fetching, self._rereading, self._scrubbing, self._backfilling = (
+            ReadSize(options.fetch_batch, options.buffer_bytes) for _ in range(4)
+        )
         self._gaps_at = 0.0
         # How far late events were taken in, if there are more of them: nothing may overtake those.
         self._late_up_to: int | None = None
@@ -125,7 +130,7 @@ class Fetcher:
         await self._rewind()
         found = await self._backfill(now)
         found += await self._advance(now)
-        found += await self._retries.turn(now, self._in_hand.cursor, self._limit)
+        found += await self._retries.turn(now, self._in_hand.cursor)
         if now >= self._scrub_at:
             self._scrub_at = now + _SCRUB_PAUSE_S
             found += await self._scrub()
@@ -150,14 +155,12 @@ class Fetcher:
         started = time.monotonic()
         catching_up = self._in_hand.cursor < self._settled_up_to
         if catching_up:
-            upper = min(upper, self._in_hand.cursor + _CATCH_UP_SPAN, self._settled_up_to)
-        self._unsettled.begin_read()
-        if catching_up or self._reader.has_all:
-            events = await self._reader.fetch(self._in_hand.cursor, upper, self._limit)
-            seqs = [event.seq for event in events]
-        else:
-            events, seqs = await self._reader.fetch_among(self._in_hand.cursor, upper, self._limit)
-        cut_short = len(seqs) == self._limit
+            upper = min(upper, self._in_hand.cursor + self._fetching.seqs, self._settled_up_to)
+        fetch = self._reader.fetch if catching_up or self._reader.has_all else self._reader.fetch_among
+        read = await self._read(self._fetching, partial(fetch, self._in_hand.cursor, upper))
+        if read is None:
+            return 0
+        events, seqs, cut_short = read.events, read.seqs, read.is_cut
         late = await self._take_late() if events else 0
         if self._late_up_to is not None:
             return late  # what was just read is read again when the rest of the late ones is here
@@ -166,12 +169,11 @@ class Fetcher:
         elif seqs:
             reached = seqs[-1]
         else:
-            return 0
+            return int(cut_short)  # the first row is large: it is read with care next
         self._in_hand.gaps.passed(self._in_hand.cursor, seqs, reached, time.time())
         if catching_up and len(seqs) < reached - self._in_hand.cursor:
             self._in_hand.gaps.found(await self._reader.settled(self._in_hand.cursor + 1, min(reached, upper)))
         self._in_hand.read_up_to(reached)
-        self._size_next(events)
         self._metrics.stage("fetch", time.monotonic() - started)
         self._offer(events)
         return max(len(events) + late, 1)
@@ -181,16 +183,16 @@ class Fetcher:
         following = await self._reader.next_seq(read_up_to)
         return self._settled_up_to if following is None else max(read_up_to, min(following - 1, self._settled_up_to))
 
-    def _size_next(self, events: list[Event]) -> None:
-        """Ask for more next time, up to the batch, as long as it fits into a quarter of the buffer's bytes.
-
-        The size of rows is known only when they are here, so a fetch grows step by step.
-        """
-        wanted = min(self._options.fetch_batch, self._limit * 2)
-        if events:
-            mean_bytes = sum(len(event.payload) for event in events) // len(events) + 1
-            wanted = min(wanted, max(1, self._options.buffer_bytes // 4 // mean_bytes))
-        self._limit = wanted
+    async def _read(self, size: ReadSize, read: Callable[[Room], Awaitable[Read]]) -> Read | None:
+        """Read as much as there is room for; None if it was not done in time: the next one is smaller."""
+        self._unsettled.begin_read()
+        try:
+            found = await read(size.room())
+        except TooSlow:
+            size.too_slow()
+            return None
+        size.took(found)
+        return found
 
     def _offer(self, events: list[Event]) -> None:
         self._metrics.fetched(len(events))
@@ -210,10 +212,12 @@ class Fetcher:
         """
         if self._scrubbed >= self._in_hand.cursor:
             self._scrubbed = 0
-        upper = min(self._scrubbed + _SCRUB_SPAN, self._in_hand.cursor)
-        self._unsettled.begin_read()
-        events = await self._reader.fetch(self._scrubbed, upper, self._limit)
-        self._scrubbed = events[-1].seq if len(events) == self._limit else upper
+        upper = min(self._scrubbed + min(_SCRUB_SPAN, self._scrubbing.seqs), self._in_hand.cursor)
+        read = await self._read(self._scrubbing, partial(self._reader.fetch, self._scrubbed, upper))
+        if read is None:
+            return 0
+        events = read.events
+        self._scrubbed = _reached(read, self._scrubbed, upper)
         known = self._in_hand.gaps.lowest(), self._lanes.overflow_from
         lowest = min((seq for seq in known if seq is not None), default=_NO_LIMIT)
         # What waits for a retry comes back by itself, in its own order.
@@ -238,7 +242,6 @@ class Fetcher:
     async def _reread(self) -> int:
         """Look into the gaps again: first who could still fill them, then the rows."""
         self._in_hand.gaps.observe(await self._reader.holders())
-        self._unsettled.begin_read()
         found = await self._take_late()
         self._in_hand.gaps.close(self._late_up_to)
         self._gaps_at = time.monotonic() + _GAP_PAUSE_S
@@ -256,13 +259,15 @@ class Fetcher:
         asked = bisect_left(los, below)
         if not asked:
             return 0
-        limit = self._limit
-        events = await self._reader.reread(los[:asked], [min(hi, below - 1) for hi in his[:asked]], limit)
-        if len(events) == limit:
-            self._late_up_to = events[-1].seq
+        ranges = los[:asked], [min(hi, below - 1) for hi in his[:asked]]
+        read = await self._read(self._rereading, partial(self._reader.reread, *ranges))
+        if read is None:
+            self._late_up_to = los[0] - 1
+            return 0
+        events = read.events
+        if read.is_cut:
+            self._late_up_to = _reached(read, los[0] - 1, los[0] - 1)
         self._in_hand.gaps.found((event.seq, event.seq) for event in events)
-        if events:
-            self._size_next(events)
         self._offer(events)
         return len(events)
 
@@ -275,18 +280,25 @@ class Fetcher:
         in_hand.begin_backfill()
         found = 0
         while (begin := in_hand.backfilling) is not None:
-            upper = min(begin + _CATCH_UP_SPAN, in_hand.cursor)
-            self._unsettled.begin_read()
-            limit = self._limit
-            events = await self._reader.fetch(begin - 1, upper, limit)
+            upper = min(begin + self._backfilling.seqs, in_hand.cursor)
+            read = await self._read(self._backfilling, partial(self._reader.fetch, begin - 1, upper))
+            if read is None:
+                continue
             found += await self._take_late(begin)
             if self._late_up_to is None:
-                self._offer(events)
-                in_hand.backfilled_up_to(events[-1].seq if len(events) == limit else upper)
-                found += len(events)
+                self._offer(read.events)
+                in_hand.backfilled_up_to(_reached(read, begin - 1, upper))
+                found += len(read.events)
             in_hand.to_send.set()
             await self._wait_for_room()
         return found
+
+
+def _reached(read: Read, begin: int, upper: int) -> int:
+    """Return the seq up to which a read from above `begin` to `upper` knows all that is pending."""
+    if not read.is_cut:
+        return upper
+    return read.seqs[-1] if read.seqs else begin
 
 
 def _drawn_up_to(database: DatabaseState) -> int:

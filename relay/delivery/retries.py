@@ -3,38 +3,51 @@
 Where dead letters bar their keys this decides as well which of them goes, and when a key is free again.
 """
 
+import time
 from typing import Literal
 
 from relay.event import Event
-from relay.postgres.outbox_reader import OutboxReader
+from relay.postgres.database import TooSlow
+from relay.postgres.outbox_reader import NOTHING_DUE, OutboxReader
 from relay.rules.in_hand import InHand
+from relay.rules.read_size import Read, ReadSize
 
 # What is due is found within the first while some of it is known, and what a person has given back within the second.
 _RETRY_PAUSE_S = 0.25
 _DUE_PAUSE_S = 5.0
 # Many came back at once: the next ones are asked for after this.
 _SHORTEST_PAUSE_S = 0.005
-_BLOCKED_PAUSE_S = 5.0
+# What is known of dead letters and of postponed events is compared with the outbox so often.
+_CHECK_PAUSE_S = 5.0
+_CHECKED_AT_ONCE = 1_000
+# A page that brought nothing is followed by a pause of so many times its own length.
+_REST = 4
 
 
 class Retries:
     """Takes in what is due.
 
     Args:
-        on_dead: "block": a dead letter bars its key until a person has decided about it.
+        on_dead: "block": a dead letter bars its key until an operator has decided about it.
+        size: How much a page of what is due asks for.
     """
 
-    def __init__(self, in_hand: InHand, reader: OutboxReader, on_dead: Literal["skip", "block"]) -> None:
+    def __init__(
+        self, in_hand: InHand, reader: OutboxReader, on_dead: Literal["skip", "block"], size: ReadSize
+    ) -> None:
         self._reader = reader
         self._in_hand = in_hand
         self._lanes = in_hand.lanes
         self._unsettled = in_hand.unsettled
         self._on_dead = on_dead
-        self._asked_at = 0.0
-        self._more = False
-        self._blocked_at = 0.0
-        # Events that were due and had to stay behind an earlier one of their key.
-        self._left_behind = 0
+        self._size = size
+        # What is due is read page by page, beyond what is known and cannot go yet, and then from the beginning again.
+        self._after = NOTHING_DUE
+        self._due_at = 0.0
+        self._checked_at = 0.0
+        self._checked_up_to = 0
+        # Whether events that were due had to stay behind an earlier one of their key, on this pass over what is due.
+        self._left_behind = False
 
     async def begin(self) -> None:
         """Bar the keys of the dead letters that nobody has decided about, where these block."""
@@ -44,28 +57,30 @@ class Retries:
                 self._lanes.bar(key)
 
     def due_at(self) -> float:
-        """Give when to look again, by the monotonic clock."""
-        if self._more:
-            return self._asked_at + _SHORTEST_PAUSE_S
-        return self._asked_at + (_RETRY_PAUSE_S if self._unsettled.postponed or self._left_behind else _DUE_PAUSE_S)
+        """Return when to look again, by the monotonic clock."""
+        if self._unsettled.postponed:
+            return min(self._due_at, time.monotonic() + _RETRY_PAUSE_S)
+        return self._due_at
 
-    async def turn(self, now: float, cursor: int, limit: int) -> int:
-        """Take in what is due up to the cursor, and free the keys about which a person has decided.
+    async def turn(self, now: float, cursor: int) -> int:
+        """Take in a page of what is due up to the cursor, and free the keys about which an operator has decided.
 
         Args:
             now: By the monotonic clock.
             cursor: What lies above it comes by the fetch.
-            limit: The most events that are read.
 
         Returns:
             How many events were taken in.
         """
         found = 0
-        if now >= self.due_at():
-            found = await self._take_due(now, cursor, limit)
-        if self._unsettled.blocked and now >= self._blocked_at:
-            self._blocked_at = now + _BLOCKED_PAUSE_S
+        if self._unsettled.postponed:
+            self._due_at = min(self._due_at, now + _RETRY_PAUSE_S)
+        if now >= self._due_at:
+            found = await self._take_due(cursor)
+        if (self._unsettled.blocked or self._unsettled.postponed) and now >= self._checked_at:
+            self._checked_at = now + _CHECK_PAUSE_S
             await self._unblock()
+            await self._check_postponed()
         return found
 
     def keep(self, event: Event) -> bool:
@@ -89,30 +104,57 @@ class Retries:
         self._unsettled.postpone(event)
         return True
 
-    async def _take_due(self, now: float, cursor: int, limit: int) -> int:
+    async def _take_due(self, cursor: int) -> int:
+        started = time.monotonic()
         self._unsettled.begin_read()
-        limit += self._left_behind
-        events = await self._reader.due(limit)
-        self._asked_at = now
-        self._left_behind = 0
+        try:
+            read, self._after = await self._reader.due(self._after, self._size.room())
+        except TooSlow:
+            self._size.too_slow()
+            self._due_at = started + _RETRY_PAUSE_S
+            return 0
+        self._size.took(read)
         returned = 0
         blocked = self._unsettled.blocked_by_key()
-        for event in events:
+        for event in read.events:
             postponed = event.seq in self._unsettled.postponed
             if event.seq > cursor:
                 continue
             if event.key is not None and event.key in blocked and not postponed:
                 returned += self._let_through(event, event.key, blocked[event.key])
             elif self._unsettled.come_back(event):
-                returned += 1
                 if postponed:
                     self._lanes.put_back([event], alone=True)
+                    returned += 1
                 else:
-                    # Given back by a person: it joins its key as the newest event.
-                    self._in_hand.drop(self._lanes.offer([event]))
-        # Many were given back at once, as after a loss of the stream.
-        self._more = returned > 0 and len(events) == limit
+                    # Given back by an operator: it joins its key as the newest event.
+                    dropped = self._lanes.offer([event], crowded=self._in_hand.is_crowded())
+                    self._in_hand.drop(dropped)
+                    returned += not dropped
+        self._pace(read, returned, started)
         return returned
+
+    def _pace(self, read: Read, returned: int, started: float) -> None:
+        """Choose when the next page is read: at once while pages bring something, else in a small part of the time."""
+        now = time.monotonic()
+        if read.is_cut:
+            self._due_at = now + (_SHORTEST_PAUSE_S if returned else _REST * (now - started) + _SHORTEST_PAUSE_S)
+            return
+        self._after = NOTHING_DUE
+        is_watched = self._unsettled.postponed or self._left_behind
+        self._due_at = now + max(_RETRY_PAUSE_S if is_watched else _DUE_PAUSE_S, _REST * (now - started))
+        self._left_behind = False
+
+    async def _check_postponed(self) -> None:
+        """Forget some of the postponed events that were deleted, or marked, by somebody else; their keys go on."""
+        known = sorted(seq for seq in self._unsettled.postponed if seq > self._checked_up_to)[:_CHECKED_AT_ONCE]
+        self._checked_up_to = known[-1] if len(known) == _CHECKED_AT_ONCE else 0
+        if not known:
+            return
+        pending = await self._reader.pending_among(known)
+        for key in self._unsettled.forget_postponed(seq for seq in known if seq not in pending):
+            self._lanes.release_key(key)
+        self._in_hand.may_flow()
 
     def _let_through(self, event: Event, key: str, blocked: set[int]) -> bool:
         """Send an event that a person has given back and whose key is barred; gives whether it is on its way.
@@ -124,7 +166,7 @@ class Retries:
             return False
         if any(seq < event.seq for seq in blocked) or not self._lanes.let_through(event):
             self._unsettled.block(event.seq, key)
-            self._left_behind += 1
+            self._left_behind = True
             return False
         self._unsettled.come_back(event)
         blocked.discard(event.seq)
@@ -135,6 +177,8 @@ class Retries:
     async def _unblock(self) -> None:
         """Let the keys go on whose dead letters were all discarded, or deleted."""
         seqs = list(self._unsettled.blocked)
+        if not seqs:
+            return
         undecided = await self._reader.undecided(seqs)
         for key in self._unsettled.unblock(seq for seq in seqs if seq not in undecided):
             self._lanes.unbar(key)

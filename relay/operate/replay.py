@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from itertools import starmap
 from typing import NamedTuple
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -206,7 +207,7 @@ async def _check_subject(connection: Connection, subject: str) -> None:
 
 def _events(changer: Changer, plan: Plan, above: int, up_to: int, limit: int) -> list[Event]:
     rows = changer.rows("operate/replay", (*plan.params(above, up_to), limit))
-    return [event._replace(payload=bytes(event.payload)) for event in map(Event._make, rows)]
+    return [event._replace(payload=bytes(event.payload)) for event in starmap(Event, rows)]
 
 
 def _envelopes(settings: Settings, changer: Changer, plan: Plan) -> Envelopes:

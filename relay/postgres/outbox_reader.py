@@ -1,6 +1,8 @@
 """The outbox as the relay sees it: fetch, settle, postpone, bury. Each method is one statement of ``sql/queries``."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 from relay.event import Event
 from relay.outcomes import DeadLetter
@@ -8,12 +10,33 @@ from relay.postgres.database import Database, Row
 from relay.postgres.tables import Tables, array
 from relay.rules.database_state import DatabaseState, StartingPoint
 from relay.rules.floors import Mark
+from relay.rules.read_size import SMALL_BYTES, Read, Room
 from relay.rules.stream_loss import DeliveredRow, Place, Seen
 from relay.rules.watermark import Watermark
 
 
+class Due(NamedTuple):
+    """Where a page of due events ended: the retry time of the last one, as the server writes it, and its seq."""
+
+    retry_at: str
+    seq: int
+
+
+NOTHING_DUE = Due("-infinity", -(2**63))
+
+
 def _events(rows: list[Row]) -> list[Event]:
-    return [Event._make(row) for row in rows]
+    return [Event(*row) for row in rows]
+
+
+def _read(rows: list[Row], limit: int) -> Read:
+    """Take the rows of a read up to the first that found no room, which has an id and no payload."""
+    is_cut = len(rows) == limit
+    crowded_at = next((at for at, row in enumerate(rows) if row[4] is None and row[1] is not None), None)
+    if crowded_at is not None:
+        rows = rows[:crowded_at]
+    events = [Event._make(row) for row in rows if row[1] is not None]
+    return Read(events, [row[0] for row in rows], is_cut or crowded_at is not None, crowded_at is not None)
 
 
 class OutboxReader:
@@ -27,6 +50,7 @@ class OutboxReader:
     def __init__(self, database: Database, tables: Tables, shards: Sequence[int] | None, of: int) -> None:
         self._database = database
         self._run = database.run
+        self._run_once = partial(database.run, patient=False)
         self._tables = tables
         self._ours = (None if shards is None else array(shards), of)
         self.ratio = 1.0 if shards is None else len(shards) / of
@@ -55,32 +79,58 @@ class OutboxReader:
         lowest = (await self._run(self._tables.query("delivery/redeliver_from"), self._ours))[0][0]
         return StartingPoint(int(watermark) if lowest is None else min(int(watermark), lowest - 1), database)
 
-    async def fetch(self, cursor: int, upper: int, limit: int) -> list[Event]:
-        """Give our next pending events above `cursor` up to `upper`, at most `limit`, in the order of seq."""
-        return _events(await self._run(self._tables.query("delivery/fetch"), (cursor, upper, limit, *self._ours)))
+    async def fetch(self, cursor: int, upper: int, room: Room) -> Read:
+        """Read our next pending events above `cursor` up to `upper`, in the order of seq.
+
+        Raises:
+            TooSlow: It was not done in time.
+        """
+        if room.careful:
+            query, values = "fetch_bounded", (cursor, upper, room.rows, *self._ours, room.payload_bytes, room.row_bytes)
+            return _read(await self._run_once(self._tables.query(f"delivery/{query}"), values), room.rows)
+        most_bytes = max(SMALL_BYTES, room.payload_bytes // room.rows)
+        quick = (cursor, upper, room.rows, *self._ours, most_bytes)
+        return _read(await self._run_once(self._tables.query("delivery/fetch"), quick), room.rows)
 
     async def outlines(self, cursor: int, upper: int, limit: int) -> list[Event]:
         """Give our next pending events as `fetch` does, without payload, headers and time."""
         return _events(await self._run(self._tables.query("delivery/outlines"), (cursor, upper, limit, *self._ours)))
 
-    async def fetch_among(self, cursor: int, upper: int, limit: int) -> tuple[list[Event], list[int]]:
-        """Read the next visible rows above `cursor` up to `upper`, at most `limit`, whosever they are.
+    async def fetch_among(self, cursor: int, upper: int, room: Room) -> Read:
+        """Read the next visible rows above `cursor` up to `upper`, in the order of seq, whosever they are.
+
+        Raises:
+            TooSlow: It was not done in time.
+        """
+        values = (cursor, upper, room.rows, *self._ours, room.payload_bytes, room.row_bytes)
+        return _read(await self._run_once(self._tables.query("delivery/fetch_among"), values), room.rows)
+
+    async def reread(self, los: Sequence[int], his: Sequence[int], room: Room) -> Read:
+        """Read pending events that have appeared in the ranges, in the order of seq.
+
+        Raises:
+            TooSlow: It was not done in time.
+        """
+        values = (array(los), array(his), room.rows, *self._ours, room.payload_bytes, room.row_bytes)
+        return _read(await self._run_once(self._tables.query("delivery/reread"), values), room.rows)
+
+    async def due(self, after: Due, room: Room) -> tuple[Read, Due]:
+        """Read events whose retry is due, the longest due first.
+
+        Args:
+            after: Where the previous page ended; `NOTHING_DUE` for the first page.
+            room: How much the page may bring.
 
         Returns:
-            Our pending events, and the seqs of all rows; both ascending.
+            The page, and where it ended.
+
+        Raises:
+            TooSlow: It was not done in time.
         """
-        rows = await self._run(self._tables.query("delivery/fetch_among"), (cursor, upper, limit, *self._ours))
-        return _events([row for row in rows if row[1] is not None]), [row[0] for row in rows]
-
-    async def reread(self, los: Sequence[int], his: Sequence[int], limit: int) -> list[Event]:
-        """Give pending events that have appeared in the ranges, at most `limit`, in the order of seq."""
-        return _events(
-            await self._run(self._tables.query("delivery/reread"), (array(los), array(his), limit, *self._ours))
-        )
-
-    async def due(self, limit: int) -> list[Event]:
-        """Give events whose retry is due, at most `limit`, the longest due first."""
-        return _events(await self._run(self._tables.query("delivery/due"), (limit, *self._ours)))
+        values = (room.rows, *self._ours, *after, room.payload_bytes, room.row_bytes)
+        rows = await self._run_once(self._tables.query("delivery/due"), values)
+        read = _read([row[:10] for row in rows], room.rows)
+        return read, Due(rows[len(read.seqs) - 1][10], read.seqs[-1]) if read.seqs else after
 
     async def settled(self, lo: int, hi: int) -> list[tuple[int, int]]:
         """Give the ranges from `lo` to `hi`, ascending, of events that are settled or not ours."""
@@ -112,13 +162,17 @@ class OutboxReader:
         """Give those of the dead letters `seqs` that were neither discarded nor, given back, delivered."""
         return {seq for (seq,) in await self._run(self._tables.query("delivery/undecided"), (array(seqs),))}
 
+    async def pending_among(self, seqs: Sequence[int]) -> set[int]:
+        """Return those of the seqs whose events are pending: neither delivered, nor dead, nor deleted."""
+        return {seq for (seq,) in await self._run(self._tables.query("delivery/pending_among"), (array(seqs),))}
+
     async def dead_uncopied(self, since: float, limit: int, most_bytes: int) -> list["DeadLetter"]:
         """Give dead letters that died at `since` (Unix seconds) or later and were not published since, at most `limit`.
 
         Payloads and headers of more than `most_bytes` are left out.
         """
         rows = await self._run(self._tables.query("maintenance/dead_uncopied"), (since, limit, most_bytes))
-        return [DeadLetter(Event._make(row[:9]), row[9], row[10] or "", row[11], row[12]) for row in rows]
+        return [DeadLetter(Event(*row[:9]), row[9], row[10] or "", row[11], row[12]) for row in rows]
 
     async def table_facts(self, limit: int) -> tuple[int, int]:
         """Return how many dead letters nobody has decided about, at most `limit`, and the table's size in bytes."""

@@ -92,6 +92,8 @@ class Envelopes:
             Poison: They break a rule, or the message would be too large.
         """
         subject = self._known.get(event.topic) or self.subject(event)
+        if event.unread_bytes:
+            raise Poison("size", f"{event.unread_bytes} bytes: more than the relay reads, twice delivery.buffer_bytes")
         if self._plain and event.headers is None and len(event.payload) + _HEADERS_WE_ADD_BYTES <= max_payload:
             return subject, f"{MESSAGE_ID}: {event.id}\r\n"
         headers = self.headers(event, max_payload)

@@ -13,7 +13,7 @@ class Unsettled:
         postponed: Events that wait in the outbox for their retry: seq to key and time of creation.
         blocked: Dead letters that keep their key waiting, and those that an operator has retried and that wait for
             their turn: seq to key.
-        payload_bytes: How much payload the events in memory hold.
+        payload_bytes: How much payload and headers the events in memory hold.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Unsettled:
         if postponed or self.blocked or not (in_memory.keys().isdisjoint(seqs) and just_settled.isdisjoint(seqs)):
             events = [event for event in events if not self.knows(event.seq)]
         in_memory.update([(event.seq, event.created_at) for event in events])
-        self.payload_bytes += sum([len(event.payload) for event in events])
+        self.payload_bytes += sum([event.size for event in events])
         return events
 
     def come_back(self, event: Event) -> bool:
@@ -72,7 +72,7 @@ class Unsettled:
         self.postponed.pop(event.seq, None)
         self.blocked.pop(event.seq, None)
         self.in_memory[event.seq] = event.created_at
-        self.payload_bytes += len(event.payload)
+        self.payload_bytes += event.size
         return True
 
     def forget(self, events: list[Event]) -> None:
@@ -81,12 +81,17 @@ class Unsettled:
         self._just_settled.update([event.seq for event in events])
         for event in events:
             if in_memory.pop(event.seq, None) is not None:
-                self.payload_bytes -= len(event.payload)
+                self.payload_bytes -= event.size
 
     def postpone(self, event: Event) -> None:
         """Move an event from memory to those that wait in the outbox."""
         self.forget([event])
         self.postponed[event.seq] = (event.key, event.created_at)
+
+    def forget_postponed(self, seqs: Iterable[int]) -> set[str]:
+        """Forget postponed events that are not pending any more; return their keys."""
+        forgotten = [self.postponed.pop(seq, (None, 0.0))[0] for seq in seqs]
+        return {key for key in forgotten if key is not None}
 
     def lowest(self) -> int | None:
         """Return the lowest seq that is not settled."""

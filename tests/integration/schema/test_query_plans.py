@@ -34,28 +34,32 @@ def _ids(*seqs: int) -> str:
 
 ALL = (None, 64)
 SOME = ("{0,5,63}", 64)
+# Bytes that the rows of a read share, and of one row.
+ROOM = (8_000_000, 64_000_000)
 FENCE = ("me", 64)
 BATCH = range(DELIVERED + 1, DELIVERED + 101)
 
 # Name, parameters, and the most pages: those of the rows it returns or changes, and the way down the index.
 READS: list[tuple[str, tuple[object, ...], int]] = [
     ("delivery/start", (None,), FEW_PAGES),
-    ("delivery/fetch", (DELIVERED, NO_LIMIT, 1000, *ALL), 600),
-    ("delivery/fetch", (DELIVERED, NO_LIMIT, 1000, *SOME), 600),
+    ("delivery/fetch", (DELIVERED, NO_LIMIT, 1000, *ALL, 8_000), 600),
+    ("delivery/fetch_bounded", (DELIVERED, NO_LIMIT, 1000, *ALL, *ROOM), 600),
+    ("delivery/fetch_bounded", (ROWS, NO_LIMIT, 1000, *SOME, *ROOM), FEW_PAGES),
+    ("delivery/fetch", (DELIVERED, NO_LIMIT, 1000, *SOME, 8_000), 600),
     ("delivery/outlines", (DELIVERED, ROWS, 1000, *SOME), 600),
-    ("delivery/fetch_among", (DELIVERED, NO_LIMIT, 1000, *SOME), 600),
-    ("delivery/fetch_among", (ROWS, NO_LIMIT, 1000, *SOME), FEW_PAGES),
+    ("delivery/fetch_among", (DELIVERED, NO_LIMIT, 1000, *SOME, *ROOM), 600),
+    ("delivery/fetch_among", (ROWS, NO_LIMIT, 1000, *SOME, *ROOM), FEW_PAGES),
     (
         "delivery/fetch",
-        (DELIVERED - 5000, DELIVERED - 4000, 1000, *ALL),
+        (DELIVERED - 5000, DELIVERED - 4000, 1000, *ALL, 8_000),
         200,
     ),  # the scrub, and what an earlier run has settled
-    ("delivery/fetch", (ROWS, NO_LIMIT, 1000, *ALL), FEW_PAGES),
-    ("delivery/reread", (_array(range(1, ROWS, 500)), _array(range(1, ROWS, 500)), 1000, *ALL), 1500),
-    ("delivery/reread", ("{7}", "{7}", 1000, *SOME), FEW_PAGES),
+    ("delivery/fetch", (ROWS, NO_LIMIT, 1000, *ALL, 8_000), FEW_PAGES),
+    ("delivery/reread", (_array(range(1, ROWS, 500)), _array(range(1, ROWS, 500)), 1000, *ALL, *ROOM), 1500),
+    ("delivery/reread", ("{7}", "{7}", 1000, *SOME, *ROOM), FEW_PAGES),
     ("delivery/settled", (DELIVERED - 1000, DELIVERED, *ALL), 200),
     ("delivery/settled", (DELIVERED - 1000, DELIVERED, *SOME), 200),
-    ("delivery/due", (1000, *SOME), FEW_PAGES),
+    ("delivery/due", (1000, *SOME, "-infinity", -(2**63), *ROOM), FEW_PAGES),
     ("maintenance/table_facts", (10_000,), 200),
     ("delivery/blocking", ALL, FEW_PAGES),
     ("delivery/blocking", SOME, FEW_PAGES),
@@ -72,6 +76,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("integrity/delivered", (DELIVERED - 1000, DELIVERED, "ORDERS", 7, *SOME), 200),
     ("delivery/next_seq", (DELIVERED,), FEW_PAGES),
     ("delivery/redeliver_from", SOME, FEW_PAGES),
+    ("delivery/pending_among", ("{17,100150}",), FEW_PAGES),
     ("delivery/undecided", ("{17,100150}",), FEW_PAGES),
     ("delivery/still_pending", ("{17,100150}", _ids(17, 100150)), FEW_PAGES),
     ("doctor/sample", (DELIVERED, 100, 50), 600),

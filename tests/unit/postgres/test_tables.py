@@ -141,11 +141,13 @@ def test_a_name_that_is_too_long_for_a_channel_is_refused() -> None:
         Tables("a" * 32 + "." + "b" * 31)
 
 
-@pytest.mark.parametrize("name", ["delivery/fetch", "delivery/reread", "delivery/due"])
+@pytest.mark.parametrize(
+    "name", [f"delivery/{one}" for one in ("fetch", "fetch_bounded", "fetch_among", "reread", "due")]
+)
 def test_a_payload_of_bytes_is_read_raw_and_any_other_as_the_text_it_is(name: str) -> None:
-    assert b"e.payload," in Tables(payload_type="bytea").query(name)
+    assert b"THEN e.payload END" in Tables(payload_type="bytea").query(name)
     for payload_type in ("jsonb", "json", "text"):
-        assert b"convert_to(e.payload::text, 'UTF8')," in Tables(payload_type=payload_type).query(name)
+        assert b"THEN convert_to(e.payload::text, 'UTF8') END" in Tables(payload_type=payload_type).query(name)
 
 
 @pytest.mark.parametrize("name", QUERIES)

@@ -1,0 +1,120 @@
+"""Reads are bounded by bytes and by time before they are made, whatever the rows are."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import psycopg.conninfo
+import pytest
+
+from relay.postgres.database import Database
+from relay.postgres.outbox_reader import NOTHING_DUE, OutboxReader
+from relay.postgres.tables import Tables
+from relay.rules.read_size import Read, Room
+from tests.support.fix_proxy import Proxy
+from tests.support.fix_relay import MakeRelay, Outbox
+from tests.support.fix_stream import Streams
+
+MB = 1_000_000
+LARGE = (
+    "INSERT INTO outbox_events (topic, key, payload)"
+    " SELECT 'orders.large', 'l' || i, to_jsonb(repeat('a', %s)) FROM generate_series(1, %s) i"
+)
+
+
+def resident_mb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
+
+
+def test_many_large_rows_after_small_ones_take_no_more_memory_than_the_buffer(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url).start()
+    outbox.fill("orders.placed", 3000, keys=50)
+    outbox.drained()
+    before = resident_mb(relay.pid)
+    outbox.conn.execute(LARGE, (MB - 1000, 200))
+    outbox.drained(timeout_s=60)
+    # 200 MB were read: what is in memory, what was just read, and their copies on the way out.
+    assert resident_mb(relay.pid) - before < 130
+
+
+def test_a_row_that_no_server_takes_is_not_read_and_keeps_nobody_waiting(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url, delivery__buffer_bytes=str(4 * MB)).start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    before = resident_mb(relay.pid)
+    outbox.conn.execute(LARGE, (100 * MB, 1))
+    behind = outbox.insert("orders.placed", "l1", {"i": 1})
+    outbox.delivered(behind)
+    (large,) = outbox.conn.execute("SELECT seq FROM outbox_events WHERE topic = 'orders.large'").fetchone() or (0,)
+    assert "bytes: more than the relay reads" in outbox.dead(large)
+    assert resident_mb(relay.pid) - before < 40
+
+
+def test_a_read_that_is_too_slow_is_made_smaller_until_it_is_done(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: Callable[[int], Proxy]
+) -> None:
+    """At some 1 MB a second no read of more is done within a second."""
+    streams.make("ORDERS", "orders.>")
+    link = proxy(outbox.conn.info.port)
+    dsn = psycopg.conninfo.make_conninfo(outbox.dsn, host="127.0.0.1", port=link.port)
+    make_relay(dsn, streams.url, postgres__statement_timeout_s="1", lease__ttl_s="20").start()
+    outbox.fill("orders.placed", 1000, keys=50)
+    outbox.drained()
+    link.delay_s = 0.02
+    outbox.conn.execute(LARGE, (100_000, 40))
+    outbox.drained(timeout_s=60)
+
+
+@pytest.mark.parametrize("way", ["quick", "careful", "among", "gaps", "due"])
+async def test_every_reader_shares_its_bytes_among_the_rows_and_ends_before_the_first_without_room(
+    outbox: Outbox, way: str
+) -> None:
+    sizes = [10, 400, 400, 400, 9000, 10, 10]
+    for size in sizes:
+        outbox.conn.execute(
+            "INSERT INTO outbox_events (topic, key, payload, retry_at)"
+            " VALUES ('t', 'k', to_jsonb(repeat('a', %s)), %s)",
+            (size, "2020-01-01" if way == "due" else None),
+        )
+    async with Database(
+        outbox.dsn, "fetch", connect_timeout_s=5, statement_timeout_s=5, on_state=lambda up: None
+    ) as database:
+        shards = list(range(64)) if way == "among" else None
+        reader = OutboxReader(database, Tables(), shards, 64)
+        room = Room(100, 1000, 4000, careful=way != "quick")
+        if way == "quick":
+            room = Room(4, 10_000, 20_000, careful=False)
+        position, after, reads = 0, NOTHING_DUE, []
+        while True:
+            if way == "among":
+                read = await reader.fetch_among(position, 100, room)
+            elif way == "gaps":
+                read = await reader.reread([position + 1], [100], room)
+            elif way == "due":
+                read, after = await reader.due(after, room)
+            else:
+                read = await reader.fetch(position, 100, room)
+            reads.append(read)
+            if read.seqs:
+                position = read.seqs[-1]
+            if not read.is_cut:
+                break
+            if way == "quick" and read.is_crowded:
+                room = room._replace(careful=True, payload_bytes=1000, row_bytes=4000)
+    found = [event for read in reads for event in read.events]
+    assert [event.seq for event in found] == list(range(1, len(sizes) + 1))
+    assert [event.unread_bytes > 0 for event in found] == [size == 9000 for size in sizes]
+    assert all(
+        len(event.payload) == (0 if event.unread_bytes else size + 2) for event, size in zip(found, sizes, strict=True)
+    )
+    assert all(_bytes(read) <= 1000 for read in reads) or way == "quick"
+
+
+def _bytes(read: Read) -> int:
+    return sum(event.size for event in read.events)
