@@ -17,10 +17,11 @@ export DOCKER_BUILD ?=
 export COMPOSE ?=
 ENGINE := $(BIN)/python -m tests.support.docker_engine
 
-.PHONY: help demo example-telemetry servers test programs chaos lint sql docs bench lock sbom image image-base image-test clean
+.PHONY: help demo example-orders example-telemetry servers test programs chaos lint sql docs bench lock sbom image image-base image-test clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
+	@echo "make example-orders      a shop, its list of orders and views, with faults on the way"
 	@echo "make example-telemetry   devices, Redis and PostgreSQL, with faults on the way (ARGS=\"--seconds 60\")"
 	@echo "make servers PostgreSQL and nats-server to try things on, until Ctrl-C (docs/tutorial.md)"
 	@echo "make test    the whole suite on real servers, (JOBS=2: in two processes)"
@@ -41,6 +42,9 @@ $(READY): requirements/constraints.txt pyproject.toml client/pyproject.toml
 
 demo: $(READY)
 	@$(BIN)/relay demo $(ARGS)
+
+example-orders: $(READY)
+	@$(BIN)/python -m examples.orders $(ARGS)
 
 example-telemetry: $(READY)
 	@$(BIN)/python -m examples.telemetry $(ARGS)

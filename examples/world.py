@@ -17,6 +17,8 @@ from relay.demo.servers import NatsServer, PostgresServer, launch
 from relay.postgres.migrate import migrate
 
 _STOPS_WITHIN_S = 15.0
+# The relay says up to when its stream is complete, and a projection up to when it has settled that.
+_COMMON = {"RELAY_WATERMARK__SUBJECT": "outbox.watermark", "RELAY_LOG__FORMAT": "json"}
 
 
 class Process:
@@ -30,6 +32,11 @@ class Process:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         return launch([sys.executable, "-m", "relay", *self._args], self.log, env=self._environ)
+
+    @property
+    def last_words(self) -> str:
+        """The end of its log."""
+        return self.log.read_text("utf-8", "replace")[-2000:]
 
     def kill(self) -> None:
         """End it without a chance to do anything (SIGKILL)."""
@@ -47,7 +54,7 @@ class Process:
             RuntimeError: It has ended; with what it said last.
         """
         if self._process.poll() is not None:
-            raise RuntimeError(f"relay {self._args[0]} has ended:\n{self.log.read_text('utf-8', 'replace')[-2000:]}")
+            raise RuntimeError(f"relay {self._args[0]} has ended:\n{self.last_words}")
 
     def stop(self) -> None:
         """Have it end, by force if need be."""
@@ -88,7 +95,6 @@ class World:
             "RELAY_HEADERS__KEY": "true",
             "RELAY_HEADERS__SEQ": "true",
             "RELAY_HEADERS__CREATED_AT": "true",
-            "RELAY_WATERMARK__SUBJECT": "outbox.watermark",
             "RELAY_HTTP__PORT": "0",
         }
         return Process(["run"], self._folder / "relay.log", self._environ(extra))
@@ -100,17 +106,19 @@ class World:
 
     def _environ(self, extra: Mapping[str, str]) -> dict[str, str]:
         foreign = {name: value for name, value in os.environ.items() if not name.startswith(("RELAY_", "PG"))}
-        return {**foreign, "RELAY_NATS__SERVERS": self.nats.url, "RELAY_LOG__FORMAT": "json", **extra}
+        return {**foreign, "RELAY_NATS__SERVERS": self.nats.url, **_COMMON, **extra}
 
 
 @contextmanager
-def world() -> Iterator[World]:
+def world(*, with_redis: bool = False) -> Iterator[World]:
     """Start the servers; at the end no process and no file of them is left."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relay-example-")))
         postgres = stack.enter_context(PostgresServer(folder / "postgres"))
         nats = stack.enter_context(NatsServer(folder / "nats"))
-        redis = stack.enter_context(RedisServer(folder / "redis"))
+        redis = RedisServer(folder / "redis")
+        if with_redis:
+            stack.enter_context(redis)
         yield World(folder, postgres, nats, redis)
 
 

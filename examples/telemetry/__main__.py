@@ -145,7 +145,7 @@ def differences(wanted: Fold, found: Fold) -> list[str]:
 
 def show(seconds: float, rate: float, seed: int) -> int:
     """Run the example; return the exit code."""
-    with world() as here:
+    with world(with_redis=True) as here:
         with psycopg.connect(here.write_dsn) as conn:
             create_tables(conn)
         relay = here.relay("TELEMETRY", "telemetry.>,outbox.watermark")

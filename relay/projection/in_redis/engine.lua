@@ -169,7 +169,7 @@ function ops.prepare(stream, version, fingerprint, partitions)
   if not found[1] then
     redis.call('HSET', state, 'stream', stream, 'version', version, 'fingerprint', fingerprint, 'partitions', partitions,
       'epoch', 0, 'owner', '', 'lease_until', 0, 'position', 0, 'time_ns', '', 'created', '', 'has_bits', 1, 'applied', 0,
-      'repeats', 0, 'status', 'new', 'error', '', 'gap_last', '', 'paused', 0, 'updated_at', now_ms())
+      'repeats', 0, 'crashes', 0, 'status', 'new', 'error', '', 'gap_last', '', 'paused', 0, 'updated_at', now_ms())
     return {version, fingerprint, partitions}
   end
   if found[1] == version and found[3] == partitions then redis.call('HSET', state, 'fingerprint', fingerprint) end
@@ -181,6 +181,7 @@ function ops.claim(owner, lease_ms)
   if not found[2] then return 'lost' end
   if found[3] == '1' or found[4] == 'stopped' then return false end
   if found[1] ~= '' and tonumber(found[2]) > tonumber(now_ms()) then return false end
+  if found[1] ~= '' then redis.call('HINCRBY', state, 'crashes', 1) end
   redis.call('HINCRBY', state, 'epoch', 1)
   redis.call('HSET', state, 'owner', owner, 'lease_until', until_ms(lease_ms))
   return progress()
@@ -194,6 +195,21 @@ function ops.beat(epoch, owner, lease_ms, status, why)
   if not is_mine(epoch, owner) then return false end
   redis.call('HSET', state, 'lease_until', until_ms(lease_ms), 'status', status, 'error', why)
   return redis.call('SCARD', wanted)
+end
+
+function ops.no_crashes(epoch, owner)
+  if is_mine(epoch, owner) then redis.call('HSET', state, 'crashes', 0) end
+  return 1
+end
+
+-- Everything of an origin up to a seq is settled here; of one origin it never falls.
+function ops.complete(epoch, owner, origin, seq, at)
+  if not is_mine(epoch, owner) then return false end
+  local found = redis.call('HMGET', state, 'complete_origin', 'complete_seq', 'complete_up_to')
+  if found[1] == origin and tonumber(found[2]) > tonumber(seq) then seq = found[2] end
+  if at == '' or (found[3] and tonumber(found[3] ~= '' and found[3] or 0) > tonumber(at)) then at = found[3] or '' end
+  redis.call('HSET', state, 'complete_origin', origin, 'complete_seq', seq, 'complete_up_to', at)
+  return 1
 end
 
 function ops.stop(epoch, owner, reason, gap_last)

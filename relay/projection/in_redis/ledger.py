@@ -88,6 +88,20 @@ class RedisLedger:
         found = await self._run("beat", epoch, self.owner, _ms(LEASE_S), status, waits_for or "")
         return bool(self.unfenced(found))
 
+    async def no_crashes(self, epoch: int) -> None:
+        """Write down that what ended earlier owners was passed without harm."""
+        await self._run("no_crashes", epoch, self.owner)
+
+    async def complete(self, epoch: int, mark: tuple[str, int, float | None]) -> None:
+        """Write down that everything up to a watermark is settled here, if the partition is still ours.
+
+        Args:
+            epoch: Of our claim.
+            mark: An origin, the seq up to which, and the time up to which, Unix seconds, if it is known.
+        """
+        origin, seq, at = mark
+        await self._run("complete", epoch, self.owner, origin, seq, "" if at is None else repr(at))
+
     async def stop(self, epoch: int, reason: str, gap_last: int | None) -> None:
         """Write down that the projection has stopped; it is not claimed again until an operator resumes it."""
         await self._run("stop", epoch, self.owner, reason, "" if gap_last is None else gap_last)

@@ -1,8 +1,5 @@
 """The telemetry example: commands carried out once, honest answers, and models that are the fold through faults."""
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,28 +14,10 @@ from examples.telemetry.command import create_tables
 from examples.telemetry.fold import Stats, fold
 from examples.web import Web
 from relay.demo.redis_server import RedisServer
+from tests.integration.examples.client import Client
 from tests.integration.projection.world import run_sql
 
 GOOD = {"region": "north", "temperature": 21.5, "humidity": 40, "measured_at_ms": 1_700_000_000_000}
-
-
-class Client:
-    """Speaks to the API."""
-
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}"
-
-    def ask(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
-        """Send a request; return status, body and headers."""
-        known = {name.replace("_", "-"): value for name, value in headers.items()}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._url + path, data, known)  # noqa: S310  # our own server
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310  # our own server
-                return answer.status, json.load(answer), dict(answer.headers)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error), dict(error.headers)
 
 
 @pytest.fixture
