@@ -11,6 +11,7 @@ import click
 
 from relay.cli.consent import Consent, consenting
 from relay.cli.options import table_or_json, with_settings
+from relay.cli.projection_redis import redis_group
 from relay.cli.table import Column, message, table
 from relay.config.settings import Settings
 from relay.errors import Exit
@@ -269,3 +270,6 @@ def resume(settings: Settings, name: str, accept_gap: bool, consent: Consent) ->
         if consent.given(f"resume {name}{how}"):
             operator.resume(conn, name, accept_gap=accept_gap)
             click.echo(f"{name} goes on")
+
+
+projection.add_command(redis_group)

@@ -1,5 +1,6 @@
 """A model in Redis is the fold of the stream as well: through kills, lost data, no memory, wrong types and poison."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -322,6 +323,38 @@ def test_a_file_is_checked_and_run(world: World, events: Events, empty_database:
             process.send_signal(signal.SIGTERM)
     assert world.trail() == filled(1, 20)
     assert world.state()["owner"] == ""
+
+
+def test_an_operator_sees_retries_skips_pauses_and_resumes(world: World, events: Events, run: Any) -> None:
+    def command(*args: str) -> list[dict[str, Any]]:
+        lines = done(None, "projection", "redis", *args, RELAY_REDIS__URL=world.server.url).stdout.splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    events.make()
+    events.send((1, "a"))
+    events.send((2, "a"), (3, "b"), payload={})
+    events.send((4, "a"))
+    run()
+    world.reach(4)
+    (listed,) = command("list")
+    assert (listed["name"], listed["position"], listed["parked"], listed["status"]) == ("trail", 4, 3, "running")
+    assert [(one["number"], one["seq"], one["key"]) for one in command("parked", "trail")] == [
+        (1, 2, "a"),
+        (2, 3, "b"),
+        (3, 4, "a"),
+    ]
+    command("retry", "trail", "--key", "b", "--yes")
+    wait_until("tried", lambda: world.ask("SCARD", f"{prefix_of('trail', 0)}:wanted") == 0)
+    assert [one["number"] for one in command("parked", "trail")] == [1, 2, 3]
+    command("skip", "trail", "--number", "1", "--yes")
+    wait_until("skipped", lambda: [one["number"] for one in command("parked", "trail")] == [2])
+    assert world.trail() == fold((1, "a"), (4, "a"))
+    command("pause", "trail")
+    events.send((5, "a"))
+    assert command("list")[0]["status"] == "paused"
+    command("resume", "trail", "--yes")
+    world.reach(5)
+    assert relay(None, "projection", "redis", "pause", "none", RELAY_REDIS__URL=world.server.url).exit_code != 0
 
 
 def test_another_version_is_refused(world: World, events: Events, run: Any) -> None:

@@ -1,0 +1,153 @@
+"""``relay projection redis``: what an operator sees of models in Redis, and asks of their owners."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from relay.cli.consent import Consent, consenting
+from relay.cli.options import with_settings
+from relay.cli.table import message
+from relay.config.settings import Settings
+from relay.errors import ConfigError, RelayError
+from relay.text import json_line
+
+if TYPE_CHECKING:
+    from relay.projection.in_redis.client import Client
+
+T = TypeVar("T")
+
+_name = click.argument("name")
+
+
+@click.group("redis", short_help="Look at models in Redis, and repair them.")
+def redis_group() -> None:
+    """Look at projections whose model is in the Redis of [redis] url, and decide about what they have parked.
+
+    \b
+    relay projection redis list
+    relay projection redis retry device_stats --yes
+    """
+
+
+@redis_group.command("list")
+@with_settings()
+def list_projections(settings: Settings) -> None:
+    """List every partition, a line of JSON each.
+
+    \b
+    relay projection redis list
+    """
+    from relay.projection.in_redis import operator
+
+    for one in _ask(settings, operator.statuses):
+        click.echo(json_line(json.dumps(one._asdict())))
+
+
+@redis_group.command()
+@with_settings()
+@_name
+def parked(settings: Settings, name: str) -> None:
+    """List the events that were refused, and those that wait behind them, a line of JSON each.
+
+    \b
+    relay projection redis parked device_stats
+    """
+    from relay.projection.in_redis import operator
+
+    for one in _ask(settings, lambda client: operator.parked(client, name)):
+        click.echo(json_line(json.dumps(one._asdict())))
+
+
+@redis_group.command()
+@with_settings()
+@_name
+@click.option("--key", help="Only the events of this key.")
+@consenting
+def retry(settings: Settings, name: str, key: str | None, consent: Consent) -> None:
+    """Try parked events again, each key in its order; the projection's owner does it within about a second.
+
+    \b
+    relay projection redis retry device_stats --key device-7 --yes
+    """
+    from relay.projection.in_redis import operator
+
+    count = len(_ask(settings, lambda client: operator.parked(client, name, key)))
+    if not count:
+        message("no matching parked events")
+    elif consent.given(f"retry {count:,} parked events"):
+        click.echo(f"{_ask(settings, lambda client: operator.want(client, name, key, None, 'retry')):,} to retry")
+
+
+@redis_group.command()
+@with_settings()
+@_name
+@click.option("--number", type=int, required=True, help="Of the event in `relay projection redis parked`.")
+@consenting
+def skip(settings: Settings, name: str, number: int, consent: Consent) -> None:
+    """Give a parked event up: it is never applied, and its key goes on without it.
+
+    \b
+    relay projection redis skip device_stats --number 12 --yes
+    """
+    from relay.projection.in_redis import operator
+
+    if consent.given(f"skip parked event {number} of {name}"):
+        click.echo(f"{_ask(settings, lambda client: operator.want(client, name, None, number, 'skip')):,} to skip")
+
+
+@redis_group.command()
+@with_settings()
+@_name
+def pause(settings: Settings, name: str) -> None:
+    """Keep a projection from going on, whoever runs it. It loses nothing.
+
+    \b
+    relay projection redis pause device_stats
+    """
+    from relay.projection.in_redis import operator
+
+    _ask(settings, lambda client: operator.pause(client, name))
+    click.echo(f"{name} is paused")
+
+
+@redis_group.command()
+@with_settings()
+@_name
+@click.option("--accept-gap", is_flag=True, help="Go on behind the gap; what lay in it is missing from the model.")
+@consenting
+def resume(settings: Settings, name: str, accept_gap: bool, consent: Consent) -> None:
+    """Let a projection go on that was paused, or has stopped. What made it stop is checked again.
+
+    \b
+    relay projection redis resume device_stats --yes
+    """
+    from relay.projection.in_redis import operator
+
+    if consent.given(f"resume {name}{' behind its gap' if accept_gap else ''}"):
+        _ask(settings, lambda client: operator.resume(client, name, accept_gap=accept_gap))
+        click.echo(f"{name} goes on")
+
+
+def _ask(settings: Settings, work: "Callable[[Client], Awaitable[T]]") -> T:
+    """Do something with the Redis of the settings.
+
+    Raises:
+        RelayError: It cannot be used.
+    """
+    try:
+        from relay.projection.in_redis.client import RedisFault
+        from relay.projection.in_redis.service import open_client
+    except ModuleNotFoundError:
+        raise ConfigError(["[redis]: needs outbox-relay[redis]"]) from None
+
+    async def connected() -> T:
+        async with open_client(settings) as client:
+            return await work(client)
+
+    try:
+        return asyncio.run(connected())
+    except RedisFault as error:
+        raise RelayError(str(error)) from None
