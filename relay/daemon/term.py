@@ -226,9 +226,7 @@ class Term:
             raise DatabaseChanged(change.value)
 
     def _watch_progress(self, now: float) -> None:
-        in_hand = self._in_hand
-        has_work = len(in_hand.lanes) > 0 or in_hand.in_flight_count() > 0
-        if not has_work or in_hand.holds.open or not self._gate.is_open:
+        if not self._in_hand.should_flow() or not self._gate.is_open:
             self._busy_since = None
         elif self._busy_since is None:
             self._busy_since = now

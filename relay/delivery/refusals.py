@@ -89,7 +89,7 @@ class Refusals:
             self._in_hand.drop(self._lanes.drop_head(event))
         else:
             self._lanes.stick(event)
-            hold.parked.append(event)
+            self._holds.park(hold, event)
 
     def probe(self, now: float) -> None:
         """Send the probes that are due, by giving them back to the lanes."""

@@ -44,18 +44,32 @@ class Holds:
         base_s: Pause before the first probe, seconds; it doubles with each probe that fails.
         max_s: Longest pause, seconds.
 
+    Everything that is asked for each event takes the same time, however many holds are open.
+
     Attributes:
         open: The open holds by scope. To be read only; a plain dict, since it is asked about for each event.
+        parked_events: How many events wait in holds.
+        parked_bytes: How many bytes these take.
     """
 
     def __init__(self, *, base_s: float, max_s: float) -> None:
         self._base_s = base_s
         self._max_s = max_s
         self.open: dict[str, Hold] = {}
+        # The holds whose probes are not answered, by the seq of the probe.
+        self._probing: dict[int, Hold] = {}
+        self.parked_events = 0
+        self.parked_bytes = 0
 
-    def parked_events(self) -> int:
-        """How many events wait in holds."""
-        return sum(len(hold.parked) for hold in self.open.values())
+    def park(self, hold: Hold, event: Event) -> None:
+        """Let an event wait in a hold."""
+        hold.parked.append(event)
+        self.parked_events += 1
+        self.parked_bytes += event.size
+
+    def probes(self) -> int:
+        """Return how many probes were sent and are not answered."""
+        return len(self._probing)
 
     def find(self, *scopes: str) -> Hold | None:
         """Give the first hold that is open on one of the scopes."""
@@ -81,10 +95,11 @@ class Holds:
             hold = self.open[scope] = Hold(scope, failure_class, reason, now)
             hold.probe_at = now + backoff(1, self._base_s, self._max_s, chance)
         hold.failure_class, hold.reason = failure_class, reason
-        for other in [one for one in self.open.values() if one.probing == event.seq and one is not hold]:
+        probed = self._probing.pop(event.seq, None)
+        if probed is not None and probed is not hold:
             # The probe of one hold ran into another: what waited there waits here now.
-            del self.open[other.scope]
-            hold.parked.extend(other.parked)
+            del self.open[probed.scope]
+            hold.parked.extend(probed.parked)
         if hold.probing == event.seq:
             hold.probing = None
             hold.probes += 1
@@ -98,26 +113,40 @@ class Holds:
             if hold.probing is None and hold.parked and hold.probe_at <= now:
                 probe = hold.parked.popleft()
                 hold.probing = probe.seq
+                self._probing[probe.seq] = hold
+                self.parked_events -= 1
+                self.parked_bytes -= probe.size
                 probes.append(probe)
         return probes
 
     def probed_by(self, seq: int) -> Hold | None:
         """Give the hold whose probe an event is."""
-        return next((hold for hold in self.open.values() if hold.probing == seq), None)
+        return self._probing.get(seq)
 
     def put_off(self, seq: int, now: float) -> None:
         """Send another probe later: this one waits for something else."""
-        hold = self.probed_by(seq)
+        hold = self._probing.pop(seq, None)
         if hold is not None:
             hold.probing = None
             hold.probe_at = now + self._base_s
 
     def end(self, scope: str) -> Hold | None:
         """Close a hold; what is parked in it may be sent again."""
-        return self.open.pop(scope, None)
+        hold = self.open.pop(scope, None)
+        if hold is not None:
+            self._closed(hold)
+        return hold
 
     def end_all(self) -> list[Hold]:
         """Close every hold: the connection is new, and so is every answer."""
         ended = list(self.open.values())
         self.open.clear()
+        for hold in ended:
+            self._closed(hold)
         return ended
+
+    def _closed(self, hold: Hold) -> None:
+        if hold.probing is not None:
+            self._probing.pop(hold.probing, None)
+        self.parked_events -= len(hold.parked)
+        self.parked_bytes -= sum(event.size for event in hold.parked)

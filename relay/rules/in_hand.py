@@ -60,7 +60,7 @@ class Limits:
 
     Attributes:
         events: Events that can flow.
-        payload_bytes: Payload of all events together. Nothing more waits from half of it on.
+        payload_bytes: Payload and headers of the events that can flow. Those that wait have half as much besides.
         waiting: Events that cannot be sent now. Further ones are left in the outbox.
     """
 
@@ -263,19 +263,31 @@ class InHand:
 
     def waiting(self) -> int:
         """Return how many events in memory wait behind a failing head or in a hold."""
-        return self.lanes.stuck_events + self.holds.parked_events()
+        return self.lanes.stuck_events + self.holds.parked_events
 
     def can_flow(self) -> int:
         """Return how many events in memory nothing keeps waiting."""
         return len(self.unsettled.in_memory) - self.waiting()
 
+    def waiting_bytes(self) -> int:
+        """Return how many bytes those events take that wait behind a failing head or in a hold."""
+        return self.lanes.stuck_bytes + self.holds.parked_bytes
+
     def has_room(self) -> bool:
-        """Report whether more may be read. What cannot be sent now takes no room from the rest."""
-        return self.can_flow() < self.limits.events and self.unsettled.payload_bytes < self.limits.payload_bytes
+        """Report whether more may be read. What cannot be sent now takes no room from the rest, in events or bytes."""
+        flowing_bytes = self.unsettled.payload_bytes - self.waiting_bytes()
+        return self.can_flow() < self.limits.events and flowing_bytes < self.limits.payload_bytes
 
     def is_crowded(self) -> bool:
-        """Report whether memory is too short for more events that wait."""
-        return self.unsettled.payload_bytes > self.limits.payload_bytes // 2
+        """Report whether memory is too short for more events that wait: they may have half as much as what flows."""
+        return self.waiting_bytes() > self.limits.payload_bytes // 2
+
+    def should_flow(self) -> bool:
+        """Report whether there is something that nothing keeps from being sent and settled, whatever is held."""
+        sent = self.in_flight_count() > self.holds.probes()
+        # Memory is full of what can flow, and not because it waits for its marks.
+        is_full = not self.has_room() and not self._acknowledged and not self._marking
+        return len(self.lanes) > 0 or sent or is_full
 
     def may_not_wait(self) -> bool:
         """Report whether no more events may wait in memory."""

@@ -39,6 +39,7 @@ class Lanes:
         # Barred keys, and whether an event that was let through is still out.
         self._barred: dict[str, bool] = {}
         self.stuck_events = 0
+        self.stuck_bytes = 0
         self.overflow_from: int | None = None
 
     def __len__(self) -> int:
@@ -94,6 +95,7 @@ class Lanes:
                     queue.append(event)
                 if key in self._stuck:
                     self.stuck_events += 1
+                    self.stuck_bytes += event.size
         return dropped
 
     def _full(self) -> bool:
@@ -154,6 +156,7 @@ class Lanes:
                 taken.append(queue.popleft())
                 if event.key in self._stuck:
                     self.stuck_events -= 1
+                    self.stuck_bytes -= taken[-1].size
         return taken
 
     def put_back(self, events: Sequence[Event], *, alone: bool = False) -> None:
@@ -233,7 +236,9 @@ class Lanes:
         queue = self._queues.setdefault(key, None)
         if key not in self._stuck:
             self._stuck.add(key)
-            self.stuck_events += len(queue) if queue else 0
+            if queue:
+                self.stuck_events += len(queue)
+                self.stuck_bytes += sum(event.size for event in queue)
 
     def bar(self, key: str) -> None:
         """Shut the lane of a key until `unbar`: it waits for a person to decide about a dead letter of it."""
@@ -268,7 +273,9 @@ class Lanes:
         if key in self._stuck:
             self._stuck.discard(key)
             queue = self._queues.get(key)
-            self.stuck_events -= len(queue) if queue else 0
+            if queue:
+                self.stuck_events -= len(queue)
+                self.stuck_bytes -= sum(event.size for event in queue)
 
     def begin_again(self) -> int | None:
         """Forget what was dropped, because everything from the returned seq on is read and offered again now.

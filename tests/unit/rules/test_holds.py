@@ -10,12 +10,12 @@ from relay.rules.holds import Hold, Holds
 
 
 def event(seq: int) -> Event:
-    return Event(seq, str(seq), "t", None, b"", None, 0.0, 0, False)
+    return Event(seq, str(seq), "t", None, b"x" * (seq % 7), None, 0.0, 0, False)
 
 
 def fail(holds: Holds, scope: str, one: Event, now: float) -> bool:
     hold, news = holds.fail(scope, FailureClass.CAPACITY, "full", one, now, 0.0)
-    hold.parked.append(one)
+    holds.park(hold, one)
     return news
 
 
@@ -33,7 +33,7 @@ def test_only_the_first_failure_is_news_and_only_the_probe_lengthens_the_pause()
         pauses.append(holds.open["stream S"].probe_at - now)
         now = holds.open["stream S"].probe_at
     assert pauses == [2, 3, 3, 3]
-    assert holds.parked_events() == 99
+    assert holds.parked_events == 99
 
 
 def test_a_probe_that_runs_into_another_hold_takes_along_what_waited() -> None:
@@ -137,7 +137,7 @@ class HoldsUnderFire(RuleBasedStateMachine):
     def _park(self, scope: str, one: Event, chance: float) -> Hold:
         hold, news = self.holds.fail(scope, FailureClass.CAPACITY, "full", one, self.now, chance)
         assert news == (scope not in self.parked)
-        hold.parked.append(one)
+        self.holds.park(hold, one)
         self.parked.setdefault(scope, []).append(one)
         return hold
 
@@ -175,7 +175,7 @@ class HoldsUnderFire(RuleBasedStateMachine):
             return
         del self.probes[probe]
         self.holds.put_off(probe.seq, self.now)
-        self.holds.open[scope].parked.append(probe)
+        self.holds.park(self.holds.open[scope], probe)
         self.parked[scope].append(probe)
 
     @rule()
@@ -222,9 +222,13 @@ class HoldsUnderFire(RuleBasedStateMachine):
 
     @invariant()
     def each_event_waits_in_one_place(self) -> None:
+        waiting = [one for hold in self.holds.open.values() for one in hold.parked]
+        assert self.holds.parked_events == len(waiting)
+        assert self.holds.parked_bytes == sum(one.size for one in waiting)
+        assert self.holds.probes() == sum(hold.probing is not None for hold in self.holds.open.values())
         held = {scope: sorted(hold.parked) for scope, hold in self.holds.open.items()}
         assert held == {scope: sorted(parked) for scope, parked in self.parked.items()}
-        assert self.holds.parked_events() == sum(len(parked) for parked in self.parked.values())
+        assert self.holds.parked_events == sum(len(parked) for parked in self.parked.values())
         for one, scope in self.probes.items():
             assert self.holds.probed_by(one.seq) is self.holds.open[scope]
 

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay.event import Event
+from relay.outcomes import FailureClass
 from relay.rules.database_state import DatabaseState
 from relay.rules.holds import Holds
 from relay.rules.in_hand import Batch, InHand, Limits
@@ -95,12 +96,45 @@ def test_what_cannot_be_sent_takes_no_room() -> None:
     assert in_hand.has_room()
 
 
-def test_no_more_events_wait_once_as_many_do_or_half_the_bytes_are_used() -> None:
+def test_no_more_events_wait_once_half_the_bytes_do() -> None:
     in_hand = hand(payload_bytes=20, waiting=100)
-    take_in(in_hand, event(1, payload=b"x" * 10))
+    hold, _ = in_hand.holds.fail("subject x", FailureClass.CAPACITY, "full", event(1), 0.0, 0.0)
+    take_in(in_hand, event(1, payload=b"x" * 10), event(2, payload=b"x"))
+    in_hand.holds.park(hold, event(1, payload=b"x" * 10))
     assert not in_hand.may_not_wait()
-    take_in(in_hand, event(2, payload=b"x"))
+    in_hand.holds.park(hold, event(2, payload=b"x"))
     assert in_hand.is_crowded() and in_hand.may_not_wait()
+
+
+def test_the_bytes_of_what_cannot_be_sent_take_no_room() -> None:
+    in_hand = hand(payload_bytes=20, waiting=100)
+    large = event(1, "a", payload=b"x" * 50)
+    take_in(in_hand, event(0, "a"), large)
+    assert not in_hand.has_room()
+    in_hand.lanes.take(1)
+    in_hand.lanes.stick_key("a")
+    assert in_hand.has_room()
+    assert in_hand.waiting_bytes() == 50
+    in_hand.lanes.release_key("a")
+    assert in_hand.waiting_bytes() == 0
+    assert not in_hand.has_room()
+
+
+def test_what_should_flow_is_known_beside_what_is_held() -> None:
+    in_hand = hand(events=2)
+    hold, _ = in_hand.holds.fail("subject x", FailureClass.CAPACITY, "full", event(1), 0.0, 0.0)
+    take_in(in_hand, event(1))
+    in_hand.lanes.take(1)
+    in_hand.holds.park(hold, event(1))
+    assert not in_hand.should_flow()
+    (probe,) = in_hand.holds.due(100.0)
+    in_hand.in_flight[probe.seq] = (probe, "x", 0.0)
+    assert not in_hand.should_flow(), "a probe alone proves nothing"
+    take_in(in_hand, event(2))
+    assert in_hand.should_flow()
+    in_hand.lanes.take(1)
+    in_hand.in_flight[2] = (event(2), "y", 0.0)
+    assert in_hand.should_flow()
 
 
 def test_an_ended_hold_wakes_who_sends_and_lets_what_was_dropped_be_read_again() -> None:

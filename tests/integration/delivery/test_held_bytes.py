@@ -1,0 +1,25 @@
+"""What is held takes no room from what can flow, however large it is."""
+
+import time
+
+from tests.support.fix_relay import MakeRelay, Outbox
+from tests.support.fix_stream import Streams
+
+
+def test_large_events_of_many_subjects_without_a_stream_keep_no_other_event_waiting(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url, delivery__buffer_bytes="8000000").start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    outbox.conn.execute(
+        "INSERT INTO outbox_events (topic, key, payload)"
+        " SELECT 'nowhere.' || i, 'x' || i, to_jsonb(repeat('a', 950000)) FROM generate_series(1, 20) i"
+    )
+    relay.said("hold.opened", times=20)
+    started = time.monotonic()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
+    assert time.monotonic() - started < 5
+    assert relay.get("/healthz")[0] == 200
+    streams.make("NOW", "nowhere.>")
+    outbox.drained()
