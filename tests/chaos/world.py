@@ -214,7 +214,7 @@ class World:
         async with await psycopg.AsyncConnection.connect(
             self.postgres.dsn(), autocommit=True, connect_timeout=3
         ) as conn:
-            return await (await conn.execute(query, params)).fetchall()
+            return await (await conn.execute(query, params or None)).fetchall()
 
     async def streams_lead(self) -> None:
         """Wait until every stream has a leader, and the cluster too."""
