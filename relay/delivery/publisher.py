@@ -150,7 +150,10 @@ class Publisher(Listener):
             in_flight[event.seq] = (event, subject, now)
             messages.append((event.seq, subject, event.payload, headers))
         if self._enders:
-            self._enders.answered([event.seq for event in taken if event.seq not in in_flight], proven=False)
+            # What is looked for in its stream comes back, and is as suspicious then.
+            waiting = {event.seq for event in self._in_hand.to_look_for}
+            concluded = [event.seq for event in taken if event.seq not in in_flight and event.seq not in waiting]
+            self._enders.answered(concluded, proven=False)
         if messages and self._timed not in in_flight:
             self._timed = messages[-1][0]
         await connection.publish(messages)
