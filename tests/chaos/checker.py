@@ -244,7 +244,12 @@ class _Epoch:
 
 
 def _epochs(history: History, rows: Sequence[Row]) -> list[_Epoch]:
-    """Part a run at its setbacks: marks and seqs before one say nothing about what comes after it."""
+    """Part a run at its setbacks: marks and seqs before one say nothing about what comes after it.
+
+    A dead letter is settled, and is not any more once the operator has it sent again: these are left out.
+    """
+    sent_again = {insert.id for one in history.of(Transaction) if one.number < 0 for insert in one.inserts}
+    rows = [row for row in rows if row.id not in sent_again]
     setbacks = sorted((one for one in history.of(Setback) if one.kind != "crash"), key=lambda one: one.at)
     begins = [one.at for one in setbacks]
     last = len(begins)

@@ -30,7 +30,8 @@ class Transaction:
     """What one producer's transaction tried, and what it was told.
 
     Attributes:
-        number: Its own, to tell which events belong together.
+        number: Its own, to tell which events belong together; negative for what the operator has written, and may
+            have sent again once it was settled.
         ended_at: When the answer to COMMIT came; its rows are visible from then on at the latest.
         durable: Whether the answer promised that it outlives a crash; False with ``synchronous_commit = off``.
     """
