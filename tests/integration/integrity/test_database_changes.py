@@ -169,6 +169,22 @@ def test_a_row_far_ahead_does_not_hide_those_that_the_sequence_draws(
     assert_never_covered(outbox)
 
 
+def test_a_watermark_never_passes_the_sequence(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
+    streams.make("ORDERS", "orders.>")
+    make_relay(outbox.dsn, streams.url).start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
+    far = 1_000_000
+    outbox.conn.execute(
+        "INSERT INTO outbox_events (seq, topic, key, payload) OVERRIDING SYSTEM VALUE"
+        " VALUES (%s, 'orders.placed', 'k', '{}')",
+        (far,),
+    )
+    outbox.delivered(far)
+    passed = "SELECT 1 FROM outbox_shards WHERE watermark > 1"
+    holds_for(3, "the watermark stands at what was drawn", lambda: not outbox.conn.execute(passed).fetchall())
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 2}))
+
+
 def test_the_first_delivery_costs_rows_and_not_the_span_of_their_seqs(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
