@@ -17,13 +17,14 @@ export DOCKER_BUILD ?=
 export COMPOSE ?=
 ENGINE := $(BIN)/python -m tests.support.docker_engine
 
-.PHONY: help demo example-orders example-telemetry servers test programs chaos lint sql docs bench lock sbom image image-base image-test clean
+.PHONY: help demo example-orders example-telemetry servers check test programs chaos lint sql docs bench lock sbom image image-base image-test clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
 	@echo "make example-orders      a shop, its list of orders and views, with faults on the way"
 	@echo "make example-telemetry   devices, Redis and PostgreSQL, with faults on the way (ARGS=\"--seconds 60\")"
 	@echo "make servers PostgreSQL and nats-server to try things on, until Ctrl-C (docs/tutorial.md)"
+	@echo "make check   lint and unit tests: about a minute, for every change"
 	@echo "make test    the whole suite on real servers, (JOBS=2: in two processes)"
 	@echo "make chaos   faults at random on a cluster (ARGS=\"--minutes 10 --seed 7\")"
 	@echo "make lint    ruff, mypy, import-linter"
@@ -51,6 +52,10 @@ example-telemetry: $(READY)
 
 servers: $(READY)
 	@$(BIN)/python -m relay.demo.scratch $(ARGS)
+
+# What every change has to pass before anything else: lint, types, unit tests.
+check: lint
+	$(BIN)/python -m pytest -q tests/unit $(ARGS)
 
 test: $(READY) programs
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
