@@ -32,6 +32,7 @@ help:
 	@echo "make bench   the benchmark (ARGS=\"--quick\")"
 	@echo "make image   the container image, outbox-relay:dev (PYTHON_IMAGE=python:3.13-slim-bookworm)"
 	@echo "make image-test   build it and run it for real; docs/operations/packaging.md"
+	@echo "make release   wheels and sdists of both packages into dist/release, checked; uploads and signs nothing"
 	@echo "make sbom    what the image runs with, as CycloneDX"
 
 $(READY): requirements/constraints.txt pyproject.toml client/pyproject.toml
@@ -123,6 +124,19 @@ sbom: $(READY) $(TOOLS)/.ready
 	$(TOOLS)/bin/cyclonedx-py environment dist/environment --pyproject dist/environment/pyproject.toml --output-reproducible \
 		--of JSON -o dist/sbom.json
 	rm -rf dist/environment
+
+# Both packages, of one version, the same bytes on every machine; what is left to do is said at the end.
+.PHONY: release
+release: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct)
+release: $(READY) $(TOOLS)/.ready
+	@test -z "$$(git status --porcelain)" || { echo "release: there are uncommitted changes"; exit 1; }
+	$(BIN)/python -m pytest -q tests/unit/packaging
+	rm -rf dist/release
+	$(BIN)/python -m hatchling build -d "$(CURDIR)/dist/release"
+	cd client && "$(CURDIR)/$(BIN)/python" -m hatchling build -d "$(CURDIR)/dist/release"
+	$(TOOLS)/bin/twine check --strict dist/release/*
+	cd dist/release && sha256sum * > SHA256SUMS && cat SHA256SUMS
+	@echo "Next: tag the commit v$$($(BIN)/relay version), upload dist/release/*.whl and *.tar.gz, make image, make sbom."
 
 clean:
 	rm -rf $(VENV) $(TOOLS) .programs dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/results

@@ -12,7 +12,8 @@ _SAMPLE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 Names = dict[str, Any]
 
 README = _SAMPLE.findall((ROOT / "client" / "README.md").read_text("utf-8"))
-GUIDE = _SAMPLE.findall((ROOT / "docs" / "guides" / "producers.md").read_text("utf-8"))
+_GUIDE = (ROOT / "docs" / "guides" / "producers.md").read_text("utf-8")
+GUIDE = _SAMPLE.findall(_GUIDE)
 
 
 def sample(holding: str, samples: list[str] = README) -> str:
@@ -28,3 +29,16 @@ def run(text: str, names: Names) -> Names:
     if made is not None:
         asyncio.run(made)
     return names
+
+
+def insert_of(language: str) -> str:
+    """Return the INSERT of the guide's sample in another language, with the placeholders of psycopg's RawCursor."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```", _GUIDE, re.DOTALL | re.MULTILINE)
+    (statement,) = re.findall(r"[\"`](INSERT INTO outbox_events [^\"`]+)[\"`]", block)
+    numbers = iter(range(1, 10))
+    return re.sub(r"\?", lambda _: f"${next(numbers)}", statement)
+
+
+def sql_of_the_guide() -> list[str]:
+    """Return the SQL samples of the guide."""
+    return re.findall(r"^```sql\n(.*?)^```", _GUIDE, re.DOTALL | re.MULTILINE)

@@ -1,5 +1,6 @@
 """Every Python sample of the README and of the producers' guide runs as it is printed."""
 
+import uuid
 from collections.abc import Iterator
 
 import psycopg
@@ -9,7 +10,7 @@ from conftest import LOGIN, Stored
 from psycopg import sql
 from psycopg.types.json import Jsonb
 from relay.postgres.tables import sql_directory
-from samples import GUIDE, README, Names, run, sample
+from samples import GUIDE, README, Names, insert_of, run, sample, sql_of_the_guide
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
@@ -31,7 +32,7 @@ def conn(database: str, producer: str) -> Iterator[psycopg.Connection]:
 def test_every_sample_is_run_by_a_test_below() -> None:
     # Those of Django are run by test_django.py.
     assert len(README) == 9
-    assert len(GUIDE) == 1
+    assert len(GUIDE) == 2
 
 
 def test_psycopg(conn: psycopg.Connection, producer: str, stored: Stored) -> None:
@@ -39,9 +40,32 @@ def test_psycopg(conn: psycopg.Connection, producer: str, stored: Stored) -> Non
     assert [row[1:] for row in stored()] == [("orders.placed", "42", {"order": 42}, {"tenant": "a"})]
 
 
-def test_the_guides_insert(conn: psycopg.Connection, stored: Stored) -> None:
+def test_the_guides_inserts(conn: psycopg.Connection, stored: Stored) -> None:
     run(sample("Jsonb", GUIDE), {"conn": conn, "Jsonb": Jsonb})
-    assert [row[1:4] for row in stored()] == [("orders.placed", "order-42", {"order": 42})]
+    run(sample("outbox.publish", GUIDE), {"conn": conn, "outbox": Outbox(), "Event": Event})
+    assert [row[1:4] for row in stored()] == [
+        ("orders.placed", "order-42", {"order": 42}),
+        ("orders.placed", "order-43", {"order": 43}),
+    ]
+
+
+@pytest.mark.parametrize("language", ["go", "java", "js"])
+def test_the_inserts_of_other_languages_are_taken_from_a_producer(
+    conn: psycopg.Connection, stored: Stored, language: str
+) -> None:
+    # These drivers send texts whose type the server infers, as this cursor does.
+    row = (str(uuid.uuid4()), "orders.placed", "order-42", '{"order": 42}', '{"tenant": "a"}')
+    psycopg.RawCursor(conn).execute(insert_of(language).encode(), row)
+    assert [found[1:] for found in stored()] == [("orders.placed", "order-42", {"order": 42}, {"tenant": "a"})]
+
+
+def test_the_guides_sql_is_taken_from_a_producer(conn: psycopg.Connection, database: str, stored: Stored) -> None:
+    with psycopg.connect(database) as admin:
+        admin.execute("ALTER TABLE orders ADD COLUMN state text")
+    insert, locking = sql_of_the_guide()
+    conn.execute(insert.encode())
+    conn.execute(locking.encode())
+    assert [(row[1], row[2]) for row in stored()] == [("orders.placed", "order-42"), ("orders.paid", "order-42")]
 
 
 def test_sqlalchemy(conn: psycopg.Connection, producer: str, stored: Stored) -> None:

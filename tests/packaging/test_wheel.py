@@ -60,3 +60,8 @@ def test_it_makes_the_same_outbox_as_the_checkout(installed: Path, empty_databas
     assert run(installed, "migrate", "--print") == script("outbox_events", "jsonb", bell=True)
     run(installed, "migrate", RELAY_POSTGRES__DSN=empty_database)
     assert f"schema version {newest_version()}" in run(installed, "status", RELAY_POSTGRES__DSN=empty_database)
+
+
+def test_its_command_has_the_name_of_the_package_too(installed: Path) -> None:
+    # `uvx outbox-relay` and `pipx run outbox-relay` look for that.
+    assert (installed / "bin" / "outbox-relay").is_file()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from relay.demo.servers import free_port
 from tests.packaging.image.docker import docker
 from tests.support.fix_relay import ROOT, wait_until
 
@@ -26,6 +27,7 @@ def compose(image: str) -> Iterator[Compose]:
     program = shlex.split(os.environ.get("COMPOSE") or "docker compose")
     project = f"relay{uuid.uuid4().hex[:12]}"
     told = os.environ | {"RELAY_IMAGE": image, "DEMO_RATE": "200"}
+    told |= {name: str(free_port()) for name in ("POSTGRES_PORT", "NATS_PORT")}
 
     def run(*args: str) -> str:
         command = [*program, "--project-name", project, *args]

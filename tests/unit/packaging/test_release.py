@@ -3,9 +3,11 @@
 import re
 import subprocess
 import sysconfig
+import tomllib
 from importlib.metadata import metadata, version
 from pathlib import Path
 
+import outbox_client
 import pytest
 
 from relay import __version__
@@ -20,6 +22,15 @@ def locked(name: str) -> dict[str, str]:
 
 def test_the_installed_version_is_the_one_of_the_package() -> None:
     assert version("outbox-relay") == __version__
+
+
+def test_both_packages_say_what_they_are_and_have_one_version() -> None:
+    for directory in (ROOT, ROOT / "client"):
+        project = tomllib.loads((directory / "pyproject.toml").read_text("utf-8"))["project"]
+        assert project["description"]
+        assert project["keywords"]
+        assert "Typing :: Typed" in project["classifiers"]
+    assert outbox_client.__version__ == __version__
 
 
 def test_the_newest_section_of_the_changes_is_of_this_version() -> None:
