@@ -1,5 +1,6 @@
--- What `relay projection` keeps beside the read models, in the database that holds them. It is made by the first
--- projection that runs there; running it again changes nothing.
+-- What `relay projection` keeps beside the read models, in the database that holds them. The first projection that runs
+-- there makes it, and a newer relay brings it up to date; running it again changes nothing. The comment of the schema
+-- holds the version of this file (relay/projection/store.py compares it).
 --
 -- One row of state for each projection, generation and partition. A generation is one build of the tables: there is
 -- one today, and the column leaves room to build the next one beside it.
@@ -74,6 +75,23 @@ CREATE TABLE IF NOT EXISTS projection.parked (
 CREATE INDEX IF NOT EXISTS parked_by_key ON projection.parked (name, generation, partition, key, number);
 CREATE INDEX IF NOT EXISTS parked_wanted ON projection.parked (name, generation, partition) WHERE wanted IS NOT NULL;
 
+ALTER TABLE projection.state ADD COLUMN IF NOT EXISTS complete_origin text;
+ALTER TABLE projection.state ADD COLUMN IF NOT EXISTS crashes integer NOT NULL DEFAULT 0;
+
+CREATE TABLE IF NOT EXISTS projection.audit (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at     timestamptz NOT NULL DEFAULT now(),
+    who    text        NOT NULL,
+    role   text        NOT NULL DEFAULT current_user,
+    name   text        NOT NULL,
+    action text        NOT NULL,
+    what   jsonb       NOT NULL,
+    events bigint      NOT NULL
+);
+
+COMMENT ON COLUMN projection.state.complete_origin IS 'The origin of the seqs that complete_seq speaks of';
+COMMENT ON COLUMN projection.state.crashes IS 'How many owners in a row have ended without giving the partition back';
+COMMENT ON TABLE projection.audit IS 'What operators have done to projections';
 COMMENT ON COLUMN projection.state.position IS 'Every message of the stream up to this sequence is settled';
 COMMENT ON COLUMN projection.state.position_time_ns IS 'When the stream stored the message there: what the stream is recognised by';
 COMMENT ON COLUMN projection.state.has_bits IS 'Whether every event that was applied had a seq of the outbox';
@@ -98,3 +116,5 @@ BEGIN
         RAISE EXCEPTION 'the partition has another owner, position or was paused' USING ERRCODE = 'PJ001';
     END IF;
 END $$;
+
+COMMENT ON SCHEMA projection IS 'relay projection, layout 2';

@@ -202,7 +202,7 @@ def _seq_of(table: str, identity: str) -> str:
 _LOOK = """
 WITH asked AS (SELECT CAST({} AS text) AS name, CAST({} AS text) AS origin, CAST({} AS bigint) AS seq),
 own AS (
-    SELECT s.name, s.generation, s.partition, s.complete_seq, asked.origin, asked.seq
+    SELECT s.name, s.generation, s.partition, s.complete_origin, s.complete_seq, asked.origin, asked.seq
     FROM asked
     JOIN projection.generations g ON g.name = asked.name AND g.state = 'live'
     JOIN projection.state s ON s.name = g.name AND s.generation = g.generation
@@ -211,7 +211,8 @@ SELECT count(DISTINCT own.partition) AS partitions,
        coalesce(bool_or(p.number IS NOT NULL), false) AS parked,
        max(p.reason) AS reason,
        coalesce(bool_or(get_bit(a.bits, CAST(mod(own.seq, 8192) AS integer)) = 1), false) AS applied,
-       coalesce(bool_and(coalesce(own.complete_seq, 0) >= own.seq), false) AS complete
+       coalesce(bool_and(coalesce(own.complete_origin = own.origin AND own.complete_seq >= own.seq, false)), false)
+           AS complete
 FROM own
 LEFT JOIN projection.applied a
        ON (a.name, a.generation, a.partition) = (own.name, own.generation, own.partition)

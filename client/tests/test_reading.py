@@ -72,9 +72,9 @@ def test_a_parked_event_names_its_reason(model: psycopg.Connection) -> None:
 def test_an_event_that_left_no_mark_was_not_for_it_once_all_partitions_have_passed_it(
     model: psycopg.Connection,
 ) -> None:
-    model.execute("UPDATE projection.state SET complete_seq = 10 WHERE partition = 0")
+    model.execute("UPDATE projection.state SET complete_origin = '', complete_seq = 10 WHERE partition = 0")
     assert look(model, "10") == Waited(State.TIMED_OUT)
-    model.execute("UPDATE projection.state SET complete_seq = 10")
+    model.execute("UPDATE projection.state SET complete_origin = '', complete_seq = 10")
     assert look(model, "10") == Waited(State.NOT_FOR_IT)
     assert look(model, "10").fresh
     assert look(model, "11") == Waited(State.TIMED_OUT)

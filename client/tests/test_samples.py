@@ -103,8 +103,8 @@ def test_reading(conn: psycopg.Connection, database: str) -> None:
         models.execute((sql_directory() / "projection.sql").read_bytes())
         models.execute("INSERT INTO projection.generations VALUES ('order_list', 1, 1, '', 'order_list', 1, 'live')")
         models.execute(
-            "INSERT INTO projection.state (name, generation, partition, stream, complete_seq)"
-            " VALUES ('order_list', 1, 0, 's', 1000)"
+            "INSERT INTO projection.state (name, generation, partition, stream, complete_origin, complete_seq)"
+            " SELECT 'order_list', 1, 0, 's', origin, 1000 FROM outbox_origin"
         )
         names: Names = {"conn": conn, "models": models, "outbox": Outbox(), "Event": Event}
         assert run(sample("wait_applied"), names)["stale"] is False

@@ -1,24 +1,23 @@
 """``relay projection``: read models kept from the stream."""
 
 import asyncio
-import json
 import signal
-import time
 from collections.abc import Coroutine
 from typing import Any
 
 import click
 
 from relay.cli.consent import Consent, consenting
-from relay.cli.options import table_or_json, with_settings
+from relay.cli.options import with_settings
+from relay.cli.projection_look import audit, list_projections, parked, status, verify, wait
 from relay.cli.projection_redis import redis_group
-from relay.cli.table import Column, message, table
+from relay.cli.table import message
 from relay.config.settings import Settings
 from relay.errors import Exit
 from relay.operate.access import check_addresses, connect
-from relay.text import age, json_line
+from relay.operate.changes import who
 
-_sources = click.argument("sources", nargs=-1, required=True)
+_sources = click.argument("projections", nargs=-1, required=True)
 _name = click.argument("name")
 
 
@@ -36,10 +35,14 @@ def projection() -> None:
     """
 
 
+for _command in (audit, list_projections, parked, status, verify, wait):
+    projection.add_command(_command)
+
+
 @projection.command()
 @with_settings("--dsn-file", "--server", "--creds-file", "--log-format", "--log-level")
 @_sources
-def run(settings: Settings, sources: tuple[str, ...]) -> None:
+def run(settings: Settings, projections: tuple[str, ...]) -> None:
     """Keep projections up to date until told to stop: of files, of folders, and of Python classes.
 
     Several processes may run the same ones: each partition is applied by one of them.
@@ -53,7 +56,7 @@ def run(settings: Settings, sources: tuple[str, ...]) -> None:
     from relay.projection.sources import read_sources
 
     check_addresses(settings)
-    definitions = read_sources(sources)
+    definitions = read_sources(projections)
     configure(settings.log.format, settings.log.level)
     asyncio.run(_until_signalled(run_projections(definitions, settings)))
 
@@ -71,7 +74,7 @@ async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
 @projection.command()
 @with_settings("--dsn-file", "--server", "--creds-file")
 @_sources
-def check(settings: Settings, sources: tuple[str, ...]) -> None:
+def check(settings: Settings, projections: tuple[str, ...]) -> None:
     """Check projections against PostgreSQL and NATS, and change nothing.
 
     The tables are made and each statement is planned, in a transaction that is rolled back. Exit code 8 if there is a
@@ -84,116 +87,13 @@ def check(settings: Settings, sources: tuple[str, ...]) -> None:
     from relay.projection.sources import read_sources
 
     check_addresses(settings)
-    definitions = read_sources(sources)
+    definitions = read_sources(projections)
     faults = asyncio.run(find_faults(definitions, settings))
     for fault in faults:
         click.echo(fault)
     if faults:
         raise SystemExit(int(Exit.UNFIT))
     message(f"{len(definitions)} checked, no fault")
-
-
-@projection.command("list")
-@with_settings("--dsn-file")
-@table_or_json
-def list_projections(settings: Settings, output: str) -> None:
-    """List all projections of the database.
-
-    \b
-    relay projection list
-    """
-    _show(settings, None, output)
-
-
-@projection.command()
-@with_settings("--dsn-file")
-@_name
-@table_or_json
-def status(settings: Settings, name: str, output: str) -> None:
-    """Show how far a projection is, and what it waits for. Exit code 7 if it has stopped.
-
-    \b
-    relay projection status order_list
-    """
-    if _show(settings, name, output):
-        raise SystemExit(int(Exit.LOST))
-
-
-def _show(settings: Settings, name: str | None, output: str) -> bool:
-    """Print the partitions; return whether one has stopped."""
-    from relay.projection.operator import statuses
-
-    with connect(settings) as conn:
-        found = statuses(conn, name)
-    if output == "json":
-        for one in found:
-            click.echo(json_line(json.dumps(one._asdict())))
-    else:
-        columns = [
-            Column("PROJECTION"),
-            Column("PART", right=True),
-            Column("STATUS"),
-            Column("POSITION", right=True),
-            Column("APPLIED", right=True),
-            Column("REPEATS", right=True),
-            Column("PARKED", right=True),
-            Column("MOVED", right=True),
-            Column("REASON", rest=True),
-        ]
-        rows = [
-            [
-                one.name,
-                str(one.partition),
-                one.status,
-                str(one.position),
-                f"{one.applied:,}",
-                f"{one.repeats:,}",
-                f"{one.parked:,}",
-                age(time.time() - one.updated_at),
-                one.error or "",
-            ]
-            for one in found
-        ]
-        for line in table(columns, rows):
-            click.echo(line)
-    return any(one.status == "stopped" for one in found)
-
-
-@projection.command()
-@with_settings("--dsn-file")
-@_name
-@click.option("--key", help="Only the events of this key.")
-@table_or_json
-def parked(settings: Settings, name: str, key: str | None, output: str) -> None:
-    """List the events that were refused, and those that wait behind them. At most 1,000, the earliest first.
-
-    \b
-    relay projection parked order_list
-    """
-    from relay.projection.operator import parked as read_parked
-
-    with connect(settings) as conn:
-        found = read_parked(conn, name, key)
-    if output == "json":
-        for one in found:
-            click.echo(json_line(json.dumps(one._asdict())))
-        return
-    columns = [Column("NUMBER", right=True), Column("SEQ", right=True), Column("STREAM SEQ", right=True)]
-    columns += [Column("KEY"), Column("SUBJECT"), Column("WANTED"), Column("REASON", rest=True)]
-    rows = [
-        [
-            str(one.number),
-            "" if one.seq is None else str(one.seq),
-            str(one.stream_seq),
-            one.key or "",
-            one.subject,
-            one.wanted or "",
-            one.reason,
-        ]
-        for one in found
-    ]
-    for line in table(columns, rows):
-        click.echo(line)
 
 
 @projection.command()
@@ -232,7 +132,7 @@ def _want(settings: Settings, name: str, key: str | None, number: int | None, wh
         if not count:
             message("no matching parked events")
         elif consent.given(f"{what} {count:,} parked events"):
-            click.echo(f"{want(conn, name, key, number, what):,} parked events to {what}")
+            click.echo(f"{want(conn, name, key, number, what, who()):,} parked events to {what}")
 
 
 @projection.command()
@@ -247,7 +147,7 @@ def pause(settings: Settings, name: str) -> None:
     from relay.projection import operator
 
     with connect(settings) as conn:
-        operator.pause(conn, name)
+        operator.pause(conn, name, who())
     click.echo(f"{name} is paused")
 
 
@@ -268,7 +168,7 @@ def resume(settings: Settings, name: str, accept_gap: bool, consent: Consent) ->
         gaps = [one.gap_last for one in operator.statuses(conn, name) if one.gap_last is not None]
         how = f" behind sequence {max(gaps)} of the stream" if accept_gap and gaps else ""
         if consent.given(f"resume {name}{how}"):
-            operator.resume(conn, name, accept_gap=accept_gap)
+            operator.resume(conn, name, who(), accept_gap=accept_gap)
             click.echo(f"{name} goes on")
 
 

@@ -1,5 +1,6 @@
 """What a stream says of itself, as a reader with a position of its own needs it."""
 
+import base64
 import re
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -34,6 +35,14 @@ class StreamLook(NamedTuple):
     last_seq: int
     last_time_ns: int | None
     by_limits: bool
+
+
+class LastMessage(NamedTuple):
+    """The newest message on a subject."""
+
+    stream_seq: int
+    payload: bytes
+    header_block: bytes
 
 
 async def look_at(connection: Connection, stream: str) -> StreamLook:
@@ -71,6 +80,25 @@ async def time_at(connection: Connection, stream: str, seq: int) -> int | None:
     error = answer.get("error")
     if error is None:
         return unix_ns(answer["message"]["time"])
+    if error.get("err_code") == _NO_MESSAGE:
+        return None
+    raise BrokerError(f"{question}: {error.get('description')}")
+
+
+async def last_on(connection: Connection, stream: str, subject: str) -> LastMessage | None:
+    """Ask the leader for the newest message on a subject, or on those that match a pattern; None if there is none.
+
+    Raises:
+        BrokerError: No answer, or not permitted.
+    """
+    question = f"STREAM.MSG.GET.{stream}"
+    answer = await connection.request(question, {"last_by_subj": subject}, _TIMEOUT_S)
+    error = answer.get("error")
+    if error is None:
+        found = answer["message"]
+        return LastMessage(
+            found["seq"], base64.b64decode(found.get("data", "")), base64.b64decode(found.get("hdrs", ""))
+        )
     if error.get("err_code") == _NO_MESSAGE:
         return None
     raise BrokerError(f"{question}: {error.get('description')}")

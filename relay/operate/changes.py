@@ -101,7 +101,7 @@ class Changer(Reader):
         """
         with self.step():
             (number,) = self.row(
-                "operate/audit_begin", (_who(), action, json.dumps(filters, ensure_ascii=False), planned, position)
+                "operate/audit_begin", (who(), action, json.dumps(filters, ensure_ascii=False), planned, position)
             )
         return self.resume(int(number))
 
@@ -188,7 +188,7 @@ class Audit:
             self._changer.run("operate/audit_end", (self.number,))
 
 
-def _who() -> str:
+def who() -> str:
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

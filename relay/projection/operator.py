@@ -1,11 +1,12 @@
-"""What an operator sees of projections, and asks of their owners. Each function is one statement on one connection."""
+"""What an operator sees of projections, and asks of their owners. What changes something leaves a line in the audit."""
 
+import json
 from typing import Any, NamedTuple
 
 import psycopg
 
 from relay.errors import RelayError
-from relay.projection.store import query
+from relay.projection.store import LAYOUT, query
 
 Conn = psycopg.Connection[Any]
 
@@ -15,7 +16,13 @@ class NoProjection(RelayError):
 
 
 class PartitionStatus(NamedTuple):
-    """What a partition says of itself; `updated_at` is in Unix seconds."""
+    """What a partition says of itself; `updated_at` is in Unix seconds.
+
+    Attributes:
+        complete_seq: Everything up to this seq of the outbox is settled; None if the watermark is not known.
+        complete_up_to: Everything that was committed up to then is settled; Unix seconds.
+        crashes: How many owners in a row have ended without giving the partition back.
+    """
 
     name: str
     generation: int
@@ -30,6 +37,9 @@ class PartitionStatus(NamedTuple):
     gap_last: int | None
     owner: str | None
     updated_at: float
+    complete_seq: int | None
+    complete_up_to: float | None
+    crashes: int
 
 
 class ParkedEvent(NamedTuple):
@@ -46,13 +56,26 @@ class ParkedEvent(NamedTuple):
     parked_at: float
 
 
+class AuditLine(NamedTuple):
+    """What an operator has done; `at` is in Unix seconds, `what` is JSON."""
+
+    number: int
+    at: float
+    who: str
+    role: str
+    name: str
+    action: str
+    what: str
+    events: int
+
+
 def statuses(conn: Conn, name: str | None = None) -> list[PartitionStatus]:
     """Return every partition of every projection, or of one.
 
     Raises:
         NoProjection: There is none.
     """
-    _check_tables(conn)
+    check_tables(conn)
     found = [PartitionStatus(*row) for row in psycopg.RawCursor(conn).execute(query("status"), [name]).fetchall()]
     if not found and name is not None:
         raise NoProjection(f"there is no projection {name} in this database")
@@ -80,22 +103,42 @@ def count_wanted(conn: Conn, name: str, key: str | None, number: int | None) -> 
     return 0 if found is None else int(found[0])
 
 
-def want(conn: Conn, name: str, key: str | None, number: int | None, what: str) -> int:
+def want(conn: Conn, name: str, key: str | None, number: int | None, what: str, who: str) -> int:
     """Ask the owner to ``retry`` or ``skip`` parked events; return how many."""
-    return psycopg.RawCursor(conn).execute(query("want"), [name, key, number, what]).rowcount
+    with conn.transaction():
+        count = psycopg.RawCursor(conn).execute(query("want"), [name, key, number, what]).rowcount
+        _audit(conn, who, name, what, {"key": key, "number": number}, count)
+    return count
 
 
-def pause(conn: Conn, name: str) -> None:
+def audit_lines(conn: Conn, name: str | None, limit: int) -> list[AuditLine]:
+    """Return what operators have done to projections, or to one, the newest first.
+
+    Raises:
+        NoProjection: No projection has run in this database.
+    """
+    check_tables(conn)
+    return [AuditLine(*row) for row in psycopg.RawCursor(conn).execute(query("audit"), [name, limit]).fetchall()]
+
+
+def _audit(conn: Conn, who: str, name: str, action: str, what: dict[str, object], events: int = 0) -> None:
+    given = json.dumps({key: value for key, value in what.items() if value is not None})
+    psycopg.RawCursor(conn).execute(query("audit_add"), [who, name, action, given, events])
+
+
+def pause(conn: Conn, name: str, who: str) -> None:
     """Keep a projection from going on: its owner is fenced at once.
 
     Raises:
         NoProjection: There is no such projection.
     """
     statuses(conn, name)
-    psycopg.RawCursor(conn).execute(query("pause"), [name])
+    with conn.transaction():
+        psycopg.RawCursor(conn).execute(query("pause"), [name])
+        _audit(conn, who, name, "pause", {})
 
 
-def resume(conn: Conn, name: str, *, accept_gap: bool = False) -> None:
+def resume(conn: Conn, name: str, who: str, *, accept_gap: bool = False) -> None:
     """Let a projection go on that was paused, or has stopped.
 
     Args:
@@ -110,9 +153,15 @@ def resume(conn: Conn, name: str, *, accept_gap: bool = False) -> None:
         if accept_gap:
             cursor.execute(query("accept_gap"), [name])
         cursor.execute(query("resume"), [name])
+        _audit(conn, who, name, "resume", {"accept_gap": accept_gap or None})
 
 
-def _check_tables(conn: Conn) -> None:
-    found = psycopg.RawCursor(conn).execute(query("exists")).fetchone()
-    if found is None or not found[0]:
-        raise NoProjection("no projection has run in this database")
+def check_tables(conn: Conn) -> None:
+    """Find out whether projections have run in this database, and of what version.
+
+    Raises:
+        NoProjection: None has, or only those of an older relay.
+    """
+    layout = psycopg.RawCursor(conn).execute(query("layout")).fetchall()[0][0]
+    if layout is None or layout < LAYOUT:
+        raise NoProjection("no projection of this version has run in this database")

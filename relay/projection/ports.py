@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from relay.projection.definition import Handler
+from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.refusals import Breaker
 from relay.projection.rules.seq_bits import Chunk, ChunkId
@@ -23,6 +24,7 @@ class Claim(NamedTuple):
         time_ns: When the stream stored the message there, if that is known.
         created: When the stream was made, None before the first look.
         has_bits: Whether every event that was applied had a seq.
+        crashes: How many owners in a row have ended without giving the partition back.
     """
 
     epoch: int
@@ -30,6 +32,7 @@ class Claim(NamedTuple):
     time_ns: int | None
     created: str | None
     has_bits: bool
+    crashes: int = 0
 
 
 class Move(NamedTuple):
@@ -143,6 +146,12 @@ class Ledger(Protocol):
         Raises:
             Fenced: It is ours no more.
         """
+
+    async def no_crashes(self, epoch: int) -> None:
+        """Write down that what ended earlier owners was passed without harm."""
+
+    async def complete(self, epoch: int, mark: WatermarkSeen) -> None:
+        """Write down that everything up to a watermark is settled here, if the partition is still ours."""
 
     async def chunks(self, wanted: Iterable[ChunkId]) -> dict[ChunkId, Chunk]:
         """Read chunks of bits; one that is not stored is empty."""

@@ -19,7 +19,8 @@ from relay.projection.definition import Definition
 from relay.projection.outcome import Fenced, Stopped
 from relay.projection.ports import LEASE_S, Effects, Ledger
 from relay.projection.rules.refusals import RefusalClass
-from relay.projection.term import begin_term
+from relay.projection.term import Term, begin_term
+from relay.projection.watermark_watch import WatermarkWatch
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,10 @@ _OUTAGES = (*OUTAGES, OSError)
 
 @dataclass(frozen=True)
 class Way:
-    """How a runner reaches NATS."""
+    """How a runner reaches NATS, and where the relay publishes its watermark; empty: nowhere."""
 
     options: NatsOptions
+    watermark: str = ""
 
     async def connect(self) -> Connection:
         """Connect to one of the servers, each in its turn by chance.
@@ -132,11 +134,19 @@ class Runner:
 
     async def _stay(self, epoch: int) -> None:
         connection = await self._way.connect()
+        watch = WatermarkWatch(connection, self._definition.stream, self._way.watermark)
+        watching = asyncio.create_task(watch.run(), name="watermark")
         try:
-            term = await begin_term(self._definition, self._partition, self._ledger, self._effects, connection, epoch)
-            await term.run()
+            settler = await begin_term(
+                self._definition, self._partition, self._ledger, self._effects, connection, epoch
+            )
+            await Term(self._definition, connection, settler, watch).run()
         finally:
+            watching.cancel()
+            await asyncio.wait([watching])
             await connection.close()
+            if not watching.cancelled():
+                watching.result()
 
     async def _failed(self, error: Exception, epoch: int | None) -> None:
         """Tell once why the projection waits, in the log and in its state, and keep the lease meanwhile.

@@ -37,7 +37,7 @@ async def run(projections: Sequence[type[Projection] | Definition], settings: Se
     if twice:
         raise ConfigError([f"projection {name}: is given twice" for name in twice])
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    way = Way(nats_options(settings))
+    way = Way(nats_options(settings), settings.watermark.subject)
     try:
         async with asyncio.TaskGroup() as group:
             for definition in definitions:

@@ -11,6 +11,8 @@ from relay.projection.applier import log_refused
 from relay.projection.definition import Definition
 from relay.projection.outcome import Stopped
 from relay.projection.ports import Claim, Due, Effects, Ledger, Move, Work
+from relay.projection.rules.caution import Caution
+from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.intake import Intake, partition_of, sort_out
 from relay.projection.rules.refusals import Breaker
@@ -21,6 +23,9 @@ log = logging.getLogger(__name__)
 
 class Settler:
     """Settles the messages of one partition, from the position of a claim on.
+
+    Attributes:
+        created: Which stream the messages are from.
 
     Args:
         claim: What is written down of the partition.
@@ -35,12 +40,23 @@ class Settler:
         self._ledger = ledger
         self._effects = effects
         self._epoch = claim.epoch
-        self._created = created
+        self.created = created
         self._position = claim.position
         self._time_ns = claim.time_ns
         self._has_bits = claim.has_bits
         self._bits = SeqBits()
         self._breaker = Breaker()
+        self._caution = Caution(claim.crashes)
+
+    @property
+    def name(self) -> str:
+        """What a consumer of this partition is called."""
+        return f"proj_{self._definition.name}_{self._partition}"
+
+    @property
+    def limit(self) -> int:
+        """How many messages may be settled at once."""
+        return self._caution.limit
 
     @property
     def position(self) -> int:
@@ -59,6 +75,15 @@ class Settler:
         """
         if await self._ledger.beat(self._epoch, None):
             await self._do_as_wanted()
+
+    async def passed(self, messages: int) -> None:
+        """Take note that messages were settled; 0: there was nothing more."""
+        if self._caution.passed(messages):
+            await self._ledger.no_crashes(self._epoch)
+
+    async def complete(self, mark: WatermarkSeen) -> None:
+        """Write down that everything up to a watermark is settled here."""
+        await self._ledger.complete(self._epoch, mark)
 
     async def settle(self, events: Sequence[Incoming]) -> None:
         """Apply messages in one transaction that moves the position behind the last one.
@@ -85,6 +110,10 @@ class Settler:
             raise Stopped(intake.doubt)
         self._tell(intake)
         due = [(event, handlers[event.stream_seq]) for event in intake.due]
+        ended_it = bool(due) and self._caution.found
+        if ended_it:
+            reason = f"{self._caution.crashes} processes in a row have ended while they applied this event"
+            due[0] = (due[0][0]._replace(fault=reason), due[0][1])
         last = events[-1]
         move = Move(
             self._position,
@@ -95,6 +124,8 @@ class Settler:
             not intake.unnumbered,
         )
         await self._commit(move, due, intake)
+        if ended_it and self._caution.refused():
+            await self._ledger.no_crashes(self._epoch)
 
     async def pass_over(self, position: int, time_ns: int | None) -> None:
         """Move the position over messages of which none is ours.
@@ -106,7 +137,7 @@ class Settler:
 
     async def _commit(self, move: Move, due: Sequence[Due], intake: Intake) -> None:
         changed = self._bits.with_settled([*intake.due, *intake.behind])
-        work = Work(self._created, due, intake.behind, changed, self._breaker)
+        work = Work(self.created, due, intake.behind, changed, self._breaker)
         batch = await self._effects.apply(self._epoch, move, work)
         log_refused(self._definition.name, self._partition, batch, self._definition.on_refused)
         self._position, self._time_ns = move.position, move.time_ns

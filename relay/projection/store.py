@@ -15,12 +15,15 @@ from relay.postgres.tables import sql_directory
 from relay.projection.definition import Definition
 from relay.projection.outcome import Fenced
 from relay.projection.ports import LEASE_S, Claim, Move, Parked
+from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import Incoming, read
 from relay.projection.rules.refusals import Breaker
 from relay.projection.rules.seq_bits import Chunk, ChunkId
 
 _STATEMENT_TIMEOUT = "30s"
 _FENCED = "PJ001"
+# The number at the end of sql/projection.sql: a database with a lower one is brought up to date.
+LAYOUT = 2
 
 Row = tuple[Any, ...]
 Conn = psycopg.AsyncConnection[Any]
@@ -82,8 +85,8 @@ class Store:
         async with conn.transaction():
             cursor = psycopg.AsyncRawCursor(conn)
             await cursor.execute(query("lock"))
-            await cursor.execute(query("exists"))
-            if (await cursor.fetchall())[0][0] is not True:
+            await cursor.execute(query("layout"))
+            if ((await cursor.fetchall())[0][0] or 0) < LAYOUT:
                 await conn.execute((sql_directory() / "projection.sql").read_bytes())
             await cursor.execute(query("generation"), [definition.name])
             found = await cursor.fetchall()
@@ -163,6 +166,14 @@ class Store:
         params = [*self._row, claim.epoch, claim.position, created, position, time_ns]
         if not await self.rows("follow_stream", params):
             raise Fenced(f"partition {self._partition} of {self._definition.name} has another owner, or was paused")
+
+    async def no_crashes(self, epoch: int) -> None:
+        """Write down that what ended earlier owners was passed without harm."""
+        await self.rows("no_crashes", [*self._row, epoch])
+
+    async def complete(self, epoch: int, mark: WatermarkSeen) -> None:
+        """Write down that everything up to a watermark is settled here, if the partition is still ours."""
+        await self.rows("complete", [*self._row, epoch, mark.origin, mark.seq, mark.at])
 
     async def chunks(self, wanted: Iterable[ChunkId]) -> dict[ChunkId, Chunk]:
         """Read chunks of bits; one that is not stored is empty."""

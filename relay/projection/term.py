@@ -18,24 +18,28 @@ from relay.projection.ports import Effects, Ledger
 from relay.projection.rules.incoming import read
 from relay.projection.rules.stream_identity import Finding, Known, Seen, gap_reason, judge, jump_is_proved
 from relay.projection.settler import Settler
+from relay.projection.watermark_watch import WatermarkWatch
 
 log = logging.getLogger(__name__)
 
-_BATCH_EVENTS = 1_000
 _BATCH_BYTES = 1024 * 1024
 _BEAT_S = 1.0
 _LOOK_S = 5.0
 
 
 class Term:
-    """A stay at the stream; made by `begin_term`."""
+    """A stay at the stream.
 
-    def __init__(self, definition: Definition, connection: Connection, settler: Settler, prefix: str, created: str):
+    Args:
+        settler: Made by `begin_term`, of the same connection.
+        watch: Runs beside it.
+    """
+
+    def __init__(self, definition: Definition, connection: Connection, settler: Settler, watch: WatermarkWatch) -> None:
         self._definition = definition
         self._connection = connection
         self._settler = settler
-        self._prefix = prefix
-        self._created = created
+        self._watch = watch
         self._behind_looks = 0
 
     async def run(self) -> None:
@@ -50,20 +54,24 @@ class Term:
         await self._settler.begin()
         definition = self._definition
         consumer = await open_consumer(
-            self._connection, definition.stream, self._prefix, self._settler.position + 1, definition.subjects
+            self._connection, definition.stream, self._settler.name, self._settler.position + 1, definition.subjects
         )
         beat_at = look_at_s = time.monotonic()
         while True:
-            messages = await consumer.batch(_BATCH_EVENTS, _BATCH_BYTES, _BEAT_S)
+            messages = await consumer.batch(self._settler.limit, _BATCH_BYTES, _BEAT_S)
             if messages:
                 await self._take(messages)
+            await self._settler.passed(len(messages))
             now = time.monotonic()
             if now - beat_at >= _BEAT_S:
                 beat_at = now
                 await self._settler.beat()
-            if not messages and now - look_at_s >= _LOOK_S:
+            if not messages and (now - look_at_s >= _LOOK_S or self._watch.waits):
                 look_at_s = now
                 await self._look_while_idle(consumer)
+            mark = self._watch.reached(self._settler.position)
+            if mark is not None:
+                await self._settler.complete(mark)
 
     async def _take(self, messages: Sequence[StreamMessage]) -> None:
         """Apply messages, up to the first one that a gap may lie before."""
@@ -94,7 +102,7 @@ class Term:
 
     async def _look(self) -> StreamLook:
         look = await look_at(self._connection, self._definition.stream)
-        if look.created != self._created:
+        if look.created != self._settler.created:
             raise ConsumerLost("the stream was made new")
         return look
 
@@ -122,8 +130,8 @@ def _seen(look: StreamLook, time_ns: int | None = None) -> Seen:
 
 async def begin_term(
     definition: Definition, partition: int, ledger: Ledger, effects: Effects, connection: Connection, epoch: int
-) -> Term:
-    """Compare the stream with what is written down of it, and begin a stay where that allows.
+) -> Settler:
+    """Compare the stream with what is written down of it; return what settles its messages, if that may be.
 
     Raises:
         Fenced: The partition is ours no more.
@@ -155,5 +163,4 @@ async def begin_term(
         time_ns = claim.time_ns if kept else None
         await ledger.follow_stream(claim, look.created, verdict.position, time_ns)
         claim = claim._replace(position=verdict.position, time_ns=time_ns)
-    settler = Settler(definition, partition, ledger, effects, claim, look.created)
-    return Term(definition, connection, settler, f"proj_{definition.name}_{partition}", look.created)
+    return Settler(definition, partition, ledger, effects, claim, look.created)

@@ -31,7 +31,9 @@ local function is_mine(epoch, owner)
 end
 
 local function progress()
-  return redis.call('HMGET', state, 'epoch', 'position', 'time_ns', 'created', 'has_bits')
+  local found = redis.call('HMGET', state, 'epoch', 'position', 'time_ns', 'created', 'has_bits', 'crashes')
+  found[6] = found[6] or '0'
+  return found
 end
 
 -- What an author may call. Reads answer at once. Writes are kept until the handler has come to its end, so that one

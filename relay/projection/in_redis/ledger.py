@@ -183,8 +183,9 @@ def _ms(seconds: float) -> int:
 
 
 def _claim(found: list[bytes]) -> Claim:
-    epoch, position, time_ns, created, has_bits = (bytes(one).decode() for one in found)
-    return Claim(int(epoch), int(position), int(time_ns) if time_ns else None, created or None, has_bits == "1")
+    epoch, position, time_ns, created, has_bits, crashes = (bytes(one).decode() for one in found)
+    time = int(time_ns) if time_ns else None
+    return Claim(int(epoch), int(position), time, created or None, has_bits == "1", int(crashes))
 
 
 def _parked(number: int, row: dict[bytes, bytes]) -> Parked:

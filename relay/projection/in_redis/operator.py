@@ -38,6 +38,9 @@ async def statuses(client: Client, name: str | None = None) -> list[PartitionSta
                 int(state["gap_last"]) if state["gap_last"] else None,
                 state["owner"] if is_owned else None,
                 float(state["updated_at"]) / 1000,
+                int(state["complete_seq"]) if "complete_seq" in state else None,
+                float(state["complete_up_to"]) if state.get("complete_up_to") else None,
+                int(state.get("crashes", 0)),
             )
         )
     if name is not None and not found:

@@ -1,0 +1,211 @@
+"""What ``relay projection`` shows: partitions, parked events, what operators did; and whether an event is there."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from pydantic import SecretStr
+
+from relay.cli.options import table_or_json, with_settings
+from relay.cli.projection_view import audit_table, parked_table, partition_table
+from relay.cli.table import message
+from relay.config.settings import Settings
+from relay.errors import Exit
+from relay.operate.access import checked, connect
+from relay.terminal import Redraw
+from relay.text import json_line
+
+if TYPE_CHECKING:
+    from relay.projection.operator import PartitionStatus
+
+_name = click.argument("name")
+
+
+@click.command("list")
+@with_settings("--dsn-file")
+@table_or_json
+def list_projections(settings: Settings, output: str) -> None:
+    """List all projections of the database.
+
+    \b
+    relay projection list
+    """
+    from relay.projection.operator import statuses
+
+    with connect(settings) as conn:
+        _show(statuses(conn), output)
+
+
+@click.command()
+@with_settings("--dsn-file")
+@_name
+@click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C.")
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    help="How often, in seconds.",
+)
+@table_or_json
+def status(settings: Settings, name: str, watch: bool, every_s: float, output: str) -> None:
+    """Show how far a projection is, and what it waits for. Exit code 7 if it has stopped.
+
+    \b
+    relay projection status order_list
+    relay projection status order_list --watch
+    """
+    from relay.projection.operator import statuses
+
+    if watch:
+        _watch(settings, name, every_s, output)
+        return
+    with connect(settings) as conn:
+        found = statuses(conn, name)
+    _show(found, output)
+    if any(one.status == "stopped" for one in found):
+        raise SystemExit(int(Exit.LOST))
+
+
+def _show(found: "Sequence[PartitionStatus]", output: str) -> None:
+    lines = [json_line(json.dumps(one._asdict())) for one in found] if output == "json" else partition_table(found)
+    for line in lines:
+        click.echo(line)
+
+
+def _watch(settings: Settings, name: str, every_s: float, output: str) -> None:
+    """Show a projection again and again; an outage ends it with the error of any other command."""
+    from relay.projection.operator import statuses
+
+    live = output == "table" and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    with connect(settings) as conn, ExitStack() as stack:
+        picture = stack.enter_context(Redraw(sys.stdout)) if live else None
+        while True:
+            found = statuses(conn, name)
+            if picture is None:
+                _show(found, output)
+            else:
+                picture.draw([*partition_table(found), "", f"every {every_s:g} s, until Ctrl-C"])
+            time.sleep(every_s)
+
+
+@click.command()
+@with_settings("--dsn-file")
+@_name
+@click.option("--key", help="Only the events of this key.")
+@table_or_json
+def parked(settings: Settings, name: str, key: str | None, output: str) -> None:
+    """List the events that were refused, and those that wait behind them. At most 1,000, the earliest first.
+
+    \b
+    relay projection parked order_list
+    """
+    from relay.projection.operator import parked as read_parked
+
+    with connect(settings) as conn:
+        found = read_parked(conn, name, key)
+    for line in [json_line(json.dumps(one._asdict())) for one in found] if output == "json" else parked_table(found):
+        click.echo(line)
+
+
+@click.command()
+@with_settings("--dsn-file")
+@click.argument("name", required=False)
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most N lines."
+)
+@table_or_json
+def audit(settings: Settings, name: str | None, limit: int, output: str) -> None:
+    """List what operators have done to projections: who, when, what; the newest first.
+
+    \b
+    relay projection audit order_list
+    """
+    from relay.projection.operator import audit_lines
+
+    with connect(settings) as conn:
+        found = audit_lines(conn, name, limit)
+    for line in [json_line(json.dumps(one._asdict())) for one in found] if output == "json" else audit_table(found):
+        click.echo(line)
+
+
+@click.command()
+@with_settings("--dsn-file")
+@_name
+@click.argument("token")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0, 3600),
+    default=2.0,
+    show_default=True,
+    help="The longest to wait, in seconds; 0 looks once.",
+)
+def wait(settings: Settings, name: str, token: str, timeout_s: float) -> None:
+    """Wait until a projection shows an event. Exit code 0 if it does, 1 if not.
+
+    TOKEN is <origin>.<seq> of the event, as outbox_client.reading.token returns it; without an origin the seq alone.
+
+    \b
+    relay projection wait order_list 1f0c88aa.4711 --timeout 5
+    """
+    from relay.projection.waiting import Answer, read_token, wait_applied
+
+    read = read_token(token)
+    with connect(settings) as conn:
+        answer, reason = wait_applied(conn, name, read, timeout_s)
+    click.echo(f"{answer}: {reason}" if reason else str(answer))
+    if answer in (Answer.PARKED, Answer.TIMED_OUT):
+        raise SystemExit(int(Exit.FAULT))
+
+
+@click.command()
+@with_settings("--dsn-file", "--table")
+@click.argument("projections", nargs=-1, required=True)
+@click.option(
+    "--outbox-dsn-file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Holds the address of the outbox, if the read models are in another database.",
+)
+def verify(settings: Settings, projections: tuple[str, ...], outbox_dsn_file: Path | None) -> None:
+    """Compare projections with the outbox. Exit code 7 if a delivered event is missing.
+
+    Each delivered event that is still in the outbox, and that the projection has read past, must be settled: applied,
+    parked or skipped.
+
+    \b
+    relay projection verify projections/
+    """
+    from relay.config.options import envelopes
+    from relay.projection.sources import read_sources
+    from relay.projection.verify import verify as compare
+
+    lost = False
+    outbox_settings = settings
+    if outbox_dsn_file is not None:
+        place = settings.postgres.model_copy(
+            update={"dsn": SecretStr(outbox_dsn_file.read_text("utf-8").strip()), "dsn_file": None}
+        )
+        outbox_settings = settings.model_copy(update={"postgres": place})
+    with connect(settings) as models, connect(outbox_settings) as outbox:
+        tables, _ = checked(outbox, settings.postgres.table)
+        for definition in read_sources(projections):
+            found = compare(definition, models, outbox, tables, envelopes(settings))
+            if found.missing:
+                lost = True
+                shown = ", ".join(map(str, found.seqs[:20])) + (" ..." if found.missing > 20 else "")
+                click.echo(
+                    f"{definition.name}: {found.missing:,} of {found.compared:,} events are missing: seq {shown}"
+                )
+            else:
+                message(f"{definition.name}: {found.compared:,} delivered events compared, none is missing")
+    if lost:
+        raise SystemExit(int(Exit.LOST))

@@ -1,0 +1,130 @@
+"""Up to when a read model is complete, and whether it shows one event: on real servers, with the relay's watermark."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from relay.config.settings import load
+from tests.integration.projection.fix_runner import Run, Running
+from tests.integration.projection.world import STREAM, TABLES, Events, definition, run_sql, state
+from tests.support.fix_relay import MakeRelay, Outbox, wait_until
+from tests.support.relay_cli import done, relay
+
+HEADERS = {"headers__key": "true", "headers__seq": "true", "headers__created_at": "true", "watermark__every_s": "0.1"}
+
+
+def follow(dsn: str, url: str, subject: str) -> Running:
+    """Run the projection of one topic, told where the watermark is."""
+    handlers = (replace(definition().handlers[0], topic="orders.placed"),)
+    settings = {"postgres.dsn": dsn, "nats.servers": (url,), "watermark.subject": subject}
+    return Running([definition(handlers=handlers)], load(None, settings, environ={}))
+
+
+def complete(dsn: str) -> tuple[object, ...]:
+    """Return what the partition says of its completeness."""
+    asked = "SELECT complete_origin, complete_seq, complete_up_to FROM projection.state WHERE name = 'trail'"
+    return run_sql(dsn, asked)[0]
+
+
+@pytest.mark.parametrize("subject", ["orders.watermark", "outbox.watermark"])
+def test_a_read_model_says_up_to_when_it_is_complete(
+    outbox: Outbox, empty_database: str, events: Events, make_relay: MakeRelay, subject: str
+) -> None:
+    events.streams.make(STREAM, "orders.placed", "orders.other", "orders.watermark")
+    events.streams.make("MARKS", "outbox.watermark")
+    make_relay(outbox.dsn, events.url, watermark__subject=subject, **HEADERS).start()
+    running = follow(empty_database, events.url, subject)
+    try:
+        for number in range(1, 21):
+            last = outbox.insert("orders.placed", f"k{number % 3}", {"i": number})
+        with psycopg.connect(outbox.dsn) as late:
+            insert = "INSERT INTO outbox_events (topic, key, payload) VALUES ('orders.other', 'k', %s) RETURNING seq"
+            (open_seq,) = late.execute(insert, ('{"i": 0}',)).fetchone() or (0,)
+            outbox.delivered(last)
+            wait_until(
+                "complete below what is not committed",
+                lambda: state(empty_database) and complete(empty_database)[1] == last,
+            )
+            late.commit()
+        wait_until("complete", lambda: complete(empty_database)[1] == open_seq)
+        assert complete(empty_database)[2] is not None
+        (origin,) = outbox.conn.execute("SELECT origin FROM outbox_origin").fetchone() or ("",)
+        assert complete(empty_database)[0] == origin
+        shown = done(empty_database, "projection", "wait", "trail", f"{origin}.{last}", "--timeout", "0")
+        assert shown.stdout.strip() == "applied"
+        beyond = relay(empty_database, "projection", "wait", "trail", f"{origin}.{open_seq + 1}", "--timeout", "0.05")
+        assert (beyond.exit_code, beyond.stdout.strip()) == (1, "timed out")
+        other = relay(empty_database, "projection", "wait", "trail", f"ffffffff.{last}", "--timeout", "0")
+        assert other.stdout.strip() == "timed out"
+    finally:
+        running.stop()
+
+
+def test_an_event_of_another_topic_is_not_for_it(
+    outbox: Outbox, empty_database: str, events: Events, make_relay: MakeRelay
+) -> None:
+    events.make()
+    make_relay(outbox.dsn, events.url, watermark__subject="orders.watermark", **HEADERS).start()
+    running = follow(empty_database, events.url, "orders.watermark")
+    try:
+        other = outbox.insert("orders.other", "k", {"i": 1})
+        (origin,) = outbox.conn.execute("SELECT origin FROM outbox_origin").fetchone() or ("",)
+        wait_until("it has begun", lambda: state(empty_database))
+        token = f"{origin}.{other}"
+        assert (
+            done(empty_database, "projection", "wait", "trail", token, "--timeout", "20").stdout.strip() == "not for it"
+        )
+    finally:
+        running.stop()
+
+
+FILE = f"""
+[projection]
+name = "trail"
+stream = "{STREAM}"
+subjects = ["orders.>"]
+tables = "trail.sql"
+[[on]]
+topic = "orders.placed"
+sql = '''
+INSERT INTO trail (key, numbers) SELECT key, ARRAY[(data->>'i')::bigint] FROM event
+ON CONFLICT (key) DO UPDATE SET numbers = trail.numbers || excluded.numbers
+'''
+"""
+
+
+def test_an_event_that_was_deleted_before_it_was_read_is_found_by_verify(
+    outbox: Outbox, empty_database: str, events: Events, make_relay: MakeRelay, running: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "trail.toml").write_text(FILE, "utf-8")
+    (tmp_path / "trail.sql").write_text(TABLES, "utf-8")
+    (tmp_path / "outbox.dsn").write_text(outbox.dsn, "utf-8")
+    events.make()
+    make_relay(outbox.dsn, events.url, **HEADERS).start()
+    for number in range(1, 11):
+        last = outbox.insert("orders.placed", "k", {"i": number})
+    outbox.delivered(last)
+    events.streams.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": 4})
+    running(empty_database, events.url, definition())
+    wait_until("all is applied", lambda: state(empty_database).get("position") == 10)
+    command = ("projection", "verify", str(tmp_path), "--outbox-dsn-file", str(tmp_path / "outbox.dsn"))
+    found = relay(empty_database, *command)
+    assert (found.exit_code, found.stdout.strip()) == (7, f"trail: 1 of 10 events are missing: seq {last - 6}")
+
+
+def test_what_an_operator_does_stands_in_the_audit(empty_database: str, events: Events, running: Run) -> None:
+    events.make()
+    events.send((1, "a"))
+    events.send((2, "a"), payload={"i": "x"})
+    running(empty_database, events.url, definition())
+    wait_until("all is settled", lambda: state(empty_database).get("position") == 2)
+    done(empty_database, "projection", "retry", "trail", "--yes")
+    done(empty_database, "projection", "pause", "trail")
+    done(empty_database, "projection", "resume", "trail", "--yes")
+    lines = done(empty_database, "projection", "audit", "trail", "--output", "json").stdout.splitlines()
+    told = [(line["action"], line["events"]) for line in map(json.loads, lines)]
+    assert told == [("resume", 0), ("pause", 0), ("retry", 1)]
+    assert "retry" in done(empty_database, "projection", "audit").stdout
