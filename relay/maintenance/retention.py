@@ -91,20 +91,18 @@ class Retention:
             if following is None or following > self._in_hand.watermark():
                 break
             cursor = following - 1
-            pruned, oldest_here, oldest_kept = await self._writer.prune_delivered(
-                cursor, cursor + SPAN, self._delivered_age_s
-            )
-            self._metrics.pruned("delivered", pruned)
-            total += pruned
+            pruned = await self._writer.prune_delivered(cursor, cursor + SPAN, self._delivered_age_s)
+            self._metrics.pruned("delivered", pruned.deleted)
+            total += pruned.deleted
             cursor += SPAN
-            if oldest_here is not None:
-                oldest.append(oldest_here)
-            if oldest_kept is not None:
+            if pruned.oldest is not None:
+                oldest.append(pruned.oldest)
+            if pruned.oldest_kept is not None:
                 young = True
-            elif pruned or not young:
+            elif pruned.deleted or not young:
                 # Nothing delivered is left up to here, except what was delivered late.
                 self._cursor = min(cursor, self._in_hand.watermark())
-            if pruned:
+            if pruned.deleted:
                 await asyncio.sleep(_STEP_PAUSE_S)
         self._metrics.oldest_delivered(min(oldest, default=0.0), self._delivered_age_s)
         return total > 0

@@ -24,8 +24,8 @@ class TableFacts:
 
     async def turn(self, connection: Connection) -> float:
         """Look at the table; it answers whether NATS does or not."""
-        undecided, size_bytes = await self._reader.table_facts(COUNTED)
-        self._metrics.table(undecided, size_bytes)
+        facts = await self._reader.table_facts(COUNTED)
+        self._metrics.table(facts.undecided, facts.size_bytes)
         return self.every_s
 
     def stand_down(self) -> None:

@@ -20,6 +20,7 @@ import psycopg
 
 from relay.observe.logs import event as log_event
 from relay.postgres.database import OUTAGES, Database
+from relay.postgres.rows import BellRow
 from relay.postgres.tables import Tables
 
 log = logging.getLogger(__name__)
@@ -75,8 +76,9 @@ class Doorbell:
                     await self._hang()
                 if self.hung:
                     row = await (await conn.execute(self._tables.query("doorbell/take"))).fetchone()
-                    self.held = bool(row and row[0])
-                    if row and row[1]:
+                    bell = BellRow(False, False) if row is None else BellRow._make(row)
+                    self.held = bell.ours
+                    if bell.another_sleeps:
                         self._trust_until = time.monotonic() + _TRUST_S
                 self._database.succeeded()
         except OUTAGES as error:

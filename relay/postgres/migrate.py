@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -19,8 +18,7 @@ _OLDEST = re.compile(r"^-- Oldest relay: (\d+)$", re.MULTILINE)
 _PAYLOAD_COLUMN = "payload      jsonb       NOT NULL"
 
 
-@dataclass(frozen=True)
-class Schema:
+class Schema(NamedTuple):
     """What a database says of its outbox.
 
     Attributes:
@@ -159,7 +157,7 @@ def _value(cursor: psycopg.RawCursor[Any], query: bytes) -> Any:
 
 def schema_of(row: tuple[Any, ...] | None) -> Schema | None:
     """Read the answer of ``schema_version.sql``; None where no migration was applied."""
-    return None if row is None or row[0] is None else Schema(row[0], row[1])
+    return None if row is None or None in row else Schema._make(row)
 
 
 def check_schema(found: Schema | None, table: str) -> None:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.postgres.database import Database, Row
+from relay.postgres.rows import DeadRow, StartRow, StreamStateRow, TableRow
 from relay.postgres.tables import Tables, array
-from relay.rules.database_state import DatabaseState, StartingPoint
+from relay.rules.database_state import StartingPoint
 from relay.rules.floors import Mark
 from relay.rules.read_size import SMALL_BYTES, Read, Room
 from relay.rules.stream_loss import DeliveredRow, Place, Seen
@@ -72,12 +73,12 @@ class OutboxReader:
         again, so that nothing of its key goes before it. If the sequence was set back below the watermark, it begins
         below every row.
         """
-        watermark, *state = (await self._run(self._tables.query("delivery/start"), (self._ours[0],)))[0]
-        database = DatabaseState(*state)
-        if not database.settles(watermark):
+        row = StartRow._make((await self._run(self._tables.query("delivery/start"), (self._ours[0],)))[0])
+        database = row.database()
+        if not database.settles(row.watermark):
             return StartingPoint(0, database, set_back=True)
         lowest = (await self._run(self._tables.query("delivery/redeliver_from"), self._ours))[0][0]
-        return StartingPoint(int(watermark) if lowest is None else min(int(watermark), lowest - 1), database)
+        return StartingPoint(row.watermark if lowest is None else min(row.watermark, lowest - 1), database)
 
     async def fetch(self, cursor: int, upper: int, room: Room) -> Read:
         """Read our next pending events above `cursor` up to `upper`, in the order of seq.
@@ -143,7 +144,7 @@ class OutboxReader:
 
     async def watermark(self) -> Watermark:
         """Give the watermark of the whole outbox, whoever owns it."""
-        seq, at = (await self._run(self._tables.query("ownership/watermark")))[0]
+        ((seq, at),) = await self._run(self._tables.query("ownership/watermark"))
         return Watermark(seq, at)
 
     async def now(self) -> float:
@@ -166,27 +167,22 @@ class OutboxReader:
         """Return those of the seqs whose events are pending: neither delivered, nor dead, nor deleted."""
         return {seq for (seq,) in await self._run(self._tables.query("delivery/pending_among"), (array(seqs),))}
 
-    async def dead_uncopied(self, since: float, limit: int, most_bytes: int) -> list["DeadLetter"]:
+    async def dead_uncopied(self, since: float, limit: int, most_bytes: int) -> list[DeadLetter]:
         """Give dead letters that died at `since` (Unix seconds) or later and were not published since, at most `limit`.
 
         Payloads and headers of more than `most_bytes` are left out.
         """
         rows = await self._run(self._tables.query("maintenance/dead_uncopied"), (since, limit, most_bytes))
-        return [DeadLetter(Event(*row[:9]), row[9], row[10] or "", row[11], row[12]) for row in rows]
+        return [DeadRow._make(row).dead_letter() for row in rows]
 
-    async def table_facts(self, limit: int) -> tuple[int, int]:
+    async def table_facts(self, limit: int) -> TableRow:
         """Return how many dead letters nobody has decided about, at most `limit`, and the table's size in bytes."""
-        undecided, size = (await self._run(self._tables.query("maintenance/table_facts"), (limit,)))[0]
-        return int(undecided), int(size)
+        return TableRow._make((await self._run(self._tables.query("maintenance/table_facts"), (limit,)))[0])
 
     async def streams_seen(self) -> list[Seen]:
         """Give what the owners of our shards last saw of each stream."""
-        return [
-            Seen(stream, created, first_seq, floor, Mark(mark_seq, mark_id), lost, begun_at, repaired_at)
-            for stream, created, first_seq, floor, mark_seq, mark_id, lost, begun_at, repaired_at in await self._run(
-                self._tables.query("integrity/stream_states"), (self._ours[0],)
-            )
-        ]
+        rows = await self._run(self._tables.query("integrity/stream_states"), (self._ours[0],))
+        return [StreamStateRow._make(row).seen() for row in rows]
 
     async def outline_of(self, event_id: str) -> Event | None:
         """Return the event of an id, without payload, headers and time; None if it was deleted."""
@@ -208,12 +204,12 @@ class OutboxReader:
         rows = await self._run(
             self._tables.query("integrity/delivered"), (above, up_to, stream, stored_above, *self._ours)
         )
-        return [DeliveredRow(*row[:6]) for row in rows]
+        return [DeliveredRow._make(row) for *row, _ in rows]
 
     async def places(self, ids: Sequence[str]) -> dict[str, Place]:
         """Return where those of the message ids, all of them UUIDs, that are delivered events were stored."""
         rows = await self._run(self._tables.query("integrity/places"), ("{" + ",".join(ids) + "}",))
-        return {row[0]: Place(*row[1:]) for row in rows}
+        return {event_id: Place._make(place) for event_id, *place in rows}
 
     async def next_seq(self, above: int) -> int | None:
         """Give the first seq above one that is in the table, None above the last."""

@@ -7,6 +7,7 @@ from relay.errors import DatabaseChanged
 from relay.event import Event
 from relay.outcomes import Buried, DeadLetter, Delivered, Noted, Postponed
 from relay.postgres.database import Database
+from relay.postgres.rows import PrunedRow
 from relay.postgres.tables import Tables, array, ids
 from relay.rules.stream_loss import Seen
 
@@ -152,16 +153,10 @@ class OutboxWriter:
         values = (array(seqs), stream, due_at, after_delivery_s)
         return int((await self._run(self._tables.query("integrity/mark_lost"), (*values, *self._fence)))[0][0])
 
-    async def prune_delivered(self, above: int, up_to: int, age_s: float) -> tuple[int, float | None, float | None]:
-        """Delete the old ones among the delivered events of a small range of seqs, below the watermark alone.
-
-        Returns:
-            How many; when the oldest of all was delivered (Unix seconds), and the oldest of those that stay; None
-            without any.
-        """
+    async def prune_delivered(self, above: int, up_to: int, age_s: float) -> PrunedRow:
+        """Delete the old ones among the delivered events of a small range of seqs, below the watermark alone."""
         values = (above, up_to, age_s, *self._fence)
-        pruned, oldest, oldest_kept = (await self._run(self._tables.query("maintenance/prune_delivered"), values))[0]
-        return int(pruned), oldest, oldest_kept
+        return PrunedRow._make((await self._run(self._tables.query("maintenance/prune_delivered"), values))[0])
 
     async def prune_dead(self, limit: int, age_s: float, discarded_only: bool) -> int:
         """Delete the oldest dead letters, at most `limit`; gives how many."""

@@ -12,6 +12,7 @@ from relay.errors import LeaseLost
 from relay.observe.logs import event as log_event
 from relay.postgres.database import Database
 from relay.postgres.presence import Presence
+from relay.postgres.rows import BeatRow, ClaimedRow
 from relay.postgres.tables import Tables, array
 from relay.rules.database_state import UNKNOWN, DatabaseState
 from relay.rules.shares import fair_share, surplus
@@ -125,16 +126,17 @@ class Ownership:
                 self.identity,
             ),
         )
-        kept, others, free, self.shards, at, *database = rows[0]
+        row = BeatRow._make(rows[0])
+        self.shards = row.shards
         self.until = before + self.ttl_s
-        lost = self.epochs.keys() - set(kept)
+        lost = self.epochs.keys() - set(row.kept)
         if lost:
             for shard in lost:
                 del self.epochs[shard]
             raise LeaseLost(f"another relay took {len(lost)} shards, from shard {min(lost)} on")
-        others = others or {}
+        others = row.others or {}
         share = fair_share(self.member, len(self.epochs), others, self.shards)
-        return Beat(others, share, free, at, DatabaseState(*database))
+        return Beat(others, share, row.free, row.at, row.database())
 
     async def claim(self, most: int) -> None:
         """Take at most so many of the shards that nobody owns; once more where the answer was lost."""
@@ -142,8 +144,9 @@ class Ownership:
         rows = await self.database.run(self.tables.query("ownership/claim"), (self.member, self.ttl_s, most))
         if not self.epochs:
             self.until = before + self.ttl_s
-        self.epochs.update((shard, epoch) for shard, epoch, _ in rows)
-        self.crashes = max([self.crashes, *(crashes for _, _, crashes in rows)])
+        claimed = [ClaimedRow._make(row) for row in rows]
+        self.epochs.update((row.shard, row.epoch) for row in claimed)
+        self.crashes = max([self.crashes, *(row.crashes for row in claimed)])
 
     async def reset_crashes(self) -> None:
         """Write down that what the last owners had in hand does not end us."""

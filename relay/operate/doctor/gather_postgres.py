@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -106,15 +107,13 @@ def _value(conn: Conn, query: bytes) -> Any:
 
 
 def _table(row: tuple[Any, ...]) -> Table:
-    values = list(row)
-    values[5] = tuple(values[5])
-    return Table(*values)
+    table = Table(*row)
+    return replace(table, marked_indexes=tuple(table.marked_indexes))
 
 
 def _holders(row: tuple[Any, ...]) -> Holders:
-    values = list(row)
-    values[2] = tuple(values[2])
-    return Holders(*values)
+    holders = Holders(*row)
+    return replace(holders, idle_slots=tuple(holders.idle_slots))
 
 
 def _tried(conn: Conn, tables: Tables) -> tuple[Right, ...]:

@@ -1,0 +1,139 @@
+"""What statements return, by name: one tuple for each result of several columns, in the order of the SQL file."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from relay.event import Event
+from relay.outcomes import DeadLetter
+from relay.rules.database_state import DatabaseState
+from relay.rules.floors import Mark
+from relay.rules.stream_loss import Seen
+
+
+class BeatRow(NamedTuple):
+    """``ownership/beat``: how the shards are shared after a beat.
+
+    Attributes:
+        kept: The shards that are still ours.
+        others: The other relays that are alive, with how many shards each owns; None without any.
+        free: How many shards nobody owns.
+        shards: How many there are.
+        at: When the beat came, Unix seconds by the database's clock.
+        identity: What the database is recognised by.
+        newest: The newest seq that was visible then.
+        drawn: The last seq that was drawn; None if this role may not see the sequence.
+        origins: Which histories the seqs belong to.
+    """
+
+    kept: list[int]
+    others: Mapping[str, int] | None
+    free: int
+    shards: int
+    at: float
+    identity: str
+    newest: int
+    drawn: int | None
+    origins: str
+
+    def database(self) -> DatabaseState:
+        """Return how the database was found."""
+        return DatabaseState(self.identity, self.newest, self.drawn, self.origins)
+
+
+class ClaimedRow(NamedTuple):
+    """``ownership/claim``: a shard that is ours, and how many owners in a row have crashed before."""
+
+    shard: int
+    epoch: int
+    crashes: int
+
+
+class StartRow(NamedTuple):
+    """``delivery/start``: the lowest watermark of some shards, and how the database was found then."""
+
+    watermark: int
+    identity: str
+    newest: int
+    drawn: int | None
+    origins: str
+
+    def database(self) -> DatabaseState:
+        """Return how the database was found."""
+        return DatabaseState(self.identity, self.newest, self.drawn, self.origins)
+
+
+class BellRow(NamedTuple):
+    """``doorbell/take``: whether the bell is ours, and whether another relay sleeps with it."""
+
+    ours: bool
+    another_sleeps: bool
+
+
+class TableRow(NamedTuple):
+    """``maintenance/table_facts``: dead letters that nobody has decided about, and the table's size in bytes."""
+
+    undecided: int
+    size_bytes: int
+
+
+class PrunedRow(NamedTuple):
+    """``maintenance/prune_delivered``: how many events were deleted, and when the oldest were delivered.
+
+    Attributes:
+        oldest: Of all, Unix seconds; None without any.
+        oldest_kept: Of those that stay, Unix seconds; None without any.
+    """
+
+    deleted: int
+    oldest: float | None
+    oldest_kept: float | None
+
+
+class StreamStateRow(NamedTuple):
+    """``integrity/stream_states``: what was last seen of a stream; `Seen` has the meaning of each."""
+
+    stream: str
+    created: str | None
+    first_seq: int
+    floor: int
+    mark_seq: int
+    mark_id: str | None
+    lost: bool
+    begun_at: float
+    repaired_at: float
+
+    def seen(self) -> Seen:
+        """Return it as the rules have it."""
+        return Seen(
+            self.stream,
+            self.created,
+            self.first_seq,
+            self.floor,
+            Mark(self.mark_seq, self.mark_id),
+            self.lost,
+            self.begun_at,
+            self.repaired_at,
+        )
+
+
+class DeadRow(NamedTuple):
+    """``maintenance/dead_uncopied``: a dead letter; first the columns of an event."""
+
+    seq: int
+    id: str
+    topic: str
+    key: str | None
+    payload: bytes
+    headers: str | None
+    created_at: float
+    attempts: int
+    postponed: bool | None
+    died_at: float
+    last_error: str | None
+    payload_bytes: int
+    failure_class: str | None
+
+    def dead_letter(self) -> DeadLetter:
+        """Return it as it is copied."""
+        event = Event._make(self[: len(Event._fields)])
+        return DeadLetter(event, self.died_at, self.last_error or "", self.payload_bytes, self.failure_class)
