@@ -31,8 +31,7 @@ from relay.rules.watermark import Watermark
 log = logging.getLogger(__name__)
 
 _OBSERVE_S = 0.25
-# A new term connects to NATS and checks the streams again: so long that is no reason to call a relay unready that could
-# send until then, seconds.
+# How long a relay that could send stays ready while a new term connects to NATS and checks the streams again, seconds.
 _CHANGEOVER_S = 5.0
 
 T = TypeVar("T")
@@ -40,7 +39,7 @@ Component = Literal["postgres", "bell"]
 
 
 class Replica:
-    """One replica: takes its share of the shards, works while their leases are its own, and says how it is."""
+    """One replica: claims its share of the shards, works while it holds their leases, and reports its state."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -61,11 +60,11 @@ class Replica:
         self.metrics.watch(self.snapshot)
 
     def snapshot(self) -> Snapshot:
-        """Give the state of a moment ago; safe in the threads of the HTTP server."""
+        """Return the state of a moment ago; safe in the threads of the HTTP server."""
         return self._snapshot
 
     async def observe(self) -> None:
-        """Look at everything a few times a second; a loop that is stuck shows by an old snapshot."""
+        """Take a snapshot a few times a second; a stuck event loop shows as an old one."""
         looked_at = time.monotonic()
         while True:
             now = time.monotonic()
@@ -94,7 +93,7 @@ class Replica:
         self.metrics.connection(component, up)
 
     def _set_postgres(self, connection: str, up: bool | None) -> None:
-        """Take how one connection is, None where it is not in use; PostgreSQL is up where it is up on each of them."""
+        """Note how one connection is, None if it is not in use. PostgreSQL is up if each connection in use is."""
         if up is None:
             self._postgres.pop(connection, None)
         else:
@@ -143,7 +142,7 @@ class Replica:
             while not self._stop.is_set():
                 if await self._unless_stopped(self._share(ownership)):
                     code = await self._work(ownership, reading, writing, bell)
-                    # Nobody would notice that what the term has lost is there again.
+                    # Nothing uses this connection between terms, so nothing would notice that it works again.
                     self._set_postgres("fetch", None)
                     self._set_postgres("settle", None)
                     if code is not None:
@@ -157,7 +156,7 @@ class Replica:
         return Exit.DONE
 
     async def _share(self, ownership: Ownership) -> bool:
-        """Take what we should own of the shards that are free; tells whether any is ours."""
+        """Claim free shards up to our share; return whether we own any."""
         try:
             beat = await ownership.beat(Watermark())
         except LeaseLost as lost:
@@ -211,7 +210,7 @@ class Replica:
         return Tables(table, payload_type or "jsonb")
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Await something that may wait for the database for ever; None where we are asked to stop meanwhile."""
+        """Await something that may wait for the database for ever; None if the relay is to stop meanwhile."""
         task = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
@@ -237,7 +236,7 @@ class Replica:
     async def _work(
         self, ownership: Ownership, reading: Database, writing: Database, bell: Doorbell | None
     ) -> Exit | None:
-        """Work on the shards that are ours until they change; gives the exit code, or None where we go on."""
+        """Work on our shards until they change; return the exit code, or None if the relay goes on."""
         tables, of = ownership.tables, ownership.shards
         shards = None if ownership.all_of_them else sorted(ownership.epochs)
         reader = OutboxReader(reading, tables, shards, of)
@@ -300,7 +299,7 @@ class Replica:
         return None
 
     async def _end_of_term(self, ownership: Ownership, settled: Watermark, code: Exit | None) -> Exit | None:
-        """Hand over what is above our share, or everything where we are to stop."""
+        """Hand over what is above our share, or everything if the relay is to stop."""
         try:
             if not self._stop.is_set():
                 await self._unless_stopped(self._hand_over(ownership, settled))

@@ -24,7 +24,7 @@ def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
 
 
 async def serve(settings: Settings) -> int:
-    """Run the daemon until it is told to stop; gives the exit code.
+    """Run the daemon until it is told to stop, and return the exit code.
 
     Raises:
         SchemaError: The outbox is not in the database, or in another version.

@@ -1,7 +1,7 @@
 """One term of the owner of some shards: wake, fetch, publish, settle, side by side, until it is to end.
 
 Fetcher, publisher and settler are tasks of their own on two connections to the database and one to NATS, so
-that the next events are fetched and the last ones marked while these are on their way. What they share is in one
+that the next events are fetched and the previous ones marked while others are in flight. What they share is in one
 `InHand`.
 """
 
@@ -192,14 +192,14 @@ class Term:
         return Unfinished(left) if left else Drained()
 
     async def _sweep(self) -> None:
-        """Look after what was not answered and what is to be tried again, a few times a second."""
+        """Handle events without an answer, and retries that are due, a few times a second."""
         while True:
             await asyncio.sleep(_TICK_S)
             self._publisher.sweep()
             self._watch_progress(time.monotonic())
 
     async def _beat(self) -> None:
-        """Keep the leases, persist the watermark, and end the term when the shards should be shared otherwise."""
+        """Renew the leases, persist the watermark, and end the term when the shards should be shared differently."""
         while True:
             await asyncio.sleep(min(BEAT_S, self._settings.lease.ttl_s / 3))
             beat = await self._ownership.beat(self.settled)
@@ -214,7 +214,7 @@ class Term:
             self._in_hand.to_send.set()
 
     async def _check_database(self, now: DatabaseState) -> None:
-        """End the term if the database is not the one any more that it was read from.
+        """End the term if the database is no longer the one that the term has read from.
 
         Raises:
             DatabaseChanged: The watermark of the term was not persisted in it.

@@ -1,4 +1,4 @@
-"""Structured logs over the standard library: an object a line for machines, or a line for people.
+"""Structured logs over the standard library: JSON, one object a line, or text for people.
 
 Each record that is ours has an ``action``: a stable name to search and alert by. Its message may change.
 Never hand in a payload or a secret.

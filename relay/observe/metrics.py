@@ -51,7 +51,7 @@ class _Distribution:
         self.total = 0.0
 
     def add(self, seconds: Iterable[float]) -> None:
-        """Count values; in the sum a negative one, from a clock that went back, and an infinite one count as nought."""
+        """Count values; in the sum negative ones (a clock that went back) and infinite ones are 0."""
         bounds, counts, total = self.bounds, self.counts, 0.0
         for value in seconds:
             counts[bisect_left(bounds, value)] += 1
@@ -60,7 +60,7 @@ class _Distribution:
         self.total += total
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Give the cumulative counts by upper bound."""
+        """Return the cumulative counts by upper bound."""
         running, result = 0, []
         for bound, count in zip([*map(str, self.bounds), "+Inf"], list(self.counts), strict=True):
             running += count
@@ -194,7 +194,7 @@ class Metrics(Collector):
         known.add((seconds,))
 
     def connection(self, component: str, up: bool) -> None:
-        """Say whether a connection stands: postgres, bell or nats."""
+        """Note whether a connection is up: postgres, bell or nats."""
         self._connections[component] = up
 
     def watch(self, snapshot: Callable[[], Snapshot]) -> None:
@@ -202,7 +202,7 @@ class Metrics(Collector):
         self._snapshot = snapshot
 
     def describe(self) -> Iterable[Metric]:
-        """Keep the registry from collecting when this is registered."""
+        """Describe nothing, so that the registry does not collect when this is registered."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
@@ -212,17 +212,23 @@ class Metrics(Collector):
         yield build
         yield from self._counters()
         yield from self._distributions()
-        up = GaugeMetricFamily("outbox_relay_connection_up", "1 while the connection stands", labels=["component"])
+        up = GaugeMetricFamily("outbox_relay_connection_up", "1 while the connection is up", labels=["component"])
         for component, stands in list(self._connections.items()):
             up.add_metric([component], float(stands))
         yield up
         yield GaugeMetricFamily(
-            "outbox_relay_open_losses", "Streams that have lost events and wait for a person", value=self._losses_open
+            "outbox_relay_open_losses",
+            "Streams that have lost events and wait for the operator",
+            value=self._losses_open,
         )
         (oldest, kept_s), (delivery_s, consumer_s) = self._oldest_delivered, self._objectives_s
         for name, text, value in (
-            ("delivery_objective_seconds", "Within what time an event should be delivered", delivery_s),
-            ("consumer_objective_seconds", "Within what time a consumer should have acknowledged it", consumer_s),
+            ("delivery_objective_seconds", "Within how many seconds an event should be delivered", delivery_s),
+            (
+                "consumer_objective_seconds",
+                "Within how many seconds a consumer should have acknowledged it",
+                consumer_s,
+            ),
             (
                 "undecided_dead_letters",
                 "Dead letters that were neither retried nor discarded, counted up to 10,000",
@@ -231,7 +237,7 @@ class Metrics(Collector):
             ("table_size_bytes", "Size of the table of events with its indexes", self._table[1]),
             (
                 "retention_oldest_timestamp_seconds",
-                "When the oldest delivered event in the table was delivered, 0 where everything is kept",
+                "When the oldest delivered event in the table was delivered, 0 if everything is kept",
                 oldest,
             ),
             (
@@ -252,7 +258,7 @@ class Metrics(Collector):
             ("duplicates", "Acknowledgements for an event that the stream held already", self._duplicates),
             ("found_events", "Events that were found in a stream before they were sent again", self._found),
             ("redelivered_events", "Events that a stream had lost and that are sent again", self._redelivered),
-            ("copied_dead_letters", "Dead letters published to the subject for these", self._dead_copied),
+            ("copied_dead_letters", "Dead letters published to failures.dead_subject as well", self._dead_copied),
         ):
             yield CounterMetricFamily(f"outbox_relay_{name}", text, value=count)
         counts: Mapping[str, float]
@@ -290,16 +296,16 @@ def _read_models(consumers: Sequence[ConsumerView] | None) -> Iterator[Metric]:
     """Make the families of the durable consumers."""
     labels = ["stream", "consumer"]
     pending = GaugeMetricFamily(
-        "outbox_relay_consumer_pending_events", "Messages that the consumer was not given yet", labels=labels
+        "outbox_relay_consumer_pending_events", "Messages not yet delivered to the consumer", labels=labels
     )
     given = GaugeMetricFamily(
         "outbox_relay_consumer_unacknowledged_events",
-        "Messages that the consumer was given and has not acknowledged",
+        "Messages delivered to the consumer and not yet acknowledged",
         labels=labels,
     )
     age = GaugeMetricFamily(
         "outbox_relay_consumer_oldest_unacknowledged_age_seconds",
-        "For how long the stream has held the first message that the consumer has not acknowledged, 0 without one",
+        "How long the stream has held the first message that the consumer has not acknowledged, 0 without one",
         labels=labels,
     )
     for one in consumers or ():
@@ -328,7 +334,7 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
         ("in_flight_events", "Events sent and not yet acknowledged", term.in_flight),
         ("waiting_events", "Events in memory behind a failing one or a hold", term.waiting),
         ("retrying_events", "Events that wait for their retry", term.retrying),
-        ("shards_owned", "Shards that are this relay's", term.shards),
+        ("shards_owned", "Shards that this relay owns", term.shards),
         ("watermark_seq", "Every event of these shards up to this seq is settled", term.watermark),
         (
             "watermark_timestamp_seconds",
@@ -348,11 +354,11 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
         ),
         (
             "oldest_gap_age_seconds",
-            "For how long a seq is waited for that an open transaction may hold, 0 without one",
+            "How long the relay has waited for a seq that an open transaction may hold, 0 without one",
             _age(term.gap_since),
         ),
         ("held_keys", "Keys that wait behind a failing event, a hold or a dead letter", term.held_keys),
-        ("blocked_keys", "Keys that wait for a person to decide about a dead letter", term.blocked_keys),
+        ("blocked_keys", "Keys that wait for the operator to decide about a dead letter", term.blocked_keys),
         ("stalled", "1 if events could be sent, but nothing was settled for 30 s", stalled),
     ):
         yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=float(value))

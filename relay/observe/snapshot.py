@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# A loop that has not turned for so long is stuck.
+# An event loop that has not turned for this long is stuck, seconds.
 STUCK_AFTER_S = 15.0
 
 Role = Literal["starting", "standby", "active", "stopping"]

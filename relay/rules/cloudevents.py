@@ -1,7 +1,7 @@
 """Events as CloudEvents 1.0 in binary mode: the payload as it stands, and what describes it in headers. Pure: no I/O.
 
 By the NATS protocol binding of CloudEvents each attribute is a header with ``ce-`` before its name, and a value is
-percent-encoded where it holds anything but printable ASCII, or a space, a double quote or a percent sign.
+percent-encoded if it holds anything but printable ASCII, or a space, a double quote or a percent sign.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class CloudEvents:
         }
 
     def headers(self, event: Event, own: Mapping[str, str]) -> dict[str, str]:
-        """Give the headers of an event: those of the row as they stand, and each attribute that they lack.
+        """Return the headers of an event: those of the row unchanged, and each attribute that they lack.
 
         Raises:
             ValueError: The event has neither a topic nor a type of its own; nothing can be sent.

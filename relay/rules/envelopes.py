@@ -1,8 +1,8 @@
 """The subject and the headers of an event, and the rules that untrusted rows must keep. Pure: no I/O.
 
-Rows are written by applications, so everything here is checked before it is sent: the server stores a literal
-wildcard or a NUL in a subject without a word, obeys control headers, and drops the connection over a message
-that is too large.
+Rows are written by applications, so everything here is checked before it is sent: the server silently stores a
+literal wildcard or a NUL in a subject, obeys control headers, and drops the connection over a message that is too
+large.
 """
 
 import copy
@@ -51,7 +51,7 @@ class Envelopes:
         add_seq: Send the seq as ``Outbox-Seq``.
         add_created_at: Send the time of creation as ``Outbox-Created-At``, RFC 3339.
         allow_nats: ``Nats-`` headers that a row may set, such as ``Nats-TTL``; never the message id or a batch's.
-        cloud_events: What makes a CloudEvent of each event, None where they are plain messages.
+        cloud_events: What makes a CloudEvent of each event; None if they are plain messages.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Envelopes:
         return subject
 
     def wanted(self, event: Event) -> str:
-        """Give the subject that an event asks for, allowed or not, cut to 200 characters: for the log."""
+        """Return the subject that an event asks for, allowed or not, cut to 200 characters: for the log."""
         return self._fill(event)[:200]
 
     def _fill(self, event: Event) -> str:

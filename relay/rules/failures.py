@@ -2,8 +2,8 @@
 
 | class | what happens |
 |---|---|
-| outage | the way to the broker, or its storage, is not there: wait and probe, no attempt is counted |
-| capacity | a stream or account is full: the same, for that stream alone |
+| outage | the broker, or its storage, cannot be reached: wait and probe, no attempt is counted |
+| capacity | a stream or account is full: the same, for that stream only |
 | configuration | no stream, no right, a sealed stream: the events of that subject wait and are probed slowly |
 | poison | this event can never be stored: dead letter at once |
 | unknown | attempts with growing pauses, then a dead letter |
@@ -19,7 +19,7 @@ from relay.outcomes import FailureClass
 
 
 class Scope(StrEnum):
-    """What a failure speaks of, and so what waits."""
+    """What a failure concerns, and so what waits."""
 
     STREAM = "stream"
     SUBJECT = "subject"
@@ -39,7 +39,7 @@ class Refused:
     """The server answered with an error: nothing was stored.
 
     Attributes:
-        code: ``err_code`` of the answer, 0 where there was none.
+        code: ``err_code`` of the answer, 0 if there was none.
         description: The server's words.
     """
 
@@ -52,7 +52,7 @@ class NoResponders:
     """Nobody listens on the subject: no stream, or a stream without a leader.
 
     Attributes:
-        stream_exists: What a look-up said; None where it could not be made.
+        stream_exists: What a look-up said; None if it could not be made.
     """
 
     stream_exists: bool | None
@@ -115,13 +115,13 @@ BY_CODE: dict[int, Verdict] = {
     10077: _CAPACITY_STREAM,  # stream full and discard=new
     10097: _POISON,  # header over 64 KiB
     10109: _CONFIG_STREAM,  # stream sealed
-    10111: _POISON,  # rollup header where the stream does not permit it
+    10111: _POISON,  # rollup header, but the stream does not permit it
     10112: _POISON,  # rollup header with a wrong value
     10158: _OUTAGE_STREAM,  # message id in process, clustered
     10163: _OUTAGE_STREAM,  # expected last sequence per subject not known for the moment
     10164: _CONFIG_SUBJECT,  # expected last sequence does not match
     10165: _POISON,  # invalid TTL header
-    10166: _CONFIG_SUBJECT,  # TTL header where the stream does not permit it
+    10166: _CONFIG_SUBJECT,  # TTL header, but the stream does not permit it
     10167: _OUTAGE_STREAM,  # ingest overload
     10168: _POISON,  # counter headers
     10169: _POISON,
@@ -129,7 +129,7 @@ BY_CODE: dict[int, Verdict] = {
     10171: _POISON,
     10172: _POISON,
     10173: _POISON,
-    10188: _CONFIG_SUBJECT,  # schedules where the stream does not permit them
+    10188: _CONFIG_SUBJECT,  # schedules, but the stream does not permit them
     10189: _POISON,  # schedule headers
     10190: _POISON,
     10191: _POISON,
@@ -140,7 +140,7 @@ BY_CODE: dict[int, Verdict] = {
 
 
 def classify(failure: Failure) -> Verdict:
-    """Say to which class a failure belongs and what it speaks of."""
+    """Return the class of a failure and what it concerns."""
     match failure:
         case Refused(code=10077, description=text) if "per subject" in text:
             return _CAPACITY_SUBJECT
@@ -182,7 +182,7 @@ def after_lookup(failure: Failure, exists: bool | None, mute_stream: str | None)
 
 
 def describe(failure: Failure) -> str:
-    """Say in one line what happened, for logs and for `last_error`."""
+    """Return one line on what happened, for logs and for `last_error`."""
     match failure:
         case Refused(code=code, description=text):
             return f"refused by the stream: {text} ({code})"
@@ -203,7 +203,7 @@ def describe(failure: Failure) -> str:
 
 
 def backoff(attempt: int, base_s: float, max_s: float, chance: float) -> float:
-    """Give the pause before the next try: doubling from `base_s` to `max_s`, less up to a half by chance.
+    """Return the pause before the next try: doubling from `base_s` to `max_s`, less a random part of at most half.
 
     Args:
         attempt: How often it has failed, from 1.

@@ -1,4 +1,4 @@
-"""Which events are looked at to see each one settled, without an index of what is delivered. Pure: no I/O, no clock.
+"""Which events to look at so that each is seen settled, without an index of delivered events. Pure: no I/O, no clock.
 
 New events are found above a cursor. What is not settled when it is first seen, and what was passed over and may still
 be committed, is open: it is looked at by its seq, some of it at each look, in turn.
@@ -7,7 +7,7 @@ be committed, is open: it is looked at by its seq, some of it at each look, in t
 import math
 from collections.abc import Collection, Iterable
 
-# A seq that was passed over is a rolled-back one, or one of a transaction that takes longer than this, seconds.
+# A seq that is still missing after this time was rolled back, or its transaction takes longer, seconds.
 LATE_S = 600.0
 
 
@@ -46,10 +46,10 @@ class Following:
         for seq in pending:
             self._open[seq] = math.inf
 
-    def turn(self, most: int, now: float) -> list[int]:
-        """Give the open seqs that were not looked at for the longest time, and forget those that never came."""
+    def turn(self, limit: int, now: float) -> list[int]:
+        """Return at most `limit` open seqs, the longest not looked at first; forget those that never came."""
         alive = []
-        for seq in list(self._open)[:most]:
+        for seq in list(self._open)[:limit]:
             until = self._open.pop(seq)
             if until > now:
                 self._open[seq] = until

@@ -42,11 +42,11 @@ class Gaps:
         return len(self._gaps)
 
     def lowest(self) -> int | None:
-        """Give the lowest seq that may still appear."""
+        """Return the lowest seq that may still appear."""
         return self._gaps[0].lo if self._gaps else None
 
     def oldest_since(self) -> float | None:
-        """Give when the lowest gap was passed, which is the oldest one: the cursor only rises."""
+        """Return when the lowest gap was passed, which is the oldest one: the cursor only rises."""
         return self._gaps[0].since if self._gaps else None
 
     def passed(self, after: int, seqs: Sequence[int], reached: int, now: float = 0.0) -> None:
@@ -69,7 +69,7 @@ class Gaps:
             self._gaps.append(_Gap(previous + 1, reached, now))
 
     def observe(self, holders: Mapping[str, bool]) -> None:
-        """Take note of the transactions that hold a lock on the table now; True stands for a prepared one."""
+        """Note the transactions that hold a lock on the table now; True stands for a prepared one."""
         now = frozenset(holders)
         prepared = frozenset(name for name, is_prepared in holders.items() if is_prepared)
         for gap in self._gaps:
@@ -83,7 +83,7 @@ class Gaps:
                 gap.holders &= now
 
     def ranges(self) -> tuple[list[int], list[int]]:
-        """Give the first and the last seq of each gap, ascending: all are read again now."""
+        """Return the first and the last seq of each gap, ascending: all are read again now."""
         for gap in self._gaps:
             gap.asked = gap.holders is not None
         return [gap.lo for gap in self._gaps], [gap.hi for gap in self._gaps]
@@ -118,7 +118,7 @@ class Gaps:
         """Give up the gaps that were just read again and that nobody can fill any more.
 
         Args:
-            up_to: The last seq that the read reached, where its limit cut it short; None: it was complete.
+            up_to: The last seq that the read reached, if its limit cut it short; None: it was complete.
 
         Returns:
             How many gaps were given up.

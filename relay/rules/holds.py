@@ -1,4 +1,4 @@
-"""What waits because the broker, a stream or a subject is not good now. Pure: the clock is handed in.
+"""Circuit breakers: what waits because the broker, a stream or a subject takes no events now. Pure.
 
 A hold is opened by a failure that is not the event's own fault. Its events are parked, one of them is sent as a
 probe when its pause is over, and the first that is acknowledged ends the hold. No attempt is ever counted.
@@ -72,7 +72,7 @@ class Holds:
         return len(self._probing)
 
     def find(self, *scopes: str) -> Hold | None:
-        """Give the first hold that is open on one of the scopes."""
+        """Return the first hold that is open on one of the scopes."""
         for scope in scopes:
             hold = self.open.get(scope)
             if hold is not None:
@@ -84,10 +84,10 @@ class Holds:
     ) -> tuple[Hold, bool]:
         """Open a hold because an event failed, or keep it open; the event is still to be parked.
 
-        Only the probe lengthens the pause: of a thousand events in flight each one fails.
+        Only the probe lengthens the pause: all other events in flight fail as well.
 
         Returns:
-            The hold, and whether it is new or its class has changed: what is worth a line in the log.
+            The hold, and whether it is new or its class has changed, which is worth a log line.
         """
         hold = self.open.get(scope)
         is_new = hold is None or hold.failure_class is not failure_class
@@ -107,7 +107,7 @@ class Holds:
         return hold, is_new
 
     def due(self, now: float) -> list[Event]:
-        """Give the probes that are to be sent now, taken out of their holds."""
+        """Return the probes that are to be sent now, taken out of their holds."""
         probes: list[Event] = []
         for hold in self.open.values():
             if hold.probing is None and hold.parked and hold.probe_at <= now:
@@ -138,7 +138,7 @@ class Holds:
         return hold
 
     def end_all(self) -> list[Hold]:
-        """Close every hold: the connection is new, and so is every answer."""
+        """Close every hold: over a new connection every answer may differ."""
         ended = list(self.open.values())
         self.open.clear()
         for hold in ended:

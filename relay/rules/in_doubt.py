@@ -31,12 +31,12 @@ class InDoubt:
         return bool(self.since or self.found)
 
     def doubt(self, seq: int, sent_at: float, subject: str) -> None:
-        """Take an event whose outcome is unknown; the first time that it was sent counts."""
+        """Note an event whose outcome is unknown; the first time that it was sent counts."""
         self.since.setdefault(seq, sent_at)
         self.subjects[seq] = subject
 
     def find(self, seq: int, stream: str, stream_seq: int) -> None:
-        """Take it that a stream holds an event that is not marked."""
+        """Note that a stream holds an event that is not marked."""
         self.found[seq] = stream, stream_seq
 
     def resolve(self, seq: int) -> None:

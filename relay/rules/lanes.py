@@ -1,15 +1,15 @@
 """What may be sent now so that each key keeps its order. Pure: no I/O, no clock.
 
 A key that has an event out (ready, in flight, postponed or held) is a lane, and its later events queue behind.
-So a key has one event out, or one run of consecutive events inside one atomic batch, and whatever happens to
-it happens before the next one is sent.
+So a key has one event out, or one run of consecutive events in one atomic batch. Its outcome is known before the next
+event is sent.
 
 A lane whose head waits for something is *stuck*. Behind stuck lanes events could pile up without end, so above
 a limit they are dropped from memory, and `overflow_from` says from which seq on the outbox has to be read again
 when lanes flow once more.
 
-A *barred* lane waits for a person: its head is a dead letter. An earlier event that is given back goes through
-alone, and the lane stays shut behind it until `unbar`.
+A *barred* lane waits for the operator: its head is a dead letter. An event of its key that the operator retries goes
+through alone, and the lane stays shut behind it until `unbar`.
 """
 
 from collections import deque
@@ -62,7 +62,7 @@ class Lanes:
         return bool(self._dry)
 
     def offer(self, events: Iterable[Event], *, crowded: bool = False) -> list[Event]:
-        """Take fetched events in, those of one key in the order in which they are to be sent.
+        """Take in fetched events, those of one key in the order in which they are to be sent.
 
         Args:
             events: What was fetched.
@@ -131,7 +131,7 @@ class Lanes:
         return dropped
 
     def head(self) -> Event | None:
-        """Give the next event that may share a batch, without taking it."""
+        """Return the next event that may share a batch, without taking it."""
         return self._ready[0] if self._ready else None
 
     def take(self, limit: int) -> list[Event]:
@@ -143,7 +143,7 @@ class Lanes:
         return taken
 
     def take_runs(self, limit: int) -> list[Event]:
-        """Take events to be sent in one atomic batch: with each key as many of its next events as there is room for.
+        """Take events for one atomic batch: of each key as many of its next events as there is room for.
 
         Events that must go alone are not among them.
         """
@@ -160,7 +160,7 @@ class Lanes:
         return taken
 
     def put_back(self, events: Sequence[Event], *, alone: bool = False) -> None:
-        """Give events back that were taken and are not settled, in the order in which they were taken.
+        """Put events back that were taken and are not settled, in the order in which they were taken.
 
         The first of each key is ready again, before all others; the rest queue at the front of their lane.
 
@@ -227,12 +227,12 @@ class Lanes:
             self._queues.pop(key, None)
 
     def stick(self, event: Event) -> None:
-        """Keep a taken event's lane shut: its head waits for a retry, a person, or the end of a hold."""
+        """Keep a taken event's lane shut: its head waits for a retry, the operator, or the end of a hold."""
         if event.key is not None and self._ordered:
             self.stick_key(event.key)
 
     def stick_key(self, key: str) -> None:
-        """Keep the lane of a key shut, making it where there is none."""
+        """Keep the lane of a key shut; make it if there is none."""
         queue = self._queues.setdefault(key, None)
         if key not in self._stuck:
             self._stuck.add(key)
@@ -241,17 +241,17 @@ class Lanes:
                 self.stuck_bytes += sum(event.size for event in queue)
 
     def bar(self, key: str) -> None:
-        """Shut the lane of a key until `unbar`: it waits for a person to decide about a dead letter of it."""
+        """Shut the lane of a key until `unbar`: the operator must decide about a dead letter of it."""
         if self._ordered and key not in self._barred:
             self._barred[key] = False
             self.stick_key(key)
 
     def barred(self, key: str) -> bool:
-        """Tell whether the lane of a key is barred."""
+        """Report whether the lane of a key is barred."""
         return key in self._barred
 
     def let_through(self, event: Event) -> bool:
-        """Make an event ready whose key is barred; False where another one that was let through is still out."""
+        """Make an event of a barred key ready; return False if another one that was let through is still out."""
         if event.key is not None and event.key in self._barred:
             if self._barred[event.key]:
                 return False
@@ -266,7 +266,7 @@ class Lanes:
             self.release_key(key)
 
     def busy(self, key: str | None) -> bool:
-        """Tell whether an event of this key would have to wait."""
+        """Report whether an event of this key would have to wait."""
         return self._ordered and key is not None and key in self._queues
 
     def _unstick(self, key: str) -> None:
@@ -278,9 +278,9 @@ class Lanes:
                 self.stuck_bytes -= sum(event.size for event in queue)
 
     def begin_again(self) -> int | None:
-        """Forget what was dropped, because everything from the returned seq on is read and offered again now.
+        """Forget what was dropped, because everything from the returned seq on is now read and offered again.
 
-        Until that is done nothing newer may be offered. None: nothing was dropped.
+        Nothing newer may be offered until that is done. None: nothing was dropped.
         """
         start = self.overflow_from
         self.overflow_from = None

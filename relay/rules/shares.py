@@ -1,7 +1,7 @@
 """How replicas share the shards. Pure: no I/O, no clock.
 
-Each replica decides for itself, from the same list of members: it gives up what is above its fair share, and takes
-of what is free up to it. Nobody takes what another one holds, so a shard changes hands only when its owner has
+Each replica decides for itself, from the same list of members: it gives up what is above its fair share, and claims
+free shards up to it. Nobody takes what another one holds, so a shard changes hands only when its owner has
 drained it, or when the owner's lease has run out.
 """
 
@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 
 
 def fair_share(member: str, owned: int, others: Mapping[str, int], shards: int) -> int:
-    """Give how many of `shards` a member should own: the same for all, and one more for some.
+    """Return how many of `shards` a member should own: the same for all, and one more for some.
 
-    Those with the most have the one more, so that no shard moves for nothing; then the first by name.
+    The members that own most have one more, so that no shard moves without need; then the first by name.
 
     Args:
         member: The one that asks.
@@ -25,5 +25,5 @@ def fair_share(member: str, owned: int, others: Mapping[str, int], shards: int) 
 
 
 def surplus(owned: Iterable[int], share: int) -> list[int]:
-    """Give what an owner of these shards should hand over to come down to its share."""
+    """Return the shards that an owner of these should hand over to come down to its share."""
     return sorted(owned)[share:]

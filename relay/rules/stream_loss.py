@@ -1,4 +1,4 @@
-"""Tell a loss from what a stream lets go by its own rules, or was told to let go. Pure: no I/O, no clock.
+"""Tell a loss from what a stream removes by its own limits, or was told to remove. Pure: no I/O, no clock.
 
 First of all it has to be the same stream: what another one of the same name holds proves nothing (`is_same`).
 
@@ -15,7 +15,8 @@ from typing import NamedTuple
 from relay.rules.floors import Mark
 from relay.rules.streams import StreamState
 
-# Delivered so much before the stream was made, by the clocks of two machines: it went to a stream before this one.
+# An event that was delivered this long before the stream was made, by the clocks of two machines, went to an earlier
+# stream, seconds.
 _CLOCKS_S = 60.0
 
 

@@ -15,7 +15,7 @@ _NOT_IN_TOKEN = re.compile(r"[^A-Za-z0-9_\-]")
 
 
 def template_fault(template: str) -> str | None:
-    """Say what is wrong with a subject template, None where it is good."""
+    """Return what is wrong with a subject template; None if nothing is."""
     fields = _TEMPLATE_FIELD.findall(template)
     unknown = [field for field in fields if field not in ("topic", "key")]
     if unknown:
@@ -26,7 +26,7 @@ def template_fault(template: str) -> str | None:
 
 
 def subject_fault(subject: str) -> str | None:
-    """Say why nothing may be published on a subject, None where it may."""
+    """Return why nothing may be published on a subject; None if events may."""
     if not subject:
         return "the subject is empty"
     if len(subject) > _MAX_SUBJECT_BYTES:
@@ -41,7 +41,7 @@ def subject_fault(subject: str) -> str | None:
 
 
 def matches(pattern: str, subject: str) -> bool:
-    """Tell whether a subject belongs to a NATS pattern with ``*`` and ``>``."""
+    """Report whether a subject matches a NATS pattern with ``*`` and ``>``."""
     wanted, tokens = pattern.split("."), subject.split(".")
     for at, part in enumerate(wanted):
         if part == ">":
@@ -52,7 +52,7 @@ def matches(pattern: str, subject: str) -> bool:
 
 
 def key_token(key: str | None) -> str:
-    """Make one token of a key: ``_`` where there is none, percent-encoded where a character may not stand."""
+    """Return a key as one token: ``_`` without a key; what a token may not hold is percent-encoded."""
     if not key:
         return "_"
     return _NOT_IN_TOKEN.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), key)

@@ -8,7 +8,7 @@ the watermark has reached that seq, all of it is settled.
 from collections import deque
 from dataclasses import dataclass
 
-# A look a second: an hour of a watermark that stands still. Beyond it every other look is forgotten.
+# One look a second: an hour without progress. Beyond that every other look is forgotten.
 _MOST = 3600
 
 
@@ -24,7 +24,7 @@ class SettledClock:
 
         Args:
             at: The database's clock before the look, Unix seconds.
-            newest: The newest seq that was visible then; does not fall, but for a failover of the database.
+            newest: The newest seq that was visible then; it falls only in a failover of the database.
         """
         while self._looks and self._looks[-1][0] >= newest and self._looks[-1][1] <= at:
             self._looks.pop()  # the later look says more about the same seq
@@ -33,7 +33,7 @@ class SettledClock:
             self._looks = deque(list(self._looks)[::2])
 
     def settled_at(self, watermark: int) -> float | None:
-        """Give the time up to which every commit is settled, Unix seconds; None where no look is reached yet."""
+        """Return the time up to which every commit is settled, Unix seconds; None if no look is reached yet."""
         while self._looks and self._looks[0][0] <= watermark:
             at = self._looks.popleft()[1]
             self._settled_at = at if self._settled_at is None else max(self._settled_at, at)
@@ -46,7 +46,7 @@ class Watermark:
 
     Attributes:
         seq: Every event up to it is settled.
-        at: Every event whose commit had returned by then is settled; Unix seconds of the database's clock, None where
+        at: Every event whose commit had returned by then is settled; Unix seconds of the database's clock, None if
             that is not known yet.
     """
 

@@ -22,7 +22,7 @@ class LanesUnderFire(RuleBasedStateMachine):
         free: The same of events without a key.
         out: Sent: single events, and batches with runs.
         parked: Heads that wait; their lanes are stuck.
-        blocked: Keys that wait for a person since before their first event.
+        blocked: Keys that wait for the operator since before their first event.
         through: Events of these that were let through and are not settled.
         left: Events of these that were dropped after that, and are to be let through again.
         outbox: What was dropped, and is to be read again.
