@@ -1,6 +1,5 @@
 """What statements return, by name: one tuple for each result of several columns, in the order of the SQL file."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from relay.event import Event
@@ -26,7 +25,7 @@ class BeatRow(NamedTuple):
     """
 
     kept: list[int]
-    others: Mapping[str, int] | None
+    others: dict[str, int] | None
     free: int
     shards: int
     at: float
