@@ -9,13 +9,13 @@ from relay.postgres.doorbell import Doorbell
 _SHORTEST_S = 0.005
 # Without the bell because producers are at work: an insert waits half of this on average.
 _BESIDE_PRODUCERS_S = 0.1
-# From so many rows a turn on producers are busy, and should not have to ring.
+# From this many rows a turn on, producers are busy and should not have to ring.
 _BUSY_ROWS = 32
 _QUIET_S = 0.05
 
 
 class Wakeup:
-    """Sleeps on the bell where it can be had, else longer and longer.
+    """Sleeps until the bell rings, or without the bell longer and longer.
 
     Args:
         bell: None: polling alone.
@@ -29,7 +29,7 @@ class Wakeup:
         self._busy_until = 0.0
 
     async def found(self, events: int) -> None:
-        """Take note of what a turn has found; where it was much, producers need not ring."""
+        """Note what a turn has found; if it was much, producers need not ring."""
         self._pause_s = _SHORTEST_S
         if events >= _BUSY_ROWS:
             self._busy_until = time.monotonic() + _QUIET_S
@@ -37,7 +37,7 @@ class Wakeup:
                 await self._bell.release()
 
     async def sleep(self, at_most_s: float) -> None:
-        """Sleep until something may be there, `at_most_s` seconds; not at all where the bell was just taken."""
+        """Sleep until something may be there, `at_most_s` seconds; not at all if the bell was just taken."""
         longest_s = min(at_most_s, self._longest_s)
         if self._bell is not None and time.monotonic() >= self._busy_until:
             if self._bell.rings:

@@ -40,7 +40,7 @@ class Inbox(NamedTuple):
 class NatsOptions:
     """How to connect; the fields follow the ``[nats]`` section. Secrets never show in its representation.
 
-    Files are read anew at each connect, and go over the value of the same name.
+    Files are read again at each connect, and replace the value of the same name.
 
     Attributes:
         servers: URLs, tried in turn.
@@ -66,7 +66,7 @@ class NatsOptions:
     ping_interval_s: float = 2.0
 
     def insists_on_tls(self, server: str) -> bool:
-        """Tell whether nothing may be sent to a server in the clear: where its URL or any TLS setting says so."""
+        """Report whether nothing may be sent to a server in the clear: its URL or any TLS setting says so."""
         return (
             server.startswith("tls://")
             or self.tls_first
@@ -134,7 +134,7 @@ class Client(nats.aio.client.Client):
         if initial_connection and self._insist_on_tls:
             if not (info.get("tls_required") or info.get("tls_available")):
                 raise NatsError("the server offers no TLS, and the configuration asks for it; nothing was sent")
-            # The dictionary that nats-py itself looks into: it begins with TLS where it finds this.
+            # nats-py itself looks into this dictionary: it begins with TLS if it finds this.
             info["tls_required"] = True
             self._secured = True
         if initial_connection:

@@ -65,16 +65,16 @@ class Connection(Questions):
 
     @property
     def up(self) -> bool:
-        """Whether the connection stands."""
+        """Whether the connection is up."""
         return bool(self._nc.is_connected)
 
     @property
     def max_payload(self) -> int:
-        """The largest message that the server takes from this account, bytes: what it said last."""
+        """The largest message that the server takes from this account, bytes, as it said last."""
         return self._nc.max_payload
 
     async def ask_limit(self) -> int:
-        """Return `max_payload` after asking the server anew: it does not tell a connection that stands of a change.
+        """Return `max_payload` after asking the server again: it does not announce a change to open connections.
 
         Asks at most once a second. If it does not answer, what it said last is returned.
         """
@@ -129,7 +129,7 @@ class Connection(Questions):
                 raise BrokerError(str(error)) from error
 
     async def store(self, subject: str, payload: bytes, headers: Mapping[str, str], timeout_s: float) -> Failure | None:
-        """Publish one message and wait for its acknowledgement; gives why it was not stored, None where it was.
+        """Publish one message and wait for its acknowledgement; return why it was not stored, None if it was.
 
         Raises:
             BrokerError: The connection has ended; whether it was stored is not known.
@@ -198,7 +198,7 @@ class Connection(Questions):
         await self._nc.discard()
 
     def on_stored(self, subject: bytes, data: bytes) -> bool:
-        """Take the usual acknowledgement of one event; gives whether it is one."""
+        """Take the usual acknowledgement of one event; return whether it is one."""
         token = subject[self._skip :]
         found = _STORED.fullmatch(data)
         if found is None or not token.isdigit():

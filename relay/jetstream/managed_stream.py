@@ -1,4 +1,4 @@
-"""Create or adjust the stream, where the relay is asked to (``[stream] manage = true``)."""
+"""Create or adjust the stream, if the relay is asked to (``[stream] manage = true``)."""
 
 import logging
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class ManagedStream:
     allow_direct: bool = True
 
     def config(self, *, takes_atomic: bool) -> dict[str, Any]:
-        """Give the part of a stream's configuration that we answer for, in JetStream's terms."""
+        """Return the part of a stream's configuration that the relay sets, in JetStream's terms."""
         config: dict[str, Any] = {
             "name": self.name,
             "subjects": list(self.subjects),

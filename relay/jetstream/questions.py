@@ -34,7 +34,7 @@ class Questions:
         self._denied: set[str] = set()
 
     async def stream_of(self, subject: str, timeout_s: float) -> StreamFacts | None:
-        """Look up the stream that takes a subject; None where there is none.
+        """Look up the stream that takes a subject; None if there is none.
 
         Raises:
             BrokerError: No answer, or not permitted.
@@ -81,7 +81,7 @@ class Questions:
         return any(subject.startswith("$js.") and subject.rpartition(".")[2] == name for subject in self._denied)
 
     def _unanswered(self, question: str, api: str) -> LookupForbidden:
-        """Say why no answer came: a refusal comes by itself, and not to the question."""
+        """Return why no answer came: a refusal is reported apart from the question."""
         asked = question if api == JETSTREAM_API else f"{api}.{question}"
         if self.may_request(question, api):
             return LookupForbidden(f"no answer to {asked}")
@@ -97,7 +97,7 @@ class Questions:
             nothing there, 503 nobody answers.
 
         Raises:
-            LookupForbidden: For `timeout_s` nothing came, as where the account has no right to ask.
+            LookupForbidden: For `timeout_s` nothing came, as if the account has no right to ask.
             BrokerError: The connection has ended.
         """
         with honour_cancellation():
@@ -136,7 +136,7 @@ class Questions:
         `api` is the prefix of the subject: that of another domain asks the streams there.
 
         Raises:
-            LookupForbidden: Nobody answers, or not in time, as where the account has no right to ask.
+            LookupForbidden: Nobody answers, or not in time, as if the account has no right to ask.
             BrokerError: The connection has ended.
         """
         data = b"" if body is None else json.dumps(body).encode()
@@ -151,7 +151,7 @@ class Questions:
         return decoded
 
     async def responds(self, question: str, body: Mapping[str, object], timeout_s: float) -> bool | None:
-        """Tell whether a question of the JetStream API is answered; None where it is not in time, as without a right.
+        """Report whether a question of the JetStream API is answered; None if it is not in time, as without a right.
 
         Raises:
             BrokerError: The connection has ended.

@@ -145,7 +145,7 @@ class Reconnector:
         return connection
 
     def _tell(self, state: RetryCallState) -> None:
-        """Say once that NATS cannot be reached, and why we are not let in where we are not."""
+        """Report once that NATS cannot be reached, and each new reason for which it rejects our credentials."""
         reason = "" if state.outcome is None else str(state.outcome.exception())
         self.trouble = reason
         if not self._lost or (is_auth_error(reason) and reason not in self._told):

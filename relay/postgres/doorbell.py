@@ -1,8 +1,8 @@
 """The doorbell: sleep until an insert rings, at no cost to producers while the relay is awake.
 
-Who holds the advisory lock is rung. While a producer's transaction is open the lock cannot be had, so the relay
-polls on; once it is held, every later insert fails its try to share it, and rings. One more look at the outbox
-after taking it leaves no moment in between.
+While the relay holds the advisory lock, every insert notifies it. While a producer's transaction is open the lock
+cannot be had, so the relay polls on; once it is held, every later insert fails its try to share it, and rings. One more
+look at the outbox after taking it leaves no moment in between.
 
 It needs a connection of its own that keeps its session: behind a transaction pooler it has a DSN of its own, or
 polling alone serves. The first `take` finds out which, by ringing once from another connection.
@@ -66,7 +66,7 @@ class Doorbell:
         return self.held or time.monotonic() < self._trust_until
 
     async def take(self) -> bool:
-        """Ask for the bell before sleeping; True where every insert from now on rings."""
+        """Ask for the bell before sleeping; return whether every insert from now on rings."""
         if self.rings or time.monotonic() < self._try_at:
             return self.rings
         try:

@@ -23,8 +23,8 @@ class Schema(NamedTuple):
 
     Attributes:
         version: The newest migration applied.
-        oldest_relay: The version that a relay must know to work here; lower than `version` where the migrations
-            above it say that relays of before can live with them.
+        oldest_relay: The version that a relay must know to work here; lower than `version` if the migrations
+            above it say that previous relays can work with them.
     """
 
     version: int
@@ -44,7 +44,7 @@ def _oldest_relay(path: Path) -> int | None:
 
 
 def newest_version() -> int:
-    """Give the version of the schema that this relay needs."""
+    """Return the version of the schema that this relay needs."""
     return max(version for version, _ in _numbered())
 
 
@@ -60,7 +60,7 @@ def _tables(table: str, payload_type: str) -> Tables:
 
 
 def script(table: str, payload_type: str, bell: bool) -> str:
-    """Give everything that `migrate` would run in an empty database, for teams that run their own tool."""
+    """Return everything that `migrate` would run in an empty database, for teams that run their own tool."""
     tables = _tables(table, payload_type)
     parts = ["BEGIN;"]
     if tables.schema is not None:
@@ -81,11 +81,11 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str, bell: 
     """Apply what is missing, in one transaction, one migrator at a time; doing it again changes nothing.
 
     Safe while producers and relays work: it waits at most 5 s for a lock on the table, so that nobody queues
-    behind it for longer. `payload_type` counts only where the table is made. A newer schema that this relay can
+    behind it for longer. `payload_type` counts only if the table is made. A newer schema that this relay can
     work on is left as it is.
 
     Returns:
-        The names of the migrations applied, oldest first; empty where the schema was current.
+        The names of the migrations applied, oldest first; empty if the schema was current.
 
     Raises:
         SchemaError: The database holds a newer version that this relay cannot work on, or is not UTF-8. Nothing was
@@ -134,7 +134,7 @@ def new_origin(conn: psycopg.Connection[Any], table: str) -> tuple[str, int]:
 
 
 def missing(conn: psycopg.Connection[Any], table: str) -> list[str]:
-    """Give the names of the migrations that `migrate` would apply, oldest first. Changes nothing.
+    """Return the names of the migrations that `migrate` would apply, oldest first. Changes nothing.
 
     Raises:
         SchemaError: The database holds a newer version that this relay cannot work on, or is not UTF-8.
@@ -156,7 +156,7 @@ def _value(cursor: psycopg.RawCursor[Any], query: bytes) -> Any:
 
 
 def schema_of(row: tuple[Any, ...] | None) -> Schema | None:
-    """Read the answer of ``schema_version.sql``; None where no migration was applied."""
+    """Read the answer of ``schema_version.sql``; None if no migration was applied."""
     return None if row is None or None in row else Schema._make(row)
 
 
@@ -168,7 +168,7 @@ def check_schema(found: Schema | None, table: str) -> None:
     the other. `docs/operations/upgrade.md` has the rules.
 
     Args:
-        found: What the database says, None where the outbox does not exist.
+        found: What the database says, None if the outbox does not exist.
         table: The table of events, for the message.
 
     Raises:

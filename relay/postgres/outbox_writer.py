@@ -142,7 +142,7 @@ class OutboxWriter:
         return bool((await self._run(self._tables.query("integrity/save_stream_state"), values))[0][0])
 
     async def mark_lost(self, stream: str, seqs: Sequence[int], due_at: float, after_delivery_s: float) -> int:
-        """Have delivered events sent again that their stream has lost; gives how many.
+        """Have delivered events sent again that their stream has lost; return how many.
 
         Args:
             stream: Where they were.
@@ -159,6 +159,6 @@ class OutboxWriter:
         return PrunedRow._make((await self._run(self._tables.query("maintenance/prune_delivered"), values))[0])
 
     async def prune_dead(self, limit: int, age_s: float, discarded_only: bool) -> int:
-        """Delete the oldest dead letters, at most `limit`; gives how many."""
+        """Delete the oldest dead letters, at most `limit`; return how many."""
         values = (limit, age_s, discarded_only, *self._fence)
         return int((await self._run(self._tables.query("maintenance/prune_dead"), values))[0][0])

@@ -138,10 +138,10 @@ class Ownership:
         share = fair_share(self.member, len(self.epochs), others, self.shards)
         return Beat(others, share, row.free, row.at, row.database())
 
-    async def claim(self, most: int) -> None:
-        """Take at most so many of the shards that nobody owns; once more where the answer was lost."""
+    async def claim(self, limit: int) -> None:
+        """Claim at most `limit` free shards. Safe to repeat if the reply was lost."""
         before = time.monotonic()
-        rows = await self.database.run(self.tables.query("ownership/claim"), (self.member, self.ttl_s, most))
+        rows = await self.database.run(self.tables.query("ownership/claim"), (self.member, self.ttl_s, limit))
         if not self.epochs:
             self.until = before + self.ttl_s
         claimed = [ClaimedRow._make(row) for row in rows]
@@ -149,7 +149,7 @@ class Ownership:
         self.crashes = max([self.crashes, *(row.crashes for row in claimed)])
 
     async def reset_crashes(self) -> None:
-        """Write down that what the last owners had in hand does not end us."""
+        """Reset the crash counter: what the previous owners held did not crash this relay."""
         await self.database.run(self.tables.query("ownership/reset_crashes"), (self.member,))
         self.crashes = 0
 
@@ -159,7 +159,7 @@ class Ownership:
         await self.database.run(self.tables.query("ownership/lower_watermark"), (*held, seq))
 
     async def hand_over(self, share: int, watermark: Watermark) -> int:
-        """Give back what is above our share, after its last event was settled; gives how many shards that were."""
+        """Give back what is above our share, after its last event was settled; return how many shards that were."""
         given = surplus(self.epochs, share)
         if given:
             epochs = [self.epochs.pop(shard) for shard in given]

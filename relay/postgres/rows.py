@@ -134,5 +134,5 @@ class DeadRow(NamedTuple):
 
     def dead_letter(self) -> DeadLetter:
         """Return it as it is copied."""
-        event = Event._make(self[: len(Event._fields)])
+        event = Event(*self[: self._fields.index("died_at")])
         return DeadLetter(event, self.died_at, self.last_error or "", self.payload_bytes, self.failure_class)

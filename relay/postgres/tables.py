@@ -67,7 +67,7 @@ class Tables:
 
     @cached_property
     def schema(self) -> str | None:
-        """The schema where one was named, else None (the search path decides)."""
+        """The schema if one was named, else None (the search path decides)."""
         return self.events.split(".")[0] if "." in self.events else None
 
     @cached_property
@@ -76,7 +76,7 @@ class Tables:
         return self.events.split(".")[-1].removesuffix("_events")
 
     def name(self, companion: str) -> str:
-        """Name a companion, with the schema where one is configured; roles belong to no schema."""
+        """Name a companion, with the schema if one is configured; roles belong to no schema."""
         if companion == "events":
             return self.events
         plain = f"{self.base}_{companion}"

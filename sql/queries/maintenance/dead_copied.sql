@@ -1,5 +1,5 @@
 -- Write down that the dead letter $1, which died at $2 (Unix seconds), was published to the subject for dead letters;
--- not where a person has given it back meanwhile. No fence: whoever published it, it was. Its id is $3.
+-- not if the operator has retried it meanwhile. No fence: whichever relay published it, it was published. Its id is $3.
 -- If somebody else has locked the row it is left as it is, and the copy is made again (docs/design/bounds.md).
 UPDATE outbox_events
 SET dead_copied_at = clock_timestamp()

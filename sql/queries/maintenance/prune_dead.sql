@@ -1,5 +1,5 @@
--- Delete the $1 oldest dead letters that died more than $2 seconds ago; where $3 only those that a person has discarded,
--- since a key may wait for the others. By relay $4, whose epochs add up to $5; a person's command is no relay (null).
+-- Delete the $1 oldest dead letters that died more than $2 seconds ago; if $3 only those that the operator has discarded,
+-- since a key may wait for the others. By relay $4, whose epochs add up to $5; an operator's command is no relay (null).
 -- Partial index on dead_at: its cost follows the rows deleted.
 -- A row that somebody else has locked stays (docs/design/bounds.md).
 DELETE FROM outbox_events e

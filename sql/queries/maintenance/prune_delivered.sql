@@ -1,8 +1,8 @@
--- Delete the events with a seq above $1 and up to $2 that were delivered more than $3 seconds ago; gives how many, when
+-- Delete the events with a seq above $1 and up to $2 that were delivered more than $3 seconds ago; returns how many, when
 -- the oldest of all was delivered, and when the oldest of those that stay (Unix seconds).
 -- Only below the watermark, so that a start finds everything above it, and its own row stays as the newest; nothing while
 -- a stream has a loss that nobody has healed, since the rows are what it would be healed from.
--- By relay $4, whose epochs add up to $5; a person's command is no relay (null).
+-- By relay $4, whose epochs add up to $5; an operator's command is no relay (null).
 -- Index scan of the primary key inside the range, which the caller keeps small: some 5 us a row, and row locks on events
 -- that nobody else writes to.
 -- A row that somebody else has locked stays (docs/design/bounds.md).
