@@ -134,5 +134,5 @@ class DeadRow(NamedTuple):
 
     def dead_letter(self) -> DeadLetter:
         """Return it as it is copied."""
-        event = Event(*self[: self._fields.index("died_at")])
+        event = Event._make((*self[: self._fields.index("died_at")], 0))
         return DeadLetter(event, self.died_at, self.last_error or "", self.payload_bytes, self.failure_class)
