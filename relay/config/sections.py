@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_settings import NoDecode
 
 from relay.errors import ConfigError
 from relay.postgres.tables import DEFAULT_TABLE, Tables
@@ -106,8 +107,8 @@ Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Text = Annotated[str | None, BeforeValidator(_unset)]
 Secret = Annotated[SecretStr | None, BeforeValidator(_unset)]
 File = Annotated[Path | None, AfterValidator(_readable), BeforeValidator(_unset)]
-Listed = BeforeValidator(_split)
-Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Listed]
+Listed = (NoDecode, BeforeValidator(_split))
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], *Listed]
 
 
 class _Section(BaseModel):
@@ -143,7 +144,7 @@ class PostgresSection(_Section):
 class NatsSection(_Section):
     """Where the stream is, and who we are there: at most one of user, token, nkey and creds."""
 
-    servers: Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], Listed, AfterValidator(_some)] = Field(
+    servers: Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], *Listed, AfterValidator(_some)] = Field(
         default=("nats://127.0.0.1:4222",), repr=False
     )
     name: str = "outbox-relay"
@@ -220,7 +221,7 @@ class HeadersSection(_Section):
     key: bool = False
     seq: bool = False
     created_at: bool = False
-    allow_nats: Annotated[tuple[Annotated[str, AfterValidator(_header)], ...], Listed] = ()
+    allow_nats: Annotated[tuple[Annotated[str, AfterValidator(_header)], ...], *Listed] = ()
 
 
 class CloudEventsSection(_Section):
@@ -337,7 +338,7 @@ class ConsumersSection(_Section):
     """Which durable consumers of the streams are looked at, for the metrics; times are seconds."""
 
     watch: bool = True
-    names: Annotated[tuple[str, ...], Listed] = ()
+    names: Annotated[tuple[str, ...], *Listed] = ()
     poll_every_s: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = 15.0
     objective_s: Seconds = 300.0
 

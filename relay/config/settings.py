@@ -14,8 +14,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, model_validator
+from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from relay.config import redact
 from relay.config.flags import FLAGS
@@ -48,10 +49,12 @@ _SERVICE_LINK = re.compile(r"RELAY_(\w+_)?SERVICE_(HOST|PORT(_\w+)?)")
 _SERVICE_LINK_PORT = re.compile(r"RELAY_(\w+_)?PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
 
 
-class Settings(BaseModel):
-    """All that can be configured. `load` makes it, and merges the sources: it must know what came from where."""
+class Settings(BaseSettings):
+    """All that can be configured. `load` makes it; the constructor reads neither environment nor file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, env_prefix=_PREFIX, env_nested_delimiter="__"
+    )
 
     postgres: PostgresSection = PostgresSection()
     nats: NatsSection = NatsSection()
@@ -69,6 +72,18 @@ class Settings(BaseModel):
     consumers: ConsumersSection = ConsumersSection()
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what is handed in: `load` merges the sources, since it must know what came from where."""
+        return (init_settings,)
 
     @model_validator(mode="after")
     def _acknowledged_within_the_window(self) -> Self:
@@ -170,16 +185,17 @@ def _from_flags(overrides: Mapping[str, object]) -> _Source:
 
 def _from_environment(environ: Mapping[str, str], faults: list[str]) -> _Source:
     known = {f"{_PREFIX}{section}__{name}".upper(): (section, name) for section, names in _names() for name in names}
-    source = _Source("environment")
+    ours: dict[str, str | None] = {}
     for variable, value in environ.items():
         upper = variable.upper()
         if upper in known:
             # A line end comes along where a secret was read from a file.
-            section, name = known[upper]
-            source.values.setdefault(section, {})[name] = value.rstrip("\r\n")
+            ours[upper.lower()] = value.rstrip("\r\n")
         elif upper.startswith(_PREFIX) and not _foreign(upper, value):
             faults.append(f"environment {variable}: unknown setting{_hint(upper, known)}")
-    return source
+    reader = EnvSettingsSource(Settings)
+    reader.env_vars = ours
+    return _Source("environment", reader())
 
 
 def _foreign(variable: str, value: str) -> bool:
