@@ -125,6 +125,7 @@ class Replica:
             if settings.delivery.bell:
                 ringing = await stack.enter_async_context(self._database("bell"))
                 bell = Doorbell(ringing, reading, tables, lambda up: self._set_up("bell", up))
+                stack.push_async_callback(bell.close)
             else:
                 log_event(
                     log,

@@ -27,6 +27,8 @@ from relay.rules.read_size import Read, ReadSize, Room
 log = logging.getLogger(__name__)
 
 _NO_LIMIT = 2**63 - 1
+# Rows may be inserted by hand with seqs below those that the sequence draws.
+_BELOW_ALL = -(2**63)
 # A row that commits late is found within this time.
 _GAP_PAUSE_S = 0.25
 # And if there are many gaps, looking into them takes a fifth of the time at most.
@@ -74,7 +76,7 @@ class Fetcher:
         self._late_up_to: int | None = None
         self._backfill_at = 0.0
         self._scrub_at = time.monotonic() + _SCRUB_PAUSE_S
-        self._scrubbed = 0
+        self._scrubbed = _BELOW_ALL
         self._generation = reader.generation
 
     async def _rewind(self) -> None:
@@ -213,7 +215,13 @@ class Fetcher:
         written by hand.
         """
         if self._scrubbed >= self._in_hand.cursor:
-            self._scrubbed = 0
+            self._scrubbed = _BELOW_ALL
+        # The cost follows rows, not the span of their seqs.
+        following = await self._reader.next_seq(self._scrubbed)
+        if following is None or following > self._in_hand.cursor:
+            self._scrubbed = self._in_hand.cursor
+            return 0
+        self._scrubbed = following - 1
         upper = min(self._scrubbed + min(_SCRUB_SPAN, self._scrubbing.seqs), self._in_hand.cursor)
         read = await self._read(self._scrubbing, partial(self._reader.fetch, self._scrubbed, upper))
         if read is None:
@@ -291,7 +299,11 @@ class Fetcher:
             found += await self._take_late(begin)
             if self._late_up_to is None:
                 self._offer(read.events)
-                in_hand.backfilled_up_to(_reached(read, begin - 1, upper))
+                reached = _reached(read, begin - 1, upper)
+                if not read.events and reached == upper:
+                    following = await self._reader.next_seq(upper)
+                    reached = in_hand.cursor if following is None else max(upper, min(following - 1, in_hand.cursor))
+                in_hand.backfilled_up_to(reached)
                 found += len(read.events)
             in_hand.to_send.set()
             await self._wait_for_room()

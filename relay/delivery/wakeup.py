@@ -46,6 +46,6 @@ class Wakeup:
             if await self._bell.take():
                 return  # look once more before sleeping: an insert may have committed just before
         pause_s = min(longest_s, self._pause_s)
-        beside_producers = self._bell is not None and self._bell.hung
+        beside_producers = self._bell is not None and (self._bell.hung or self._bell.coming)
         self._pause_s = min(self._pause_s * 2, _BESIDE_PRODUCERS_S if beside_producers else self._longest_s)
         await asyncio.sleep(pause_s * (1 - random.random() / 4))

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import nats.aio.client
 import nats.errors
@@ -247,8 +248,20 @@ def check_heard(errors: list[str], prefix: str) -> None:
         raise NatsError(errors[-1])
 
 
+def url_credentials(server: str) -> dict[str, str]:
+    """Return user and password, or the token, of a server's URL as they are; nats-py would send them encoded."""
+    parts = urlsplit(server)
+    if parts.username is None:
+        return {}
+    if parts.password is None:
+        return {"token": unquote(parts.username)}
+    return {"user": unquote(parts.username), "password": unquote(parts.password)}
+
+
 def _credentials(options: NatsOptions, server: str) -> dict[str, Any]:
     given: dict[str, Any] = {"user": options.user, "password": options.password, "token": options.token}
+    if options.user is None and options.token is None and options.token_file is None:
+        given |= url_credentials(server)
     if options.password_file is not None:
         given["password"] = credentials.secret(options.password_file)
     if options.token_file is not None:

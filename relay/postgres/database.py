@@ -124,6 +124,11 @@ class Database:
         if conn is not None:
             await conn.close()
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._conn is not None and not self._conn.closed
+
     async def run(self, query: bytes, params: Sequence[object] = (), *, patient: bool = True) -> list[Row]:
         """Run one statement and return its rows, or, if it has none, one row with the count of rows touched.
 

@@ -55,6 +55,7 @@ class Doorbell:
         self.hung = False
         self.held = False
         self._has_company = False
+        self._making: asyncio.Task[None] | None = None
 
     def note_company(self, other_relays: int) -> None:
         """Note how many other relays are alive: they may want the bell when we give it back."""
@@ -66,14 +67,16 @@ class Doorbell:
         return self.held or time.monotonic() < self._trust_until
 
     async def take(self) -> bool:
-        """Ask for the bell before sleeping; return whether every insert from now on rings."""
-        if self.rings or time.monotonic() < self._try_at:
+        """Ask for the bell before sleeping; return whether every insert from now on rings.
+
+        If it is not hung yet that is done beside the caller, who polls meanwhile: its address may lead to a server that
+        never answers.
+        """
+        if self.rings or time.monotonic() < self._try_at or not await self._made():
             return self.rings
         try:
             async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
                 conn = await self._database.connection()
-                if self._generation != self._database.generation:
-                    await self._hang()
                 if self.hung:
                     row = await (await conn.execute(self._tables.query("doorbell/take"))).fetchone()
                     bell = BellRow(False, False) if row is None else BellRow._make(row)
@@ -84,6 +87,36 @@ class Doorbell:
         except OUTAGES as error:
             await self._fall(error)
         return self.rings
+
+    @property
+    def coming(self) -> bool:
+        """Whether it is being made: it may ring in a moment."""
+        return self._making is not None and not self._making.done()
+
+    async def _made(self) -> bool:
+        """Report whether the bell is made for the connection of now; begin to make it if not."""
+        if self._making is not None:
+            if not self._making.done():
+                return False
+            making, self._making = self._making, None
+            await making
+        elif not (self._database.connected and self._generation == self._database.generation):
+            self._making = asyncio.create_task(self._make(), name="bell")
+        return self._database.connected and self._generation == self._database.generation
+
+    async def _make(self) -> None:
+        try:
+            await self._database.connection()
+            async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
+                await self._hang()
+        except OUTAGES as error:
+            await self._fall(error)
+
+    async def close(self) -> None:
+        """Make it no further."""
+        if self._making is not None:
+            self._making.cancel()
+            await asyncio.gather(self._making, return_exceptions=True)
 
     async def release(self) -> None:
         """Give the bell back: we are awake, and inserts need not ring."""

@@ -1,5 +1,6 @@
 """The doorbell: a sleeping relay is rung, a busy one never; and without the bell polling finds everything."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -269,3 +270,19 @@ def test_two_phase_commit_works_without_the_bell_and_is_refused_by_a_bell_that_r
     wait_until("the event of the prepared transaction", lambda: outbox.count("delivered_at IS NOT NULL") == 1)
     assert streams.messages("ORDERS") == 1
     outbox.conn.close()
+
+
+def test_a_bell_address_that_never_answers_holds_up_no_event(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        relay = make_relay(
+            outbox.dsn, streams.url, postgres__bell_dsn=f"postgresql://suite_relay@127.0.0.1:{port}/x"
+        ).start()
+        relay.said("relay.active")
+        for i in range(8):
+            outbox.delivered(outbox.insert("orders.placed", "k", {"i": i}), timeout_s=POLLED_WITHIN_S)
+            time.sleep(0.5)  # over more than one try to connect
+        assert relay.stop() == 0

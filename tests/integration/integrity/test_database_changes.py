@@ -195,6 +195,23 @@ def test_the_first_delivery_costs_rows_and_not_the_span_of_their_seqs(
     outbox.delivered(seq, timeout_s=10)
 
 
+@pytest.mark.parametrize("seq", [0, -5, -(10**15)])
+def test_a_row_with_a_seq_below_those_that_are_drawn_is_found(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, seq: int
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    outbox.conn.execute("ALTER TABLE outbox_events ALTER COLUMN seq RESTART WITH 1000000000000")
+    make_relay(outbox.dsn, streams.url).start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    outbox.conn.execute(
+        "INSERT INTO outbox_events (seq, topic, key, payload) OVERRIDING SYSTEM VALUE"
+        " VALUES (%s, 'orders.low', 'k', '{}'), (500000000000, 'orders.low', 'k', '{}')",
+        (seq,),
+    )
+    outbox.delivered(seq, timeout_s=20)
+    outbox.delivered(500_000_000_000, timeout_s=20)
+
+
 def assert_never_covered(outbox: Outbox) -> None:
     """No pending row lies at or below the watermark."""
     assert (

@@ -3,7 +3,10 @@
 import fcntl
 import os
 import pty
+import signal
 import struct
+import subprocess
+import sys
 import termios
 from collections.abc import Iterator
 from typing import TextIO
@@ -57,3 +60,12 @@ def test_the_cursor_is_hidden_only_while_it_draws(terminal: tuple[int, TextIO]) 
     with Redraw(terminal[1]):
         assert os.read(terminal[0], 100) == b"\x1b[?25l"
     assert os.read(terminal[0], 100) == b"\x1b[?25h"
+
+
+def test_sigterm_shows_the_cursor_again_and_ends_as_before(terminal: tuple[int, TextIO]) -> None:
+    program = "import sys, time; from relay.terminal import Redraw; Redraw(sys.stdout).__enter__(); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=terminal[1])
+    assert os.read(terminal[0], 100) == b"\x1b[?25l"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == -signal.SIGTERM
+    assert os.read(terminal[0], 100).endswith(b"\x1b[?25h")
