@@ -36,7 +36,9 @@ def imported(*words: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "words", [("--version",), ("--help",), ("version",), ("health", "--http-port", str(free_port()))], ids=" ".join
+    "words",
+    [("--version",), ("--help",), ("version",), ("health", "--http-port", str(free_port()))],
+    ids=lambda words: words[0],
 )
 def test_a_short_command_imports_neither_the_settings_nor_a_client(words: tuple[str, ...]) -> None:
     modules = imported(*words)
