@@ -7,8 +7,9 @@ TOOLS := .venv-tools
 COMPILE := $(TOOLS)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header pyproject.toml
 ARGS ?=
-# Processes of a test run; each has servers of its own. JOBS=2 halves the time on two cores; the default waits for nobody.
-JOBS ?= 0
+# Processes of a test run; each has servers of its own. Tests wait more than they compute, so there is one more than
+# cores, and 8 at most. JOBS=0 runs all in one process, as --pdb and one external server need it.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 7 ] && echo 8 || echo $$((n + 1)))
 export DOCKER ?= docker
 # The image's base, and what else its build is told (--network=host, --secret=id=ca,src=ca.pem); empty: the Dockerfile's.
 export PYTHON_IMAGE ?=

@@ -81,7 +81,9 @@ def test_a_database_that_freezes_in_a_hand_over_ends_no_relay(
         make_relay(outbox.dsn, streams.url, delivery__shutdown_timeout_s="0.5", **LEASE, **ALERT) for _ in range(2)
     )
     points = points_of(giver, taker, outbox, tmp_path / "points")
-    beat = next(point for point in points if "Replica._hand_over > Ownership.beat > Database.run" in point)
+    beat = next(
+        point for point in points if "Replica._hand_over > Ownership.beat > Ownership._beat > Database.run" in point
+    )
     giver.kill()
     taker.kill()
     outbox.leases_run_out()

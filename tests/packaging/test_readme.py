@@ -31,7 +31,7 @@ def shape(text: str) -> str:
     for pattern, word in (
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
-        (r"[\w.-]+:\d+:[0-9a-f]{8}", "RELAY"),
+        (r"[\w.-]+:\d+:[0-9a-f]{8}(?::[0-9a-f]{16})?", "RELAY"),
         (r"\d[\d,.]* (?:ms|s|min|h|d)(?: \d+ (?:s|min|h))?\b", "SPAN"),
         (r"\d[\d,.]* (?:bytes|KiB|MiB|GiB)\b", "SIZE"),
         (r"\d[\d,.]*", "N"),

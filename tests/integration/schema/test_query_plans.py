@@ -75,6 +75,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("integrity/outline_of", (_id(17),), FEW_PAGES),
     ("integrity/delivered", (DELIVERED - 1000, DELIVERED, "ORDERS", 7, *SOME), 200),
     ("delivery/next_seq", (DELIVERED,), FEW_PAGES),
+    ("operate/projected", (DELIVERED - 1000, DELIVERED, "ORDERS", DELIVERED), 200),
     ("delivery/redeliver_from", SOME, FEW_PAGES),
     ("delivery/pending_among", ("{17,100150}",), FEW_PAGES),
     ("delivery/undecided", ("{17,100150}",), FEW_PAGES),
@@ -105,10 +106,22 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
 ]
 # They look at no rows, insert one, or read the newest as "newest" does.
 OF_NO_ROWS = {
-    "delivery/holders", "doctor/table", "doorbell/listen", "doorbell/release", "doorbell/take", "doorbell/test",
-    "migrate/bell", "migrate/payload_type", "operate/bench_insert", "operate/send", "ownership/beat",
+    "adopt/target",
+    "delivery/holders",
+    "doctor/table",
+    "doorbell/listen",
+    "doorbell/release",
+    "doorbell/take",
+    "doorbell/test",
+    "migrate/bell",
+    "migrate/new_origin",
+    "migrate/payload_type",
+    "operate/bench_insert",
+    "operate/send",
+    "ownership/beat",
     "ownership/lower_watermark",
-}  # fmt: skip
+    "ownership/release",
+}
 
 
 @pytest.fixture(scope="module")

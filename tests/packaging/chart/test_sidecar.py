@@ -102,6 +102,9 @@ def test_sidecars_share_the_outbox_and_outlive_their_application(
     wait_until("three owners", lambda: outbox.conn.execute(owners).fetchone() == (3,))
     used = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE %s"
     everything = (3 * CONNECTIONS_PER_RELAY,)
+    # A relay opens the connection of its marks when it has something to mark.
+    outbox.fill("orders.placed", 300, 30)
+    outbox.drained()
     wait_until("their connections", lambda: outbox.conn.execute(used, ("outbox-relay%",)).fetchone() == everything)
     outbox.fill("orders.placed", 300, 30)
     outbox.drained()

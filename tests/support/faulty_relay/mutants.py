@@ -116,7 +116,7 @@ def _deadly_to_send() -> None:
 
 def _deadly_to_read() -> None:
     # Without its payload it is harmless: a row may be too large for memory.
-    _deadly(outbox, "_events", lambda rows: any(row[2] == "orders.deadly" and row[4] for row in rows))
+    _deadly(outbox, "_read", lambda rows, _: any(row[2] == "orders.deadly" and row[4] for row in rows))
 
 
 MUTANTS: dict[str, Callable[[], None]] = {
