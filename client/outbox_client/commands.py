@@ -17,7 +17,7 @@ from outbox_client.drivers import (
     require_psycopg_transaction,
     tuples,
 )
-from outbox_client.statements import checked
+from outbox_client.statements import of_table
 
 if TYPE_CHECKING:
     import asyncpg
@@ -35,6 +35,12 @@ CREATE TABLE outbox_commands (
 CREATE INDEX ON outbox_commands (created_at);
 """
 """For a migration. Delete rows as soon as no client repeats its commands any more: the index finds the old ones."""
+
+# A statement that conflicts with a running transaction waits for its end. The SELECT is a statement of its own: the
+# snapshot of the INSERT is older than the commit that it has waited for.
+_INSERT = "INSERT INTO {table} (key, request) VALUES ({key}, {request}) ON CONFLICT (key) DO NOTHING"
+_SELECT = "SELECT request, CAST(result AS text) FROM {table} WHERE key = {key}"
+_UPDATE = "UPDATE {table} SET result = CAST(CAST({result} AS text) AS jsonb) WHERE key = {key}"
 
 
 class KeyReused(ValueError):
@@ -81,10 +87,10 @@ def once(
     require_psycopg_transaction(connection)
     digest = _digest(request)
     while True:
-        if connection.execute(_insert(table, "%s", "%s"), (key, digest)).rowcount:
+        if connection.execute(of_table(_INSERT, table, key="%s", request="%s"), (key, digest)).rowcount:
             return None
         cursor = connection.cursor(row_factory=tuples)
-        if (row := cursor.execute(_select(table, "%s"), (key,)).fetchone()) is not None:
+        if (row := cursor.execute(of_table(_SELECT, table, key="%s"), (key,)).fetchone()) is not None:
             return _earlier(key, digest, *row)
 
 
@@ -98,7 +104,7 @@ def remember(conn: psycopg.Connection[Any] | psycopg.Cursor[Any], key: str, resu
         LookupError: `once` has not begun it.
     """
     connection = psycopg_connection(conn, asynchronous=False)
-    if not connection.execute(_update(table, "%s", "%s"), (json.dumps(result), key)).rowcount:
+    if not connection.execute(of_table(_UPDATE, table, result="%s", key="%s"), (json.dumps(result), key)).rowcount:
         raise _not_begun(key)
 
 
@@ -115,16 +121,16 @@ async def once_async(
         driver: Any = conn
         require_asyncpg_transaction(driver)
         while True:
-            if await driver.execute(_insert(table, "$1", "$2"), key, digest) != "INSERT 0 0":
+            if await driver.execute(of_table(_INSERT, table, key="$1", request="$2"), key, digest) != "INSERT 0 0":
                 return None
-            if (row := await driver.fetchrow(_select(table, "$1"), key)) is not None:
+            if (row := await driver.fetchrow(of_table(_SELECT, table, key="$1"), key)) is not None:
                 return _earlier(key, digest, *row)
     connection = psycopg_connection(conn, asynchronous=True)
     require_psycopg_transaction(connection)
     while True:
-        if (await connection.execute(_insert(table, "%s", "%s"), (key, digest))).rowcount:
+        if (await connection.execute(of_table(_INSERT, table, key="%s", request="%s"), (key, digest))).rowcount:
             return None
-        cursor = await connection.cursor(row_factory=tuples).execute(_select(table, "%s"), (key,))
+        cursor = await connection.cursor(row_factory=tuples).execute(of_table(_SELECT, table, key="%s"), (key,))
         if (row := await cursor.fetchone()) is not None:
             return _earlier(key, digest, *row)
 
@@ -139,10 +145,12 @@ async def remember_async(
     """Store the result of a command that `once_async` has begun; see `remember`."""
     if is_asyncpg(conn):
         driver: Any = conn
-        stored = await driver.execute(_update(table, "$1", "$2"), json.dumps(result), key) != "UPDATE 0"
+        update = of_table(_UPDATE, table, result="$1", key="$2")
+        stored = await driver.execute(update, json.dumps(result), key) != "UPDATE 0"
     else:
-        connection = psycopg_connection(conn, asynchronous=True)
-        stored = bool((await connection.execute(_update(table, "%s", "%s"), (json.dumps(result), key))).rowcount)
+        update = of_table(_UPDATE, table, result="%s", key="%s")
+        cursor = await psycopg_connection(conn, asynchronous=True).execute(update, (json.dumps(result), key))
+        stored = cursor.rowcount > 0
     if not stored:
         raise _not_begun(key)
 
@@ -162,23 +170,3 @@ def _earlier(key: str, digest: str | None, known: str | None, result: str | None
 
 def _not_begun(key: str) -> LookupError:
     return LookupError(f"no command was begun under the key {key[:100]!r}: call once first, in the same transaction")
-
-
-# A statement that conflicts with a running transaction waits for its end. The SELECT is a statement of its own: the
-# snapshot of the INSERT is older than the commit that it has waited for.
-def _insert(table: str, key: str, request: str) -> str:
-    return (
-        f"INSERT INTO {checked(table)} (key, request) VALUES ({key}, {request}) "  # noqa: S608 - the name is checked
-        "ON CONFLICT (key) DO NOTHING"
-    )
-
-
-def _select(table: str, key: str) -> str:
-    return f"SELECT request, CAST(result AS text) FROM {checked(table)} WHERE key = {key}"  # noqa: S608 - the same
-
-
-def _update(table: str, result: str, key: str) -> str:
-    return (
-        f"UPDATE {checked(table)} SET result = CAST(CAST({result} AS text) AS jsonb) "  # noqa: S608 - the same
-        f"WHERE key = {key}"
-    )

@@ -30,7 +30,7 @@ class Event:
         *,
         key: str | None = None,
         headers: Mapping[str, str | float | bool] | None = None,
-        id: uuid.UUID | None = None,  # noqa: A002 - the name of the column, of the attribute and of CloudEvents
+        id: uuid.UUID | None = None,  # noqa: A002 - callers write Event(id=...), as the column says
     ) -> None:
         self.topic = topic
         self.payload = payload

@@ -14,7 +14,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outbox_client.drivers import is_asyncpg, psycopg_connection, tuples
-from outbox_client.statements import checked
+from outbox_client.statements import checked, of_table
 
 if TYPE_CHECKING:
     import asyncpg
@@ -67,7 +67,7 @@ def token(
     """
     connection = psycopg_connection(conn, asynchronous=False)
     cursor = connection.cursor(row_factory=tuples)
-    return _token(event_id, cursor.execute(_seq_of(table, "%s"), (str(event_id),)).fetchone())
+    return _token(event_id, cursor.execute(_token_of(table, "%s"), (str(event_id),)).fetchone())
 
 
 async def token_async(
@@ -79,9 +79,9 @@ async def token_async(
     """Return the token from an asynchronous connection of psycopg or asyncpg; see `token`."""
     if is_asyncpg(conn):
         driver: Any = conn
-        return _token(event_id, await driver.fetchrow(_seq_of(table, "$1"), str(event_id)))
+        return _token(event_id, await driver.fetchrow(_token_of(table, "$1"), str(event_id)))
     connection = psycopg_connection(conn, asynchronous=True)
-    cursor = await connection.cursor(row_factory=tuples).execute(_seq_of(table, "%s"), (str(event_id),))
+    cursor = await connection.cursor(row_factory=tuples).execute(_token_of(table, "%s"), (str(event_id),))
     return _token(event_id, await cursor.fetchone())
 
 
@@ -186,13 +186,16 @@ def _judge(projection: str, row: Any) -> Waited | None:
     return Waited(State.NOT_FOR_IT) if complete else None
 
 
-def _seq_of(table: str, identity: str) -> str:
-    origins = f"{checked(table).removesuffix('_events')}_origin"
-    # The origin of a seq is the last one that began below it.
-    return f"""
-        SELECT concat_ws('.', (SELECT o.origin FROM {origins} o
-                               WHERE o.above < e.seq ORDER BY o.above DESC LIMIT 1), e.seq)
-        FROM {table} e WHERE e.id = CAST(CAST({identity} AS text) AS uuid)"""  # noqa: S608 - checked
+# The origin of a seq is the last one that began below it.
+_SEQ_OF = """
+SELECT concat_ws('.', (SELECT o.origin FROM {origins} o WHERE o.above < e.seq ORDER BY o.above DESC LIMIT 1), e.seq)
+FROM {table} e
+WHERE e.id = CAST(CAST({id} AS text) AS uuid)
+"""
+
+
+def _token_of(table: str, place: str) -> str:
+    return of_table(_SEQ_OF, table, origins=f"{checked(table).removesuffix('_events')}_origin", id=place)
 
 
 # One statement, so one moment: a bit, a parked event and the position are committed together. Which partition an event

@@ -19,7 +19,26 @@ from typing import Any
 import pytest
 
 from outbox_client.event import Event
-from outbox_client.statements import checked
+from outbox_client.statements import of_table
+
+# A row that this transaction sees and whose writer is still in progress is its own, or that of a savepoint of it. The
+# column xmin holds the lower half of the writer's number; the upper half is that of the nearest number to the newest.
+# It reads the whole table: meant for the databases of tests.
+_OWN_EVENTS = """
+SELECT CAST(e.id AS text), e.topic, e.key, CAST(pg_typeof(e.payload) AS text), CAST(e.payload AS text),
+       CAST(e.headers AS text)
+FROM {table} AS e
+CROSS JOIN LATERAL (
+    SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS newest,
+           CAST(CAST(e.xmin AS text) AS bigint) AS low
+) AS x
+CROSS JOIN LATERAL (
+    SELECT newest + mod(low - newest + 6442450944, 4294967296) - 2147483648 AS writer
+) AS w
+WHERE CASE WHEN low >= 3 AND writer >= 3 THEN pg_xact_status(CAST(CAST(writer AS text) AS xid8)) END
+      = 'in progress'
+ORDER BY e.seq
+"""
 
 
 def recorded(conn: Any, *, table: str = "outbox_events") -> list[Event]:
@@ -34,24 +53,24 @@ def recorded(conn: Any, *, table: str = "outbox_events") -> list[Event]:
     """
     if callable(getattr(conn, "cursor", None)):
         with conn.cursor() as cursor:
-            cursor.execute(_own_events(table))
+            cursor.execute(of_table(_OWN_EVENTS, table))
             return [_event(row) for row in cursor.fetchall()]
     import sqlalchemy
 
-    return [_event(tuple(row)) for row in conn.execute(sqlalchemy.text(_own_events(table)))]
+    return [_event(tuple(row)) for row in conn.execute(sqlalchemy.text(of_table(_OWN_EVENTS, table)))]
 
 
 async def recorded_async(conn: Any, *, table: str = "outbox_events") -> list[Event]:
     """Read the same from an asynchronous connection of psycopg or asyncpg, AsyncSession or AsyncConnection."""
     if hasattr(conn, "fetch"):
-        return [_event(tuple(row)) for row in await conn.fetch(_own_events(table))]
+        return [_event(tuple(row)) for row in await conn.fetch(of_table(_OWN_EVENTS, table))]
     if callable(getattr(conn, "cursor", None)):
         async with conn.cursor() as cursor:
-            await cursor.execute(_own_events(table))
+            await cursor.execute(of_table(_OWN_EVENTS, table))
             return [_event(row) for row in await cursor.fetchall()]
     import sqlalchemy
 
-    return [_event(tuple(row)) for row in await conn.execute(sqlalchemy.text(_own_events(table)))]
+    return [_event(tuple(row)) for row in await conn.execute(sqlalchemy.text(of_table(_OWN_EVENTS, table)))]
 
 
 @pytest.fixture
@@ -68,26 +87,6 @@ def outbox_connection() -> Any:
 def published(outbox_connection: Any) -> Callable[[], list[Event]]:
     """Return the events that the test has published so far, each time it is called."""
     return lambda: recorded(outbox_connection)
-
-
-# A row that this transaction sees and whose writer is still in progress is its own, or that of a savepoint of it. The
-# column xmin holds the lower half of the writer's number; the upper half is that of the nearest number to the newest.
-# It reads the whole table: meant for the databases of tests.
-def _own_events(table: str) -> str:
-    return f"""
-        SELECT CAST(e.id AS text), e.topic, e.key, CAST(pg_typeof(e.payload) AS text), CAST(e.payload AS text),
-               CAST(e.headers AS text)
-        FROM {checked(table)} AS e
-        CROSS JOIN LATERAL (
-            SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS newest,
-                   CAST(CAST(e.xmin AS text) AS bigint) AS low
-        ) AS x
-        CROSS JOIN LATERAL (
-            SELECT newest + mod(low - newest + 6442450944, 4294967296) - 2147483648 AS writer
-        ) AS w
-        WHERE CASE WHEN low >= 3 AND writer >= 3 THEN pg_xact_status(CAST(CAST(writer AS text) AS xid8)) END
-              = 'in progress'
-        ORDER BY e.seq"""  # noqa: S608 - the name is checked
 
 
 def _event(row: Any) -> Event:

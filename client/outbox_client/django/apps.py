@@ -1,6 +1,7 @@
 """The application, as Django finds it."""
 
 from django.apps import AppConfig
+from django.core.checks import Tags, register
 
 
 class OutboxClientConfig(AppConfig):
@@ -13,4 +14,7 @@ class OutboxClientConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the check."""
-        from outbox_client.django import checks  # noqa: F401 - the import registers it
+        # It imports the model, which there is only now.
+        from outbox_client.django.checks import check_outbox
+
+        register(check_outbox, Tags.database)

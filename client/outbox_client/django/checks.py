@@ -6,7 +6,7 @@ Django runs it by ``manage.py check --database default`` and before it migrates.
 from collections.abc import Collection
 from typing import Any
 
-from django.core.checks import Error, Tags, register
+from django.core.checks import Error
 from django.db import connections, router
 
 from outbox_client.django.models import OutboxEvent
@@ -14,7 +14,6 @@ from outbox_client.django.publishing import configured
 from outbox_client.statements import COLUMNS
 
 
-@register(Tags.database)
 def check_outbox(databases: Collection[str] | None = None, **_: Any) -> list[Error]:
     """Report ``outbox_client.E001`` if events cannot be written where the router writes them."""
     alias = router.db_for_write(OutboxEvent)
