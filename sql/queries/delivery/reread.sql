@@ -1,54 +1,23 @@
--- Rows that have become visible inside the gaps ($1 and $2: first and last seq of each), at most $3,
--- of our shards ($4 of $5; null: all).
+-- Rows that have become visible inside the gaps ($1 and $2: first and last seq of each), at most $3, in the order of
+-- seq, of our shards ($4 of $5; null: all). They share $6 bytes, and a row of more than $7 comes without payload.
 -- One probe of the primary key a gap; a gap that is still empty costs about 3 us.
--- The rows share $6 bytes. Those that do not fit come without payload (null), and a read ends before the first of
--- them; the first one has room in any case, up to $7 bytes. A row of more comes without payload, with its size.
--- What is stored beyond the room is not decompressed. 1.5 us a row more than without bounds.
-SELECT t.seq,
-       t.id::text,
-       CASE WHEN t.bytes <= $7::bigint THEN t.topic ELSE left(t.topic, 200) END,
-       CASE WHEN t.bytes <= $7::bigint OR octet_length(t.key) <= 1000 THEN t.key ELSE left(t.key, 200) END,
-       CASE WHEN t.bytes > $7::bigint THEN '' WHEN t.total <= $6::bigint OR t.total = t.weight THEN t.body END,
-       CASE WHEN t.weight > 0 AND (t.total <= $6::bigint OR t.total = t.weight) THEN t.head END,
-       date_part('epoch', t.created_at),
-       t.attempts,
-       t.retry_at > now(),
+WITH candidates AS (
+    SELECT
+-- include: bounded_candidate
+    FROM unnest($1::bigint[], $2::bigint[]) AS gap (lo, hi)
+    CROSS JOIN LATERAL (
+        SELECT * FROM outbox_events e
+        WHERE e.seq BETWEEN gap.lo AND gap.hi AND e.delivered_at IS NULL AND e.dead_at IS NULL
+-- include: ours($4, $5)
+        ORDER BY e.seq
+        LIMIT $3
+    ) e
+    ORDER BY e.seq
+    LIMIT $3
+)
+SELECT
+-- include: bounded_columns($7)
        CASE WHEN t.bytes > $7::bigint THEN t.bytes ELSE 0 END
-FROM (
-    SELECT w.*, sum(w.weight) OVER (ORDER BY w.seq ROWS UNBOUNDED PRECEDING) AS total
-    FROM (
-        SELECT s.*, CASE WHEN s.bytes > $7::bigint THEN 0 ELSE s.bytes END AS weight
-        FROM (
-            SELECT b.*,
-                   CASE WHEN b.body IS NULL THEN $6::bigint
-                        ELSE octet_length(b.body)::bigint + coalesce(octet_length(b.head), 0) + octet_length(b.topic)
-                             + coalesce(octet_length(b.key), 0) END AS bytes
-            FROM (
-                SELECT e.*,
-                       CASE WHEN e.stored_before < $6::bigint THEN convert_to(e.payload::text, 'UTF8') END AS body,
-                       CASE WHEN e.stored_before < $6::bigint THEN e.headers::text END AS head
-                FROM (
-                    SELECT f.*,
-                           sum(f.stored) OVER (ORDER BY f.seq ROWS UNBOUNDED PRECEDING) - f.stored AS stored_before
-                    FROM (
-                        SELECT e.seq, e.id, e.topic, e.key, e.payload, e.headers, e.created_at, e.attempts, e.retry_at,
-                               (coalesce(pg_column_size(e.payload), 0) + coalesce(pg_column_size(e.headers), 0))::bigint AS stored
-                        FROM unnest($1::bigint[], $2::bigint[]) AS gap (lo, hi)
-                        CROSS JOIN LATERAL (
-                            SELECT * FROM outbox_events o
-                            WHERE o.seq BETWEEN gap.lo AND gap.hi AND o.delivered_at IS NULL AND o.dead_at IS NULL
-                              AND ($4::integer[] IS NULL OR outbox_shard(o.key, o.seq, $5) = ANY ($4::integer[]))
-                            ORDER BY o.seq
-                            LIMIT $3
-                        ) e
-                        ORDER BY e.seq
-                        LIMIT $3
-                    ) f
-                ) e
-                OFFSET 0
-            ) b
-            OFFSET 0
-        ) s
-    ) w
-) t
+FROM
+-- include: bounded_rows($6, $7, seq)
 ORDER BY t.seq
