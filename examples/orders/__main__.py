@@ -1,27 +1,25 @@
 """``python -m examples.orders``: a shop trades, faults strike, and its read model must equal what was committed."""
 
-import argparse
-import json
-import random
 import sys
-import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from examples.orders.api import Api
 from examples.orders.command import create_tables
 from examples.orders.refresh import VIEWS, Refresher, refresh
+from examples.traffic import Client, Traffic, main, run, verdict
 from examples.web import Web
-from examples.world import Process, Show, World, world
+from examples.world import Process, World, world
 
 _HERE = Path(__file__).parent
 _TENANTS = 3
+_SHOPPERS = 3
 _CUSTOMERS = 10
 _STARTS_WITHIN_S = 30.0
 _SETTLES_WITHIN_S = 60.0
@@ -37,52 +35,34 @@ SELECT order_id, tenant_id, customer_id, customer_name, total_cents, status, ite
 FROM order_list.orders ORDER BY order_id
 """
 _PROGRESS = "SELECT position, applied, repeats, status FROM projection.state WHERE name = 'order_list'"
+_SUMS = sql.SQL("""
+SELECT (SELECT sum(total_cents) FROM {view}),
+       (SELECT sum(total_cents) FROM order_list.orders WHERE status <> {left_out})
+""")
 _LAG = """
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM outbox_events WHERE seq > %s
 """
 
 
-class Shoppers:
+class Shoppers(Traffic):
     """Threads that place, pay, ship and cancel orders, and look at once at what they have written."""
 
     def __init__(self, port: int, rate: float, seed: int) -> None:
-        self._url = f"http://127.0.0.1:{port}"
+        super().__init__([self._shop] * _SHOPPERS, seed)
+        self._client = Client(port)
         self._rate = rate
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._shop, args=(seed + number,)) for number in range(3)]
-        self._lock = threading.Lock()
         self.written = 0
         self.fresh = 0
         self.stale = 0
-        self.faults: list[str] = []
 
-    def start(self) -> None:
-        """Begin to shop."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Shop no more."""
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-
-    def ask(self, path: str, body: Any = None, token: str | None = None) -> tuple[Any, Any]:
+    def ask(self, path: str, body: Any = None, **headers: str) -> tuple[Any, dict[str, str]]:
         """Send a request; return the answer, None if it was refused, and its headers."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {} if token is None else {"Read-After": token}
-        request = urllib.request.Request(self._url + path, data, headers)  # noqa: S310  # our own server
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # our own server
-                return json.load(answer), answer.headers
-        except urllib.error.HTTPError as error:
-            with error:
-                return None, error.headers
+        status, answer, known = self._client.ask(path, body, **headers)
+        return answer if status < 400 else None, known
 
-    def _shop(self, seed: int) -> None:
-        chance = random.Random(seed)
+    def _shop(self, chance: Random) -> None:
         open_orders: list[tuple[int, int]] = []
-        while not self._end.wait(3 / self._rate * chance.uniform(0.5, 1.5)):
+        while not self.pause(_SHOPPERS / self._rate * chance.uniform(0.5, 1.5)):
             if open_orders and chance.random() < 0.5:
                 tenant, order = open_orders.pop(chance.randrange(len(open_orders)))
                 status = chance.choice(("paid", "paid", "cancelled"))
@@ -106,14 +86,14 @@ class Shoppers:
     def _look(self, tenant: int, written: Any, status: str) -> None:
         """Read what was just written: it is there, or the answer says that it is stale."""
         if written is None:
-            with self._lock:
+            with self.lock:
                 self.faults.append(f"a command was refused ({status})")
             return
-        found, headers = self.ask(f"/tenants/{tenant}/orders?limit=200", token=written["token"])
+        found, headers = self.ask(f"/tenants/{tenant}/orders?limit=200", Read_After=written["token"])
         seen = found is not None and (written["order"], status) in {
             (one["order"], one["status"]) for one in found["orders"]
         }
-        with self._lock:
+        with self.lock:
             self.written += 1
             if headers.get("Stale") == "true" or found is None:
                 self.stale += 1
@@ -165,10 +145,8 @@ def view_faults(here: World) -> list[str]:
     faults = []
     with psycopg.connect(here.read_dsn, autocommit=True) as conn:
         refresh(conn)
-        for view, left_out in zip(VIEWS, ("false", "status = 'cancelled'"), strict=True):
-            query = f"""SELECT (SELECT sum(total_cents) FROM order_list.{view}),
-                (SELECT sum(total_cents) FROM order_list.orders WHERE NOT ({left_out}))"""  # noqa: S608  # our own names
-            row = conn.execute(query.encode()).fetchone()
+        for view, left_out in zip(VIEWS, (sql.Literal(""), sql.Literal("cancelled")), strict=True):
+            row = conn.execute(_SUMS.format(view=sql.Identifier("order_list", view), left_out=left_out)).fetchone()
             if row is None or row[0] != row[1]:
                 faults.append(f"{view} is not the sum of the list: {row}")
     return faults
@@ -212,50 +190,26 @@ def show(seconds: float, rate: float, seed: int) -> int:
             with Web(api.routes) as web, Refresher(here.read_dsn, 2.0):
                 shoppers = Shoppers(web.port, rate, seed)
                 _until_listed(here, _one_more(shoppers))
-                running = Show(
-                    seconds,
-                    {
-                        "nats-server is killed": (0.25, here.nats.kill),
-                        "nats-server is back": (0.35, here.nats.start),
-                        "the runner of the projection is killed": (0.5, runner.kill),
-                        "another runner starts": (0.6, runner.restart),
-                    },
+                faults = {
+                    "nats-server is killed": (0.25, here.nats.kill),
+                    "nats-server is back": (0.35, here.nats.start),
+                    "the runner of the projection is killed": (0.5, runner.kill),
+                    "another runner starts": (0.6, runner.restart),
+                }
+                address = f"http://127.0.0.1:{web.port}/tenants/1/orders"
+                found = run(
+                    shoppers, seconds, faults, lambda: _line(here, shoppers), lambda: differences(here), address
                 )
-                running.say(f"http://127.0.0.1:{web.port}/tenants/1/orders")
-                shoppers.start()
-                try:
-                    while not running.over:
-                        running.beat(lambda: _line(here, shoppers))
-                        time.sleep(0.1)
-                finally:
-                    shoppers.stop()
-                found = _settle(here, shoppers, running)
                 found += _late(here, shoppers) + page_faults(here, shoppers) + view_faults(here)
             relay.check()
         finally:
             runner.stop()
             relay.stop()
-    for fault in [*shoppers.faults, *found]:
-        print(fault, file=sys.stderr)
-    if shoppers.faults or found:
-        return 1
-    print(
+    return verdict(
+        [*shoppers.faults, *found],
         f"{shoppers.written} commands; {shoppers.fresh} answers held what was just written, {shoppers.stale} said that "
-        "they were stale; the list is exactly what was committed, each event once"
+        "they were stale; the list is exactly what was committed, each event once",
     )
-    return 0
-
-
-def _settle(here: World, shoppers: Shoppers, running: Show) -> list[str]:
-    """Wait until the list is level; return in what it differs then."""
-    deadline = time.monotonic() + _SETTLES_WITHIN_S
-    while True:
-        found = differences(here)
-        if not found or time.monotonic() > deadline:
-            running.say(_line(here, shoppers))
-            return found
-        running.beat(lambda: _line(here, shoppers))
-        time.sleep(0.2)
 
 
 def _one_more(shoppers: Shoppers) -> Any:
@@ -298,15 +252,5 @@ def _line(here: World, shoppers: Shoppers) -> str:
     )
 
 
-def main() -> int:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=25.0, help="how long the shop trades")
-    parser.add_argument("--rate", type=float, default=30.0, help="commands a second")
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
-    return show(args.seconds, args.rate, args.seed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, show, rate=30.0))

@@ -1,15 +1,12 @@
 """``python -m examples.telemetry``: devices send, faults strike, and the read models must equal what was committed."""
 
-import argparse
 import json
-import random
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psycopg
@@ -18,46 +15,30 @@ from redis import Redis, exceptions
 from examples.telemetry.api import Api
 from examples.telemetry.command import create_tables
 from examples.telemetry.fold import Fold, Stats, fold
+from examples.traffic import Client, Traffic, main, run, verdict
 from examples.web import Web
-from examples.world import Show, World, world
+from examples.world import World, world
 
 _PROJECTIONS = Path(__file__).with_name("projections")
 _REGIONS = ("north", "south", "east")
 _DEVICES = 12
-_SETTLES_WITHIN_S = 60.0
 # What a service in Go inserts (README.md): no key, no version.
 _GO_INSERT = "INSERT INTO outbox_events (id, topic, payload, created_at) VALUES (%s, %s, %s, %s)"
 
 
-class Devices:
+class Devices(Traffic):
     """Threads that send measurements, some of them twice, some at once, some late."""
 
     def __init__(self, port: int, write_dsn: str, rate: float, seed: int) -> None:
-        self._url = f"http://127.0.0.1:{port}"
+        super().__init__([self._send, self._send, self._insert], seed)
+        self._client = Client(port)
         self._write_dsn = write_dsn
         self._rate = rate
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._send, args=(seed + number,)) for number in range(2)]
-        self._threads.append(threading.Thread(target=self._insert, args=(seed,)))
-        self._lock = threading.Lock()
         self.sent = 0
         self.repeated = 0
-        self.faults: list[str] = []
 
-    def start(self) -> None:
-        """Begin to send."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Send no more."""
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _send(self, seed: int) -> None:
-        chance = random.Random(seed)
-        while not self._end.wait(2 / self._rate * chance.uniform(0.5, 1.5)):
+    def _send(self, chance: Random) -> None:
+        while not self.pause(2 / self._rate * chance.uniform(0.5, 1.5)):
             device = f"device-{chance.randrange(_DEVICES):02}"
             late_ms = chance.choice((0, 0, 0, 60_000))
             body = {
@@ -74,27 +55,22 @@ class Devices:
                 thread.start()
             for thread in threads:
                 thread.join()
-            with self._lock:
+            with self.lock:
                 self.sent += 1
                 self.repeated += times - 1
                 if len(answers) != times or any(one != answers[0] for one in answers):
                     self.faults.append(f"a measurement that was sent {times} times got {answers}")
 
     def _post(self, device: str, key: str, body: dict[str, Any], answers: list[Any]) -> None:
-        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
-        request = urllib.request.Request(  # noqa: S310  # our own server
-            f"{self._url}/devices/{device}/measurements", json.dumps(body).encode(), headers
-        )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # our own server
-                answers.append(json.load(answer))
-        except urllib.error.URLError as error:
+            _, answer, _ = self._client.ask(f"/devices/{device}/measurements", body, Idempotency_Key=key)
+            answers.append(answer)
+        except OSError as error:
             answers.append(str(error))
 
-    def _insert(self, seed: int) -> None:
-        chance = random.Random(seed)
+    def _insert(self, chance: Random) -> None:
         with psycopg.connect(self._write_dsn, autocommit=True) as conn:
-            while not self._end.wait(10 / self._rate):
+            while not self.pause(10 / self._rate):
                 payload = {
                     "device_id": f"old-{chance.randrange(3)}",
                     "temperature": round(chance.uniform(0, 30), 1),
@@ -104,7 +80,7 @@ class Devices:
                 now = conn.execute("SELECT now()").fetchone()
                 row = (str(uuid.uuid4()), "telemetry.ingested", json.dumps(payload), None if now is None else now[0])
                 conn.execute(_GO_INSERT, row)
-                with self._lock:
+                with self.lock:
                     self.sent += 1
 
 
@@ -154,26 +130,22 @@ def show(seconds: float, rate: float, seed: int) -> int:
         try:
             with Web(api.routes) as web:
                 devices = Devices(web.port, here.write_dsn, rate, seed)
-                running = Show(
+                faults = {
+                    "nats-server is killed": (0.25, here.nats.kill),
+                    "nats-server is back": (0.35, here.nats.start),
+                    "the runner of the projections is killed": (0.45, runner.kill),
+                    "another runner starts": (0.55, runner.restart),
+                    "Redis is killed": (0.7, here.redis.kill),
+                    "Redis is back": (0.8, here.redis.start),
+                }
+                found = run(
+                    devices,
                     seconds,
-                    {
-                        "nats-server is killed": (0.25, here.nats.kill),
-                        "nats-server is back": (0.35, here.nats.start),
-                        "the runner of the projections is killed": (0.45, runner.kill),
-                        "another runner starts": (0.55, runner.restart),
-                        "Redis is killed": (0.7, here.redis.kill),
-                        "Redis is back": (0.8, here.redis.start),
-                    },
+                    faults,
+                    lambda: _line(here, api, devices),
+                    lambda: differences(committed(here), read(here)),
+                    f"http://127.0.0.1:{web.port}/ shows the lag",
                 )
-                running.say(f"http://127.0.0.1:{web.port}/ shows the lag")
-                devices.start()
-                try:
-                    while not running.over:
-                        running.beat(lambda: _line(here, api, devices))
-                        time.sleep(0.1)
-                finally:
-                    devices.stop()
-                found = _settle(here, api, devices, running)
                 stored = sum(one.count for one in committed(here).devices.values())
                 if stored != devices.sent:
                     found.append(f"{stored} measurements were committed, and {devices.sent} were sent")
@@ -181,25 +153,10 @@ def show(seconds: float, rate: float, seed: int) -> int:
         finally:
             runner.stop()
             relay.stop()
-    for fault in [*devices.faults, *found]:
-        print(fault, file=sys.stderr)
-    if devices.faults or found:
-        return 1
-    print(f"{devices.sent} measurements, {devices.repeated} sent twice: both read models are exactly their fold")
-    return 0
-
-
-def _settle(here: World, api: Api, devices: Devices, running: Show) -> list[str]:
-    """Wait until the models are level; return in what they differ then."""
-    deadline = time.monotonic() + _SETTLES_WITHIN_S
-    while True:
-        found = differences(committed(here), read(here))
-        if not found or time.monotonic() > deadline:
-            # What comes late must not change it: look once more after everything has been settled.
-            running.say(_line(here, api, devices))
-            return found
-        running.beat(lambda: _line(here, api, devices))
-        time.sleep(0.2)
+    return verdict(
+        [*devices.faults, *found],
+        f"{devices.sent} measurements, {devices.repeated} sent twice: both read models are exactly their fold",
+    )
 
 
 def _line(here: World, api: Api, devices: Devices) -> str:
@@ -213,15 +170,5 @@ def _line(here: World, api: Api, devices: Devices) -> str:
     return f"sent {devices.sent}, sent twice {devices.repeated}; {stream}; {lags}"
 
 
-def main() -> int:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=25.0, help="how long devices send")
-    parser.add_argument("--rate", type=float, default=40.0, help="measurements a second")
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
-    return show(args.seconds, args.rate, args.seed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, show, rate=40.0))

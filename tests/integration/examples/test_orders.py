@@ -9,8 +9,8 @@ from psycopg.conninfo import make_conninfo
 from examples.orders.__main__ import show
 from examples.orders.api import Api
 from examples.orders.command import create_tables
+from examples.traffic import Client
 from examples.web import Web
-from tests.integration.examples.client import Client
 from tests.integration.projection.world import run_sql
 
 ITEMS = [{"product": "tea", "quantity": 2, "unit_cents": 450}]

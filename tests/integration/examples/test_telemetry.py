@@ -12,9 +12,9 @@ from examples.telemetry.__main__ import differences, show
 from examples.telemetry.api import Api
 from examples.telemetry.command import create_tables
 from examples.telemetry.fold import Stats, fold
+from examples.traffic import Client
 from examples.web import Web
 from relay.demo.redis_server import RedisServer
-from tests.integration.examples.client import Client
 from tests.integration.projection.world import run_sql
 
 GOOD = {"region": "north", "temperature": 21.5, "humidity": 40, "measured_at_ms": 1_700_000_000_000}
