@@ -71,7 +71,6 @@ class Table:
     """The table of events; sizes in bytes, times in Unix seconds."""
 
     persistence: str
-    row_security: bool
     fillfactor: int
     autovacuum: bool
     bell: str | None
@@ -123,6 +122,7 @@ class PostgresFacts:
     Attributes:
         error: Why nothing could be learnt.
         oldest_relay: The schema version that a relay must know to work here.
+        hidden: The tables of which row-level security hides rows from this role, with commas between them.
         bell_error: Why the bell's own address is of no use.
         skew_s: Its clock less ours.
     """
@@ -135,6 +135,7 @@ class PostgresFacts:
     server: Server | None = None
     rights: tuple[Right, ...] = ()
     table: Table | None = None
+    hidden: str | None = None
     holders: Holders | None = None
     session: Session | None = None
     bell_error: str | None = None

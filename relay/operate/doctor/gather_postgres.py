@@ -15,11 +15,19 @@ from relay.postgres.migrate import newest_version, schema_of
 from relay.postgres.server_error import words
 from relay.postgres.session import conninfo, pin_now
 from relay.postgres.tables import Tables
+from relay.rules.database_state import DatabaseState
 
 _SAMPLE_ROWS = 10_000
 _MOST_TOPICS = 100
 # A ring takes 1 ms; a pooler that swallows it does so for ever.
 _RING_S = 2.0
+
+_NOT_TO_BE_ASKED = (
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
@@ -27,7 +35,7 @@ Conn = psycopg.Connection[tuple[Any, ...]]
 def gather_postgres(
     dsn: str, bell_dsn: str | None, table: str, connect_timeout_s: float, timeout_s: float
 ) -> PostgresFacts:
-    """Ask over `dsn`, and over `bell_dsn` where there is one whether its sessions hold.
+    """Ask over `dsn`. Ask over the bell's address, `bell_dsn` if it is set, whether its sessions hold.
 
     Args:
         timeout_s: Seconds for one question.
@@ -68,6 +76,7 @@ def _asked(
         schema = schema_of(versions[0] if versions else None)
         watermark = _value(conn, tables.query("doctor/watermark")) or 0
         of_table = _rows(conn, tables.query("doctor/table"))
+        identity = _value(conn, tables.query("doctor/identity")) or ""
         holders = _rows(conn, tables.query("doctor/holders"))
         sample = _rows(conn, tables.query("doctor/sample"), (watermark, _SAMPLE_ROWS, _MOST_TOPICS))
     session, bell_error = None, None
@@ -84,6 +93,7 @@ def _asked(
         server=server,
         rights=rights,
         table=_table(of_table[0]) if of_table else None,
+        hidden=DatabaseState(identity, 0, None).hidden(),
         holders=_holders(holders[0]) if holders else None,
         session=session,
         bell_error=bell_error,
@@ -93,11 +103,11 @@ def _asked(
 
 
 def _rows(conn: Conn, query: bytes, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-    """Ask in a savepoint; nothing where this role may not ask: the rights say so."""
+    """Ask in a savepoint; nothing if this role may not, or the schema is older: other findings say so."""
     try:
         with conn.transaction():
             return psycopg.RawCursor(conn).execute(query, params or None).fetchall()
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+    except _NOT_TO_BE_ASKED:
         return []
 
 

@@ -24,6 +24,7 @@ def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]
     if facts.rights:
         yield _rights(facts)
     if facts.table is not None:
+        yield _stored(facts.table, facts.hidden, plan)
         yield from _table(facts.table, plan, facts.server is None or facts.server.autovacuum)
         yield from _bell(facts, facts.table, plan)
     if facts.holders is not None:
@@ -83,15 +84,16 @@ def _rights(facts: PostgresFacts) -> Finding:
     return _line("rights", "fault", missing, "GRANT outbox_relay to this role; `relay migrate` renews what it holds")
 
 
-def _table(table: Table, plan: Expectation, server_vacuums: bool) -> Iterator[Finding]:
+def _stored(table: Table, hidden: str | None, plan: Expectation) -> Finding:
     if table.persistence != "p":
-        do = f"ALTER TABLE {plan.table} SET LOGGED"
-        yield _line("table", "fault", "it is unlogged: a crash empties it", do)
-    elif table.row_security:
-        do = f"ALTER ROLE ... BYPASSRLS, or a policy on {plan.table} that shows the relay every row"
-        yield _line("table", "fault", "row-level security hides rows from this role", do)
-    else:
-        yield _line("table", "ok", f"logged, {table.size / 1024**2:,.1f} MiB")
+        return _line("table", "fault", "it is unlogged: a crash empties it", f"ALTER TABLE {plan.table} SET LOGGED")
+    if hidden is not None:
+        do = "ALTER ROLE ... BYPASSRLS, or policies USING (true) that show the relay every row"
+        return _line("table", "fault", f"row-level security hides rows of {hidden} from this role", do)
+    return _line("table", "ok", f"logged, {table.size / 1024**2:,.1f} MiB")
+
+
+def _table(table: Table, plan: Expectation, server_vacuums: bool) -> Iterator[Finding]:
     yield _sequence(table, plan)
     yield from _heap(table, plan, server_vacuums)
     if table.subscribed:
@@ -152,7 +154,7 @@ def _bell(facts: PostgresFacts, table: Table, plan: Expectation) -> Iterator[Fin
         yield _line("bell", "warning", f"its trigger is switched off: {polls}", do)
     elif table.bell is not None and prepared > 0:
         seen = f"max_prepared_transactions is {prepared}: PREPARE TRANSACTION fails after an insert that rings"
-        yield _line("bell", "warning", seen, "where producers use two-phase commit: `relay migrate --no-bell`")
+        yield _line("bell", "warning", seen, "if producers use two-phase commit: `relay migrate --no-bell`")
     elif not plan.bell:
         yield _line("bell", "ok", f"delivery.bell is off: {polls}")
     else:
@@ -175,7 +177,7 @@ def _session(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]:
     if not plan.bell:
         return
     if session.ring_s is None:
-        do = "give postgres.bell_dsn a direct address, or set delivery.bell = false to be at peace with polling"
+        do = "give postgres.bell_dsn a direct address, or set delivery.bell = false to rely on polling"
         yield _line("notifications", "warning", f"LISTEN over {way} hears nothing: polling alone finds events", do)
     else:
         yield _line("notifications", "ok", f"LISTEN over {way} heard one after {seconds(session.ring_s)}")
@@ -202,7 +204,7 @@ def _holders(holders: Holders, server: Server | None) -> Iterator[Finding]:
         yield _line("prepared", "ok", f"{holders.prepared} prepared transactions")
     if (holders.oldest_s or 0) > _LONG_S:
         seen = f"one is open for {seconds(round(holders.oldest_s or 0))}"
-        do = "see pg_stat_activity; it keeps dead rows, and the watermark where it has inserted events"
+        do = "see pg_stat_activity; it keeps dead rows, and the watermark if it has inserted events"
         yield _line("transactions", "warning", seen, do)
     elif server is not None and not server.sees_all and holders.hidden:
         seen = f"none of its own is old; those of {holders.hidden} other sessions cannot be seen"

@@ -1,6 +1,5 @@
 -- How the table is made: options, triggers, indexes and sequence, from catalogues that everybody may read.
 SELECT c.relpersistence::text,
-       row_security_active(c.oid),
        coalesce((SELECT option_value::int FROM pg_options_to_table(c.reloptions) WHERE option_name = 'fillfactor'), 100),
        coalesce((SELECT option_value::bool FROM pg_options_to_table(c.reloptions)
                  WHERE option_name = 'autovacuum_enabled'), true),

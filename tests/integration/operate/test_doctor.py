@@ -70,6 +70,15 @@ def test_a_good_set_up_has_nothing_but_ok_and_is_left_as_it_was(outbox: Outbox, 
     assert outbox.conn.execute("SELECT count(*) FROM pg_listening_channels()").fetchone() == (0,)
 
 
+def test_row_level_security_that_shows_the_relay_every_row_is_no_fault(outbox: Outbox, streams: Streams) -> None:
+    stream(streams)
+    outbox.conn.execute(
+        "ALTER TABLE outbox_events ENABLE ROW LEVEL SECURITY;"
+        " CREATE POLICY the_relay ON outbox_events TO outbox_relay USING (true)"
+    )
+    assert examine(outbox.dsn, streams.url) == (Exit.DONE, {})
+
+
 def test_a_running_relay_is_not_disturbed_and_people_can_read_it(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
@@ -96,7 +105,8 @@ def test_a_running_relay_is_not_disturbed_and_people_can_read_it(
         ("ALTER TABLE outbox_events ALTER COLUMN seq SET CACHE 32", "sequence", "a cache of 32"),
         ("ALTER TABLE outbox_events ALTER COLUMN seq DROP IDENTITY", "sequence", "no sequence"),
         ("ALTER TABLE outbox_events SET UNLOGGED", "table", "a crash empties it"),
-        ("ALTER TABLE outbox_events ENABLE ROW LEVEL SECURITY", "table", "hides rows"),
+        ("ALTER TABLE outbox_events ENABLE ROW LEVEL SECURITY", "table", "hides rows of outbox_events"),
+        ("ALTER TABLE outbox_shards ENABLE ROW LEVEL SECURITY", "table", "hides rows of outbox_shards"),
         ("ALTER TABLE outbox_events SET (autovacuum_enabled = false)", "autovacuum", "is off"),
     ],
 )

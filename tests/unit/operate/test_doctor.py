@@ -26,7 +26,7 @@ from relay.operate.doctor.rights import Wanted, wanted
 from relay.postgres.tables import Tables
 
 SERVER = Server(180006, "18.6", "UTF8", False, "relay_login", False, 0, True, True, True, False, False)
-TABLE = Table("p", False, 45, True, "O", (), 1, 1, False, False, 1000, 10, 500, 500, 1.0, 8192)
+TABLE = Table("p", 45, True, "O", (), 1, 1, False, False, 1000, 10, 500, 500, 1.0, 8192)
 HOLDERS = Holders(0, None, (), 0.1, 3)
 POSTGRES = PostgresFacts(
     schema_version=1,
@@ -97,7 +97,7 @@ def test_a_good_set_up_gets_nothing_but_ok() -> None:
         (replace(POSTGRES, schema_version=2, oldest_relay=2), "schema", "fault"),
         (replace(POSTGRES, rights=(Right("DELETE", "outbox_events", "permission denied"),)), "rights", "fault"),
         (replace(POSTGRES, table=replace(TABLE, persistence="u")), "table", "fault"),
-        (replace(POSTGRES, table=replace(TABLE, row_security=True)), "table", "fault"),
+        (replace(POSTGRES, hidden="outbox_events"), "table", "fault"),
         (replace(POSTGRES, table=replace(TABLE, sequence_cache=None)), "sequence", "fault"),
         (replace(POSTGRES, table=replace(TABLE, sequence_cache=32)), "sequence", "fault"),
         (replace(POSTGRES, table=replace(TABLE, sequence_increment=-1)), "sequence", "fault"),
