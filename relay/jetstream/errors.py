@@ -1,6 +1,17 @@
 """What a connection to NATS raises."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from relay.errors import Exit, RelayError
+
+NO_SUCH_STREAM = 10059
+"""JetStream's code for a stream that does not exist, or that this account does not see."""
+
+
+def in_words(error: Mapping[str, Any]) -> str:
+    """Return what JetStream answered instead of doing what it was asked: its description and its code."""
+    return f"{error.get('description')} ({error.get('err_code')})"
 
 
 class BrokerError(RelayError):

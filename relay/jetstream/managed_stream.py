@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.jetstream.connection import Connection
-from relay.jetstream.errors import BrokerError
+from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, in_words
 from relay.observe.logs import event as log_event
 
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 5.0
-_NO_SUCH_STREAM = 10059
 
 # On disk, and refuse rather than drop what is oldest, so that a full stream is noticed.
 NEW_STREAM = {"retention": "limits", "storage": "file", "discard": "new"}
@@ -62,7 +61,7 @@ async def ensure_stream(connection: Connection, plan: ManagedStream) -> None:
     wanted = plan.config(takes_atomic=connection.takes_atomic)
     info = await connection.request(f"STREAM.INFO.{plan.name}", None, _TIMEOUT_S)
     error = info.get("error")
-    if error is not None and error.get("err_code") != _NO_SUCH_STREAM:
+    if error is not None and error.get("err_code") != NO_SUCH_STREAM:
         raise BrokerError(f"stream {plan.name}: {error.get('description')}")
     if error is not None:
         await _done(connection, "CREATE", plan.name, {**NEW_STREAM, **wanted})
@@ -75,6 +74,5 @@ async def ensure_stream(connection: Connection, plan: ManagedStream) -> None:
 async def _done(connection: Connection, verb: str, name: str, config: dict[str, Any]) -> None:
     answer = await connection.request(f"STREAM.{verb}.{name}", config, _TIMEOUT_S)
     if "error" in answer:
-        error = answer["error"]
-        raise BrokerError(f"stream {name}: {error.get('description')} ({error.get('err_code')})")
+        raise BrokerError(f"stream {name}: {in_words(answer['error'])}")
     log_event(log, "info", "stream.managed", f"stream {verb.lower()}d", stream=name)

@@ -11,13 +11,12 @@ from nats.errors import Error as NatsError
 
 from relay.cancellation import honour_cancellation
 from relay.jetstream.client import Client
-from relay.jetstream.errors import BrokerError, LookupForbidden, LookupRefused
+from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, LookupForbidden, LookupRefused, in_words
 from relay.jetstream.stream_info import read_facts, read_state
 from relay.rules.streams import JETSTREAM_API, StreamFacts, StreamState, split
 
 _ATOMIC_SINCE = (2, 12, 1)  # with message ids (nats.md)
 _DIRECT_BATCH_SINCE = (2, 11, 0)
-_NO_SUCH_STREAM = 10059
 
 
 class Questions:
@@ -58,7 +57,7 @@ class Questions:
         api = self.api_of(stream)
         question = f"STREAM.INFO.{name}"
         info = await self.request(question, None, timeout_s, api)
-        if info.get("error", {}).get("err_code") == _NO_SUCH_STREAM:
+        if info.get("error", {}).get("err_code") == NO_SUCH_STREAM:
             return None
         if "error" in info:
             raise BrokerError(f"{question}: {info['error'].get('description')}")
@@ -170,5 +169,5 @@ class Questions:
     async def _ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
         answer = await self.request(question, body, timeout_s)
         if "error" in answer:
-            raise BrokerError(f"{question}: {answer['error'].get('description')} ({answer['error'].get('err_code')})")
+            raise BrokerError(f"{question}: {in_words(answer['error'])}")
         return answer

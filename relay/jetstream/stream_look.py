@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from relay.jetstream.connection import Connection
-from relay.jetstream.errors import BrokerError
+from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError
 
 _TIMEOUT_S = 5.0
 _NO_MESSAGE = 10037
-_NO_SUCH_STREAM = 10059
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -56,7 +55,7 @@ async def look_at(connection: Connection, stream: str) -> StreamLook:
     answer = await connection.request(question, None, _TIMEOUT_S)
     error = answer.get("error")
     if error is not None:
-        kind = NoSuchStream if error.get("err_code") == _NO_SUCH_STREAM else BrokerError
+        kind = NoSuchStream if error.get("err_code") == NO_SUCH_STREAM else BrokerError
         raise kind(f"{question}: {error.get('description')}")
     state = answer["state"]
     last_time = state.get("last_ts", _NEVER)

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from relay.config.settings import Settings
-from relay.errors import Exit, RelayError
+from relay.errors import RelayError
 from relay.jetstream.connection import Connection
+from relay.jetstream.errors import NO_SUCH_STREAM, in_words
 from relay.jetstream.managed_stream import NEW_STREAM, ManagedStream
 from relay.operate.broker import broker
 
 _ANSWER_S = 5.0
-_NO_SUCH_STREAM = 10059
 # A page of STREAM.LIST holds at most 256.
 _MOST_PAGES = 40
 _NANOSECONDS = 1e9
@@ -18,8 +18,6 @@ _NANOSECONDS = 1e9
 
 class Unchanged(RelayError):
     """JetStream refused, or the stream is not what the command needs. Nothing was changed."""
-
-    exit_code = Exit.FAULT
 
 
 class StreamFigures(NamedTuple):
@@ -68,7 +66,7 @@ async def create(settings: Settings, plan: ManagedStream) -> None:
         answer = await connection.request(f"STREAM.INFO.{plan.name}", None, _ANSWER_S)
         if "error" not in answer:
             raise Unchanged(f"stream {plan.name} exists already: relay stream edit changes it")
-        if answer["error"].get("err_code") != _NO_SUCH_STREAM:
+        if answer["error"].get("err_code") != NO_SUCH_STREAM:
             raise _refused(plan.name, answer)
         config = {**NEW_STREAM, **plan.config(takes_atomic=connection.takes_atomic)}
         answer = await connection.request(f"STREAM.CREATE.{plan.name}", config, _ANSWER_S)
@@ -133,7 +131,7 @@ async def edit(settings: Settings, name: str, agreed: Sequence[Change]) -> None:
 
 async def _info(connection: Connection, name: str) -> dict[str, Any]:
     answer = await connection.request(f"STREAM.INFO.{name}", None, _ANSWER_S)
-    if answer.get("error", {}).get("err_code") == _NO_SUCH_STREAM:
+    if answer.get("error", {}).get("err_code") == NO_SUCH_STREAM:
         raise Unchanged(f"there is no stream {name}: relay stream create makes one")
     if "error" in answer:
         raise _refused(name, answer)
@@ -141,8 +139,7 @@ async def _info(connection: Connection, name: str) -> dict[str, Any]:
 
 
 def _refused(name: str, answer: Mapping[str, Any]) -> Unchanged:
-    error = answer["error"]
-    return Unchanged(f"stream {name}: {error.get('description')} ({error.get('err_code')})")
+    return Unchanged(f"stream {name}: {in_words(answer['error'])}")
 
 
 def _figures(info: Mapping[str, Any]) -> StreamFigures:
