@@ -1,5 +1,6 @@
 """``relay adopt``: copy another tool's outbox table into ours."""
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -63,8 +64,9 @@ _OPTIONS = (
 
 
 def _mapping(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a mapping; it is called with ``source``, ``preset`` and ``mapping``."""
+    """Add the options of a mapping to a command; it is called with ``source``, ``preset`` and ``mapping``."""
 
+    @functools.wraps(command)
     def wrapped(*args: Any, source: str | None, preset: str, id_: str | None, **params: Any) -> None:
         known = PRESETS[preset]
         names = ("topic", "topic_sql", "key", "payload", "headers", "header_object", "trace", "created_at", "when")
@@ -79,16 +81,13 @@ def _mapping(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("--source is missing: which table is to be adopted?")
         command(*args, source=table, preset=preset, mapping=replace(known.mapping, **given), **params)
 
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    # What click has noted on the command already: options of decorators below this one.
-    wrapped.__dict__.update(command.__dict__)
     decorated: Callable[..., None] = wrapped
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated
 
 
-@click.group(short_help="Take over the outbox table of another tool.")
+@click.group()
 def adopt() -> None:
     """Take over the outbox table of another tool: a trigger copies each new row, in the same transaction.
 

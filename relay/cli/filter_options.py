@@ -10,10 +10,9 @@ from typing import Any
 
 import click
 
+from relay.cli.spans import seconds_of
 from relay.operate.filters import Filters
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)")
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SEQS = re.compile(r"([0-9]{0,18})(?:(\.\.)([0-9]{0,18}))?")
 
 
@@ -21,9 +20,8 @@ def moment_or_span(ctx: click.Context, param: click.Parameter, value: str | None
     """Return Unix seconds for a span back from now, or for a moment."""
     if value is None:
         return None
-    span = _SPAN.fullmatch(value.strip())
-    if span:
-        return time.time() - float(span[1]) * _SECONDS[span[2]]
+    if (span_s := seconds_of(value)) is not None:
+        return time.time() - span_s
     try:
         # Without a zone it is local time, as the tables show it.
         return datetime.fromisoformat(value.strip()).timestamp()

@@ -1,21 +1,21 @@
 """``relay stream``: make, look at and change the streams that events go to."""
 
 import asyncio
+import functools
 import json
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import click
 
 from relay.cli.consent import Consent, consenting
 from relay.cli.options import table_or_json, with_settings
+from relay.cli.spans import seconds_of
 from relay.cli.table import Column, message, table
 from relay.config.settings import Settings
 from relay.text import about_size, json_line
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _AMOUNT = re.compile(r"(\d+)(k|m|g|t)?i?b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -24,15 +24,17 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 def _span(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     if value is None:
         return None
-    found = _SPAN.fullmatch(value)
-    if value != "0" and found is None:
+    span_s = 0.0 if value == "0" else seconds_of(value)
+    if span_s is None:
         raise click.BadParameter(f"{value!r} is not a time such as 90s, 2m, 12h or 7d")
-    return 0.0 if found is None else float(found[1]) * _SECONDS[found[2]]
+    return span_s
 
 
 def _amount(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    if value is None or value == "none":
-        return None if value is None else -1
+    if value is None:
+        return None
+    if value == "none":
+        return -1
     found = _AMOUNT.fullmatch(value)
     if found is None or not int(found[1]):
         raise click.BadParameter(f"{value!r} is not a size such as 500MiB or 10GiB, nor none")
@@ -46,16 +48,42 @@ def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
     return value
 
 
-_replicas = click.option("--replicas", type=click.IntRange(1, 5), help="Copies on so many servers.  [default: 1]")
-_window = click.option(
-    "--duplicate-window", metavar="TIME", callback=_span, help="In which a repeated id is dropped.  [default: 2m]"
-)
-_age = click.option("--max-age", metavar="TIME", callback=_span, help="How long messages are kept; 0: for ever.")
-_bytes = click.option("--max-bytes", metavar="SIZE", callback=_amount, help="How much is kept; none: no limit.")
 _connection = with_settings("--server", "--creds-file")
 
 
-@click.group(short_help="Make, look at and change streams.")
+class Limits(NamedTuple):
+    """What can be said of a stream beside its subjects, in seconds and bytes; None for what was not given."""
+
+    replicas: int | None
+    duplicate_window_s: float | None
+    max_age_s: float | None
+    max_bytes: int | None
+
+
+def _limited(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a stream's limits to a command; it is called with ``limits``."""
+
+    @click.option("--replicas", type=click.IntRange(1, 5), help="Number of servers with a copy.  [default: 1]")
+    @click.option(
+        "--duplicate-window", metavar="TIME", callback=_span, help="In which a repeated id is dropped.  [default: 2m]"
+    )
+    @click.option("--max-age", metavar="TIME", callback=_span, help="How long messages are kept; 0: for ever.")
+    @click.option("--max-bytes", metavar="SIZE", callback=_amount, help="How much is kept; none: no limit.")
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any,
+        replicas: int | None,
+        duplicate_window: float | None,
+        max_age: float | None,
+        max_bytes: int | None,
+        **params: Any,
+    ) -> None:
+        command(*args, limits=Limits(replicas, duplicate_window, max_age, max_bytes), **params)
+
+    return wrapped
+
+
+@click.group()
 def stream() -> None:
     """Make, look at and change the streams that events go to.
 
@@ -70,22 +98,10 @@ def stream() -> None:
 @_connection
 @click.argument("name", callback=_name)
 @click.option("--subject", "subjects", multiple=True, required=True, help="Repeatable.")
-@_replicas
-@_window
-@_age
-@_bytes
+@_limited
 @consenting
-def create(
-    settings: Settings,
-    name: str,
-    subjects: tuple[str, ...],
-    replicas: int | None,
-    duplicate_window: float | None,
-    max_age: float | None,
-    max_bytes: int | None,
-    consent: Consent,
-) -> None:
-    """Make a stream as the relay wants it: on disk, atomic batches, and a full one refuses instead of dropping.
+def create(settings: Settings, name: str, subjects: tuple[str, ...], limits: Limits, consent: Consent) -> None:
+    """Make a stream as the relay needs it: on disk, with atomic batches, refusing new messages when it is full.
 
     \b
     relay stream create ORDERS --subject 'orders.>' --max-age 7d --yes
@@ -93,17 +109,10 @@ def create(
     from relay.jetstream.managed_stream import ManagedStream
     from relay.operate import stream as work
 
-    window_s = 120.0 if duplicate_window is None else duplicate_window
-    if max_age and window_s > max_age:
+    given = {field: value for field, value in limits._asdict().items() if value is not None}
+    plan = ManagedStream(name, subjects, **given)
+    if plan.max_age_s and plan.duplicate_window_s > plan.max_age_s:
         raise click.UsageError("--duplicate-window must not be larger than --max-age")
-    plan = ManagedStream(
-        name,
-        subjects,
-        replicas=replicas or 1,
-        duplicate_window_s=window_s,
-        max_age_s=max_age or 0.0,
-        max_bytes=-1 if max_bytes is None else max_bytes,
-    )
     if consent.given(f"make stream {name} for {', '.join(subjects)}"):
         asyncio.run(work.create(settings, plan))
         click.echo(f"stream {name} takes {', '.join(subjects)}")
@@ -147,22 +156,10 @@ def show(settings: Settings, name: str | None, output: str) -> None:
 @_connection
 @click.argument("name", callback=_name)
 @click.option("--subject", "subjects", multiple=True, help="All that it takes; repeatable.")
-@_replicas
-@_window
-@_age
-@_bytes
+@_limited
 @consenting
-def edit(
-    settings: Settings,
-    name: str,
-    subjects: tuple[str, ...],
-    replicas: int | None,
-    duplicate_window: float | None,
-    max_age: float | None,
-    max_bytes: int | None,
-    consent: Consent,
-) -> None:
-    """Change what is given, and leave alone the rest. A lower limit deletes messages.
+def edit(settings: Settings, name: str, subjects: tuple[str, ...], limits: Limits, consent: Consent) -> None:
+    """Change what the options say, and leave the rest alone. A lower limit deletes messages.
 
     \b
     relay stream edit ORDERS --max-age 30d --max-bytes 50GiB --yes
@@ -171,14 +168,14 @@ def edit(
 
     given = {
         "subjects": list(subjects) or None,
-        "num_replicas": replicas,
-        "duplicate_window": None if duplicate_window is None else round(duplicate_window * 1e9),
-        "max_age": None if max_age is None else round(max_age * 1e9),
-        "max_bytes": max_bytes,
+        "num_replicas": limits.replicas,
+        "duplicate_window": _nanoseconds(limits.duplicate_window_s),
+        "max_age": _nanoseconds(limits.max_age_s),
+        "max_bytes": limits.max_bytes,
     }
     wanted = {field: value for field, value in given.items() if value is not None}
     if not wanted:
-        raise click.UsageError("nothing to change: give an option")
+        raise click.UsageError("nothing to change: no option says what")
     changes = asyncio.run(work.changes(settings, name, wanted))
     if not changes:
         message(f"stream {name} is like that already")
@@ -189,8 +186,12 @@ def edit(
         click.echo(f"stream {name} is changed: {said}")
 
 
+def _nanoseconds(span_s: float | None) -> int | None:
+    return None if span_s is None else round(span_s * 1e9)
+
+
 def _said(field: str, value: Any) -> str:
-    """Say a value of JetStream's own configuration, whose times are nanoseconds."""
+    """Return in words a value of JetStream's own configuration, whose times are nanoseconds."""
     if field in ("max_age", "duplicate_window"):
         return _shown(f"{field}_s", value / 1e9)
     return _shown(field, value)
