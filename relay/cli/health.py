@@ -45,13 +45,11 @@ def health(sources: Sources, ready: bool) -> None:
 
 def _reachable(host: str) -> str:
     """Return where to ask what listens at a host: on this machine, if it listens everywhere."""
-    for family, anywhere, loopback in (
-        (socket.AF_INET, "0.0.0.0", "127.0.0.1"),  # noqa: S104  recognised here, listened on nowhere
-        (socket.AF_INET6, "::", "::1"),
-    ):
+    for family, loopback in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         try:
-            if socket.inet_pton(family, host) == socket.inet_pton(family, anywhere):
-                return loopback
+            address = socket.inet_pton(family, host)
         except OSError:  # a name, or an address of the other family
             continue
+        if not any(address):
+            return loopback
     return host

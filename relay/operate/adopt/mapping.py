@@ -8,6 +8,7 @@ names the row ``new``: a variable in the trigger's function, and the alias of th
 import re
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass
+from string import Template
 from typing import Literal
 
 Empty = Literal["send", "skip"]
@@ -20,6 +21,13 @@ _TIMES = ("timestamp with time zone", "timestamp without time zone")
 # JSON that says these cannot be read as text by PostgreSQL. A longer text may be nested too deeply.
 _UNREADABLE = r"\\u(0000|[dD][89a-fA-F])"
 _LONGEST_OBJECT = 8000
+# A uuid of version 8 from a text; only quoted names and literals are put in.
+_UUID_OF = Template(
+    "coalesce((SELECT encode(set_byte(set_byte(substring(h FROM 1 FOR 16), 6, (get_byte(h, 6) & 15) | 128),"
+    " 8, (get_byte(h, 8) & 63) | 128), 'hex')::uuid FROM sha256($text) AS h), gen_random_uuid())"
+)
+# The members of an object that are not null, as texts.
+_MEMBERS_OF = Template("coalesce((SELECT jsonb_object_agg(key, value) FROM $each WHERE value IS NOT NULL), '{}')")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +231,7 @@ def _id(mapping: Mapping, source: Source) -> str:
     if source.columns[mapping.id] == "uuid":
         return f"coalesce({row}, gen_random_uuid())"
     text = f"convert_to({literal(f'{source.schema}.{source.name}:')} || {row}::text, 'UTF8')"
-    version = "set_byte(substring(h FROM 1 FOR 16), 6, (get_byte(h, 6) & 15) | 128)"
-    made = f"encode(set_byte({version}, 8, (get_byte(h, 8) & 63) | 128), 'hex')::uuid"
-    return f"coalesce((SELECT {made} FROM sha256({text}) AS h), gen_random_uuid())"  # noqa: S608 - quoted names
+    return _UUID_OF.substitute(text=text)
 
 
 def _payload(mapping: Mapping, kind: str, payload_type: str) -> str:
@@ -256,6 +262,5 @@ def _headers(mapping: Mapping, source: Source) -> str:
         each = f"jsonb_each_text(CASE WHEN jsonb_typeof({row}) = 'object' THEN {row} END)"
     else:
         each = f"json_each_text({_object(mapping.header_object)})"
-    members = f"SELECT jsonb_object_agg(key, value) FROM {each} WHERE value IS NOT NULL"  # noqa: S608 - quoted names
-    theirs = f"coalesce(({members}), '{{}}')"
+    theirs = _MEMBERS_OF.substitute(each=each)
     return theirs if own is None else f"{theirs} || {own}"

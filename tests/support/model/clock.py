@@ -63,9 +63,9 @@ def told_by(clock: Clock) -> Iterator[None]:
         if name.startswith("relay.") and isinstance(module, ModuleType) and getattr(module, "time", None) is time
     ]
     for module in modules:
-        setattr(module, "time", clock)  # noqa: B010 - a module has no such attribute for the type checker
+        vars(module)["time"] = clock
     try:
         yield
     finally:
         for module in modules:
-            setattr(module, "time", time)  # noqa: B010 - as above
+            vars(module)["time"] = time

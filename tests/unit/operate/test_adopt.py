@@ -65,36 +65,41 @@ def test_names_and_texts_are_quoted() -> None:
     assert made["topic"] == "'it''s ' || coalesce(new.\"type\"::text, '')"
 
 
-def facts(**given: object) -> Facts:
-    known: dict[str, object] = {
-        "source": SOURCE,
-        "kind": "r",
-        "owned": True,
-        "server": 18,
-        "encoding": "UTF8",
-        "outbox": "public.outbox_events",
-        "payload_type": "jsonb",
-        "may_insert": True,
-        "relay_runs": False,
-        "publications": (),
-        "adopted": False,
-        "sample": (),
-    }
-    return Facts(**{**known, **given})  # type: ignore[arg-type] # the values of a test, each of its field's type
+FACTS = Facts(
+    source=SOURCE,
+    kind="r",
+    owned=True,
+    server=18,
+    encoding="UTF8",
+    outbox="public.outbox_events",
+    payload_type="jsonb",
+    may_insert=True,
+    relay_runs=False,
+    publications=(),
+    adopted=False,
+    sample=(),
+)
 
 
 @pytest.mark.parametrize(
-    "given", [{"kind": "v"}, {"owned": False}, {"may_insert": False}, {"encoding": "LATIN1"}, {"payload_type": "bytes"}]
+    "facts",
+    [
+        FACTS._replace(kind="v"),
+        FACTS._replace(owned=False),
+        FACTS._replace(may_insert=False),
+        FACTS._replace(encoding="LATIN1"),
+        FACTS._replace(payload_type="bytes"),
+    ],
 )
-def test_what_could_fail_the_application_is_refused(given: dict[str, object]) -> None:
-    assert not refusals(MAPPING, facts())
-    assert [one.level for one in refusals(MAPPING, facts(**given))] == ["fault"]
+def test_what_could_fail_the_application_is_refused(facts: Facts) -> None:
+    assert not refusals(MAPPING, FACTS)
+    assert [one.level for one in refusals(MAPPING, facts)] == ["fault"]
 
 
 def test_a_reader_of_its_publication_and_subjects_that_die_are_said() -> None:
     found = judge(
         Mapping(topic="{type}", key="type"),
-        facts(publications=[("dbz", False)], sample=[("orders.placed", None), ("bad subject", "k")]),
+        FACTS._replace(publications=[("dbz", False)], sample=[("orders.placed", None), ("bad subject", "k")]),
         "shop.{topic}",
     )
     said = " ".join(one.seen for one in found)
