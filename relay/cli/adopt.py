@@ -2,7 +2,6 @@
 
 import functools
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -106,7 +105,7 @@ def adopt() -> None:
 @with_settings("--dsn-file", "--table")
 @_mapping
 def check(settings: Settings, source: str, preset: str, mapping: Mapping) -> None:
-    """Say what would become of a table, and what speaks against it; change nothing.
+    """Report what would become of a table, and what speaks against it; change nothing.
 
     The newest rows are mapped, at most 1,000. Exit code 8 if it would be refused.
 
@@ -157,7 +156,7 @@ def install(
     """Begin an adoption: from now on each new row is an event.
 
     Writers of the table wait while the trigger is made; a lock that is not granted within 2 s changes nothing. For a
-    trial beside the old reader, give --table of another outbox whose relay sends to a stream that nobody reads.
+    trial beside the old reader, set --table to another outbox whose relay sends to a stream that nobody reads.
 
     \b
     relay adopt install --preset django-outbox-pattern --backfill 'status = 1' --yes
@@ -207,7 +206,7 @@ def cutover(
         click.echo(f"{source} is adopted; the cut is at {done.lsn}")
         if slot is None:
             message(f"start the relay when the old reader has confirmed {done.lsn}")
-        elif work.await_slot(changer, slot, done.lsn, wait_s, time.sleep):
+        elif work.await_slot(changer, slot, done.lsn, wait_s):
             message(f"slot {slot} has passed the cut: start the relay")
         else:
             message(f"slot {slot} has not passed {done.lsn} yet: do not start the relay before it has")
@@ -274,7 +273,7 @@ def remove(settings: Settings, source: str, give_back: str | None, consent: Cons
     from relay.operate.adopt import work
 
     with changing(settings) as changer:
-        back = f", and give it back to {give_back}" if give_back else ""
+        back = f", and put it back into {give_back}" if give_back else ""
         if consent.given(f"end the adoption of {source}{back}"):
             work.remove(changer, source, publication=give_back)
             click.echo(f"{source} is no longer adopted")
@@ -283,7 +282,7 @@ def remove(settings: Settings, source: str, give_back: str | None, consent: Cons
 @adopt.command()
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def read_connector(path: Path) -> None:
-    """Translate the configuration of a Debezium connector, and say what cannot be kept. Exit code 8 if anything cannot.
+    """Translate the configuration of a Debezium connector; report what cannot be kept. Exit code 8 if anything cannot.
 
     \b
     relay adopt read-connector connector.json

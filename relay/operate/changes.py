@@ -189,6 +189,7 @@ class Audit:
 
 
 def who() -> str:
+    """Return who runs this command, for the record: ``user@host``."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -11,6 +11,6 @@ rows are often deleted in the transaction that wrote them.
     connector.py   a Debezium connector's options, translated     pure
     script.py      the statements, filled into sql/adopt
     judge.py       what speaks against it                         pure
-    facts.py       what the database says of both tables
-    work.py        install, backfill, cut over, remove, status
+    facts.py       what the database says of both tables, and which adoptions it has
+    work.py        install, cut over, backfill, remove
 """

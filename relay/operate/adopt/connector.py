@@ -36,7 +36,7 @@ class Translated(NamedTuple):
 
 
 def translate(config: Mapping[str, str]) -> Translated:
-    """Translate the flat configuration of a connector, with or without the enclosing ``config``."""
+    """Translate the flat configuration of a connector: option names and their values."""
     prefix = _prefix(config)
     if prefix is None:
         return Translated([], ["no transform of this connector is Debezium's EventRouter"], [])
@@ -55,10 +55,9 @@ def translate(config: Mapping[str, str]) -> Translated:
             notes.append(f"{name} has no meaning here: {why}")
     refused += [f"{name} is not known here" for name in router if name not in ("predicate", "negate")]
     if "predicate" in router:
-        notes.append("the transform has a predicate: check that it chooses the outbox table alone")
-    if (publication := config.get("publication.name", "dbz_publication")) is not None:
-        notes.append(f"hand the table over by: relay adopt cutover --publication {publication} --slot "
-                     f"{config.get('slot.name', 'debezium')}")  # fmt: skip
+        notes.append("the transform has a predicate: check that it selects the outbox table alone")
+    publication, slot = config.get("publication.name", "dbz_publication"), config.get("slot.name", "debezium")
+    notes.append(f"hand the table over by: relay adopt cutover --publication {publication} --slot {slot}")
     if config.get("publication.autocreate.mode", "all_tables") != "disabled":
         notes.append("set publication.autocreate.mode to disabled first: otherwise the connector takes the table back")
     return Translated(options, refused, notes)
@@ -74,7 +73,7 @@ def _prefix(config: Mapping[str, str]) -> str | None:
 def _tables(config: Mapping[str, str], options: list[str], refused: list[str]) -> None:
     tables = config.get("table.include.list", "public.outbox")
     if "," in tables or "*" in tables or "\\" in tables:
-        refused.append(f"table.include.list {tables!r} is not one table: give --source")
+        refused.append(f"table.include.list {tables!r} is not one table: name it with --source")
     else:
         options += ["--source", tables]
 
@@ -84,7 +83,7 @@ def _topic(router: dict[str, str], options: list[str], refused: list[str]) -> No
     replacement = router.pop("route.topic.replacement", "outbox.event.${routedByValue}")
     regex = router.pop("route.topic.regex", "(?<routedByValue>.*)")
     if regex != "(?<routedByValue>.*)":
-        refused.append(f"route.topic.regex {regex!r} is a Java expression: give --topic-sql with regexp_replace")
+        refused.append(f"route.topic.regex {regex!r} is a Java expression: write it as --topic-sql with regexp_replace")
     else:
         options += ["--topic", replacement.replace("${routedByValue}", f"{{{by}}}")]
 
@@ -104,7 +103,8 @@ def _headers(router: dict[str, str], options: list[str], refused: list[str]) -> 
             refused.append(f"{column} as {place}: NATS has no such thing")
     for name, column in dict(headers).items():
         options += ["--header", f"{name}={column}"]
-    options += ["--trace", router.pop("tracing.span.context.field")] if "tracing.span.context.field" in router else []
+    if (span := router.pop("tracing.span.context.field", None)) is not None:
+        options += ["--trace", span]
 
 
 def _payload(router: dict[str, str], options: list[str], refused: list[str], notes: list[str]) -> None:

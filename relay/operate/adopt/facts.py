@@ -35,7 +35,7 @@ class Adoption(NamedTuple):
 
     @property
     def state(self) -> str:
-        """Say how it stands."""
+        """What it does now, for people."""
         if not self.enabled:
             return "its trigger is disabled: nothing is copied"
         return "copies each new row" if self.unchanged else "its function was changed by another hand"

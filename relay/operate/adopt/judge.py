@@ -55,7 +55,7 @@ class Facts(NamedTuple):
 
 def refusals(mapping: Mapping, facts: Facts) -> list[Finding]:
     """Return why this adoption is refused; empty if it is not. The sample is not looked at."""
-    name = f"{facts.source.schema}.{facts.source.name}"
+    name = facts.source.label
     found = [Finding("fault", fault) for fault in faults(mapping, facts.source, facts.payload_type, facts.server)]
     if facts.kind not in ("r", "p"):
         found.append(Finding("fault", f"{name} is not a table, so it can have no such trigger"))
@@ -74,17 +74,17 @@ def refusals(mapping: Mapping, facts: Facts) -> list[Finding]:
 
 
 def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
-    """Return everything that is worth saying, faults first.
+    """Return every finding, faults first.
 
     Args:
         template: The relay's subject template.
     """
-    name = f"{facts.source.schema}.{facts.source.name}"
+    name = facts.source.label
     found = refusals(mapping, facts)
     if facts.adopted:
         found.append(Finding("warning", f"{name} is adopted already", "relay adopt remove, then install again"))
     if mapping.key is None:
-        found.append(Finding("warning", "without a key no order is kept", "give --key if the table has one"))
+        found.append(Finding("warning", "without a key no order is kept", "name it with --key if the table has one"))
     if mapping.created_at is not None:
         found.append(Finding("warning", "created_at is the application's: a time of the past shows as lag"))
     for publication, of_all in facts.publications:

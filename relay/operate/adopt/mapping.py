@@ -47,6 +47,11 @@ class Source:
     key_columns: tuple[str, ...] = ()
 
     @property
+    def label(self) -> str:
+        """Its name for people, and for what is hashed: unquoted, with the schema."""
+        return f"{self.schema}.{self.name}"
+
+    @property
     def sql(self) -> str:
         """Its name in SQL."""
         return f"{quoted(self.schema)}.{quoted(self.name)}"
@@ -114,13 +119,13 @@ def faults(mapping: Mapping, source: Source, payload_type: str, server: int) -> 
     """
     found = []
     if not mapping.topic and mapping.topic_sql is None:
-        found.append("no topic: give --topic, such as --topic 'orders.{type}'")
+        found.append("no topic: set --topic, such as --topic 'orders.{type}'")
     fields = [*topic_fields(mapping), *(field for _, field in mapping.headers)]
     fields += [field for field in (mapping.key, mapping.header_object) if field is not None]
     columns = [mapping.id, mapping.payload, mapping.trace, mapping.created_at, mapping.order_by]
     wanted = dict.fromkeys([*(field.partition("->")[0] for field in fields), *(one for one in columns if one)])
     missing = [name for name in wanted if name not in source.columns]
-    found += [f"column {name} does not exist in {source.schema}.{source.name}" for name in missing]
+    found += [f"column {name} does not exist in {source.label}" for name in missing]
     if missing:
         return found
     for field in fields:
@@ -230,7 +235,7 @@ def _id(mapping: Mapping, source: Source) -> str:
     row = f"new.{quoted(mapping.id)}"
     if source.columns[mapping.id] == "uuid":
         return f"coalesce({row}, gen_random_uuid())"
-    text = f"convert_to({literal(f'{source.schema}.{source.name}:')} || {row}::text, 'UTF8')"
+    text = f"convert_to({literal(f'{source.label}:')} || {row}::text, 'UTF8')"
     return _UUID_OF.substitute(text=text)
 
 

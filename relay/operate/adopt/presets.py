@@ -57,7 +57,7 @@ PRESETS = {
     "watermill": Preset(
         "public.watermill_TOPIC",
         Mapping(id="uuid", header_object="metadata", order_by="offset"),
-        "stop the subscribers; the topic is in the table's name, so give --topic",
+        "stop the subscribers; the topic is in the table's name, so --topic is needed",
     ),
     "django-outbox-pattern": Preset(
         "public.published",
@@ -102,7 +102,7 @@ PRESETS = {
     "sbmt-outbox": Preset(
         "public.TOPIC_outbox_items",
         Mapping(id="uuid", key="event_key", order_by="id"),
-        "stop its daemon; the topic is in the table's name, so give --topic",
+        "stop its daemon; the topic is in the table's name, so --topic is needed",
     ),
     "active-outbox": Preset(
         "public.outboxes",

@@ -29,7 +29,7 @@ def names(source: Source, outbox: str, tables: Tables) -> Names:
     Args:
         outbox: The outbox in SQL, with its schema.
     """
-    digest = hashlib.sha256(f"{outbox} {source.schema}.{source.name}".encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{outbox} {source.label}".encode()).hexdigest()[:8]
     schema = outbox.rpartition(".")[0]
     return Names(f"{tables.base}_adopt", f"{schema}.{quoted(f'{tables.base}_adopt_{digest}')}")
 

@@ -1,14 +1,14 @@
 """Install, backfill, hand over and remove an adoption, each in one transaction with a line in the audit table."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from relay.errors import Exit, RelayError
 from relay.operate.adopt import script
 from relay.operate.adopt.facts import gather
 from relay.operate.adopt.judge import Facts, refusals
-from relay.operate.adopt.mapping import Mapping, quoted
+from relay.operate.adopt.mapping import Mapping, Source, quoted
 from relay.operate.changes import Changer
 
 # Behind whoever waits for the table's lock all writers of the application wait.
@@ -22,11 +22,11 @@ class Refused(RelayError):
     exit_code = Exit.UNFIT
 
 
-class CutOver(NamedTuple):
-    """A table was handed over.
+class Installed(NamedTuple):
+    """An adoption was begun.
 
     Attributes:
-        lsn: Everything that was committed before is the old reader's, everything later the relay's.
+        lsn: The cut: what was committed before is not copied by the trigger, everything later is.
         copied: How many older rows were copied.
     """
 
@@ -42,7 +42,7 @@ def install(
     *,
     where: str | None = None,
     publication: str | None = None,
-) -> CutOver:
+) -> Installed:
     """Begin an adoption, in one transaction that keeps writers of the table waiting.
 
     Args:
@@ -57,19 +57,18 @@ def install(
     """
     with changer.step():
         facts = gather(changer, table, None)
-    _refuse(mapping, facts, publication)
-    record = {"table": f"{facts.source.schema}.{facts.source.name}", "preset": preset, "publication": publication}
+    _refuse([*_faults(mapping, facts), *_obstacles(facts, publication)])
+    record = {"table": facts.source.label, "preset": preset, "publication": publication}
     with changer.audited("adopt install", record, 1) as audit, changer.step():
         run = changer.cursor.execute
-        run(_LOCK_TIMEOUT)
-        run(script.lock(facts.source, changer.tables).encode())
+        _keep_writers_out(changer, facts.source)
         lsn = changer.row("adopt/wal")[0]
         if publication is not None:
             run(f"ALTER PUBLICATION {quoted(publication)} DROP TABLE {facts.source.sql}".encode())
         run(script.install(mapping, facts.source, facts.outbox, changer.tables, preset).encode())
         copied = _copy(changer, facts, mapping, where)
         audit.add(1)
-    return CutOver(lsn, copied)
+    return Installed(lsn, copied)
 
 
 def backfill(changer: Changer, table: str, mapping: Mapping, where: str) -> int:
@@ -81,11 +80,10 @@ def backfill(changer: Changer, table: str, mapping: Mapping, where: str) -> int:
     """
     with changer.step():
         facts = gather(changer, table, None)
-    _refuse(mapping, facts, None, again=True)
-    record = {"table": f"{facts.source.schema}.{facts.source.name}", "where": where}
+    require(mapping, facts)
+    record = {"table": facts.source.label, "where": where}
     with changer.audited("adopt backfill", record, 0) as audit, changer.step():
-        changer.cursor.execute(_LOCK_TIMEOUT)
-        changer.cursor.execute(script.lock(facts.source, changer.tables).encode())
+        _keep_writers_out(changer, facts.source)
         copied = _copy(changer, facts, mapping, where)
         audit.add(copied)
     return copied
@@ -95,7 +93,7 @@ def remove(changer: Changer, table: str, *, publication: str | None = None) -> N
     """End an adoption; what was copied is still sent.
 
     Args:
-        publication: Give the table back to it in the same transaction.
+        publication: Put the table back into it in the same transaction.
 
     Raises:
         Refused: The table is not adopted by this outbox.
@@ -105,18 +103,17 @@ def remove(changer: Changer, table: str, *, publication: str | None = None) -> N
         facts = gather(changer, table, None)
     if not facts.adopted:
         raise Refused(f"{table} is not adopted by {facts.outbox}")
-    record = {"table": f"{facts.source.schema}.{facts.source.name}", "publication": publication}
+    record = {"table": facts.source.label, "publication": publication}
     with changer.audited("adopt remove", record, 1) as audit, changer.step():
         run = changer.cursor.execute
-        run(_LOCK_TIMEOUT)
-        run(script.lock(facts.source, changer.tables).encode())
+        _keep_writers_out(changer, facts.source)
         run(script.remove(facts.source, facts.outbox, changer.tables).encode())
         if publication is not None:
             run(f"ALTER PUBLICATION {quoted(publication)} ADD TABLE {facts.source.sql}".encode())
         audit.add(1)
 
 
-def await_slot(changer: Changer, slot: str, lsn: str, timeout_s: float, sleep: Callable[[float], None]) -> bool:
+def await_slot(changer: Changer, slot: str, lsn: str, timeout_s: float) -> bool:
     """Wait until the reader of a slot has confirmed everything up to a position; return whether it has.
 
     Raises:
@@ -132,7 +129,7 @@ def await_slot(changer: Changer, slot: str, lsn: str, timeout_s: float, sleep: C
             return True
         if time.monotonic() > deadline:
             return False
-        sleep(_SLOT_LOOK_S)
+        time.sleep(_SLOT_LOOK_S)
 
 
 def require(mapping: Mapping, facts: Facts) -> None:
@@ -141,26 +138,42 @@ def require(mapping: Mapping, facts: Facts) -> None:
     Raises:
         Refused: With every reason.
     """
-    _refuse(mapping, facts, None, again=True)
+    _refuse(_faults(mapping, facts))
 
 
-def _refuse(mapping: Mapping, facts: Facts, publication: str | None, *, again: bool = False) -> None:
-    found = [one.seen if not one.do else f"{one.seen}: {one.do}" for one in refusals(mapping, facts)]
-    if facts.adopted and not again:
+def _refuse(reasons: Sequence[str]) -> None:
+    if reasons:
+        raise Refused("\n".join(reasons))
+
+
+def _faults(mapping: Mapping, facts: Facts) -> list[str]:
+    return [f"{one.seen}: {one.do}" if one.do else one.seen for one in refusals(mapping, facts)]
+
+
+def _obstacles(facts: Facts, publication: str | None) -> list[str]:
+    """Return what keeps an adoption from beginning, whatever the mapping."""
+    found = []
+    if facts.adopted:
         found.append("the table is adopted already: relay adopt remove, then install again")
-    if publication is not None:
-        known = dict(facts.publications)
-        if publication not in known:
-            found.append(f"publication {publication} does not carry the table")
-        elif known[publication]:
-            found.append(f"publication {publication} is FOR ALL TABLES: list its tables first, without the outbox")
-        if facts.relay_runs:
-            found.append(
-                f"a relay works on {facts.outbox}: its later events would overtake what the old reader has not sent; "
-                "stop it, and start it when the slot has passed the cut"
-            )
-    if found:
-        raise Refused("\n".join(found))
+    if publication is None:
+        return found
+    known = dict(facts.publications)
+    if publication not in known:
+        found.append(f"publication {publication} does not carry the table")
+    elif known[publication]:
+        found.append(f"publication {publication} is FOR ALL TABLES: list its tables first, without the outbox")
+    if facts.relay_runs:
+        found.append(
+            f"a relay works on {facts.outbox}: its later events would overtake what the old reader has not sent; "
+            "stop it, and start it when the slot has passed the cut"
+        )
+    return found
+
+
+def _keep_writers_out(changer: Changer, source: Source) -> None:
+    """Lock the table until the end of the transaction."""
+    changer.cursor.execute(_LOCK_TIMEOUT)
+    changer.cursor.execute(script.lock(source, changer.tables).encode())
 
 
 def _copy(changer: Changer, facts: Facts, mapping: Mapping, where: str | None) -> int:

@@ -231,7 +231,7 @@ def test_watermill(database: str, db: psycopg.Connection) -> None:
     args = ("--preset", "watermill", "--source", "watermill_orders", "--table", table)
     refused = relay(database, "adopt", "check", *args)
     assert refused.exit_code == 8
-    assert "no topic: give --topic" in refused.stdout
+    assert "no topic: set --topic" in refused.stdout
     install(database, *args, "--topic", "orders.placed")
     db.execute(
         "INSERT INTO watermill_orders (uuid, payload, metadata, transaction_id)"
