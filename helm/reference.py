@@ -17,7 +17,7 @@ from relay.config.settings import Settings
 
 CHART = Path(__file__).parent / "outbox-relay"
 _BEGIN, _END = "<!-- values -->\n", "<!-- end of values -->\n"
-# Characters of a default that is shown in one line, where no part of it has a comment of its own.
+# Characters of a default that is shown in one line, if no part of it has a comment of its own.
 _WHOLE = 130
 
 
@@ -31,7 +31,7 @@ class Value:
 
 
 def values(text: str) -> list[Value]:
-    """Give the values of a values.yaml, those with a comment of their own and those that hold nothing further."""
+    """Return the values of a values.yaml, those with a comment of their own and those that hold nothing further."""
     root = yaml.compose(text)
     if not isinstance(root, yaml.MappingNode):
         raise TypeError("values.yaml holds no mapping")
@@ -75,13 +75,13 @@ def _code(default: str) -> str:
 
 
 def readme(chart: Path = CHART) -> str:
-    """Give README.md with the table of today's values in it."""
+    """Return README.md with the table of today's values in it."""
     before, _, rest = (chart / "README.md").read_text("utf-8").partition(_BEGIN)
     return before + _BEGIN + table((chart / "values.yaml").read_text("utf-8")) + _END + rest.partition(_END)[2]
 
 
 def config_schema() -> dict[str, Any]:
-    """Give the JSON schema of the relay's settings by section, as helm reads it."""
+    """Return the JSON schema of the relay's settings by section, as helm reads it."""
     full = Settings.model_json_schema()
     sections = {}
     for section, reference in full["properties"].items():
@@ -104,7 +104,7 @@ def _field(field: dict[str, Any]) -> dict[str, Any]:
 
 
 def schema(chart: Path = CHART) -> str:
-    """Give values.schema.json with today's settings in it."""
+    """Return values.schema.json with today's settings in it."""
     whole = json.loads((chart / "values.schema.json").read_text("utf-8"))
     whole["properties"]["config"] = config_schema()
     return json.dumps(whole, indent=2) + "\n"

@@ -27,7 +27,7 @@ from relay.text import age, events_of, json_line
 
 @click.command()
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
-@click.option("--topic", required=True, help="Of the events. Give it a stream of its own, which nobody reads.")
+@click.option("--topic", required=True, help="Of the events. It needs a stream of its own, which nobody reads.")
 @click.option(
     "--rate", metavar="N", type=click.FloatRange(0.1, 1000), default=20.0, show_default=True,
     help="First, single events: N a second.",

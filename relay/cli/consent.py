@@ -44,14 +44,14 @@ class Consent:
         if self.yes:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise Unasked(f"to {what} without a terminal to ask on, give --yes (or --dry-run to look first)")
+            raise Unasked(f"to {what} without a terminal to ask on, use --yes (or --dry-run to look first)")
         if not click.confirm(f"{what[0].upper()}{what[1:]}?", err=True):
             raise Declined("nothing was changed")
         return True
 
 
 def consenting(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command ``--dry-run`` and ``--yes``; it is called with ``consent``."""
+    """Add ``--dry-run`` and ``--yes`` to a command; it is called with ``consent``."""
 
     @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
     @click.option("--yes", "-y", is_flag=True, help="Do not ask.")

@@ -6,7 +6,7 @@ from relay.errors import RelayError
 
 
 @click.command()
-@click.option("--events", metavar="N", type=click.IntRange(min=1), help="End by itself after so many placed orders.")
+@click.option("--events", metavar="N", type=click.IntRange(min=1), help="End by itself after N placed orders.")
 @click.option("--rate", metavar="N", type=click.FloatRange(min=0, min_open=True), help="Orders placed per second.")
 @click.option("--seed", metavar="N", type=int, help="Make the same orders again.")
 @click.option("--plain", is_flag=True, help="Lines instead of a live picture; what is used without a terminal.")

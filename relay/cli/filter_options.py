@@ -56,7 +56,7 @@ def uuids(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
 
 
 def filtered(times: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the filters as options; it is called with ``filters``.
+    """Add the filters as options to a command; it is called with ``filters``.
 
     Args:
         times: What ``--since`` and ``--until`` look at, for the help.

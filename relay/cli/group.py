@@ -80,7 +80,7 @@ def _postgres_errors() -> "tuple[type[psycopg.Error], ...]":
 
 
 def _lost_output(error: OSError) -> int:
-    """Give standard output up; return the exit code. A reader that has seen enough, such as `head`, is no fault."""
+    """Stop writing output; return the exit code. A reader that has seen enough, such as `head`, is no fault."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if error.errno == errno.EPIPE:
         return _CLOSED_PIPE

@@ -19,7 +19,7 @@ class LazyCommand(click.Command):
         self._place = place
 
     def load(self) -> click.Command:
-        """Import the command, and give it its line of help."""
+        """Import the command, and set its line of help."""
         module, _, attribute = self._place.partition(":")
         command = getattr(importlib.import_module(module), attribute)
         if not isinstance(command, click.Command):

@@ -17,9 +17,9 @@ _PAUSE_S = 1.0
 
 
 def looks(settings: Settings, look: Callable[[Reader], T], tell: Callable[[str], None] = message) -> Iterator[T]:
-    """Give what `look` finds, for ever, each time in a transaction of its own; the caller waits in between.
+    """Yield what `look` finds, for ever, each time in a transaction of its own; the caller waits in between.
 
-    Where PostgreSQL goes away after the first look, it is waited for; `tell` is called once with the reason.
+    If PostgreSQL goes away after the first look, it is waited for; `tell` is called once with the reason.
 
     Raises:
         SchemaError: The outbox is not there, or of another version.

@@ -18,12 +18,12 @@ from relay.postgres.migrate import new_origin as begin_origin
     type=click.Choice(PAYLOAD_TYPES),
     default="jsonb",
     show_default=True,
-    help="Of the payload column, where the table is made.",
+    help="Type of the payload column, if the table is made.",
 )
 @click.option("--no-bell", is_flag=True, help="No doorbell trigger: for producers that use two-phase commit.")
 @click.option("--print", "print_only", is_flag=True, help="Print the SQL for an empty database; connect to nothing.")
 @click.option("--new-origin", is_flag=True, help="After a restore: seqs drawn from now on are of another history.")
-@click.option("--dry-run", is_flag=True, help="Say what would be applied, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Report what would be applied, and change nothing.")
 def migrate(
     settings: Settings, payload_type: str, no_bell: bool, print_only: bool, new_origin: bool, dry_run: bool
 ) -> None:

@@ -57,7 +57,7 @@ class Sources:
 def with_settings(
     *flags: str,
 ) -> "Callable[[Callable[Concatenate[Settings, ...], None]], Callable[..., None]]":
-    """Give a command ``--config`` and flags that stand for settings; it is called with the settings first."""
+    """Add ``--config`` and flags that stand for settings to a command; it is called with the settings first."""
 
     def decorate(command: "Callable[Concatenate[Settings, ...], None]") -> Callable[..., None]:
         @with_sources(*flags)
@@ -73,7 +73,7 @@ def with_settings(
 def with_sources(
     *flags: str,
 ) -> Callable[[Callable[Concatenate[Sources, ...], None]], Callable[..., None]]:
-    """Give a command ``--config`` and flags that stand for settings; it reads them itself, if it needs them."""
+    """Add ``--config`` and flags that stand for settings to a command, which reads them itself if it needs them."""
 
     def decorate(command: Callable[Concatenate[Sources, ...], None]) -> Callable[..., None]:
         @functools.wraps(command)

@@ -30,7 +30,7 @@ class Progress:
             self._bar.__exit__(kind, value, trace)
 
     def add(self, count: int) -> None:
-        """Move on by so many events."""
+        """Count events that are done."""
         self._done += count
         if self._bar is not None:
             self._bar.update(count)

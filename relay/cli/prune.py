@@ -73,5 +73,5 @@ def _age_s(settings: Settings, older_than: float | None, dead: bool) -> float:
     name = "dead_age_s" if dead else "delivered_age_s"
     age_s = settings.retention.dead_age_s if dead else settings.retention.delivered_age_s
     if not age_s:
-        raise NothingSaid(f"how old? Give --older-than, such as 30d, or set retention.{name}")
+        raise NothingSaid(f"how old? Use --older-than, such as 30d, or set retention.{name}")
     return age_s

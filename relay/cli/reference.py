@@ -14,7 +14,7 @@ _HEAD = """\
 
 Made from the commands by `make docs`; a test holds it against them. `relay COMMAND -h` says the same.
 
-Data goes to stdout, messages to stderr. `--output json` is for programs: one object, or one a line where there are
+Data goes to stdout, messages to stderr. `--output json` is for programs: one object, or one a line if there are
 several. What changes events takes `--dry-run`, says how many events it means, asks unless `--yes`, and leaves a line
 in `relay audit`. Where to connect comes from the configuration (`--config`, `RELAY_CONFIG`, the environment).
 """
@@ -54,7 +54,7 @@ def _section(path: str, command: click.Command, context: click.Context) -> str:
 
 
 def _prose(text: str) -> list[str]:
-    """Give the paragraphs; those that click does not wrap are examples."""
+    """Return the paragraphs; those that click does not wrap are examples."""
     paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
     lines: list[str] = []
     for paragraph in paragraphs:

@@ -80,7 +80,7 @@ def replay(
     with changing(settings) as changer:
         if resume is not None:
             if filters or everything or subject or same_id or discarded:
-                raise CannotReplay("a replay goes on as it was begun: give --resume alone (--rate may change)")
+                raise CannotReplay("a replay goes on as it was begun: use --resume alone (--rate may change)")
             plan = resumed(changer, resume, rate)
         else:
             if not filters and not everything:

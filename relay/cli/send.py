@@ -34,7 +34,7 @@ def _headers(ctx: click.Context, param: click.Parameter, given: tuple[str, ...])
     "wait_s",
     metavar="SECONDS",
     type=click.FloatRange(0.1, 86_400),
-    help="Wait at most so long for the delivery.",
+    help="The longest to wait for the delivery.",
 )
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @consenting

@@ -78,5 +78,5 @@ def _cut(text: str, width: int) -> str:
 
 
 def message(text: str) -> None:
-    """Tell a person something beside the data."""
+    """Print a line for people, on stderr, beside the data."""
     click.echo(printable(text), err=True)

@@ -24,7 +24,7 @@ class Listening(NamedTuple):
 def listening(
     config: Path | None, flags: Mapping[str, object], environ: Mapping[str, str] | None = None
 ) -> Listening | None:
-    """Return where the relay listens; None if only the whole settings can tell, or name the fault.
+    """Return where the relay listens; None if that takes the whole settings, or they have a fault.
 
     Args:
         config: A TOML file.

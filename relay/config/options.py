@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def nats_options(settings: Settings) -> NatsOptions:
-    """Give the part of the settings that a connection to NATS needs."""
+    """Return the part of the settings that a connection to NATS needs."""
     return NatsOptions(**{name: _plain(value) for name, value in settings.nats})
 
 
@@ -24,10 +24,10 @@ def _plain(value: Any) -> Any:
 
 
 def envelopes(settings: Settings, side_subject: str | None = None) -> Envelopes:
-    """Give what makes subject and headers of events.
+    """Return what makes subject and headers of events.
 
     Args:
-        side_subject: A template that a person has chosen: it goes over the configured one and what that allows.
+        side_subject: A template that an operator has chosen: it overrides the configured one and what that allows.
     """
     ce = settings.cloudevents
     return Envelopes(

@@ -108,7 +108,7 @@ class _Source:
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def has(self, path: Sequence[str]) -> bool:
-        """Tell whether this source says anything about a section, or a setting of it."""
+        """Report whether this source says anything about a section, or a setting of it."""
         section = self.values.get(path[0])
         return section is not None and (len(path) == 1 or path[1] in section)
 
@@ -160,7 +160,7 @@ def load(
 
 
 def effective(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Give every setting with its value by section, secrets hidden; None where it is not set."""
+    """Return every setting with its value by section, secrets hidden; None if it is not set."""
     shown = settings.model_dump()
     for section in shown.values():
         for name, value in section.items():
@@ -199,7 +199,7 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> _Source:
 
 
 def _foreign(variable: str, value: str) -> bool:
-    """Tell whether a variable only looks like ours."""
+    """Report whether a variable only looks like ours."""
     if _NO_SETTING.fullmatch(variable) or _SERVICE_LINK.fullmatch(variable):
         return True
     return bool(_SERVICE_LINK_PORT.fullmatch(variable)) and (
@@ -232,7 +232,7 @@ def _from_file(config: Path | None, faults: list[str]) -> _Source:
 
 
 def _names() -> Iterable[tuple[str, list[str]]]:
-    """Give the sections and the names of their settings."""
+    """Return the sections and the names of their settings."""
     for section, info in Settings.model_fields.items():
         yield section, list(type(info.default).model_fields)
 
@@ -283,7 +283,7 @@ def _merge(sources: Sequence[_Source]) -> dict[str, dict[str, Any]]:
 
 
 def _line(details: ErrorDetails, sources: Sequence[_Source]) -> str:
-    """Say one fault in one line, with its place."""
+    """Write one fault in one line, with its place."""
     path = [str(part) for part in details["loc"][:2]]
     if not path:
         return details["msg"].removeprefix("Value error, ")

@@ -29,7 +29,7 @@ class Denied(RelayError):
 
 
 def foreseen(error: psycopg.Error) -> RelayError | None:
-    """Say what an error of PostgreSQL means for a command; None where it is a fault of ours."""
+    """Return what an error of PostgreSQL means for a command; None if it is a fault of ours."""
     text = words(error)
     match error:
         case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
@@ -59,7 +59,7 @@ def check_addresses(settings: Settings) -> None:
     """
     faults = []
     if not settings.postgres.dsn.get_secret_value() and not any(name in os.environ for name in _LIBPQ):
-        faults.append("[postgres] dsn: is not set; give it there, in RELAY_POSTGRES__DSN or by --dsn-file")
+        faults.append("[postgres] dsn: is not set; set it there, in RELAY_POSTGRES__DSN or by --dsn-file")
     for name, secret in (("dsn", settings.postgres.dsn), ("bell_dsn", settings.postgres.bell_dsn)):
         try:
             conninfo_to_dict("" if secret is None else secret.get_secret_value())

@@ -97,8 +97,8 @@ def find(reader: Reader, state: ListState, filters: Filters, limit: int, scan: i
     """Return the events in a state: pending and retry the next first, all others the newest first.
 
     Args:
-        limit: At most so many events.
-        scan: At most so many seqs are searched, for pending, delivered and any.
+        limit: The most events to return.
+        scan: The most seqs to search, for pending, delivered and any.
     """
     bounds: tuple[int, ...]
     if state in ("retry", "dead", "discarded"):

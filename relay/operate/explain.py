@@ -64,10 +64,10 @@ class Facts:
         subject_fault: Why nothing may be published there, or with its headers; None: it may.
         working: Some relay works.
         owned: A relay owns the event's own shard.
-        ahead: Pending events with a lower seq; with `ahead_exact` False at least so many.
+        ahead: Pending events with a lower seq; a lower bound if `ahead_exact` is False.
         in_the_way: Earlier events of its key that are neither delivered nor dead.
         dead_ahead: Dead letters of its key that nobody has decided about, with a lower seq.
-        oldest_error: What the oldest pending event says, where that is another one.
+        oldest_error: What the oldest pending event says, if that is another one.
     """
 
     seq: int
@@ -97,7 +97,7 @@ class Facts:
 
 @dataclass(slots=True)
 class Explanation:
-    """What is told: why it is there, the first reason first, what happens next, and what a person can do."""
+    """Why it is there, the first reason first, what happens next, and what an operator can do."""
 
     why: list[str] = field(default_factory=list)
     next: str = ""
@@ -105,13 +105,13 @@ class Explanation:
 
 
 def explain(facts: Facts) -> Explanation:
-    """Say why an event is where it is, and what happens next."""
+    """Explain why an event is where it is, and what happens next."""
     match facts.state:
         case "delivered":
             return _delivered(facts)
         case "discarded":
             return Explanation(
-                ["It was a dead letter, and a person has discarded it."],
+                ["It was a dead letter, and an operator has discarded it."],
                 "Nothing: it is settled, and its key does not wait for it.",
                 [f"relay replay --discarded --seq {facts.seq}"],
             )
@@ -135,7 +135,7 @@ def _dead(facts: Facts) -> Explanation:
     if facts.key is not None and facts.ordered and facts.on_dead == "block":
         told.why.append('Its key waits behind it (failures.on_dead = "block").')
     told.why += _broker_now(facts)
-    told.next = "Nothing until a person decides."
+    told.next = "Nothing until an operator decides."
     told.do = [f"relay dead retry --seq {facts.seq}", f"relay dead discard --seq {facts.seq}"]
     return told
 
@@ -176,12 +176,14 @@ def _waiting(facts: Facts) -> Explanation:
 
 
 def _key(facts: Facts, told: Explanation) -> None:
-    """Say what its key waits for."""
+    """Add what its key waits for."""
     if facts.key is None or not facts.ordered:
         return
     if facts.dead_ahead and facts.on_dead == "block":
         seqs = ", ".join(map(str, facts.dead_ahead))
-        told.why.append(f'Its key waits for a person to decide about dead letter {seqs} (failures.on_dead = "block").')
+        told.why.append(
+            f'Its key waits for an operator to decide about dead letter {seqs} (failures.on_dead = "block").'
+        )
         told.next = told.next or "Nothing until that is decided."
         first = facts.dead_ahead[0]
         told.do += [f"relay explain {first}", f"relay dead retry --seq {first}", f"relay dead discard --seq {first}"]
@@ -195,7 +197,7 @@ def _key(facts: Facts, told: Explanation) -> None:
 
 
 def _broker_now(facts: Facts) -> list[str]:
-    """Say what NATS says now, as far as it is in the way."""
+    """Return what NATS has in the way now."""
     broker = facts.broker
     if broker.unreachable is not None:
         return [f"An outage is on, seen from here: {broker.unreachable}."]
@@ -205,7 +207,7 @@ def _broker_now(facts: Facts) -> list[str]:
         return [f"No stream takes the subject {facts.subject} now."] if facts.subject_fault is None else []
     found = []
     if broker.sealed:
-        found.append(f"Stream {broker.stream} is sealed: it takes nothing any more.")
+        found.append(f"Stream {broker.stream} is sealed: it accepts nothing any more.")
     if broker.full is not None:
         found.append(f"Stream {broker.stream} is full and refuses new messages: {broker.full}.")
     if broker.no_ack:
@@ -214,7 +216,7 @@ def _broker_now(facts: Facts) -> list[str]:
 
 
 def _mending(facts: Facts) -> list[str]:
-    """Give the commands that may take away what NATS has in the way."""
+    """Return the commands that may take away what NATS has in the way."""
     broker = facts.broker
     if broker.unreachable is not None or broker.unknown is not None or facts.subject_fault is not None:
         return []
@@ -234,7 +236,7 @@ def _next(facts: Facts) -> str:
     if facts.retry_in_s is not None and facts.retry_in_s > 0:
         last = facts.attempts + 1 >= facts.max_attempts and facts.attempts > 0
         return f"It is sent again in {facts.retry_in_s:.0f} s" + (
-            "; where it is refused once more it becomes a dead letter." if last else "."
+            "; if it is refused again it becomes a dead letter." if last else "."
         )
     if facts.state == "retry":
         return "It is due, and sent within five seconds."

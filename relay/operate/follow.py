@@ -27,7 +27,7 @@ class Follower:
 
         Args:
             filters: Only `topic` and `key` are looked at.
-            lines: Of what was settled before, the last so many are returned first.
+            lines: How many of the last settled events are returned first.
             tell: Called if not all pending events can be followed.
         """
         self._tell = tell

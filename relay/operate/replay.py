@@ -31,7 +31,7 @@ _BATCH = 500
 _BATCH_BYTES = 8 * 1024 * 1024
 _PATIENCE_S = 60.0
 _LOOKUP_TIMEOUT_S = 3.0
-# Of so many topics the stream is looked up before anything is sent; of the others when their turn comes.
+# Number of topics whose stream is looked up before anything is sent; the others are looked up when their turn comes.
 _TOPICS = 200
 
 
@@ -200,7 +200,7 @@ async def _check_subject(connection: Connection, subject: str) -> None:
             raise
         return  # the right to ask is missing: sending will tell
     if facts is None:
-        raise CannotReplay(f"no stream takes {subject}: create it, or give another --subject")
+        raise CannotReplay(f"no stream takes {subject}: create it, or choose another --subject")
     if facts.no_ack:
         raise CannotReplay(f"stream {facts.name} has no_ack: nobody could know what arrived")
 

@@ -58,7 +58,7 @@ class Manner:
 
 
 def message_id(event_id: str, manner: Manner) -> str:
-    """Give the message id under which an event is replayed."""
+    """Return the message id under which an event is replayed."""
     return event_id if manner.same_id else f"{event_id}.replay-{manner.number}"
 
 
@@ -82,7 +82,7 @@ class Pace:
         self.chunk = max(1, min(_CHUNK, round(rate / _CHUNKS_A_SECOND)))
 
     def pause(self, now: float, count: int) -> float:
-        """Give the seconds to wait before so many events may go, at the monotonic time `now`."""
+        """Return the seconds to wait before that many events may go, at the monotonic time `now`."""
         begins = max(now, self._next_at)
         self._next_at = begins + count / self._rate
         return begins - now

@@ -20,7 +20,7 @@ from relay.rules.streams import StreamFacts
 
 _LOOKUP_TIMEOUT_S = 3.0
 _LOOK_PAUSE_S = 0.2
-# Without a delivery for so long the trial is given up; longer than a lease and a hold.
+# The trial is given up after this long without a delivery; longer than a lease and a hold.
 _PATIENCE_S = 60.0
 _DELETE_SPAN = 5_000
 _TELL_AFTER_S = 3.0
@@ -160,7 +160,7 @@ def insert_rest(changer: Changer, trial: Trial) -> float:
 
 
 def await_settled(changer: Changer, topic: str, above: int, events: int, on_progress: OnProgress) -> Outcome:
-    """Wait until so many events of the topic above a seq are settled, and return what became of them.
+    """Wait until that many events of the topic above a seq are settled, and return what became of them.
 
     Raises:
         Stuck: None was settled for a minute.

@@ -24,11 +24,11 @@ _SHARES = {"p50": 0.5, "p95": 0.95, "max": 1.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run; gives 1 where any finding was made."""
+    """Run; return 1 if anything was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Break everything, and lose nothing.")
     parser.add_argument("--minutes", type=float, default=1.0, help="for which faults come (1)")
-    parser.add_argument("--seed", type=int, help="of all that comes by chance; one is drawn where none is given")
-    parser.add_argument("--faults", type=int, metavar="N", help="stop after so many faults")
+    parser.add_argument("--seed", type=int, help="of all that comes by chance; one is drawn if none is given")
+    parser.add_argument("--faults", type=int, metavar="N", help="stop after N faults")
     parser.add_argument("--only", metavar="KIND[,KIND]", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--rate", type=float, default=200.0, help="events a second, about (200)")
     parser.add_argument("--pairs", type=float, default=0.2, help="share of the faults that come in twos (0.2)")
@@ -66,7 +66,7 @@ async def _run(world: World, plan: Plan, history: History) -> None:
 
 
 def again(files: Sequence[Path]) -> int:
-    """Judge histories again, one after another; of several also tell the recoveries of all together."""
+    """Judge histories again, one after another; of several also report the recoveries of all together."""
     codes = []
     all_of_them: dict[str, list[float]] = defaultdict(list)
     for file in files:

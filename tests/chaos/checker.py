@@ -1,7 +1,7 @@
 """Judge a history: what was committed, against what the streams hold and what the consumer saw. Pure.
 
-The order that a key is owed is that of visibility: an event comes before another of its key where its transaction
-was answered before the other was begun, or where both are of one transaction and its seq is lower. Of two that
+The order that a key is owed is that of visibility: an event comes before another of its key if its transaction
+was answered before the other was begun, or if both are of one transaction and its seq is lower. Of two that
 overlap in time either may be first.
 
 What the database itself has lost (a standby was promoted that lacked it, or a crash took a commit that was answered
@@ -30,7 +30,7 @@ from tests.chaos.history import (
     Watermark,
 )
 
-# The answer to a commit may be taken up so long after it came, seconds: the run is busy, too.
+# The longest from the answer to a commit until it is noted, seconds: the run is busy, too.
 _TAKEN_UP_S = 1.0
 
 
@@ -67,11 +67,11 @@ class Findings:
     odd: list[str] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
-        """Give how many there are of each, by name."""
+        """Return how many there are of each, by name."""
         return {one.name: len(getattr(self, one.name)) for one in fields(self)}
 
     def __bool__(self) -> bool:
-        """Tell whether anything is wrong."""
+        """Report whether anything is wrong."""
         return any(self.counts().values())
 
 
@@ -322,7 +322,7 @@ def _completeness_in_time(epoch: _Epoch, transactions: Iterable[Transaction], fi
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Give the smallest value that so large a share of the values does not exceed; nan without any."""
+    """Return the smallest value that this share of the values does not exceed; nan without any."""
     if not values:
         return float("nan")
     ordered = sorted(values)
@@ -330,7 +330,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def recoveries(history: History) -> dict[str, list[float]]:
-    """Give the seconds from "the component is back" to "the consumer has all that was committed by then", by kind."""
+    """Return the seconds from "the component is back" to "the consumer has all that was committed by then", by kind."""
     found: dict[str, list[float]] = defaultdict(list)
     for fault in history.of(Fault):
         if fault.recovered_at is not None:

@@ -60,7 +60,7 @@ class Consumer:
             await asyncio.sleep(_POLL_S)
 
     def _take(self, message: Msg) -> bool:
-        """Take one answer; False where it ends the batch."""
+        """Take one answer; return False if it ends the batch."""
         headers = message.headers or {}
         if "Status" in headers:
             return False

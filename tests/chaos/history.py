@@ -1,7 +1,7 @@
 """What is written down in a run: one JSON object a line, in the order in which it was seen.
 
 Times are seconds of one monotonic clock. A transaction's outcome is ``committed`` or ``rolled back`` as its client
-was told; ``unknown`` where the connection ended before the answer.
+was told; ``unknown`` if the connection ended before the answer.
 """
 
 import json
@@ -118,7 +118,7 @@ class Watermark:
 
     Attributes:
         complete_at: Every event whose commit had returned by then was called settled; by the clock of the run, None
-            where the outbox did not know yet.
+            if the outbox did not know yet.
     """
 
     seq: int
@@ -178,7 +178,7 @@ class History:
         self.add(Note(time.monotonic(), text, wrong))
 
     def of(self, kind: type[E]) -> Iterator[E]:
-        """Give the entries of one kind, in order."""
+        """Return the entries of one kind, in order."""
         return (entry for entry in self._entries if isinstance(entry, kind))
 
 

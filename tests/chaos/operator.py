@@ -62,7 +62,7 @@ async def truncates(world: World, rng: random.Random) -> str:
 
 
 async def alters(world: World, rng: random.Random) -> str:
-    """Give the table a column, and take it away again."""
+    """Add a column to the table, and drop it again."""
     name: LiteralString = rng.choice(("note", "tenant", "trace"))
     async with await _connect(world) as conn:
         await conn.execute("ALTER TABLE outbox_events ADD COLUMN IF NOT EXISTS " + name + " text DEFAULT 'none'")

@@ -34,7 +34,7 @@ class Plan:
     Attributes:
         seed: Of everything that comes by chance, but for the timing of the machine.
         seconds: For which faults come.
-        faults: Stop after so many; None: when the time is over.
+        faults: Stop after this many; None: when the time is over.
         kinds: Names of `KINDS`.
         rate: Events a second, about.
         pairs: Share of the faults that come two at a time.
@@ -185,7 +185,7 @@ class Run:
             await asyncio.sleep(0.25)
 
     async def _rest(self, consumers: list[Consumer]) -> None:
-        """Wait until nothing is pending and the consumers have everything; where it takes too long, go on."""
+        """Wait until nothing is pending and the consumers have everything; if it takes too long, go on."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._plan.patience_s):
                 pending = 1

@@ -36,7 +36,7 @@ _MAX_PAYLOAD = 1_048_576
 # What the relay asks about one stream.
 _LOOKS = ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET", "CONSUMER.LIST")
 _COMMON = {"discard": "new", "allow_direct": True, "storage": "file"}
-# Shorter than the defaults where a fault ends sooner than they would notice; all within what an operator may set.
+# Shorter than the defaults if a fault ends sooner than they would notice; all within what an operator may set.
 _RELAY = {
     "RELAY_LEASE__TTL_S": "2",
     "RELAY_NATS__PING_INTERVAL_S": "1",
@@ -141,7 +141,7 @@ class World:
         await asyncio.to_thread(self.postgres.kill)
 
     def all_replicas(self) -> list[Replica]:
-        """Give those that always run, and those that come and go."""
+        """Return those that always run, and those that come and go."""
         return [*self.replicas, *(one for one in (self.third, self.edge) if one is not None)]
 
     def _configure(self) -> None:

@@ -1,6 +1,6 @@
 """The documentation shows what the commands print: its samples are held against a world like theirs, line by line.
 
-Numbers, times, ids and names of machines differ each time; what is left must be the same. Where a sample has fallen
+Numbers, times, ids and names of machines differ each time; what is left must be the same. If a sample has fallen
 behind, the failure shows what is printed now.
 """
 

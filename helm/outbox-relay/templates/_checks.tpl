@@ -1,4 +1,4 @@
-{{/* What the schema cannot say: values that do not go together. Nothing is made where one is found; all are said at once. */}}
+{{/* What the schema cannot say: values that do not go together. Nothing is made if one is found; all are said at once. */}}
 {{- define "outbox-relay.checks" -}}
 {{- $faults := concat (include "outbox-relay.addressFaults" . | fromYamlArray) (include "outbox-relay.secretFaults" . | fromYamlArray) (include "outbox-relay.podFaults" . | fromYamlArray) (include "outbox-relay.addOnFaults" . | fromYamlArray) }}
 {{- if $faults }}

@@ -69,7 +69,7 @@ that tells the relay so.
 {{- end }}
 {{- end }}
 
-{{/* From [reference, what of it names the key, file, variable]; nothing where there is no such Secret. */}}
+{{/* From [reference, what of it names the key, file, variable]; nothing if there is no such Secret. */}}
 {{- define "outbox-relay.secret" -}}
 {{- $reference := index . 0 }}
 {{- $key := index $reference (index . 1) }}

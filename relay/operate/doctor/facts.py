@@ -10,7 +10,7 @@ class Expectation:
 
     Attributes:
         strategy: Of ``[delivery]``.
-        resend_s: How long after it was sent first an event may be sent once more, while the relay runs.
+        resend_s: How long after it was sent first an event may be sent again, while the relay runs.
     """
 
     table: str = "outbox_events"
@@ -40,7 +40,7 @@ class Session:
     Attributes:
         pooler: Another process serves than the one that the login named.
         shared: Two connections were served by one process: it changes from transaction to transaction.
-        ring_s: Seconds until a notification arrived; None where it did not.
+        ring_s: Seconds until a notification arrived; None if none did.
     """
 
     pooler: bool
@@ -148,7 +148,7 @@ class SubjectFacts:
     """What was learnt of the subject of a topic.
 
     Attributes:
-        subject: None where the topic makes none, for `fault`.
+        subject: None if the topic makes none, because of `fault`.
         stream: The stream that takes it.
         looked_up: Whether streams could be looked up at all.
         answer: What came back when an event was sent that no stream would store.

@@ -16,7 +16,7 @@ class Finding:
         check: A stable name within its part, such as ``rights`` or ``stream ORDERS``.
         level: ``fault``: events are lost, wait for ever or die; ``warning``: it works, and something is at risk.
         seen: What was seen.
-        do: What to do; empty where there is nothing.
+        do: What to do; empty if there is nothing.
     """
 
     part: Part
@@ -32,5 +32,5 @@ def count(findings: Iterable[Finding], level: Level) -> int:
 
 
 def seconds(span: float) -> str:
-    """Say a span of seconds as one would write it in the configuration."""
+    """Return a span of seconds as one would write it in the configuration."""
     return f"{span:g} s" if span >= 1 or span == 0 else f"{span * 1000:.3g} ms"

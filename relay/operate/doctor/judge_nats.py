@@ -77,7 +77,7 @@ def _subjects(facts: NatsFacts, plan: Expectation) -> Iterator[Finding]:
 
 
 def _subject(one: SubjectFacts, plan: Expectation) -> Finding | None:
-    """Judge one subject; None where it is good."""
+    """Judge one subject; None if it is good."""
     rows = f"{one.topic.pending:,} of its events wait" if one.topic.pending else "none of its events waits now"
     if one.subject is None:
         return _line(
@@ -112,7 +112,7 @@ def _sizes(facts: NatsFacts) -> Iterator[Finding]:
         return
     size = largest.largest + _OWN_HEADERS_BYTES
     seen = f"{facts.max_payload:,} bytes; the largest row seen takes {size:,} ({largest.topic})"
-    do = "raise max_payload on every server, or put large things elsewhere and send where they are"
+    do = "raise max_payload on every server, or store large things elsewhere and send their address"
     yield _line("max_payload", *_against(size, facts.max_payload, seen, do))
 
 
@@ -152,7 +152,7 @@ def _acknowledges(stream: StreamReport) -> Iterator[Finding]:
         yield _of(stream, "retention", "fault", seen, "make the consumers first, or use retention limits")
     elif retention != "limits":
         seen = f"retention is {retention}: what was consumed is gone, and cannot be told from what was lost"
-        yield _of(stream, "retention", "warning", seen, "use retention limits where read models are to be rebuilt")
+        yield _of(stream, "retention", "warning", seen, "use retention limits if read models are to be rebuilt")
     else:
         yield _of(stream, "retention", "ok", "limits")
 

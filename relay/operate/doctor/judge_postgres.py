@@ -44,7 +44,7 @@ def _server(server: Server) -> Iterator[Finding]:
         do = "the outbox needs a database that was made with ENCODING 'UTF8'"
         yield _line("encoding", "fault", f"this database encodes text as {server.encoding}", do)
     if server.in_recovery:
-        yield _line("primary", "fault", "a standby: nothing can be marked here", "give the address of the primary")
+        yield _line("primary", "fault", "a standby: nothing can be marked here", "use the address of the primary")
     elif server.read_only:
         do = f"ALTER ROLE {server.role} RESET default_transaction_read_only, or the same for the database"
         yield _line("primary", "fault", "transactions are read-only by default", do)
@@ -177,7 +177,7 @@ def _session(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]:
     if not plan.bell:
         return
     if session.ring_s is None:
-        do = "give postgres.bell_dsn a direct address, or set delivery.bell = false to rely on polling"
+        do = "set postgres.bell_dsn to a direct address, or set delivery.bell = false to rely on polling"
         yield _line("notifications", "warning", f"LISTEN over {way} hears nothing: polling alone finds events", do)
     else:
         yield _line("notifications", "ok", f"LISTEN over {way} heard one after {seconds(session.ring_s)}")
@@ -192,7 +192,7 @@ def _way(session: Session, way: str) -> str:
 
 
 def _direct(session: Session, plan: Expectation) -> str:
-    return "give postgres.bell_dsn a direct address" if session.shared and plan.bell else ""
+    return "set postgres.bell_dsn to a direct address" if session.shared and plan.bell else ""
 
 
 def _holders(holders: Holders, server: Server | None) -> Iterator[Finding]:

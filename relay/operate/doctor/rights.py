@@ -20,7 +20,7 @@ class Wanted:
 
 
 def wanted(roles: str, role: str) -> Iterator[Wanted]:
-    """Give each right on a table that a text of SQL grants to a role, in its order."""
+    """Return each right on a table that a text of SQL grants to a role, in its order."""
     grants = re.compile(rf"\bGRANT\s+([^;]+?)\s+ON\s+([^;]+?)\s+TO\s+{re.escape(role)}\s*;")
     for verbs, tables in grants.findall(roles):
         if tables.split()[0] in ("SEQUENCE", "SCHEMA", "FUNCTION"):

@@ -44,7 +44,7 @@ def outbox(good_server: PostgresServer) -> Iterator[Outbox]:
 
 
 def examine(dsn: str, url: str, *args: str, **environ: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Run the doctor with the least rights; give its exit code, and what is not ok by check."""
+    """Run the doctor with the least rights; return its exit code, and what is not ok by check."""
     environ = {"RELAY_NATS__SERVERS": url, **AS_RELAY, **environ}
     result = relay(as_relay(dsn), "doctor", "--output", "json", *args, **environ)
     assert "Traceback" not in result.output

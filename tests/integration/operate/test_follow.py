@@ -92,7 +92,7 @@ def test_each_delivery_and_dead_letter_is_shown_once(
         dead = outbox.insert("a b", None, {"i": 8})
         tail.shows(*before[1:], *live, dead)
     tail.shows(*before[1:], *live, dead, late_row[0])
-    # What had no stream at the start, and what a person gives back.
+    # What had no stream at the start, and what an operator gives back.
     streams.make("NOWHERE", "nowhere.>")
     outbox.conn.execute("UPDATE outbox_events SET topic = 'orders.mended', dead_at = NULL, retry_at = now()"
                         " WHERE seq = %s", (dead,))  # fmt: skip

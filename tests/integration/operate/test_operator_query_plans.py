@@ -91,7 +91,7 @@ def large(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
 
 
 def explained(address: str, query: str, params: tuple[object, ...]) -> list[dict[str, Any]]:
-    """Give all nodes of the plan that was executed, in a transaction as the commands have it."""
+    """Return all nodes of the plan that was executed, in a transaction as the commands have it."""
     settings = load(environ={"RELAY_POSTGRES__DSN": address})
     with reading(settings) as reader:
         text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + TABLES.query(query)

@@ -30,7 +30,7 @@ def replay(outbox: Outbox, streams: Streams, *args: str) -> dict[str, object]:
 
 
 def version(outbox: Outbox) -> list[tuple[object, ...]]:
-    """Tell which versions of rows there are: any update would change it."""
+    """Return which versions of rows there are: any update would change it."""
     return outbox.conn.execute("SELECT seq, xmin::text, ctid::text FROM outbox_events ORDER BY seq").fetchall()
 
 

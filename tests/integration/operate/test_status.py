@@ -213,7 +213,7 @@ class Watch:
             )
 
     def last(self) -> dict[str, Any]:
-        """Give the last whole look; nothing before the first."""
+        """Return the last whole look; nothing before the first."""
         text = self._printed.read_text("utf-8")
         lines = text[: text.rfind("\n") + 1].splitlines()
         return json.loads(lines[-1]) if lines else {}

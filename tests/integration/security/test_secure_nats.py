@@ -57,7 +57,7 @@ def serving(directory: Path, config: str) -> Iterator[NatsServer]:
 
 
 def reload(server: NatsServer, config: str) -> None:
-    """Give a server another configuration while it runs."""
+    """Change the configuration of a server while it runs."""
     server.config = config
     (server.directory / "nats.conf").write_text(config, "utf-8")
     os.kill(server.pid, signal.SIGHUP)
@@ -85,7 +85,7 @@ def refused(relay: Relay, text: str) -> None:
 
 
 def identity(way: str, directory: Path) -> tuple[str, dict[str, str]]:
-    """Give how the server knows the relay, and how the relay shows who it is: by value or from a file."""
+    """Return how the server knows the relay, and how the relay shows who it is: by value or from a file."""
     secret = directory / "secret"
     secret.write_text(f"{SECRET}\n", "utf-8")
     if way == "nkey":

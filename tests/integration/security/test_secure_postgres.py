@@ -23,7 +23,7 @@ NO_TLS = (
 
 
 def address(port: int, authority: Authority, client: Identity, host: str = "localhost") -> str:
-    """Give the DSN of a relay that trusts nothing but its own authority, and logs in by certificate."""
+    """Return the DSN of a relay that trusts nothing but its own authority, and logs in by certificate."""
     return (
         f"host={host} port={port} dbname=postgres user={LOGIN} sslmode=verify-full"
         f" sslrootcert={authority.file} sslcert={client.certificate} sslkey={client.key}"

@@ -15,14 +15,14 @@ OLDEST = 29
 
 
 def versions() -> list[str]:
-    """Give the versions of Kubernetes from the oldest that the chart takes to the newest with a schema here."""
+    """Return the versions of Kubernetes from the oldest that the chart takes to the newest with a schema here."""
     newest = kubernetes_validate.latest_version()
     return [f"1.{minor}" for minor in range(OLDEST, int(newest.split(".")[1]) + 1)]
 
 
 @functools.cache
 def monitoring_schema(kind: str) -> dict[str, Any]:
-    """Give the schema of the operator's own definition, in which nothing unknown is allowed."""
+    """Return the schema of the operator's own definition, in which nothing unknown is allowed."""
     schema = getattr(operator, kind).model_json_schema()
     for node in _nodes(schema):
         if "properties" in node:
@@ -54,7 +54,7 @@ def assert_valid(manifest: Manifest) -> None:
 
 
 def unconfined(spec: Manifest) -> list[str]:
-    """Say what of a pod the restricted profile of Kubernetes refuses."""
+    """Return what of a pod the restricted profile of Kubernetes refuses."""
     pod = spec.get("securityContext", {})
     faults = [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
     kinds_of_volumes = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "projected", "secret", "name"}

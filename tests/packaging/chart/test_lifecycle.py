@@ -45,12 +45,12 @@ class Shop:
         self.outbox.delivered(self.outbox.insert("orders.placed", "k", {"i": 1}))
 
     def checksums(self) -> set[str]:
-        """Give the settings that the ready pods run with, as their checksums."""
+        """Return the settings that the ready pods run with, as their checksums."""
         pods = self.kube.ready_pods().values()
         return {pod["metadata"]["annotations"]["checksum/config"] for pod in pods}
 
     def exit_codes(self, container: str) -> list[int]:
-        """Give the exit codes of the containers of a name that have ended."""
+        """Return the exit codes of the containers of a name that have ended."""
         return [one.code for one in self.kube.kubelet.ended if one.container == container]
 
 

@@ -49,7 +49,7 @@ def environment(container: Manifest) -> dict[str, str]:
 
 
 def files(spec: Manifest) -> dict[str, tuple[str, str]]:
-    """Give the files of a pod's secrets: path to Secret and key."""
+    """Return the files of a pod's secrets: path to Secret and key."""
     found = {}
     for volume in spec.get("volumes", []):
         for source in volume.get("projected", {}).get("sources", []):
@@ -59,7 +59,7 @@ def files(spec: Manifest) -> dict[str, tuple[str, str]]:
 
 
 def deployed(**values: Any) -> Manifest:
-    """Give the pod of the Deployment."""
+    """Return the pod of the Deployment."""
     spec: Manifest = only(with_minimal(**values), "Deployment")["spec"]["template"]["spec"]
     return spec
 

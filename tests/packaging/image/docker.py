@@ -66,7 +66,7 @@ class Container:
         return int(docker("wait", self._name))
 
     def log(self) -> str:
-        """Give what it printed."""
+        """Return what it printed."""
         shown = subprocess.run(
             [DOCKER, "logs", self._name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
         )

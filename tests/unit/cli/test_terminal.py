@@ -49,7 +49,7 @@ def test_a_picture_that_is_too_high_is_cut_so_that_its_top_stays_in_reach(termin
     assert f"\x1b[{ROWS - 1}A" in drawn(picture, terminal, "a")
 
 
-def test_below_something_else_it_begins_anew(terminal: tuple[int, TextIO]) -> None:
+def test_below_something_else_it_begins_again(terminal: tuple[int, TextIO]) -> None:
     picture = Redraw(terminal[1])
     drawn(picture, terminal, "one", "two")
     picture.forget()

@@ -66,12 +66,12 @@ PLAN = Expectation()
 
 
 def stream(state: dict[str, Any] | None = None, **config: Any) -> NatsFacts:
-    """Give good facts with a stream of another configuration."""
+    """Return good facts with a stream of another configuration."""
     return replace(NATS, streams=(replace(STREAM, config=CONFIG | config, state=STREAM.state | (state or {})),))
 
 
 def raised(findings: list[Finding]) -> list[tuple[str, str]]:
-    """Give what is not ok."""
+    """Return what is not ok."""
     return [(one.check, one.level) for one in findings if one.level != "ok"]
 
 

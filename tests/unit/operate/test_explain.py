@@ -88,7 +88,7 @@ def test_a_key_waits_for_its_earlier_event_unless_no_order_is_kept() -> None:
 
 def test_a_dead_letter_is_in_the_way_only_where_it_blocks() -> None:
     told = explain(facts(dead_ahead=(3, 4), on_dead="block"))
-    assert "a person to decide about dead letter 3, 4" in " ".join(told.why)
+    assert "an operator to decide about dead letter 3, 4" in " ".join(told.why)
     assert told.next == "Nothing until that is decided."
     assert {"relay dead retry --seq 3", "relay dead discard --seq 3"} <= set(told.do)
     assert "dead letter" not in why(dead_ahead=(3, 4), on_dead="skip")
@@ -130,7 +130,7 @@ def test_poison_is_foreseen() -> None:
     assert told.next == "It becomes a dead letter when its turn comes."
 
 
-def test_settled_events_say_what_a_person_can_still_do() -> None:
+def test_settled_events_say_what_an_operator_can_still_do() -> None:
     assert "relay replay --seq 50" in explain(facts(state="delivered")).do
     assert "relay replay --discarded --seq 50" in explain(facts(state="discarded")).do
     told = explain(facts(state="dead", last_error="refused by the stream: too long (10054)", on_dead="block"))
