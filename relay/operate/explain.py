@@ -38,7 +38,7 @@ class Broker:
         unknown: Why it did not say which stream takes the subject; None: it did.
         stream: The stream that takes the subject; None without one.
         full: Which limit of the stream is reached while it refuses new messages.
-        sealed: The stream takes nothing any more.
+        sealed: The stream accepts nothing any more.
         no_ack: The stream acknowledges nothing.
         window_s: Its duplicate window, seconds.
     """

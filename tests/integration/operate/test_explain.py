@@ -104,7 +104,7 @@ def test_a_full_and_a_sealed_stream_are_seen(outbox: Outbox, streams: Streams) -
     why = explained(outbox, streams.url, seq)["why"]
     assert "Stream ORDERS is full and refuses new messages: 1 of 1 messages (discard=new)." in why
     streams.change("ORDERS", sealed=True)
-    assert "Stream ORDERS is sealed: it takes nothing any more." in explained(outbox, streams.url, seq)["why"]
+    assert "Stream ORDERS is sealed: it accepts nothing any more." in explained(outbox, streams.url, seq)["why"]
 
 
 def test_a_key_behind_its_dead_letter_is_explained(outbox: Outbox, streams: Streams) -> None:
