@@ -18,17 +18,19 @@ export DOCKER_BUILD ?=
 export COMPOSE ?=
 ENGINE := $(BIN)/python -m tests.support.docker_engine
 
-.PHONY: help demo example-orders example-telemetry servers check test programs chaos lint sql docs bench lock sbom image image-base image-test clean
+.PHONY: help demo example-orders example-telemetry servers check test programs chaos lint sql docs bench lock sbom image image-base image-test \
+	release clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
 	@echo "make example-orders      a shop, its list of orders and views, with faults on the way"
 	@echo "make example-telemetry   devices, Redis and PostgreSQL, with faults on the way (ARGS=\"--seconds 60\")"
 	@echo "make servers PostgreSQL and nats-server to try things on, until Ctrl-C (docs/tutorial.md)"
-	@echo "make check   lint and unit tests: about a minute, for every change"
-	@echo "make test    the whole suite on real servers, (JOBS=2: in two processes)"
+	@echo "make check   lint and unit tests: a minute or two, for every change"
+	@echo "make test    the whole suite on real servers (JOBS=2: in two processes)"
 	@echo "make chaos   faults at random on a cluster (ARGS=\"--minutes 10 --seed 7\")"
 	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make sql     a statement with its shared parts, for psql (QUERY=delivery/fetch)"
 	@echo "make docs    docs/reference/cli.md, and what is made in helm/"
 	@echo "make bench   the benchmark (ARGS=\"--quick\")"
 	@echo "make image   the container image, outbox-relay:dev (PYTHON_IMAGE=python:3.13-slim-bookworm)"
@@ -126,8 +128,7 @@ sbom: $(READY) $(TOOLS)/.ready
 		--of JSON -o dist/sbom.json
 	rm -rf dist/environment
 
-# Both packages, of one version, the same bytes on every machine; what is left to do is said at the end.
-.PHONY: release
+# Both packages, of one version, the same bytes for one commit; what is left to do is printed at the end.
 release: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct)
 release: $(READY) $(TOOLS)/.ready
 	@test -z "$$(git status --porcelain)" || { echo "release: there are uncommitted changes"; exit 1; }
