@@ -208,12 +208,12 @@ class PostgresServer(ChildServer):
             **self._settings,
         }.items():
             command += ["-c", f"{name}={value}"]
-        self._launch([*_as_somebody(), *command])
+        self._launch([*as_somebody(), *command])
         return self
 
     def _initialise(self) -> None:
         command = [str(self.binaries / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust"]
-        initdb = launch([*_as_somebody(), *command, "-E", "UTF8", "--no-locale", "--no-sync"], self.log)
+        initdb = launch([*as_somebody(), *command, "-E", "UTF8", "--no-locale", "--no-sync"], self.log)
         try:
             initdb.wait()
         finally:
@@ -221,7 +221,7 @@ class PostgresServer(ChildServer):
                 os.killpg(initdb.pid, signal.SIGKILL)
                 initdb.wait()
         if initdb.returncode != 0:
-            hint = "; as root it needs `unshare --user true` to work: be another user" if _as_somebody() else ""
+            hint = "; as root it needs `unshare --user true` to work: be another user" if as_somebody() else ""
             raise ServerError(f"initdb failed{hint}:\n{self.log.read_text('utf-8', 'replace')[-2000:]}")
 
     def _ready(self) -> bool:
@@ -364,8 +364,8 @@ def _thread_states(pid: int) -> list[str]:
     return states
 
 
-def _as_somebody() -> list[str]:
-    """PostgreSQL refuses to run as root: there it runs in a user namespace of its own."""
+def as_somebody() -> list[str]:
+    """Return the words before a command of PostgreSQL. As root, which it refuses, it runs in a user namespace."""
     if os.name == "posix" and os.geteuid() == 0:
         return ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
     return []

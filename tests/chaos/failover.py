@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from relay.demo.servers import PostgresServer, _as_somebody
+from relay.demo.servers import PostgresServer, as_somebody
 from tests.chaos.history import Setback
 
 
@@ -38,7 +38,7 @@ def _copy(postgres: PostgresServer, copy: Path) -> None:
     shutil.rmtree(copy, ignore_errors=True)
     command = [str(postgres.binaries / "pg_basebackup"), "-D", str(copy), "-d", postgres.dsn()]
     done = subprocess.run(
-        [*_as_somebody(), *command, "-c", "fast", "-X", "stream", "--no-sync", "-R"],
+        [*as_somebody(), *command, "-c", "fast", "-X", "stream", "--no-sync", "-R"],
         capture_output=True,
         text=True,
         check=False,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TextIO, TypeVar
+from typing import Any, Literal, TextIO, TypeVar, get_args
 
 Outcome = Literal["committed", "rolled back", "unknown"]
 Settled = Literal["delivered", "dead", "pending"]
@@ -43,9 +43,14 @@ class Transaction:
     durable: bool = True
 
 
+def settled(*, delivered: bool, dead: bool) -> Settled:
+    """Return what became of a row, by which of its marks are set."""
+    return "delivered" if delivered else "dead" if dead else "pending"
+
+
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the outbox at the end; `settled_at` by the database's own clock, Unix seconds."""
+class _Written:
+    """A row of the outbox, at one moment."""
 
     id: str
     seq: int
@@ -53,19 +58,18 @@ class Row:
     settled: Settled
     stream: str | None
     stream_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row(_Written):
+    """A row of the outbox at the end; `settled_at` by the database's own clock, Unix seconds."""
+
     settled_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(_Written):
     """A row that the operator has taken out of the outbox, as it was then. If it is there at the end, it was not."""
-
-    id: str
-    seq: int
-    key: str | None
-    settled: Settled
-    stream: str | None
-    stream_seq: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +158,7 @@ class Note:
 
 Entry = Transaction | Row | Removed | Setback | Unreadable | Stored | Seen | Watermark | Fault | Note
 E = TypeVar("E", bound=Entry)
-_KINDS: dict[str, type[Entry]] = {
-    kind.__name__: kind
-    for kind in (Transaction, Row, Removed, Setback, Unreadable, Stored, Seen, Watermark, Fault, Note)
-}
+_KINDS: dict[str, type[Entry]] = {kind.__name__: kind for kind in get_args(Entry)}
 
 
 class History:

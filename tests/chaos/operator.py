@@ -16,7 +16,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from tests.chaos.history import Insert, Removed, Setback, Settled, Transaction
+from tests.chaos.history import Insert, Removed, Setback, Transaction, settled
 from tests.chaos.producers import OUTAGES
 from tests.chaos.world import World, bare
 from tests.support.fix_relay import ROOT
@@ -64,29 +64,24 @@ async def truncates(world: World, rng: random.Random) -> str:
 async def alters(world: World, rng: random.Random) -> str:
     """Add a column to the table, and drop it again."""
     name: LiteralString = rng.choice(("note", "tenant", "trace"))
-    async with await _connect(world) as conn:
-        await conn.execute("ALTER TABLE outbox_events ADD COLUMN IF NOT EXISTS " + name + " text DEFAULT 'none'")
+    await _hold(world, 0, "ALTER TABLE outbox_events ADD COLUMN IF NOT EXISTS " + name + " text DEFAULT 'none'")
     await asyncio.sleep(rng.uniform(0, 1))
-    async with await _connect(world) as conn:
-        await conn.execute("ALTER TABLE outbox_events DROP COLUMN IF EXISTS " + name)
+    await _hold(world, 0, "ALTER TABLE outbox_events DROP COLUMN IF EXISTS " + name)
     return name
 
 
 async def locks_rows(world: World, rng: random.Random) -> str:
     """Hold the newest rows, as an open transaction in a console does."""
     count = rng.choice((1, 10, 200))
-    async with await _connect(world) as conn:
-        await conn.execute("SELECT 1 FROM outbox_events ORDER BY seq DESC LIMIT %s FOR UPDATE", (count,))
-        await asyncio.sleep(rng.uniform(0.3, 4))
+    newest: LiteralString = "SELECT 1 FROM outbox_events ORDER BY seq DESC LIMIT %s FOR UPDATE"
+    await _hold(world, rng.uniform(0.3, 4), newest, (count,))
     return f"{count} rows"
 
 
 async def locks_the_table(world: World, rng: random.Random) -> str:
     """Hold the whole table, so that nobody writes, or nobody reads."""
     mode: LiteralString = rng.choice(("SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE"))
-    async with await _connect(world) as conn:
-        await conn.execute("LOCK TABLE outbox_events IN " + mode + " MODE")
-        await asyncio.sleep(rng.uniform(0.2, 2))
+    await _hold(world, rng.uniform(0.2, 2), "LOCK TABLE outbox_events IN " + mode + " MODE")
     return mode.lower()
 
 
@@ -132,8 +127,14 @@ async def retries(world: World, _: random.Random) -> str:
 
 def _removed(row: tuple[Any, ...]) -> Removed:
     id_, seq, key, delivered, dead, stream, stream_seq = row
-    settled: Settled = "delivered" if delivered else "dead" if dead else "pending"
-    return Removed(id_, seq, key, settled, bare(stream), stream_seq)
+    return Removed(id_, seq, key, settled(delivered=delivered, dead=dead), bare(stream), stream_seq)
+
+
+async def _hold(world: World, hold_s: float, query: LiteralString, params: tuple[object, ...] = ()) -> None:
+    """Run a statement, and keep its locks for some seconds before its transaction commits."""
+    async with await _connect(world) as conn:
+        await conn.execute(query, params)
+        await asyncio.sleep(hold_s)
 
 
 async def _connect(world: World) -> psycopg.AsyncConnection[tuple[Any, ...]]:

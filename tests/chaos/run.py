@@ -11,7 +11,7 @@ import psycopg
 
 from tests.chaos.consumer import Consumer
 from tests.chaos.faults import KINDS, Kind, make_again
-from tests.chaos.history import Fault, History, Row, Seen, Settled, Stored, Transaction, Watermark
+from tests.chaos.history import Fault, History, Row, Seen, Stored, Transaction, Watermark, settled
 from tests.chaos.producers import Producer
 from tests.chaos.world import STREAMS, World, bare
 
@@ -213,8 +213,8 @@ class Run:
             if "Traceback" in replica.relay.text():
                 history.note(f"{replica.name} has a traceback in its log", wrong=True)
         for id_, seq, key, delivered, dead, stream, stream_seq, settled_at in await world.rows(_ROWS):
-            settled: Settled = "delivered" if delivered else "dead" if dead else "pending"
-            history.add(Row(id_, seq, key, settled, bare(stream), stream_seq, settled_at))
+            is_now = settled(delivered=delivered, dead=dead)
+            history.add(Row(id_, seq, key, is_now, bare(stream), stream_seq, settled_at))
         urls = [node.url for node in world.cluster.nodes]
         for name in STREAMS:
             reader = Consumer(

@@ -4,6 +4,7 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,6 +19,12 @@ CREATE TABLE outbox (
     id uuid NOT NULL PRIMARY KEY, aggregatetype varchar(255) NOT NULL, aggregateid varchar(255) NOT NULL,
     type varchar(255) NOT NULL, payload {payload}, tracingspancontext varchar(256)
 )"""
+# Eventuate's own headers are NOT NULL; without that a test can try null, too.
+EVENTUATE = """
+CREATE TABLE {table} (
+    id varchar(767) PRIMARY KEY, destination text NOT NULL, headers text, payload text NOT NULL,
+    published smallint DEFAULT 0, message_partition smallint, creation_time bigint
+)"""
 INSERT = "INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload) VALUES (%s, 'order', '42', 'placed', %s)"
 
 Event = tuple[str, str | None, object, dict[str, str]]
@@ -29,9 +36,11 @@ def db(database: str) -> Iterator[psycopg.Connection]:
         yield conn
 
 
-def events(conn: psycopg.Connection, columns: str = "topic, key, payload, headers") -> list[tuple[object, ...]]:
+def events(
+    conn: psycopg.Connection, columns: str = "topic, key, payload, headers", table: str = "outbox_events"
+) -> list[tuple[Any, ...]]:
     order = "" if "count" in columns else "ORDER BY seq"
-    return conn.execute(f"SELECT {columns} FROM outbox_events {order}".encode()).fetchall()
+    return conn.execute(f"SELECT {columns} FROM {table} {order}".encode()).fetchall()
 
 
 def debezium(conn: psycopg.Connection, payload: str = "jsonb") -> None:
@@ -127,7 +136,7 @@ def test_the_payload_is_sent_as_it_is_stored(
     db.execute(INSERT, (uuid.uuid4(), value))
     db.execute(INSERT, (uuid.uuid4(), None))
     read = "payload::text" if outbox == "json" else "payload"
-    rows = [row[0] for row in db.execute(f"SELECT {read} FROM {table} ORDER BY seq".encode()).fetchall()]
+    rows = [row[0] for row in events(db, read, table)]
     assert rows[0] == (value if sent is None else sent)
     assert len(rows) == 2
 
@@ -140,7 +149,7 @@ def test_a_text_that_is_json_is_expanded_and_any_other_text_fails_nothing(
     install(database, "--preset", "debezium", "--table", table, "--expand")
     for payload in ('{"a": 1}', "no json", '"\\u0000"', "", None):
         db.execute(INSERT, (uuid.uuid4(), payload))
-    rows = db.execute(f"SELECT payload::text FROM {table} ORDER BY seq".encode()).fetchall()
+    rows = events(db, "payload::text", table)
     assert [row[0] for row in rows] == ['{"a": 1}', '"no json"', '"\\u0000"', '""', "null"]
 
 
@@ -163,15 +172,12 @@ HEADERS = [
 def test_headers_in_a_text_are_read_and_nothing_in_them_can_fail_the_insert(
     database: str, db: psycopg.Connection
 ) -> None:
-    db.execute(
-        "CREATE TABLE message (id varchar(767) PRIMARY KEY, destination text NOT NULL, headers text,"
-        " payload text NOT NULL, published smallint DEFAULT 0, message_partition smallint, creation_time bigint)"
-    )
+    db.execute(EVENTUATE.format(table="message").encode())
     table = other_outbox(database, "text")
     install(database, "--preset", "eventuate", "--source", "message", "--table", table)
     for at, (headers, _) in enumerate(HEADERS):
         db.execute("INSERT INTO message VALUES (%s, 'orders', %s, '{}')", (f"m{at}", headers))
-    rows = db.execute(f"SELECT headers FROM {table} ORDER BY seq".encode()).fetchall()
+    rows = events(db, "headers", table)
     assert [row[0] for row in rows] == [
         {**wanted, "Outbox-Source-Id": f"m{at}"} for at, (_, wanted) in enumerate(HEADERS)
     ]
@@ -179,10 +185,7 @@ def test_headers_in_a_text_are_read_and_nothing_in_them_can_fail_the_insert(
 
 def test_eventuates_message_keeps_its_partition_as_the_key(database: str, db: psycopg.Connection) -> None:
     db.execute("CREATE SCHEMA eventuate")
-    db.execute(
-        "CREATE TABLE eventuate.message (id varchar(767) PRIMARY KEY, destination text NOT NULL, headers text NOT NULL,"
-        " payload text NOT NULL, published smallint DEFAULT 0, message_partition smallint, creation_time bigint)"
-    )
+    db.execute(EVENTUATE.format(table="eventuate.message").encode())
     table = other_outbox(database, "text")
     insert = "INSERT INTO eventuate.message VALUES (%s, 'orders', %s, '{}', %s, 1, %s)"
     headers = json.dumps({"PARTITION_ID": "42", "ID": "x"})
@@ -190,9 +193,7 @@ def test_eventuates_message_keeps_its_partition_as_the_key(database: str, db: ps
         db.execute(insert, (f"old{at}", headers, published, at))
     install(database, "--preset", "eventuate", "--table", table, "--backfill", "published = 0")
     db.execute(insert, ("new", headers, 0, 9))
-    found = db.execute(
-        f"SELECT topic, key, headers->>'Outbox-Source-Id', id FROM {table} ORDER BY seq".encode()
-    ).fetchall()
+    found = events(db, "topic, key, headers->>'Outbox-Source-Id', id", table)
     assert [row[:3] for row in found] == [("orders", "42", f"{one}") for one in ("old1", "old2", "new")]
     assert all(row[3].version == 8 for row in found)
     assert len({row[3] for row in found}) == 3
@@ -202,7 +203,7 @@ def test_eventuates_message_keeps_its_partition_as_the_key(database: str, db: ps
         assert copied in done(database, "adopt", "backfill", *args).stdout
 
 
-def test_open_outbox(database: str, db: psycopg.Connection) -> None:
+def test_a_row_of_open_outbox_becomes_an_event_with_its_headers(database: str, db: psycopg.Connection) -> None:
     db.execute(
         "CREATE TABLE openoutbox_events (event_id uuid PRIMARY KEY, event_type text NOT NULL, partition_key text,"
         " payload bytea NOT NULL, headers jsonb, status text, available_at timestamptz DEFAULT now(),"
@@ -216,12 +217,10 @@ def test_open_outbox(database: str, db: psycopg.Connection) -> None:
         " VALUES (%s, 'orders.placed', 'k', %s, '{\"a\": \"b\"}')",
         (one, b"\x01"),
     )
-    assert db.execute(f"SELECT id, topic, key, payload, headers FROM {table}".encode()).fetchall() == [
-        (one, "orders.placed", "k", b"\x01", {"a": "b"})
-    ]
+    assert events(db, "id, topic, key, payload, headers", table) == [(one, "orders.placed", "k", b"\x01", {"a": "b"})]
 
 
-def test_watermill(database: str, db: psycopg.Connection) -> None:
+def test_a_row_of_watermills_becomes_an_event_once_a_topic_is_given(database: str, db: psycopg.Connection) -> None:
     db.execute(
         'CREATE TABLE watermill_orders ("offset" bigserial, uuid varchar(36) NOT NULL,'
         " created_at timestamp NOT NULL DEFAULT now(), payload json, metadata json, transaction_id xid8 NOT NULL,"
@@ -237,11 +236,13 @@ def test_watermill(database: str, db: psycopg.Connection) -> None:
         "INSERT INTO watermill_orders (uuid, payload, metadata, transaction_id)"
         " VALUES ('abc', '{\"a\":1}', '{\"name\": \"OrderPlaced\"}', pg_current_xact_id())"
     )
-    found = db.execute(f"SELECT topic, payload::text, headers FROM {table}".encode()).fetchall()
+    found = events(db, "topic, payload::text, headers", table)
     assert found == [("orders.placed", '{"a":1}', {"name": "OrderPlaced", "Outbox-Source-Id": "abc"})]
 
 
-def test_django_outbox_pattern(database: str, db: psycopg.Connection) -> None:
+def test_rows_of_django_outbox_pattern_lose_the_prefix_of_their_destination(
+    database: str, db: psycopg.Connection
+) -> None:
     db.execute(
         "CREATE TABLE published (id uuid PRIMARY KEY, version varchar(100), destination varchar(255) NOT NULL,"
         " body jsonb NOT NULL, added timestamptz NOT NULL DEFAULT now(), expires_at timestamptz,"
@@ -276,12 +277,14 @@ def test_masstransit_with_its_sender_off_is_purged(database: str, db: psycopg.Co
     )
     db.execute(insert, (uuid.uuid4(), one, key))
     db.execute(insert, (None, uuid.uuid4(), key))  # of a consumer's own outbox
-    rows = db.execute(f"SELECT id, topic, key, payload, headers->>'t' FROM {table}".encode()).fetchall()
+    rows = events(db, "id, topic, key, payload, headers->>'t'", table)
     assert rows == [(one, "Shop.OrderPlaced", str(key), "{}", "a")]
     assert db.execute('SELECT count(*), count("OutboxId") FROM "OutboxMessage"').fetchone() == (1, 0)
 
 
-def test_pg_transactional_outbox(database: str, db: psycopg.Connection) -> None:
+def test_a_row_of_pg_transactional_outbox_becomes_an_event_of_its_aggregate(
+    database: str, db: psycopg.Connection
+) -> None:
     db.execute(
         "CREATE TABLE outbox (id uuid PRIMARY KEY, aggregate_type text NOT NULL, aggregate_id text NOT NULL,"
         " message_type text NOT NULL, segment text, concurrency text NOT NULL DEFAULT 'sequential',"

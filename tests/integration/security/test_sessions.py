@@ -128,13 +128,18 @@ def test_settings_of_the_environment_change_nothing(
     delivers(outbox, streams, make_relay(outbox.dsn, streams.url, headers__key="true"))
 
 
+def started_with(outbox: Outbox, streams: Streams, make_relay: MakeRelay, name: str, value: str) -> Relay:
+    """Start a relay whose login has a setting of its own."""
+    streams.make("ORDERS", "orders.>")
+    set_for_login(outbox, name, value)
+    return make_relay(outbox.dsn, streams.url).start()
+
+
 @pytest.mark.denials
 def test_a_role_that_may_only_read_is_said_in_one_line_and_waited_for(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
-    streams.make("ORDERS", "orders.>")
-    set_for_login(outbox, "default_transaction_read_only", "on")
-    relay = make_relay(outbox.dsn, streams.url).start()
+    relay = started_with(outbox, streams, make_relay, "default_transaction_read_only", "on")
     assert "read-only transaction" in relay.said("postgres.lost")["error"]
     assert relay.get("/readyz")[0] == 503
     outbox.conn.execute(f"ALTER ROLE {LOGIN} IN DATABASE {outbox.conn.info.dbname} RESET ALL".encode())
@@ -144,9 +149,7 @@ def test_a_role_that_may_only_read_is_said_in_one_line_and_waited_for(
 def test_a_search_path_that_leads_elsewhere_is_said_in_one_line(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
-    streams.make("ORDERS", "orders.>")
-    set_for_login(outbox, "search_path", "pg_catalog")
-    relay = make_relay(outbox.dsn, streams.url).start()
+    relay = started_with(outbox, streams, make_relay, "search_path", "pg_catalog")
     assert relay.wait() == Exit.SCHEMA
     assert "search path" in relay.text()
     named = make_relay(outbox.dsn, streams.url, postgres__table="public.outbox_events", headers__key="true")
