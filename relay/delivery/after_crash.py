@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from relay.delivery.refusals import Refusals
+from relay.errors import StatementRefused
 from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.postgres.outbox_reader import OutboxReader
@@ -50,6 +52,8 @@ class AfterCrash:
         self._left = in_hand.limits.events + in_hand.limits.waiting
         # The group that is sent now, by seq; attempts include this time.
         self._group: dict[int, Event] = {}
+        # Why the database refused to change the rows of suspects, so that each reason is logged once.
+        self._reported: set[str] = set()
 
     async def next_group(self, above: int, up_to: int) -> int | None:
         """Return the seq up to which may be read, from `above` on; None if no suspect is left up to `up_to`.
@@ -83,9 +87,30 @@ class AfterCrash:
         # What still waits for its retry is not sent now.
         self._group = {event.seq: event._replace(attempts=event.attempts + 1) for event in group if not event.postponed}
         if self._group:
-            await self._writer.raise_attempts(list(self._group.values()))
+            await self._count(self._writer.raise_attempts, list(self._group.values()))
         if goes_alone(group[0].attempts):
             self._refusals.warn_isolated(group[0])
+
+    async def _count(self, write: Callable[[Sequence[Event]], Awaitable[None]], events: Sequence[Event]) -> None:
+        """Write the attempts of suspects; a row that the database refuses to change keeps those that it has."""
+        try:
+            await write(events)
+        except StatementRefused as error:
+            if len(events) > 1:
+                middle = len(events) // 2
+                await self._count(write, events[:middle])
+                await self._count(write, events[middle:])
+            elif str(error) not in self._reported:
+                self._reported.add(str(error))
+                log_event(
+                    log,
+                    "error",
+                    "start.uncounted",
+                    "PostgreSQL refuses to change the row of an event; crashes are not counted in it",
+                    event_id=events[0].id,
+                    seq=events[0].seq,
+                    reason=str(error),
+                )
 
     def cleared(self, event: Event) -> Event:
         """Return an event of the group with the attempts that are its own: crashes are no refusals."""
@@ -108,7 +133,7 @@ class AfterCrash:
             if was_open and self._gate.is_open:
                 left_s -= time.monotonic() - began
         if self._group:
-            await self._writer.lower_attempts(list(self._group.values()))
+            await self._count(self._writer.lower_attempts, list(self._group.values()))
             self._group = {}
 
     async def end(self) -> None:

@@ -6,8 +6,9 @@ import random
 import time
 
 from relay.config.sections import FailuresSection
-from relay.delivery.settler import Settler
+from relay.delivery.settler import Settler, log_refused_row
 from relay.delivery.stream_lookups import StreamLookups
+from relay.errors import StatementRefused
 from relay.event import Event
 from relay.jetstream.connection import Connection
 from relay.observe.logs import event as log_event
@@ -30,7 +31,8 @@ from relay.rules.in_hand import InHand
 
 log = logging.getLogger(__name__)
 
-_LOCKED_PAUSE_S = 1.0
+# A dead letter that must be written first is tried again after this, seconds.
+_WRITE_PAUSE_S = 1.0
 
 
 class Refusals:
@@ -233,15 +235,24 @@ class Refusals:
     async def bury_crasher(self, event: Event, error: str) -> None:
         """Make a dead letter of an event that crashes the relay, and is in no lane; return when it is written.
 
+        While its row is locked, or the database refuses to change it, nothing is sent: the next read would bring the
+        event itself.
+
         Raises:
             LeaseLost: It could not be written: another relay owns shards.
         """
         buried = self._dead_letter(event, FailureClass.POISON, "crash", error)
+        reported = ""
         while True:
             try:
                 return await self._settler.write(buried)
-            except Unfinished:  # its row is locked: it must not be sent before this is written
-                await asyncio.sleep(_LOCKED_PAUSE_S)
+            except Unfinished:
+                pass
+            except StatementRefused as refusal:
+                if str(refusal) != reported:
+                    reported = str(refusal)
+                    log_refused_row(event, reported)
+            await asyncio.sleep(_WRITE_PAUSE_S)
 
     def _dead_letter(self, event: Event, failure_class: FailureClass, reason: str, error: str) -> Buried:
         if failure_class is FailureClass.POISON and reason != "refused":

@@ -33,6 +33,19 @@ _OTHERS_A_TURN = 50
 _TRIES_A_TURN = 100
 
 
+def log_refused_row(event: Event, reason: str) -> None:
+    """Log that the database refuses to change the row of an event."""
+    log_event(
+        log,
+        "error",
+        "settle.refused",
+        "PostgreSQL refuses to change the row of an event; it stays pending and is tried again",
+        event_id=event.id,
+        seq=event.seq,
+        reason=reason,
+    )
+
+
 class Settler:
     """Marks delivered events, and writes the other outcomes in the order in which they were taken.
 
@@ -143,15 +156,7 @@ class Settler:
     def _note_refusal(self, event: Event, reason: str) -> None:
         """Report that the database refuses to change a row; once for each reason."""
         if self._refused.refused(event.seq, reason, time.monotonic()):
-            log_event(
-                log,
-                "error",
-                "settle.refused",
-                "PostgreSQL refuses to change the row of an event; it stays pending and is tried again",
-                event_id=event.id,
-                seq=event.seq,
-                reason=reason,
-            )
+            log_refused_row(event, reason)
 
     async def _mark(self) -> None:
         batch = self._in_hand.begin_marking(_MOST)

@@ -125,3 +125,29 @@ def test_rows_that_may_not_be_deleted_do_not_end_the_relay(
     assert "mine" in relay.said("duty.refused")["reason"]
     outbox.delivered(outbox.insert("orders.placed", "k", {"i": 2}))
     assert_quiet(relay)
+
+
+@pytest.mark.parametrize("attempts", [0, 7], ids=["a suspect", "a crasher"])
+def test_a_row_that_takes_no_attempts_or_no_death_after_crashes_does_not_end_the_relay(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, attempts: int
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    guarded = outbox.insert("orders.guarded", "k", {"card": SECRET})
+    outbox.fill("orders.placed", 20, keys=5)
+    outbox.conn.execute(f"UPDATE outbox_events SET attempts = {attempts} WHERE seq = {guarded}".encode())
+    outbox.leases_run_out(ended=3)
+    wanted = "attempts = 0" if attempts == 0 else "dead_at IS NULL"
+    outbox.conn.execute(
+        f"ALTER TABLE outbox_events ADD CONSTRAINT frozen CHECK (topic <> 'orders.guarded' OR {wanted})".encode()
+    )
+    relay = make_relay(outbox.dsn, streams.url, failures__max_attempts="7").start()
+    line = relay.said("settle.refused" if attempts else "start.uncounted")
+    assert (line["seq"], "frozen" in line["reason"]) == (guarded, True)
+    assert_quiet(relay)
+    outbox.conn.execute("ALTER TABLE outbox_events DROP CONSTRAINT frozen")
+    relay.said("start.survived")
+    wait_until("all others are marked", lambda: outbox.count("delivered_at IS NULL AND dead_at IS NULL") == 0)
+    assert outbox.count("dead_at IS NOT NULL") == (attempts > 0)
+    assert outbox.count("attempts > 0 AND dead_at IS NULL") == 0
+    assert len(relay.lines("settle.refused")) + len(relay.lines("start.uncounted")) == 1
+    assert relay.stop() == 0
