@@ -3,7 +3,7 @@
 import base64
 import re
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError
@@ -74,14 +74,8 @@ async def time_at(connection: Connection, stream: str, seq: int) -> int | None:
     Raises:
         BrokerError: No answer, or not permitted.
     """
-    question = f"STREAM.MSG.GET.{stream}"
-    answer = await connection.request(question, {"seq": seq}, _TIMEOUT_S)
-    error = answer.get("error")
-    if error is None:
-        return unix_ns(answer["message"]["time"])
-    if error.get("err_code") == _NO_MESSAGE:
-        return None
-    raise BrokerError(f"{question}: {error.get('description')}")
+    found = await _message(connection, stream, {"seq": seq})
+    return None if found is None else unix_ns(found["time"])
 
 
 async def last_on(connection: Connection, stream: str, subject: str) -> LastMessage | None:
@@ -90,14 +84,20 @@ async def last_on(connection: Connection, stream: str, subject: str) -> LastMess
     Raises:
         BrokerError: No answer, or not permitted.
     """
+    found = await _message(connection, stream, {"last_by_subj": subject})
+    if found is None:
+        return None
+    return LastMessage(found["seq"], base64.b64decode(found.get("data", "")), base64.b64decode(found.get("hdrs", "")))
+
+
+async def _message(connection: Connection, stream: str, which: dict[str, object]) -> dict[str, Any] | None:
+    """Ask the leader for one message; None if it has no such message."""
     question = f"STREAM.MSG.GET.{stream}"
-    answer = await connection.request(question, {"last_by_subj": subject}, _TIMEOUT_S)
+    answer = await connection.request(question, which, _TIMEOUT_S)
     error = answer.get("error")
     if error is None:
-        found = answer["message"]
-        return LastMessage(
-            found["seq"], base64.b64decode(found.get("data", "")), base64.b64decode(found.get("hdrs", ""))
-        )
+        message: dict[str, Any] = answer["message"]
+        return message
     if error.get("err_code") == _NO_MESSAGE:
         return None
     raise BrokerError(f"{question}: {error.get('description')}")

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.postgres.database import Database, Row
-from relay.postgres.rows import DeadRow, StartRow, StreamStateRow, TableRow
+from relay.postgres.rows import DeadRow, StreamStateRow, TableRow
 from relay.postgres.tables import Tables, array
-from relay.rules.database_state import StartingPoint
+from relay.rules.database_state import DatabaseState, StartingPoint
 from relay.rules.floors import Mark
 from relay.rules.read_size import SMALL_BYTES, Read, Room
 from relay.rules.stream_loss import DeliveredRow, Place, Seen
@@ -73,12 +73,12 @@ class OutboxReader:
         again, so that nothing of its key goes before it. If the sequence was set back below the watermark, it begins
         below every row.
         """
-        row = StartRow._make((await self._run(self._tables.query("delivery/start"), (self._ours[0],)))[0])
-        database = row.database()
-        if not database.settles(row.watermark):
+        watermark, *state = (await self._run(self._tables.query("delivery/start"), (self._ours[0],)))[0]
+        database = DatabaseState(*state)
+        if not database.settles(watermark):
             return StartingPoint(0, database, set_back=True)
         lowest = (await self._run(self._tables.query("delivery/redeliver_from"), self._ours))[0][0]
-        return StartingPoint(row.watermark if lowest is None else min(row.watermark, lowest - 1), database)
+        return StartingPoint(watermark if lowest is None else min(watermark, lowest - 1), database)
 
     async def fetch(self, cursor: int, upper: int, room: Room) -> Read:
         """Read our next pending events above `cursor` up to `upper`, in the order of seq.

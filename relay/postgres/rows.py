@@ -47,20 +47,6 @@ class ClaimedRow(NamedTuple):
     crashes: int
 
 
-class StartRow(NamedTuple):
-    """``delivery/start``: the lowest watermark of some shards, and how the database was found then."""
-
-    watermark: int
-    identity: str
-    newest: int
-    drawn: int | None
-    origins: str
-
-    def database(self) -> DatabaseState:
-        """Return how the database was found."""
-        return DatabaseState(self.identity, self.newest, self.drawn, self.origins)
-
-
 class BellRow(NamedTuple):
     """``doorbell/take``: whether the bell is ours, and whether another relay sleeps with it."""
 
