@@ -120,7 +120,7 @@ class PostgresSection(_Section):
 
     Attributes:
         dsn: URL or ``name=value`` pairs; what it leaves out comes from libpq's own PGHOST, PGUSER and so on.
-        bell_dsn: A direct way to the same database for the doorbell, where `dsn` leads through a pooler.
+        bell_dsn: A direct way to the same database for the doorbell, if `dsn` leads through a pooler.
     """
 
     dsn: Annotated[SecretStr, AfterValidator(_encoded)] = SecretStr("")
@@ -225,7 +225,7 @@ class HeadersSection(_Section):
 
 
 class CloudEventsSection(_Section):
-    """Whether messages are CloudEvents: they are where `source` is given."""
+    """Whether messages are CloudEvents: they are if `source` is given."""
 
     source: Annotated[str, Field(max_length=500, pattern=r"^[!-~]*$")] = ""
     type_prefix: Annotated[str, Field(max_length=200, pattern=r"^[!-~]*$")] = ""
@@ -294,7 +294,7 @@ class LeaseSection(_Section):
 
 
 class StreamSection(_Section):
-    """The stream that is made or adjusted at start, where `manage` is true. Bytes and seconds."""
+    """The stream that is made or adjusted at start, if `manage` is true. Bytes and seconds."""
 
     manage: bool = False
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "OUTBOX"
@@ -314,7 +314,7 @@ class StreamSection(_Section):
 
 
 class HealingSection(_Section):
-    """What is done where a stream turns out to have lost what it had acknowledged. Times are seconds."""
+    """What is done if a stream turns out to have lost what it had acknowledged. Times are seconds."""
 
     on_loss: Literal["redeliver", "alert"] = "redeliver"
     check_every_s: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 30.0

@@ -129,7 +129,7 @@ class Fetcher:
             await self._in_hand.room.wait()
 
     async def turn(self) -> int:
-        """Read once whatever may be there; gives how many events were taken in."""
+        """Read once whatever may be there; return how many events were taken in."""
         now = time.monotonic()
         await self._rewind()
         found = await self._backfill(now)
@@ -141,12 +141,12 @@ class Fetcher:
         return found
 
     def _nothing_before_s(self) -> float:
-        """Give the seconds until the next turn may find something that rings no bell."""
+        """Return the seconds until the next turn may find something that rings no bell."""
         due_s = max(0.0, self._retries.due_at() - time.monotonic())
         return min(due_s, _GAP_PAUSE_S) if len(self._in_hand.gaps) else due_s
 
     async def _advance(self, now: float, upper: int = _NO_LIMIT) -> int:
-        """Read what has appeared in gaps, then above the cursor up to `upper`; gives how many events."""
+        """Read what has appeared in gaps, then above the cursor up to `upper`; return how many events."""
         found = 0
         if self._late_up_to is not None or (len(self._in_hand.gaps) and now >= self._gaps_at):
             found += await self._reread()

@@ -1,7 +1,7 @@
 """Publish: from the lanes to the stream, and back as an outcome.
 
 Events leave one by one, pipelined, with at most one of a key in flight; or in atomic batches, with no key in two
-batches, where the stream takes them. An acknowledged event goes on to be settled and opens its lane; what is
+batches, if the stream takes them. An acknowledged event goes on to be settled and opens its lane; what is
 refused goes to `relay.delivery.refusals`.
 """
 
@@ -380,7 +380,7 @@ class Publisher(Listener):
             self._in_doubt.doubt(event.seq, batch.sent_at, self._envelopes.subject(event))
 
     def _one_by_one(self, events: Sequence[Event]) -> None:
-        """Give taken events back, to be sent one by one: those too that now wait behind the first of their key."""
+        """Put taken events back, to be sent one by one: those too that now wait behind the first of their key."""
         self._suspects.update(event.seq for event in events)
         self._lanes.put_back(events, alone=True)
 

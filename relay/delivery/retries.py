@@ -1,6 +1,6 @@
-"""Retries: what comes back from the outbox when it is due, or because a person has given it back.
+"""Retries: what comes back from the outbox when it is due, or because an operator has given it back.
 
-Where dead letters bar their keys this decides as well which of them goes, and when a key is free again.
+If dead letters bar their keys this decides as well which of them goes, and when a key is free again.
 """
 
 import time
@@ -12,7 +12,7 @@ from relay.postgres.outbox_reader import NOTHING_DUE, OutboxReader
 from relay.rules.in_hand import InHand
 from relay.rules.read_size import Read, ReadSize
 
-# What is due is found within the first while some of it is known, and what a person has given back within the second.
+# What is due is found within the first while some of it is known; what an operator has given back, within the second.
 _RETRY_PAUSE_S = 0.25
 _DUE_PAUSE_S = 5.0
 # Many came back at once: the next ones are asked for after this.
@@ -50,7 +50,7 @@ class Retries:
         self._left_behind = False
 
     async def begin(self) -> None:
-        """Bar the keys of the dead letters that nobody has decided about, where these block."""
+        """Bar the keys of the dead letters that nobody has decided about, if these block."""
         if self._on_dead == "block":
             for seq, key in await self._reader.blocking():
                 self._unsettled.block(seq, key)
@@ -86,8 +86,8 @@ class Retries:
     def keep(self, event: Event) -> bool:
         """Leave an event that an earlier run has postponed in the outbox: it comes back when it is due.
 
-        Where its key has an earlier event here it queues behind that one instead. Where its key is barred a person
-        has given it back, or its head: it takes its turn among the dead letters of the key.
+        If its key has an earlier event here it queues behind that one instead. If its key is barred an operator has
+        given it back, or its head: it takes its turn among the dead letters of the key.
 
         Returns:
             Whether it stays in the outbox; else it goes the way of every event.
@@ -157,9 +157,9 @@ class Retries:
         self._in_hand.may_flow()
 
     def _let_through(self, event: Event, key: str, blocked: set[int]) -> bool:
-        """Send an event that a person has given back and whose key is barred; gives whether it is on its way.
+        """Send an event that an operator has given back and whose key is barred; return whether it is on its way.
 
-        Not before the earlier dead letters of its key are decided about, nor while another one is out: until
+        It is not sent before the earlier dead letters of its key are decided about, nor while another one is out. Until
         then it stays in the outbox and is found again, and what follows in its key waits for it too.
         """
         if self._unsettled.has(event.seq):

@@ -66,7 +66,7 @@ class HttpServer:
             server.server_close()
 
     def _answer(self, path: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
-        """Give status, content type and body."""
+        """Return status, content type and body."""
         match path.partition("?")[0]:
             case "/metrics":
                 encode, content_type = choose_encoder(accept)

@@ -53,7 +53,7 @@ class TailSearch:
         return answered
 
     def give_up(self) -> int:
-        """Give what was asked for back to the lanes without having looked for it; returns how many."""
+        """Return what was asked for to the lanes without having looked for it; return how many."""
         given = len(self._asked)
         while self._asked:
             self._in_hand.in_doubt.resolve(self._asked[0].seq)

@@ -110,7 +110,7 @@ class ConsumerView:
         pending: Messages that it was not given yet.
         unacknowledged: Messages that it was given and has not acknowledged.
         oldest_at: Unix seconds at which the first message that it has not acknowledged was stored; None without one,
-            or where this account may not read messages.
+            or if this account may not read messages.
     """
 
     stream: str

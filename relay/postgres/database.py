@@ -78,7 +78,7 @@ class Database:
 
     Args:
         dsn: Where to; it may hold a secret and is never logged.
-        dsn_file: Holds it as well, and is read anew at each connect, so that a renewed password is taken up.
+        dsn_file: Holds it as well, and is read again at each connect, so that a renewed password is taken up.
         name: What the connection is for, seen in ``pg_stat_activity`` and in the log.
         connect_timeout_s: Seconds for one try to connect to each host.
         statement_timeout_s: Seconds for one statement.
@@ -240,7 +240,7 @@ class Database:
             raise psycopg.OperationalError("the address is neither a URL nor name=value pairs") from None
 
     async def drop(self, error: Exception) -> None:
-        """Throw the connection away after an error; says so once, and why it is not let in again where it is not."""
+        """Throw the connection away after an error; log it once, and again if a new reason keeps us out."""
         conn, self._conn = self._conn, None
         if conn is not None:
             await conn.close()

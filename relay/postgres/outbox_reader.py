@@ -134,33 +134,33 @@ class OutboxReader:
         return read, Due(rows[len(read.seqs) - 1][10], read.seqs[-1]) if read.seqs else after
 
     async def settled(self, lo: int, hi: int) -> list[tuple[int, int]]:
-        """Give the ranges from `lo` to `hi`, ascending, of events that are settled or not ours."""
+        """Return the ranges from `lo` to `hi`, ascending, of events that are settled or not ours."""
         rows = await self._run(self._tables.query("delivery/settled"), (lo, hi, *self._ours))
         return [(first, last) for first, last in rows]
 
     async def holders(self) -> dict[str, bool]:
-        """Give the transactions that may still commit events; True for a prepared one."""
+        """Return the transactions that may still commit events; True for a prepared one."""
         return dict(await self._run(self._tables.query("delivery/holders")))
 
     async def watermark(self) -> Watermark:
-        """Give the watermark of the whole outbox, whoever owns it."""
+        """Return the watermark of the whole outbox, whoever owns it."""
         ((seq, at),) = await self._run(self._tables.query("ownership/watermark"))
         return Watermark(seq, at)
 
     async def now(self) -> float:
-        """Give the time by the database's clock, Unix seconds."""
+        """Return the time by the database's clock, Unix seconds."""
         return float((await self._run(self._tables.query("ownership/clock")))[0][0])
 
     async def newest(self) -> int:
-        """Give the newest seq that is visible, 0 without any."""
+        """Return the newest seq that is visible, 0 without any."""
         return int((await self._run(self._tables.query("delivery/newest")))[0][0])
 
     async def blocking(self) -> list[tuple[int, str]]:
-        """Give seq and key of our dead letters that have a key and were not discarded."""
+        """Return seq and key of our dead letters that have a key and were not discarded."""
         return [(seq, key) for seq, key in await self._run(self._tables.query("delivery/blocking"), self._ours)]
 
     async def undecided(self, seqs: Sequence[int]) -> set[int]:
-        """Give those of the dead letters `seqs` that were neither discarded nor, given back, delivered."""
+        """Return those of the dead letters `seqs` that were neither discarded nor, given back, delivered."""
         return {seq for (seq,) in await self._run(self._tables.query("delivery/undecided"), (array(seqs),))}
 
     async def pending_among(self, seqs: Sequence[int]) -> set[int]:
@@ -168,7 +168,7 @@ class OutboxReader:
         return {seq for (seq,) in await self._run(self._tables.query("delivery/pending_among"), (array(seqs),))}
 
     async def dead_uncopied(self, since: float, limit: int, most_bytes: int) -> list[DeadLetter]:
-        """Give dead letters that died at `since` (Unix seconds) or later and were not published since, at most `limit`.
+        """Return at most `limit` dead letters that died at `since` (Unix seconds) or later and are unpublished.
 
         Payloads and headers of more than `most_bytes` are left out.
         """
@@ -180,7 +180,7 @@ class OutboxReader:
         return TableRow._make((await self._run(self._tables.query("maintenance/table_facts"), (limit,)))[0])
 
     async def streams_seen(self) -> list[Seen]:
-        """Give what the owners of our shards last saw of each stream."""
+        """Return what the owners of our shards last saw of each stream."""
         rows = await self._run(self._tables.query("integrity/stream_states"), (self._ours[0],))
         return [StreamStateRow._make(row).seen() for row in rows]
 
@@ -190,17 +190,17 @@ class OutboxReader:
         return events[0] if events else None
 
     async def highest_marks(self, above: int, up_to: int) -> list[tuple[str, Mark]]:
-        """Give our highest mark of each stream in a range of seqs, which must be small."""
+        """Return our highest mark of each stream in a range of seqs, which must be small."""
         rows = await self._run(self._tables.query("integrity/highest_marks"), (above, up_to, *self._ours))
         return [(stream, Mark(stream_seq, event_id)) for stream, stream_seq, event_id in rows]
 
     async def pending_ids(self, ids: Sequence[str]) -> list[tuple[int, str]]:
-        """Give seq and id of those of the message ids, all of them UUIDs, that are pending events of ours."""
+        """Return seq and id of those of the message ids, all of them UUIDs, that are pending events of ours."""
         rows = await self._run(self._tables.query("integrity/pending_ids"), ("{" + ",".join(ids) + "}", *self._ours))
         return [(seq, event_id) for seq, event_id in rows]
 
     async def delivered(self, above: int, up_to: int, stream: str, stored_above: int) -> list[DeliveredRow]:
-        """Give our delivered events of a stream in a range of seqs, which must be small, in the order of seq."""
+        """Return our delivered events of a stream in a range of seqs, which must be small, in the order of seq."""
         rows = await self._run(
             self._tables.query("integrity/delivered"), (above, up_to, stream, stored_above, *self._ours)
         )
@@ -212,6 +212,6 @@ class OutboxReader:
         return {event_id: Place._make(place) for event_id, *place in rows}
 
     async def next_seq(self, above: int) -> int | None:
-        """Give the first seq above one that is in the table, None above the last."""
+        """Return the first seq above one that is in the table, None above the last."""
         rows = await self._run(self._tables.query("delivery/next_seq"), (above,))
         return int(rows[0][0]) if rows else None

@@ -25,7 +25,7 @@ class Presence:
     """The name of this process, held until it ends.
 
     Attributes:
-        member: The name. It has no place where the kernel offers no such proof: then leases are waited for.
+        member: The name. It has no place if the kernel offers no such proof: then leases are waited for.
     """
 
     def __init__(self) -> None:

@@ -120,7 +120,7 @@ class Holds:
         return probes
 
     def probed_by(self, seq: int) -> Hold | None:
-        """Give the hold whose probe an event is."""
+        """Return the hold whose probe an event is."""
         return self._probing.get(seq)
 
     def put_off(self, seq: int, now: float) -> None:

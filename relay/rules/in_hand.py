@@ -179,7 +179,7 @@ class InHand:
         self.room.set()
 
     def resume(self, parked: Sequence[Event]) -> None:
-        """Give the lanes the events whose hold has ended.
+        """Return to the lanes the events whose hold has ended.
 
         They go one by one: more than one of a key may be parked only behind its lane, never in the hold itself.
         """
