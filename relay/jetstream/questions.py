@@ -15,7 +15,7 @@ from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, LookupForbidden,
 from relay.jetstream.stream_info import read_facts, read_state
 from relay.rules.streams import JETSTREAM_API, StreamFacts, StreamState, split
 
-_ATOMIC_SINCE = (2, 12, 1)  # with message ids (nats.md)
+_ATOMIC_SINCE = (2, 12, 1)  # with message ids
 _DIRECT_BATCH_SINCE = (2, 11, 0)
 
 
