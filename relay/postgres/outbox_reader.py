@@ -168,7 +168,7 @@ class OutboxReader:
         return {seq for (seq,) in await self._run(self._tables.query("delivery/pending_among"), (array(seqs),))}
 
     async def dead_uncopied(self, since: float, limit: int, most_bytes: int) -> list[DeadLetter]:
-        """Return at most `limit` dead letters that died at `since` (Unix seconds) or later and are unpublished.
+        """Return at most `limit` dead letters of `since` (Unix seconds) or later that were not published since then.
 
         Payloads and headers of more than `most_bytes` are left out.
         """
