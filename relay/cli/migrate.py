@@ -16,16 +16,14 @@ from relay.postgres.migrate import new_origin as begin_origin
 @click.option(
     "--payload-type",
     type=click.Choice(PAYLOAD_TYPES),
-    default="jsonb",
-    show_default=True,
-    help="Type of the payload column, if the table is made.",
+    help="Type of the payload column of a new table (jsonb); an existing one must have it.",
 )
 @click.option("--no-bell", is_flag=True, help="No doorbell trigger: for producers that use two-phase commit.")
 @click.option("--print", "print_only", is_flag=True, help="Print the SQL for an empty database; connect to nothing.")
 @click.option("--new-origin", is_flag=True, help="After a restore: seqs drawn from now on are of another history.")
 @click.option("--dry-run", is_flag=True, help="Report what would be applied, and change nothing.")
 def migrate(
-    settings: Settings, payload_type: str, no_bell: bool, print_only: bool, new_origin: bool, dry_run: bool
+    settings: Settings, payload_type: str | None, no_bell: bool, print_only: bool, new_origin: bool, dry_run: bool
 ) -> None:
     """Make the outbox, or bring it up to date. Doing it again changes nothing.
 
@@ -44,7 +42,7 @@ def migrate(
         return
     if dry_run:
         with connect(settings) as conn:
-            names = missing(conn, table)
+            names = missing(conn, table, payload_type)
         for name in names:
             message(f"would apply {name}")
         if new_origin:

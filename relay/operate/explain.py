@@ -221,8 +221,10 @@ def _mending(facts: Facts) -> list[str]:
     if broker.unreachable is not None or broker.unknown is not None or facts.subject_fault is not None:
         return []
     if broker.stream is None:
-        return [f"nats stream add --subjects '{facts.subject}'"]
-    return [f"nats stream edit {broker.stream}"] if broker.full is not None or broker.no_ack else []
+        return [f"relay stream create NAME --subject '{facts.subject}'"]
+    if broker.no_ack:
+        return [f"nats stream edit {broker.stream}"]
+    return [] if broker.full is None else [f"relay stream edit {broker.stream}"]
 
 
 def _next(facts: Facts) -> str:

@@ -53,13 +53,15 @@ def _migration(path: Path, tables: Tables) -> str:
     return tables.qualify(text.replace(_PAYLOAD_COLUMN, f"payload      {tables.payload_type:<11} NOT NULL"))
 
 
-def _tables(table: str, payload_type: str) -> Tables:
+def _tables(table: str, payload_type: str | None) -> Tables:
+    if payload_type is None:
+        return Tables(table)
     if payload_type not in PAYLOAD_TYPES:
         raise ConfigError([f"payload type {payload_type!r}: must be one of {', '.join(PAYLOAD_TYPES)}"])
     return Tables(table, payload_type)
 
 
-def script(table: str, payload_type: str, bell: bool) -> str:
+def script(table: str, payload_type: str | None, bell: bool) -> str:
     """Return everything that `migrate` would run in an empty database, for teams that run their own tool."""
     tables = _tables(table, payload_type)
     parts = ["BEGIN;"]
@@ -77,17 +79,22 @@ def script(table: str, payload_type: str, bell: bool) -> str:
     return "\n".join(parts) + "\n"
 
 
-def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str, bell: bool) -> list[str]:
+def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str | None, bell: bool) -> list[str]:
     """Apply what is missing, in one transaction, one migrator at a time; doing it again changes nothing.
 
     Safe while producers and relays work: it waits at most 5 s for a lock on the table, so that nobody queues
-    behind it for longer. `payload_type` counts only if the table is made. A newer schema that this relay can
-    work on is left as it is.
+    behind it for longer. A newer schema that this relay can work on is left as it is.
+
+    Args:
+        table: The table of events.
+        payload_type: Of its payload column. None: that of the table, and jsonb if the table is made.
+        bell: Whether inserts ring.
 
     Returns:
         The names of the migrations applied, oldest first; empty if the schema was current.
 
     Raises:
+        ConfigError: The table has another payload type. Nothing was changed.
         SchemaError: The database holds a newer version that this relay cannot work on, or is not UTF-8. Nothing was
             changed.
         psycopg.errors.LockNotAvailable: The table was busy for 5 s. Nothing was changed; try again.
@@ -98,6 +105,7 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str, bell: 
     with conn.transaction(), psycopg.RawCursor(conn) as cursor:
         cursor.execute("SET LOCAL lock_timeout = '5s'")
         cursor.execute(tables.query("migrate/lock"))
+        _check_payload_type(cursor, tables, payload_type)
         if tables.schema is not None:
             cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {tables.schema}".encode())
         if not _value(cursor, tables.query("migrate/began")):
@@ -129,25 +137,41 @@ def new_origin(conn: psycopg.Connection[Any], table: str) -> tuple[str, int]:
         Its origin, and the seq above which it counts.
     """
     with conn.transaction(), psycopg.RawCursor(conn) as cursor:
-        origin, above = cursor.execute(_tables(table, "jsonb").query("migrate/new_origin")).fetchall()[0]
+        origin, above = cursor.execute(_tables(table, None).query("migrate/new_origin")).fetchall()[0]
     return str(origin), int(above)
 
 
-def missing(conn: psycopg.Connection[Any], table: str) -> list[str]:
+def missing(conn: psycopg.Connection[Any], table: str, payload_type: str | None) -> list[str]:
     """Return the names of the migrations that `migrate` would apply, oldest first. Changes nothing.
 
     Raises:
+        ConfigError: As `migrate`.
         SchemaError: The database holds a newer version that this relay cannot work on, or is not UTF-8.
     """
-    tables = _tables(table, "jsonb")
+    tables = _tables(table, payload_type)
     check_encoding(conn)
     with conn.transaction(), psycopg.RawCursor(conn) as cursor:
+        _check_payload_type(cursor, tables, payload_type)
         begun = _value(cursor, tables.query("migrate/began"))
         found = schema_of(cursor.execute(tables.query("migrate/schema_version")).fetchone()) if begun else None
     if found is not None and found.version > newest_version():
         check_schema(found, table)
     current = 0 if found is None else found.version
     return [path.stem for version, path in _numbered() if version > current]
+
+
+def _check_payload_type(cursor: psycopg.RawCursor[Any], tables: Tables, wanted: str | None) -> None:
+    """Refuse a payload type that an existing table does not have.
+
+    Raises:
+        ConfigError: It has another one.
+    """
+    found = _value(cursor, tables.query("migrate/payload_type"))
+    if wanted is not None and found is not None and found != wanted:
+        fault = (
+            f"--payload-type {wanted}: the payload of {tables.events} is {found}, and an existing outbox keeps its type"
+        )
+        raise ConfigError([f"{fault}; make another one with --table, and run a relay for it"])
 
 
 def _value(cursor: psycopg.RawCursor[Any], query: bytes) -> Any:

@@ -5,6 +5,7 @@ import re
 import psycopg
 import pytest
 
+from relay.errors import Exit
 from tests.support.relay_cli import done, relay
 
 
@@ -47,6 +48,15 @@ def test_table_and_payload_type_and_bell_can_be_chosen(empty_database: str) -> N
     assert "app.billing, payload bytea" in done(empty_database, "status", "--table", "app.billing").stdout
     with psycopg.connect(empty_database) as conn:
         assert conn.execute("SELECT count(*) FROM pg_trigger WHERE tgname = 'outbox_bell'").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
+def test_an_existing_outbox_keeps_its_payload_type_and_says_so(empty_database: str, dry_run: list[str]) -> None:
+    done(empty_database, "migrate", "--payload-type", "text")
+    done(empty_database, "migrate", *dry_run)
+    result = relay(empty_database, "migrate", "--payload-type", "jsonb", *dry_run)
+    assert result.exit_code == Exit.CONFIG
+    assert "the payload of outbox_events is text, and an existing outbox keeps its type" in result.stderr
 
 
 @pytest.mark.parametrize("command", [["status"], ["list"], ["show", "1"], ["audit"]])

@@ -173,8 +173,8 @@ def test_whatever_is_known_there_is_a_reason_and_a_next_step(given_facts: Facts)
 @pytest.mark.parametrize(
     ("broker", "command"),
     [
-        (Broker(), "nats stream add --subjects 'orders.placed'"),
-        (Broker(stream="ORDERS", full="5 of 5 messages"), "nats stream edit ORDERS"),
+        (Broker(), "relay stream create NAME --subject 'orders.placed'"),
+        (Broker(stream="ORDERS", full="5 of 5 messages"), "relay stream edit ORDERS"),
         (Broker(stream="ORDERS", no_ack=True), "nats stream edit ORDERS"),
     ],
 )
