@@ -6,6 +6,7 @@
     |- ConfigError         2    nothing was started
     |- SchemaError         3    nothing was changed
     |- StatementRefused    1    nothing was changed by the statement
+    |  `- BadValue              a value of a row that PostgreSQL cannot read or make
     |- Unreachable         5    what was done before it stands
     `- BrokerError         5    relay.jetstream.connection: what was in flight is unknown
        `- LookupForbidden       a question that nobody answers
@@ -62,6 +63,13 @@ class StatementRefused(RelayError):
     """PostgreSQL refused a statement for what it says, such as by a constraint. It changed nothing.
 
     Its text holds nothing of the row, and may be logged.
+    """
+
+
+class BadValue(StatementRefused):
+    """PostgreSQL failed at a value of a row: too large for it, damaged, or not of its type. It changed nothing.
+
+    The same statement without that row may succeed; run again as it is, it fails again.
     """
 
 

@@ -17,8 +17,8 @@ class Event(NamedTuple):
         created_at: Unix seconds, by the application's or the database's clock.
         attempts: How often it was refused for a reason of its own.
         postponed: Whether its retry is still to come: False where it is due, None without a retry.
-        unread_bytes: How large it is, if it is too large to be read: payload and headers are left out then, and it
-            must not be sent. Else 0.
+        unread: 0 if it is whole. Else payload and headers are left out, it must not be sent, and this says why: how
+            many bytes it has, if the relay does not read as many; or what PostgreSQL says, if it fails to read the row.
     """
 
     seq: int
@@ -30,12 +30,13 @@ class Event(NamedTuple):
     created_at: float
     attempts: int
     postponed: bool | None
-    unread_bytes: int = 0
+    unread: int | str = 0
 
     @property
     def size(self) -> int:
         """How many bytes of memory it takes for what the application wrote."""
-        return len(self.payload) + (0 if self.headers is None else len(self.headers))
+        beside = len(self.topic) + (0 if self.key is None else len(self.key))
+        return len(self.payload) + beside + (0 if self.headers is None else len(self.headers))
 
     def created_at_text(self) -> str | None:
         """Write the time of creation as RFC 3339; None where it lies outside of the years 1 to 9999, or is infinite."""

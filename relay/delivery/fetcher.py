@@ -4,6 +4,7 @@ One turn reads the rows above the cursor and what has appeared in the gaps below
 is due. When nothing is there `relay.delivery.wakeup` says how long to sleep.
 """
 
+import asyncio
 import logging
 import time
 from bisect import bisect_left
@@ -14,7 +15,7 @@ from relay.config.sections import DeliverySection
 from relay.delivery.after_crash import AfterCrash
 from relay.delivery.retries import Retries
 from relay.delivery.wakeup import Wakeup
-from relay.errors import DatabaseChanged
+from relay.errors import BadValue, DatabaseChanged
 from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
@@ -37,6 +38,8 @@ _GAP_REST = 4
 _SCRUB_PAUSE_S = 5.0
 _SCRUB_SPAN = 10_000
 _BACKFILL_PAUSE_S = 1.0
+# A read that fails at whatever it reads is tried again after this.
+_UNREADABLE_PAUSE_S = 1.0
 
 
 class Fetcher:
@@ -78,6 +81,8 @@ class Fetcher:
         self._scrub_at = time.monotonic() + _SCRUB_PAUSE_S
         self._scrubbed = _BELOW_ALL
         self._generation = reader.generation
+        # Why a read has failed at last that no smaller one can replace.
+        self._unreadable = ""
 
     async def _rewind(self) -> None:
         """Begin again at the watermark if the connection is new, since the database may be another one.
@@ -163,7 +168,7 @@ class Fetcher:
         fetch = self._reader.fetch if catching_up or self._reader.has_all else self._reader.fetch_among
         read = await self._read(self._fetching, partial(fetch, self._in_hand.cursor, upper))
         if read is None:
-            return 0
+            return 1  # a smaller one comes next
         events, seqs, cut_short = read.events, read.seqs, read.is_cut
         late = await self._take_late() if events else 0
         if self._late_up_to is not None:
@@ -188,15 +193,33 @@ class Fetcher:
         return self._settled_up_to if following is None else max(read_up_to, min(following - 1, self._settled_up_to))
 
     async def _read(self, size: ReadSize, read: Callable[[Room], Awaitable[Read]]) -> Read | None:
-        """Read as much as there is room for; None if it was not done in time: the next one is smaller."""
+        """Read as much as there is room for; None if it was not done: the next one is smaller."""
         self._unsettled.begin_read()
         try:
             found = await read(size.room())
         except TooSlow:
             size.too_slow()
             return None
+        except BadValue as error:
+            if not size.failed():
+                self._report_unreadable(str(error))
+                await asyncio.sleep(_UNREADABLE_PAUSE_S)
+            return None
         size.took(found)
         return found
+
+    def _report_unreadable(self, reason: str) -> None:
+        """Report that a read fails and no row can be named as the cause; once for each reason."""
+        if reason != self._unreadable:
+            self._unreadable = reason
+            log_event(
+                log,
+                "error",
+                "read.refused",
+                "PostgreSQL cannot read the outbox any further, and names no row as the cause; it is tried again",
+                after_seq=self._in_hand.cursor,
+                reason=reason,
+            )
 
     def _offer(self, events: list[Event]) -> None:
         self._metrics.fetched(len(events))

@@ -162,7 +162,7 @@ class Publisher(Listener):
 
     async def _refuse(self, event: Event, poison: Poison, connection: Connection, max_payload: int) -> None:
         """Give up an event that cannot be sent; one that was too large only if it still is."""
-        if poison.reason == "size" and not event.unread_bytes and await connection.ask_limit() > max_payload:
+        if poison.reason == "size" and not event.unread and await connection.ask_limit() > max_payload:
             self._lanes.put_back([event], alone=True)
         else:
             self._refusals.bury(event, FailureClass.POISON, poison.reason, str(poison))

@@ -6,6 +6,7 @@ If dead letters bar their keys this decides as well which of them goes, and when
 import time
 from typing import Literal
 
+from relay.errors import BadValue
 from relay.event import Event
 from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import NOTHING_DUE, OutboxReader
@@ -112,6 +113,10 @@ class Retries:
         except TooSlow:
             self._size.too_slow()
             self._due_at = started + _RETRY_PAUSE_S
+            return 0
+        except BadValue:
+            self._size.failed()
+            self._due_at = time.monotonic() + _RETRY_PAUSE_S
             return 0
         self._size.took(read)
         returned = 0

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
+from relay.errors import BadValue
 from relay.event import Event
 from relay.jetstream.connection import Connection
 from relay.maintenance.duty import DutyFailed, LogLine
@@ -24,8 +25,9 @@ from relay.text import printable
 
 log = logging.getLogger(__name__)
 
-# Dead letters read at once: each may be as large as a row can be.
+# Dead letters read at once, and the bytes of payload and headers that they may have together.
 _BATCH = 20
+_BATCH_BYTES = 16 * 1024 * 1024
 _ACK_TIMEOUT_S = 5.0
 # A row that became a dead letter just before the last look may be committed only after it: a bound on one statement.
 _LATE_S = 60.0
@@ -121,16 +123,24 @@ class DeadLetterCopies:
             BrokerError: The connection has ended; whether the last copy was stored is not known.
         """
         looked_at = await self._reader.now()
+        most = limit = max(1, min(_BATCH, _BATCH_BYTES // connection.max_payload))
         while True:
-            found = await self._reader.dead_uncopied(self._since, _BATCH, connection.max_payload)
+            try:
+                found = await self._reader.dead_uncopied(self._since, limit, connection.max_payload)
+            except BadValue:
+                if limit > 1:
+                    limit //= 2
+                    continue
+                found = await self._reader.dead_uncopied(self._since, 1, None)
             for dead in found:
                 failure = await self._copy(connection, dead)
                 if failure is not None:
                     raise self._failed(dead, failure)
                 await self._writer.dead_copied(dead)
                 self._metrics.dead_copied()
-            if len(found) < _BATCH:
+            if len(found) < limit:
                 break
+            limit = min(most, limit * 2)
         self._since = looked_at - _LATE_S
         return self.every_s
 

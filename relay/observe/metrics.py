@@ -24,7 +24,7 @@ from relay import __version__
 from relay.observe.snapshot import STUCK_AFTER_S, ConsumerView, Role, Snapshot
 
 CLASSES = ("outage", "capacity", "configuration", "poison", "unknown")
-REASONS = ("subject", "headers", "size", "refused", "attempts", "configuration", "crash", "connection")
+REASONS = ("subject", "headers", "size", "unreadable", "refused", "attempts", "configuration", "crash", "connection")
 STAGES = ("fetch", "publish", "settle")
 COMPONENTS = ("postgres", "bell", "nats")
 TROUBLES = ("outage", "capacity", "configuration", "database")

@@ -14,9 +14,9 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
-from relay.errors import StatementRefused
+from relay.errors import BadValue, StatementRefused
 from relay.observe.logs import event as log_event
-from relay.postgres.server_error import words
+from relay.postgres.server_error import is_of_value, words
 from relay.postgres.session import conninfo, pin
 
 log = logging.getLogger(__name__)
@@ -143,6 +143,7 @@ class Database:
             TooSlow: It took too long, and is not to be run again as it is. The connection was closed.
             Locked: It met a lock, and is not to be run again as it is.
             StatementRefused: Not the way to the database failed but the statement itself. Nothing was changed.
+            BadValue: It failed at a value of a row.
         """
         async with self._turn:
             async for attempt in AsyncRetrying(
@@ -166,6 +167,8 @@ class Database:
                     self.succeeded()
                 return rows
         except OUTAGES as error:
+            if is_of_value(error):
+                raise BadValue(words(error)) from None
             if asked and isinstance(error, psycopg.errors.LockNotAvailable):
                 raise Locked(str(error.diag.message_primary)) from None
             await self.drop(error)
@@ -174,7 +177,7 @@ class Database:
             raise
         except psycopg.Error as error:
             # Its own text would repeat the row.
-            raise StatementRefused(words(error)) from None
+            raise (BadValue if is_of_value(error) else StatementRefused)(words(error)) from None
 
     @asynccontextmanager
     async def _limit(self) -> AsyncIterator[None]:

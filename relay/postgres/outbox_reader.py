@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+from relay.errors import BadValue
 from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.postgres.database import Database, Row
@@ -30,9 +31,8 @@ def _events(rows: list[Row]) -> list[Event]:
     return [Event(*row) for row in rows]
 
 
-def _read(rows: list[Row], limit: int) -> Read:
+def _read(rows: list[Row], is_cut: bool) -> Read:
     """Take the rows of a read up to the first that found no room, which has an id and no payload."""
-    is_cut = len(rows) == limit
     crowded_at = next((at for at, row in enumerate(rows) if row[4] is None and row[1] is not None), None)
     if crowded_at is not None:
         rows = rows[:crowded_at]
@@ -85,13 +85,14 @@ class OutboxReader:
 
         Raises:
             TooSlow: It was not done in time.
+            BadValue: PostgreSQL failed at a value of a row. A careful read does so only if no row fails by itself.
         """
         if room.careful:
-            query, values = "fetch_bounded", (cursor, upper, room.rows, *self._ours, room.payload_bytes, room.row_bytes)
-            return _read(await self._run_once(self._tables.query(f"delivery/{query}"), values), room.rows)
+            return _read(*await self._bounded("delivery/fetch_bounded", (cursor, upper), room, self._ours))
         most_bytes = max(SMALL_BYTES, room.payload_bytes // room.rows)
         quick = (cursor, upper, room.rows, *self._ours, most_bytes)
-        return _read(await self._run_once(self._tables.query("delivery/fetch"), quick), room.rows)
+        rows = await self._run_once(self._tables.query("delivery/fetch"), quick)
+        return _read(rows, len(rows) == room.rows)
 
     async def outlines(self, cursor: int, upper: int, limit: int) -> list[Event]:
         """Give our next pending events as `fetch` does, without payload, headers and time."""
@@ -102,18 +103,18 @@ class OutboxReader:
 
         Raises:
             TooSlow: It was not done in time.
+            BadValue: As `fetch`.
         """
-        values = (cursor, upper, room.rows, *self._ours, room.payload_bytes, room.row_bytes)
-        return _read(await self._run_once(self._tables.query("delivery/fetch_among"), values), room.rows)
+        return _read(*await self._bounded("delivery/fetch_among", (cursor, upper), room, self._ours))
 
     async def reread(self, los: Sequence[int], his: Sequence[int], room: Room) -> Read:
         """Read pending events that have appeared in the ranges, in the order of seq.
 
         Raises:
             TooSlow: It was not done in time.
+            BadValue: As `fetch`.
         """
-        values = (array(los), array(his), room.rows, *self._ours, room.payload_bytes, room.row_bytes)
-        return _read(await self._run_once(self._tables.query("delivery/reread"), values), room.rows)
+        return _read(*await self._bounded("delivery/reread", (array(los), array(his)), room, self._ours))
 
     async def due(self, after: Due, room: Room) -> tuple[Read, Due]:
         """Read events whose retry is due, the longest due first.
@@ -127,11 +128,57 @@ class OutboxReader:
 
         Raises:
             TooSlow: It was not done in time.
+            BadValue: As `fetch`.
         """
-        values = (room.rows, *self._ours, *after, room.payload_bytes, room.row_bytes)
-        rows = await self._run_once(self._tables.query("delivery/due"), values)
-        read = _read([row[:10] for row in rows], room.rows)
+        rows, is_cut = await self._bounded("delivery/due", (), room, (*self._ours, *after))
+        read = _read([row[:10] for row in rows], is_cut)
         return read, Due(rows[len(read.seqs) - 1][10], read.seqs[-1]) if read.seqs else after
+
+    async def _bounded(
+        self, name: str, before: Sequence[object], room: Room, after: Sequence[object]
+    ) -> tuple[list[Row], bool]:
+        """Run a read whose rows share the room.
+
+        If PostgreSQL fails at a value of a row, each row is tried by itself, in their order. The read ends with the
+        first that fails, which comes without its contents and with the server's words.
+
+        Args:
+            before: What the statement takes before the number of rows.
+            after: What it takes after that.
+
+        Returns:
+            The rows, and whether the read ended at a limit.
+
+        Raises:
+            BadValue: It failed, and no row fails by itself.
+        """
+        query = self._tables.query(name)
+        size = (room.payload_bytes, room.row_bytes)
+        try:
+            rows = await self._run_once(query, (*before, room.rows, *after, *size, True))
+        except BadValue:
+            outlines = await self._run_once(query, (*before, room.rows, *after, *size, False))
+            for at, outline in enumerate(outlines):
+                why = await self._why_unreadable(outline)
+                if why is None:
+                    continue
+                readable = await self._run_once(query, (*before, at, *after, *size, True)) if at else []
+                if [row[0] for row in readable] == [row[0] for row in outlines[:at]]:
+                    readable.append((*outline[:9], why, *outline[10:]))
+                return readable, True
+            raise
+        return rows, len(rows) == room.rows
+
+    async def _why_unreadable(self, row: Row) -> str | None:
+        """Return what PostgreSQL says when it reads a row; None if it can read it, or it is not ours."""
+        seq, event_id, *_ = row
+        if event_id is None:
+            return None
+        try:
+            await self._run_once(self._tables.query("delivery/readable"), (seq, event_id))
+        except BadValue as error:
+            return str(error)
+        return None
 
     async def settled(self, lo: int, hi: int) -> list[tuple[int, int]]:
         """Return the ranges from `lo` to `hi`, ascending, of events that are settled or not ours."""
@@ -167,10 +214,13 @@ class OutboxReader:
         """Return those of the seqs whose events are pending: neither delivered, nor dead, nor deleted."""
         return {seq for (seq,) in await self._run(self._tables.query("delivery/pending_among"), (array(seqs),))}
 
-    async def dead_uncopied(self, since: float, limit: int, most_bytes: int) -> list[DeadLetter]:
+    async def dead_uncopied(self, since: float, limit: int, most_bytes: int | None) -> list[DeadLetter]:
         """Return at most `limit` dead letters of `since` (Unix seconds) or later that were not published since then.
 
-        Payloads and headers of more than `most_bytes` are left out.
+        Payloads and headers of more than `most_bytes` are left out, and all of them if that is None.
+
+        Raises:
+            BadValue: PostgreSQL cannot read one of them. With None it does not read what is large in them.
         """
         rows = await self._run(self._tables.query("maintenance/dead_uncopied"), (since, limit, most_bytes))
         return [DeadRow._make(row).dead_letter() for row in rows]

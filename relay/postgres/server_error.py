@@ -7,6 +7,18 @@ from relay.text import printable
 # A trigger may raise whatever it likes.
 _LONGEST = 300
 
+# Data exceptions (an encoding, a number, a date) and program limits (a text of more than 1 GB, a nesting too deep).
+_CLASSES_OF_VALUES = frozenset({"22", "54"})
+# A size that no allocation may have is an internal error. The others are damage: chunks of a large value that are not
+# there, or an index that is broken.
+_STATES_OF_VALUES = frozenset({"XX000", "XX001", "XX002"})
+
+
+def is_of_value(error: BaseException) -> bool:
+    """Report whether a statement failed at a value of a row: neither an outage, nor the fault of its text."""
+    sqlstate = (error.sqlstate or "") if isinstance(error, psycopg.Error) else ""
+    return sqlstate[:2] in _CLASSES_OF_VALUES or sqlstate in _STATES_OF_VALUES
+
 
 def words(error: BaseException) -> str:
     """Return what may be logged of an error, in one line.

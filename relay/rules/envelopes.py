@@ -33,7 +33,7 @@ class Poison(Exception):
     """This event can never be sent as it is. The text says why; nothing was sent.
 
     Attributes:
-        reason: One word for metrics: ``subject``, ``headers`` or ``size``.
+        reason: One word for metrics: ``subject``, ``headers``, ``size`` or ``unreadable``.
     """
 
     def __init__(self, reason: str, text: str) -> None:
@@ -91,9 +91,9 @@ class Envelopes:
         Raises:
             Poison: They break a rule, or the message would be too large.
         """
+        if event.unread:
+            raise _unread(event.unread)
         subject = self._known.get(event.topic) or self.subject(event)
-        if event.unread_bytes:
-            raise Poison("size", f"{event.unread_bytes} bytes: more than the relay reads, twice delivery.buffer_bytes")
         if self._plain and event.headers is None and len(event.payload) + _HEADERS_WE_ADD_BYTES <= max_payload:
             return subject, f"{MESSAGE_ID}: {event.id}\r\n"
         headers = self.headers(event, max_payload)
@@ -197,6 +197,13 @@ class Envelopes:
                 "size",
                 f"headers of {header_bytes} and payload of {payload_bytes} bytes: the server takes {max_payload}",
             )
+
+
+def _unread(why: int | str) -> Poison:
+    if isinstance(why, str):
+        return Poison("unreadable", f"PostgreSQL cannot read the row: {why}")
+    limits = "twice delivery.buffer_bytes, or 1 MiB beside the payload"
+    return Poison("size", f"{why} bytes: more than the relay reads, {limits}")
 
 
 def _value(name: str, value: object) -> str:

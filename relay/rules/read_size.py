@@ -25,7 +25,7 @@ class Room(NamedTuple):
     Attributes:
         rows: At most so many rows.
         payload_bytes: Bytes that they share: payload, headers, topic and key.
-        row_bytes: Bytes of one row; a larger one comes without its payload.
+        row_bytes: Bytes of one row; a larger one comes without its payload, as does one of more than 1 MiB beside it.
         careful: Whether rows may be large: then each is measured before it is sent.
     """
 
@@ -93,7 +93,7 @@ class ReadSize:
                 self._ceiling, self._full_reads = min(self._most_rows, self._ceiling * 2), 0
             self._rows = min(self._ceiling, self._rows * 2)
         if self._careful:
-            is_small = all(event.size <= SMALL_BYTES and not event.unread_bytes for event in read.events)
+            is_small = all(event.size <= SMALL_BYTES and not event.unread for event in read.events)
             self._small_reads = self._small_reads + 1 if is_small else 0
             self._careful = self._small_reads < _SMALL_READS
 
@@ -102,3 +102,13 @@ class ReadSize:
         self._rows = self._ceiling = max(1, self._rows // 2)
         self._full_reads = 0
         self.seqs = max(1, self.seqs // 2)
+
+    def failed(self) -> bool:
+        """Learn that PostgreSQL failed at a value of a row; return whether the next read asks for less.
+
+        It is careful then and asks for half, down to the one row. What is done in time grows again as before.
+        """
+        can_narrow = self._rows > 1 or not self._careful
+        self._rows = max(1, min(self._rows // 2, _CAREFUL_ROWS))
+        self._careful, self._small_reads = True, 0
+        return can_narrow

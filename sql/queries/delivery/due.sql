@@ -1,6 +1,7 @@
 -- Events whose retry is due, or that an operator has given back, the longest due first; at most $1, of our shards
 -- ($2 of $3; null: all), after the retry time $4 and seq $5: where the previous page ended.
--- They share $6 bytes, and a row of more than $7 comes without payload. The last column is the retry time of each row.
+-- They share $6 bytes, and a row of more than $7 comes without payload, as do all if $8 is false. The last column is the
+-- retry time of each row.
 -- Index scan of the partial index on retry_at: nothing to read if nothing is retried. The lower bound keeps a page from
 -- the cost of what lies before it, and with both bounds the planner expects few rows even of a table that was never
 -- analysed.
@@ -18,9 +19,9 @@ WITH candidates AS (
     LIMIT $1
 )
 SELECT
--- include: bounded_columns($7)
-       CASE WHEN t.bytes > $7::bigint THEN t.bytes ELSE 0 END,
+-- include: bounded_columns($8::boolean)
+       CASE WHEN t.unread THEN t.bytes ELSE 0 END,
        t.retry_at::text
 FROM
--- include: bounded_rows($6, $7, retry_at, seq)
+-- include: bounded_rows($6, $7, $8::boolean, retry_at, seq)
 ORDER BY t.retry_at, t.seq

@@ -1,6 +1,6 @@
 -- The next visible rows above the cursor ($1), up to $2, at most $3, in the order of seq: whole if they are pending
 -- rows of our shards ($4 of $5), else with nothing but their seq (the id is null). Ours share $6 bytes, and a row of
--- more than $7 comes without payload.
+-- more than $7 comes without payload, as do all if $8 is false.
 -- For a replica among others: what others send or have sent is no gap, and one statement sees both at one moment.
 -- Index scan of the primary key from the cursor on; 0.7 us for a row that is not ours.
 WITH candidates AS (
@@ -25,8 +25,8 @@ WITH candidates AS (
     LIMIT $3
 )
 SELECT
--- include: bounded_columns($7)
-       CASE WHEN t.bytes > $7::bigint THEN t.bytes ELSE 0 END
+-- include: bounded_columns($8::boolean)
+       CASE WHEN t.unread THEN t.bytes ELSE 0 END
 FROM
--- include: bounded_rows($6, $7, seq)
+-- include: bounded_rows($6, $7, $8::boolean, seq)
 ORDER BY t.seq

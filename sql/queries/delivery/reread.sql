@@ -1,5 +1,6 @@
 -- Rows that have become visible inside the gaps ($1 and $2: first and last seq of each), at most $3, in the order of
--- seq, of our shards ($4 of $5; null: all). They share $6 bytes, and a row of more than $7 comes without payload.
+-- seq, of our shards ($4 of $5; null: all). They share $6 bytes, and a row of more than $7 comes without payload, as do all
+-- if $8 is false.
 -- One probe of the primary key a gap; a gap that is still empty costs about 3 us.
 WITH candidates AS (
     SELECT
@@ -16,8 +17,8 @@ WITH candidates AS (
     LIMIT $3
 )
 SELECT
--- include: bounded_columns($7)
-       CASE WHEN t.bytes > $7::bigint THEN t.bytes ELSE 0 END
+-- include: bounded_columns($8::boolean)
+       CASE WHEN t.unread THEN t.bytes ELSE 0 END
 FROM
--- include: bounded_rows($6, $7, seq)
+-- include: bounded_rows($6, $7, $8::boolean, seq)
 ORDER BY t.seq

@@ -109,9 +109,9 @@ async def test_every_reader_shares_its_bytes_among_the_rows_and_ends_before_the_
                 room = room._replace(careful=True, payload_bytes=1000, row_bytes=4000)
     found = [event for read in reads for event in read.events]
     assert [event.seq for event in found] == list(range(1, len(sizes) + 1))
-    assert [event.unread_bytes > 0 for event in found] == [size == 9000 for size in sizes]
+    assert [bool(event.unread) for event in found] == [size == 9000 for size in sizes]
     assert all(
-        len(event.payload) == (0 if event.unread_bytes else size + 2) for event, size in zip(found, sizes, strict=True)
+        len(event.payload) == (0 if event.unread else size + 2) for event, size in zip(found, sizes, strict=True)
     )
     assert all(_bytes(read) <= 1000 for read in reads) or way == "quick"
 

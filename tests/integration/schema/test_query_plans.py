@@ -35,7 +35,7 @@ def _ids(*seqs: int) -> str:
 ALL = (None, 64)
 SOME = ("{0,5,63}", 64)
 # Bytes that the rows of a read share, and of one row.
-ROOM = (8_000_000, 64_000_000)
+ROOM = (8_000_000, 64_000_000, True)
 FENCE = ("me", 64)
 BATCH = range(DELIVERED + 1, DELIVERED + 101)
 
@@ -59,6 +59,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("delivery/reread", ("{7}", "{7}", 1000, *SOME, *ROOM), FEW_PAGES),
     ("delivery/settled", (DELIVERED - 1000, DELIVERED, *ALL), 200),
     ("delivery/settled", (DELIVERED - 1000, DELIVERED, *SOME), 200),
+    ("delivery/readable", (17, _ids(17)[1:-1]), FEW_PAGES),
     ("delivery/due", (1000, *SOME, "-infinity", -(2**63), *ROOM), FEW_PAGES),
     ("maintenance/table_facts", (10_000,), 200),
     ("delivery/blocking", ALL, FEW_PAGES),

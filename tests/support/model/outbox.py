@@ -214,9 +214,9 @@ class Outbox:
         return [(*self._whole(row, len(row.payload) <= most_bytes), 0) for row in rows]
 
     def _delivery_fetch_bounded(self, cursor: int, upper: int, limit: int, *given: Any) -> Answer:
-        return self._bounded(self._pending(cursor, upper)[:limit], *given[-2:])
+        return self._bounded(self._pending(cursor, upper)[:limit], *given[-3:])
 
-    def _bounded(self, rows: Sequence[Row], payload_bytes: int, row_bytes: int) -> Answer:
+    def _bounded(self, rows: Sequence[Row], payload_bytes: int, row_bytes: int, _: bool) -> Answer:
         """Give rows as far as they find room together; the first one does, unless it is larger than any may be.
 
         Raises:
@@ -246,7 +246,7 @@ class Outbox:
         found: dict[int, Row] = {}
         for low, high in zip(numbers(lows), numbers(highs), strict=True):
             found.update((row.seq, row) for row in self._pending(low - 1, high))
-        return self._bounded([row for _, row in sorted(found.items())][:limit], *given[-2:])
+        return self._bounded([row for _, row in sorted(found.items())][:limit], *given[-3:])
 
     def _delivery_due(self, limit: int, _: object, __: object, after_at: str, after: int, *given: Any) -> Answer:
         now, page = self.clock.time(), (float(after_at), after)

@@ -97,7 +97,7 @@ def test_what_cannot_be_sent_takes_no_room() -> None:
 
 
 def test_no_more_events_wait_once_half_the_bytes_do() -> None:
-    in_hand = hand(payload_bytes=20, waiting=100)
+    in_hand = hand(payload_bytes=50, waiting=100)
     hold, _ = in_hand.holds.fail("subject x", FailureClass.CAPACITY, "full", event(1), 0.0, 0.0)
     take_in(in_hand, event(1, payload=b"x" * 10), event(2, payload=b"x"))
     in_hand.holds.park(hold, event(1, payload=b"x" * 10))
@@ -107,14 +107,14 @@ def test_no_more_events_wait_once_half_the_bytes_do() -> None:
 
 
 def test_the_bytes_of_what_cannot_be_sent_take_no_room() -> None:
-    in_hand = hand(payload_bytes=20, waiting=100)
+    in_hand = hand(payload_bytes=60, waiting=100)
     large = event(1, "a", payload=b"x" * 50)
     take_in(in_hand, event(0, "a"), large)
     assert not in_hand.has_room()
     in_hand.lanes.take(1)
     in_hand.lanes.stick_key("a")
     assert in_hand.has_room()
-    assert in_hand.waiting_bytes() == 50
+    assert in_hand.waiting_bytes() == large.size
     in_hand.lanes.release_key("a")
     assert in_hand.waiting_bytes() == 0
     assert not in_hand.has_room()

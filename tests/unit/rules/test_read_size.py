@@ -62,6 +62,19 @@ def test_one_that_is_too_slow_is_halved_down_to_one_row_and_grows_again() -> Non
     assert (size.room().rows, size.seqs) == (ROWS, ReadSize(ROWS, BUFFER).seqs)
 
 
+def test_a_read_at_which_the_server_fails_is_made_carefully_and_smaller_down_to_one_row() -> None:
+    size = ReadSize(ROWS, BUFFER)
+    size.took(read(size.room().rows, cut=True))
+    seen = []
+    while size.failed():
+        assert size.room().careful
+        seen.append(size.room().rows)
+    assert seen == [32, 16, 8, 4, 2, 1]
+    for rows in (2, 4, 8):
+        size.took(read(size.room().rows, cut=True))
+        assert size.room().rows == rows, "what was done grows again at once"
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 20), st.booleans(), st.booleans(), st.booleans()), max_size=60),
     st.integers(1, 10_000),
