@@ -118,3 +118,30 @@ async def test_every_reader_shares_its_bytes_among_the_rows_and_ends_before_the_
 
 def _bytes(read: Read) -> int:
     return sum(event.size for event in read.events)
+
+
+@pytest.mark.parametrize("large", ["headers", "compressed headers", "key", "topic"])
+def test_rows_that_are_large_beside_their_payload_take_no_memory(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, large: str
+) -> None:
+    """Headers that no server takes and keys that nobody means are not read: 24 rows of 9.6 MB, and 24 of 900 KB."""
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url).start()
+    outbox.fill("orders.placed", 3000, keys=50)
+    outbox.drained()
+    before = resident_mb(relay.pid)
+    text = "repeat('a', {n} * 32)" if large == "compressed headers" else "repeat(md5(i::text), {n})"
+    columns = {
+        "key": "'orders.x', {text}, NULL",
+        "topic": "{text}, 'k' || i, NULL",
+    }.get(large, "'orders.x', 'k' || i, jsonb_build_object('a', {text})")
+    for n in (300_000, 28_000):
+        values = columns.format(text=text.format(n=n))
+        outbox.conn.execute(
+            "INSERT INTO outbox_events (topic, key, headers, payload)"
+            f" SELECT {values}, '{{}}' FROM generate_series(1, 24) i".encode()
+        )
+    outbox.drained()
+    outbox.delivered(outbox.insert("orders.placed", "k1", {"i": 0}))
+    assert outbox.count("dead_at IS NOT NULL") == (24 if large == "key" else 48)
+    assert resident_mb(relay.pid) - before < 50
