@@ -52,7 +52,7 @@ def doctor(settings: Settings, topics: Sequence[str], no_trial: bool, strict: bo
 
 
 def _examine(settings: Settings, topics: Sequence[str], *, trials: bool) -> list[Finding]:
-    from relay.config.options import envelopes, nats_options
+    from relay.config.derived_options import envelopes, nats_options
     from relay.operate.doctor.gather_nats import gather_nats
     from relay.operate.doctor.gather_postgres import gather_postgres
     from relay.operate.doctor.judge_clocks import judge_clocks

@@ -184,7 +184,7 @@ def verify(settings: Settings, projections: tuple[str, ...], outbox_dsn_file: Pa
     \b
     relay projection verify projections/
     """
-    from relay.config.options import envelopes
+    from relay.config.derived_options import envelopes
     from relay.projection.sources import read_sources
     from relay.projection.verify import verify as compare
 

@@ -9,7 +9,7 @@ import click
 from relay.cli.table import Column, table
 from relay.operate.nats_status import NatsView, StreamView
 from relay.operate.status import Count, Shard, Status
-from relay.rules.failure_text import stored_class
+from relay.rules.failure_class_of_old_rows import stored_class
 from relay.text import about_size, age, iso, moment, printable
 
 _MOST_CONSUMERS = 20

@@ -8,8 +8,8 @@ that the next events are fetched and the previous ones marked while others are i
 import asyncio
 import time
 
-from relay.config.options import envelopes as envelopes_of
-from relay.config.options import nats_options
+from relay.config.derived_options import envelopes as envelopes_of
+from relay.config.derived_options import nats_options
 from relay.config.settings import Settings
 from relay.daemon.term_end import Drained, TermEnd, Unfinished
 from relay.daemon.wiring import BEAT_S, managed_stream, new_in_hand
@@ -27,9 +27,9 @@ from relay.jetstream.reconnect import Reconnector
 from relay.maintenance.announcer import Announcer
 from relay.maintenance.consumer_lag import ConsumerLag
 from relay.maintenance.dead_letter_copies import DeadLetterCopies
+from relay.maintenance.dead_letters_and_size import TableFacts
 from relay.maintenance.duty import Duty, DutyRunner
 from relay.maintenance.retention import Retention
-from relay.maintenance.table_facts import TableFacts
 from relay.observe.metrics import Metrics
 from relay.observe.snapshot import HoldView, TermView
 from relay.postgres.doorbell import Doorbell

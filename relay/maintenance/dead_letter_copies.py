@@ -19,7 +19,7 @@ from relay.outcomes import DeadLetter, FailureClass
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.envelopes import MESSAGE_ID, Envelopes, Poison
-from relay.rules.failure_text import stored_class
+from relay.rules.failure_class_of_old_rows import stored_class
 from relay.rules.failures import Failure, Refused, classify, describe
 from relay.text import printable
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from relay.config.options import nats_options
+from relay.config.derived_options import nats_options
 from relay.config.settings import Settings
 from relay.errors import Unreachable
 from relay.jetstream.connection import Connection, connect

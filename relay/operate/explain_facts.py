@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from relay.config.options import envelopes
+from relay.config.derived_options import envelopes
 from relay.config.settings import Settings
 from relay.errors import Unreachable
 from relay.event import Event
@@ -17,7 +17,7 @@ from relay.operate.events import EventName, ListedEvent, WholeEvent, find_one
 from relay.operate.explain import Broker, Explanation, Facts, Other, State, explain
 from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, read_shards
 from relay.rules.envelopes import Poison
-from relay.rules.failure_text import stored_class
+from relay.rules.failure_class_of_old_rows import stored_class
 from relay.rules.streams import split
 
 _SHOWN = 5

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from relay.config.options import envelopes as configured_envelopes
+from relay.config.derived_options import envelopes as configured_envelopes
 from relay.config.settings import Settings
 from relay.errors import Exit, RelayError, Unreachable
 from relay.event import Event

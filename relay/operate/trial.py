@@ -7,7 +7,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from relay.config.options import envelopes
+from relay.config.derived_options import envelopes
 from relay.config.settings import Settings
 from relay.errors import Exit, RelayError
 from relay.event import Event

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from relay.config.options import envelopes
+from relay.config.derived_options import envelopes
 from relay.config.settings import Settings
 from relay.integrity.comparison import Compared, Comparison
 from relay.operate.broker import broker

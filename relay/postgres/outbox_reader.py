@@ -227,7 +227,7 @@ class OutboxReader:
 
     async def table_facts(self, limit: int) -> TableRow:
         """Return how many dead letters nobody has decided about, at most `limit`, and the table's size in bytes."""
-        return TableRow._make((await self._run(self._tables.query("maintenance/table_facts"), (limit,)))[0])
+        return TableRow._make((await self._run(self._tables.query("maintenance/dead_letters_and_size"), (limit,)))[0])
 
     async def streams_seen(self) -> list[Seen]:
         """Return what the owners of our shards last saw of each stream."""

@@ -55,7 +55,7 @@ class BellRow(NamedTuple):
 
 
 class TableRow(NamedTuple):
-    """``maintenance/table_facts``: dead letters that nobody has decided about, and the table's size in bytes."""
+    """How many dead letters nobody has decided about, and the size of the table in bytes."""
 
     undecided: int
     size_bytes: int

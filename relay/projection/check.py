@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import psycopg
 from psycopg import sql
 
-from relay.config.options import nats_options
+from relay.config.derived_options import nats_options
 from relay.config.settings import Settings
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.stream_look import look_at

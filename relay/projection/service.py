@@ -6,7 +6,7 @@ import secrets
 import socket
 from collections.abc import Sequence
 
-from relay.config.options import nats_options
+from relay.config.derived_options import nats_options
 from relay.config.settings import Settings
 from relay.errors import ConfigError
 from relay.postgres.database import Database

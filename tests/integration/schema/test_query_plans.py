@@ -61,7 +61,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("delivery/settled", (DELIVERED - 1000, DELIVERED, *SOME), 200),
     ("delivery/readable", (17, _ids(17)[1:-1]), FEW_PAGES),
     ("delivery/due", (1000, *SOME, "-infinity", -(2**63), *ROOM), FEW_PAGES),
-    ("maintenance/table_facts", (10_000,), 200),
+    ("maintenance/dead_letters_and_size", (10_000,), 200),
     ("delivery/blocking", ALL, FEW_PAGES),
     ("delivery/blocking", SOME, FEW_PAGES),
     ("delivery/newest", (), FEW_PAGES),

@@ -427,7 +427,7 @@ class Outbox:
     def _ownership_watermark(self) -> Answer:
         return [(self.now.watermark, None)]
 
-    def _maintenance_table_facts(self, _: int) -> Answer:
+    def _maintenance_dead_letters_and_size(self, _: int) -> Answer:
         return [(0, 0)]
 
     def _integrity_stream_states(self, _: object) -> Answer:

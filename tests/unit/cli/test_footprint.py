@@ -46,6 +46,7 @@ def test_a_short_command_imports_neither_the_settings_nor_a_client(words: tuple[
     assert {name for name in modules if name.startswith("relay.")} <= {
         "relay.__main__",
         "relay.cli",
+        "relay.cli.commands",
         "relay.cli.group",
         "relay.cli.health",
         "relay.cli.lazy",
@@ -63,6 +64,7 @@ def test_a_short_command_imports_neither_the_settings_nor_a_client(words: tuple[
 def test_the_daemon_imports_no_other_command() -> None:
     modules = imported("run", "--help")
     assert {name for name in modules if name.startswith("relay.cli.")} == {
+        "relay.cli.commands",
         "relay.cli.group",
         "relay.cli.lazy",
         "relay.cli.options",

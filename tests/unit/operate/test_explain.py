@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay.operate.explain import MEANING, Broker, Facts, Other, explain
 from relay.outcomes import FailureClass
-from relay.rules.failure_text import stored_class
+from relay.rules.failure_class_of_old_rows import stored_class
 from relay.rules.failures import (
     BY_CODE,
     Failure,

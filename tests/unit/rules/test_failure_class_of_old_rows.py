@@ -3,7 +3,7 @@
 import pytest
 
 from relay.outcomes import FailureClass
-from relay.rules.failure_text import stored_class
+from relay.rules.failure_class_of_old_rows import stored_class
 from relay.rules.failures import BY_CODE, Refused, classify, describe
 
 # What relays of schema 8 and earlier wrote, word for word.

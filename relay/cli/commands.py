@@ -1,0 +1,26 @@
+"""All commands: a line here makes one. Name, where it is (module and function in this folder), and its line of help."""
+
+COMMANDS = (
+    ("adopt", "adopt:adopt", "Take over the outbox table of another tool."),
+    ("audit", "audit:audit", "What commands have changed: who, when, which events."),
+    ("bench", "bench:bench", "Measure your own set-up with trial events."),
+    ("completion", "completion:completion", "Completion for bash, zsh and fish."),
+    ("config", "config:config", "Check the settings, and print what holds."),
+    ("dead", "dead:dead", "Look at dead letters, retry or discard them."),
+    ("demo", "demo:demo", "See it work, with servers of its own."),
+    ("doctor", "doctor:doctor", "Prove the set-up: rights, streams, limits, clocks."),
+    ("explain", "explain:explain", "Why is this event where it is, and what is next?"),
+    ("health", "health:health", "Ask the relay on this machine how it does."),
+    ("list", "listing:list_events", "Events by state, topic, key, time, error."),
+    ("migrate", "migrate:migrate", "Make the outbox, or bring it up to date."),
+    ("projection", "projection:projection", "Keep read models from the stream."),
+    ("prune", "prune:prune", "Delete old events by hand."),
+    ("replay", "replay:replay", "Send delivered events again."),
+    ("run", "run:run", "Relay events until told to stop."),
+    ("send", "send:send", "Insert one event, and see it arrive."),
+    ("show", "show:show", "One event, with headers and payload."),
+    ("status", "status:status", "Who relays, how far, what waits and why."),
+    ("stream", "stream:stream", "Make, look at and change streams."),
+    ("tail", "tail:tail", "Follow deliveries, a line for each event."),
+    ("verify", "verify:verify_command", "Compare delivered events with their streams."),
+)
