@@ -77,8 +77,8 @@ async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
 def check(settings: Settings, projections: tuple[str, ...]) -> None:
     """Check projections against PostgreSQL and NATS, and change nothing.
 
-    The tables are made and each statement is planned, in a transaction that is rolled back. Exit code 8 if there is a
-    fault.
+    The tables are made and each statement is planned, in a transaction that is rolled back. The newest message that a
+    projection handles must carry the headers of the relay. Exit code 8 if there is a fault.
 
     \b
     relay projection check projections/
@@ -88,10 +88,12 @@ def check(settings: Settings, projections: tuple[str, ...]) -> None:
 
     check_addresses(settings)
     definitions = read_sources(projections)
-    faults = asyncio.run(find_faults(definitions, settings))
-    for fault in faults:
+    found = asyncio.run(find_faults(definitions, settings))
+    for warning in found.warnings:
+        message(f"warning: {warning}")
+    for fault in found.faults:
         click.echo(fault)
-    if faults:
+    if found.faults:
         raise SystemExit(int(Exit.UNFIT))
     message(f"{len(definitions)} checked, no fault")
 
@@ -170,6 +172,29 @@ def resume(settings: Settings, name: str, accept_gap: bool, consent: Consent) ->
         if consent.given(f"resume {name}{how}"):
             operator.resume(conn, name, who(), accept_gap=accept_gap)
             click.echo(f"{name} goes on")
+
+
+@projection.command()
+@with_settings("--dsn-file")
+@_name
+@consenting
+def forget(settings: Settings, name: str, consent: Consent) -> None:
+    """Delete the position of a projection, and what it has parked. Its own tables stay; drop them with its schema.
+
+    Stop its runners first. The next `relay projection run` makes the tables and reads the stream from its first
+    message.
+
+    \b
+    psql -c 'DROP SCHEMA order_list CASCADE'
+    relay projection forget order_list --yes
+    """
+    from relay.projection import operator
+
+    with connect(settings) as conn:
+        parked_events = sum(one.parked for one in operator.statuses(conn, name))
+        if consent.given(f"forget the position of {name}, and {parked_events:,} parked events"):
+            operator.forget(conn, name, who())
+            click.echo(f"{name} is forgotten")
 
 
 projection.add_command(redis_group)

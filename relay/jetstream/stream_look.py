@@ -40,6 +40,7 @@ class LastMessage(NamedTuple):
     """The newest message on a subject."""
 
     stream_seq: int
+    subject: str
     payload: bytes
     header_block: bytes
 
@@ -87,7 +88,8 @@ async def last_on(connection: Connection, stream: str, subject: str) -> LastMess
     found = await _message(connection, stream, {"last_by_subj": subject})
     if found is None:
         return None
-    return LastMessage(found["seq"], base64.b64decode(found.get("data", "")), base64.b64decode(found.get("hdrs", "")))
+    payload, header_block = (base64.b64decode(found.get(part, "")) for part in ("data", "hdrs"))
+    return LastMessage(found["seq"], found["subject"], payload, header_block)
 
 
 async def _message(connection: Connection, stream: str, which: dict[str, object]) -> dict[str, Any] | None:

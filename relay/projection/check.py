@@ -2,27 +2,39 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
 
 from relay.config.derived_options import nats_options
 from relay.config.settings import Settings
+from relay.jetstream.connection import Connection
+from relay.jetstream.consumer import headers_of
 from relay.jetstream.errors import BrokerError
-from relay.jetstream.stream_look import look_at
+from relay.jetstream.stream_look import last_on, look_at
 from relay.projection.definition import Definition
+from relay.projection.rules.header_check import advice, missing_headers, none_of_them
 from relay.projection.runner import Way
 from relay.projection.service import open_database
 from relay.projection.sql_text import parameters
+from relay.projection.store import query, read_model
 
 _TIMEOUT_S = 30.0
 
 
-async def check(definitions: Sequence[Definition], settings: Settings) -> list[str]:
-    """Return every fault that is found, a line each; empty if there is none.
+class Findings(NamedTuple):
+    """What a check has found, a line each: what `run` refuses or cannot apply, and what may be meant so."""
+
+    faults: list[str]
+    warnings: list[str]
+
+
+async def check(definitions: Sequence[Definition], settings: Settings) -> Findings:
+    """Return everything that is wrong.
 
     The tables are made and each statement is planned, in a transaction that is rolled back. Redis reads the script and
-    does not run it. The stream is looked at.
+    does not run it. The stream is looked at, and the newest message there that a projection handles.
     """
     faults: list[str] = []
     for definition in definitions:
@@ -34,8 +46,8 @@ async def check(definitions: Sequence[Definition], settings: Settings) -> list[s
             faults.append(f"{definition.name}: PostgreSQL: {error.diag.message_primary or error}")
         except TimeoutError:
             faults.append(f"{definition.name}: no answer within {_TIMEOUT_S:g} s")
-    faults += await _streams(definitions, settings)
-    return faults
+    found = await _streams(definitions, settings)
+    return Findings([*faults, *found.faults], found.warnings)
 
 
 async def _scripts(definition: Definition, settings: Settings) -> list[str]:
@@ -47,11 +59,21 @@ async def _scripts(definition: Definition, settings: Settings) -> list[str]:
     return await find_faults(definition, settings)
 
 
+async def _faults_of_model(cursor: psycopg.AsyncRawCursor[Any], definition: Definition) -> list[str]:
+    """Return why the runner would not keep the model that is there; empty if it would, or if there is none."""
+    await cursor.execute(query("layout"))
+    if not (await cursor.fetchall())[0][0]:
+        return []
+    model = await read_model(cursor, definition.name)
+    return [] if model is None else model.faults(definition)
+
+
 async def _statements(definition: Definition, settings: Settings) -> list[str]:
     faults: list[str] = []
     async with open_database(settings, "projection check") as database:
         conn = await database.connection()
         async with conn.transaction(force_rollback=True):
+            faults += await _faults_of_model(psycopg.AsyncRawCursor(conn), definition)
             schema = sql.Identifier(definition.name)
             made = await conn.execute("SELECT to_regnamespace(%s) IS NOT NULL", (definition.name,))
             is_there = (await made.fetchall())[0][0]
@@ -63,7 +85,7 @@ async def _statements(definition: Definition, settings: Settings) -> list[str]:
                     async with conn.transaction():
                         await conn.execute(definition.tables.encode())
                 except psycopg.Error as error:
-                    return [f"{definition.name}: tables: {error.diag.message_primary}"]
+                    return [*faults, f"{definition.name}: tables: {error.diag.message_primary}"]
             for number, handler in enumerate(definition.handlers):
                 if handler.sql is None:
                     continue
@@ -76,12 +98,13 @@ async def _statements(definition: Definition, settings: Settings) -> list[str]:
     return faults
 
 
-async def _streams(definitions: Sequence[Definition], settings: Settings) -> list[str]:
+async def _streams(definitions: Sequence[Definition], settings: Settings) -> Findings:
     faults: list[str] = []
+    warnings: list[str] = []
     try:
         connection = await Way(nats_options(settings)).connect()
     except BrokerError as error:
-        return [f"NATS: {error}"]
+        return Findings([f"NATS: {error}"], [])
     try:
         for stream in sorted({definition.stream for definition in definitions}):
             try:
@@ -96,6 +119,28 @@ async def _streams(definitions: Sequence[Definition], settings: Settings) -> lis
                     f"stream {stream}: begins at sequence {look.first_seq}: a new projection would stop unless it says "
                     "partial = true"
                 )
+            for definition in definitions:
+                if definition.stream == stream:
+                    found = await _newest(connection, definition, settings.watermark.subject)
+                    faults += found.faults
+                    warnings += found.warnings
     finally:
         await connection.close()
-    return faults
+    return Findings(faults, warnings)
+
+
+async def _newest(connection: Connection, definition: Definition, watermark: str) -> Findings:
+    """Look for the headers of the relay in the newest message that a projection handles."""
+    try:
+        found = [await last_on(connection, definition.stream, handler.topic) for handler in definition.handlers]
+    except BrokerError as error:
+        return Findings([f"{definition.name}: its newest message cannot be read: {error}"], [])
+    events = [one for one in found if one is not None and one.subject != watermark]
+    if not events:
+        return Findings([], [])
+    newest = max(events, key=lambda one: one.stream_seq)
+    missing = missing_headers(headers_of(newest.header_block))
+    if not missing:
+        return Findings([], [])
+    line = f"{definition.name}: the newest message of {newest.subject}, sequence {newest.stream_seq}, {advice(missing)}"
+    return Findings([line], []) if none_of_them(missing) else Findings([], [line])

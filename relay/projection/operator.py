@@ -15,6 +15,10 @@ class NoProjection(RelayError):
     """There is no such projection in this database. Nothing was changed."""
 
 
+class StillOwned(RelayError):
+    """A runner owns a partition of the projection. Nothing was changed."""
+
+
 class PartitionStatus(NamedTuple):
     """What a partition says of itself; `updated_at` is in Unix seconds.
 
@@ -154,6 +158,26 @@ def resume(conn: Conn, name: str, who: str, *, accept_gap: bool = False) -> None
             cursor.execute(query("accept_gap"), [name])
         cursor.execute(query("resume"), [name])
         _audit(conn, who, name, "resume", {"accept_gap": accept_gap or None})
+
+
+def forget(conn: Conn, name: str, who: str) -> None:
+    """Delete everything that is written down of a projection; its own tables stay.
+
+    Raises:
+        NoProjection: There is no such projection.
+        StillOwned: A runner owns a part of it.
+    """
+    check_tables(conn)
+    with conn.transaction():
+        cursor = psycopg.RawCursor(conn)
+        # No runner makes the projection meanwhile, and none claims it.
+        cursor.execute(query("lock"))
+        cursor.execute(query("lock_states"), [name])
+        owners = {one.owner for one in statuses(conn, name)} - {None}
+        if owners:
+            raise StillOwned(f"{', '.join(sorted(filter(None, owners)))} runs {name}: stop it first")
+        cursor.execute(query("forget"), [name])
+        _audit(conn, who, name, "forget", {})
 
 
 def check_tables(conn: Conn) -> None:

@@ -111,7 +111,7 @@ class Ledger(Protocol):
         """Make what the projection needs if it is not there; return whether it was changed without another version.
 
         Raises:
-            ConfigError: What is there is of another version, or cut into another number of partitions.
+            ConfigError: What is there is of another version, cut into another number of partitions, or dropped.
         """
 
     async def claim(self) -> Claim | None:

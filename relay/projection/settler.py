@@ -47,6 +47,7 @@ class Settler:
         self._bits = SeqBits()
         self._breaker = Breaker()
         self._caution = Caution(claim.crashes)
+        self._told_keyless = False
 
     @property
     def name(self) -> str:
@@ -154,6 +155,17 @@ class Settler:
                 "projection.unnumbered",
                 "events carry no Outbox-Seq: repeats cannot be told after the stream was set back",
                 projection=self._definition.name,
+            )
+        if intake.keyless and not self._told_keyless:
+            self._told_keyless = True
+            log_event(
+                log,
+                "warning",
+                "projection.keyless",
+                "events carry no Outbox-Key: their key is NULL, and they keep no order; the relay sends it with "
+                "headers.key = true",
+                projection=self._definition.name,
+                partition=self._partition,
             )
         if intake.repeats or intake.ignored:
             log_event(

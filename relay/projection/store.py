@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -33,6 +33,33 @@ Conn = psycopg.AsyncConnection[Any]
 def query(name: str) -> bytes:
     """Read ``sql/queries/projection/<name>.sql``, once."""
     return (sql_directory() / "queries" / "projection" / f"{name}.sql").read_bytes()
+
+
+class Model(NamedTuple):
+    """A model that is there; `has_schema` is False if somebody has dropped its tables."""
+
+    generation: int
+    version: int
+    fingerprint: str
+    partitions: int
+    has_schema: bool
+
+    def faults(self, definition: Definition) -> list[str]:
+        """Return why a definition cannot keep it; empty if it can."""
+        faults = definition.faults_against(self.version, self.partitions)
+        if not self.has_schema:
+            faults.append(
+                f"projection {definition.name}: its schema was dropped, and its position was kept: restore the schema, "
+                f"or read the stream again after `relay projection forget {definition.name}`"
+            )
+        return faults
+
+
+async def read_model(cursor: psycopg.AsyncRawCursor[Any], name: str) -> Model | None:
+    """Read what is written down of a projection's live model; None if there is none."""
+    await cursor.execute(query("generation"), [name])
+    found = await cursor.fetchall()
+    return Model(*found[0]) if found else None
 
 
 class Store:
@@ -77,7 +104,7 @@ class Store:
             Whether the definition was changed without another version.
 
         Raises:
-            ConfigError: The tables are of another version, or cut into another number of partitions.
+            ConfigError: The tables are of another version, cut into another number of partitions, or dropped.
             psycopg.Error: The database refused it. Nothing was changed.
         """
         definition = self._definition
@@ -88,20 +115,15 @@ class Store:
             await cursor.execute(query("layout"))
             if ((await cursor.fetchall())[0][0] or 0) < LAYOUT:
                 await conn.execute((sql_directory() / "projection.sql").read_bytes())
-            await cursor.execute(query("generation"), [definition.name])
-            found = await cursor.fetchall()
-            if not found:
+            model = await read_model(cursor, definition.name)
+            if model is None:
                 await self._make(conn, cursor)
                 return False
-            self._generation, version, fingerprint, partitions = found[0]
-            faults = []
-            if version != definition.version:
-                faults.append(f"version: its tables are of version {version}, and a rebuild is not offered yet")
-            if partitions != definition.partitions:
-                faults.append(f"partitions: its keys are cut into {partitions}, which only another version may change")
+            self._generation = model.generation
+            faults = model.faults(definition)
             if faults:
-                raise ConfigError([f"projection {definition.name}: {fault}" for fault in faults])
-            changed = bool(fingerprint != definition.fingerprint)
+                raise ConfigError(faults)
+            changed = model.fingerprint != definition.fingerprint
             if changed:
                 await cursor.execute(
                     query("set_fingerprint"), [definition.name, self._generation, definition.fingerprint]

@@ -50,13 +50,9 @@ class RedisLedger:
             "prepare", definition.stream, definition.version, definition.fingerprint, definition.partitions
         )
         version, fingerprint, partitions = (bytes(one).decode() for one in found)
-        faults = []
-        if version != str(definition.version):
-            faults.append(f"version: its model is of version {version}, and a rebuild is not offered yet")
-        if partitions != str(definition.partitions):
-            faults.append(f"partitions: its keys are cut into {partitions}, which only another version may change")
+        faults = definition.faults_against(int(version), int(partitions))
         if faults:
-            raise ConfigError([f"projection {definition.name}: {fault}" for fault in faults])
+            raise ConfigError(faults)
         return fingerprint != definition.fingerprint
 
     async def claim(self) -> Claim | None:

@@ -8,7 +8,7 @@ from relay.errors import ConfigError
 from relay.projection.definition import Definition
 from relay.projection.in_redis.client import Client, RedisFault, script_of
 from relay.projection.in_redis.effects import RedisEffects
-from relay.projection.in_redis.ledger import RedisLedger
+from relay.projection.in_redis.ledger import RedisLedger, prefix_of
 from relay.projection.runner import Runner, Way
 
 
@@ -41,13 +41,15 @@ async def run_partition(definition: Definition, partition: int, settings: Settin
 
 
 async def find_faults(definition: Definition, settings: Settings) -> list[str]:
-    """Have Redis read the script of a projection, without running it; return what is wrong with it."""
+    """Have Redis read the script of a projection, without running it; return its faults, and those of the model."""
     try:
         async with open_client(settings) as client:
             await client.check_keeps()
             await client.call("SCRIPT LOAD", script_of(definition))
+            state = f"{prefix_of(definition.name, 0)}:state"
+            version, partitions = await client.call("HMGET", state, "version", "partitions")
+            return [] if version is None else definition.faults_against(int(version), int(partitions))
     except ConfigError as error:
         return list(error.lines)
     except RedisFault as error:
         return [f"{definition.name}: {error}"]
-    return []

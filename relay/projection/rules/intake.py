@@ -19,6 +19,7 @@ class Intake:
         ignored: How many replays without a seq were dropped: nothing tells whether they were applied.
         doubt: Why the projection must stop, None if it may go on.
         unnumbered: Whether an event that is due carries no seq.
+        keyless: Whether an event that is due carries no key.
     """
 
     due: list[Incoming] = field(default_factory=list)
@@ -27,6 +28,7 @@ class Intake:
     ignored: int = 0
     doubt: str | None = None
     unnumbered: bool = False
+    keyless: bool = False
 
 
 def partition_of(event: Incoming, partitions: int) -> int:
@@ -70,5 +72,6 @@ def sort_out(events: Iterable[Incoming], bits: SeqBits, parked_keys: Collection[
         if event.key is not None and event.key in parked_keys:
             intake.behind.append(event)
         else:
+            intake.keyless = intake.keyless or event.key is None
             intake.due.append(event)
     return intake

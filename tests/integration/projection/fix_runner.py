@@ -1,9 +1,14 @@
 """A runner in a thread of the test, and the stream it reads."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -43,6 +48,21 @@ class Running:
         assert not self._thread.is_alive()
         if self._task is not None and not self._task.cancelled():
             self._task.result()
+
+
+@contextmanager
+def run_by_command(
+    dsn: str, url: str, *sources: str | Path, stderr: IO[str] | None = None, **environ: str
+) -> Iterator[None]:
+    """Run projections in a process of their own, which must end well once it is told to."""
+    command = [sys.executable, "-m", "relay", "projection", "run", *map(str, sources), "--server", url]
+    with subprocess.Popen(command, env={"RELAY_POSTGRES__DSN": dsn, "PATH": "", **environ}, stderr=stderr) as process:
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            status = process.wait(20)
+    assert status == 0
 
 
 Run = Callable[..., Running]

@@ -1,14 +1,12 @@
 """Projections of TOML and SQL, and the commands around them, on real servers."""
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.projection.world import STREAM, TABLES, Events, fold, run_sql, state, trail
+from tests.integration.projection.fix_runner import run_by_command
+from tests.integration.projection.world import STREAM, TABLES, Events, filled, fold, run_sql, state, trail
 from tests.support.fix_relay import wait_until
 from tests.support.relay_cli import done, relay
 
@@ -47,37 +45,30 @@ def test_the_commands_lead_from_the_file_to_the_repair(empty_database: str, even
     events.send((1, "a"), (2, "b"))
     events.send((3, "a"), payload={"i": "x"})
     events.send((4, "a"), (5, "b"))
-    command = [sys.executable, "-m", "relay", "projection", "run", str(folder), "--server", events.url]
-    with subprocess.Popen(command, env={"RELAY_POSTGRES__DSN": empty_database, "PATH": ""}) as process:
-        try:
-            wait_until("all is settled", lambda: state(empty_database).get("position") == 5)
-            assert trail(empty_database) == fold((1, "a"), (2, "b"), (5, "b"))
-            (listed,) = done(empty_database, "projection", "list", "--output", "json").stdout.splitlines()
-            assert (json.loads(listed)["status"], json.loads(listed)["parked"]) == ("running", 2)
-            assert "trail" in done(empty_database, "projection", "status", "trail").stdout
-            lines = done(empty_database, "projection", "parked", "trail", "--output", "json").stdout.splitlines()
-            assert [json.loads(line)["seq"] for line in lines] == [3, 4]
-            assert "22P02" in json.loads(lines[0])["reason"]
-            assert "behind" in json.loads(lines[1])["reason"]
-            number = str(json.loads(lines[0])["number"])
-            assert (
-                "would" in done(empty_database, "projection", "skip", "trail", "--number", number, "--dry-run").stderr
-            )
-            done(empty_database, "projection", "retry", "trail", "--key", "a", "--yes")
-            wanted = "SELECT 1 FROM projection.parked WHERE wanted IS NOT NULL"
-            wait_until("it was tried", lambda: run_sql(empty_database, wanted) == [])
-            done(empty_database, "projection", "skip", "trail", "--number", number, "--yes")
-            wait_until("nothing is parked", lambda: run_sql(empty_database, "SELECT 1 FROM projection.parked") == [])
-            assert trail(empty_database)["a"] == [1, 4]
+    with run_by_command(empty_database, events.url, folder):
+        wait_until("all is settled", lambda: state(empty_database).get("position") == 5)
+        assert trail(empty_database) == fold((1, "a"), (2, "b"), (5, "b"))
+        (listed,) = done(empty_database, "projection", "list", "--output", "json").stdout.splitlines()
+        assert (json.loads(listed)["status"], json.loads(listed)["parked"]) == ("running", 2)
+        assert "trail" in done(empty_database, "projection", "status", "trail").stdout
+        lines = done(empty_database, "projection", "parked", "trail", "--output", "json").stdout.splitlines()
+        assert [json.loads(line)["seq"] for line in lines] == [3, 4]
+        assert "22P02" in json.loads(lines[0])["reason"]
+        assert "behind" in json.loads(lines[1])["reason"]
+        number = str(json.loads(lines[0])["number"])
+        assert "would" in done(empty_database, "projection", "skip", "trail", "--number", number, "--dry-run").stderr
+        done(empty_database, "projection", "retry", "trail", "--key", "a", "--yes")
+        wanted = "SELECT 1 FROM projection.parked WHERE wanted IS NOT NULL"
+        wait_until("it was tried", lambda: run_sql(empty_database, wanted) == [])
+        done(empty_database, "projection", "skip", "trail", "--number", number, "--yes")
+        wait_until("nothing is parked", lambda: run_sql(empty_database, "SELECT 1 FROM projection.parked") == [])
+        assert trail(empty_database)["a"] == [1, 4]
 
-            done(empty_database, "projection", "pause", "trail")
-            events.send((6, "a"))
-            assert '"paused"' in done(empty_database, "projection", "status", "trail", "--output", "json").stdout
-            done(empty_database, "projection", "resume", "trail", "--yes")
-            wait_until("it goes on", lambda: trail(empty_database)["a"] == [1, 4, 6])
-        finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+        done(empty_database, "projection", "pause", "trail")
+        events.send((6, "a"))
+        assert '"paused"' in done(empty_database, "projection", "status", "trail", "--output", "json").stdout
+        done(empty_database, "projection", "resume", "trail", "--yes")
+        wait_until("it goes on", lambda: trail(empty_database)["a"] == [1, 4, 6])
     assert state(empty_database)["owner"] is None
 
 
@@ -85,17 +76,12 @@ def test_a_gap_is_told_and_may_be_accepted(empty_database: str, events: Events, 
     events.make()
     events.fill(1, 10)
     events.streams.api(f"STREAM.PURGE.{STREAM}", {"seq": 6})
-    command = [sys.executable, "-m", "relay", "projection", "run", str(folder), "--server", events.url]
-    with subprocess.Popen(command, env={"RELAY_POSTGRES__DSN": empty_database, "PATH": ""}) as process:
-        try:
-            wait_until("it has stopped", lambda: state(empty_database).get("status") == "stopped")
-            told = relay(empty_database, "projection", "status", "trail")
-            assert told.exit_code == 7 and "sequences 1 to 5" in told.stdout
-            done(empty_database, "projection", "resume", "trail", "--accept-gap", "--yes")
-            wait_until("the rest is applied", lambda: state(empty_database).get("position") == 10)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+    with run_by_command(empty_database, events.url, folder):
+        wait_until("it has stopped", lambda: state(empty_database).get("status") == "stopped")
+        told = relay(empty_database, "projection", "status", "trail")
+        assert told.exit_code == 7 and "sequences 1 to 5" in told.stdout
+        done(empty_database, "projection", "resume", "trail", "--accept-gap", "--yes")
+        wait_until("the rest is applied", lambda: state(empty_database).get("position") == 10)
 
 
 def test_check_finds_wrong_sql_and_a_missing_stream(empty_database: str, events: Events, folder: Path) -> None:
@@ -109,3 +95,102 @@ def test_a_projection_that_is_not_there_is_said(empty_database: str) -> None:
     for args in (["status", "nobody"], ["list"], ["parked", "nobody"], ["pause", "nobody"]):
         found = relay(empty_database, "projection", *args)
         assert found.exit_code == 1 and "no projection" in found.stderr, args
+
+
+def test_check_says_what_run_would_refuse(empty_database: str, events: Events, folder: Path) -> None:
+    events.make()
+    events.fill(1, 1)
+    env = {"RELAY_NATS__SERVERS": events.url}
+    with run_by_command(empty_database, events.url, folder):
+        wait_until("it is applied", lambda: state(empty_database).get("position") == 1)
+    done(empty_database, "projection", "check", str(folder), **env)
+    text = (folder / "trail.toml").read_text("utf-8")
+    (folder / "trail.toml").write_text(text.replace("tables =", "version = 2\ntables ="), "utf-8")
+    for command_name in ("check", "run"):
+        refused = relay(empty_database, "projection", command_name, str(folder), **env)
+        assert "version: its model is of version 1" in refused.output, command_name
+        assert refused.exit_code != 0, command_name
+
+
+def test_a_dropped_schema_is_refused_at_the_start_and_built_again_once_it_is_forgotten(
+    empty_database: str, events: Events, folder: Path
+) -> None:
+    events.make()
+    events.fill(1, 5)
+    env = {"RELAY_NATS__SERVERS": events.url}
+    with run_by_command(empty_database, events.url, folder):
+        wait_until("it is applied", lambda: state(empty_database).get("position") == 5)
+        owned = relay(empty_database, "projection", "forget", "trail", "--yes")
+        assert (owned.exit_code, "stop it first" in owned.stderr) == (1, True)
+    run_sql(empty_database, "DROP SCHEMA trail CASCADE")
+    for command_name in ("check", "run"):
+        refused = relay(empty_database, "projection", command_name, str(folder), **env)
+        assert "its schema was dropped" in refused.output, command_name
+        assert refused.exit_code != 0, command_name
+    done(empty_database, "projection", "forget", "trail", "--yes")
+    assert relay(empty_database, "projection", "status", "trail").exit_code == 1
+    with run_by_command(empty_database, events.url, folder):
+        wait_until("it is built again", lambda: state(empty_database).get("position") == 5)
+    assert trail(empty_database) == filled(1, 5)
+    assert '"forget"' in done(empty_database, "projection", "audit", "--output", "json").stdout
+
+
+def test_check_tells_of_headers_that_the_relay_does_not_send(empty_database: str, events: Events, folder: Path) -> None:
+    events.make()
+    env = {"RELAY_NATS__SERVERS": events.url}
+    events.send((1, "a"))
+    partly = done(empty_database, "projection", "check", str(folder), **env)
+    assert (
+        "warning: trail: the newest message of orders.placed, sequence 1, carries no Outbox-Created-At" in partly.stderr
+    )
+    events.streams.publish("orders.placed", {"i": 2})
+    refused = relay(empty_database, "projection", "check", str(folder), **env)
+    assert refused.exit_code == 8
+    assert "sequence 2, carries no Outbox-Key, no Outbox-Seq, no Outbox-Created-At" in refused.stdout
+    assert "RELAY_HEADERS__KEY=true RELAY_HEADERS__SEQ=true RELAY_HEADERS__CREATED_AT=true" in refused.stdout
+    events.send((3, "a"), **{"Outbox-Created-At": "2026-01-01T00:00:00+00:00"})
+    assert "warning" not in done(empty_database, "projection", "check", str(folder), **env).stderr
+
+
+def test_a_runner_warns_once_of_events_without_a_key(empty_database: str, events: Events, folder: Path) -> None:
+    events.make()
+    events.streams.publish("orders.placed", {"i": 1})
+    with (folder / "log").open("w") as log, run_by_command(empty_database, events.url, folder, stderr=log):
+        wait_until("it is settled", lambda: state(empty_database).get("position") == 1)
+        events.streams.publish("orders.placed", {"i": 2})
+        wait_until("the next one, too", lambda: state(empty_database).get("position") == 2)
+    assert (folder / "log").read_text("utf-8").count("projection.keyless") == 1
+
+
+CLASS = f"""
+from relay.projection import Event, Projection, Transaction, on
+
+
+class Count(Projection):
+    name, stream, subjects = "counted", "{STREAM}", ["orders.>"]
+    tables = "CREATE TABLE counted (key text PRIMARY KEY, events bigint NOT NULL)"
+
+    @on("orders.placed")
+    async def placed(self, tx: Transaction, event: Event) -> None:
+        await tx.execute(
+            "INSERT INTO counted VALUES ($1, 1) ON CONFLICT (key) DO UPDATE SET events = counted.events + 1",
+            [event.key],
+        )
+"""
+
+
+def test_a_folder_and_a_class_are_checked_and_run_by_one_command(
+    empty_database: str, events: Events, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "count_of_events.py").write_text(CLASS, "utf-8")
+    monkeypatch.chdir(folder)
+    sources = (str(folder), "count_of_events:Count")
+    events.make()
+    events.fill(1, 14)
+    checked = done(empty_database, "projection", "check", *sources, RELAY_NATS__SERVERS=events.url)
+    assert "2 checked, no fault" in checked.stderr
+    with run_by_command(empty_database, events.url, *sources):
+        wait_until("one", lambda: state(empty_database).get("position") == 14)
+        wait_until("the other", lambda: state(empty_database, "counted").get("position") == 14)
+    assert trail(empty_database) == filled(1, 14)
+    assert run_sql(empty_database, "SELECT DISTINCT events FROM counted.counted") == [(2,)]

@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from relay.projection import Definition
 from relay.projection.definition import Handler
 from relay.projection.in_redis.ledger import prefix_of
 from relay.projection.rules.grouping import Mode
-from tests.integration.projection.fix_runner import Running
+from tests.integration.projection.fix_runner import Running, run_by_command
 from tests.integration.projection.world import STREAM, Events, filled, fold
 from tests.support.fix_relay import wait_until
 from tests.support.relay_cli import done, relay
@@ -317,12 +314,11 @@ def test_a_file_is_checked_and_run(world: World, events: Events, empty_database:
     assert world.ask("DBSIZE") == 0
     assert relay(empty_database, "projection", "check", str(path), RELAY_NATS__SERVERS=events.url).exit_code == 8
     events.fill(1, 20)
-    command = [sys.executable, "-m", "relay", "projection", "run", str(path)]
-    with subprocess.Popen(command, env={"RELAY_POSTGRES__DSN": empty_database, "PATH": "", **env}) as process:
-        try:
-            world.reach(20)
-        finally:
-            process.send_signal(signal.SIGTERM)
+    with run_by_command(empty_database, events.url, path, RELAY_REDIS__URL=world.server.url):
+        world.reach(20)
+    path.write_text(path.read_text("utf-8").replace("[[on]]", "version = 2\n[[on]]"), "utf-8")
+    raised = relay(empty_database, "projection", "check", str(path), **env)
+    assert (raised.exit_code, "version: its model is of version 1" in raised.stdout) == (8, True)
     assert world.trail() == filled(1, 20)
     assert world.state()["owner"] == ""
 

@@ -50,6 +50,12 @@ def test_an_event_without_a_seq_is_due_and_says_so() -> None:
     assert found.unnumbered and len(found.due) == 1
 
 
+@given(keys=st.lists(st.sampled_from(["a", "b", None]), max_size=6))
+def test_an_event_that_is_due_without_a_key_is_told(keys: list[str | None]) -> None:
+    found = sort_out([event(at, seq=at, key=key) for at, key in enumerate(keys, 1)], bits_of(), {"b"})
+    assert found.keyless == (None in keys)
+
+
 @given(keys=st.lists(st.text(max_size=5)), partitions=st.integers(1, 8))
 def test_each_key_has_one_partition(keys: list[str], partitions: int) -> None:
     for key in keys:
