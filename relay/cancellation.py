@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 def heed_cancellation() -> None:
-    """Leave by a cancellation where the running task was cancelled and went on all the same.
+    """Leave by a cancellation if the running task was cancelled and went on all the same.
 
     nats-py swallows one while it waits for room in its buffer, and unsubscribing from an ended connection replaces it
     by an error; `asyncio.wait_for`, on which nats-py builds, swallows one that comes together with the answer (before

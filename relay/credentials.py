@@ -1,6 +1,6 @@
 """Who we are to a server, and whom we trust there, from files that others renew.
 
-Each is read anew at every connect, and checked before it is used: half a file, as while it is being written, is a
+Each is read again at every connect, and checked before it is used: half a file, as while it is being written, is a
 reason to try again in a moment. The texts of errors name the file and never repeat what is in it.
 """
 
@@ -23,7 +23,7 @@ class IdentityError(Exception):
 
 
 def is_auth_error(reason: str) -> bool:
-    """Tell whether a connection failed over who we are, and not because nobody is there: a person has to act."""
+    """Report whether a connection failed over who we are, and not because nobody is there: an operator has to act."""
     return bool(_TURNED_AWAY.search(reason)) and "closed unexpectedly" not in reason
 
 
@@ -65,7 +65,7 @@ def credentials(path: Path) -> str:
 
 
 def tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
-    """Make the context of a client: the server proves its name by `ca`, or by the system's own where it is None.
+    """Make the context of a client: the server proves its name by `ca`, or by the system's own if it is None.
 
     Raises:
         IdentityError: A file cannot be read, or certificate and key do not belong together.
@@ -92,7 +92,7 @@ def _read(path: Path) -> str:
 
 
 def _between(lines: list[str], begin: str, end: str) -> str | None:
-    """Give the one line between two marks; dashes count for nothing, as in the tools that write them."""
+    """Return the one line between two marks; dashes count for nothing, as in the tools that write them."""
     bare = [line.strip("-") for line in lines]
     first, last = begin.strip("-"), end.strip("-")
     if first not in bare or last not in bare:
@@ -111,7 +111,7 @@ def _check_seed(text: str, path: Path) -> None:
 
 
 def _reason(error: OSError) -> str:
-    """Say what is wrong in words; what OpenSSL says is a code."""
+    """Describe what is wrong in words; what OpenSSL says is a code."""
     if isinstance(error, ssl.SSLError):
         return (error.reason or "it is no PEM file").replace("_", " ").lower()
     return error.strerror or type(error).__name__

@@ -16,7 +16,7 @@ class Event(NamedTuple):
         headers: JSON text of the row's headers, None without any.
         created_at: Unix seconds, by the application's or the database's clock.
         attempts: How often it was refused for a reason of its own.
-        postponed: Whether its retry is still to come: False where it is due, None without a retry.
+        postponed: Whether its retry is still to come: False if it is due, None without a retry.
         unread: 0 if it is whole. Else payload and headers are left out, it must not be sent, and this says why: how
             many bytes it has, if the relay does not read as many; or what PostgreSQL says, if it fails to read the row.
     """
@@ -39,7 +39,7 @@ class Event(NamedTuple):
         return len(self.payload) + beside + (0 if self.headers is None else len(self.headers))
 
     def created_at_text(self) -> str | None:
-        """Write the time of creation as RFC 3339; None where it lies outside of the years 1 to 9999, or is infinite."""
+        """Write the time of creation as RFC 3339; None if it lies outside of the years 1 to 9999, or is infinite."""
         try:
             return datetime.fromtimestamp(self.created_at, UTC).isoformat(timespec="microseconds")
         except (OverflowError, OSError, ValueError):

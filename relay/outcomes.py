@@ -21,7 +21,7 @@ class DeadLetter:
     """A row that is a dead letter.
 
     Attributes:
-        event: Without its payload and its headers where they were too large to be read.
+        event: Without its payload and its headers if they were too large to be read.
         died_at: Unix seconds.
         reason: Its `last_error`, empty without one.
         payload_bytes: How large the payload in the table is.

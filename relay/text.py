@@ -19,7 +19,7 @@ def _escape(char: str) -> str:
 
 
 def age(seconds: float) -> str:
-    """Say a span in its two largest units: ``2 h 5 min``."""
+    """Return a span in its two largest units: ``2 h 5 min``."""
     if not math.isfinite(seconds):
         return "infinity"
     left = abs(seconds)
@@ -37,7 +37,7 @@ def age(seconds: float) -> str:
 
 
 def moment(at: float | None, now: float) -> str:
-    """Say a moment (Unix seconds) in local time, with its distance from now; nothing where there is none."""
+    """Return a moment (Unix seconds) in local time, with its distance from now; an empty text if there is none."""
     if at is None:
         return ""
     local = _datetime(at)
@@ -58,7 +58,7 @@ def iso(at: float | None) -> str | None:
 
 
 def _datetime(at: float) -> datetime | None:
-    """Make a date, None where a row holds one that Python cannot say."""
+    """Return a date, None if a row holds one that Python cannot express."""
     try:
         return datetime.fromtimestamp(at, UTC)
     except (OverflowError, OSError, ValueError):
@@ -66,13 +66,13 @@ def _datetime(at: float) -> datetime | None:
 
 
 def size(count: int) -> str:
-    """Say a size in bytes: ``1.5 MiB (1,572,864 bytes)``."""
+    """Return a size in bytes: ``1.5 MiB (1,572,864 bytes)``."""
     about = about_size(count)
     return about if count < 1024 else f"{about} ({count:,} bytes)"
 
 
 def about_size(count: int) -> str:
-    """Say a size in bytes, and no more of it than people read: ``1.5 MiB``."""
+    """Return a size in bytes, and no more of it than people read: ``1.5 MiB``."""
     if count < 1024:
         return f"{count:,} bytes" if count != 1 else "1 byte"
     power = min(3, (count.bit_length() - 1) // 10)
@@ -80,7 +80,7 @@ def about_size(count: int) -> str:
 
 
 def events_of(count: int, kind: str = "event") -> str:
-    """Say a count with its noun: ``1 event``, ``2,000 dead letters``."""
+    """Return a count with its noun: ``1 event``, ``2,000 dead letters``."""
     return f"{count:,} {kind}{'' if count == 1 else 's'}"
 
 

@@ -26,7 +26,7 @@ RESERVED_HEADERS = frozenset({"nats-msg-id", "nats-batch-id", "nats-batch-sequen
 
 
 def subject_fault(subject: str) -> str | None:
-    """Say why nothing may be published on a subject, None if it may."""
+    """Return why nothing may be published on a subject, None if it may."""
     if not subject:
         return "the subject is empty"
     if len(subject) > _MAX_SUBJECT_BYTES:
@@ -41,7 +41,7 @@ def subject_fault(subject: str) -> str | None:
 
 
 def template_fault(template: str) -> str | None:
-    """Say what is wrong with a subject template, None if it is good."""
+    """Return what is wrong with a subject template, None if it is good."""
     fields = _TEMPLATE_FIELD.findall(template)
     unknown = [field for field in fields if field not in ("topic", "key")]
     if unknown:
@@ -52,7 +52,7 @@ def template_fault(template: str) -> str | None:
 
 
 def key_token(key: str | None) -> str:
-    """Make one token of a subject of a key: ``_`` without a key, percent-encoded where a character is not allowed."""
+    """Make one token of a subject of a key: ``_`` without a key, percent-encoded if a character is not allowed."""
     if not key:
         return "_"
     return _NOT_IN_TOKEN.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), key)

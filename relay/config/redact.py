@@ -17,7 +17,7 @@ _PAIRS = re.compile(r"\s*\w+\s*=")
 
 
 def dsn(text: str) -> str:
-    """Hide the passwords in a PostgreSQL address, a URL or ``name=value`` pairs; all where it is neither."""
+    """Hide the passwords in a PostgreSQL address, a URL or ``name=value`` pairs; all of it if it is neither."""
     if "://" in text:
         shown = _USER_INFO.sub(lambda m: f"{m['scheme']}{m['user']}{':' + HIDDEN if m['rest'] else ''}@", text)
         return _IN_QUERY.sub(rf"\g<name>{HIDDEN}", shown)

@@ -135,7 +135,7 @@ def load(
     Args:
         config: A TOML file; none: only flags and environment.
         overrides: What the flags say, by dotted names such as ``nats.servers``; None values are passed over.
-        environ: The environment; the process's own where it is not given.
+        environ: The environment; the process's own if it is None.
 
     Raises:
         ConfigError: Something is wrong; it holds every fault.
@@ -189,7 +189,7 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> _Source:
     for variable, value in environ.items():
         upper = variable.upper()
         if upper in known:
-            # A line end comes along where a secret was read from a file.
+            # A line end comes along if a secret was read from a file.
             ours[upper.lower()] = value.rstrip("\r\n")
         elif upper.startswith(_PREFIX) and not _foreign(upper, value):
             faults.append(f"environment {variable}: unknown setting{_hint(upper, known)}")

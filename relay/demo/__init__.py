@@ -40,7 +40,7 @@ def run(*, events: int | None = None, plain: bool = False, rate: float | None = 
         seed: Makes the same orders again.
 
     Returns:
-        0 where placed = delivered = in the read model, 1 where they differ, 130 after a second signal.
+        0 if placed = delivered = in the read model, 1 if they differ, 130 after a second signal.
 
     Raises:
         RelayError: Something did not start, or the relay has ended. No process and no file is left.

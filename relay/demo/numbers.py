@@ -43,7 +43,7 @@ class Numbers:
 
 
 def verdict(last: Numbers, *, same_content: bool, rolled_back: int, down_s: float, elapsed_s: float) -> tuple[str, int]:
-    """Say in one line whether everything has arrived, and give the exit code: 0 where it has, else 1.
+    """Say in one line whether everything has arrived, and return the exit code: 0 if it has, else 1.
 
     Args:
         last: The count of every row, at the end.
@@ -113,13 +113,13 @@ class Observer:
         return Numbers(placed=placed, delivered=delivered, in_read_model=in_read_model, dead=dead)
 
     async def same_content(self) -> bool:
-        """Tell whether the read model holds exactly the orders of the shop, column by column."""
+        """Report whether the read model holds exactly the orders of the shop, column by column."""
         ours = await _one(self._shop, f"SELECT {_CONTENT} FROM orders")
         theirs = await _one(self._list, f"SELECT {_CONTENT} FROM order_list")
         return bool(ours == theirs)
 
     async def ready(self) -> bool:
-        """Tell whether the relay says that it can relay."""
+        """Report whether the relay says that it can relay."""
         return (await asyncio.to_thread(self._get, "/readyz"))[0] == 200
 
     async def _metrics(self) -> dict[str, float]:

@@ -57,7 +57,7 @@ class OrderList:
         self._url = url
 
     async def open(self) -> None:
-        """Make the table of the read model where there is none."""
+        """Make the table of the read model if there is none."""
         async with await psycopg.AsyncConnection.connect(self._dsn) as conn:
             await conn.execute(_ORDER_LIST)
 
@@ -107,11 +107,11 @@ async def _next_batch(events: JetStreamContext.PushSubscription) -> list[Msg]:
 
 
 def _came_from_outside(error: BaseException) -> bool:
-    """Tell whether NATS went away; nats-py makes such an error of a cancellation, too, on a closed connection."""
+    """Report whether NATS went away; nats-py makes such an error of a cancellation, too, on a closed connection."""
     task = asyncio.current_task()
     cancelled = task is not None and task.cancelling() > 0
     return isinstance(error, NatsError | OSError | ConnectionLost) and not cancelled
 
 
 async def _quiet(_: Exception) -> None:
-    """Say nothing: every error shows by the end of the connection."""
+    """Log nothing: every error shows by the end of the connection."""

@@ -86,7 +86,7 @@ class Screen:
             self._picture.__exit__(kind, value, trace)
 
     def note(self, elapsed_s: float, text: str) -> None:
-        """Say what has happened."""
+        """Print what has happened."""
         line = f"{clock(elapsed_s)}  {text}"
         self._notes.append(line)
         if not self._live:
@@ -112,7 +112,7 @@ class Screen:
 
 
 def screen(plain: bool) -> Screen:
-    """Take the terminal where there is one and it is wanted, else lines on stderr."""
+    """Take the terminal if there is one and it is wanted, else lines on stderr."""
     live = not plain and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Not every terminal knows the bars.

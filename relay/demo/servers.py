@@ -38,7 +38,7 @@ class ServerError(Exception):
 
 
 def free_port() -> int:
-    """Give a TCP port of the loopback interface that is free now, and that only a server will take."""
+    """Return a TCP port of the loopback interface that is free now, and that only a server will take."""
     while True:
         port = _PORTS.start + secrets.randbelow(len(_PORTS))
         with socket.socket() as sock, suppress(OSError):
@@ -59,7 +59,7 @@ def launch(
     Args:
         command: What to run.
         log: Its output is appended here.
-        env: Its environment; this process's own where it is not given.
+        env: Its environment; this process's own if it is None.
         cwd: Its working directory; likewise.
         at_parents_end: What the kernel sends it when the thread that started it ends (Linux).
     """
@@ -128,7 +128,7 @@ class ChildServer:
             time.sleep(0.01)
 
     def _ready(self) -> bool:
-        """Tell whether it takes clients by now."""
+        """Report whether it takes clients by now."""
         raise NotImplementedError
 
     def _end(self, number: signal.Signals) -> None:
@@ -161,7 +161,7 @@ class PostgresServer(ChildServer):
     """A PostgreSQL cluster of its own in a directory.
 
     Args:
-        directory: Where data, socket and log go; made where it is not there.
+        directory: Where data, socket and log go; made if it is not there.
         port: 0 takes a free one and keeps it over restarts.
         fsync: False for tests: quicker, and a crash of the machine loses the cluster.
         settings: Further server settings.
@@ -191,7 +191,7 @@ class PostgresServer(ChildServer):
         return self.directory / "data"
 
     def start(self) -> Self:
-        """Make the cluster where there is none, start it, and wait until it answers.
+        """Make the cluster if there is none, start it, and wait until it answers.
 
         Raises:
             ServerError: It did not come up.
@@ -267,7 +267,7 @@ class PostgresServer(ChildServer):
         return [int(pid) for pid in children.read_text("ascii").split()] if children.exists() else []
 
     def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
-        """Give the URL of a database."""
+        """Return the URL of a database."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
     def __enter__(self) -> Self:
@@ -283,7 +283,7 @@ class NatsServer(ChildServer):
     """A nats-server with JetStream in a directory.
 
     Args:
-        directory: Where the streams and the log go; made where it is not there.
+        directory: Where the streams and the log go; made if it is not there.
         port: 0 takes a free one and keeps it over restarts.
         config: Text of a configuration file, for accounts and permissions; address, port and storage are added.
         jetstream: False switches it off.

@@ -43,7 +43,7 @@ class Order:
 
 
 def make_orders(limit: int | None, seed: int | None, after: int = 0) -> Iterator[Order]:
-    """Give orders with the numbers above `after` until `limit` of them were not declined; the same for one seed."""
+    """Yield orders with the numbers above `after` until `limit` of them were not declined; the same for one seed."""
     chance = random.Random(seed)
     number, placed = after, 0
     while limit is None or placed < limit:
@@ -62,7 +62,7 @@ def make_orders(limit: int | None, seed: int | None, after: int = 0) -> Iterator
 
 
 class Shop:
-    """Places orders at a steady rate, each in a transaction with its event; goes on where it was closed.
+    """Places orders at a steady rate, each in a transaction with its event; goes on after it was closed.
 
     Args:
         dsn: The database of the shop, with the outbox in it.
@@ -81,7 +81,7 @@ class Shop:
         self.rolled_back = 0
 
     async def open(self) -> None:
-        """Make the table of orders where there is none, and look for its last one."""
+        """Make the table of orders if there is none, and look for its last one."""
         async with await psycopg.AsyncConnection.connect(self._dsn) as conn:
             await conn.execute(_ORDERS)
             found = await (await conn.execute(_LAST)).fetchone()

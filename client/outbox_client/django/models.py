@@ -55,7 +55,7 @@ class OutboxEvent(models.Model):
 
     @property
     def state(self) -> str:
-        """Say where the event is: ``delivered``, ``discarded``, ``dead``, ``retry`` or ``pending``."""
+        """Return where the event is: ``delivered``, ``discarded``, ``dead``, ``retry`` or ``pending``."""
         for name in ("delivered", "discarded", "dead"):
             if getattr(self, f"{name}_at") is not None:
                 return name

@@ -1,5 +1,5 @@
 -- Have delivered events ($1) sent again that stream $2 has lost: they are due retries from $3 (Unix seconds) on, or $4
--- seconds after their delivery where that is later. Where they were stays written down.
+-- seconds after their delivery if that is later. Where they were stays written down.
 -- By relay $5, whose epochs add up to $6; an operator's command is no relay (null), since nobody works on delivered events.
 -- Primary key look-ups. Not heap-only: retry_at is indexed; losses are rare.
 UPDATE outbox_events e

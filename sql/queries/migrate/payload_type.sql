@@ -1,4 +1,4 @@
--- The type of the payload column, from the catalogue; no row where the table does not exist.
+-- The type of the payload column, from the catalogue; no row if the table does not exist.
 SELECT format_type(a.atttypid, NULL)
 FROM pg_attribute a
 WHERE a.attrelid = to_regclass('outbox_events')

@@ -1,4 +1,4 @@
--- What the owners of the shards last saw of each stream, as far as it concerns a comparison; where they differ, what
+-- What the owners of the shards last saw of each stream, as far as it concerns a comparison; if they differ, what
 -- takes the least for seen to: one has a loss left open, or has not looked yet. A row a stream.
 SELECT stream,
        min(created),

@@ -1,7 +1,7 @@
 -- Take the leases of at most $3 shards that are free or whose lease has run out, for owner $1 and $2 seconds.
 -- Each claim is a new epoch, so that no write of an earlier owner can land. Another owner that has not given a shard
 -- back has crashed: counted in crashes.
--- Gives shard, epoch and crashes of these, and of what is the owner's already: where the answer to a claim was lost, it
+-- Return shard, epoch and crashes of these, and of what is the owner's already: if the answer to a claim was lost, it
 -- is asked again, and what was taken then must be known, since the epochs of all that it owns are the fence of its
 -- writes.
 WITH taken AS (

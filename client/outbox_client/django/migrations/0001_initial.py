@@ -1,4 +1,4 @@
-"""Tell Django of the model, for permissions and the admin. The table is not touched."""
+"""Describe to Django the model, for permissions and the admin. The table is not touched."""
 
 from typing import ClassVar
 
