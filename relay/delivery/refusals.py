@@ -6,7 +6,8 @@ import random
 import time
 
 from relay.config.sections import FailuresSection
-from relay.delivery.settler import Settler, log_refused_row
+from relay.delivery.marker import log_refused_row
+from relay.delivery.settler import Settler
 from relay.delivery.stream_lookups import StreamLookups
 from relay.errors import StatementRefused
 from relay.event import Event

@@ -1,27 +1,21 @@
 """Settle: write down what became of each event, in batches, beside the publishing of the next ones."""
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
-from relay.errors import LeaseLost, StatementRefused
+from relay.delivery.marker import KEPT, Marker
+from relay.errors import StatementRefused
 from relay.event import Event
-from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.outcomes import Buried, Delivered, Noted, Postponed
 from relay.postgres.database import Unfinished
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.floors import Mark
 from relay.rules.in_hand import InHand
-from relay.rules.refused_rows import RefusedRows
 
-log = logging.getLogger(__name__)
-
-# Some 20 ms of one statement. The more of the events in hand it marks, the fewer pages are met again by the next.
-_MOST = 4000
 # A smaller batch waits this long for company, seconds: a mark is on nobody's way, and each one is a commit.
 _LINGER_S = 0.01
 _ENOUGH = 3000
@@ -29,21 +23,8 @@ _ENOUGH = 3000
 _LOCKED_PAUSE_S = 1.0
 # Each of the other outcomes is a statement of its own: so many at most keep the marks waiting, some 20 ms.
 _OTHERS_A_TURN = 50
-# If the database refuses rows, so many statements at most are spent on finding them before other work goes on.
+# So many outcomes of rows that were locked or refused are tried at once.
 _TRIES_A_TURN = 100
-
-
-def log_refused_row(event: Event, reason: str) -> None:
-    """Log that the database refuses to change the row of an event."""
-    log_event(
-        log,
-        "error",
-        "settle.refused",
-        "PostgreSQL refuses to change the row of an event; it stays pending and is tried again",
-        event_id=event.id,
-        seq=event.seq,
-        reason=reason,
-    )
 
 
 class Settler:
@@ -61,8 +42,8 @@ class Settler:
         self._writer = writer
         self._metrics = metrics
         self._others: deque[Postponed | Buried | Noted] = deque()
-        self._refused = RefusedRows()
-        self._tries_left = 0
+        self._marker = Marker(writer)
+        self._refused = self._marker.refused
         # Outcomes of events whose rows somebody else has locked, or that were refused.
         self._locked_others: list[Postponed | Buried] = []
         self._try_locked_at = 0.0
@@ -102,9 +83,9 @@ class Settler:
             self._work.clear()
             self._resting = False
             self._busy = True
-            if self._any_locked() and time.monotonic() >= self._try_locked_at:
-                await self._try_locked()
-            while self._others or self._in_hand.to_mark():
+            while self._others or self._in_hand.to_mark() or self._is_locked_due():
+                if self._is_locked_due():
+                    await self._try_locked()
                 for _ in range(min(_OTHERS_A_TURN, len(self._others))):
                     await self._write_or_keep(self._others.popleft())
                 if waiting := self._in_hand.to_mark():
@@ -117,11 +98,14 @@ class Settler:
     async def _wait_for_work(self) -> None:
         """Wait for something to write, or until rows that were locked are to be tried again."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LOCKED_PAUSE_S if self._any_locked() else None):
+            async with asyncio.timeout(self._try_locked_at - time.monotonic() if self._any_locked() else None):
                 await self._work.wait()
 
     def _any_locked(self) -> bool:
         return bool(self._locked_others) or self._in_hand.locked() > 0
+
+    def _is_locked_due(self) -> bool:
+        return self._any_locked() and time.monotonic() >= self._try_locked_at
 
     def _any_awaited(self) -> bool:
         """Report whether something is yet to be written that the database does not refuse."""
@@ -129,17 +113,21 @@ class Settler:
 
     async def _try_locked(self) -> None:
         """Write what could not be written because of locks, or because it was refused."""
-        self._tries_left = _TRIES_A_TURN
+        tries_left = _TRIES_A_TURN
         others, self._locked_others = self._locked_others, []
         for outcome in others:
-            if self._tries_left > 0 and not self._refused.waits(outcome.event.seq, time.monotonic()):
-                self._tries_left -= 1
+            if tries_left > 0 and not self._refused.waits(outcome.event.seq, time.monotonic()):
+                tries_left -= 1
                 await self._write_or_keep(outcome)
             else:
                 self._locked_others.append(outcome)
         if self._in_hand.try_locked():
             await self._settle_streams(locked=True)
-        self._try_locked_at = time.monotonic() + _LOCKED_PAUSE_S
+        self._try_later()
+
+    def _try_later(self) -> None:
+        """Choose when rows that were locked or refused are tried again: at once if the search for these was cut."""
+        self._try_locked_at = time.monotonic() + (0 if self._marker.is_cut else _LOCKED_PAUSE_S)
 
     async def _write_or_keep(self, outcome: Postponed | Buried | Noted) -> None:
         """Write one outcome, or keep it for later if its row is locked or refused; a note is not worth that."""
@@ -147,22 +135,21 @@ class Settler:
             await self.write(outcome)
         except (Unfinished, StatementRefused) as error:
             if not isinstance(outcome, Noted):
+                if not self._any_locked():
+                    self._try_later()
                 self._locked_others.append(outcome)
                 if isinstance(error, StatementRefused):
-                    self._note_refusal(outcome.event, str(error))
+                    self._marker.note_refusal(outcome.event, str(error))
         else:
             self._refused.accepted(outcome.event.seq)
 
-    def _note_refusal(self, event: Event, reason: str) -> None:
-        """Report that the database refuses to change a row; once for each reason."""
-        if self._refused.refused(event.seq, reason, time.monotonic()):
-            log_refused_row(event, reason)
-
     async def _mark(self) -> None:
-        batch = self._in_hand.begin_marking(_MOST)
+        batch = self._in_hand.begin_marking(self._marker.limit)
         started = time.monotonic()
-        self._tries_left = _TRIES_A_TURN
+        had_locked = self._any_locked()
         await self._settle_streams()
+        if self._marker.is_cut or not had_locked:
+            self._try_later()
         self._metrics.stage("settle", time.monotonic() - started)
         self._metrics.delivered(
             [acked_at - event.created_at for event, _, _, _, acked_at in batch], sum([one[3] for one in batch])
@@ -174,6 +161,7 @@ class Settler:
         Args:
             locked: Whether their rows were locked, or refused, when they were to be marked before.
         """
+        self._marker.begin_turn()
         batch: Sequence[Delivered] = self._in_hand.marking()
         left: set[int] = set()
         if locked and len(self._refused):
@@ -183,7 +171,7 @@ class Settler:
         streams = dict.fromkeys([one[1] for one in batch])
         for stream in streams:
             part = batch if len(streams) == 1 else [one for one in batch if one[1] == stream]
-            still = await self._settle(stream, part, locked=locked)
+            still = await (self._marker.mark_again if locked else self._marker.mark)(stream, part)
             left |= still
             if still:
                 part = [one for one in part if one[0].seq not in still]
@@ -193,88 +181,6 @@ class Settler:
         self._in_hand.marked(left)
         if any(one[0].seq not in left for one in batch):
             self._wrote()
-
-    async def _settle(self, stream: str, part: Sequence[Delivered], *, locked: bool) -> set[int]:
-        """Mark events of one stream; return the seqs of those whose rows somebody else has locked."""
-        if not locked:
-            try:
-                marked = await self._writer.settle(stream, part)
-            except (Unfinished, StatementRefused):
-                return await self._settle_unlocked(stream, part, is_new=True)
-            if marked != len(part):
-                await self._must_be_settled([one[0] for one in part])
-                self._log_fewer(stream, len(part), marked)
-            return set()
-        return await self._settle_unlocked(stream, part, is_new=False)
-
-    async def _settle_unlocked(self, stream: str, part: Sequence[Delivered], *, is_new: bool) -> set[int]:
-        """Mark those whose rows nobody has locked and the database does not refuse; return the seqs of the others.
-
-        Raises:
-            LeaseLost: Another relay owns shards.
-            DatabaseChanged: Some of their seqs belong to other events now.
-        """
-        if self._tries_left <= 0:
-            return {one[0].seq for one in part}
-        self._tries_left -= 1
-        try:
-            marked = await self._writer.settle_unlocked(stream, part)
-        except StatementRefused as error:
-            if len(part) == 1:
-                self._note_refusal(part[0][0], str(error))
-                return {part[0][0].seq}
-            middle = len(part) // 2
-            refused = await self._settle_unlocked(stream, part[:middle], is_new=is_new)
-            return refused | await self._settle_unlocked(stream, part[middle:], is_new=is_new)
-        if marked is None:
-            raise LeaseLost(f"{len(part)} events could not be settled: another relay owns shards")
-        if len(self._refused):
-            for seq in marked:
-                self._refused.accepted(seq)
-        left = [one[0] for one in part if one[0].seq not in marked]
-        if not left:
-            return set()
-        locked = await self._writer.still_pending(left)
-        if len(left) > len(locked):
-            self._log_fewer(stream, len(part) - len(locked), len(marked))
-        if locked and is_new:
-            log_event(
-                log,
-                "warning",
-                "settle.locked",
-                "delivered events cannot be marked: another session has locked their rows; they are tried again",
-                stream=stream,
-                events=len(locked),
-                first_seq=min(locked),
-            )
-        return locked
-
-    @staticmethod
-    def _log_fewer(stream: str, acknowledged: int, marked: int) -> None:
-        log_event(
-            log,
-            "warning",
-            "settle.fewer",
-            "fewer events were marked than were acknowledged",
-            stream=stream,
-            acknowledged=acknowledged,
-            marked=marked,
-        )
-
-    async def _must_be_settled(self, events: Sequence[Event]) -> None:
-        """Find out why a write changed too little: somebody else was first, or the fence kept us out.
-
-        Nothing may be called settled that the outbox does not call so: the watermark would pass it, also that of the
-        shards that are still ours.
-
-        Raises:
-            LeaseLost: Some of the events are pending yet.
-            DatabaseChanged: Some of their seqs belong to other events now.
-        """
-        left = await self._writer.still_pending(events)
-        if left:
-            lowest = min(event.seq for event in events)
-            raise LeaseLost(f"{len(left)} events could not be settled, from seq {lowest} on: another relay owns shards")
 
     def _note_marks(self, stream: str, batch: Sequence[Delivered], *, late: bool) -> None:
         stream_seqs = [one[2] for one in batch]
@@ -287,20 +193,35 @@ class Settler:
         """Write one outcome now.
 
         Raises:
-            LeaseLost: A dead letter could not be written: another relay owns shards. The event stays pending.
+            LeaseLost: It could not be written: another relay owns shards. The event stays pending.
+            DatabaseChanged: The event's seq is another event now.
             Unfinished: Somebody else has locked its row. Nothing was changed.
+            StatementRefused: The database refuses to change its row, or keeps it as it is.
         """
         match outcome:
             case Postponed():
-                await self._writer.postpone(outcome)
+                if not await self._writer.postpone(outcome):
+                    await self._must_be_settled(outcome.event)
             case Buried(event=event):
                 if not await self._writer.bury(outcome):
-                    await self._must_be_settled([event])
+                    await self._must_be_settled(event)
                 self._in_hand.unsettled.forget([event])
                 self._metrics.dead(outcome.reason)
             case Noted():
                 await self._writer.note(outcome)
         self._wrote()
+
+    async def _must_be_settled(self, event: Event) -> None:
+        """Find out why a write changed nothing, unless the event is settled: somebody else was first then.
+
+        Raises:
+            LeaseLost: The fence kept us out.
+            DatabaseChanged: The event's seq is another event now.
+            StatementRefused: The row stays as it is.
+        """
+        if await self._writer.still_pending([event]):
+            await self._marker.must_be_ours([event])
+            raise StatementRefused(KEPT)
 
     def _wrote(self) -> None:
         self.last_settled = time.monotonic()

@@ -7,7 +7,7 @@ from relay.errors import DatabaseChanged
 from relay.event import Event
 from relay.outcomes import Buried, DeadLetter, Delivered, Noted, Postponed
 from relay.postgres.database import Database
-from relay.postgres.rows import PrunedRow
+from relay.postgres.rows import PrunedRow, UnlockedRow
 from relay.postgres.tables import Tables, array, ids
 from relay.rules.stream_loss import Seen
 
@@ -42,18 +42,19 @@ class OutboxWriter:
         query, values = self._tables.query("delivery/settle"), self._marks(stream, delivered)
         return int((await self._run_once(query, values))[0][0])
 
-    async def settle_unlocked(self, stream: str, delivered: Sequence[Delivered]) -> set[int] | None:
+    async def settle_unlocked(self, stream: str, delivered: Sequence[Delivered]) -> UnlockedRow:
         """Mark events as `settle` does, but for those whose rows somebody else has locked.
-
-        Returns:
-            The seqs of those that were marked; None if the shards are not ours any more.
 
         Raises:
             StatementRefused: The database refuses to change one of them. None was marked.
+            TooSlow: It took too long. They may be marked, or not.
         """
         query, values = self._tables.query("delivery/settle_unlocked"), self._marks(stream, delivered)
-        holds, marked = (await self._run(query, values))[0]
-        return set(marked) if holds else None
+        return UnlockedRow._make((await self._run_once(query, values))[0])
+
+    async def owns_shards(self) -> bool:
+        """Report whether the shards are still ours."""
+        return bool((await self._run(self._tables.query("delivery/ours"), self._fence))[0][0])
 
     def _marks(self, stream: str, delivered: Sequence[Delivered]) -> tuple[object, ...]:
         seqs, stream_seqs = array([one[0].seq for one in delivered]), array([one[2] for one in delivered])
@@ -84,24 +85,16 @@ class OutboxWriter:
         seqs, attempts = array([event.seq for event in events]), array([event.attempts for event in events])
         return seqs, attempts, *self._fence, ids(events)
 
-    async def postpone(self, postponed: Postponed) -> None:
-        """Write down when an event is tried again.
+    async def postpone(self, postponed: Postponed) -> bool:
+        """Write down when an event is tried again; return whether it was pending.
 
         Raises:
             Locked: Somebody else has locked its row. Nothing was changed.
         """
-        await self._run_once(
-            self._tables.query("delivery/postpone"),
-            (
-                postponed.event.seq,
-                postponed.delay_s,
-                postponed.attempts,
-                postponed.error,
-                *self._fence,
-                postponed.event.id,
-                postponed.failure_class.value,
-            ),
-        )
+        event = postponed.event
+        outcome = (event.seq, postponed.delay_s, postponed.attempts, postponed.error)
+        values = (*outcome, *self._fence, event.id, postponed.failure_class.value)
+        return bool((await self._run_once(self._tables.query("delivery/postpone"), values))[0][0])
 
     async def bury(self, buried: Buried) -> bool:
         """Make an event a dead letter; return whether it was none and not delivered before.

@@ -101,6 +101,20 @@ class StreamStateRow(NamedTuple):
         )
 
 
+class UnlockedRow(NamedTuple):
+    """``delivery/settle_unlocked``: what became of the marks.
+
+    Attributes:
+        is_ours: Whether the shards are still ours; if not, nothing was marked.
+        marked: The seqs that were marked.
+        unlocked: The seqs of the rows that nobody had locked.
+    """
+
+    is_ours: bool
+    marked: list[int]
+    unlocked: list[int]
+
+
 class DeadRow(NamedTuple):
     """``maintenance/dead_uncopied``: a dead letter; first the columns of an event."""
 

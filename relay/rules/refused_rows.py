@@ -28,6 +28,10 @@ class RefusedRows:
         """Return how many there are."""
         return len(self._rows)
 
+    def __contains__(self, seq: int) -> bool:
+        """Report whether a row is one of them."""
+        return seq in self._rows
+
     def refused(self, seq: int, reason: str, now: float) -> bool:
         """Note that a row was refused; return whether the reason is news."""
         before = self._rows.get(seq)
@@ -42,6 +46,10 @@ class RefusedRows:
         """Report whether a row is not to be tried yet."""
         row = self._rows.get(seq)
         return row is not None and now < row.next_at
+
+    def next_at(self, seq: int) -> float:
+        """Return when a refused row is to be tried again."""
+        return self._rows[seq].next_at
 
     def accepted(self, seq: int) -> None:
         """Forget a row that was changed after all."""

@@ -67,6 +67,73 @@ def test_a_mark_that_is_refused_holds_up_no_other_and_is_made_when_it_can_be(
     assert_quiet(relay)
 
 
+def guard(outbox: Outbox, condition: str, action: str) -> None:
+    """Have a trigger do something about each row that is changed and for which a condition holds."""
+    outbox.conn.execute(
+        "CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$"
+        f"BEGIN IF {condition} THEN {action}; END IF; RETURN NEW; END $$;"
+        "CREATE TRIGGER guard BEFORE UPDATE ON outbox_events FOR EACH ROW EXECUTE FUNCTION guard()".encode()
+    )
+
+
+def test_when_every_second_row_is_refused_the_others_are_marked_within_seconds(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    guard(outbox, "NEW.seq % 2 = 0", "RAISE EXCEPTION 'rows of this kind are frozen'")
+    relay = make_relay(outbox.dsn, streams.url).start()
+    outbox.fill("orders.placed", 3000, keys=50)
+    wait_until("all others are marked", lambda: outbox.count("delivered_at IS NULL AND seq % 2 = 1") == 0)
+    outbox.fill("orders.placed", 20, keys=5)
+    wait_until("new ones are marked", lambda: outbox.count("delivered_at IS NULL AND seq % 2 = 1") == 0, 5)
+    assert len(relay.lines("settle.refused")) == 1
+    outbox.conn.execute("DROP TRIGGER guard ON outbox_events")
+    outbox.drained(timeout_s=70)
+    assert streams.messages("ORDERS") == 3020
+    assert_quiet(relay)
+
+
+def test_a_row_that_a_trigger_keeps_as_it_is_costs_no_lease_and_holds_up_no_other(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    guard(outbox, "NEW.topic = 'orders.guarded'", "RETURN NULL")
+    relay = make_relay(outbox.dsn, streams.url).start()
+    guarded = [outbox.insert("orders.guarded", f"k{i}", {"card": SECRET}) for i in range(3)]
+    outbox.fill("orders.placed", 700, keys=20)
+    wait_until("all others are marked", lambda: outbox.count("delivered_at IS NULL") == len(guarded))
+    assert "keeps the row as it is" in relay.said("settle.refused")["reason"]
+    holds_for(2, "they are pending", lambda: outbox.count("delivered_at IS NULL") == len(guarded))
+    assert relay.lines("lease.lost") == []
+    assert relay.lines("settle.fewer") == []
+    assert len(relay.lines("settle.refused")) == 1
+    outbox.conn.execute("DROP TRIGGER guard ON outbox_events")
+    outbox.drained()
+    assert streams.messages("ORDERS") == 703
+    assert_quiet(relay)
+
+
+@pytest.mark.parametrize("column", ["retry_at", "dead_at"])
+def test_a_postponement_or_a_dead_letter_that_a_trigger_drops_is_written_when_it_can_be(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, column: str
+) -> None:
+    streams.make("ORDERS", "orders.>", max_msg_size=2000)
+    guard(outbox, f"NEW.{column} IS NOT NULL", "RETURN NULL")
+    if column == "dead_at":
+        outbox.insert("orders.placed", "large", {"card": SECRET, "more": "x" * 4000})
+    else:
+        outbox.insert("orders.placed", "odd", {"card": SECRET}, {ODD_HEADER: "orders.>"})
+    relay = make_relay(outbox.dsn, streams.url, headers__allow_nats=ODD_HEADER).start()
+    assert "keeps the row as it is" in relay.said("settle.refused")["reason"]
+    outbox.fill("orders.placed", 200, keys=20)
+    wait_until("all others are marked", lambda: outbox.count("delivered_at IS NULL") == 1)
+    assert relay.lines("lease.lost") == []
+    assert_quiet(relay)
+    outbox.conn.execute("DROP TRIGGER guard ON outbox_events")
+    wait_until("it is written", lambda: outbox.count(f"{column} IS NOT NULL") == 1)
+    assert relay.stop() == 0
+
+
 @pytest.mark.parametrize("column", ["retry_at", "dead_at"])
 def test_a_postponement_or_a_dead_letter_that_is_refused_holds_up_no_other(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, column: str

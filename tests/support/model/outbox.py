@@ -288,7 +288,11 @@ class Outbox:
         self, stream: str, seqs: str, stream_seqs: str, owner: str, epochs: int, ids: str
     ) -> Answer:
         marked = self._mark(stream, seqs, stream_seqs, owner, epochs, ids)
-        return [(self._owned(owner, epochs), marked)]
+        unlocked = [row.seq for row, _ in self._named(seqs, ids) if row is not None and row.seq not in self.locked]
+        return [(self._owned(owner, epochs), marked, unlocked)]
+
+    def _delivery_ours(self, owner: str, epochs: int) -> Answer:
+        return [(self._owned(owner, epochs),)]
 
     def _mark(self, stream: str, seqs: str, stream_seqs: str, owner: str, epochs: int, ids: str) -> list[int]:
         marked = []
