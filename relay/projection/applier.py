@@ -9,7 +9,7 @@ from psycopg.pq import TransactionStatus
 from relay.observe.logs import event as log_event
 from relay.projection.definition import Definition, Handler
 from relay.projection.event import Transaction, event_of, read_json
-from relay.projection.outcome import Fenced, Stopped
+from relay.projection.outcome import Stopped
 from relay.projection.ports import Batch, Due, Move, Parked, Work
 from relay.projection.rules.grouping import Mode, group
 from relay.projection.rules.incoming import Incoming
@@ -23,7 +23,15 @@ _REASON_CHARACTERS = 500
 
 
 class Refused(Exception):
-    """An event cannot be applied, for a reason of its own."""
+    """An event cannot be applied, for a reason of its own; its text may repeat values of the event.
+
+    Attributes:
+        loggable: What of the reason may be logged; the text itself if left out.
+    """
+
+    def __init__(self, reason: str, loggable: str | None = None) -> None:
+        super().__init__(reason)
+        self.loggable = reason if loggable is None else loggable
 
 
 class Applier:
@@ -42,28 +50,24 @@ class Applier:
             psycopg.Error: The fault is not in the events. Whether it was committed is not known if the connection
                 broke.
         """
-        batch = Batch(work.created, work.breaker.copy())
         try:
-            async with self._store.moving(epoch, move) as conn:
-                for event in work.behind:
-                    await self.park_behind(conn, event, batch)
-                await self.at_once(conn, work.due)
-                await self._store.save_bits(conn, work.bits)
-            if work.due:
-                batch.breaker.applied()
-        except Exception as error:
-            # A handler is anybody's code. What is not the fault of an event goes on to the runner.
-            if isinstance(error, Fenced | Stopped) or refusal_of(error) in (
-                RefusalClass.OUTAGE,
-                RefusalClass.CONFIGURATION,
-            ):
+            return await self._settle(epoch, move, work, careful=False)
+        except (Refused, psycopg.Error) as error:
+            if not is_refusal(error):
                 raise
-            batch = Batch(work.created, work.breaker.copy())
-            async with self._store.moving(epoch, move) as conn:
-                for event in work.behind:
-                    await self.park_behind(conn, event, batch)
+        return await self._settle(epoch, move, work, careful=True)
+
+    async def _settle(self, epoch: int, move: Move, work: Work, *, careful: bool) -> Batch:
+        batch = Batch(work.created, work.breaker.copy())
+        async with self._store.moving(epoch, move) as conn:
+            for event in work.behind:
+                await self.park_behind(conn, event, batch)
+            if careful:
                 await self.with_care(conn, work.due, batch)
-                await self._store.save_bits(conn, work.bits)
+            elif work.due:
+                await self.at_once(conn, work.due)
+                batch.breaker.applied()
+            await self._store.save_bits(conn, work.bits)
         return batch
 
     async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> None:
@@ -90,13 +94,21 @@ class Applier:
         """Apply events by as few statements as their handlers allow.
 
         Raises:
-            Exception: One was refused, or the way to the database failed. The transaction must be rolled back.
+            Refused: A handler, or what brings a payload up to date, refused one.
+            Exception: psycopg.Error or OSError: PostgreSQL refused one, or the way to it failed. The transaction must
+                be rolled back.
         """
         for event, _ in due:
             if event.fault is not None:
                 raise Refused(event.fault)
         for step in group((event, handler, handler.mode) for event, handler in due):
-            await self._run(conn, step.handler, step.events)
+            try:
+                await self._run(conn, step.handler, step.events)
+            except (psycopg.Error, OSError, Refused, Stopped):
+                raise
+            except Exception as error:
+                # The author's code may raise anything, as may the driver about a value that it cannot send.
+                raise Refused(f"{type(error).__name__}: {error}", type(error).__name__) from error
 
     async def with_care(self, conn: Conn, due: Sequence[Due], batch: Batch) -> None:
         """Apply events of which some may be refused: halve them until those are found, and park them.
@@ -117,13 +129,12 @@ class Applier:
                 await self.at_once(conn, due)
                 # What is checked at the commit would otherwise fail there, where nobody knows whose it is.
                 await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        except Exception as error:  # a handler is anybody's code; what is not its event's fault is raised
-            kind = refusal_of(error)
-            if kind in (RefusalClass.OUTAGE, RefusalClass.CONFIGURATION):
+        except (Refused, psycopg.Error) as error:
+            if not is_refusal(error):
                 raise
             if len(due) == 1:
                 await self._refuse(conn, due[0][0], error, batch)
-            elif kind is RefusalClass.CONFLICT:
+            elif refusal_of(error) is RefusalClass.CONFLICT:
                 for one in due:
                     await self.with_care(conn, [one], batch)
             else:
@@ -131,7 +142,6 @@ class Applier:
                 await self.with_care(conn, due[:middle], batch)
                 await self.with_care(conn, due[middle:], batch)
         else:
-            batch.applied += len(due)
             batch.breaker.applied()
 
     async def again(self, conn: Conn, due: Due) -> str | None:
@@ -144,8 +154,8 @@ class Applier:
             async with conn.transaction():
                 await self.at_once(conn, [due])
                 await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        except Exception as error:  # a handler is anybody's code; what is not its event's fault is raised
-            if refusal_of(error) in (RefusalClass.OUTAGE, RefusalClass.CONFIGURATION):
+        except (Refused, psycopg.Error) as error:
+            if not is_refusal(error):
                 raise
             return reason_of(error)
         return None
@@ -160,7 +170,7 @@ class Applier:
         self._check(batch)
         await self._store.park(conn, batch.created, event, None)
 
-    async def _refuse(self, conn: Conn, event: Incoming, error: Exception, batch: Batch) -> None:
+    async def _refuse(self, conn: Conn, event: Incoming, error: Refused | psycopg.Error, batch: Batch) -> None:
         policy = self._definition.on_refused
         if policy == "stop":
             raise Stopped(f"the event at stream sequence {event.stream_seq} was refused: {loggable(error)}") from error
@@ -199,31 +209,31 @@ class Applier:
         return event_of(event, data, self._definition.version_of(event))
 
 
-def refusal_of(error: Exception) -> RefusalClass:
+def refusal_of(error: Refused | psycopg.Error) -> RefusalClass:
     """Return the class of what was raised while events were applied."""
-    if isinstance(error, psycopg.Error):
-        # What the driver says before the server is asked, as that a text holds a NUL, is the parameters' fault.
-        local = isinstance(error, psycopg.DataError) and error.sqlstate is None
-        return RefusalClass.POISON if local else classify(error.sqlstate)
-    if isinstance(error, OSError | TimeoutError):
-        return RefusalClass.OUTAGE
-    if isinstance(error, Stopped):
-        return RefusalClass.CONFIGURATION
-    return RefusalClass.POISON
+    if isinstance(error, Refused):
+        return RefusalClass.POISON
+    # What the driver says before the server is asked, as that a text holds a NUL, is the parameters' fault.
+    local = isinstance(error, psycopg.DataError) and error.sqlstate is None
+    return RefusalClass.POISON if local else classify(error.sqlstate)
 
 
-def loggable(error: Exception) -> str:
+def is_refusal(error: Refused | psycopg.Error) -> bool:
+    """Return whether an event is at fault, and not the database or the set-up."""
+    return refusal_of(error) in (RefusalClass.POISON, RefusalClass.CONFLICT)
+
+
+def loggable(error: Refused | psycopg.Error) -> str:
     """Say what was raised without any value of an event."""
-    if isinstance(error, psycopg.Error):
-        named = error.diag.constraint_name or error.diag.column_name or error.diag.table_name
-        return f"SQLSTATE {error.sqlstate}" + (f" ({named})" if named else "")
-    return str(error) if isinstance(error, Refused) else type(error).__name__
+    if isinstance(error, Refused):
+        return error.loggable
+    named = error.diag.constraint_name or error.diag.column_name or error.diag.table_name
+    return f"SQLSTATE {error.sqlstate}" + (f" ({named})" if named else "")
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: Refused | psycopg.Error) -> str:
     """Say why an event was refused, for the table that holds its payload as well."""
-    text = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    full = f"{loggable(error)}: {text or error}" if not isinstance(error, Refused) else str(error)
+    full = str(error) if isinstance(error, Refused) else f"{loggable(error)}: {error.diag.message_primary or error}"
     return full.replace("\x00", "\ufffd")[:_REASON_CHARACTERS]
 
 

@@ -89,13 +89,11 @@ class Batch:
     Attributes:
         created: Which stream the events are from.
         breaker: What is parked, counted as if the batch were committed.
-        applied: How many events were applied.
         refused: The events that were refused by themselves, each with a word that may be logged.
     """
 
     created: str
     breaker: Breaker
-    applied: int = 0
     refused: list[tuple[Incoming, str]] = field(default_factory=list)
 
 

@@ -49,10 +49,9 @@ class RedisEffects:
             "events": [self._event(event, handlers.get(event.stream_seq)) for event in events],
         }
         answer = await self._run("apply", header, events)
-        halted, why, applied, *rest = answer
+        halted, why, *rest = answer
         batch = Batch(work.created, work.breaker.copy())
         self._count(batch, events, rest)
-        batch.applied = int(applied)
         reason = bytes(why).decode("utf-8", "replace")
         if halted == b"stopped":
             raise Stopped(reason if "was refused" in reason else f"{reason}; nothing more is parked")

@@ -292,7 +292,7 @@ function ops.apply(header)
     redis.call('HSET', state, 'status', 'running', 'error', '', 'gap_last', '')
   end
   if not h.numbered then redis.call('HSET', state, 'has_bits', 0) end
-  return {halted or '', why or '', applied, unpack(answers)}
+  return {halted or '', why or '', unpack(answers)}
 end
 
 -- Retry or skip parked events of one key, in their order, until one is refused.
