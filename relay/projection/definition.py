@@ -226,7 +226,7 @@ def on(topic: str, *, version: int | None = None, batch: bool = False) -> Callab
 
     def mark(function: F) -> F:
         marks = [*getattr(function, "__projection_on__", ()), (topic, version, batch)]
-        function.__projection_on__ = marks  # type: ignore[attr-defined]  # a mark of our own on a function
+        vars(function)["__projection_on__"] = marks
         return function
 
     return mark
@@ -244,7 +244,7 @@ def upcast(topic: str, *, from_version: int) -> Callable[[F], F]:
 
     def mark(function: F) -> F:
         marks = [*getattr(function, "__projection_upcast__", ()), (topic, from_version)]
-        function.__projection_upcast__ = marks  # type: ignore[attr-defined]  # a mark of our own on a function
+        vars(function)["__projection_upcast__"] = marks
         return function
 
     return mark
