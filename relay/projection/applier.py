@@ -9,17 +9,15 @@ from psycopg.pq import TransactionStatus
 from relay.observe.logs import event as log_event
 from relay.projection.definition import Definition, Handler
 from relay.projection.event import Transaction, event_of, read_json
-from relay.projection.outcome import Stopped
+from relay.projection.outcome import Stopped, stopped_at
 from relay.projection.ports import Batch, Due, Move, Parked, Work
 from relay.projection.rules.grouping import Mode, group
 from relay.projection.rules.incoming import Incoming
-from relay.projection.rules.refusals import RefusalClass, classify
+from relay.projection.rules.refusals import MAX_REASON, RefusalClass, classify
 from relay.projection.sql_text import parameters
 from relay.projection.store import Conn, Store
 
 log = logging.getLogger(__name__)
-
-_REASON_CHARACTERS = 500
 
 
 class Refused(Exception):
@@ -167,24 +165,18 @@ class Applier:
             Stopped: No more may be parked.
         """
         batch.breaker.parked(event.key)
-        self._check(batch)
+        batch.check()
         await self._store.park(conn, batch.created, event, None)
 
     async def _refuse(self, conn: Conn, event: Incoming, error: Refused | psycopg.Error, batch: Batch) -> None:
         policy = self._definition.on_refused
         if policy == "stop":
-            raise Stopped(f"the event at stream sequence {event.stream_seq} was refused: {loggable(error)}") from error
+            raise stopped_at(event.stream_seq, loggable(error)) from error
         batch.refused.append((event, loggable(error)))
         if policy == "park":
             batch.breaker.refused(event.key)
-            self._check(batch)
+            batch.check()
             await self._store.park(conn, batch.created, event, reason_of(error))
-
-    @staticmethod
-    def _check(batch: Batch) -> None:
-        reason = batch.breaker.reason()
-        if reason is not None:
-            raise Stopped(f"{reason}; nothing more is parked")
 
     async def _run(self, conn: Conn, handler: Handler, events: Sequence[Incoming]) -> None:
         if handler.sql is not None:
@@ -234,7 +226,7 @@ def loggable(error: Refused | psycopg.Error) -> str:
 def reason_of(error: Refused | psycopg.Error) -> str:
     """Say why an event was refused, for the table that holds its payload as well."""
     full = str(error) if isinstance(error, Refused) else f"{loggable(error)}: {error.diag.message_primary or error}"
-    return full.replace("\x00", "\ufffd")[:_REASON_CHARACTERS]
+    return full.replace("\x00", "\ufffd")[:MAX_REASON]
 
 
 def log_refused(name: str, partition: int, batch: Batch, policy: str) -> None:

@@ -17,3 +17,13 @@ class Stopped(RelayError):
     def __init__(self, reason: str, gap_last: int | None = None) -> None:
         super().__init__(reason)
         self.gap_last = gap_last
+
+
+def stopped_at(stream_seq: int, word: str) -> Stopped:
+    """Return the end of a projection that stops at each event that is refused.
+
+    Args:
+        stream_seq: Of the event.
+        word: Why it was refused, without any value of it.
+    """
+    return Stopped(f"the event at stream sequence {stream_seq} was refused: {word}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from relay.projection.definition import Handler
+from relay.projection.outcome import Stopped
 from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.refusals import Breaker
@@ -95,6 +96,16 @@ class Batch:
     created: str
     breaker: Breaker
     refused: list[tuple[Incoming, str]] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Check that what was counted may be parked.
+
+        Raises:
+            Stopped: It is too much.
+        """
+        reason = self.breaker.reason()
+        if reason is not None:
+            raise Stopped(f"{reason}; nothing more is parked")
 
 
 class Ledger(Protocol):

@@ -13,6 +13,7 @@ from redis.retry import Retry
 
 from relay import credentials
 from relay.projection.definition import Definition
+from relay.projection.rules.refusals import MAX_EVENTS, MAX_KEYS, MAX_REASON, MAX_STREAK
 
 _TIMEOUT_S = 10.0
 _EVICTS = "allkeys"
@@ -28,12 +29,15 @@ def _engine() -> str:
 
 
 def script_of(definition: Definition) -> str:
-    """Return the script of a projection: the engine, with the handlers of its author in it."""
+    """Return the script of a projection: the engine, with the limits and the handlers of its author in it."""
     handlers = [
         f"handlers[{number}] = function(e, read, write)\n{handler.lua}\nend"
         for number, handler in enumerate(definition.handlers, 1)
     ]
-    return _engine().replace("--HANDLERS--", "\n".join(handlers), 1)
+    limits = (
+        f"local MAX_KEYS, MAX_EVENTS, MAX_STREAK, MAX_REASON = {MAX_KEYS}, {MAX_EVENTS}, {MAX_STREAK}, {MAX_REASON}"
+    )
+    return _engine().replace("--LIMITS--", limits, 1).replace("--HANDLERS--", "\n".join(handlers), 1)
 
 
 class Client:

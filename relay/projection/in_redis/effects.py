@@ -7,7 +7,7 @@ from typing import Any
 from relay.projection.definition import Definition, Handler
 from relay.projection.in_redis.client import RedisFault
 from relay.projection.in_redis.ledger import RedisLedger, chunk_name
-from relay.projection.outcome import Stopped
+from relay.projection.outcome import stopped_at
 from relay.projection.ports import LEASE_S, Batch, Move, Parked, Work
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.seq_bits import CHUNK_SEQS, chunk_of
@@ -48,15 +48,18 @@ class RedisEffects:
             "newest": {chunk_name(one): repr(chunk.newest) for one, chunk in work.bits.items() if chunk.newest},
             "events": [self._event(event, handlers.get(event.stream_seq)) for event in events],
         }
-        answer = await self._run("apply", header, events)
-        halted, why, *rest = answer
+        halted, why, *answers = await self._run("apply", header, events)
+        if halted == b"misuse":
+            raise RedisFault(f"a handler cannot go on: {bytes(why).decode('utf-8', 'replace')}")
+        # The last answer of a script that was halted is of the event that halted it.
         batch = Batch(work.created, work.breaker.copy())
-        self._count(batch, events, rest)
-        reason = bytes(why).decode("utf-8", "replace")
-        if halted == b"stopped":
-            raise Stopped(reason if "was refused" in reason else f"{reason}; nothing more is parked")
-        if halted:
-            raise RedisFault(f"a handler cannot go on: {reason}")
+        self._count(batch, events[: int(answers[-2])] if halted else events, answers)
+        if halted == b"refused":
+            event, word = batch.refused[-1]
+            raise stopped_at(event.stream_seq, word)
+        if halted == b"full":
+            batch.check()
+            raise RedisFault("somebody else has changed what is parked")
         return batch
 
     async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> None:
@@ -78,20 +81,18 @@ class RedisEffects:
         await self._run("want", {**self._fence(epoch, move), "events": taken}, events)
 
     def _count(self, batch: Batch, events: Sequence[Incoming], answers: Sequence[Any]) -> None:
-        """Count what the script has answered: pairs of a place, and why that event was not applied."""
-        reasons = {int(place): bytes(reason) for place, reason in zip(answers[::2], answers[1::2], strict=True)}
+        """Count what the script has answered: pairs of a place, and a word that says why that event was not applied."""
+        words = {int(place): bytes(word).decode() for place, word in zip(answers[::2], answers[1::2], strict=True)}
         for place, event in enumerate(events, 1):
-            reason = reasons.get(place)
-            if reason is None:
+            word = words.get(place)
+            if word is None:
                 batch.breaker.applied()
-            elif not reason:
+            elif not word:
                 batch.breaker.parked(event.key)
             else:
                 if self._definition.on_refused == "park":
                     batch.breaker.refused(event.key)
-                # The text may repeat values of the event; only its kind may be logged.
-                word = reason.split(b" ", 1)[0].decode("ascii", "replace")
-                batch.refused.append((event, word if word.isupper() else "refused by its handler"))
+                batch.refused.append((event, event.fault or word))
 
     def _fence(self, epoch: int, move: Move) -> dict[str, Any]:
         return {

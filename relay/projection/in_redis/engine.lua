@@ -14,7 +14,7 @@
 local prefix = KEYS[1]
 local state, newest = prefix .. ':state', prefix .. ':newest'
 local parked, parked_keys, wanted = prefix .. ':parked', prefix .. ':parked_keys', prefix .. ':wanted'
-local MAX_KEYS, MAX_EVENTS, MAX_STREAK, REASON = 100, 1000, 10, 500
+--LIMITS--
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -46,15 +46,14 @@ for name in string.gmatch([[SET SETEX SETRANGE SETBIT APPEND INCR INCRBY INCRBYF
     EXPIREAT PERSIST HSET HSETNX HDEL HINCRBY HINCRBYFLOAT SADD SREM ZADD ZINCRBY ZREM ZREMRANGEBYRANK ZREMRANGEBYSCORE
     LPUSH RPUSH LPOP RPOP LTRIM LSET LREM PFADD]], '%u+') do WRITES[name] = true end
 local ONE_KEY = {DEL = true, UNLINK = true, MGET = true, EXISTS = true, PFCOUNT = true}
-local MISUSE = 'misuse: '
 local queue
 
 local function checked(known, ...)
   local count = select('#', ...)
   local args = {...}
   local name = type(args[1]) == 'string' and string.upper(args[1]) or '?'
-  if not known[name] then error(MISUSE .. name .. ' cannot be called here', 0) end
-  if count < 2 or (ONE_KEY[name] and count ~= 2) then error(MISUSE .. name .. ' takes one key', 0) end
+  if not known[name] then error({misuse = name .. ' cannot be called here'}) end
+  if count < 2 or (ONE_KEY[name] and count ~= 2) then error({misuse = name .. ' takes one key'}) end
   for i = 2, count do
     local kind = type(args[i])
     if kind ~= 'string' and kind ~= 'number' then error('argument ' .. i - 1 .. ' of ' .. name .. ' is ' .. kind, 0) end
@@ -65,7 +64,9 @@ local function checked(known, ...)
 end
 
 local function read(...)
-  return redis.call(unpack(checked(READS, ...)))
+  local answer = redis.pcall(unpack(checked(READS, ...)))
+  if type(answer) == 'table' and answer.err then error(answer) end
+  return answer
 end
 
 local function write(...)
@@ -76,18 +77,26 @@ local handlers = {}
 --HANDLERS--
 
 local function text_of(failure)
-  if type(failure) == 'table' then failure = failure.err or 'error' end
+  if type(failure) == 'table' then failure = failure.misuse or failure.err or 'error' end
   failure = string.gsub(tostring(failure), '^@?[%w_]+:%d+: ', '')
   failure = string.gsub(failure, ' script: %x+, on @.*$', '')
-  return string.sub(failure, 1, REASON)
+  return string.sub(failure, 1, MAX_REASON)
 end
 
-local function is_misuse(why)
-  return string.sub(why, 1, #MISUSE) == MISUSE or string.find(why, 'Wrong number of args', 1, true)
-    or string.find(why, 'NOPERM', 1, true) or string.find(why, 'can\'t run this command', 1, true)
+-- What Redis or `checked` says is a table; what a handler says of its event is a text, and may repeat the payload.
+local function is_misuse(failure)
+  if type(failure) ~= 'table' then return false end
+  local why = failure.err or ''
+  return failure.misuse or string.find(why, 'Wrong number of args', 1, true) or string.find(why, 'NOPERM', 1, true)
+    or string.find(why, 'can\'t run this command', 1, true)
 end
 
--- Carry out the queue, or nothing of it: if there is more than one write, each key is copied before.
+-- What may be logged of a failure: the code of an error of Redis, nothing of what a handler says.
+local function word_of(failure)
+  return type(failure) == 'table' and string.match(text_of(failure), '^%u+') or 'refused by its handler'
+end
+
+-- Carry out the queue, or nothing of it: if there is more than one write, each key is copied before. Answer the error.
 local function carry_out()
   local copies, keys = {}, {}
   if #queue > 1 then
@@ -109,13 +118,13 @@ local function carry_out()
           redis.call('DEL', one[1])
         end
       end
-      return text_of(answer)
+      return answer
     end
   end
   return nil
 end
 
--- Apply an event; answer why it was refused, nil if it was not.
+-- Apply an event; answer the failure that refused it, nil if there was none.
 local function apply_event(one, payload)
   if one.fault then return one.fault end
   queue = {}
@@ -123,19 +132,15 @@ local function apply_event(one, payload)
     one.data = cjson.decode(payload)
     handlers[one.handler](one, read, write)
   end)
-  if not good then return text_of(failure) end
+  if not good then return failure end
   return carry_out()
 end
 
-local function too_much(in_a_row, new_key)
-  if in_a_row >= MAX_STREAK then
-    return in_a_row .. ' events of different keys were refused in a row: the fault is not in the events'
-  end
+-- Whether one more event would be too much, as rules/refusals.py counts, which also says why.
+local function is_too_much(in_a_row, new_key)
   local keyless = tonumber(redis.call('HGET', parked_keys, '') or 0)
   local keys = redis.call('HLEN', parked_keys) + (keyless > 0 and keyless - 1 or 0) + new_key
-  if keys > MAX_KEYS then return 'more than ' .. MAX_KEYS .. ' keys have parked events' end
-  if redis.call('ZCARD', parked) >= MAX_EVENTS then return 'more than 1,000 events are parked' end
-  return nil
+  return in_a_row >= MAX_STREAK or keys > MAX_KEYS or redis.call('ZCARD', parked) >= MAX_EVENTS
 end
 
 local function park(one, payload, reason, created)
@@ -233,7 +238,8 @@ function ops.follow(epoch, owner, previous, created, position, time_ns)
   return 1
 end
 
--- Apply a batch. Answer what halted it, why, and for each event that was not applied its place and the reason.
+-- Apply a batch. Answer what halted it, and why; and for each event that was not applied, the one that halted it
+-- included, its place and a word that may be logged, empty if it only waits behind another one.
 function ops.apply(header)
   local h = cjson.decode(header)
   if not is_mine(h.epoch, h.owner) or redis.call('HGET', state, 'position') ~= h.previous then return false end
@@ -242,36 +248,34 @@ function ops.apply(header)
   local any_parked = redis.call('EXISTS', parked_keys) == 1
   local streak, in_a_row = {}, h.in_a_row
   for _, key in ipairs(h.streak) do streak[key] = true end
-  local done, applied, halted, why, answers, now = 0, 0, false, '', {}, now_ms()
+  local done, applied, halted, why, answers, now = 0, 0, '', '', {}, now_ms()
   for i, meta in ipairs(h.events) do
     local one, payload = event_of(meta, now), ARGV[i + 2]
     local key = one.key
     local is_behind = any_parked and key and redis.call('HEXISTS', parked_keys, key) == 1
     if is_behind then
-      why = too_much(0, 0)
-      if why then halted = 'stopped' break end
-      park(one, payload, nil, h.created)
       answers[#answers + 1] = i
       answers[#answers + 1] = ''
+      if is_too_much(0, 0) then halted = 'full' break end
+      park(one, payload, nil, h.created)
     else
-      local refused = apply_event(one, payload)
-      if refused and is_misuse(refused) then
-        halted, why = 'waiting', refused
+      local failure = apply_event(one, payload)
+      if is_misuse(failure) then
+        halted, why = 'misuse', text_of(failure)
         break
-      elseif refused then
+      elseif failure then
+        answers[#answers + 1] = i
+        answers[#answers + 1] = word_of(failure)
         if h.policy == 'stop' then
-          halted, why = 'stopped', 'the event at stream sequence ' .. one.stream_seq .. ' was refused: ' .. refused
+          halted = 'refused'
           break
         elseif h.policy == 'park' then
           if not key or not streak[key] then in_a_row = in_a_row + 1 end
           if key then streak[key] = true end
-          why = too_much(in_a_row, 1)
-          if why then halted = 'stopped' break end
-          park(one, payload, refused, h.created)
+          if is_too_much(in_a_row, 1) then halted = 'full' break end
+          park(one, payload, text_of(failure), h.created)
           any_parked = true
         end
-        answers[#answers + 1] = i
-        answers[#answers + 1] = refused
       else
         applied = applied + 1
         if in_a_row > 0 then streak, in_a_row = {}, 0 end
@@ -281,18 +285,18 @@ function ops.apply(header)
     done = i
   end
   for chunk, at in pairs(h.newest) do redis.call('HSET', newest, chunk, at) end
-  if not halted then
+  if halted == '' then
     redis.call('HSET', state, 'position', h.position, 'time_ns', h.time_ns)
   elseif done > 0 then
     redis.call('HSET', state, 'position', h.events[done].stream_seq, 'time_ns', h.events[done].time_ns)
   end
   redis.call('HINCRBY', state, 'applied', applied)
-  if not halted then
+  if halted == '' then
     redis.call('HINCRBY', state, 'repeats', h.repeats)
     redis.call('HSET', state, 'status', 'running', 'error', '', 'gap_last', '')
   end
   if not h.numbered then redis.call('HSET', state, 'has_bits', 0) end
-  return {halted or '', why or '', unpack(answers)}
+  return {halted, why, unpack(answers)}
 end
 
 -- Retry or skip parked events of one key, in their order, until one is refused.
@@ -302,10 +306,10 @@ function ops.want(header)
   redis.call('HSET', state, 'lease_until', until_ms(h.lease_ms))
   for i, meta in ipairs(h.events) do
     local one = event_of(meta, now_ms())
-    local refused = nil
-    if one.wanted ~= 'skip' and one.handler then refused = apply_event(one, ARGV[i + 2]) end
-    if refused then
-      redis.call('HSET', prefix .. ':parked:' .. one.number, 'reason', refused)
+    local failure = nil
+    if one.wanted ~= 'skip' and one.handler then failure = apply_event(one, ARGV[i + 2]) end
+    if failure then
+      redis.call('HSET', prefix .. ':parked:' .. one.number, 'reason', text_of(failure))
       redis.call('HDEL', prefix .. ':parked:' .. one.number, 'wanted')
       redis.call('SREM', wanted, one.number)
       return 1

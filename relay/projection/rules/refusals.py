@@ -17,6 +17,7 @@ from enum import StrEnum
 MAX_KEYS = 100
 MAX_EVENTS = 1_000
 MAX_STREAK = 10
+MAX_REASON = 500  # characters of a reason that are kept
 
 
 class RefusalClass(StrEnum):

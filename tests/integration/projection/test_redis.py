@@ -288,6 +288,37 @@ def test_a_handler_that_calls_what_it_may_not_waits_and_parks_nothing(world: Wor
     assert (world.state()["position"], world.parked()) == ("0", [])
 
 
+REFUSES = "if e.data.refuse then error(e.data.refuse, 0) end\n" + TRAIL
+
+
+@pytest.mark.parametrize("on_refused", ["park", "skip", "stop"])
+def test_no_log_line_and_no_status_repeats_what_a_handler_says_of_its_event(
+    world: World, events: Events, run: Any, caplog: pytest.LogCaptureFixture, on_refused: str
+) -> None:
+    events.make()
+    events.send((1, "a"), payload={"i": 1, "refuse": "ADA owes 12"})
+    running = run(definition(REFUSES, on_refused=on_refused))
+    wait_until("refused", lambda: world.state().get("status") == "stopped" or world.state().get("position") == "1")
+    running.stop()
+    told = [json.dumps(vars(record), default=str) for record in caplog.records] + [world.state()["error"]]
+    assert any("refused" in one for one in told)
+    assert not any("ADA" in one or "owes" in one for one in told)
+    assert [reason for _, reason in world.parked()] == (["ADA owes 12"] if on_refused == "park" else [])
+
+
+@pytest.mark.parametrize("text", ["NOPERM", "Wrong number of args", "misuse: FLUSHALL"])
+def test_a_handlers_own_text_parks_its_event_whatever_it_says(
+    world: World, events: Events, run: Any, text: str
+) -> None:
+    events.make()
+    events.send((1, "a"), payload={"i": 1, "refuse": text})
+    events.send((2, "b"))
+    run(definition(REFUSES))
+    world.reach(2)
+    assert world.parked() == [("a", text)]
+    assert world.trail() == fold((2, "b"))
+
+
 FILE = """
 [projection]
 name = "trail"
