@@ -51,9 +51,9 @@ class Retries:
         self._left_behind = False
 
     async def begin(self) -> None:
-        """Bar the keys of the dead letters that nobody has decided about, if these block."""
+        """Bar the keys of dead letters, if these block: until each was discarded, or given back and sent again."""
         if self._on_dead == "block":
-            for seq, key in await self._reader.blocking():
+            for seq, key in await self._reader.blocking(self._in_hand.cursor):
                 self._unsettled.block(seq, key)
                 self._lanes.bar(key)
 

@@ -202,9 +202,14 @@ class OutboxReader:
         """Return the newest seq that is visible, 0 without any."""
         return int((await self._run(self._tables.query("delivery/newest")))[0][0])
 
-    async def blocking(self) -> list[tuple[int, str]]:
-        """Return seq and key of our dead letters that have a key and were not discarded."""
-        return [(seq, key) for seq, key in await self._run(self._tables.query("delivery/blocking"), self._ours)]
+    async def blocking(self, begin: int) -> list[tuple[int, str]]:
+        """Return seq and key of what bars its key: dead letters that were not discarded, and what was given back.
+
+        Args:
+            begin: Above this seq fetching begins; what was given back above it comes in its order by itself.
+        """
+        rows = await self._run(self._tables.query("delivery/blocking"), (*self._ours, begin))
+        return [(seq, key) for seq, key in rows]
 
     async def undecided(self, seqs: Sequence[int]) -> set[int]:
         """Return those of the dead letters `seqs` that were neither discarded nor, given back, delivered."""

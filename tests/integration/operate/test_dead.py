@@ -130,6 +130,30 @@ def test_dead_letters_given_back_in_any_order_are_sent_in_theirs(
     assert [message.i for message in streams.read("ORDERS")] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("given_back", ["the first", "both"])
+def test_dead_letters_given_back_while_no_relay_runs_are_sent_before_what_waits_behind_them(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, given_back: str
+) -> None:
+    """The watermark has passed the first one, so that no fetch brings it."""
+    first, second, last = kept_waiting(outbox, streams)
+    relay = make_relay(outbox.dsn, streams.url, failures__on_dead="block").start()
+
+    def watermark() -> object:
+        row = outbox.conn.execute("SELECT min(watermark) FROM outbox_shards").fetchone()
+        return row and row[0]
+
+    wait_until("the watermark at the dead letters", lambda: watermark() == second)
+    relay.stop()
+    which = ["--seq", str(first)] if given_back == "the first" else ["--all"]
+    done(outbox.dsn, "dead", "retry", *which, "--yes")
+    relay.start()
+    outbox.delivered(first)
+    if given_back == "the first":
+        done(outbox.dsn, "dead", "retry", "--seq", str(second), "--yes")
+    outbox.delivered(last)
+    assert [message.i for message in streams.read("ORDERS")] == [1, 2, 3]
+
+
 def test_a_key_goes_on_when_its_dead_letter_is_deleted(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
     first, second, last = kept_waiting(outbox, streams)
     make_relay(outbox.dsn, streams.url, failures__on_dead="block").start().said("nats.connected")

@@ -273,8 +273,12 @@ class Outbox:
     def _delivery_next_seq(self, above: int) -> Answer:
         return [(seq,) for seq in sorted(self.now.rows) if seq > above][:1]
 
-    def _delivery_blocking(self, *_: object) -> Answer:
-        return [(seq, row.key) for seq, row in sorted(self.now.rows.items()) if row.dead_at is not None and row.key]
+    def _delivery_blocking(self, _: object, __: object, begin: int) -> Answer:
+        return [
+            (seq, row.key)
+            for seq, row in sorted(self.now.rows.items())
+            if row.key and (row.dead_at is not None or (row.pending and row.retry_at is not None and seq <= begin))
+        ]
 
     def _delivery_undecided(self, seqs: str) -> Answer:
         return [(seq,) for seq in numbers(seqs) if seq in self.now.rows and self.now.rows[seq].delivered_at is None]
