@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from relay.event import Event
 from relay.jetstream.connection import Connection
@@ -29,6 +30,7 @@ class Compared:
         removed: Lost rows too, but out of the middle of a stream that may still remember their ids: sent inside its
             duplicate window they would be dropped as repeats.
         forgotten_s: How long after its delivery a removed row may be sent again, seconds.
+        oldest_intact_at: When the oldest of the intact rows was delivered, Unix seconds; infinite if there is none.
     """
 
     stream: str
@@ -36,6 +38,7 @@ class Compared:
     lost: list[DeliveredRow] = field(default_factory=list)
     removed: list[DeliveredRow] = field(default_factory=list)
     forgotten_s: float = 0.0
+    oldest_intact_at: float = inf
 
 
 class Comparison:
@@ -78,15 +81,21 @@ class Comparison:
         made_anew = state is not None and seen.created not in (None, state.created)
         now = time.time()
         for row in rows:
-            verdict = judge(row, state, stored, begun_at=begun_at, now=now)
+            verdict = judge(row, state, stored, begun_at=begun_at, now=now, is_another=made_anew)
             if verdict is Fate.LOST and made_anew and row.stream_seq < seen.first_seq:
                 # It had left the previous stream of this name before that was deleted.
                 verdict = Fate.PURGED
             elif verdict is Fate.LOST and state is not None and row.stream_seq <= state.last_seq:
-                verdict = await self._confirm(state, row, stored, begun_at)
+                verdict = await self._confirm(state, row, stored, begun_at, is_another=made_anew)
             compared.verdicts[verdict] = compared.verdicts.get(verdict, 0) + 1
+            if verdict is Fate.INTACT:
+                compared.oldest_intact_at = min(compared.oldest_intact_at, row.delivered_at)
             if verdict is Fate.LOST:
-                hole = state is not None and row.stream_seq <= state.last_seq and row.stream_seq not in stored
+                hole = (
+                    state is not None
+                    and state.first_seq <= row.stream_seq <= state.last_seq
+                    and row.stream_seq not in stored
+                )
                 (compared.removed if hole else compared.lost).append(row)
         if state is not None:
             compared.forgotten_s = state.facts.duplicate_window_s + _FORGOTTEN_S
@@ -113,7 +122,13 @@ class Comparison:
             return None  # the rules were others when it was sent
 
     async def _confirm(
-        self, state: StreamState, row: DeliveredRow, stored: dict[int, str | None], begun_at: float
+        self,
+        state: StreamState,
+        row: DeliveredRow,
+        stored: dict[int, str | None],
+        begun_at: float,
+        *,
+        is_another: bool,
     ) -> Fate:
         """Ask the leader: batches come from any replica, and one that has just come back may be behind."""
         found = await StreamReader(self._connection, state).at(row.stream_seq)
@@ -121,7 +136,7 @@ class Comparison:
             stored.pop(row.stream_seq, None)
         else:
             stored[row.stream_seq] = found.message_id
-        return judge(row, state, stored, begun_at=begun_at, now=time.time())
+        return judge(row, state, stored, begun_at=begun_at, now=time.time(), is_another=is_another)
 
     async def _ids(self, state: StreamState, rows: Sequence[DeliveredRow]) -> dict[int, str | None]:
         found: dict[int, str | None] = {}

@@ -1,5 +1,6 @@
 """Find what a stream has lost among the delivered events, and have exactly that sent again."""
 
+from math import inf
 from typing import NamedTuple
 
 from relay.integrity.comparison import Comparison
@@ -21,10 +22,13 @@ class Loss(NamedTuple):
     Attributes:
         events: How many of ours.
         newest_at: When the newest of them was delivered, Unix seconds; 0 if there is none.
+        oldest_intact_at: When the oldest event that it still holds was delivered, of those that were compared, Unix
+            seconds; infinite if there is none.
     """
 
     events: int
     newest_at: float
+    oldest_intact_at: float
 
 
 class Healing:
@@ -65,11 +69,12 @@ class Healing:
         due_at = await self._reader.now()
         newest = await self._reader.newest()
         cursor = lost = 0
-        newest_at = 0.0
+        newest_at, oldest_intact_at = 0.0, inf
         while cursor < newest:
             rows = await self._reader.delivered(cursor, cursor + SPAN, state.name, above)
             if rows:
                 compared = await comparison.compare(state.name, rows)
+                oldest_intact_at = min(oldest_intact_at, compared.oldest_intact_at)
                 lost += len(compared.lost) + len(compared.removed)
                 newest_at = max([newest_at, *(row.delivered_at for row in (*compared.lost, *compared.removed))])
                 for gone, wait_s in ((compared.lost, 0.0), (compared.removed, compared.forgotten_s)):
@@ -79,7 +84,7 @@ class Healing:
             else:
                 following = await self._reader.next_seq(cursor + SPAN)
                 cursor = newest if following is None else following - 1
-        return Loss(lost, newest_at)
+        return Loss(lost, newest_at, oldest_intact_at)
 
     async def _bisect(self) -> int:
         """Return a sequence up to which the stream holds what it acknowledged: it is rolled back from its end."""

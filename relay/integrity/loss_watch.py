@@ -23,13 +23,17 @@ from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.floors import Mark
 from relay.rules.gate import Gate
 from relay.rules.in_hand import InHand
-from relay.rules.stream_loss import Seen, is_same, may_repair, suspicious
+from relay.rules.stream_loss import Seen, is_copy, is_same, may_repair, suspicious
 
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 2.0
 _QUIET_TICK_S = 0.05
 _QUIET_TICKS = 100
+_GONE = (
+    "the stream that has acknowledged events does not exist any more; if another stream takes their subjects now,"
+    " `relay verify --redeliver` sends it what the previous one held"
+)
 _UNHEALED = (
     "events that were sent again because the stream had lost them are missing from it again; they are not sent a third"
     " time: `relay verify --redeliver` would do so"
@@ -116,16 +120,29 @@ class LossWatch:
             StreamHealed: Lost events are pending again.
             BrokerError: The stream could not be read to the end. The gate stays shut for it until another look.
         """
-        if look.reader is None or not look.same:
+        if look.reader is None:
+            await self._note_absence(watched, look.mark)
+            return
+        watched.gone = False
+        if not look.same:
             return
         state = look.reader.state
         seen = replace(watched.seen, mark=look.mark)
-        if not seen.lost and suspicious(seen, state, look.id_at_mark):
+        is_suspect = suspicious(seen, state, look.id_at_mark) or await self._streams.made_again(
+            seen, state, look.id_at_mark
+        )
+        if not seen.lost and is_suspect:
             await self._suspect(watched, look.reader, look.mark)
             return
         repaired_at = 0.0 if await self._streams.repair_shows(seen, look.id_at_mark) else seen.repaired_at
         watched.seen = replace(watched.seen, created=state.created, first_seq=state.first_seq, repaired_at=repaired_at)
         self._gate.release(_comparing(watched))
+
+    async def _note_absence(self, watched: Watched, mark: Mark) -> None:
+        """Report that a stream is gone which has acknowledged events of ours that the outbox still has."""
+        was_gone, watched.gone = watched.gone, await self._streams.holds_mark(watched.name, mark)
+        if watched.gone and not was_gone:
+            log_event(log, "error", "stream.gone", _GONE, stream=watched.name, acknowledged_up_to=mark.stream_seq)
 
     async def _suspect(self, watched: Watched, reader: StreamReader, mark: Mark) -> None:
         """Find out what a stream has lost. Nothing is sent meanwhile: what was lost goes before what follows it."""
@@ -140,9 +157,10 @@ class LossWatch:
             in_vain = not may_repair(seen, state, (await healing.run(redeliver=False)).newest_at)
         redeliver = redeliver and not in_vain
         now = await self._reader.now()
-        lost = (await healing.run(redeliver=redeliver)).events
+        loss = await healing.run(redeliver=redeliver)
+        lost = loss.events
         self._in_hand.floors.start(watched.name, healing.intact_up_to, Mark())
-        same = seen.created in (None, state.created)
+        same = seen.created in (None, state.created) or is_copy(state, loss.oldest_intact_at)
         left_open = bool(lost) and not redeliver
         watched.seen = replace(
             seen,

@@ -12,7 +12,8 @@ from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.floors import Mark
 from relay.rules.in_hand import InHand
-from relay.rules.stream_loss import Seen
+from relay.rules.stream_loss import Seen, made_again
+from relay.rules.streams import StreamState
 
 # Marks are read back from the table in this range around the watermark, seqs.
 _MARKS_BELOW = 2_000
@@ -34,6 +35,7 @@ class Watched:
         looked_over: The connection over which it was looked at last, or over which that was given up.
         looked_mark: The highest mark at that time.
         look_at: When the next look is due, monotonic seconds.
+        gone: It does not exist any more, and the outbox has events that it has acknowledged.
         at_namesake: What answers to its name is another stream.
         denied: The server has refused to say what it holds, for want of a right.
         reported: That it cannot be read was reported, and no look has succeeded since.
@@ -46,6 +48,7 @@ class Watched:
     looked_over: Connection | None = None
     looked_mark: Mark | None = None
     look_at: float = 0.0
+    gone: bool = False
     at_namesake: bool = False
     denied: bool = False
     reported: bool = False
@@ -125,8 +128,8 @@ class WatchedStreams:
         return self._streams[name]
 
     def lost(self) -> int:
-        """Return how many streams have a loss that waits for the operator."""
-        return sum(watched.seen.lost for watched in self._streams.values())
+        """Return how many streams have a loss that waits for the operator, or are gone."""
+        return sum(watched.seen.lost or watched.gone for watched in self._streams.values())
 
     async def recall(self) -> None:
         """Begin with what the database holds: what was saved, and the marks made after that.
@@ -159,6 +162,19 @@ class WatchedStreams:
             return None if event is None else self._envelopes.subject(event)
         except Poison:
             return None
+
+    async def holds_mark(self, name: str, mark: Mark) -> bool:
+        """Report whether the outbox still says that the event of a mark was delivered to the stream of this name."""
+        place = None if mark.event_id is None else (await self._reader.places([mark.event_id])).get(mark.event_id)
+        return place is not None and place.stream == name
+
+    async def made_again(self, seen: Seen, state: StreamState, id_at_mark: str | None) -> bool:
+        """Report whether the stream holds the event at the mark only because that was sent after it was made again."""
+        event_id = seen.mark.event_id
+        if seen.created in (None, state.created) or event_id is None or event_id != id_at_mark:
+            return False
+        place = (await self._reader.places([event_id])).get(event_id)
+        return place is not None and made_again(seen, state, place.delivered_at)
 
     async def repair_shows(self, seen: Seen, id_at_mark: str | None) -> bool:
         """Report whether the stream holds an event that was delivered after its repair: the one at the mark."""

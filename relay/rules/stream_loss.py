@@ -125,8 +125,38 @@ def suspicious(seen: Seen, state: StreamState, id_at_mark: str | None) -> bool:
     return seen.created is not None and seen.created != state.created
 
 
+def made_again(seen: Seen, state: StreamState, mark_at: float) -> bool:
+    """Report whether a stream that holds our event at the mark was made since it was last seen, and is no copy.
+
+    What was sent to it since is no proof that it holds anything from before. A copy that was restored holds what was
+    delivered before it was made.
+
+    Args:
+        seen: What was last seen of it.
+        state: What it is now.
+        mark_at: When the event at the mark was delivered, Unix seconds.
+    """
+    return seen.created not in (None, state.created) and not is_copy(state, mark_at)
+
+
+def is_copy(state: StreamState, oldest_held_at: float) -> bool:
+    """Report whether a stream was restored from a copy: it holds an event that was delivered before it was made.
+
+    Args:
+        state: The stream.
+        oldest_held_at: When an event that it holds was delivered, Unix seconds.
+    """
+    return oldest_held_at < state.created_at - _CLOCKS_S
+
+
 def judge(
-    row: DeliveredRow, state: StreamState | None, stored: Mapping[int, str | None], *, begun_at: float, now: float
+    row: DeliveredRow,
+    state: StreamState | None,
+    stored: Mapping[int, str | None],
+    *,
+    begun_at: float,
+    now: float,
+    is_another: bool = False,
 ) -> Fate:
     """Return what became of a delivered event.
 
@@ -136,6 +166,8 @@ def judge(
         stored: Message ids by sequence, of every message that the stream holds around the row's sequence.
         begun_at: Before this time it went to an earlier stream of the name (`Seen.begun_at`).
         now: Unix seconds.
+        is_another: The stream was made since it was last seen. Clocks that differ leave it open whether a row of that
+            minute went to it or to the previous one; then it counts as lost, and the stream drops what it has.
     """
     if state is None:
         return Fate.LOST
@@ -145,7 +177,7 @@ def judge(
         return Fate.AGED_OUT
     if row.stream_seq > state.last_seq or row.stream_seq in stored:
         return Fate.LOST
-    if state.created_at > row.delivered_at + _CLOCKS_S:
+    if state.created_at > row.delivered_at + (-_CLOCKS_S if is_another else _CLOCKS_S):
         return Fate.LOST
     if row.stream_seq < state.first_seq:
         return Fate.AGED_OUT if state.trims else Fate.PURGED

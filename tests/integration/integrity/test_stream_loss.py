@@ -147,6 +147,53 @@ def test_a_stream_made_anew_gets_everything_again(
     assert relay.lines("streams.unreadable") == [], "it was empty for a moment, and no fault"
 
 
+@pytest.mark.parametrize("met", ["while it runs", "after it was sent to", "while it is down"])
+def test_a_stream_made_again_with_higher_sequences_gets_everything_again(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, met: str
+) -> None:
+    """It reaches beyond the highest mark, and what was in the previous one lies below its beginning."""
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url, **(OFTEN if met == "while it runs" else {})).start()
+    insert(outbox, 1, 300)
+    outbox.drained()
+    checked(outbox)
+    if met == "while it is down":
+        relay.stop()
+    streams.api("STREAM.DELETE.ORDERS")
+    streams.make("ORDERS", "orders.>", first_seq=1000)
+    if met == "after it was sent to":
+        insert(outbox, 301, 400)
+        outbox.drained()
+        checked(outbox)
+        relay.stop()
+    if met != "while it runs":
+        relay.start()
+    assert relay.said("stream.lost")["events"] == 300
+    events = 400 if met == "after it was sent to" else 300
+    wait_until("all events in the stream", lambda: streams.messages("ORDERS") == events)
+    outbox.drained()
+    assert sorted(numbers(streams)) == list(range(1, events + 1)), "each once"
+    assert_marks_are_true(outbox, streams)
+
+
+def test_a_stream_that_is_gone_is_reported_while_the_outbox_has_its_events(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url, **OFTEN).start()
+    insert(outbox, 1, 30)
+    outbox.drained()
+    checked(outbox)
+    streams.api("STREAM.DELETE.ORDERS")
+    streams.make("HEIR", "orders.>")
+    assert relay.said("stream.gone")["stream"] == "ORDERS"
+    wait_until("an open loss", lambda: "outbox_relay_open_losses 1.0" in relay.get("/metrics")[1])
+    outbox.conn.execute("UPDATE outbox_events SET delivered_at = NULL, retry_at = now()")
+    wait_until("the other stream has them", lambda: streams.messages("HEIR") == 30)
+    wait_until("nothing open", lambda: "outbox_relay_open_losses 0.0" in relay.get("/metrics")[1])
+    assert len(relay.lines("stream.gone")) == 1
+
+
 def quiet_checks(relay: Relay, outbox: Outbox) -> None:
     """Restart the relay and have it look at the streams some times; it must find nothing wrong."""
     relay.stop()

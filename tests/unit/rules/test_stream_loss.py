@@ -7,11 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.rules.floors import Mark
-from relay.rules.stream_loss import DeliveredRow, Fate, Seen, is_same, judge, may_repair, suspicious
+from relay.rules.stream_loss import (
+    DeliveredRow,
+    Fate,
+    Seen,
+    is_copy,
+    is_same,
+    judge,
+    made_again,
+    may_repair,
+    suspicious,
+)
 from relay.rules.streams import StreamFacts, StreamState
 
 NOW = 1_800_000_000.0
 HOUR_S = 3600.0
+CLOCKS_S = 60.0
 STATE = StreamState(StreamFacts("S", ("s.>",)), "then", NOW - 100 * HOUR_S, first_seq=100, last_seq=200)
 ROW = DeliveredRow(1, "mine", 150, NOW - HOUR_S)
 SEEN = Seen("S", created="then", mark=Mark(150, "mine"))
@@ -79,6 +90,25 @@ def test_a_purge_or_a_limit_never_looks_like_a_loss(at: int, first: int, more: i
 def test_what_the_highest_mark_tells(state: StreamState, id_at_mark: str | None, expected: bool) -> None:
     assert suspicious(SEEN, state, id_at_mark) is expected
     assert not suspicious(replace(SEEN, mark=Mark()), state, id_at_mark), "nothing was marked yet"
+
+
+@given(st.floats(-1e6, 1e6), st.integers(1, 300), st.booleans())
+def test_what_another_stream_does_not_hold_of_an_earlier_delivery_is_lost(since: float, at: int, trims: bool) -> None:
+    state = replace(STATE, created="now", created_at=NOW - HOUR_S, first_seq=301, last_seq=400, trims=trims)
+    row = ROW._replace(stream_seq=at, delivered_at=state.created_at + since)
+    known = judge(row, state, {}, begun_at=0.0, now=NOW, is_another=True)
+    assert (known is Fate.LOST) is (since < CLOCKS_S), "the minute in which clocks may differ counts as before"
+    unknown = judge(row, state, {}, begun_at=0.0, now=NOW)
+    assert (unknown is Fate.LOST) is (since < -CLOCKS_S)
+
+
+@given(st.floats(-1e6, 1e6))
+def test_a_stream_made_again_is_told_from_a_copy_by_what_it_holds(since: float) -> None:
+    state = replace(STATE, created="now")
+    assert made_again(SEEN, state, state.created_at + since) is not is_copy(state, state.created_at + since)
+    assert is_copy(state, state.created_at + since) is (since < -CLOCKS_S)
+    assert not made_again(SEEN, STATE, STATE.created_at + since)
+    assert not made_again(replace(SEEN, created=None), state, state.created_at + since)
 
 
 @pytest.mark.parametrize(
