@@ -11,6 +11,7 @@ import click
 from relay.cli.listing import for_programs
 from relay.cli.options import table_or_json, with_settings
 from relay.config.settings import Settings
+from relay.errors import RelayError
 from relay.operate.access import reading
 from relay.operate.events import EventName, WholeEvent, find_one
 from relay.text import iso, json_line, moment, printable, size
@@ -49,6 +50,8 @@ def show(settings: Settings, identity: EventName, raw: bool, output: str) -> Non
         event = find_one(reader, identity)
         payload_type = reader.tables.payload_type
     if raw:
+        if event.unreadable:
+            raise RelayError(f"the payload of event {event.listed.seq} cannot be read: {event.unreadable}")
         click.echo(event.payload, nl=False)
         return
     if output == "json":
@@ -80,6 +83,8 @@ def _for_people(whole: WholeEvent, payload_type: str, now: float) -> list[str]:
     later = {"discarded_at": whole.discarded_at, "copied_at": whole.dead_copied_at}
     values |= {name: moment(at, now) for name, at in later.items() if at is not None}
     lines = [f"{click.style(f'{name:<12}', bold=True)}  {printable(value or '-')}" for name, value in values.items()]
+    if whole.unreadable:
+        return [*lines, f"{click.style('unreadable', bold=True)}    headers or payload: {printable(whole.unreadable)}"]
     lines.append(click.style("headers", bold=True) + ("       -" if headers is None else ""))
     lines += [] if headers is None else _indented(pretty(headers))
     lines.append(f"{click.style('payload', bold=True)}       {payload_type}, {size(len(payload))}")
@@ -136,6 +141,8 @@ def _for_programs(event: WholeEvent) -> str:
     """Return one JSON object; JSON in it stays as it is stored, digit for digit."""
     later = {"discarded_at": iso(event.discarded_at), "dead_copied_at": iso(event.dead_copied_at)}
     columns = for_programs(event.listed) | {"failure_class": event.failure_class} | later
+    if event.unreadable:
+        return json.dumps(columns | {"unreadable": event.unreadable}, ensure_ascii=False)
     parts = [json.dumps(columns, ensure_ascii=False)[:-1]]
     parts.append(f'"headers": {event.headers or "null"}')
     try:

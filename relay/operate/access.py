@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from relay.config.settings import Settings
 from relay.errors import ConfigError, Exit, RelayError, SchemaError, Unreachable
 from relay.postgres.migrate import check_schema, schema_of
-from relay.postgres.server_error import words
+from relay.postgres.server_error import is_of_value, words
 from relay.postgres.session import check_encoding, conninfo, pin_now
 from relay.postgres.tables import Tables
 
@@ -45,6 +45,8 @@ def foreseen(error: psycopg.Error) -> RelayError | None:
             return Denied("the table was busy for 5 s: try again")
         case psycopg.errors.QueryCanceled():
             return Denied("PostgreSQL took longer than postgres.statement_timeout_s")
+        case psycopg.OperationalError() | psycopg.InternalError() if is_of_value(error):
+            return Denied(f"PostgreSQL cannot read a value of a row: {text}")
         case psycopg.OperationalError():
             return Unreachable(f"PostgreSQL does not answer: {text}")
         case _:
@@ -106,6 +108,20 @@ class Reader:
     def row(self, query: str, params: Sequence[object] = ()) -> Row:
         """Run a query that always has one row."""
         return self.rows(query, params)[0]
+
+    def rows_or_outlines(self, query: str, params: Sequence[object] = ()) -> tuple[list[Row], str | None]:
+        """Run a query whose last parameter says whether values of any size are read.
+
+        Returns:
+            The rows; and what PostgreSQL said if it failed to read such values, which are left out then.
+        """
+        try:
+            with self.cursor.connection.transaction():
+                return self.rows(query, (*params, True)), None
+        except psycopg.Error as error:
+            if not is_of_value(error):
+                raise
+            return self.rows(query, (*params, False)), words(error)
 
     def run(self, query: str, params: Sequence[object] = ()) -> int:
         """Run a statement without rows; gives how many it changed."""

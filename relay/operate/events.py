@@ -53,6 +53,7 @@ class WholeEvent(NamedTuple):
         dead_copied_at: When it was copied to the dead-letter stream, Unix seconds.
         failure_class: The class of the failure in `last_error`; None without one, or if it was written before there
             was a class.
+        unreadable: What PostgreSQL says if it fails to read headers or payload, which are left out then; else None.
     """
 
     listed: ListedEvent
@@ -61,6 +62,7 @@ class WholeEvent(NamedTuple):
     discarded_at: float | None
     dead_copied_at: float | None
     failure_class: str | None
+    unreadable: str | None = None
 
 
 class EventName(NamedTuple):
@@ -136,8 +138,9 @@ def find_one(reader: Reader, name: EventName) -> WholeEvent:
 
 def try_one(reader: Reader, name: EventName) -> WholeEvent | None:
     """Return everything of one event, None without one."""
-    rows = reader.rows("operate/show", name)
+    rows, unreadable = reader.rows_or_outlines("operate/show", name)
     if not rows:
         return None
     *listed, headers, payload, discarded_at, dead_copied_at, failure_class = rows[0]
-    return WholeEvent(ListedEvent._make(listed), headers, bytes(payload), discarded_at, dead_copied_at, failure_class)
+    listed_event = ListedEvent._make(listed)
+    return WholeEvent(listed_event, headers, bytes(payload), discarded_at, dead_copied_at, failure_class, unreadable)

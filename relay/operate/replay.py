@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import starmap
 from typing import NamedTuple
 
+import psycopg
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from relay.config.derived_options import envelopes as configured_envelopes
@@ -19,7 +20,8 @@ from relay.jetstream.errors import BrokerError
 from relay.operate.broker import broker
 from relay.operate.changes import Audit, Changer, OnProgress, Tell
 from relay.operate.filters import Filters, from_record
-from relay.operate.replayer import Manner, Replayer, Trouble, envelope
+from relay.operate.replayer import Halted, Manner, Replayer, Trouble, envelope
+from relay.postgres.server_error import is_of_value, words
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.origins import Origins
 
@@ -280,12 +282,25 @@ class Replay:
         return True
 
     def _read(self) -> tuple[list[Event], int]:
-        """Read the next events; return them, and the seq up to which they are all."""
+        """Read the next events; return them, and the seq up to which they are all.
+
+        Raises:
+            Halted: PostgreSQL cannot read the next one.
+        """
         plan = self._plan
         reached = plan.up_to if plan.filters.ids else min(self.position + _SPAN, plan.up_to)
         limit = self._limit
         with self._changer.step():
-            events = _events(self._changer, plan, self.position, reached, limit)
+            try:
+                with self._changer.cursor.connection.transaction():
+                    events = _events(self._changer, plan, self.position, reached, limit)
+            except psycopg.Error as error:
+                if not is_of_value(error):
+                    raise
+                if limit == 1:
+                    raise Halted(f"the next event above seq {self.position} cannot be read: {words(error)}") from None
+                self._limit = 1
+                return [], self.position
             if not events and reached < plan.up_to:
                 following = self._changer.rows("delivery/next_seq", (reached,))
                 reached = min(plan.up_to, following[0][0] - 1) if following else plan.up_to

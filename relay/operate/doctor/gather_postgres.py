@@ -12,7 +12,7 @@ from psycopg import sql
 from relay.operate.doctor.facts import Holders, PostgresFacts, Right, Server, Session, Table, Topic
 from relay.operate.doctor.rights import Wanted, wanted
 from relay.postgres.migrate import newest_version, schema_of
-from relay.postgres.server_error import words
+from relay.postgres.server_error import is_of_value, words
 from relay.postgres.session import conninfo, pin_now
 from relay.postgres.tables import Tables
 from relay.rules.database_state import DatabaseState
@@ -78,7 +78,7 @@ def _asked(
         of_table = _rows(conn, tables.query("doctor/table"))
         identity = _value(conn, tables.query("doctor/identity")) or ""
         holders = _rows(conn, tables.query("doctor/holders"))
-        sample = _rows(conn, tables.query("doctor/sample"), (watermark, _SAMPLE_ROWS, _MOST_TOPICS))
+        sample = _sample(conn, tables, watermark)
     session, bell_error = None, None
     try:
         with _connect(bell_dsn or dsn, connect_timeout_s) as listener:
@@ -100,6 +100,17 @@ def _asked(
         topics=tuple(Topic(*row) for row in sample),
         skew_s=skew_s,
     )
+
+
+def _sample(conn: Conn, tables: Tables, watermark: int) -> list[tuple[Any, ...]]:
+    """Return what is in the table, by topic; with sizes on the disk if PostgreSQL fails to read a row of the sample."""
+    query, values = tables.query("doctor/sample"), (watermark, _SAMPLE_ROWS, _MOST_TOPICS)
+    try:
+        return _rows(conn, query, (*values, True))
+    except psycopg.Error as error:
+        if not is_of_value(error):
+            raise
+        return _rows(conn, query, (*values, False))
 
 
 def _rows(conn: Conn, query: bytes, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:

@@ -1,5 +1,5 @@
 -- What is in the table, by topic: of the $2 newest rows, of the first $2 above the watermark $1, and of those further on
--- with a reason why they wait.
+-- with a reason why they wait. If $4 is false the sizes are those on the disk, and no payload and headers are read.
 -- Walks of the primary key: two short ones, and one over 200,000 seqs at most.
 WITH newest AS (
     SELECT seq, topic, key, payload, headers, delivered_at, dead_at
@@ -33,7 +33,9 @@ SELECT e.topic,
        max(e.key),
        count(*),
        count(*) FILTER (WHERE e.delivered_at IS NULL AND e.dead_at IS NULL),
-       max(octet_length(convert_to(e.payload::text, 'UTF8')) + coalesce(octet_length(e.headers::text), 0))
+       max(CASE WHEN $4::boolean
+                THEN octet_length(convert_to(e.payload::text, 'UTF8')) + coalesce(octet_length(e.headers::text), 0)
+                ELSE pg_column_size(e.payload) + coalesce(pg_column_size(e.headers), 0) END)
 FROM sample e
 GROUP BY e.topic
 ORDER BY e.topic

@@ -81,7 +81,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("delivery/pending_among", ("{17,100150}",), FEW_PAGES),
     ("delivery/undecided", ("{17,100150}",), FEW_PAGES),
     ("delivery/still_pending", ("{17,100150}", _ids(17, 100150)), FEW_PAGES),
-    ("doctor/sample", (DELIVERED, 100, 50), 600),
+    ("doctor/sample", (DELIVERED, 100, 50, True), 600),
 ]
 WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("delivery/settle", ("ORDERS", _array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
