@@ -72,30 +72,43 @@ def retry(settings: Settings, name: str, key: str | None, consent: Consent) -> N
     \b
     relay projection redis retry device_stats --key device-7 --yes
     """
-    from relay.projection.in_redis import operator
-
-    count = len(_ask(settings, lambda client: operator.parked(client, name, key)))
-    if not count:
-        message("no matching parked events")
-    elif consent.given(f"retry {count:,} parked events"):
-        click.echo(f"{_ask(settings, lambda client: operator.want(client, name, key, None, 'retry')):,} to retry")
+    _want(settings, name, "retry", consent, key=key)
 
 
 @redis_group.command()
 @with_settings()
 @_name
 @click.option("--number", type=int, required=True, help="Of the event in `relay projection redis parked`.")
+@click.option("--partition", type=int, help="Of the event, if several partitions have parked one of this number.")
 @consenting
-def skip(settings: Settings, name: str, number: int, consent: Consent) -> None:
+def skip(settings: Settings, name: str, number: int, partition: int | None, consent: Consent) -> None:
     """Give a parked event up: it is never applied, and its key goes on without it.
 
     \b
     relay projection redis skip device_stats --number 12 --yes
     """
+    _want(settings, name, "skip", consent, number=number, partition=partition)
+
+
+def _want(
+    settings: Settings,
+    name: str,
+    what: str,
+    consent: Consent,
+    *,
+    key: str | None = None,
+    number: int | None = None,
+    partition: int | None = None,
+) -> None:
     from relay.projection.in_redis import operator
 
-    if consent.given(f"skip parked event {number} of {name}"):
-        click.echo(f"{_ask(settings, lambda client: operator.want(client, name, None, number, 'skip')):,} to skip")
+    chosen = _ask(settings, lambda client: operator.matching(client, name, key=key, number=number, partition=partition))
+    if not chosen:
+        message("no matching parked events")
+    elif consent.given(f"{what} {len(chosen):,} parked events"):
+        click.echo(
+            f"{_ask(settings, lambda client: operator.want(client, name, chosen, what)):,} parked events to {what}"
+        )
 
 
 @redis_group.command()

@@ -11,6 +11,10 @@ from relay.projection.store import LAYOUT, query
 Conn = psycopg.Connection[Any]
 
 
+# Why an event is parked that was not refused itself.
+BEHIND = "waits behind an earlier event of its key"
+
+
 class NoProjection(RelayError):
     """There is no such projection in this database. Nothing was changed."""
 
@@ -93,7 +97,8 @@ def parked(conn: Conn, name: str, key: str | None = None) -> list[ParkedEvent]:
         NoProjection: There is no such projection.
     """
     statuses(conn, name)
-    return [ParkedEvent(*row) for row in psycopg.RawCursor(conn).execute(query("parked"), [name, key]).fetchall()]
+    found = psycopg.RawCursor(conn).execute(query("parked"), [name, key, BEHIND]).fetchall()
+    return [ParkedEvent(*row) for row in found]
 
 
 def count_wanted(conn: Conn, name: str, key: str | None, number: int | None) -> int:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from relay.errors import ConfigError
-from relay.projection.operator import NoProjection, check_tables
+from relay.projection.operator import BEHIND, NoProjection, check_tables
 from relay.projection.store import query
 
 _TOKEN = re.compile(r"(?:([0-9a-f]{1,64})\.)?([0-9]{1,18})")
@@ -67,7 +67,7 @@ def wait_applied(conn: psycopg.Connection[Any], name: str, token: Token, timeout
         if not partitions:
             raise NoProjection(f"there is no projection {name} in this database")
         if parked:
-            return Answer.PARKED, reason or "waits behind an earlier event of its key"
+            return Answer.PARKED, reason or BEHIND
         if applied:
             return Answer.APPLIED, None
         if complete:

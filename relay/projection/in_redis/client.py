@@ -24,8 +24,9 @@ class RedisFault(OSError):
 
 
 @cache
-def _engine() -> str:
-    return Path(__file__).with_name("engine.lua").read_text("utf-8")
+def script(name: str) -> str:
+    """Read ``<name>.lua`` of this folder, once."""
+    return Path(__file__).with_name(f"{name}.lua").read_text("utf-8")
 
 
 def script_of(definition: Definition) -> str:
@@ -37,7 +38,7 @@ def script_of(definition: Definition) -> str:
     limits = (
         f"local MAX_KEYS, MAX_EVENTS, MAX_STREAK, MAX_REASON = {MAX_KEYS}, {MAX_EVENTS}, {MAX_STREAK}, {MAX_REASON}"
     )
-    return _engine().replace("--LIMITS--", limits, 1).replace("--HANDLERS--", "\n".join(handlers), 1)
+    return script("engine").replace("--LIMITS--", limits, 1).replace("--HANDLERS--", "\n".join(handlers), 1)
 
 
 class Client:
@@ -83,6 +84,14 @@ class Client:
             if not isinstance(error.__cause__, exceptions.NoScriptError):
                 raise
         return await self.call("EVAL", script, 1, prefix, *args)
+
+    async def hash(self, key: str) -> dict[bytes, bytes]:
+        """Return a hash; empty if it is not there.
+
+        Raises:
+            RedisFault: It failed.
+        """
+        return dict(await self.call("HGETALL", key))
 
     async def check_keeps(self) -> None:
         """Check that the server keeps what it was given until it is told otherwise.

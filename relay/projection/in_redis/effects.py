@@ -6,9 +6,9 @@ from typing import Any
 
 from relay.projection.definition import Definition, Handler
 from relay.projection.in_redis.client import RedisFault
-from relay.projection.in_redis.ledger import RedisLedger, chunk_name
+from relay.projection.in_redis.ledger import LEASE_MS, RedisLedger, chunk_name
 from relay.projection.outcome import stopped_at
-from relay.projection.ports import LEASE_S, Batch, Move, Parked, Work
+from relay.projection.ports import Batch, Move, Parked, Work
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.seq_bits import CHUNK_SEQS, chunk_of
 
@@ -99,7 +99,7 @@ class RedisEffects:
             "epoch": str(epoch),
             "owner": self._ledger.owner,
             "previous": str(move.previous),
-            "lease_ms": int(LEASE_S * 1000),
+            "lease_ms": LEASE_MS,
         }
 
     def _event(self, event: Incoming, handler: Handler | None) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from relay.projection.definition import Definition
 from relay.projection.in_redis.client import Client, script_of
 from relay.projection.outcome import Fenced
 from relay.projection.ports import LEASE_S, Claim, Parked
+from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import read
 from relay.projection.rules.refusals import Breaker
 from relay.projection.rules.seq_bits import CHUNK_BYTES, Chunk, ChunkId
 
 GENERATION = 1
+LEASE_MS = int(LEASE_S * 1000)
 
 
 def prefix_of(name: str, partition: int, generation: int = GENERATION) -> str:
@@ -60,10 +62,10 @@ class RedisLedger:
 
         A server that has lost everything gets a new state, and the stream is read from its first message.
         """
-        found = await self._run("claim", self.owner, _ms(LEASE_S))
+        found = await self._run("claim", self.owner, LEASE_MS)
         if found == b"lost":
             await self.prepare()
-            found = await self._run("claim", self.owner, _ms(LEASE_S))
+            found = await self._run("claim", self.owner, LEASE_MS)
         return _claim(found) if isinstance(found, list) else None
 
     async def load(self, epoch: int) -> Claim:
@@ -81,22 +83,17 @@ class RedisLedger:
             Fenced: It is ours no more.
         """
         status = "running" if waits_for is None else "waiting"
-        found = await self._run("beat", epoch, self.owner, _ms(LEASE_S), status, waits_for or "")
+        found = await self._run("beat", epoch, self.owner, LEASE_MS, status, waits_for or "")
         return bool(self.unfenced(found))
 
     async def no_crashes(self, epoch: int) -> None:
         """Write down that what ended earlier owners was passed without harm."""
         await self._run("no_crashes", epoch, self.owner)
 
-    async def complete(self, epoch: int, mark: tuple[str, int, float | None]) -> None:
-        """Write down that everything up to a watermark is settled here, if the partition is still ours.
-
-        Args:
-            epoch: Of our claim.
-            mark: An origin, the seq up to which, and the time up to which, Unix seconds, if it is known.
-        """
-        origin, seq, at = mark
-        await self._run("complete", epoch, self.owner, origin, seq, "" if at is None else repr(at))
+    async def complete(self, epoch: int, mark: WatermarkSeen) -> None:
+        """Write down that everything up to a watermark is settled here, if the partition is still ours."""
+        at = "" if mark.at is None else repr(mark.at)
+        await self._run("complete", epoch, self.owner, mark.origin, mark.seq, at)
 
     async def stop(self, epoch: int, reason: str, gap_last: int | None) -> None:
         """Write down that the projection has stopped; it is not claimed again until an operator resumes it."""
@@ -121,20 +118,21 @@ class RedisLedger:
 
     async def chunks(self, wanted: Iterable[ChunkId]) -> dict[ChunkId, Chunk]:
         """Read chunks of bits; one that is not stored is empty."""
-        found = {}
-        for chunk_id in wanted:
-            name = chunk_name(chunk_id)
-            bits = await self.client.call("GET", f"{self.prefix}:applied:{name}")
-            newest = await self.client.call("HGET", f"{self.prefix}:newest", name)
-            found[chunk_id] = Chunk(
-                bytes(bits or b"").ljust(CHUNK_BYTES, b"\x00"), None if newest is None else float(newest)
-            )
-        return found
+        asked = list(wanted)
+        if not asked:
+            return {}
+        names = [chunk_name(chunk_id) for chunk_id in asked]
+        bits = await self.client.call("MGET", *(f"{self.prefix}:applied:{name}" for name in names))
+        newest = await self.client.call("HMGET", f"{self.prefix}:newest", *names)
+        return {
+            chunk_id: Chunk(bytes(one or b"").ljust(CHUNK_BYTES, b"\x00"), None if at is None else float(at))
+            for chunk_id, one, at in zip(asked, bits, newest, strict=True)
+        }
 
     async def breaker(self) -> Breaker:
         """Count what is parked."""
         breaker = Breaker()
-        for key, count in (await self._hash(f"{self.prefix}:parked_keys")).items():
+        for key, count in (await self.client.hash(f"{self.prefix}:parked_keys")).items():
             if key:
                 breaker.keys[key.decode()] = int(count)
             else:
@@ -144,7 +142,7 @@ class RedisLedger:
     async def wanted(self) -> list[Parked]:
         """Return the parked events of all keys of which an operator wants something, in their order."""
         rows = [
-            (int(number), await self._hash(f"{self.prefix}:parked:{int(number)}"))
+            (int(number), await self.client.hash(f"{self.prefix}:parked:{int(number)}"))
             for number in await self.client.call("ZRANGE", f"{self.prefix}:parked", 0, -1)
         ]
         numbers = {number for number, row in rows if row.get(b"wanted")}
@@ -164,18 +162,10 @@ class RedisLedger:
     async def _run(self, what: str, *args: str | bytes | int | float) -> Any:
         return await self.client.run(self.script, self.prefix, what, *args)
 
-    async def _hash(self, key: str) -> dict[bytes, bytes]:
-        found = await self.client.call("HGETALL", key)
-        return dict(found) if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
-
 
 def chunk_name(chunk_id: ChunkId) -> str:
     """Return how a chunk is called in a key."""
     return f"{chunk_id.origin}:{chunk_id.number}"
-
-
-def _ms(seconds: float) -> int:
-    return int(seconds * 1000)
 
 
 def _claim(found: list[bytes]) -> Claim:

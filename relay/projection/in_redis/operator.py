@@ -1,11 +1,11 @@
 """What an operator sees of projections in Redis, and asks of their owners."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from relay.projection.in_redis.client import Client
-from relay.projection.operator import NoProjection, ParkedEvent, PartitionStatus
-
-_BEHIND = "waits behind an earlier event of its key"
+from relay.errors import RelayError
+from relay.projection.in_redis.client import Client, script
+from relay.projection.in_redis.ledger import prefix_of
+from relay.projection.operator import BEHIND, NoProjection, ParkedEvent, PartitionStatus
 
 
 async def statuses(client: Client, name: str | None = None) -> list[PartitionStatus]:
@@ -18,8 +18,10 @@ async def statuses(client: Client, name: str | None = None) -> list[PartitionSta
     seconds, micros = await client.call("TIME")
     now_ms = int(seconds) * 1000 + int(micros) / 1000
     found = []
-    for prefix in await _prefixes(client, name):
-        state = await _hash(client, f"{prefix}:state")
+    for prefix in await (_all_prefixes(client) if name is None else _prefixes(client, name)):
+        state = await _texts(client, f"{prefix}:state")
+        if not state:
+            continue  # a partition that no runner has begun yet
         own, generation, partition = prefix[len("projection:{") : -1].rsplit(".", 2)
         is_owned = float(state["lease_until"]) > now_ms
         status = "paused" if state["paused"] == "1" else state["status"]
@@ -43,57 +45,51 @@ async def statuses(client: Client, name: str | None = None) -> list[PartitionSta
                 int(state.get("crashes", 0)),
             )
         )
-    if name is not None and not found:
-        raise NoProjection(f"there is no projection {name} in this Redis")
     return found
 
 
 async def parked(client: Client, name: str, key: str | None = None) -> list[ParkedEvent]:
-    """Return the parked events of a projection in their order.
+    """Return the parked events of a projection, those of each partition in their order.
 
     Raises:
         NoProjection: There is no such projection.
         RedisFault: Redis cannot be used.
     """
-    await statuses(client, name)
-    found = []
-    for prefix in await _prefixes(client, name):
-        for number in await client.call("ZRANGE", f"{prefix}:parked", 0, -1):
-            row = await _hash(client, f"{prefix}:parked:{int(number)}")
-            if key is None or row.get("key") == key:
-                found.append(
-                    ParkedEvent(
-                        int(number),
-                        int(prefix[:-1].rsplit(".", 1)[1]),
-                        row.get("key"),
-                        int(row["seq"]) if "seq" in row else None,
-                        int(row["stream_seq"]),
-                        row["subject"],
-                        row["reason"] or _BEHIND,
-                        row.get("wanted"),
-                        float(row["parked_at"]) / 1000,
-                    )
-                )
+    return [one for one, _ in await _parked(client, name, key)]
+
+
+async def matching(
+    client: Client, name: str, *, key: str | None = None, number: int | None = None, partition: int | None = None
+) -> list[ParkedEvent]:
+    """Return the parked events that a request speaks of: those of a key, one by its number, or all that were refused.
+
+    Raises:
+        NoProjection: There is no such projection.
+        RelayError: Several partitions have an event of this number.
+        RedisFault: Redis cannot be used.
+    """
+    found = [
+        one
+        for one, is_refused in await _parked(client, name, key)
+        if (is_refused if number is None else one.number == number) and partition in (None, one.partition)
+    ]
+    if number is not None and len(found) > 1:
+        partitions = ", ".join(str(one.partition) for one in found)
+        raise RelayError(f"number {number} is parked in the partitions {partitions}: choose one with --partition")
     return found
 
 
-async def want(client: Client, name: str, key: str | None, number: int | None, what: str) -> int:
-    """Ask the owner to ``retry`` or ``skip`` parked events; return how many.
+async def want(client: Client, name: str, events: Sequence[ParkedEvent], what: str) -> int:
+    """Ask the owners to ``retry`` or ``skip`` parked events; return how many are still parked and were asked for.
 
     Raises:
-        NoProjection: There is no such projection.
-        RedisFault: Redis cannot be used.
+        RedisFault: Redis cannot be used. Some may have been asked for.
     """
-    chosen = [
-        one
-        for one in await parked(client, name, key)
-        if (number is None and one.reason != _BEHIND) or one.number == number
-    ]
-    for one in chosen:
-        prefix = f"projection:{{{name}.1.{one.partition}}}"
-        await client.call("HSET", f"{prefix}:parked:{one.number}", "wanted", what)
-        await client.call("SADD", f"{prefix}:wanted", one.number)
-    return len(chosen)
+    count = 0
+    for partition in sorted({one.partition for one in events}):
+        numbers = [one.number for one in events if one.partition == partition]
+        count += int(await client.run(script("want"), prefix_of(name, partition), what, *numbers))
+    return count
 
 
 async def pause(client: Client, name: str) -> None:
@@ -103,7 +99,6 @@ async def pause(client: Client, name: str) -> None:
         NoProjection: There is no such projection.
         RedisFault: Redis cannot be used.
     """
-    await statuses(client, name)
     for prefix in await _prefixes(client, name):
         await client.call("HSET", f"{prefix}:state", "paused", 1)
 
@@ -119,22 +114,58 @@ async def resume(client: Client, name: str, *, accept_gap: bool = False) -> None
         RedisFault: Redis cannot be used.
     """
     for one in await statuses(client, name):
-        state = f"projection:{{{name}.{one.generation}.{one.partition}}}:state"
+        state = f"{prefix_of(name, one.partition, one.generation)}:state"
         if accept_gap and one.gap_last is not None:
             await client.call("HSET", state, "position", one.gap_last, "time_ns", "", "created", "")
         await client.call("HSET", state, "paused", 0, "status", "new", "error", "", "gap_last", "")
 
 
-async def _prefixes(client: Client, name: str | None) -> list[str]:
+async def _parked(client: Client, name: str, key: str | None) -> list[tuple[ParkedEvent, bool]]:
+    """Return the parked events, each with whether it was refused itself."""
+    found = []
+    for partition, prefix in enumerate(await _prefixes(client, name)):
+        for number in await client.call("ZRANGE", f"{prefix}:parked", 0, -1):
+            row = await _texts(client, f"{prefix}:parked:{int(number)}")
+            # Its owner may have settled it since the numbers were read.
+            if row and (key is None or row.get("key") == key):
+                found.append((_event(int(number), partition, row), bool(row["reason"])))
+    return found
+
+
+def _event(number: int, partition: int, row: Mapping[str, str]) -> ParkedEvent:
+    return ParkedEvent(
+        number,
+        partition,
+        row.get("key"),
+        int(row["seq"]) if "seq" in row else None,
+        int(row["stream_seq"]),
+        row["subject"],
+        row["reason"] or BEHIND,
+        row.get("wanted"),
+        float(row["parked_at"]) / 1000,
+    )
+
+
+async def _prefixes(client: Client, name: str) -> list[str]:
+    """Return the prefixes of a projection, by partition.
+
+    Raises:
+        NoProjection: There is no such projection.
+    """
+    partitions = await client.call("HGET", f"{prefix_of(name, 0)}:state", "partitions")
+    if partitions is None:
+        raise NoProjection(f"there is no projection {name} in this Redis")
+    return [prefix_of(name, partition) for partition in range(int(partitions))]
+
+
+async def _all_prefixes(client: Client) -> list[str]:
     found, cursor = set(), 0
     while True:
-        pattern = f"projection:{{{name or '*'}.*}}:state"
-        cursor, keys = await client.call("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+        cursor, keys = await client.call("SCAN", cursor, "MATCH", "projection:{*}:state", "COUNT", 1000)
         found |= {bytes(key).decode().removesuffix(":state") for key in keys}
         if not int(cursor):
             return sorted(found)
 
 
-async def _hash(client: Client, key: str) -> dict[str, str]:
-    row: dict[Any, Any] = await client.call("HGETALL", key)
-    return {bytes(name).decode(): bytes(value).decode("utf-8", "replace") for name, value in row.items()}
+async def _texts(client: Client, key: str) -> dict[str, str]:
+    return {name.decode(): value.decode("utf-8", "replace") for name, value in (await client.hash(key)).items()}

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from relay.demo.redis_server import RedisServer
 from relay.errors import ConfigError
 from relay.projection import Definition
 from relay.projection.definition import Handler
+from relay.projection.in_redis.client import Client
 from relay.projection.in_redis.ledger import prefix_of
+from relay.projection.in_redis.operator import want
+from relay.projection.operator import ParkedEvent
 from relay.projection.rules.grouping import Mode
 from tests.integration.projection.fix_runner import Running, run_by_command
 from tests.integration.projection.world import STREAM, Events, filled, fold
@@ -51,6 +55,16 @@ class World:
         found: dict[str, str] = self.ask("HGETALL", f"{prefix_of('trail', partition)}:state")
         return found
 
+    def lose_everything(self, events: Events, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Have 300 events settled, then kill the server, and start it again without its data."""
+        events.make()
+        events.fill(1, 300)
+        self.reach(300)
+        self.server.kill()
+        meanwhile()
+        self.server.lose_everything()
+        self.server.start()
+
     def reach(self, position: int) -> None:
         """Wait until everything up to a sequence is settled."""
         wait_until(f"position {position}", lambda: self.state().get("position") == str(position))
@@ -62,9 +76,9 @@ class World:
         assert {key: str(len(numbers)) for key, numbers in found.items()} == self.ask("HGETALL", "counts")
         return found
 
-    def parked(self) -> list[tuple[str | None, str]]:
-        """Return key and reason of what is parked."""
-        prefix = prefix_of("trail", 0)
+    def parked(self, partition: int = 0) -> list[tuple[str | None, str]]:
+        """Return key and reason of what a partition has parked."""
+        prefix = prefix_of("trail", partition)
         rows = [self.ask("HGETALL", f"{prefix}:parked:{one}") for one in self.ask("ZRANGE", f"{prefix}:parked", 0, -1)]
         return [(row.get("key"), row["reason"]) for row in rows if row]  # one may go between the two questions
 
@@ -163,27 +177,16 @@ def test_a_server_that_has_lost_its_last_writes_gets_them_again(
 
 
 def test_a_server_that_has_lost_everything_is_filled_from_the_stream(world: World, events: Events, run: Any) -> None:
-    events.make()
-    events.fill(1, 300)
     run()
-    world.reach(300)
-    world.server.kill()
-    world.server.lose_everything()
-    world.server.start()
+    world.lose_everything(events)
     events.fill(301, 5)
     world.reach(305)
     assert world.trail() == filled(1, 305)
 
 
 def test_lost_data_that_the_stream_no_longer_holds_stops_the_projection(world: World, events: Events, run: Any) -> None:
-    events.make()
-    events.fill(1, 300)
     run()
-    world.reach(300)
-    world.server.kill()
-    events.streams.api(f"STREAM.PURGE.{STREAM}", {"seq": 200})
-    world.server.lose_everything()
-    world.server.start()
+    world.lose_everything(events, lambda: events.streams.api(f"STREAM.PURGE.{STREAM}", {"seq": 200}))
     wait_until("stopped", lambda: world.state().get("status") == "stopped")
     assert "no longer holds sequences 1 to 199" in world.state()["error"]
     assert world.state()["gap_last"] == "199"
@@ -372,6 +375,8 @@ def test_an_operator_sees_retries_skips_pauses_and_resumes(world: World, events:
         (2, 3, "b"),
         (3, 4, "a"),
     ]
+    retried = done(None, "projection", "redis", "retry", "trail", "--dry-run", RELAY_REDIS__URL=world.server.url)
+    assert "retry 2 parked events" in retried.stderr  # the third only waits behind another one
     command("retry", "trail", "--key", "b", "--yes")
     wait_until("tried", lambda: world.ask("SCARD", f"{prefix_of('trail', 0)}:wanted") == 0)
     assert [one["number"] for one in command("parked", "trail")] == [1, 2, 3]
@@ -384,6 +389,31 @@ def test_an_operator_sees_retries_skips_pauses_and_resumes(world: World, events:
     command("resume", "trail", "--yes")
     world.reach(5)
     assert relay(None, "projection", "redis", "pause", "none", RELAY_REDIS__URL=world.server.url).exit_code != 0
+
+
+def test_a_number_that_two_partitions_have_parked_is_skipped_in_the_one_that_is_named(
+    world: World, events: Events, run: Any
+) -> None:
+    url = {"RELAY_REDIS__URL": world.server.url}
+    keys = [next(key for key in "abcdefgh" if zlib.crc32(key.encode()) % 2 == one) for one in (0, 1)]
+    events.make()
+    events.send((1, keys[0]), (2, keys[1]), payload={})
+    run(definition(partitions=2))
+    wait_until("both are parked", lambda: [len(world.parked(one)) for one in (0, 1)] == [1, 1])
+    refused = relay(None, "projection", "redis", "skip", "trail", "--number", "1", "--yes", **url)
+    assert (refused.exit_code, "partitions 0, 1" in refused.stderr) == (1, True)
+    assert all("wanted" not in world.ask("HGETALL", f"{prefix_of('trail', one)}:parked:1") for one in (0, 1))
+    done(None, "projection", "redis", "skip", "trail", "--number", "1", "--partition", "1", "--yes", **url)
+    wait_until("it is skipped", lambda: world.parked(1) == [])
+    assert [key for key, _ in world.parked(0)] == [keys[0]]
+
+
+async def test_asking_for_an_event_that_is_gone_leaves_nothing_behind(world: World) -> None:
+    client = Client(world.server.url)
+    gone = ParkedEvent(7, 0, "a", 1, 1, "orders.placed", "refused", None, 0.0)
+    assert await want(client, "trail", [gone], "retry") == 0
+    await client.close()
+    assert world.ask("DBSIZE") == 0
 
 
 def test_another_version_is_refused(world: World, events: Events, run: Any) -> None:
