@@ -83,6 +83,7 @@ class RelayUnderFire(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self._log_level = logging.getLogger("relay").level
         logging.getLogger("relay").setLevel(logging.CRITICAL)
         self.clock = Clock()
         self.broker = Broker(self.clock, self._stored)
@@ -342,6 +343,7 @@ class RelayUnderFire(RuleBasedStateMachine):
             self._come_to_rest()
         finally:
             self.process.close()
+            logging.getLogger("relay").setLevel(self._log_level)
 
     def _come_to_rest(self) -> None:
         if not self.broker.streams:

@@ -109,6 +109,7 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
 OF_NO_ROWS = {
     "adopt/target",
     "delivery/holders",
+    "doctor/identity",
     "doctor/table",
     "doorbell/listen",
     "doorbell/release",
