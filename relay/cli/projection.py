@@ -10,6 +10,7 @@ import click
 from relay.cli.consent import Consent, consenting
 from relay.cli.options import with_settings
 from relay.cli.projection_look import audit, list_projections, parked, status, verify, wait
+from relay.cli.projection_parked import agreed, numbers_option
 from relay.cli.projection_redis import redis_group
 from relay.cli.table import message
 from relay.config.settings import Settings
@@ -102,55 +103,58 @@ def check(settings: Settings, projections: tuple[str, ...]) -> None:
 @with_settings("--dsn-file")
 @_name
 @click.option("--key", help="Only the events of this key.")
+@numbers_option(required=False)
 @consenting
-def retry(settings: Settings, name: str, key: str | None, consent: Consent) -> None:
+def retry(settings: Settings, name: str, key: str | None, numbers: tuple[int, ...], consent: Consent) -> None:
     """Try parked events again, each key in its order; the projection's owner does it within about a second.
 
     \b
     relay projection retry order_list --key customer-7 --yes
     """
-    _want(settings, name, key, None, "retry", consent)
+    _want(settings, name, key, list(numbers) or None, "retry", consent)
 
 
 @projection.command()
 @with_settings("--dsn-file")
 @_name
-@click.option("--number", type=int, required=True, help="Of the event in `relay projection parked`.")
+@numbers_option(required=True)
 @consenting
-def skip(settings: Settings, name: str, number: int, consent: Consent) -> None:
-    """Give a parked event up: it is never applied, and its key goes on without it.
+def skip(settings: Settings, name: str, numbers: tuple[int, ...], consent: Consent) -> None:
+    """Give parked events up: they are never applied, and their keys go on without them.
 
     \b
-    relay projection skip order_list --number 12 --yes
+    relay projection skip order_list --number 12 --number 14 --yes
     """
-    _want(settings, name, None, number, "skip", consent)
+    _want(settings, name, None, list(numbers), "skip", consent)
 
 
-def _want(settings: Settings, name: str, key: str | None, number: int | None, what: str, consent: Consent) -> None:
+def _want(
+    settings: Settings, name: str, key: str | None, numbers: list[int] | None, what: str, consent: Consent
+) -> None:
     from relay.projection.operator import count_wanted, want
 
     with connect(settings) as conn:
-        count = count_wanted(conn, name, key, number)
-        if not count:
-            message("no matching parked events")
-        elif consent.given(f"{what} {count:,} parked events"):
-            click.echo(f"{want(conn, name, key, number, what, who()):,} parked events to {what}")
+        if agreed(what, count_wanted(conn, name, key, numbers), numbers or (), consent):
+            click.echo(f"{want(conn, name, key, numbers, what, who()):,} parked events to {what}")
 
 
 @projection.command()
 @with_settings("--dsn-file")
 @_name
-def pause(settings: Settings, name: str) -> None:
+@consenting
+def pause(settings: Settings, name: str, consent: Consent) -> None:
     """Keep a projection from going on, whoever runs it. It loses nothing.
 
     \b
-    relay projection pause order_list
+    relay projection pause order_list --yes
     """
     from relay.projection import operator
 
     with connect(settings) as conn:
-        operator.pause(conn, name, who())
-    click.echo(f"{name} is paused")
+        operator.statuses(conn, name)
+        if consent.given(f"pause {name}"):
+            operator.pause(conn, name, who())
+            click.echo(f"{name} is paused")
 
 
 @projection.command()

@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from relay.cli.consent import Consent, consenting
 from relay.cli.options import with_settings
-from relay.cli.table import message
+from relay.cli.projection_parked import agreed, numbers_option
 from relay.config.settings import Settings
 from relay.errors import ConfigError, RelayError
 from relay.text import json_line
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _name = click.argument("name")
+_partition = click.option(
+    "--partition", type=int, help="Of the events, if several partitions have parked one of a number."
+)
 
 
 @click.group("redis", short_help="Look at models in Redis, and repair them.")
@@ -65,29 +68,38 @@ def parked(settings: Settings, name: str) -> None:
 @with_settings()
 @_name
 @click.option("--key", help="Only the events of this key.")
+@numbers_option(required=False)
+@_partition
 @consenting
-def retry(settings: Settings, name: str, key: str | None, consent: Consent) -> None:
+def retry(
+    settings: Settings,
+    name: str,
+    key: str | None,
+    numbers: tuple[int, ...],
+    partition: int | None,
+    consent: Consent,
+) -> None:
     """Try parked events again, each key in its order; the projection's owner does it within about a second.
 
     \b
     relay projection redis retry device_stats --key device-7 --yes
     """
-    _want(settings, name, "retry", consent, key=key)
+    _want(settings, name, "retry", consent, key=key, numbers=numbers, partition=partition)
 
 
 @redis_group.command()
 @with_settings()
 @_name
-@click.option("--number", type=int, required=True, help="Of the event in `relay projection redis parked`.")
-@click.option("--partition", type=int, help="Of the event, if several partitions have parked one of this number.")
+@numbers_option(required=True)
+@_partition
 @consenting
-def skip(settings: Settings, name: str, number: int, partition: int | None, consent: Consent) -> None:
-    """Give a parked event up: it is never applied, and its key goes on without it.
+def skip(settings: Settings, name: str, numbers: tuple[int, ...], partition: int | None, consent: Consent) -> None:
+    """Give parked events up: they are never applied, and their keys go on without them.
 
     \b
-    relay projection redis skip device_stats --number 12 --yes
+    relay projection redis skip device_stats --number 12 --number 14 --yes
     """
-    _want(settings, name, "skip", consent, number=number, partition=partition)
+    _want(settings, name, "skip", consent, numbers=numbers, partition=partition)
 
 
 def _want(
@@ -97,15 +109,16 @@ def _want(
     consent: Consent,
     *,
     key: str | None = None,
-    number: int | None = None,
+    numbers: Sequence[int] = (),
     partition: int | None = None,
 ) -> None:
     from relay.projection.in_redis import operator
 
-    chosen = _ask(settings, lambda client: operator.matching(client, name, key=key, number=number, partition=partition))
-    if not chosen:
-        message("no matching parked events")
-    elif consent.given(f"{what} {len(chosen):,} parked events"):
+    chosen = _ask(
+        settings,
+        lambda client: operator.matching(client, name, key=key, numbers=numbers or None, partition=partition),
+    )
+    if agreed(what, len(chosen), numbers, consent):
         click.echo(
             f"{_ask(settings, lambda client: operator.want(client, name, chosen, what)):,} parked events to {what}"
         )
@@ -114,16 +127,19 @@ def _want(
 @redis_group.command()
 @with_settings()
 @_name
-def pause(settings: Settings, name: str) -> None:
+@consenting
+def pause(settings: Settings, name: str, consent: Consent) -> None:
     """Keep a projection from going on, whoever runs it. It loses nothing.
 
     \b
-    relay projection redis pause device_stats
+    relay projection redis pause device_stats --yes
     """
     from relay.projection.in_redis import operator
 
-    _ask(settings, lambda client: operator.pause(client, name))
-    click.echo(f"{name} is paused")
+    _ask(settings, lambda client: operator.statuses(client, name))
+    if consent.given(f"pause {name}"):
+        _ask(settings, lambda client: operator.pause(client, name))
+        click.echo(f"{name} is paused")
 
 
 @redis_group.command()

@@ -62,6 +62,7 @@ class Applier:
                 await self.park_behind(conn, event, batch)
             if careful:
                 await self.with_care(conn, work.due, batch)
+                await self._store.count_applied(conn, batch.applied - move.applied)
             elif work.due:
                 await self.at_once(conn, work.due)
                 batch.breaker.applied()
@@ -75,6 +76,7 @@ class Applier:
             Fenced: The partition has another owner or position. Nothing was changed.
             psycopg.Error: The fault is not in the events.
         """
+        applied = 0
         async with self._store.moving(epoch, move) as conn:
             for parked in rows:
                 if parked.wanted is None and parked.reason is not None:
@@ -86,7 +88,9 @@ class Applier:
                     if reason is not None:
                         await self._store.park_again(conn, parked.number, reason)
                         break
+                    applied += 1
                 await self._store.unpark(conn, parked.number)
+            await self._store.count_applied(conn, applied)
 
     async def at_once(self, conn: Conn, due: Sequence[Due]) -> None:
         """Apply events by as few statements as their handlers allow.
@@ -140,6 +144,7 @@ class Applier:
                 await self.with_care(conn, due[:middle], batch)
                 await self.with_care(conn, due[middle:], batch)
         else:
+            batch.applied += len(due)
             batch.breaker.applied()
 
     async def again(self, conn: Conn, due: Due) -> str | None:

@@ -1,6 +1,7 @@
 """What an operator sees of projections, and asks of their owners. What changes something leaves a line in the audit."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -27,6 +28,9 @@ class PartitionStatus(NamedTuple):
     """What a partition says of itself; `updated_at` is in Unix seconds.
 
     Attributes:
+        position: Every message of the stream up to this sequence is settled, other projections' events too.
+        applied: How many events the model includes, with those that were parked and applied later.
+        repeats: How many events came again and were passed over.
         complete_seq: Everything up to this seq of the outbox is settled; None if the watermark is not known.
         complete_up_to: Everything that was committed up to then is settled; Unix seconds.
         crashes: How many owners in a row have ended without giving the partition back.
@@ -101,22 +105,26 @@ def parked(conn: Conn, name: str, key: str | None = None) -> list[ParkedEvent]:
     return [ParkedEvent(*row) for row in found]
 
 
-def count_wanted(conn: Conn, name: str, key: str | None, number: int | None) -> int:
-    """Count the parked events that `want` would speak of.
+def count_wanted(conn: Conn, name: str, key: str | None, numbers: Sequence[int] | None) -> int:
+    """Count the parked events that `want` would change.
+
+    Args:
+        key: Only those of this key.
+        numbers: Only these; None: all that were refused.
 
     Raises:
         NoProjection: There is no such projection.
     """
     statuses(conn, name)
-    found = psycopg.RawCursor(conn).execute(query("count_wanted"), [name, key, number]).fetchone()
+    found = psycopg.RawCursor(conn).execute(query("count_wanted"), [name, key, numbers]).fetchone()
     return 0 if found is None else int(found[0])
 
 
-def want(conn: Conn, name: str, key: str | None, number: int | None, what: str, who: str) -> int:
+def want(conn: Conn, name: str, key: str | None, numbers: Sequence[int] | None, what: str, who: str) -> int:
     """Ask the owner to ``retry`` or ``skip`` parked events; return how many."""
     with conn.transaction():
-        count = psycopg.RawCursor(conn).execute(query("want"), [name, key, number, what]).rowcount
-        _audit(conn, who, name, what, {"key": key, "number": number}, count)
+        count = psycopg.RawCursor(conn).execute(query("want"), [name, key, numbers, what]).rowcount
+        _audit(conn, who, name, what, {"key": key, "numbers": numbers}, count)
     return count
 
 

@@ -43,7 +43,7 @@ class Move(NamedTuple):
         previous: The position that must be stored.
         position: The new one.
         time_ns: When the stream stored the message there.
-        applied: How many events the batch applies.
+        applied: How many events are due; `Effects.apply` does not count those that it refuses.
         repeats: How many it passes over.
         numbered: Whether all of them have a seq.
     """
@@ -90,11 +90,13 @@ class Batch:
     Attributes:
         created: Which stream the events are from.
         breaker: What is parked, counted as if the batch were committed.
+        applied: How many events were applied by a batch of which some were refused.
         refused: The events that were refused by themselves, each with a word that may be logged.
     """
 
     created: str
     breaker: Breaker
+    applied: int = 0
     refused: list[tuple[Incoming, str]] = field(default_factory=list)
 
     def check(self) -> None:

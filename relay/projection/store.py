@@ -257,6 +257,11 @@ class Store:
         params = [*self._row, *place, json.dumps(dict(event.headers)), event.payload, reason]
         await psycopg.AsyncRawCursor(conn).execute(query("park"), params)
 
+    async def count_applied(self, conn: Conn, more: int) -> None:
+        """Correct how many events were applied, in the transaction of `moving`; `more` may be negative."""
+        if more:
+            await psycopg.AsyncRawCursor(conn).execute(query("count_applied"), [*self._row, more])
+
     async def unpark(self, conn: Conn, number: int) -> None:
         """Take a parked event away, in the transaction of `moving`."""
         await psycopg.AsyncRawCursor(conn).execute(query("unpark"), [number])

@@ -307,13 +307,15 @@ function ops.want(header)
   for i, meta in ipairs(h.events) do
     local one = event_of(meta, now_ms())
     local failure = nil
-    if one.wanted ~= 'skip' and one.handler then failure = apply_event(one, ARGV[i + 2]) end
+    local is_applied = one.wanted ~= 'skip' and one.handler
+    if is_applied then failure = apply_event(one, ARGV[i + 2]) end
     if failure then
       redis.call('HSET', prefix .. ':parked:' .. one.number, 'reason', text_of(failure))
       redis.call('HDEL', prefix .. ':parked:' .. one.number, 'wanted')
       redis.call('SREM', wanted, one.number)
       return 1
     end
+    if is_applied then redis.call('HINCRBY', state, 'applied', 1) end
     unpark(one.number, one.key)
   end
   return 1

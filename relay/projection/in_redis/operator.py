@@ -59,23 +59,35 @@ async def parked(client: Client, name: str, key: str | None = None) -> list[Park
 
 
 async def matching(
-    client: Client, name: str, *, key: str | None = None, number: int | None = None, partition: int | None = None
+    client: Client,
+    name: str,
+    *,
+    key: str | None = None,
+    numbers: Sequence[int] | None = None,
+    partition: int | None = None,
 ) -> list[ParkedEvent]:
-    """Return the parked events that a request speaks of: those of a key, one by its number, or all that were refused.
+    """Return the parked events that a request speaks of.
+
+    Args:
+        key: Only those of this key.
+        numbers: Only these; None: all that were refused.
+        partition: Only those of this partition.
 
     Raises:
         NoProjection: There is no such projection.
-        RelayError: Several partitions have an event of this number.
+        RelayError: Several partitions have an event of one of the numbers.
         RedisFault: Redis cannot be used.
     """
     found = [
         one
         for one, is_refused in await _parked(client, name, key)
-        if (is_refused if number is None else one.number == number) and partition in (None, one.partition)
+        if (is_refused if numbers is None else one.number in numbers) and partition in (None, one.partition)
     ]
-    if number is not None and len(found) > 1:
-        partitions = ", ".join(str(one.partition) for one in found)
-        raise RelayError(f"number {number} is parked in the partitions {partitions}: choose one with --partition")
+    for number in numbers or ():
+        partitions = [one.partition for one in found if one.number == number]
+        if len(partitions) > 1:
+            names = ", ".join(map(str, partitions))
+            raise RelayError(f"number {number} is parked in the partitions {names}: choose one with --partition")
     return found
 
 

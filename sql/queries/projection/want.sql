@@ -1,4 +1,5 @@
 -- Asks the owner to retry or skip parked events; it does so within about a second, each key in its order. What only
 -- waits behind such an event follows by itself.
 UPDATE projection.parked SET wanted = $4
-WHERE name = $1 AND (key = $2 OR $2 IS NULL) AND (number = $3 OR $3 IS NULL) AND (reason IS NOT NULL OR $3 IS NOT NULL)
+WHERE name = $1 AND (key = $2 OR $2 IS NULL) AND (number = ANY ($3::bigint[]) OR $3 IS NULL)
+  AND (reason IS NOT NULL OR $3 IS NOT NULL)

@@ -122,7 +122,7 @@ def test_what_an_operator_does_stands_in_the_audit(empty_database: str, events: 
     running(empty_database, events.url, definition())
     wait_until("all is settled", lambda: state(empty_database).get("position") == 2)
     done(empty_database, "projection", "retry", "trail", "--yes")
-    done(empty_database, "projection", "pause", "trail")
+    done(empty_database, "projection", "pause", "trail", "--yes")
     done(empty_database, "projection", "resume", "trail", "--yes")
     lines = done(empty_database, "projection", "audit", "trail", "--output", "json").stdout.splitlines()
     told = [(line["action"], line["events"]) for line in map(json.loads, lines)]

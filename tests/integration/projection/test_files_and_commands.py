@@ -49,7 +49,7 @@ def test_the_commands_lead_from_the_file_to_the_repair(empty_database: str, even
         wait_until("all is settled", lambda: state(empty_database).get("position") == 5)
         assert trail(empty_database) == fold((1, "a"), (2, "b"), (5, "b"))
         (listed,) = done(empty_database, "projection", "list", "--output", "json").stdout.splitlines()
-        assert (json.loads(listed)["status"], json.loads(listed)["parked"]) == ("running", 2)
+        assert [json.loads(listed)[name] for name in ("status", "applied", "parked")] == ["running", 3, 2]
         assert "trail" in done(empty_database, "projection", "status", "trail").stdout
         lines = done(empty_database, "projection", "parked", "trail", "--output", "json").stdout.splitlines()
         assert [json.loads(line)["seq"] for line in lines] == [3, 4]
@@ -63,8 +63,10 @@ def test_the_commands_lead_from_the_file_to_the_repair(empty_database: str, even
         done(empty_database, "projection", "skip", "trail", "--number", number, "--yes")
         wait_until("nothing is parked", lambda: run_sql(empty_database, "SELECT 1 FROM projection.parked") == [])
         assert trail(empty_database)["a"] == [1, 4]
+        (listed,) = done(empty_database, "projection", "list", "--output", "json").stdout.splitlines()
+        assert json.loads(listed)["applied"] == 4
 
-        done(empty_database, "projection", "pause", "trail")
+        done(empty_database, "projection", "pause", "trail", "--yes")
         events.send((6, "a"))
         assert '"paused"' in done(empty_database, "projection", "status", "trail", "--output", "json").stdout
         done(empty_database, "projection", "resume", "trail", "--yes")
@@ -194,3 +196,22 @@ def test_a_folder_and_a_class_are_checked_and_run_by_one_command(
         wait_until("the other", lambda: state(empty_database, "counted").get("position") == 14)
     assert trail(empty_database) == filled(1, 14)
     assert run_sql(empty_database, "SELECT DISTINCT events FROM counted.counted") == [(2,)]
+
+
+def test_several_numbers_are_skipped_or_retried_by_one_command(
+    empty_database: str, events: Events, folder: Path
+) -> None:
+    events.make()
+    events.send((1, "a"), (2, "b"), (3, "c"), payload={"i": "x"})
+    with run_by_command(empty_database, events.url, folder):
+        wait_until("all is settled", lambda: state(empty_database).get("position") == 3)
+        lines = done(empty_database, "projection", "parked", "trail", "--output", "json").stdout.splitlines()
+        first, second, third = (str(json.loads(line)["number"]) for line in lines)
+        tried = done(empty_database, "projection", "retry", "trail", "--number", first, "--number", third, "--yes")
+        assert tried.stdout.strip() == "2 parked events to retry"
+        numbers = ("--number", first, "--number", second, "--number", "999999")
+        skipped = done(empty_database, "projection", "skip", "trail", *numbers, "--yes")
+        assert "only 2 of these 3 numbers" in skipped.stderr
+        left = "SELECT seq FROM projection.parked"
+        wait_until("two are skipped", lambda: run_sql(empty_database, left) == [(3,)])
+    assert state(empty_database)["applied"] == 0

@@ -384,10 +384,12 @@ def test_an_operator_sees_retries_skips_pauses_and_resumes(world: World, events:
     command("retry", "trail", "--key", "b", "--yes")
     wait_until("tried", lambda: world.ask("SCARD", f"{prefix_of('trail', 0)}:wanted") == 0)
     assert [one["number"] for one in command("parked", "trail")] == [1, 2, 3]
-    command("skip", "trail", "--number", "1", "--yes")
-    wait_until("skipped", lambda: [one["number"] for one in command("parked", "trail")] == [2])
+    assert command("list")[0]["applied"] == 1
+    command("skip", "trail", "--number", "1", "--number", "2", "--yes")
+    wait_until("skipped", lambda: command("parked", "trail") == [])
     assert world.trail() == fold((1, "a"), (4, "a"))
-    command("pause", "trail")
+    assert command("list")[0]["applied"] == 2
+    command("pause", "trail", "--yes")
     events.send((5, "a"))
     assert command("list")[0]["status"] == "paused"
     command("resume", "trail", "--yes")

@@ -31,6 +31,7 @@ def test_poison_parks_its_key_and_all_that_is_later_of_it_and_others_flow(
     assert trail(empty_database) == fold((1, "hot"), (2, "b"), (5, "b"), (7, "c"))
     events.send((8, "hot"), (9, "b"))
     reach(empty_database, 9)
+    assert state(empty_database)["applied"] == 5
     assert run_sql(empty_database, PARKED) == [
         ("hot", 3, True),
         ("hot", 4, False),
@@ -69,6 +70,7 @@ def test_what_is_retried_after_the_fault_is_mended_is_applied_in_order(
     run_sql(empty_database, "UPDATE projection.parked SET wanted = 'retry' WHERE seq = 2")
     wait_until("nothing is parked", lambda: run_sql(empty_database, PARKED) == [])
     assert trail(empty_database) == fold((1, "a"), (4, "a"), (2, "hot"), (3, "hot"))
+    assert state(empty_database)["applied"] == 4
 
 
 def test_all_poison_stops_the_projection_and_parks_no_more(empty_database: str, events: Events, running: Run) -> None:
