@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +13,11 @@ from relay.operate.access import reading
 from relay.operate.events import EventName, ListedEvent
 from relay.operate.explain import Explanation, Facts
 from relay.operate.explain_facts import explain_event
+from relay.rules.origins import Origins
 from relay.text import age, iso, json_line, moment, printable
+
+if TYPE_CHECKING:
+    from relay.projection.operator import ParkedBy
 
 
 @click.command("explain")
@@ -22,22 +27,29 @@ from relay.text import age, iso, json_line, moment, printable
 def explain(settings: Settings, identity: EventName, output: str) -> None:
     """Explain why an event (by seq or id) is where it is, what it waits for, and what happens next and when.
 
-    Looks at the outbox and, if it can be reached, at the stream.
+    Looks at the outbox and, if it can be reached, at the stream. Projections that have parked the event are named, if
+    their read models are in the same database.
 
     \b
     relay explain 4711
     relay explain 0b0c7ef0-6f0f-4f0e-9d0a-1f1f4c1b7b11 --output json | jq -r .next
     """
+    from relay.projection.operator import parked_by
+
     with reading(settings) as reader:
         event, facts, explanation = explain_event(settings, reader, identity)
+        origin = Origins(reader.row("operate/origin")[0]).of(event.seq)
+        parked = parked_by(reader.cursor, origin, event.seq) if event.state == "delivered" else []
     if output == "json":
-        click.echo(json_line(json.dumps(_for_programs(event, facts, explanation), ensure_ascii=False)))
+        click.echo(json_line(json.dumps(_for_programs(event, facts, explanation, parked), ensure_ascii=False)))
         return
-    for line in _for_people(event, facts, explanation, time.time()):
+    for line in _for_people(event, facts, explanation, parked, time.time()):
         click.echo(line)
 
 
-def _for_people(event: ListedEvent, facts: Facts, explanation: Explanation, now: float) -> list[str]:
+def _for_people(
+    event: ListedEvent, facts: Facts, explanation: Explanation, parked: "list[ParkedBy]", now: float
+) -> list[str]:
     stream = facts.broker.stream
     if event.state == "delivered":
         where = f"stream {event.stream}, sequence {event.stream_seq}, {moment(event.delivered_at, now)}"
@@ -55,6 +67,7 @@ def _for_people(event: ListedEvent, facts: Facts, explanation: Explanation, now:
         ("created", moment(event.created_at, now)),
         ("state", event.state),
         *(("why" if number == 0 else "", line) for number, line in enumerate(explanation.why)),
+        *(("parked by", f"{one.projection}, number {one.number}: {one.reason}") for one in parked),
         ("next", explanation.next),
         *(("you can" if number == 0 else "", line) for number, line in enumerate(explanation.do)),
     ]
@@ -62,7 +75,9 @@ def _for_people(event: ListedEvent, facts: Facts, explanation: Explanation, now:
     return [f"{click.style(f'{name:<{width}}', bold=True)}  {printable(text)}" for name, text in lines]
 
 
-def _for_programs(event: ListedEvent, facts: Facts, explanation: Explanation) -> dict[str, object]:
+def _for_programs(
+    event: ListedEvent, facts: Facts, explanation: Explanation, parked: "list[ParkedBy]"
+) -> dict[str, object]:
     return {
         "seq": event.seq,
         "id": event.id,
@@ -81,4 +96,5 @@ def _for_programs(event: ListedEvent, facts: Facts, explanation: Explanation) ->
         "why": explanation.why,
         "next": explanation.next,
         "commands": explanation.do,
+        "parked_by": [one._asdict() for one in parked],
     }

@@ -14,6 +14,7 @@ from relay.config.settings import Settings
 from relay.errors import RelayError
 from relay.operate.access import reading
 from relay.operate.events import EventName, WholeEvent, find_one
+from relay.rules.origins import Origins
 from relay.text import iso, json_line, moment, printable, size
 
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
@@ -48,6 +49,7 @@ def show(settings: Settings, identity: EventName, raw: bool, output: str) -> Non
     """
     with reading(settings) as reader:
         event = find_one(reader, identity)
+        origin = Origins(reader.row("operate/origin")[0]).of(event.listed.seq)
         payload_type = reader.tables.payload_type
     if raw:
         if event.unreadable:
@@ -55,17 +57,18 @@ def show(settings: Settings, identity: EventName, raw: bool, output: str) -> Non
         click.echo(event.payload, nl=False)
         return
     if output == "json":
-        click.echo(json_line(_for_programs(event)))
+        click.echo(json_line(_for_programs(event, origin)))
         return
-    for line in _for_people(event, payload_type, time.time()):
+    for line in _for_people(event, origin, payload_type, time.time()):
         click.echo(line)
 
 
-def _for_people(whole: WholeEvent, payload_type: str, now: float) -> list[str]:
+def _for_people(whole: WholeEvent, origin: str, payload_type: str, now: float) -> list[str]:
     event, headers, payload = whole.listed, whole.headers, whole.payload
     values = {
         "seq": str(event.seq),
         "id": event.id,
+        "token": f"{origin}.{event.seq}" if origin else str(event.seq),
         "state": event.state,
         "topic": event.topic,
         "key": event.key,
@@ -137,10 +140,10 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _for_programs(event: WholeEvent) -> str:
+def _for_programs(event: WholeEvent, origin: str) -> str:
     """Return one JSON object; JSON in it stays as it is stored, digit for digit."""
     later = {"discarded_at": iso(event.discarded_at), "dead_copied_at": iso(event.dead_copied_at)}
-    columns = for_programs(event.listed) | {"failure_class": event.failure_class} | later
+    columns = for_programs(event.listed) | {"origin": origin or None, "failure_class": event.failure_class} | later
     if event.unreadable:
         return json.dumps(columns | {"unreadable": event.unreadable}, ensure_ascii=False)
     parts = [json.dumps(columns, ensure_ascii=False)[:-1]]

@@ -55,6 +55,7 @@ def _summary(found: Status, nats: NatsView | None, measured: Pace | None) -> lis
     newer = f", newer than this relay's {found.known_version}" if found.version > found.known_version else ""
     lines: list[tuple[str, str, str | None]] = [
         ("outbox", f"{found.table}, payload {found.payload_type}, schema version {found.version}{newer}", None),
+        *([("origin", found.origin, None)] if found.origin else []),
         *(("owner", *owner) for owner in owners(found.shards)),
         ("watermark", _watermark(found, now), None),
         ("backlog", _backlog(found, measured), None),
@@ -241,6 +242,7 @@ def for_programs(found: Status, nats: NatsView | None, measured: Pace | None = N
         "table": found.table,
         "payload_type": found.payload_type,
         "schema_version": found.version,
+        "origin": found.origin or None,
         "watermark": found.watermark,
         "newest_seq": found.newest,
         "shards": [

@@ -79,6 +79,16 @@ async def time_at(connection: Connection, stream: str, seq: int) -> int | None:
     return None if found is None else unix_ns(found["time"])
 
 
+async def headers_at(connection: Connection, stream: str, seq: int) -> bytes | None:
+    """Ask the leader for the headers of the message at a sequence, as they are; None if it has none there.
+
+    Raises:
+        BrokerError: No answer, or not permitted.
+    """
+    found = await _message(connection, stream, {"seq": seq})
+    return None if found is None else base64.b64decode(found.get("hdrs", ""))
+
+
 async def last_on(connection: Connection, stream: str, subject: str) -> LastMessage | None:
     """Ask the leader for the newest message on a subject, or on those that match a pattern; None if there is none.
 

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from relay.operate.access import Reader
 from relay.postgres.migrate import newest_version
+from relay.rules.origins import Origins
 
 # So far every count is exact; beyond it says "more than". It keeps each query to tenths of a second.
 COUNT_UP_TO = 100_000
@@ -90,6 +91,7 @@ class Status:
 
     Attributes:
         known_version: The newest schema version that this relay knows.
+        origin: Which history of the outbox its newest seqs belong to.
         shards: All of them, in their order.
         watermark: Every event up to this seq is settled.
         newest: The highest seq in the table.
@@ -105,6 +107,7 @@ class Status:
     payload_type: str
     version: int
     known_version: int
+    origin: str
     shards: list[Shard]
     watermark: int
     newest: int
@@ -153,6 +156,7 @@ def read_status(reader: Reader, before: Status | None = None) -> Status:
         payload_type=reader.tables.payload_type,
         version=reader.version,
         known_version=newest_version(),
+        origin=Origins(reader.row("operate/origin")[0]).of(newest + 1),
         shards=read_shards(reader),
         watermark=watermark,
         newest=newest,

@@ -68,6 +68,14 @@ class ParkedEvent(NamedTuple):
     parked_at: float
 
 
+class ParkedBy(NamedTuple):
+    """A projection that has parked an event, and its number there."""
+
+    projection: str
+    number: int
+    reason: str
+
+
 class AuditLine(NamedTuple):
     """What an operator has done; `at` is in Unix seconds, `what` is JSON."""
 
@@ -167,10 +175,11 @@ def resume(conn: Conn, name: str, who: str, *, accept_gap: bool = False) -> None
     statuses(conn, name)
     with conn.transaction():
         cursor = psycopg.RawCursor(conn)
+        gaps = []
         if accept_gap:
-            cursor.execute(query("accept_gap"), [name])
+            gaps = cursor.execute(query("accept_gap"), [name]).fetchall()
         cursor.execute(query("resume"), [name])
-        _audit(conn, who, name, "resume", {"accept_gap": accept_gap or None})
+        _audit(conn, who, name, "resume", {"accept_gap": accept_gap or None, "gaps": gaps or None})
 
 
 def forget(conn: Conn, name: str, who: str) -> None:
@@ -191,6 +200,19 @@ def forget(conn: Conn, name: str, who: str) -> None:
             raise StillOwned(f"{', '.join(sorted(filter(None, owners)))} runs {name}: stop it first")
         cursor.execute(query("forget"), [name])
         _audit(conn, who, name, "forget", {})
+
+
+def parked_by(cursor: psycopg.RawCursor[Any], origin: str, seq: int) -> list[ParkedBy]:
+    """Return which projections of this database have parked an event; none if this login may not read that."""
+    if not cursor.execute(query("may_read_parked")).fetchall()[0][0]:
+        return []
+    return [ParkedBy(*row) for row in cursor.execute(query("parked_by"), [seq, origin]).fetchall()]
+
+
+def accepted_gaps(conn: Conn, name: str) -> list[range]:
+    """Return the sequences of the stream that operators have passed over with ``resume --accept-gap``."""
+    found = psycopg.RawCursor(conn).execute(query("accepted_gaps"), [name]).fetchall()
+    return [range(first, last + 1) for first, last in found]
 
 
 def check_tables(conn: Conn) -> None:

@@ -5,9 +5,10 @@ import os
 import secrets
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 
 from relay.config.derived_options import nats_options
-from relay.config.settings import Settings
+from relay.config.settings import Settings, load
 from relay.errors import ConfigError
 from relay.postgres.database import Database
 from relay.projection.applier import Applier
@@ -16,7 +17,7 @@ from relay.projection.runner import Runner, Way
 from relay.projection.store import Store
 
 
-async def run(projections: Sequence[type[Projection] | Definition], settings: Settings) -> None:
+async def run(projections: Sequence[type[Projection] | Definition], settings: Settings | None = None) -> None:
     """Keep projections up to date until the task is cancelled.
 
     Several processes may run the same ones: each partition is applied by one of them, and another takes over within
@@ -25,12 +26,16 @@ async def run(projections: Sequence[type[Projection] | Definition], settings: Se
 
     Args:
         projections: Subclasses of `Projection`.
-        settings: Made by `relay.config.settings.load`: `[postgres]` is where the read models are, `[nats]` where the
-            stream is.
+        settings: `[postgres]` is where the read models are, `[nats]` where the stream is. None: read from the file
+            that the environment variable RELAY_CONFIG names, if it is set, and from RELAY_POSTGRES__DSN and the other
+            variables of the environment, as `relay projection run` reads them.
 
     Raises:
-        ConfigError: A definition has a fault, or its tables are of another version.
+        ConfigError: A definition or a setting has a fault, or the tables are of another version.
     """
+    if settings is None:
+        file = os.environ.get("RELAY_CONFIG")
+        settings = load(Path(file) if file else None)
     definitions = [one if isinstance(one, Definition) else one.definition() for one in projections]
     names = [one.name for one in definitions]
     twice = sorted({name for name in names if names.count(name) > 1})

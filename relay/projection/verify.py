@@ -4,15 +4,22 @@ It finds what no reader of the stream can notice: a message that was deleted fro
 read. The rows are read first and the bits after them, so that an event that is applied meanwhile is not told.
 """
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import psycopg
 
+from relay.config.derived_options import nats_options
+from relay.config.settings import Settings
 from relay.event import Event
+from relay.jetstream.consumer import headers_of
+from relay.jetstream.stream_look import headers_at
 from relay.postgres.tables import Tables
 from relay.projection.definition import Definition
-from relay.projection.operator import statuses
+from relay.projection.operator import accepted_gaps, statuses
 from relay.projection.rules.seq_bits import CHUNK_SEQS
+from relay.projection.runner import Way
 from relay.projection.store import query
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.origins import Origins
@@ -20,7 +27,15 @@ from relay.rules.subjects import matches
 
 Conn = psycopg.Connection[Any]
 
-_SHOWN = 100
+# How many messages of the stream are asked for before the answers are awaited.
+_AT_ONCE = 100
+
+
+class Unsettled(NamedTuple):
+    """An event whose bit is not set, and where it was stored in the stream."""
+
+    seq: int
+    stream_seq: int
 
 
 class Verdict(NamedTuple):
@@ -28,13 +43,13 @@ class Verdict(NamedTuple):
 
     Attributes:
         compared: How many delivered events the projection must have settled.
-        missing: How many it has not.
-        seqs: The first of those, at most 100.
+        in_gaps: How many of those lie in a gap that an operator has accepted.
+        unsettled: The others that have left no mark.
     """
 
     compared: int
-    missing: int
-    seqs: tuple[int, ...]
+    in_gaps: int
+    unsettled: tuple[Unsettled, ...]
 
 
 def verify(definition: Definition, models: Conn, outbox: Conn, tables: Tables, envelopes: Envelopes) -> Verdict:
@@ -52,24 +67,48 @@ def verify(definition: Definition, models: Conn, outbox: Conn, tables: Tables, e
     cursor = psycopg.RawCursor(outbox)
     origins = Origins(cursor.execute(tables.query("operate/origin")).fetchall()[0][0])
     newest = cursor.execute(tables.query("delivery/newest")).fetchall()[0][0] or 0
-    compared, missing, seqs = 0, 0, list[int]()
+    gaps = accepted_gaps(models, definition.name)
+    compared, in_gaps, unsettled = 0, 0, list[Unsettled]()
     for chunk in range(newest // CHUNK_SEQS + 1):
         rows = cursor.execute(
             tables.query("operate/projected"),
             [chunk * CHUNK_SEQS - 1, (chunk + 1) * CHUNK_SEQS - 1, definition.stream, position],
         ).fetchall()
-        ours = [seq for seq, topic, key in rows if _is_ours(definition, envelopes, topic, key)]
+        ours = {seq: stream_seq for seq, topic, key, stream_seq in rows if _is_ours(definition, envelopes, topic, key)}
         if not ours:
             continue
         compared += len(ours)
         wanted = sorted({"", *(origins.of(seq) for seq in ours)})
         settled = _bits(models, definition.name, chunk, wanted)
-        for seq in ours:
+        for seq, stream_seq in ours.items():
             byte, bit = divmod(seq % CHUNK_SEQS, 8)
-            if not settled[byte] >> bit & 1:
-                missing += 1
-                seqs += [seq] if len(seqs) < _SHOWN else []
-    return Verdict(compared, missing, tuple(seqs))
+            if settled[byte] >> bit & 1:
+                continue
+            if any(stream_seq in gap for gap in gaps):
+                in_gaps += 1
+            else:
+                unsettled.append(Unsettled(seq, stream_seq))
+    return Verdict(compared, in_gaps, tuple(unsettled))
+
+
+async def find_unnumbered(settings: Settings, stream: str, unsettled: Sequence[Unsettled]) -> set[int]:
+    """Return the seqs whose messages are in the stream without ``Outbox-Seq``: no projection can mark them as settled.
+
+    Raises:
+        BrokerError: NATS could not be asked.
+    """
+    connection = await Way(nats_options(settings)).connect()
+    found: set[int] = set()
+    try:
+        for first in range(0, len(unsettled), _AT_ONCE):
+            some = unsettled[first : first + _AT_ONCE]
+            blocks = await asyncio.gather(*(headers_at(connection, stream, one.stream_seq) for one in some))
+            for one, block in zip(some, blocks, strict=True):
+                if block is not None and "Outbox-Seq" not in headers_of(block):
+                    found.add(one.seq)
+    finally:
+        await connection.close()
+    return found
 
 
 def _bits(models: Conn, name: str, chunk: int, origins: list[str]) -> bytes:

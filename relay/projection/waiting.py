@@ -17,7 +17,7 @@ _LONGEST_PAUSE_S = 0.05
 
 
 class Token(NamedTuple):
-    """What names an event for ever; `origin` is empty for a relay that does not send it."""
+    """What names an event for ever; an empty `origin` stands for the only one that the projection has read."""
 
     origin: str
     seq: int
@@ -49,6 +49,7 @@ def wait_applied(conn: psycopg.Connection[Any], name: str, token: Token, timeout
 
     Args:
         conn: In autocommit.
+        timeout_s: The longest to wait, in seconds.
 
     Returns:
         The answer, and why the event is parked if it is. ``NOT_FOR_IT``: everything up to it is settled, and it left no
@@ -56,6 +57,7 @@ def wait_applied(conn: psycopg.Connection[Any], name: str, token: Token, timeout
 
     Raises:
         NoProjection: There is no live projection of this name.
+        ConfigError: The token has no origin, and the projection has read events of several.
     """
     check_tables(conn)
     deadline = time.monotonic() + timeout_s
@@ -66,6 +68,8 @@ def wait_applied(conn: psycopg.Connection[Any], name: str, token: Token, timeout
         )
         if not partitions:
             raise NoProjection(f"there is no projection {name} in this database")
+        if not token.origin:
+            _check_only_origin(conn, name, token.seq)
         if parked:
             return Answer.PARKED, reason or BEHIND
         if applied:
@@ -77,3 +81,19 @@ def wait_applied(conn: psycopg.Connection[Any], name: str, token: Token, timeout
             return Answer.TIMED_OUT, None
         time.sleep(min(pause_s, left_s))
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _check_only_origin(conn: psycopg.Connection[Any], name: str, seq: int) -> None:
+    """Refuse a seq alone if it may name several events.
+
+    Raises:
+        ConfigError: The projection has read events of several origins.
+    """
+    origins = [origin for (origin,) in psycopg.RawCursor(conn).execute(query("origins"), [name]).fetchall()]
+    if len(origins) > 1:
+        raise ConfigError(
+            [
+                f"token {seq}: {name} has read several histories of the outbox: {', '.join(origins)}",
+                f"use the whole token, as `relay show {seq}` and outbox_client.reading.token return it",
+            ]
+        )

@@ -1,6 +1,7 @@
 """``relay show``: everything about one event."""
 
 import json
+import re
 import uuid
 
 import psycopg
@@ -27,15 +28,16 @@ def filled(database: str) -> str:
 @pytest.mark.parametrize("identity", ["1", ID, ID.upper(), ID.replace("-", "")])
 def test_an_event_is_found_by_seq_and_by_id_with_all_it_has(filled: str, identity: str) -> None:
     lines = done(filled, "show", identity).stdout.splitlines()
-    columns = dict(line.split(None, 1) for line in lines[:13])
+    columns = dict(line.split(None, 1) for line in lines[:14])
     assert columns["seq"] == "1"
     assert columns["id"] == ID
+    assert re.fullmatch(r"[0-9a-f]+\.1", columns["token"])
     assert columns["state"] == "delivered"
     assert columns["key"] == "k"
     assert columns["created_at"].startswith("2030-01-31 ")
     assert columns["stream_seq"] == "7"
     assert columns["last_error"] == "-"
-    assert lines[13:] == [
+    assert lines[14:] == [
         "headers",
         "  {",
         '    "Trace": "a"',

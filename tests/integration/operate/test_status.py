@@ -53,9 +53,12 @@ def status(dsn: str, *args: str) -> Result:
 
 def test_an_empty_outbox_has_a_status(database: str) -> None:
     result = status(database)
+    with psycopg.connect(database) as conn:
+        ((origin,),) = conn.execute("SELECT origin FROM outbox_origin").fetchall()
     lines = dict(line.split("  ", 1) for line in result.stdout.splitlines())
     assert {name: value.strip() for name, value in lines.items()} == {
         "outbox": f"outbox_events, payload jsonb, schema version {newest_version()}",
+        "origin": origin,
         "owner": "nobody: all shards",
         "watermark": "0 of 0",
         "backlog": "0",

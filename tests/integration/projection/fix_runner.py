@@ -21,13 +21,13 @@ from tests.support.fix_stream import Streams
 class Running:
     """Projections in an event loop of their own, until `stop`."""
 
-    def __init__(self, projections: list[Any], settings: Settings) -> None:
+    def __init__(self, projections: list[Any], settings: Settings | None) -> None:
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, args=(projections, settings))
         self._thread.start()
 
-    def _run(self, projections: list[Any], settings: Settings) -> None:
+    def _run(self, projections: list[Any], settings: Settings | None) -> None:
         asyncio.set_event_loop(self._loop)
         self._task = self._loop.create_task(run(projections, settings))
         try:

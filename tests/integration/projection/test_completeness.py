@@ -57,6 +57,10 @@ def test_a_read_model_says_up_to_when_it_is_complete(
         assert shown.stdout.strip() == "applied"
         beyond = relay(empty_database, "projection", "wait", "trail", f"{origin}.{open_seq + 1}", "--timeout", "0.05")
         assert (beyond.exit_code, beyond.stdout.strip()) == (1, "timed out")
+        (line,) = done(outbox.dsn, "show", str(last), "--output", "json").stdout.splitlines()
+        assert json.loads(line)["origin"] == origin
+        alone = done(empty_database, "projection", "wait", "trail", str(last), "--timeout", "0")
+        assert alone.stdout.strip() == "applied"
         other = relay(empty_database, "projection", "wait", "trail", f"ffffffff.{last}", "--timeout", "0")
         assert other.stdout.strip() == "timed out"
     finally:
@@ -113,6 +117,64 @@ def test_an_event_that_was_deleted_before_it_was_read_is_found_by_verify(
     command = ("projection", "verify", str(tmp_path), "--outbox-dsn-file", str(tmp_path / "outbox.dsn"))
     found = relay(empty_database, *command)
     assert (found.exit_code, found.stdout.strip()) == (7, f"trail: 1 of 10 events are missing: seq {last - 6}")
+
+
+def test_what_was_sent_without_a_seq_or_lies_in_an_accepted_gap_is_not_missing(
+    outbox: Outbox, empty_database: str, events: Events, make_relay: MakeRelay, running: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "trail.toml").write_text(FILE, "utf-8")
+    (tmp_path / "trail.sql").write_text(TABLES, "utf-8")
+    (tmp_path / "outbox.dsn").write_text(outbox.dsn, "utf-8")
+    events.make()
+    make_relay(outbox.dsn, events.url, headers__key="true").start()
+    for number in range(1, 6):
+        last = outbox.insert("orders.placed", "k", {"i": number})
+    outbox.delivered(last)
+    events.streams.api(f"STREAM.PURGE.{STREAM}", {"seq": 3})
+    running(empty_database, events.url, definition())
+    wait_until("it has stopped at the gap", lambda: state(empty_database).get("status") == "stopped")
+    done(empty_database, "projection", "resume", "trail", "--accept-gap", "--yes")
+    wait_until("all is applied", lambda: state(empty_database).get("position") == 5)
+    command = ("projection", "verify", str(tmp_path), "--outbox-dsn-file", str(tmp_path / "outbox.dsn"))
+    found = done(empty_database, *command, RELAY_NATS__SERVERS=events.url)
+    assert "3 events were sent without Outbox-Seq" in found.stderr
+    assert "2 events lie in a gap that an operator has accepted" in found.stderr
+    assert "5 delivered events compared, none is missing" in found.stderr
+
+
+def test_a_seq_alone_is_refused_once_the_outbox_has_several_origins(
+    empty_database: str, events: Events, running: Run
+) -> None:
+    events.make()
+    events.send((1, "a"), (2, "a"), **{"Outbox-Origin": "aaaa"})
+    running(empty_database, events.url, definition())
+    wait_until("both are applied", lambda: state(empty_database).get("position") == 2)
+    command = ("projection", "wait", "trail", "2", "--timeout", "0")
+    assert done(empty_database, *command).stdout.strip() == "applied"
+    events.send((2, "a"), **{"Outbox-Origin": "bbbb"})
+    wait_until("the third, too", lambda: state(empty_database).get("position") == 3)
+    refused = relay(empty_database, *command)
+    assert (refused.exit_code, "aaaa, bbbb" in refused.stderr) == (2, True)
+    whole = done(empty_database, "projection", "wait", "trail", "bbbb.2", "--timeout", "0")
+    assert whole.stdout.strip() == "applied"
+
+
+def test_explain_names_the_projections_that_have_parked_an_event(
+    outbox: Outbox, events: Events, make_relay: MakeRelay, running: Run
+) -> None:
+    events.make()
+    make_relay(outbox.dsn, events.url, **HEADERS).start()
+    seq = outbox.insert("orders.placed", "k", {"i": "no number"})
+    running(outbox.dsn, events.url, definition())
+    wait_until("it is parked", lambda: state(outbox.dsn).get("position") == 1)
+    env = {"RELAY_NATS__SERVERS": events.url}
+    (line,) = done(outbox.dsn, "explain", str(seq), "--output", "json", **env).stdout.splitlines()
+    (parked,) = json.loads(line)["parked_by"]
+    assert (parked["projection"], "22P02" in parked["reason"]) == ("trail", True)
+    assert "parked by  trail, number 1: " in done(outbox.dsn, "explain", str(seq), **env).stdout
+    done(outbox.dsn, "projection", "skip", "trail", "--number", str(parked["number"]), "--yes")
+    wait_until("it is skipped", lambda: run_sql(outbox.dsn, "SELECT 1 FROM projection.parked") == [])
+    assert "parked by" not in done(outbox.dsn, "explain", str(seq), **env).stdout
 
 
 def test_what_an_operator_does_stands_in_the_audit(empty_database: str, events: Events, running: Run) -> None:

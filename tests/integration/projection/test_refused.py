@@ -1,14 +1,16 @@
 """Outage and configuration wait; poison parks its key and everything later of it; too much of it stops."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay.projection import Event, Projection, Transaction, on, upcast
 from relay.projection.rules.grouping import Mode
-from tests.integration.projection.fix_runner import Run
+from tests.integration.projection.fix_runner import Run, Running
 from tests.integration.projection.world import STREAM, TABLES, Events, definition, fold, run_sql, state, trail
 from tests.support.fix_relay import wait_until
+from tests.support.relay_cli import done
 
 PARKED = "SELECT key, seq, reason IS NOT NULL FROM projection.parked ORDER BY number"
 
@@ -177,3 +179,37 @@ def test_a_handler_that_ends_its_transaction_stops_the_projection(
     wait_until("it has stopped", lambda: state(empty_database, "python").get("status") == "stopped")
     assert state(empty_database, "python")["position"] == 0
     assert "COMMIT" in str(state(empty_database, "python")["error"])
+
+
+def test_a_projection_that_stopped_at_an_event_goes_on_once_the_event_may_be_parked(
+    empty_database: str, events: Events, running: Run
+) -> None:
+    events.make()
+    events.send((1, "a"))
+    events.send((2, "b"), payload={"i": "x"})
+    events.send((3, "c"))
+    strict = running(empty_database, events.url, definition(on_refused="stop"))
+    wait_until("it has stopped", lambda: state(empty_database).get("status") == "stopped")
+    assert "stream sequence 2" in str(state(empty_database)["error"])
+    strict.stop()
+    running(empty_database, events.url, definition())
+    done(empty_database, "projection", "resume", "trail", "--yes")
+    reach(empty_database, 3)
+    assert trail(empty_database) == fold((1, "a"), (3, "c"))
+    assert run_sql(empty_database, PARKED) == [("b", 2, True)]
+
+
+def test_python_reads_its_settings_from_the_environment(
+    empty_database: str, events: Events, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    events.make()
+    events.send((1, "a"))
+    file = tmp_path / "relay.toml"
+    file.write_text(f'[nats]\nservers = ["{events.url}"]\n', "utf-8")
+    monkeypatch.setenv("RELAY_CONFIG", str(file))
+    monkeypatch.setenv("RELAY_POSTGRES__DSN", empty_database)
+    by_default = Running([Trail], None)
+    try:
+        reach(empty_database, 1, "python")
+    finally:
+        by_default.stop()

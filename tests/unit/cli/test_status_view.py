@@ -17,6 +17,7 @@ STANDING = Status(
     payload_type="jsonb",
     version=4,
     known_version=4,
+    origin="1f0c88aa",
     shards=[Shard(0, "host:1:a", 1, 8.0, 7, NOW - 2)],
     watermark=7,
     newest=9,
