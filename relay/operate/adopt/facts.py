@@ -2,43 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from relay.errors import ConfigError
 from relay.operate.access import Reader, Row
 from relay.operate.adopt import script
+from relay.operate.adopt.adoption import Adoption, adoption_of
 from relay.operate.adopt.judge import Facts
 from relay.operate.adopt.mapping import Mapping, Source, faults
-
-
-class Adoption(NamedTuple):
-    """An adoption as it stands in the database.
-
-    Attributes:
-        source: The foreign table.
-        enabled: Whether its trigger fires.
-        outbox: Where it copies to, in SQL.
-        preset: With which it was installed.
-        unchanged: Whether its function is the one that was installed.
-    """
-
-    source: str
-    enabled: bool
-    outbox: str
-    preset: str
-    unchanged: bool
-
-    @property
-    def sound(self) -> bool:
-        """Whether each new row is copied as it was agreed."""
-        return self.enabled and self.unchanged
-
-    @property
-    def state(self) -> str:
-        """What it does now, for people."""
-        if not self.enabled:
-            return "its trigger is disabled: nothing is copied"
-        return "copies each new row" if self.unchanged else "its function was changed by another hand"
 
 
 def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
@@ -77,10 +47,4 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
 
 def adoptions(reader: Reader) -> Sequence[Adoption]:
     """Return the adoptions of the database."""
-    found = []
-    for schema, name, _, enabled, comment, digest, _ in reader.rows("adopt/installed"):
-        noted = json.loads(comment)
-        source = Source(schema, name, {}).sql
-        unchanged = noted["function_sha256"] == digest
-        found.append(Adoption(source, enabled, noted["outbox"], noted["preset"], unchanged))
-    return found
+    return [adoption_of(*row) for row in reader.rows("adopt/installed")]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay.operate.adopt.adoption import Adoption
+
 
 @dataclass(frozen=True)
 class Expectation:
@@ -124,6 +126,7 @@ class PostgresFacts:
         oldest_relay: The schema version that a relay must know to work here.
         hidden: The tables of which row-level security hides rows from this role, with commas between them.
         bell_error: Why the bell's own address is of no use.
+        adoptions: Foreign tables of this database whose rows are copied, into this outbox or another one.
         skew_s: Its clock less ours.
     """
 
@@ -140,6 +143,7 @@ class PostgresFacts:
     session: Session | None = None
     bell_error: str | None = None
     topics: tuple[Topic, ...] = ()
+    adoptions: tuple[Adoption, ...] = ()
     skew_s: float | None = None
 
 

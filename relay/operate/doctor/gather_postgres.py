@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from relay.operate.adopt.adoption import adoption_of
 from relay.operate.doctor.facts import Holders, PostgresFacts, Right, Server, Session, Table, Topic
 from relay.operate.doctor.rights import Wanted, wanted
 from relay.postgres.migrate import newest_version, schema_of
@@ -78,6 +79,7 @@ def _asked(
         of_table = _rows(conn, tables.query("doctor/table"))
         identity = _value(conn, tables.query("doctor/identity")) or ""
         holders = _rows(conn, tables.query("doctor/holders"))
+        adoptions = _rows(conn, tables.query("adopt/installed"))
         sample = _sample(conn, tables, watermark)
     session, bell_error = None, None
     try:
@@ -98,6 +100,7 @@ def _asked(
         session=session,
         bell_error=bell_error,
         topics=tuple(Topic(*row) for row in sample),
+        adoptions=tuple(adoption_of(*row) for row in adoptions),
         skew_s=skew_s,
     )
 

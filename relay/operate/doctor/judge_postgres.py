@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from relay.operate.adopt.adoption import Adoption
 from relay.operate.doctor.facts import Expectation, Holders, PostgresFacts, Server, Session, Table
 from relay.operate.doctor.findings import Finding, Level, seconds
 
@@ -29,6 +30,8 @@ def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]
         yield from _bell(facts, facts.table, plan)
     if facts.holders is not None:
         yield from _holders(facts.holders, facts.server)
+    for adoption in facts.adoptions:
+        yield _adoption(adoption)
 
 
 def _line(check: str, level: Level, seen: str, do: str = "") -> Finding:
@@ -216,3 +219,14 @@ def _holders(holders: Holders, server: Server | None) -> Iterator[Finding]:
         yield _line("slots", "warning", seen, "start its reader, or SELECT pg_drop_replication_slot(...)")
     else:
         yield _line("slots", "ok", "no replication slot is left behind")
+
+
+def _adoption(adoption: Adoption) -> Finding:
+    check = f"adoption {adoption.source}"
+    seen = f"{adoption.state} (into {adoption.outbox})"
+    if adoption.sound:
+        return _line(check, "ok", seen)
+    do = "relay adopt remove, then install again"
+    if not adoption.enabled:
+        do = "ALTER TABLE ... ENABLE TRIGGER, and copy what was missed with `relay adopt backfill`"
+    return _line(check, "fault", seen, do)

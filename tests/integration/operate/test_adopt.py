@@ -378,6 +378,21 @@ def test_status_finds_a_trigger_that_is_disabled_or_was_changed(database: str, d
     assert json.loads(changed.stdout)["unchanged"] is False
 
 
+@pytest.mark.parametrize("change", ["DROP COLUMN type", 'RENAME COLUMN type TO "Type"'])
+def test_status_and_doctor_find_a_column_that_is_gone(database: str, db: psycopg.Connection, change: str) -> None:
+    debezium(db)
+    install(database, "--preset", "debezium")
+    db.execute("ALTER TABLE outbox ALTER COLUMN type DROP NOT NULL")
+    db.execute(f"ALTER TABLE outbox {change}".encode())
+    with pytest.raises(psycopg.errors.UndefinedColumn):
+        db.execute("INSERT INTO outbox (id, aggregatetype, aggregateid) VALUES (gen_random_uuid(), 'a', 'b')")
+    found = relay(database, "adopt", "status", "--output", "json")
+    assert (found.exit_code, json.loads(found.stdout)["missing"]) == (8, ["type"])
+    findings = json.loads(relay(database, "doctor", "--output", "json").stdout)["findings"]
+    faults = [one["seen"] for one in findings if one["check"] == 'adoption "public"."outbox"']
+    assert faults == ["each insert fails: the table has no column type (into public.outbox_events)"]
+
+
 def test_removing_gives_the_table_back_and_leaves_what_was_copied(database: str, db: psycopg.Connection) -> None:
     debezium(db)
     db.execute("CREATE PUBLICATION dbz FOR TABLE outbox")

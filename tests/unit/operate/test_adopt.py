@@ -2,6 +2,7 @@
 
 import pytest
 
+from relay.operate.adopt.adoption import columns_of
 from relay.operate.adopt.connector import translate
 from relay.operate.adopt.judge import Facts, judge, refusals
 from relay.operate.adopt.mapping import Mapping, Source, faults, literal, quoted, values
@@ -160,3 +161,11 @@ def test_every_option_of_the_router_is_translated_or_refused_or_said() -> None:
 
 def test_a_connector_without_the_router_is_refused() -> None:
     assert translate({"name": "x"}).refused
+
+
+def test_what_the_installed_function_reads_is_found_in_it() -> None:
+    topic = "it's new.order {type}"
+    mapping = Mapping(topic=topic, key="text", payload="payload", headers=(("new.x", "n"),))
+    body = ",\n".join(values(mapping, SOURCE, "jsonb").values())
+    assert set(columns_of(body)) == {"id", "type", "text", "payload", "n"}
+    assert columns_of('new."A ""b""" || NEW.Ours || renew.x || \'new.no\'') == ['A "b"', "ours"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from relay.operate.adopt.adoption import Adoption
 from relay.operate.doctor.facts import (
     Expectation,
     Holders,
@@ -223,3 +224,19 @@ def test_spans_are_said_as_they_are_configured() -> None:
 def test_findings_are_counted_by_level() -> None:
     findings = list(judge_nats(stream(no_ack=True, sealed=True, allow_direct=False), PLAN))
     assert (count(findings, "fault"), count(findings, "warning")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        ({}, None),
+        ({"enabled": False}, "its trigger is disabled"),
+        ({"unchanged": False}, "changed by another hand"),
+        ({"missing": ("type",)}, "each insert fails: the table has no column type"),
+    ],
+)
+def test_an_adoption_that_does_not_copy_is_a_fault(change: dict[str, Any], seen: str | None) -> None:
+    adoption = Adoption("app.outbox", True, "public.outbox_events", "debezium", True, ())._replace(**change)
+    findings = list(judge_postgres(replace(POSTGRES, adoptions=(adoption,)), PLAN))
+    assert raised(findings) == ([] if seen is None else [("adoption app.outbox", "fault")])
+    assert (seen or "copies each new row") in findings[-1].seen
