@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from relay.cli.adopt_compare import compare
 from relay.cli.consent import Consent, consenting
 from relay.cli.options import table_or_json, with_settings
 from relay.cli.table import Column, message, table
@@ -306,3 +307,6 @@ def read_connector(path: Path) -> None:
         message(f"{click.style('refused:', fg='red')} {line}")
     if found.refused:
         raise SystemExit(int(Exit.UNFIT))
+
+
+adopt.add_command(compare)

@@ -15,6 +15,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from relay.jetstream.client import Inbox
@@ -245,11 +246,32 @@ async def open_consumer(
         ConsumerLost: The server refused it.
         BrokerError: No answer, or not permitted.
     """
+    begin = {"deliver_policy": "by_start_sequence", "opt_start_seq": start_seq}
+    return await _open(connection, stream, prefix, begin, subjects)
+
+
+async def open_consumer_at(connection: Connection, stream: str, prefix: str, start: datetime) -> StreamConsumer:
+    """Make a consumer that brings every message that was stored at a time or later.
+
+    Args:
+        prefix: Of the consumer's name; a random part makes it unique.
+        start: With a time zone, by the server's clock.
+
+    Raises:
+        ConsumerLost: The server refused it.
+        BrokerError: No answer, or not permitted.
+    """
+    begin = {"deliver_policy": "by_start_time", "opt_start_time": start.isoformat()}
+    return await _open(connection, stream, prefix, begin, ())
+
+
+async def _open(
+    connection: Connection, stream: str, prefix: str, begin: Mapping[str, object], subjects: Sequence[str]
+) -> StreamConsumer:
     name = f"{prefix}_{secrets.token_hex(4)}"
     config: dict[str, object] = {
         "name": name,
-        "deliver_policy": "by_start_sequence",
-        "opt_start_seq": start_seq,
+        **begin,
         "ack_policy": "none",
         "replay_policy": "instant",
         "max_deliver": 1,
