@@ -1,5 +1,6 @@
 """``relay adopt``: copy another tool's outbox table into ours."""
 
+import asyncio
 import functools
 import json
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from relay.cli.consent import Consent, consenting
 from relay.cli.options import table_or_json, with_settings
 from relay.cli.table import Column, message, table
 from relay.config.settings import Settings
-from relay.errors import Exit
+from relay.errors import Exit, Unreachable
 from relay.operate.access import reading
 from relay.operate.adopt.mapping import Mapping
 from relay.operate.adopt.presets import PRESETS, REFUSED
@@ -103,22 +104,29 @@ def adopt() -> None:
 
 
 @adopt.command()
-@with_settings("--dsn-file", "--table")
+@with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @_mapping
 def check(settings: Settings, source: str, preset: str, mapping: Mapping) -> None:
     """Report what would become of a table, and what speaks against it; change nothing.
 
-    The newest rows are mapped, at most 1,000. Exit code 8 if it would be refused.
+    The newest rows are mapped, at most 1,000, and NATS is asked which stream takes their subjects. Exit code 8 if it
+    would be refused.
 
     \b
     relay adopt check --preset debezium --source public.outbox
     """
     from relay.operate.adopt.facts import gather
-    from relay.operate.adopt.judge import judge
+    from relay.operate.adopt.judge import Finding, judge, judge_streams, subjects_of
+    from relay.operate.adopt.streams import streams_of
 
     with reading(settings) as reader:
         facts = gather(reader, source, mapping)
     findings = judge(mapping, facts, settings.subject.template)
+    if subjects := subjects_of(facts, settings.subject.template):
+        try:
+            findings += judge_streams(asyncio.run(streams_of(settings, subjects)))
+        except Unreachable as error:
+            findings.append(Finding("warning", f"which stream takes the subjects is not known: {error}"))
     for one in findings:
         level = click.style(f"{one.level:7}", fg=_COLOURS[one.level])
         click.echo(f"{level} {one.seen}{f': {one.do}' if one.do else ''}")

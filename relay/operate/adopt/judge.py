@@ -1,5 +1,6 @@
 """What speaks against an adoption, and what an operator should know. Pure: no I/O."""
 
+from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -98,11 +99,7 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
                 else "list its tables instead of FOR ALL TABLES, without the outbox",
             )
         )
-    bad: dict[str, str] = {}
-    for topic, key in facts.sample:
-        subject = template.replace("{topic}", topic).replace("{key}", key_token(key))
-        if (fault := subject_fault(subject)) is not None:
-            bad.setdefault(subject, fault)
+    bad = {subject: fault for subject in subjects_of(facts, template) if (fault := subject_fault(subject)) is not None}
     for subject, fault in list(bad.items())[:5]:
         found.append(
             Finding("warning", f"{fault}: {subject[:100]!r}: such events become dead letters", "change --topic")
@@ -116,4 +113,37 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
         subjects = sorted({topic for topic, _ in facts.sample})
         seen = f"{len(facts.sample):,} rows were mapped to {len(subjects):,} topics: {', '.join(subjects[:10])}"
         found.append(Finding("ok", seen if facts.sample else "the table is empty: nothing was mapped"))
+    return found
+
+
+def subjects_of(facts: Facts, template: str) -> list[str]:
+    """Return the subjects that the sample makes, each once, in its order.
+
+    Args:
+        template: The relay's subject template.
+    """
+    made = (template.replace("{topic}", topic).replace("{key}", key_token(key)) for topic, key in facts.sample)
+    return list(dict.fromkeys(made))
+
+
+def judge_streams(streams: Dictionary[str, str | None]) -> list[Finding]:
+    """Return what is to be known of the streams that take the subjects.
+
+    Args:
+        streams: For each subject that was looked up the stream that takes it, None if none does.
+    """
+    homeless = sorted(subject for subject, stream in streams.items() if stream is None)
+    found = []
+    if homeless:
+        shown = ", ".join(homeless[:5])
+        found.append(
+            Finding(
+                "warning",
+                f"no stream takes {len(homeless):,} of {len(streams):,} subjects, such as {shown}: their events wait",
+                "relay stream create NAME --subject ...",
+            )
+        )
+    names = sorted({stream for stream in streams.values() if stream is not None})
+    if names:
+        found.append(Finding("ok", f"{len(streams) - len(homeless):,} subjects go to {', '.join(names)}"))
     return found

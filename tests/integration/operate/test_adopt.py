@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from relay.demo.servers import free_port
 from tests.support.fix_relay import MakeRelay, wait_until
 from tests.support.fix_stream import Streams
 from tests.support.relay_cli import done, relay
@@ -350,6 +351,20 @@ def test_check_reads_only_and_says_what_would_die(database: str, db: psycopg.Con
     assert "1 rows were mapped to 1 topics" in said
     assert events(db) == []
     assert relay(database, "adopt", "check", "--preset", "debezium", "--source", "nowhere").exit_code == 2
+
+
+def test_check_says_which_stream_takes_the_events(database: str, db: psycopg.Connection, streams: Streams) -> None:
+    debezium(db)
+    streams.make("ORDERS", "outbox.event.order")
+    for kind in ("order", "invoice"):
+        db.execute("INSERT INTO outbox VALUES (gen_random_uuid(), %s, '1', 'placed', '{}')", (kind,))
+    check = ("adopt", "check", "--preset", "debezium")
+    said = relay(database, *check, RELAY_NATS__SERVERS=streams.url)
+    assert said.exit_code == 0, said.output
+    assert "1 subjects go to ORDERS" in said.stdout
+    assert "no stream takes 1 of 2 subjects, such as outbox.event.invoice: their events wait" in said.stdout
+    away = relay(database, *check, RELAY_NATS__SERVERS=f"nats://127.0.0.1:{free_port()}")
+    assert (away.exit_code, "which stream takes the subjects is not known" in away.stdout) == (0, True)
 
 
 def test_what_is_printed_installs_the_same(database: str, db: psycopg.Connection) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from relay.operate.adopt.adoption import columns_of
 from relay.operate.adopt.connector import translate
-from relay.operate.adopt.judge import Facts, judge, refusals
+from relay.operate.adopt.judge import Facts, judge, judge_streams, refusals, subjects_of
 from relay.operate.adopt.mapping import Mapping, Source, faults, literal, quoted, values
 from relay.operate.adopt.presets import PRESETS, REFUSED
 
@@ -169,3 +169,17 @@ def test_what_the_installed_function_reads_is_found_in_it() -> None:
     body = ",\n".join(values(mapping, SOURCE, "jsonb").values())
     assert set(columns_of(body)) == {"id", "type", "text", "payload", "n"}
     assert columns_of('new."A ""b""" || NEW.Ours || renew.x || \'new.no\'') == ['A "b"', "ours"]
+
+
+def test_each_subject_of_the_sample_is_looked_up_once() -> None:
+    facts = FACTS._replace(sample=[("b", "1"), ("a", None), ("b", "2")])
+    assert subjects_of(facts, "x.{topic}") == ["x.b", "x.a"]
+
+
+def test_subjects_that_no_stream_takes_are_told() -> None:
+    assert judge_streams({}) == []
+    found = judge_streams({"a.b": "A", "c": None, "a.c": "A"})
+    assert [(one.level, one.seen) for one in found] == [
+        ("warning", "no stream takes 1 of 3 subjects, such as c: their events wait"),
+        ("ok", "2 subjects go to A"),
+    ]
