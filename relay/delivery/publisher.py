@@ -14,12 +14,13 @@ from relay.config.sections import DeliverySection
 from relay.delivery.refusals import Refusals
 from relay.delivery.settler import Settler
 from relay.event import Event
+from relay.jetstream.acknowledgements import Stored
 from relay.jetstream.connection import Connection, Message
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
-from relay.outcomes import FailureClass
+from relay.outcomes import Delivered, FailureClass
 from relay.rules.batch_fit import fit
 from relay.rules.connection_suspects import ConnectionSuspects
 from relay.rules.envelopes import Envelopes, Poison
@@ -174,8 +175,11 @@ class Publisher(Listener):
             return True
         if place is not None:
             self._in_doubt.resolve(event.seq)
-            # An earlier relay may have sent it by other rules than ours: what it is called now need not be good.
-            self._acknowledged(event, self._envelopes.wanted(event), *place, duplicate=True)
+            self._settle(((event, *place, True, time.time()),))
+            self._lanes.release(event)
+            if self._open_holds:
+                # An earlier relay may have sent it by other rules than ours: what it is called now need not be good.
+                self._refusals.accepted(event, self._envelopes.wanted(event), place[0])
             return False
         facts = self._in_hand.streams.find(self._envelopes.subject(event))
         if facts is None or self._in_doubt.id_may_be_forgotten(event.seq, facts.duplicate_window_s, now):
@@ -239,29 +243,34 @@ class Publisher(Listener):
             self._batches[self._next_batch] = Batch(batch.stream.name, events, subjects, now)
             await connection.publish_batch(self._next_batch, batch.messages)
 
-    def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
-        """Take the acknowledgement of one event."""
-        found = self._in_flight.pop(token, None)
-        if found is None:
-            return  # a late one: the event was sent again or is held, and its own answer will come
-        if token == self._timed:
-            self._timed = None
-            self._metrics.stage("publish", time.monotonic() - found[2])
-        self._answered_up_to[stream] = found[2]
-        if self._in_doubt:
-            self._in_doubt.resolve(token)
-        if self._enders:
-            self._enders.answered((token,))
-        self._acknowledged(found[0], found[1], stream, stream_seq, duplicate=duplicate)
-        if self._resting:
-            self._answered()
-
-    def _acknowledged(self, event: Event, subject: str, stream: str, stream_seq: int, *, duplicate: bool) -> None:
-        self._settle(((event, stream, stream_seq, duplicate, time.time()),))
-        if event.key is not None:
-            self._lanes.release_key(event.key)
-        if self._open_holds:
-            self._refusals.accepted(event, subject, stream)
+    def stored(self, stored: Sequence[Stored]) -> None:
+        """Take the acknowledgements of single events."""
+        now, in_flight, release = time.time(), self._in_flight, self._lanes.release_key
+        # Answers may end what is known of these, never begin it.
+        in_doubt, enders, holds = bool(self._in_doubt), bool(self._enders), bool(self._open_holds)
+        delivered: list[Delivered] = []
+        for token, stream, stream_seq, duplicate in stored:
+            found = in_flight.pop(token, None)
+            if found is None:
+                continue  # a late one: the event was sent again or is held, and its own answer will come
+            event, subject, sent_at = found
+            if token == self._timed:
+                self._timed = None
+                self._metrics.stage("publish", time.monotonic() - sent_at)
+            self._answered_up_to[stream] = sent_at
+            if in_doubt:
+                self._in_doubt.resolve(token)
+            if enders:
+                self._enders.answered((token,))
+            delivered.append((event, stream, stream_seq, duplicate, now))
+            if event.key is not None:
+                release(event.key)
+            if holds:
+                self._refusals.accepted(event, subject, stream)
+        if delivered:
+            self._settle(delivered)
+            if self._resting:
+                self._answered()
 
     def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
         """Take the acknowledgement of an atomic batch: contiguous sequences that end with `last_seq`."""

@@ -19,8 +19,10 @@ from nats.aio.client import RawCredentials
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from relay import credentials
+from relay.jetstream.acknowledgements import Acknowledgements, Stored
 
 _DEAF = re.compile(r"permissions violation for subscription", re.IGNORECASE)
 _PENDING_BYTES = 4 * 1024 * 1024
@@ -75,6 +77,33 @@ class NatsOptions:
         )
 
 
+class _Parser(Parser):
+    """nats-py's parser, which is handed what does not begin with acknowledgements of single events."""
+
+    def __init__(self, client: "Client") -> None:
+        super().__init__(client)
+        self._acknowledgements: Acknowledgements | None = None
+        self._on_stored: Callable[[list[Stored]], None] = _unread
+
+    def hear(self, acknowledgements: Acknowledgements, on_stored: Callable[[list[Stored]], None]) -> None:
+        """Hand over the acknowledgements of each read together from now on; `on_stored` must not raise."""
+        self._acknowledgements = acknowledgements
+        self._on_stored = on_stored
+
+    async def parse(self, data: bytes = b"") -> None:
+        """Take what was read."""
+        if self._acknowledgements is not None and self.state == AWAITING_CONTROL_LINE:
+            stored, data, is_incomplete = self._acknowledgements.read(bytes(self.buf) + data)
+            self.buf.clear()
+            if stored:
+                self._on_stored(stored)
+            if is_incomplete:
+                # Once the parser has begun with a message it takes it to its end, and all that follows.
+                self.buf.extend(data)
+                return
+        await super().parse(data)
+
+
 class Client(nats.aio.client.Client):
     """nats-py's client, and three things that it does not offer.
 
@@ -88,7 +117,7 @@ class Client(nats.aio.client.Client):
         self._insist_on_tls = False
         self._secured = False
         self._begun = False
-        self._short_way: tuple[int, Callable[[bytes, bytes], bool]] | None = None
+        self._parser = self._ps = _Parser(self)
         self._listeners: dict[int, RawListener] = {}
         self.encrypted = False
         # The JetStream domain of the server; empty without one.
@@ -155,18 +184,18 @@ class Client(nats.aio.client.Client):
         await self._flush_pending()
 
     async def hear(
-        self, subject: str, at_once: Callable[[bytes, bytes], bool], otherwise: Callable[[Msg], Awaitable[None]]
+        self, inbox: str, on_stored: Callable[[list[Stored]], None], otherwise: Callable[[Msg], Awaitable[None]]
     ) -> None:
-        """Subscribe to a subject on which a message comes for each event.
+        """Subscribe to an inbox on which a message comes for each event.
 
         Args:
-            subject: The subject, wildcards and all.
-            at_once: Called with subject and body of each message without headers as it is read; gives whether it has
-                taken it. Must not raise: nats-py's reader would end.
+            inbox: What its subjects begin with; one more part follows.
+            on_stored: Called with the usual acknowledgements of single events as they are read, many at a time.
+                Must not raise: nats-py's reader would end.
             otherwise: Called with every other message, by way of nats-py's queue and task for the subscription.
         """
-        subscription = await self.subscribe(subject, cb=otherwise)
-        self._short_way = subscription._id, at_once
+        subscription = await self.subscribe(f"{inbox}*", cb=otherwise)
+        self._parser.hear(Acknowledgements(inbox, subscription._id), on_stored)
 
     async def listen(self, subject: str, take: RawListener) -> Subscription:
         """Subscribe to a subject, and hand over each message as it is read, without nats-py's queue and task.
@@ -188,11 +217,7 @@ class Client(nats.aio.client.Client):
         await subscription.unsubscribe()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        """Spare an acknowledgement the message object, the queue and the task of nats-py (decision 0006)."""
-        if self._short_way is not None and not headers:
-            short, at_once = self._short_way
-            if sid == short and at_once(subject, data):
-                return
+        """Spare a message that `listen` waits for the message object, the queue and the task of nats-py."""
         if self._listeners and (take := self._listeners.get(sid)) is not None:
             # nats-py hands in None for a message without headers.
             take(subject, reply, data, headers or b"")
@@ -230,6 +255,10 @@ async def limit_of(options: NatsOptions, server: str) -> int | None:
         return None
     finally:
         await client.discard()
+
+
+def _unread(stored: list[Stored]) -> None:
+    """Take nothing: no inbox is heard yet."""
 
 
 async def _unheard(msg: Msg) -> None:

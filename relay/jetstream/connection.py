@@ -10,7 +10,6 @@ import asyncio
 import functools
 import json
 import math
-import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from nats.errors import Error as NatsError
 
 from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
+from relay.jetstream.acknowledgements import Stored
 from relay.jetstream.client import Client, Inbox, NatsOptions, RawListener, check_heard, limit_of
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.frames import Frame, encode
@@ -30,9 +30,6 @@ from relay.jetstream.questions import Questions
 from relay.rules.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
 from relay.rules.server_words import forbidden_subject
 from relay.rules.streams import qualified
-
-# What the server writes for each event; every other answer is read as JSON, in three times the time.
-_STORED = re.compile(rb'\{"stream":"([ !#-\[\]-~]+)",(?: ?"domain":"([ !#-\[\]-~]+)",)? ?"seq":([0-9]{1,20})\}')
 
 # Events of a batch between two returns to the event loop: about 2 ms.
 _BREATH = 200
@@ -197,15 +194,9 @@ class Connection(Questions):
         self._closing = True
         await self._nc.discard()
 
-    def on_stored(self, subject: bytes, data: bytes) -> bool:
-        """Take the usual acknowledgement of one event; return whether it is one."""
-        token = subject[self._skip :]
-        found = _STORED.fullmatch(data)
-        if found is None or not token.isdigit():
-            return False
-        stream = found[1] if found[2] is None else b"%s/%s" % (found[2], found[1])
-        self._listener.stored(int(token), stream.decode(), int(found[3]), False)
-        return True
+    def on_stored(self, stored: list[Stored]) -> None:
+        """Take the usual acknowledgements of single events."""
+        self._listener.stored(stored)
 
     async def on_answer(self, msg: Msg) -> None:
         """Take any other answer on our inbox."""
@@ -228,7 +219,7 @@ class Connection(Questions):
             else:
                 listener.batch_stored(int(tail[1:]), _stream(answer), answer["seq"], count)
         else:
-            listener.stored(int(tail), _stream(answer), answer["seq"], "duplicate" in answer)
+            listener.stored([(int(tail), _stream(answer), answer["seq"], "duplicate" in answer)])
 
     def _refused(self, tail: str, failure: Refused | NoResponders) -> None:
         if tail[0] == "b":
@@ -281,7 +272,7 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
             await client.open(options, server, on_error, on_closed)
             inbox = f"{client.new_inbox()}."
             connection = Connection(client, inbox, listener, functools.partial(limit_of, options, server))
-            await client.hear(f"{inbox}*", connection.on_stored, connection.on_answer)
+            await client.hear(inbox, connection.on_stored, connection.on_answer)
             made.append(connection)
             # A round trip: the subscription stands, or its refusal was reported.
             # Twice, since nats-py writes a ping past what still waits in its buffer.

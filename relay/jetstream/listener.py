@@ -1,13 +1,16 @@
 """What a connection to NATS reports of the events that were sent over it."""
 
+from collections.abc import Sequence
+
+from relay.jetstream.acknowledgements import Stored
 from relay.rules.failures import Forbidden, NoResponders, Refused
 
 
 class Listener:
     """What a connection reports; each is called in the event loop and must not raise."""
 
-    def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
-        """One event is in the stream."""
+    def stored(self, stored: Sequence[Stored]) -> None:
+        """Single events are in their streams, each under the token with which it was sent."""
 
     def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
         """A whole atomic batch is in the stream, at `count` sequences that end with `last_seq`."""

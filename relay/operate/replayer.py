@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from relay.errors import RelayError
 from relay.event import Event
+from relay.jetstream.acknowledgements import Stored
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
@@ -156,14 +157,15 @@ class Replayer(Listener):
             raise Halted(f"event {event.seq} ({event.id}) was refused: {text}")
         raise Trouble(text)
 
-    def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
-        """Take the acknowledgement of one event."""
-        event = self._in_flight.pop(token, None)
-        if event is not None:
-            self._left.pop(token, None)
-            self.duplicates += duplicate
-            self._lanes.release(event)
-            self._changed.set()
+    def stored(self, stored: Sequence[Stored]) -> None:
+        """Take the acknowledgements of single events."""
+        for token, _, _, duplicate in stored:
+            event = self._in_flight.pop(token, None)
+            if event is not None:
+                self._left.pop(token, None)
+                self.duplicates += duplicate
+                self._lanes.release(event)
+                self._changed.set()
 
     def refused(self, token: int, failure: Refused | NoResponders) -> None:
         """Take the refusal of one event."""

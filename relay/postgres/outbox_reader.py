@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
 from relay.errors import BadValue
@@ -36,7 +37,9 @@ def _read(rows: list[Row], is_cut: bool) -> Read:
     crowded_at = next((at for at, row in enumerate(rows) if row[4] is None and row[1] is not None), None)
     if crowded_at is not None:
         rows = rows[:crowded_at]
-    events = [Event._make(row) for row in rows if row[1] is not None]
+    ours = [row for row in rows if row[1] is not None]
+    # What `Event._make` does, in half of the time.
+    events = list(map(tuple.__new__, repeat(Event), ours))
     return Read(events, [row[0] for row in rows], is_cut or crowded_at is not None, crowded_at is not None)
 
 

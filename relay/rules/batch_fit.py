@@ -41,10 +41,10 @@ def fit(events: list[Event], messages: list[M], streams: StreamMap, alone: set[i
         alone: Seqs that no batch may take.
     """
     stream = streams.find(messages[0][1])
-    alike = all(message[1] == messages[0][1] for message in messages)
+    alike = len({message[1] for message in messages}) == 1
     if alone:
         alike = alike and alone.isdisjoint(event.seq for event in events)
-    if alike and sum(len(event.payload) for event in events) <= _BATCH_BYTES:
+    if alike and sum([len(event.payload) for event in events]) <= _BATCH_BYTES:
         return Fit(stream, events, messages)
     size = 0
     chosen: list[Event] = []

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from relay.event import Event
+from relay.event import Event, bytes_of
 
 
 class Unsettled:
@@ -62,7 +62,7 @@ class Unsettled:
         if postponed or self.blocked or not (in_memory.keys().isdisjoint(seqs) and just_settled.isdisjoint(seqs)):
             events = [event for event in events if not self.knows(event.seq)]
         in_memory.update([(event.seq, event.created_at) for event in events])
-        self.payload_bytes += sum([event.size for event in events])
+        self.payload_bytes += bytes_of(events)
         return events
 
     def come_back(self, event: Event) -> bool:
@@ -79,9 +79,7 @@ class Unsettled:
         """Forget events that are settled, or were dropped and will be read again."""
         in_memory = self.in_memory
         self._just_settled.update([event.seq for event in events])
-        for event in events:
-            if in_memory.pop(event.seq, None) is not None:
-                self.payload_bytes -= event.size
+        self.payload_bytes -= bytes_of([event for event in events if in_memory.pop(event.seq, None) is not None])
 
     def postpone(self, event: Event) -> None:
         """Move an event from memory to those that wait in the outbox."""

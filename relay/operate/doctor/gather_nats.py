@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from relay.event import Event
+from relay.jetstream.acknowledgements import Stored
 from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import Connection, connect
 from relay.jetstream.errors import BrokerError, LookupForbidden
@@ -40,8 +41,8 @@ class _Trials(Listener):
         self.denied: set[str] = set()
         self.changed = asyncio.Event()
 
-    def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
-        self.answers[token] = "stored"
+    def stored(self, stored: Sequence[Stored]) -> None:
+        self.answers.update((token, "stored") for token, *_ in stored)
         self.changed.set()
 
     def refused(self, token: int, failure: Refused | NoResponders) -> None:

@@ -1,11 +1,13 @@
 """What comes back on a connection's inbox: every spelling of an acknowledgement counts, nonsense does no harm."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from relay.jetstream.acknowledgements import Stored
 from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import connect
 from relay.jetstream.listener import Listener
@@ -24,11 +26,12 @@ class Heard(Listener):
         self.told: list[tuple[object, ...]] = []
         self.ended = asyncio.Event()
 
-    def stored(self, token: int, stream: str, stream_seq: int, duplicate: bool) -> None:
-        if stream == "LAST":
-            self.ended.set()
-        else:
-            self.told.append(("stored", token, stream, stream_seq, duplicate))
+    def stored(self, stored: Sequence[Stored]) -> None:
+        for one in stored:
+            if one[1] == "LAST":
+                self.ended.set()
+            else:
+                self.told.append(("stored", *one))
 
     def refused(self, token: int, failure: object) -> None:
         self.told.append(("refused", token))

@@ -49,8 +49,9 @@ def _settle_early() -> None:
 
     async def unacknowledged(self: Connection, messages: Sequence[Message]) -> None:
         await publish(self, messages)
-        for token, subject, _, _ in messages:
-            self._listener.stored(token, subject.partition(".")[0].upper(), token, False)
+        self._listener.stored(
+            [(token, subject.partition(".")[0].upper(), token, False) for token, subject, _, _ in messages]
+        )
 
     _replace(Connection, "publish", unacknowledged)
     os.environ["RELAY_HEALING__ON_LOSS"] = "alert"

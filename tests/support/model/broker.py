@@ -15,6 +15,7 @@ from typing import Any
 import nats.errors
 from nats.aio.msg import Msg
 
+from relay.jetstream.acknowledgements import Acknowledgements
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
@@ -26,6 +27,8 @@ _FRAME = re.compile(rb"HPUB (\S+) (\S* ?)(\d+) (\d+)\r\n")
 _API = "$JS.API."
 # A message knows its client; nobody asks it.
 _NOBODY: Any = None
+_INBOX = "_INBOX.r."
+_ACKNOWLEDGEMENTS = Acknowledgements(_INBOX, 1)
 
 
 @dataclass
@@ -103,7 +106,7 @@ class Broker:
         async def limit() -> int:
             return client.max_payload
 
-        client.connection = Connection(client, "_INBOX.r.", listener, limit)  # type: ignore[arg-type] # the wire is played
+        client.connection = Connection(client, _INBOX, listener, limit)  # type: ignore[arg-type] # the wire is played
         self.clients.append(client)
         return client.connection
 
@@ -274,7 +277,10 @@ class Client:
             self._run(self.connection.on_answer(message))
             return
         data = json.dumps(answer, separators=(",", ":")).encode()
-        if not self.connection.on_stored(reply.encode(), data):
+        run = _ACKNOWLEDGEMENTS.read(b"MSG %s 1 %d\r\n%s\r\n" % (reply.encode(), len(data), data))
+        if run.stored:
+            self.connection.on_stored(run.stored)
+        else:
             self._run(self.connection.on_answer(Msg(_NOBODY, reply, "", data, None)))
 
     def _run(self, coroutine: Any) -> None:
