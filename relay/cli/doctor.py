@@ -1,6 +1,5 @@
 """``relay doctor``: prove the set-up before the night does."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from relay.cli.options import with_settings
 from relay.config.settings import Settings
 from relay.errors import Exit
 from relay.operate.access import check_addresses
-from relay.operate.doctor.facts import Expectation, Topic
+from relay.operate.doctor.examine import examine
 from relay.operate.doctor.findings import Finding, count
 from relay.text import json_line, printable
 
@@ -39,7 +38,7 @@ def doctor(settings: Settings, topics: Sequence[str], no_trial: bool, strict: bo
     relay doctor --output json | jq '.findings[] | select(.level != "ok")'
     """
     check_addresses(settings)
-    findings = _examine(settings, topics, trials=not no_trial)
+    findings = examine(settings, topics, trials=not no_trial)
     faults, warnings = count(findings, "fault"), count(findings, "warning")
     if output == "json":
         click.echo(json_line(json.dumps(_for_programs(findings, faults, warnings), ensure_ascii=False)))
@@ -49,49 +48,6 @@ def doctor(settings: Settings, topics: Sequence[str], no_trial: bool, strict: bo
         click.echo(f"\n{_number(faults, 'fault')}, {_number(warnings, 'warning')}")
     if faults or (strict and warnings):
         raise SystemExit(Exit.UNFIT)
-
-
-def _examine(settings: Settings, topics: Sequence[str], *, trials: bool) -> list[Finding]:
-    from relay.config.derived_options import envelopes, nats_options
-    from relay.operate.doctor.gather_nats import gather_nats
-    from relay.operate.doctor.gather_postgres import gather_postgres
-    from relay.operate.doctor.judge_clocks import judge_clocks
-    from relay.operate.doctor.judge_nats import judge_nats
-    from relay.operate.doctor.judge_postgres import judge_postgres
-
-    postgres, plan = settings.postgres, _plan(settings)
-    of_postgres = gather_postgres(
-        postgres.dsn.get_secret_value(),
-        None if postgres.bell_dsn is None else postgres.bell_dsn.get_secret_value(),
-        postgres.table,
-        postgres.connect_timeout_s,
-        postgres.statement_timeout_s,
-    )
-    named = [Topic(topic, None, 0, 0, 0) for topic in topics if topic not in {one.topic for one in of_postgres.topics}]
-    of_nats = asyncio.run(
-        gather_nats(nats_options(settings), envelopes(settings), [*of_postgres.topics, *named], trials=trials)
-    )
-    return [
-        *judge_postgres(of_postgres, plan),
-        *judge_nats(of_nats, plan),
-        *judge_clocks(of_postgres, of_nats),
-    ]
-
-
-def _plan(settings: Settings) -> Expectation:
-    delivery, failures, nats = settings.delivery, settings.failures, settings.nats
-    return Expectation(
-        table=settings.postgres.table,
-        bell=delivery.bell,
-        bell_dsn=settings.postgres.bell_dsn is not None,
-        poll_max_s=delivery.poll_max_s,
-        strategy=delivery.strategy,
-        ack_timeout_s=delivery.ack_timeout_s,
-        # Unanswered, then held until its probe; with the connection lost on the way, and made again.
-        resend_s=delivery.ack_timeout_s + failures.hold_max_s + 2 * nats.connect_timeout_s,
-        inbox_prefix=nats.inbox_prefix,
-        manages_stream=settings.stream.manage,
-    )
 
 
 def _for_people(findings: Sequence[Finding]) -> list[str]:

@@ -1,58 +1,38 @@
 """The filters of a command as options: spans, moments, ranges of seqs, ids."""
 
 import functools
-import re
 import time
-import uuid
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
-from relay.cli.spans import seconds_of
+from relay.operate import filter_text
 from relay.operate.filters import Filters
 
-_SEQS = re.compile(r"([0-9]{0,18})(?:(\.\.)([0-9]{0,18}))?")
+T = TypeVar("T")
 
 
 def moment_or_span(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Return Unix seconds for a span back from now, or for a moment."""
-    if value is None:
-        return None
-    if (span_s := seconds_of(value)) is not None:
-        return time.time() - span_s
-    try:
-        # Without a zone it is local time, as the tables show it.
-        return datetime.fromisoformat(value.strip()).timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise click.BadParameter(
-            f"{value!r} is neither a span such as 90s, 15m, 2h, 7d nor a moment such as 2030-01-31T12:00"
-        ) from None
+    return None if value is None else _typed(lambda: filter_text.moment_or_span(value, time.time()))
 
 
 def seq_range(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int | None, int | None]:
     """Return the first and the last seq of ``7``, ``7..9``, ``7..`` or ``..9``."""
-    if value is None:
-        return None, None
-    found = _SEQS.fullmatch(value.strip())
-    if found is None or not (found[1] or found[3]):
-        raise click.BadParameter(f"{value!r} is neither a seq nor a range such as 4711..4720, 4711.. or ..4720")
-    first = int(found[1]) if found[1] else None
-    if not found[2]:
-        return first, first
-    last = int(found[3]) if found[3] else None
-    if first is not None and last is not None and first > last:
-        raise click.BadParameter(f"{value!r} ends before it begins")
-    return first, last
+    return (None, None) if value is None else _typed(lambda: filter_text.seq_range(value))
 
 
 def uuids(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Return ids in the form in which the table has them."""
+    return _typed(lambda: tuple(map(filter_text.event_id, values)))
+
+
+def _typed(read: Callable[[], T]) -> T:
     try:
-        return tuple(str(uuid.UUID(value.strip())) for value in values)
-    except ValueError:
-        raise click.BadParameter(f"{' '.join(values)!r} is not an id (UUID)") from None
+        return read()
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def filtered(times: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

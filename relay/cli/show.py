@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import time
-import uuid
 
 import click
 
@@ -13,11 +12,11 @@ from relay.cli.options import table_or_json, with_settings
 from relay.config.settings import Settings
 from relay.errors import RelayError
 from relay.operate.access import reading
-from relay.operate.events import EventName, WholeEvent, find_one
+from relay.operate.events import EventName, WholeEvent, event_name, find_one
+from relay.operate.payload_text import is_json, pretty
 from relay.rules.origins import Origins
 from relay.text import iso, json_line, moment, printable, size
 
-_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _HEX_BYTES = 256
 # How much of a payload or headers is laid out; --raw and JSON have all.
 _MOST_CHARS = 10_000
@@ -25,13 +24,10 @@ _MOST_CHARS = 10_000
 
 def seq_or_id(ctx: click.Context, param: click.Parameter, value: str) -> EventName:
     """Return a seq or an id; the other one is None."""
-    text = value.strip()
-    if re.fullmatch(r"[0-9]{1,19}", text) and int(text) < 2**63:
-        return EventName(int(text), None)
     try:
-        return EventName(None, str(uuid.UUID(text)))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is neither a seq nor an id (UUID)") from None
+        return event_name(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -108,38 +104,6 @@ def _payload(payload: bytes) -> str:
         return shown if len(payload) <= _HEX_BYTES else f"{shown} ..."
 
 
-def pretty(text: str) -> str:
-    """Lay out JSON over several lines, each value exactly as it is stored; other text as it is.
-
-    Numbers keep their digits: through Python's own numbers 1.10 and 12345678901234567890.5 would not.
-    """
-    if not _is_json(text):
-        return text
-    out: list[str] = []
-    depth = 0
-    previous = ""
-    for piece in _PIECE.findall(text):
-        if piece in "}]":
-            depth -= 1
-            if previous not in "{[":
-                out.append("\n" + "  " * depth)
-        elif previous and previous in "{[,":
-            out.append("\n" + "  " * depth)
-        out.append(": " if piece == ":" else piece)
-        if piece in "{[":
-            depth += 1
-        previous = piece
-    return "".join(out)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 def _for_programs(event: WholeEvent, origin: str) -> str:
     """Return one JSON object; JSON in it stays as it is stored, digit for digit."""
     later = {"discarded_at": iso(event.discarded_at), "dead_copied_at": iso(event.dead_copied_at)}
@@ -153,7 +117,7 @@ def _for_programs(event: WholeEvent, origin: str) -> str:
     except UnicodeDecodeError:
         parts.append(f'"payload_base64": {json.dumps(base64.b64encode(event.payload).decode())}')
     else:
-        one_line = re.sub(r"[\n\r\t]", " ", text) if _is_json(text) else json.dumps(text)
+        one_line = re.sub(r"[\n\r\t]", " ", text) if is_json(text) else json.dumps(text)
         parts.append(f'"payload": {one_line}')
     parts.append(f'"payload_bytes": {len(event.payload)}')
     return ", ".join(parts) + "}"

@@ -11,9 +11,9 @@ import click
 
 from relay.cli.consent import Consent, consenting
 from relay.cli.options import table_or_json, with_settings
-from relay.cli.spans import seconds_of
 from relay.cli.table import Column, message, table
 from relay.config.settings import Settings
+from relay.operate import filter_text
 from relay.text import about_size, json_line
 
 _AMOUNT = re.compile(r"(\d+)(k|m|g|t)?i?b?", re.IGNORECASE)
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 def _span(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     if value is None:
         return None
-    span_s = 0.0 if value == "0" else seconds_of(value)
+    span_s = 0.0 if value == "0" else filter_text.span(value)
     if span_s is None:
         raise click.BadParameter(f"{value!r} is not a time such as 90s, 2m, 12h or 7d")
     return span_s

@@ -65,10 +65,17 @@ class BrokenOff(RelayError):
 
 
 class Changer(Reader):
-    """The outbox, to be changed in small transactions of their own."""
+    """The outbox, to be changed in small transactions of their own.
 
-    def __init__(self, conn: psycopg.Connection[Row], tables: Tables, version: int, timeout_s: float) -> None:
+    Args:
+        acting: Who changes it, for the audit table.
+    """
+
+    def __init__(
+        self, conn: psycopg.Connection[Row], tables: Tables, version: int, timeout_s: float, acting: str
+    ) -> None:
         super().__init__(conn, tables, version)
+        self._acting = acting
         self._conn = conn
         self._timeout_s = timeout_s
         self._added: list[tuple[Audit, int]] = []
@@ -101,7 +108,8 @@ class Changer(Reader):
         """
         with self.step():
             (number,) = self.row(
-                "operate/audit_begin", (who(), action, json.dumps(filters, ensure_ascii=False), planned, position)
+                "operate/audit_begin",
+                (self._acting, action, json.dumps(filters, ensure_ascii=False), planned, position),
             )
         return self.resume(int(number))
 
@@ -198,12 +206,15 @@ def who() -> str:
 
 
 @contextmanager
-def changing(settings: Settings) -> Iterator[Changer]:
+def changing(settings: Settings, acting: str | None = None) -> Iterator[Changer]:
     """Open the outbox to change it.
+
+    Args:
+        acting: Who changes it, for the audit table; None: whoever runs this process.
 
     Raises:
         SchemaError: The outbox is not there, or of another version.
     """
     with connect(settings) as conn:
         tables, version = checked(conn, settings.postgres.table)
-        yield Changer(conn, tables, version, settings.postgres.statement_timeout_s)
+        yield Changer(conn, tables, version, settings.postgres.statement_timeout_s, acting or who())

@@ -1,5 +1,7 @@
 """Find events of the outbox: those in a state, or one by its seq or id."""
 
+import re
+import uuid
 from typing import Literal, NamedTuple
 
 from relay.errors import RelayError
@@ -70,6 +72,21 @@ class EventName(NamedTuple):
 
     seq: int | None
     id: str | None
+
+
+def event_name(text: str) -> EventName:
+    """Return the name of an event from its seq or its id.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    text = text.strip()
+    if re.fullmatch(r"[0-9]{1,19}", text) and int(text) < 2**63:
+        return EventName(int(text), None)
+    try:
+        return EventName(None, str(uuid.UUID(text)))
+    except ValueError:
+        raise ValueError(f"{text!r} is neither a seq nor an id (UUID)") from None
 
 
 class Found(NamedTuple):

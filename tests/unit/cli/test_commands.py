@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from relay import __version__
 from relay.cli import main
-from relay.cli.show import pretty
 from relay.cli.table import Column, table
 from relay.config.settings import Settings, load
 from relay.operate.filters import topic_regex
+from relay.operate.payload_text import pretty
 from relay.text import age, iso, json_line, moment, size
 from tests.support.relay_cli import done, relay
 

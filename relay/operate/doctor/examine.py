@@ -1,0 +1,56 @@
+"""Gather what is known of a set-up, and judge it: what ``relay doctor`` and the console show."""
+
+import asyncio
+from collections.abc import Sequence
+
+from relay.config.derived_options import envelopes, nats_options
+from relay.config.settings import Settings
+from relay.operate.doctor.facts import Expectation, Topic
+from relay.operate.doctor.findings import Finding
+from relay.operate.doctor.gather_nats import gather_nats
+from relay.operate.doctor.gather_postgres import gather_postgres
+from relay.operate.doctor.judge_clocks import judge_clocks
+from relay.operate.doctor.judge_nats import judge_nats
+from relay.operate.doctor.judge_postgres import judge_postgres
+
+
+def examine(settings: Settings, topics: Sequence[str], *, trials: bool) -> list[Finding]:
+    """Examine the set-up over the paths that the relay uses, and change nothing.
+
+    Args:
+        topics: Topics to try beside those in the table.
+        trials: Publish empty messages that no stream accepts, to try each subject.
+    """
+    postgres, plan = settings.postgres, _plan(settings)
+    of_postgres = gather_postgres(
+        postgres.dsn.get_secret_value(),
+        None if postgres.bell_dsn is None else postgres.bell_dsn.get_secret_value(),
+        postgres.table,
+        postgres.connect_timeout_s,
+        postgres.statement_timeout_s,
+    )
+    named = [Topic(topic, None, 0, 0, 0) for topic in topics if topic not in {one.topic for one in of_postgres.topics}]
+    of_nats = asyncio.run(
+        gather_nats(nats_options(settings), envelopes(settings), [*of_postgres.topics, *named], trials=trials)
+    )
+    return [
+        *judge_postgres(of_postgres, plan),
+        *judge_nats(of_nats, plan),
+        *judge_clocks(of_postgres, of_nats),
+    ]
+
+
+def _plan(settings: Settings) -> Expectation:
+    delivery, failures, nats = settings.delivery, settings.failures, settings.nats
+    return Expectation(
+        table=settings.postgres.table,
+        bell=delivery.bell,
+        bell_dsn=settings.postgres.bell_dsn is not None,
+        poll_max_s=delivery.poll_max_s,
+        strategy=delivery.strategy,
+        ack_timeout_s=delivery.ack_timeout_s,
+        # Unanswered, then held until its probe; with the connection lost on the way, and made again.
+        resend_s=delivery.ack_timeout_s + failures.hold_max_s + 2 * nats.connect_timeout_s,
+        inbox_prefix=nats.inbox_prefix,
+        manages_stream=settings.stream.manage,
+    )
