@@ -26,6 +26,7 @@ pytest_plugins = [
     "tests.support.fix_pgbouncer",
     "tests.kube.cluster",
     "tests.support.fix_prometheus",
+    "tests.support.fix_console",
 ]
 
 

@@ -7,6 +7,7 @@ COMMANDS = (
     ("completion", "completion:completion", "Completion for bash, zsh and fish."),
     ("config", "config:config", "Check the settings, and print what holds."),
     ("dead", "dead:dead", "Look at dead letters, retry or discard them."),
+    ("console", "console:console", "A web console for operators."),
     ("demo", "demo:demo", "See it work, with servers of its own."),
     ("doctor", "doctor:doctor", "Prove the set-up: rights, streams, limits, clocks."),
     ("explain", "explain:explain", "Why is this event where it is, and what is next?"),

@@ -19,6 +19,7 @@ _HELP = {
     "--server": ("URL", "A NATS server; may be given several times."),
     "--creds-file": ("FILE", "NATS credentials."),
     "--http-port": ("PORT", "Where metrics and probes are served; 0 takes a free one."),
+    "--console-port": ("PORT", "Where the console is served; 0 takes a free one."),
     "--log-format": ("FORMAT", "auto, json or human."),
     "--log-level": ("LEVEL", "debug, info, warning or error."),
 }

@@ -13,11 +13,12 @@ import click
 from relay.cli.looking import looks
 from relay.cli.nats_watch import NatsWatch
 from relay.cli.options import table_or_json, with_settings
-from relay.cli.status_view import for_people, for_programs, pace
+from relay.cli.status_view import for_people, for_programs
 from relay.cli.table import message
 from relay.config.settings import Settings
 from relay.operate.access import reading
 from relay.operate.nats_status import NatsView, ask_nats
+from relay.operate.pace import pace
 from relay.operate.status import Status, read_status
 from relay.terminal import Redraw
 from relay.text import json_line

@@ -1,13 +1,12 @@
 """What ``relay status`` shows: lines for people, an object for programs. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from relay.cli.table import Column, table
 from relay.operate.nats_status import NatsView, StreamView
+from relay.operate.pace import Pace
 from relay.operate.status import Count, Shard, Status
 from relay.rules.failure_class_of_old_rows import stored_class
 from relay.text import about_size, age, iso, moment, printable
@@ -15,34 +14,6 @@ from relay.text import about_size, age, iso, moment, printable
 _MOST_CONSUMERS = 20
 # Seconds of lag from which on its line is coloured.
 _LAG_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """What has changed between two looks.
-
-    Attributes:
-        delivered: Events delivered a second.
-        backlog: By how many events a second the backlog grows; None if it was not wholly counted.
-    """
-
-    delivered: float
-    backlog: float | None
-
-
-def pace(looks: Sequence[Status]) -> Pace | None:
-    """Measure over some looks, the oldest first; None if there are not two."""
-    if len(looks) < 2:
-        return None
-    first, last = looks[0], looks[-1]
-    seconds = last.at - first.at
-    if seconds <= 0:
-        return None
-    counted = not (first.backlog.bound or last.backlog.bound)
-    return Pace(
-        (sum(look.delivered.events for look in looks) - first.delivered.events) / seconds,
-        (last.backlog.events - first.backlog.events) / seconds if counted else None,
-    )
 
 
 def for_people(found: Status, nats: NatsView | None, measured: Pace | None = None) -> list[str]:

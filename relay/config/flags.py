@@ -6,6 +6,7 @@ FLAGS = {
     "--server": "nats.servers",
     "--creds-file": "nats.creds_file",
     "--http-port": "http.port",
+    "--console-port": "console.port",
     "--log-format": "log.format",
     "--log-level": "log.level",
 }

@@ -111,11 +111,13 @@ Listed = (NoDecode, BeforeValidator(_split))
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], *Listed]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A section of the settings: frozen, no unknown names, and no value in the text of a fault."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class PostgresSection(_Section):
+class PostgresSection(Section):
     """Where the outbox is.
 
     Attributes:
@@ -141,7 +143,7 @@ class PostgresSection(_Section):
         return value
 
 
-class NatsSection(_Section):
+class NatsSection(Section):
     """Where the stream is, and who we are there: at most one of user, token, nkey and creds."""
 
     servers: Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], *Listed, AfterValidator(_some)] = Field(
@@ -184,7 +186,7 @@ class NatsSection(_Section):
         return self
 
 
-class RedisSection(_Section):
+class RedisSection(Section):
     """Where the read models of projections with ``store = "redis"`` are.
 
     Attributes:
@@ -195,7 +197,7 @@ class RedisSection(_Section):
     url_file: File = None
 
 
-class SubjectSection(_Section):
+class SubjectSection(Section):
     """Where an event is published.
 
     Attributes:
@@ -215,7 +217,7 @@ class SubjectSection(_Section):
         return value
 
 
-class HeadersSection(_Section):
+class HeadersSection(Section):
     """Which headers are added to those of the row, and which of its ``Nats-`` headers it may set."""
 
     key: bool = False
@@ -224,7 +226,7 @@ class HeadersSection(_Section):
     allow_nats: Annotated[tuple[Annotated[str, AfterValidator(_header)], ...], *Listed] = ()
 
 
-class CloudEventsSection(_Section):
+class CloudEventsSection(Section):
     """Whether messages are CloudEvents: they are if `source` is given."""
 
     source: Annotated[str, Field(max_length=500, pattern=r"^[!-~]*$")] = ""
@@ -232,7 +234,7 @@ class CloudEventsSection(_Section):
     content_type: Annotated[str, Field(max_length=200, pattern=r"^[!-~]+/[!-~]+( ?; ?[!-~]+)*$")] = "application/json"
 
 
-class DeliverySection(_Section):
+class DeliverySection(Section):
     """How events flow. Counts are events, buffer_bytes is bytes of payload, times are seconds."""
 
     ordering: Literal["key", "none"] = "key"
@@ -262,7 +264,7 @@ class DeliverySection(_Section):
         return self
 
 
-class FailuresSection(_Section):
+class FailuresSection(Section):
     """What becomes of an event that was refused. Times are seconds.
 
     Attributes:
@@ -287,13 +289,13 @@ class FailuresSection(_Section):
         return self
 
 
-class LeaseSection(_Section):
+class LeaseSection(Section):
     """How relays share: the others take over the shards of one this many seconds after it was last heard of."""
 
     ttl_s: Annotated[float, Field(ge=2, le=3600, allow_inf_nan=False)] = 10.0
 
 
-class StreamSection(_Section):
+class StreamSection(Section):
     """The stream that is made or adjusted at start, if `manage` is true. Bytes and seconds."""
 
     manage: bool = False
@@ -313,28 +315,28 @@ class StreamSection(_Section):
         return self
 
 
-class HealingSection(_Section):
+class HealingSection(Section):
     """What is done if a stream turns out to have lost what it had acknowledged. Times are seconds."""
 
     on_loss: Literal["redeliver", "alert"] = "redeliver"
     check_every_s: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 30.0
 
 
-class RetentionSection(_Section):
+class RetentionSection(Section):
     """For how long rows are kept, in seconds; 0 is for ever."""
 
     delivered_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     dead_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
-class WatermarkSection(_Section):
+class WatermarkSection(Section):
     """Where the watermark is published; empty: nowhere."""
 
     subject: Annotated[str, AfterValidator(_subject_or_bucket)] = ""
     every_s: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)] = 1.0
 
 
-class ConsumersSection(_Section):
+class ConsumersSection(Section):
     """Which durable consumers of the streams are looked at, for the metrics; times are seconds."""
 
     watch: bool = True
@@ -343,7 +345,7 @@ class ConsumersSection(_Section):
     objective_s: Seconds = 300.0
 
 
-class HttpSection(_Section):
+class HttpSection(Section):
     """Metrics and probes; port 0 takes a free one."""
 
     enabled: bool = True
@@ -351,7 +353,7 @@ class HttpSection(_Section):
     port: Annotated[int, Field(ge=0, le=65_535)] = 9464
 
 
-class LogSection(_Section):
+class LogSection(Section):
     """Logs go to stderr; ``auto`` is human on a terminal and JSON elsewhere."""
 
     format: Literal["auto", "json", "human"] = "auto"

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from relay.config import redact
+from relay.config.console_section import ConsoleSection
 from relay.config.flags import FLAGS
 from relay.config.sections import (
     CloudEventsSection,
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     watermark: WatermarkSection = WatermarkSection()
     consumers: ConsumersSection = ConsumersSection()
     http: HttpSection = HttpSection()
+    console: ConsoleSection = ConsoleSection()
     log: LogSection = LogSection()
 
     @classmethod

@@ -5,9 +5,10 @@ from dataclasses import replace
 import click
 import pytest
 
-from relay.cli.status_view import for_people, pace
+from relay.cli.status_view import for_people
 from relay.observe.snapshot import ConsumerView
 from relay.operate.nats_status import NatsView, StreamView
+from relay.operate.pace import pace
 from relay.operate.status import Count, Oldest, Shard, Status
 
 NOW = 2_000_000_000.0

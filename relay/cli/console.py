@@ -1,0 +1,31 @@
+"""``relay console``: the operator's web console."""
+
+from importlib.util import find_spec
+
+import click
+
+from relay.cli.options import with_settings
+from relay.cli.table import message
+from relay.config.settings import Settings
+from relay.errors import ConfigError
+
+
+@click.command()
+@with_settings("--dsn-file", "--table", "--server", "--creds-file", "--console-port", "--log-format", "--log-level")
+def console(settings: Settings) -> None:
+    """Serve a web console: what waits and why, events, dead letters, streams, relays.
+
+    It needs the extra: pip install 'outbox-relay[console]'. It is a process of its own, one for any number of relays,
+    with rights of its own: outbox_reader is enough to look. It listens on this machine alone and prints a link that
+    lets in; [console] says how others are let in, and whether anything can be changed.
+
+    \b
+    relay console --config relay.toml
+    RELAY_CONSOLE__PORT=8080 relay console
+    """
+    missing = [name for name in ("jinja2", "starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise ConfigError([f"{', '.join(missing)} not installed: pip install 'outbox-relay[console]'"])
+    from relay.console.serve import serve
+
+    serve(settings, message)

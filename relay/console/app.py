@@ -1,0 +1,88 @@
+"""All routes of the console, and what becomes of faults."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import psycopg
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from relay.config.settings import Settings
+from relay.console.access.entry import Entry
+from relay.console.access.guard import BY_LINK, Guard
+from relay.console.pages import event, events, login, overview
+from relay.console.site import HERE, Site, visitor_of
+from relay.errors import RelayError
+from relay.operate.access import foreseen
+from relay.operate.changes import who
+
+Page = Callable[[Site, Request], Awaitable[Response]]
+
+
+def build(settings: Settings) -> tuple[Guard, Entry]:
+    """Return the console as an ASGI application, and what lets people in."""
+    section = settings.console
+    entry = Entry(section, who())
+    site = Site(settings, entry)
+
+    def at(path: str, page: Page, method: str = "GET", *, for_all: bool = False) -> Route:
+        async def answer(request: Request) -> Response:
+            if not for_all:
+                visitor_of(request)
+            return await page(site, request)
+
+        return Route(path, answer, methods=[method], name=f"{method} {path}")
+
+    routes: list[Route | Mount] = [
+        at("/", overview.overview),
+        at("/events", events.events),
+        at("/go", events.go),
+        at("/events/{name}", event.event),
+        at("/events/{name}/payload", event.payload),
+        at("/events/{name}/payload.txt", event.download),
+        at("/healthz", _healthy, for_all=True),
+        Mount("/static", StaticFiles(directory=HERE / "static")),
+    ]
+    if section.auth == "token":
+        routes += [
+            at("/login", login.form, for_all=True),
+            at("/login", login.submit, "POST", for_all=True),
+            at("/logout", login.leave, "POST"),
+        ]
+
+    if section.auth == "link":
+        routes.append(at(BY_LINK, login.by_link, for_all=True))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await site.live.close()
+
+    async def fault(request: Request, error: Exception) -> Response:
+        return _fault_page(site, request, error)
+
+    handlers = {HTTPException: fault, RelayError: fault, psycopg.Error: fault}
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+    return Guard(app, section, entry), entry
+
+
+async def _healthy(site: Site, request: Request) -> Response:
+    """Tell a probe that the process answers; whether the outbox is well is for the relay's own probes."""
+    return PlainTextResponse("ok\n")
+
+
+def _fault_page(site: Site, request: Request, error: Exception) -> Response:
+    status, text = 503, str(error)
+    match error:
+        case HTTPException():
+            status, text = error.status_code, error.detail
+        case psycopg.Error():
+            cause = foreseen(error)
+            if cause is None:
+                raise error
+            text = str(cause)
+    return site.page(request, "fault.html", status, text=text, status_code=status)

@@ -1,0 +1,151 @@
+"""What all open pages share: one look at the outbox and at NATS for all of them, and none while nobody looks."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
+
+import psycopg
+
+from relay.config.settings import Settings
+from relay.errors import RelayError, Unreachable
+from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError
+from relay.operate.access import Watcher, foreseen, watching
+from relay.operate.broker import broker
+from relay.operate.nats_status import NatsView, look
+from relay.operate.pace import Pace, pace
+from relay.operate.status import Status, read_status
+
+log = logging.getLogger(__name__)
+
+# How old a look may be before another one is taken, and how long connections are kept when nobody looks.
+_FRESH_S = 1.5
+_IDLE_S = 30.0
+# How long a page waits for NATS; its answer is shown with the next look otherwise.
+_NATS_WAIT_S = 1.0
+_PACE_LOOKS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen at one moment.
+
+    Attributes:
+        at: Unix seconds.
+        status: None if PostgreSQL could not be asked.
+        fault: Why not.
+        nats: None before its first answer.
+    """
+
+    at: float
+    status: Status | None
+    fault: str | None
+    nats: NatsView | None
+    pace: Pace | None
+
+
+class Live:
+    """Looks when a page asks and the last look is too old. To be used from one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = asyncio.Lock()
+        self._latest: Look | None = None
+        self._looked_at = 0.0
+        self._seen: deque[Status] = deque(maxlen=_PACE_LOOKS)
+        self._stack = ExitStack()
+        self._watcher: Watcher | None = None
+        self._nats_stack = AsyncExitStack()
+        self._connection: Connection | None = None
+        self._asking: asyncio.Task[NatsView] | None = None
+        self._nats: NatsView | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    async def look(self) -> Look:
+        """Return what is seen now; it is at most 1.5 s old. Many callers share one look."""
+        async with self._lock:
+            if self._latest is None or time.monotonic() - self._looked_at > _FRESH_S:
+                self._latest = await self._fresh()
+                self._looked_at = time.monotonic()
+            self._close_later()
+            return self._latest
+
+    async def close(self) -> None:
+        """Let go of the connections; the next look makes others."""
+        async with self._lock:
+            if self._idle is not None:
+                self._idle.cancel()
+            if self._asking is not None:
+                self._asking.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._asking
+            self._asking, self._connection = None, None
+            await self._nats_stack.aclose()
+            await asyncio.to_thread(self._let_go)
+            self._seen.clear()
+            self._latest = self._nats = None
+
+    def _close_later(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(_IDLE_S, self._close_now)
+
+    def _close_now(self) -> None:
+        self._closing = asyncio.create_task(self.close())
+
+    async def _fresh(self) -> Look:
+        status, fault = await asyncio.to_thread(self._read)
+        if status is None:
+            self._seen.clear()
+        else:
+            self._seen.append(status)
+        nats = await self._nats_of(status.streams if status is not None else ())
+        return Look(time.time(), status, fault, nats, pace(self._seen))
+
+    def _read(self) -> tuple[Status | None, str | None]:
+        """Ask PostgreSQL; a connection that has ended meanwhile is made again once."""
+        for is_kept in (self._watcher is not None, False):
+            try:
+                if self._watcher is None:
+                    self._watcher = self._stack.enter_context(watching(self._settings))
+                with self._watcher.look():
+                    return read_status(self._watcher, self._seen[-1] if self._seen else None), None
+            except RelayError as error:
+                self._let_go()
+                return None, str(error)
+            except psycopg.Error as error:
+                self._let_go()
+                cause = foreseen(error)
+                if cause is None:
+                    raise
+                if not (is_kept and isinstance(cause, Unreachable)):
+                    return None, str(cause)
+        raise AssertionError("the second attempt returns")
+
+    def _let_go(self) -> None:
+        self._watcher = None
+        with contextlib.suppress(psycopg.Error):
+            self._stack.close()
+
+    async def _nats_of(self, streams: Sequence[str]) -> NatsView | None:
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask(streams))
+        done, _ = await asyncio.wait({self._asking}, timeout=_NATS_WAIT_S)
+        if done:
+            self._nats, self._asking = self._asking.result(), None
+        return self._nats
+
+    async def _ask(self, streams: Sequence[str]) -> NatsView:
+        try:
+            if self._connection is None or not self._connection.up:
+                await self._nats_stack.aclose()
+                self._connection = await self._nats_stack.enter_async_context(broker(self._settings))
+            return await look(self._connection, streams)
+        except (Unreachable, BrokerError) as error:
+            return NatsView(unreachable=str(error))

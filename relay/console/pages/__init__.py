@@ -1,0 +1,1 @@
+"""The pages: each file is one, from the request to its template."""

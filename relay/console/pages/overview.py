@@ -1,0 +1,31 @@
+"""The first page: is all well, and if not what waits, why, since when, and what to do."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from relay.console.concerns import Concern, concerns, unreachable
+from relay.console.filter_form import command
+from relay.console.live import Look
+from relay.console.site import Site
+
+
+def concerns_of(site: Site, look: Look) -> list[Concern]:
+    """Return what is wrong with what was seen."""
+    if look.status is None:
+        return [unreachable(look.fault or "it does not answer")]
+    settings = site.settings
+    return concerns(look.status, look.nats, settings.delivery.objective_s, settings.failures.on_dead)
+
+
+async def overview(site: Site, request: Request) -> Response:
+    """Show the first page, or with ``?live`` the part of it that changes."""
+    look = await site.live.look()
+    return site.page(
+        request,
+        "overview_live.html" if "live" in request.query_params else "overview.html",
+        look=look,
+        status_now=look.status,
+        concerns=concerns_of(site, look),
+        objective_s=site.settings.delivery.objective_s,
+        command=command("status", "--watch"),
+    )

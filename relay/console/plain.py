@@ -1,0 +1,36 @@
+"""Foreign text in a page: nothing of it is markup, and what a reader could not see is shown as its escape. Pure."""
+
+from markupsafe import Markup, escape
+
+from relay.text import printable
+
+
+def harmless(value: object) -> object:
+    """Return what a template prints for a value: a text with its control and bidi characters as escapes.
+
+    Set as ``finalize``, so that no template can forget it; Jinja escapes the markup after that.
+    """
+    return printable(value) if type(value) is str else value
+
+
+def visible(text: str) -> Markup:
+    """Return a text with each character that is not printable as a marked escape."""
+    if text.isprintable():
+        return escape(text)
+    parts = []
+    for char in text:
+        if char.isprintable():
+            parts.append(escape(char))
+        else:
+            parts.append(Markup('<span class="esc">{}</span>').format(char.encode("unicode_escape").decode("ascii")))
+    return Markup("").join(parts)
+
+
+def lines(text: str) -> Markup:
+    """Return a text of several lines, each made `visible`."""
+    return Markup("\n").join(visible(line) for line in text.split("\n"))
+
+
+def cut(text: str, limit: int) -> str:
+    """Return a text, or its beginning if it is longer."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,74 @@
+"""Run the console: check its settings, listen, say where it is, and serve until told to stop."""
+
+import logging
+import socket
+
+import uvicorn
+
+from relay.config.console_section import ConsoleSection
+from relay.config.settings import Settings
+from relay.console.access.setup import setup_faults
+from relay.console.app import build
+from relay.errors import ConfigError
+from relay.observe.logs import configure
+from relay.observe.logs import event as log_event
+from relay.operate.access import check_addresses
+from relay.operate.changes import Tell
+
+log = logging.getLogger(__name__)
+
+_SHUTDOWN_S = 5
+_IDLE_CONNECTION_S = 30
+
+
+def serve(settings: Settings, tell: Tell) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        tell: Called with the address once the console listens; with ``auth = "link"`` it lets in.
+
+    Raises:
+        ConfigError: The settings are wrong, or the address cannot be listened on.
+    """
+    faults = setup_faults(settings.console)
+    if faults:
+        raise ConfigError(faults)
+    check_addresses(settings)
+    configure(settings.log.format, settings.log.level)
+    listener = _listen(settings.console)
+    port = int(listener.getsockname()[1])
+    settings = settings.model_copy(update={"console": settings.console.model_copy(update={"port": port})})
+    app, entry = build(settings)
+    address = f"http://{_shown(settings.console.host)}:{port}{settings.console.base_path}/"
+    tell(f"{address}?key={entry.key}" if settings.console.auth == "link" else address)
+    log_event(log, "info", "console.started", "the console answers", port=port, write=settings.console.write)
+    config = uvicorn.Config(
+        app,
+        # What a proxy says is believed by our own rules alone.
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        access_log=False,
+        log_config=None,
+        lifespan="on",
+        ws="none",
+        h11_max_incomplete_event_size=64 * 1024,
+        timeout_keep_alive=_IDLE_CONNECTION_S,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+        limit_concurrency=200,
+    )
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(section: ConsoleSection) -> socket.socket:
+    family = socket.AF_INET6 if ":" in section.host else socket.AF_INET
+    try:
+        return socket.create_server((section.host, section.port), family=family)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError([f"[console] cannot listen on {section.host} port {section.port}: {reason}"]) from None
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,129 @@
+"""What every page stands on: templates, the settings, the shared look, and the way to the outbox."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from relay import __version__
+from relay.config.settings import Settings
+from relay.console import plain
+from relay.console.access.entry import Entry
+from relay.console.access.visitor import Visitor
+from relay.console.live import Live
+from relay.operate.access import Reader, reading
+from relay.text import about_size, age, iso
+
+T = TypeVar("T")
+
+HERE = Path(__file__).parent
+# Connections of pages to PostgreSQL at once; the others wait for their turn.
+_CONNECTIONS = 4
+PAGES = (
+    ("/", "Overview"),
+    ("/events", "Events"),
+)
+
+
+class Site:
+    """Renders pages, and reads the outbox for them.
+
+    Attributes:
+        settings: Of the console; looking uses ``[postgres] dsn``.
+        live: The look that open pages share.
+    """
+
+    def __init__(self, settings: Settings, entry: Entry) -> None:
+        self.settings = settings
+        self.live = Live(settings)
+        self.entry = entry
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
+        self._env = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=select_autoescape(default=True),
+            finalize=plain.harmless,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._env.filters |= {
+            "age": age,
+            "cut": plain.cut,
+            "lines": plain.lines,
+            "size": about_size,
+            "visible": plain.visible,
+        }
+        self._env.globals |= {
+            "base": settings.console.base_path,
+            "login_form": entry.has_login,
+            "menu": PAGES,
+            "runbook": self._runbook,
+            "time": _time,
+            "version": __version__,
+            "write": settings.console.write,
+        }
+
+    def page(self, request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
+        """Render a page."""
+        visitor = request.state.visitor
+        text = self._env.get_template(template).render(
+            visitor=visitor,
+            may_change=self.settings.console.write and visitor is not None and visitor.operator,
+            path=request.url.path,
+            now=time.time(),
+            **values,
+        )
+        return HTMLResponse(text, status)
+
+    def url(self, path: str) -> str:
+        """Return the address of a page of ours."""
+        return f"{self.settings.console.base_path}{path}"
+
+    async def read(self, look: Callable[[Reader], T]) -> T:
+        """Read the outbox in one transaction, in a thread of its own.
+
+        Raises:
+            RelayError: The outbox cannot be read.
+            psycopg.Error: Likewise; `relay.operate.access.foreseen` says what it means.
+        """
+        return await self.run(lambda: self._read(look))
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run something that waits for PostgreSQL, in a thread of its own; at most four do at once."""
+        async with self._turns:
+            return await asyncio.to_thread(work)
+
+    def _read(self, look: Callable[[Reader], T]) -> T:
+        with reading(self.settings) as reader:
+            return look(reader)
+
+    def _runbook(self, alert: str) -> Markup:
+        base = self.settings.console.runbooks_url.rstrip("/")
+        if not base:
+            return Markup("<code>docs/operations/runbooks/{}.md</code>").format(alert)
+        return Markup('<a href="{}/{}.md" rel="noreferrer">{}</a>').format(base, alert, alert)
+
+
+def visitor_of(request: Request) -> Visitor:
+    """Return who asks; behind the guard somebody always does."""
+    visitor = request.state.visitor
+    if not isinstance(visitor, Visitor):
+        raise TypeError("this page is open to nobody without a name")
+    return visitor
+
+
+def _time(at: float | None, now: float) -> Markup:
+    """Return a moment for reading: how long ago in the text, UTC in the title."""
+    if at is None:
+        return Markup("&ndash;")
+    utc = iso(at) or ""
+    if not utc.endswith("Z"):
+        return Markup("<span>{}</span>").format(utc)
+    distance = f"in {age(at - now)}" if at > now else f"{age(now - at)} ago"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(utc, utc, distance)

@@ -1,0 +1,161 @@
+"""What the pages of the console say, over a real outbox, a real relay and a real NATS."""
+
+from urllib.parse import urlencode
+
+import pytest
+from markupsafe import escape
+
+from relay.demo.servers import NatsServer, PostgresServer
+from tests.integration.console.world import MARKUP, Night, night
+from tests.support.fix_console import Console, MakeConsole
+from tests.support.fix_relay import MakeRelay, Outbox, wait_until
+from tests.support.fix_stream import Streams
+
+
+@pytest.fixture
+def at_night(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> Night:
+    return night(outbox, streams, make_relay)
+
+
+@pytest.fixture
+def console(at_night: Night, outbox: Outbox, streams: Streams, make_console: MakeConsole) -> Console:
+    return make_console(outbox.dsn, streams.url).enter()
+
+
+def test_all_is_well_while_nothing_waits(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, make_console: MakeConsole
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    outbox.insert("orders.placed", "k", {"i": 1})
+    make_relay(outbox.dsn, streams.url).start()
+    outbox.drained()
+    page = make_console(outbox.dsn, streams.url).enter().get("/")
+    assert "All is well." in page.plain
+    assert "64 of 64" in page.plain
+    assert "relay status --watch" in page.plain
+
+
+def test_the_overview_says_what_waits_why_since_when_and_what_to_do(console: Console, at_night: Night) -> None:
+    page = console.get("/")
+    assert "Something is wrong." in page.plain
+    assert "Events wait: no stream takes this subject" in page.plain
+    assert "Class configuration" in page.plain
+    assert f"relay explain {at_night.homeless}" in page.plain
+    assert "docs/operations/runbooks/OutboxRelayMisconfigured.md" in page.plain
+    assert "2 dead letters without a decision" in page.plain
+    assert "Since" in page.plain
+    live = console.get("/?live")
+    assert "<html" not in live.text
+    assert "Events wait: no stream takes this subject" in live.plain
+
+
+def test_nobody_at_work_is_a_fault_of_its_own(outbox: Outbox, streams: Streams, make_console: MakeConsole) -> None:
+    outbox.insert("orders.placed", "k", {"i": 1})
+    page = make_console(outbox.dsn, streams.url).enter().get("/")
+    assert "No relay is at work" in page.plain
+    assert "OutboxRelayDown" in page.plain
+
+
+def test_events_are_found_by_every_filter_of_the_address(console: Console, outbox: Outbox, at_night: Night) -> None:
+    def found(query: str) -> set[int]:
+        page = console.get(f"/events?{query}")
+        assert page.status == 200, page.plain
+        seqs = {
+            at_night.delivered,
+            at_night.dead,
+            at_night.homeless,
+            at_night.behind,
+            at_night.hostile,
+            at_night.binary,
+        }
+        return {seq for seq in seqs if f'/events/{seq}"' in page.text}
+
+    assert found("") == {at_night.homeless, at_night.behind}
+    assert found("state=dead") == {at_night.dead, at_night.hostile}
+    assert found("state=any&key=k3") == {at_night.homeless, at_night.behind}
+    assert found("state=any&topic=orders.placed&seq=..2") == {at_night.delivered}
+    assert found(f"id={outbox.row(at_night.binary)['id']}") == {at_night.binary}
+    reason = str(outbox.row(at_night.dead)["last_error"])
+    assert at_night.dead in found(urlencode({"state": "dead", "error": reason.upper()}))
+    assert found("state=dead&error=no+such+reason") == set()
+    assert found("state=any&since=0s") == set()
+    assert len(found("state=any&since=1h&until=2100-01-01")) == 6
+    page = console.get("/events?state=dead&topic=other.*")
+    assert "relay list --state dead --topic 'other.*'" in page.plain
+    page = console.get("/events?seq=9..7")
+    assert page.status == 400
+    assert "ends before it begins" in page.plain
+    more = console.get("/events?state=any&limit=2")
+    assert f'/events/{at_night.binary}"' in more.text
+    assert f"seq=..{at_night.behind - 1}" in more.text and 'rel="next"' in more.text
+
+
+def test_one_event_says_why_and_what_next_and_its_payload_only_if_asked(console: Console, at_night: Night) -> None:
+    page = console.get(f"/events/{at_night.homeless}")
+    assert "No stream takes the subject nowhere.x now." in page.plain
+    assert "relay stream create NAME --subject" in page.plain
+    page = console.get(f"/events/{at_night.behind}")
+    assert f"An earlier event of its key comes first: seq {at_night.homeless}" in page.plain
+    page = console.get(f"/events/{at_night.dead}")
+    assert "Trace" in page.plain and "header-value" not in page.text
+    assert f"relay dead retry --seq {at_night.dead}" in page.plain
+    page = console.get(f"/events/{at_night.delivered}")
+    assert "stream ORDERS, sequence" in page.plain and "payload-text" not in page.text
+    shown = console.get(f"/events/{at_night.delivered}/payload")
+    assert "12345678901234567890123" in shown.plain, "digit for digit"
+    assert "payload-text" in shown.plain
+    assert "header-value" in console.get(f"/events/{at_night.dead}/payload").plain
+    file = console.get(f"/events/{at_night.delivered}/payload.txt")
+    assert file.headers["content-disposition"].startswith("attachment")
+    assert file.headers["content-type"].startswith("text/plain")
+    assert console.get("/events/4711000").status == 404
+    assert console.get("/events/what").status == 404
+
+
+def test_a_hostile_row_is_text_on_every_page(console: Console, at_night: Night) -> None:
+    large = console.get(f"/events/{at_night.hostile}/payload")
+    assert len(large.body) < 200_000
+    assert "only the beginning is shown" in large.plain
+    for path in ("/", "/events?state=dead", f"/events/{at_night.hostile}", f"/events/{at_night.hostile}/payload"):
+        page = console.get(path)
+        assert page.status == 200
+        assert "<script>alert" not in page.text and "<b hx-get" not in page.text
+        assert all(char.isprintable() or char == "\n" for char in page.text)
+        assert len(page.body) < 200_000
+    assert "\\u202e" in console.get(f"/events/{at_night.hostile}").plain
+    assert escape(MARKUP) in console.get(f"/events/{at_night.hostile}").text, "template braces are not filled in"
+
+
+def test_payloads_can_be_kept_out_of_the_console(
+    at_night: Night, outbox: Outbox, streams: Streams, make_console: MakeConsole
+) -> None:
+    console = make_console(outbox.dsn, streams.url, console__payloads="never").enter()
+    assert "Show payload" not in console.get(f"/events/{at_night.delivered}").plain
+    for path in ("payload", "payload.txt"):
+        answer = console.get(f"/events/{at_night.delivered}/{path}")
+        assert answer.status == 403
+        assert "payload-text" not in answer.text
+
+
+def test_the_box_of_every_page_leads_to_an_event_or_a_key(console: Console, outbox: Outbox, at_night: Night) -> None:
+    assert console.get(f"/go?q={at_night.dead}").headers["location"] == f"/events/{at_night.dead}"
+    row = outbox.row(at_night.dead)
+    assert console.get(f"/go?q={row['id']}").headers["location"] == f"/events/{row['id']}"
+    assert "k%2F1" in console.get("/go?q=k/1").headers["location"]
+
+
+def test_pages_say_what_is_away_and_go_on_when_it_is_back(
+    own_postgres: PostgresServer, own_nats: NatsServer, make_console: MakeConsole
+) -> None:
+    console = make_console(own_postgres.dsn(), own_nats.url).enter()
+    wait_until("NATS is seen", lambda: "NATS cannot be reached" not in console.get("/").plain)
+    own_nats.stop()
+    wait_until("NATS is missed", lambda: "NATS cannot be reached from here" in console.get("/").plain)
+    own_nats.start()
+    wait_until("NATS is seen again", lambda: "NATS cannot be reached" not in console.get("/").plain)
+    own_postgres.stop()
+    wait_until("PostgreSQL is missed", lambda: "The outbox cannot be read" in console.get("/").plain)
+    assert console.get("/events").status == 503
+    own_postgres.start()
+    wait_until("PostgreSQL is seen again", lambda: "The outbox cannot be read" not in console.get("/").plain)
+    assert console.get("/events").status == 200
