@@ -29,7 +29,7 @@ def test_no_template_holds_code_style_or_an_address_of_others() -> None:
     assert TEMPLATES
     for path in TEMPLATES:
         text = path.read_text("utf-8")
-        assert not re.search(r"\son[a-z]+="|\sstyle="|<style|javascript:|hx-on|\|\s*safe", text), path.name
+        assert not re.search(r"\son[a-z]+=.|\sstyle=.|<style|javascript:|hx-on|\|\s*safe", text), path.name
         assert not re.search(r"<script(?![^>]*\ssrc=)", text), path.name
         assert "//" not in re.sub(r"\{#.*?#\}", "", text), path.name
 
