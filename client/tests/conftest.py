@@ -7,6 +7,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from outbox_client.commands import CREATE_TABLE
+
 LOGIN = "suite_producer"
 PASSWORD = "produce"
 
@@ -46,3 +48,13 @@ def stored(admin: psycopg.Connection) -> Stored:
         return admin.execute("SELECT id, topic, key, payload, headers FROM outbox_events ORDER BY seq").fetchall()
 
     return read
+
+
+@pytest.fixture
+def commands(producer: str, database: str) -> None:
+    """Make the table of commands, with the application's rights on it."""
+    with psycopg.connect(database) as conn:
+        conn.execute(CREATE_TABLE.encode())
+        conn.execute(
+            sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_commands TO {}").format(sql.Identifier(LOGIN))
+        )

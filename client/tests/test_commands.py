@@ -6,23 +6,16 @@ from collections.abc import Iterator
 import asyncpg
 import psycopg
 import pytest
-from conftest import LOGIN, Stored
-from psycopg import sql
+from conftest import Stored
 from tests.support.fix_relay import wait_until
 
 from outbox_client import Event, NotInTransaction, Outbox
-from outbox_client.commands import CREATE_TABLE, Earlier, KeyReused, once, once_async, remember, remember_async
+from outbox_client.commands import Earlier, KeyReused, once, once_async, remember, remember_async
 
 OUTBOX = Outbox()
 
 
-@pytest.fixture(autouse=True)
-def _table(producer: str, database: str) -> None:
-    with psycopg.connect(database) as conn:
-        conn.execute(CREATE_TABLE.encode())
-        conn.execute(
-            sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_commands TO {}").format(sql.Identifier(LOGIN))
-        )
+pytestmark = pytest.mark.usefixtures("commands")
 
 
 @pytest.fixture

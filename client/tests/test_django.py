@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from samples import run, sample
 
 from outbox_client import Event, InvalidEvent, NotInTransaction
+from outbox_client.commands import Earlier, KeyReused
 
 
 def _database(dsn: str) -> dict[str, object]:
@@ -148,6 +149,27 @@ def test_outside_of_a_transaction_it_is_refused(default: None, stored: Stored) -
             publish("orders.*", 1)
         publish("orders.placed", 2)
     assert [row[3] for row in stored()] == [2]
+
+
+@pytest.mark.usefixtures("commands")
+def test_a_command_is_carried_out_once(default: None, stored: Stored) -> None:
+    from django.db import transaction
+
+    from outbox_client.django import once, publish, remember
+
+    for _ in range(2):
+        with transaction.atomic():
+            earlier = once("pay-42", request={"amount": 5})
+            if earlier is None:
+                publish("orders.paid", {"order": 42})
+                remember("pay-42", {"who": "Zoë"})
+    assert (earlier, len(stored())) == (Earlier({"who": "Zoë"}), 1)
+    with transaction.atomic(), pytest.raises(KeyReused):
+        once("pay-42", request={"amount": 6})
+    with transaction.atomic(), pytest.raises(LookupError, match="call once first"):
+        remember("pay-43", 1)
+    with pytest.raises(NotInTransaction):
+        once("pay-44")
 
 
 def test_ten_thousand_events_keep_their_order(default: None, stored: Stored) -> None:

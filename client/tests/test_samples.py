@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 import sqlalchemy as sa
-from conftest import LOGIN, Stored
-from psycopg import sql
+from conftest import Stored
 from psycopg.types.json import Jsonb
 from relay.postgres.tables import sql_directory
 from samples import GUIDE, README, Names, insert_of, run, sample, sql_of_the_guide
@@ -15,16 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from outbox_client import Event, Outbox
-from outbox_client.commands import CREATE_TABLE
 
 
 @pytest.fixture
-def conn(database: str, producer: str) -> Iterator[psycopg.Connection]:
+def conn(database: str, producer: str, commands: None) -> Iterator[psycopg.Connection]:
     """A producer's connection, with the tables that the samples write."""
     with psycopg.connect(database) as admin:
         admin.execute("ALTER TABLE orders ADD COLUMN total int")
-        admin.execute(CREATE_TABLE.encode())
-        admin.execute(sql.SQL("GRANT ALL ON outbox_commands TO {}").format(sql.Identifier(LOGIN)))
     with psycopg.connect(producer, autocommit=True) as conn:
         yield conn
 

@@ -15,7 +15,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 
 from outbox_client import Event, InvalidEvent, NotInTransaction
 from outbox_client.alembic import include_name
-from outbox_client.sqlalchemy import Outbox, Records
+from outbox_client.commands import Earlier, KeyReused
+from outbox_client.sqlalchemy import Outbox, Records, once, once_async, remember, remember_async
 
 OUTBOX = Outbox()
 
@@ -224,6 +225,44 @@ async def test_asynchronous_autocommit_is_refused(async_engine: AsyncEngine, sto
         with pytest.raises(NotInTransaction):
             await OUTBOX.publish_async(connection, Event("orders.placed", 1))
     assert stored() == []
+
+
+@pytest.mark.usefixtures("commands")
+def test_a_command_is_carried_out_once_by_a_session(engine: sa.Engine, stored: Stored) -> None:
+    for _ in range(2):
+        with Session(engine) as session, session.begin():
+            earlier = once(session, "pay-42", request={"amount": 5})
+            if earlier is None:
+                OUTBOX.publish(session, Event("orders.paid", {"order": 42}))
+                remember(session, "pay-42", {"who": "Zoë"})
+    assert (earlier, len(stored())) == (Earlier({"who": "Zoë"}), 1)
+    with Session(engine) as session:
+        assert once(session, "pay-43") is None
+        session.rollback()
+        assert once(session, "pay-43") is None
+    with engine.connect() as connection:
+        with pytest.raises(KeyReused):
+            once(connection, "pay-42", request={"amount": 6})
+        with pytest.raises(LookupError, match="call once first"):
+            remember(connection, "pay-44", 1)
+    by_itself = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    with by_itself as connection, pytest.raises(NotInTransaction):
+        once(connection, "pay-45")
+
+
+@pytest.mark.usefixtures("commands")
+async def test_a_command_is_carried_out_once_by_an_asynchronous_session(async_engine: AsyncEngine) -> None:
+    for _ in range(2):
+        async with AsyncSession(async_engine) as session, session.begin():
+            earlier = await once_async(session, "pay-42", request={"amount": 5})
+            if earlier is None:
+                await remember_async(session, "pay-42", [1, "Zoë"])
+    assert earlier == Earlier([1, "Zoë"])
+    async with async_engine.connect() as connection:
+        with pytest.raises(KeyReused):
+            await once_async(connection, "pay-42", request={"amount": 6})
+        with pytest.raises(LookupError, match="call once first"):
+            await remember_async(connection, "pay-43", 1)
 
 
 async def test_targets_of_the_wrong_kind_are_refused(engine: sa.Engine, async_engine: AsyncEngine) -> None:

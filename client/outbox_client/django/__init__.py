@@ -1,8 +1,9 @@
-"""Write events through Django's connections: add ``outbox_client.django`` to ``INSTALLED_APPS``.
+"""Events and commands through Django's connections: add ``outbox_client.django`` to ``INSTALLED_APPS``.
 
 ``OUTBOX_CLIENT`` in the settings holds the arguments of `outbox_client.Outbox`, if the relay is configured differently.
 """
 
+from outbox_client.django.commands import once, remember
 from outbox_client.django.publishing import publish, publish_many
 
-__all__ = ["publish", "publish_many"]
+__all__ = ["once", "publish", "publish_many", "remember"]

@@ -68,7 +68,7 @@ def publish(
     """
     event = Event(topic, payload, key=None if key is None else str(key), headers=headers)
     row = configured().rows.make(event)
-    with _connection(using).cursor() as cursor:
+    with connection_of(using).cursor() as cursor:
         cursor.execute(configured().one, row)
     return event.id
 
@@ -77,14 +77,19 @@ def publish_many(events: Iterable[Event], *, using: str | None = None) -> list[u
     """Write events in their order, by one statement. All are checked before any is written; see `publish`."""
     events = list(events)
     rows = [configured().rows.make(event) for event in events]
-    connection = _connection(using)
+    connection = connection_of(using)
     if rows:
         with connection.cursor() as cursor:
             cursor.execute(configured().many, [[row[at] for row in rows] for at in range(len(COLUMNS))])
     return [event.id for event in events]
 
 
-def _connection(using: str | None) -> Any:
+def connection_of(using: str | None) -> Any:
+    """Return the connection of a database that has a transaction; None: where the router writes the outbox.
+
+    Raises:
+        NotInTransaction: It has none.
+    """
     from outbox_client.django.models import OutboxEvent  # models can be imported when the apps are ready, not before
 
     connection = transaction.get_connection(router.db_for_write(OutboxEvent) if using is None else using)

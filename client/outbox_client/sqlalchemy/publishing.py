@@ -1,4 +1,4 @@
-"""Write events through SQLAlchemy 2: Session, AsyncSession, Connection, AsyncConnection, and SQLModel's Session.
+"""Write events in the transaction of a session or connection.
 
 A mapped class of the outbox would not do: the ORM reads seq back, which a producer may not be allowed to.
 """
@@ -14,12 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionm
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.orm.attributes import flag_dirty
 
-from outbox_client.errors import NotInTransaction
 from outbox_client.event import Event
 from outbox_client.rows import MAX_BYTES, Rows
+from outbox_client.sqlalchemy.connections import connection_of, connection_of_async, require_transaction
 from outbox_client.statements import COLUMNS, insert_many, insert_one
-
-__all__ = ["Outbox", "Records"]
 
 _RECORDED = "_outbox_recorded"
 _LISTENER = "_outbox_listener"
@@ -77,7 +75,7 @@ class Outbox:
             sqlalchemy.exc.DBAPIError: PostgreSQL refused it; the transaction has failed.
         """
         row = self.row(event)
-        self._write(_connection(target), self._one, row, autocommit=autocommit)
+        self._write(connection_of(target), self._one, row, autocommit=autocommit)
         return event.id
 
     def publish_many(
@@ -87,7 +85,7 @@ class Outbox:
         events = list(events)
         arrays = self._arrays(events)
         if events:
-            self._write(_connection(target), self._many, arrays, autocommit=autocommit)
+            self._write(connection_of(target), self._many, arrays, autocommit=autocommit)
         return [event.id for event in events]
 
     async def publish_async(
@@ -95,7 +93,7 @@ class Outbox:
     ) -> uuid.UUID:
         """Write an event in the transaction of an asynchronous session or connection; see `publish`."""
         row = self.row(event)
-        connection = await _connection_async(target)
+        connection = await connection_of_async(target)
         await connection.run_sync(self._write, self._one, row, autocommit=autocommit)
         return event.id
 
@@ -106,7 +104,7 @@ class Outbox:
         events = list(events)
         arrays = self._arrays(events)
         if events:
-            connection = await _connection_async(target)
+            connection = await connection_of_async(target)
             await connection.run_sync(self._write, self._many, arrays, autocommit=autocommit)
         return [event.id for event in events]
 
@@ -133,8 +131,8 @@ class Outbox:
     def _write(
         connection: sa.Connection, statement: sa.TextClause, values: dict[str, Any], *, autocommit: bool
     ) -> None:
-        if not autocommit and getattr(connection.connection.dbapi_connection, "autocommit", False):
-            raise NotInTransaction
+        if not autocommit:
+            require_transaction(connection)
         connection.execute(statement, values)
 
 
@@ -170,19 +168,3 @@ def _write_recorded(session: Session, _: Any) -> None:
         raise RuntimeError("an aggregate has recorded events, and no outbox listens: call Outbox.listen on the factory")
     recorded.sort(key=lambda one: one[0])
     outbox.publish_many(session, [event if isinstance(event, Event) else event() for _, event in recorded])
-
-
-def _connection(target: "Session | scoped_session[Any] | sa.Connection") -> sa.Connection:
-    if isinstance(target, sa.Connection):
-        return target
-    if isinstance(target, (Session, scoped_session)):
-        return target.connection()
-    raise TypeError(f"publish takes a Session or Connection of SQLAlchemy, not {type(target).__qualname__}")
-
-
-async def _connection_async(target: AsyncSession | AsyncConnection) -> AsyncConnection:
-    if isinstance(target, AsyncConnection):
-        return target
-    if isinstance(target, AsyncSession):
-        return await target.connection()
-    raise TypeError(f"publish_async takes an AsyncSession or AsyncConnection, not {type(target).__qualname__}")
