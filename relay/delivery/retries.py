@@ -6,6 +6,7 @@ If dead letters bar their keys this decides as well which of them goes, and when
 import time
 from typing import Literal
 
+from relay.delivery.waiting_check import WaitingCheck
 from relay.errors import BadValue
 from relay.event import Event
 from relay.postgres.database import TooSlow
@@ -42,6 +43,7 @@ class Retries:
         self._unsettled = in_hand.unsettled
         self._on_dead = on_dead
         self._size = size
+        self._waiting = WaitingCheck(in_hand, reader)
         # What is due is read page by page, beyond what is known and cannot go yet, and then from the beginning again.
         self._after = NOTHING_DUE
         self._due_at = 0.0
@@ -82,6 +84,7 @@ class Retries:
             self._checked_at = now + _CHECK_PAUSE_S
             await self._unblock()
             await self._check_postponed()
+        await self._waiting.turn(now)
         return found
 
     def keep(self, event: Event) -> bool:
@@ -122,13 +125,16 @@ class Retries:
         returned = 0
         blocked = self._unsettled.blocked_by_key()
         for event in read.events:
+            known_key, _ = self._unsettled.postponed.get(event.seq, (event.key, 0.0))
             postponed = event.seq in self._unsettled.postponed
             if event.seq > cursor:
                 continue
             if event.key is not None and event.key in blocked and not postponed:
                 returned += self._let_through(event, event.key, blocked[event.key])
             elif self._unsettled.come_back(event):
-                if postponed:
+                if known_key is not None and known_key != event.key:
+                    self._lanes.release_key(known_key)
+                if postponed and known_key == event.key:
                     self._lanes.put_back([event], alone=True)
                     returned += 1
                 else:

@@ -25,6 +25,14 @@ class Due(NamedTuple):
     seq: int
 
 
+class Digest(NamedTuple):
+    """What a pending event is now: its id, its key, and SHA-256 of what is sent, in hex; None if it is too large."""
+
+    event_id: str
+    key: str | None
+    sha256: str | None
+
+
 NOTHING_DUE = Due("-infinity", -(2**63))
 
 
@@ -221,6 +229,20 @@ class OutboxReader:
     async def pending_among(self, seqs: Sequence[int]) -> set[int]:
         """Return those of the seqs whose events are pending: neither delivered, nor dead, nor deleted."""
         return {seq for (seq,) in await self._run(self._tables.query("delivery/pending_among"), (array(seqs),))}
+
+    async def digests(self, seqs: Sequence[int], most_bytes: int) -> dict[int, Digest]:
+        """Return what those of the seqs are now whose events are pending.
+
+        Args:
+            seqs: Which events.
+            most_bytes: A row that is stored in more is not looked into.
+
+        Raises:
+            TooSlow: It was not done in time.
+            BadValue: PostgreSQL failed at a value of one of the rows.
+        """
+        rows = await self._run_once(self._tables.query("delivery/digests"), (array(seqs), most_bytes))
+        return {seq: Digest._make(row) for seq, *row in rows}
 
     async def dead_uncopied(self, since: float, limit: int, most_bytes: int | None) -> list[DeadLetter]:
         """Return at most `limit` dead letters of `since` (Unix seconds) or later that were not published since then.

@@ -5,6 +5,7 @@ probe when its pause is over, and the first that is acknowledged ends the hold. 
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from relay.event import Event
@@ -66,6 +67,25 @@ class Holds:
         hold.parked.append(event)
         self.parked_events += 1
         self.parked_bytes += event.size
+
+    def unpark(self, unwanted: Callable[[Event], bool]) -> list[Event]:
+        """Take events out of their holds; a hold that nothing waits in any more, not even a probe, is closed.
+
+        Args:
+            unwanted: Says of an event whether it is to be taken out.
+        """
+        taken: list[Event] = []
+        for hold in list(self.open.values()):
+            out = [event for event in hold.parked if unwanted(event)]
+            if not out:
+                continue
+            hold.parked = deque(event for event in hold.parked if not unwanted(event))
+            self.parked_events -= len(out)
+            self.parked_bytes -= sum(event.size for event in out)
+            taken += out
+            if not hold.parked and hold.probing is None:
+                self.end(hold.scope)
+        return taken
 
     def probes(self) -> int:
         """Return how many probes were sent and are not answered."""

@@ -171,6 +171,37 @@ class InHand:
         """Leave events in the outbox, to be read again."""
         self.unsettled.forget(events)
 
+    def waiting_events(self) -> list[Event]:
+        """Return the events that wait in holds or behind stuck heads, in no order."""
+        return [*(event for hold in self.holds.open.values() for event in hold.parked), *self.lanes.queued()]
+
+    def read_again(self, seqs: Collection[int], keys: Collection[str]) -> int:
+        """Leave waiting events in the outbox, to be read again at once as they are now.
+
+        With each goes all that waits of its key and of the keys that it is to join, so that these are read in order.
+
+        Args:
+            seqs: The events; those that do not wait any more are left alone.
+            keys: The keys that they have in the outbox.
+
+        Returns:
+            How many were left in the outbox.
+        """
+        changed = [event for event in self.waiting_events() if event.seq in seqs]
+        if not changed:
+            return 0
+        affected = {*keys, *(event.key for event in changed)} - {None}
+        dropped: list[Event] = []
+        for head in self.holds.unpark(lambda event: event.seq in seqs or event.key in affected):
+            dropped += self.lanes.drop_head(head)
+        for key in affected:
+            if key is not None:
+                dropped += self.lanes.drop_queue(key)
+        self.drop(dropped)
+        self._hold_ended = True
+        self.may_flow()
+        return len(dropped)
+
     # What may be sent.
 
     def may_flow(self) -> None:

@@ -13,7 +13,7 @@ through alone, and the lane stays shut behind it until `unbar`.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from relay.event import Event
 
@@ -128,6 +128,23 @@ class Lanes:
                 self._headless.add(key)
         for one in dropped:
             self.drop(one)
+        return dropped
+
+    def queued(self) -> Iterator[Event]:
+        """Go through the events that queue behind stuck heads."""
+        for key in self._stuck:
+            yield from self._queues[key] or ()
+
+    def drop_queue(self, key: str) -> list[Event]:
+        """Drop what queues behind the stuck head of a key; return it. The lane stays as it is otherwise."""
+        dropped = list(self._queues.get(key) or ()) if key in self._stuck else []
+        if dropped:
+            self.stuck_events -= len(dropped)
+            self.stuck_bytes -= sum(event.size for event in dropped)
+            self._queues[key] = None
+            self._overflowed.add(key)
+            for one in dropped:
+                self.drop(one)
         return dropped
 
     def head(self) -> Event | None:

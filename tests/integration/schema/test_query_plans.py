@@ -79,6 +79,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("operate/projected", (DELIVERED - 1000, DELIVERED, "ORDERS", DELIVERED), 200),
     ("delivery/redeliver_from", SOME, FEW_PAGES),
     ("delivery/pending_among", ("{17,100150}",), FEW_PAGES),
+    ("delivery/digests", ("{17,100150}", 100_000), FEW_PAGES),
     ("delivery/undecided", ("{17,100150}",), FEW_PAGES),
     ("delivery/still_pending", ("{17,100150}", _ids(17, 100150)), FEW_PAGES),
     ("doctor/sample", (DELIVERED, 100, 50, True), 600),

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from relay.delivery.waiting_check import digest
+from relay.event import Event
 from relay.postgres.database import Locked, TooSlow
 from relay.postgres.tables import Tables
 from tests.support.model.broker import Broker
@@ -260,6 +262,15 @@ class Outbox:
 
     def _delivery_pending_among(self, seqs: str) -> Answer:
         return [(seq,) for seq in numbers(seqs) if seq in self.now.rows and self.now.rows[seq].pending]
+
+    def _delivery_digests(self, seqs: str, _most_bytes: int) -> Answer:
+        digests = []
+        for seq in numbers(seqs):
+            row = self.now.rows.get(seq)
+            if row is not None and row.pending:
+                event = Event(*self._event(row))
+                digests.append((seq, event.id, event.key, digest(event)))
+        return digests
 
     def _delivery_settled(self, low: int, high: int, *_: object) -> Answer:
         return [(seq, seq) for seq, row in sorted(self.now.rows.items()) if low <= seq <= high and not row.pending]

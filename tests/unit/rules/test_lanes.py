@@ -267,3 +267,22 @@ def test_without_order_what_did_not_fit_into_a_batch_is_ready_at_once(key: str |
     lanes.requeue(taken[1:])
     lanes.release(taken[0])
     assert seqs(lanes.take(10)) == [2, 3]
+
+
+def test_what_queues_behind_a_stuck_head_is_dropped_and_comes_back_in_its_order() -> None:
+    lanes = Lanes()
+    lanes.offer([event(seq) for seq in (1, 2, 3)])
+    (head,) = lanes.take(1)
+    assert lanes.drop_queue("a") == [], "its head may be on its way"
+    lanes.stick(head)
+    assert seqs(list(lanes.queued())) == [2, 3]
+    assert seqs(lanes.drop_queue("a")) == [2, 3]
+    assert (lanes.stuck_events, lanes.stuck_bytes, lanes.overflow_from) == (0, 0, 2)
+    assert seqs(lanes.offer([event(4)])) == [4], "it would overtake them"
+    assert lanes.begin_again() == 2
+    lanes.offer([event(seq) for seq in (2, 3, 4)])
+    lanes.release(head)
+    for seq in (2, 3, 4):
+        (taken,) = lanes.take(5)
+        assert taken.seq == seq
+        lanes.release(taken)

@@ -227,6 +227,20 @@ class LanesUnderFire(RuleBasedStateMachine):
         self.outbox.update((other.seq, other) for other in dropped)
         self.hold_ended = True
 
+    @rule(key=st.sampled_from(["a", "b", "c"]))
+    def drop_queue(self, key: str) -> None:
+        dropped = self.lanes.drop_queue(key)
+        in_memory = self.memory.pop(key, [])
+        if any(one.key == key for one in self.parked):
+            kept = in_memory[:1]
+        else:
+            kept = [] if key in self.blocked - self.through.keys() else in_memory
+        if kept:
+            self.memory[key] = kept
+        assert dropped == in_memory[len(kept) :]
+        self.outbox.update((other.seq, other) for other in dropped)
+        self.hold_ended = self.hold_ended or bool(dropped)
+
     @precondition(lambda self: self.parked)
     @rule(which=st.integers(0, 99))
     def resume(self, which: int) -> None:

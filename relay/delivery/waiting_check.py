@@ -1,0 +1,111 @@
+"""What waits in memory is compared with the table: an operator may correct, mark or delete a row meanwhile."""
+
+import hashlib
+import logging
+from bisect import bisect_right
+from itertools import accumulate
+
+from relay.errors import BadValue
+from relay.event import Event
+from relay.observe.logs import event as log_event
+from relay.postgres.database import TooSlow
+from relay.postgres.outbox_reader import Digest, OutboxReader
+from relay.rules.in_hand import InHand
+
+log = logging.getLogger(__name__)
+
+_PAUSE_S = 5.0
+# Some 10 ms of the database for small events, and as much again for the bytes: a round of 10,000 takes 25 s.
+_AT_ONCE = 2_000
+_BYTES_AT_ONCE = 8 << 20
+_MARGIN_BYTES = 1 << 16
+
+
+class WaitingCheck:
+    """Finds events that wait and are not what the table has; has them read again, with all that waits of their keys."""
+
+    def __init__(self, in_hand: InHand, reader: OutboxReader) -> None:
+        self._in_hand = in_hand
+        self._reader = reader
+        self._due_at = 0.0
+        self._checked_up_to: int | None = None
+        # Fewer after a failure, down to the one row that fails.
+        self._at_once = _AT_ONCE
+
+    async def turn(self, now: float) -> None:
+        """Compare some of what waits, if that is due.
+
+        Args:
+            now: By the monotonic clock.
+        """
+        if now < self._due_at:
+            return
+        self._due_at = now + _PAUSE_S
+        asked, is_last = self._next()
+        if not asked:
+            return
+        try:
+            changed, keys = await self._compare(asked)
+        except (TooSlow, BadValue) as error:
+            if len(asked) > 1:
+                self._at_once = len(asked) // 2
+                return
+            # A row that PostgreSQL fails to read is met as such when it is read again.
+            changed, keys = {asked[0].seq} if isinstance(error, BadValue) else set(), set()
+        self._checked_up_to = None if is_last else asked[-1].seq
+        self._at_once = min(_AT_ONCE, self._at_once * 2)
+        again = self._in_hand.read_again(changed, keys) if changed else 0
+        if again:
+            log_event(
+                log,
+                "info",
+                "waiting.changed",
+                "rows of events that wait were changed, marked or deleted; they are read again",
+                events=len(changed),
+                read_again=again,
+                first_seq=min(changed),
+            )
+
+    async def _compare(self, asked: list[Event]) -> tuple[set[int], set[str]]:
+        """Return the seqs of the events that are not what the table has, and the keys that these have there.
+
+        Of an event that was not read whole only the row has to be there still, pending.
+        """
+        whole = [event for event in asked if not event.unread]
+        found: dict[int, Digest] = {}
+        if whole:
+            # What is stored in far more bytes than any of them takes as text is another one.
+            most_bytes = 8 * max(event.size for event in whole) + _MARGIN_BYTES
+            found = await self._reader.digests([event.seq for event in whole], most_bytes)
+        changed = {event.seq for event in whole if not is_still(event, found.get(event.seq))}
+        unread = {event.seq for event in asked if event.unread}
+        if unread:
+            changed |= unread - await self._reader.pending_among(sorted(unread))
+        keys = {found[seq].key for seq in changed & found.keys()}
+        return changed, {key for key in keys if key is not None}
+
+    def _next(self) -> tuple[list[Event], bool]:
+        """Return the events to compare now, in the order of seq, and whether these are the last."""
+        waiting = sorted(self._in_hand.waiting_events(), key=lambda event: event.seq)
+        begin = 0
+        if self._checked_up_to is not None:
+            begin = bisect_right(waiting, self._checked_up_to, key=lambda event: event.seq)
+        rest = waiting[begin : begin + self._at_once]
+        sizes = list(accumulate(event.size for event in rest))
+        asked = rest[: max(1, bisect_right(sizes, _BYTES_AT_ONCE))]
+        return asked, begin + len(asked) >= len(waiting)
+
+
+def is_still(event: Event, found: Digest | None) -> bool:
+    """Report whether an event is what the table has; None: nothing pending."""
+    if found is None or found.event_id != event.id or found.key != event.key:
+        return False
+    return found.sha256 == digest(event)
+
+
+def digest(event: Event) -> str:
+    """Return SHA-256 of what of an event is sent, in hex, as ``delivery/digests.sql`` makes it."""
+    hashed = hashlib.sha256(event.topic.encode())
+    hashed.update(b"\0\x01\0" if event.headers is None else b"\0%b\0" % event.headers.encode())
+    hashed.update(event.payload)
+    return hashed.hexdigest()
