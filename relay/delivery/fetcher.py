@@ -22,6 +22,7 @@ from relay.observe.metrics import Metrics
 from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.database_state import DatabaseState
+from relay.rules.found_again import FoundAgain
 from relay.rules.in_hand import InHand
 from relay.rules.read_size import Read, ReadSize, Room
 
@@ -80,6 +81,7 @@ class Fetcher:
         self._backfill_at = 0.0
         self._scrub_at = time.monotonic() + _SCRUB_PAUSE_S
         self._scrubbed = _BELOW_ALL
+        self._found_again = FoundAgain()
         self._generation = reader.generation
         # Why a read has failed at last that no smaller one can replace.
         self._unreadable = ""
@@ -99,6 +101,7 @@ class Fetcher:
         self._generation = self._reader.generation
         self._in_hand.rewind(watermark, database.newest)
         self._late_up_to = None
+        self._found_again.clear()
         self._settled_up_to = _drawn_up_to(database)
 
     async def run(self) -> None:
@@ -250,7 +253,9 @@ class Fetcher:
         if read is None:
             return 0
         events = read.events
-        self._scrubbed = _reached(read, self._scrubbed, upper)
+        reached = _reached(read, self._scrubbed, upper)
+        self._found_again.passed(self._scrubbed, reached, {event.seq for event in events})
+        self._scrubbed = reached
         known = self._in_hand.gaps.lowest(), self._lanes.overflow_from
         lowest = min((seq for seq in known if seq is not None), default=_NO_LIMIT)
         # What waits for a retry comes back by itself, in its own order.
@@ -259,6 +264,18 @@ class Fetcher:
             for event in events
             if event.postponed is None and not self._unsettled.knows(event.seq) and event.seq < lowest
         ]
+        to_send, in_vain = self._found_again.found(event.seq for event in lost)
+        if in_vain:
+            log_event(
+                log,
+                "error",
+                "scrub.in_vain",
+                "events are pending as soon as they are marked delivered, as a trigger may do it; they are not sent"
+                " again until another term begins",
+                events=len(in_vain),
+                first_seq=min(in_vain),
+            )
+        lost = [event for event in lost if event.seq in to_send]
         if lost:
             log_event(
                 log,

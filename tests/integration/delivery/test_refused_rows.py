@@ -113,6 +113,44 @@ def test_a_row_that_a_trigger_keeps_as_it_is_costs_no_lease_and_holds_up_no_othe
     assert_quiet(relay)
 
 
+def test_a_row_that_a_trigger_sets_back_after_each_mark_is_not_sent_without_end(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>", duplicate_window=10**8)
+    outbox.conn.execute(
+        "CREATE FUNCTION set_back() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN NEW.delivered_at := NULL; RETURN NEW; END $$;"
+        "CREATE TRIGGER set_back BEFORE UPDATE ON outbox_events FOR EACH ROW"
+        " WHEN (OLD.topic = 'orders.bad') EXECUTE FUNCTION set_back()"
+    )
+    relay = make_relay(outbox.dsn, streams.url).start()
+    bad = outbox.insert("orders.bad", "k", {"i": 0})
+    good = outbox.insert("orders.good", "k", {"i": 1})
+    outbox.delivered(good)
+    assert relay.said("scrub.in_vain")["first_seq"] == bad
+    stored = streams.messages("ORDERS")
+    holds_for(11.0, "it is not sent again", lambda: streams.messages("ORDERS") == stored)
+    assert (stored, len(relay.lines("scrub.in_vain"))) == (3, 1)
+    outbox.conn.execute("DROP TRIGGER set_back ON outbox_events")
+    outbox.conn.execute("UPDATE outbox_events SET retry_at = now() WHERE seq = %s", (bad,))
+    outbox.delivered(bad)
+
+
+def test_an_operator_who_takes_a_mark_back_again_and_again_has_the_event_sent_each_time(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>", duplicate_window=10**8)
+    relay = make_relay(outbox.dsn, streams.url).start()
+    seq = outbox.insert("orders.placed", "k", {"i": 0})
+    outbox.delivered(seq)
+    for times in (1, 2):
+        outbox.conn.execute("UPDATE outbox_events SET delivered_at = NULL WHERE seq = %s", (seq,))
+        outbox.delivered(seq)
+        assert streams.messages("ORDERS") == 1 + times
+        holds_for(6.0, "the scrub sees that it is settled", lambda: outbox.row(seq)["delivered_at"] is not None)
+    assert relay.lines("scrub.in_vain") == []
+
+
 @pytest.mark.parametrize("column", ["retry_at", "dead_at"])
 def test_a_postponement_or_a_dead_letter_that_a_trigger_drops_is_written_when_it_can_be(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, column: str
