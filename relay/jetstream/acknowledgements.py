@@ -77,7 +77,7 @@ class Acknowledgements:
                 break
             stored.append((int(token), stream, int(seq), False))
         lines = lines[2 * len(stored) :]
-        is_incomplete = len(lines) == 1 and lines[0].startswith(begin) and len(tail) < _SHORT_BYTES
+        is_incomplete = len(lines) == 1 and lines[0].startswith(begin) and len(lines[0]) + len(tail) < _SHORT_BYTES
         return Run(stored, _LINE_END.join((*lines, tail)), is_incomplete)
 
     def _stream(self, before_seq: bytes) -> str | None:
