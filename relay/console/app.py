@@ -14,7 +14,23 @@ from starlette.staticfiles import StaticFiles
 from relay.config.settings import Settings
 from relay.console.access.entry import Entry
 from relay.console.access.guard import BY_LINK, Guard
-from relay.console.pages import event, events, login, overview
+from relay.console.pages import (
+    about,
+    audit,
+    dead,
+    doctor,
+    event,
+    events,
+    key,
+    login,
+    overview,
+    projections,
+    relays,
+    streams,
+    tail,
+    waiting,
+)
+from relay.console.pages.tail import TailStreams
 from relay.console.site import HERE, Site, visitor_of
 from relay.errors import RelayError
 from relay.operate.access import foreseen
@@ -44,6 +60,18 @@ def build(settings: Settings) -> tuple[Guard, Entry]:
         at("/events/{name}", event.event),
         at("/events/{name}/payload", event.payload),
         at("/events/{name}/payload.txt", event.download),
+        at("/dead", dead.dead),
+        at("/key", key.key),
+        at("/waiting", waiting.waiting),
+        at("/streams", streams.streams),
+        at("/relays", relays.relays),
+        at("/projections", projections.projections),
+        at("/tail", tail.tail),
+        at("/tail/stream", TailStreams().answer),
+        at("/doctor", doctor.ask),
+        at("/doctor", doctor.run, "POST"),
+        at("/audit", audit.audit),
+        at("/about", about.about),
         at("/healthz", _healthy, for_all=True),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]

@@ -28,6 +28,15 @@ _CONNECTIONS = 4
 PAGES = (
     ("/", "Overview"),
     ("/events", "Events"),
+    ("/dead", "Dead letters"),
+    ("/waiting", "Waiting"),
+    ("/streams", "Streams"),
+    ("/relays", "Relays"),
+    ("/projections", "Projections"),
+    ("/tail", "Tail"),
+    ("/doctor", "Doctor"),
+    ("/audit", "Audit"),
+    ("/about", "About"),
 )
 
 

@@ -4,7 +4,7 @@ import http.client
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
@@ -100,6 +100,19 @@ class Console:
     def post(self, path: str, fields: Mapping[str, object], headers: Mapping[str, str] = SAME_ORIGIN) -> Answer:
         """Send a form as a page of the console does."""
         return self.ask("POST", self.base + path, FORM | dict(headers), urlencode(fields).encode())
+
+    def follow(self, path: str) -> Generator[str, None, None]:
+        """Yield the lines of a stream of server-sent events that are not empty, until it is closed."""
+        connection = http.client.HTTPConnection(self.host, timeout=30)
+        try:
+            connection.request("GET", self.base + path, headers={"Cookie": self.cookie or ""})
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+            while line := answer.readline():
+                if line.strip():
+                    yield line.decode().strip()
+        finally:
+            connection.close()
 
     def enter(self) -> "Console":
         """Open the printed link, as its owner does."""

@@ -48,7 +48,7 @@ async def go(site: Site, request: Request) -> Response:
         name = event_name(text)
     except ValueError:
         form = read_form({"key": text}, time.time())
-        return RedirectResponse(site.url(f"/events?{form.query(state='any')}" if text else "/events"), 303)
+        return RedirectResponse(site.url(f"/key?{form.query()}" if text else "/events"), 303)
     return RedirectResponse(site.url(f"/events/{name.id if name.seq is None else name.seq}"), 303)
 
 

@@ -22,6 +22,40 @@
     document.addEventListener("htmx:after:swap", () => { away.hidden = true; });
   }
 
+  const rows = document.getElementById("tail");
+  if (rows) {
+    const MOST_ROWS = 500;
+    const held = [];
+    const stop = document.getElementById("tail-pause");
+    let waits = false;
+    const add = (row) => {
+      rows.insertAdjacentHTML("afterbegin", row);
+      while (rows.rows.length > MOST_ROWS) rows.deleteRow(-1);
+    };
+    stop.hidden = false;
+    stop.addEventListener("click", () => {
+      waits = !waits;
+      stop.textContent = waits ? "Resume" : "Pause";
+      stop.setAttribute("aria-pressed", String(waits));
+      if (!waits) held.splice(0).forEach(add);
+    });
+    let source = null;
+    const follow = () => {
+      if (document.hidden) {
+        if (source) source.close();
+        source = null;
+      } else if (!source) {
+        source = new EventSource(rows.dataset.stream);
+        source.onmessage = (message) => {
+          if (!waits) add(message.data);
+          else if (held.push(message.data) > MOST_ROWS) held.shift();
+        };
+      }
+    };
+    document.addEventListener("visibilitychange", follow);
+    follow();
+  }
+
   document.addEventListener("click", (event) => {
     const copy = event.target.closest("button.copy");
     if (!copy) return;

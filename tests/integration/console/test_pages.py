@@ -1,5 +1,7 @@
 """What the pages of the console say, over a real outbox, a real relay and a real NATS."""
 
+import re
+from html import unescape
 from urllib.parse import urlencode
 
 import pytest
@@ -10,6 +12,7 @@ from tests.integration.console.world import MARKUP, Night, night
 from tests.support.fix_console import Console, MakeConsole
 from tests.support.fix_relay import MakeRelay, Outbox, wait_until
 from tests.support.fix_stream import Streams
+from tests.support.relay_cli import done
 
 
 @pytest.fixture
@@ -159,3 +162,95 @@ def test_pages_say_what_is_away_and_go_on_when_it_is_back(
     own_postgres.start()
     wait_until("PostgreSQL is seen again", lambda: "The outbox cannot be read" not in console.get("/").plain)
     assert console.get("/events").status == 200
+
+
+def test_dead_letters_are_counted_by_topic_and_reason_and_lead_to_their_events(
+    console: Console, at_night: Night
+) -> None:
+    page = console.get("/dead")
+    assert "other.large" in page.plain and "\\u202e" in page.plain
+    assert "relay dead summary" in page.plain
+    links = [unescape(link) for link in re.findall(r'href="(/events\?state=dead[^"]*)"', page.text)]
+    found = [console.get(link) for link in links]
+    assert any(f'/events/{at_night.dead}"' in one.text for one in found)
+    only = console.get("/dead?topic=other.*")
+    assert "other.large" in only.plain and "orders." not in only.plain.partition("Numbers stand")[2]
+    assert console.get("/dead?seq=x").status == 400
+
+
+def test_a_key_says_who_blocks_whom(console: Console, at_night: Night) -> None:
+    page = console.get("/key?key=k3")
+    assert f"Event {at_night.homeless} is held back; 1 waits behind it." in page.plain
+    assert page.text.index(f'/events/{at_night.homeless}"') < page.text.index(f'/events/{at_night.behind}"')
+    assert "Nothing waits." in console.get("/key?key=k1").plain
+    assert "No events of this key were found." in console.get("/key?key=no-such").plain
+    assert console.get("/key").status == 303
+
+
+def test_what_waits_is_shown_by_class_and_reason(console: Console, at_night: Night) -> None:
+    page = console.get("/waiting")
+    assert "configuration" in page.plain and "no stream takes this subject" in page.plain
+    assert f'/events/{at_night.homeless}"' in page.text
+    assert "No event waits for a retry." in page.plain
+
+
+def test_streams_and_consumers_are_shown_with_their_room_and_how_far_behind_they_are(
+    console: Console, streams: Streams
+) -> None:
+    streams.api(
+        "CONSUMER.DURABLE.CREATE.ORDERS.list",
+        {"stream_name": "ORDERS", "config": {"durable_name": "list", "ack_policy": "explicit"}},
+    )
+    wait_until("the consumer is seen", lambda: "list" in console.get("/streams").plain)
+    page = console.get("/streams?live")
+    assert "ORDERS" in page.plain and "at work" in page.plain
+    streams.change("ORDERS", max_msgs=1, discard="new")
+    wait_until(
+        "the stream is full", lambda: "max_msgs left, then it refuses new messages" in console.get("/streams").plain
+    )
+
+
+def test_relays_and_all_shards_are_shown(console: Console) -> None:
+    page = console.get("/relays")
+    assert "Every shard has a relay." in page.plain
+    assert page.text.count("left</td>") == 64
+    assert "<html" not in console.get("/relays?live").text
+
+
+def test_without_projections_their_page_says_so(console: Console) -> None:
+    assert "no projection" in console.get("/projections").plain
+
+
+@pytest.mark.denials
+def test_the_doctor_examines_with_the_rights_of_the_console(console: Console) -> None:
+    assert "What was found" not in console.get("/doctor").plain
+    page = console.post("/doctor", {})
+    assert page.status == 200
+    assert "What was found" in page.plain and "PostgreSQL" in page.plain.replace("postgres", "PostgreSQL")
+    assert console.post("/doctor", {}, {}).status == 403
+
+
+def test_the_audit_shows_who_changed_what(console: Console, outbox: Outbox, at_night: Night) -> None:
+    assert "Nothing was changed yet." in console.get("/audit").plain
+    done(outbox.dsn, "dead", "retry", "--seq", str(at_night.dead), "--yes")
+    page = console.get("/audit")
+    assert "dead retry" in page.plain and "1 of 1" in page.plain and f"first_seq={at_night.dead}" in page.plain
+
+
+def test_about_hides_secrets(at_night: Night, outbox: Outbox, streams: Streams, make_console: MakeConsole) -> None:
+    console = make_console(outbox.dsn, streams.url, nats__user="relay", nats__password="secret-word").enter()
+    page = console.get("/about")
+    assert "Zero-Clause BSD" in page.plain and "objective_s" in page.plain
+    assert "secret-word" not in page.text
+
+
+def test_the_tail_shows_the_last_deliveries_and_follows(console: Console, outbox: Outbox, at_night: Night) -> None:
+    page = console.get("/tail?key=k1")
+    assert f'/events/{at_night.delivered}"' in page.text and f'/events/{at_night.binary}"' not in page.text
+    lines = console.follow("/tail/stream?topic=orders.>")
+    assert next(lines).startswith("retry:")
+    assert next(lines) == ":"
+    seq = outbox.insert("orders.placed", "k9", {"i": 9})
+    row = next(line for line in lines if line.startswith("data:"))
+    assert f'/events/{seq}"' in row and "ORDERS" in row
+    lines.close()

@@ -1,0 +1,45 @@
+"""One key: its events in their order, and who blocks whom."""
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from relay.console.filter_form import command
+from relay.console.key_story import KeyStory, key_story
+from relay.console.site import Site
+from relay.operate.access import Reader
+from relay.operate.events import ListState, find
+from relay.operate.filters import Filters
+
+_EACH = 50
+_SCAN = 1_000_000
+# No index has the key: settled events are searched for among the newest seqs alone.
+_SETTLED_SCAN = 50_000
+
+
+async def key(site: Site, request: Request) -> Response:
+    """Show the events of a key: what is open wherever it is, and what was settled lately."""
+    name = request.query_params.get("key", "")
+    if not name or "\x00" in name:
+        return RedirectResponse(site.url("/events"), 303)
+    filters = Filters(key=name)
+
+    def look(reader: Reader) -> KeyStory:
+        searches: tuple[tuple[ListState, int], ...] = (
+            ("pending", _SCAN),
+            ("retry", 0),
+            ("dead", 0),
+            ("any", _SETTLED_SCAN),
+        )
+        found = [find(reader, state, filters, _EACH, scan).events for state, scan in searches]
+        settings = site.settings
+        return key_story(found, ordered=settings.delivery.ordering == "key", on_dead=settings.failures.on_dead)
+
+    story = await site.read(look)
+    return site.page(
+        request,
+        "key.html",
+        key=name,
+        story=story,
+        scanned=_SETTLED_SCAN,
+        command=command("list", "--state", "any", f"--key={name}"),
+    )

@@ -1,0 +1,23 @@
+"""Relays and shards: who relays what, and how far each is."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from relay.console.filter_form import command
+from relay.console.owners import owners
+from relay.console.pages.overview import concerns_of
+from relay.console.site import Site
+
+
+async def relays(site: Site, request: Request) -> Response:
+    """Show the owners and all shards, or with ``?live`` the part that changes."""
+    look = await site.live.look()
+    status = look.status
+    return site.page(
+        request,
+        "relays_live.html" if "live" in request.query_params else "relays.html",
+        status_now=status,
+        owners=[] if status is None else owners(status.shards),
+        concerns=[one for one in concerns_of(site, look) if status is None or one.page == "/relays"],
+        command=command("status"),
+    )

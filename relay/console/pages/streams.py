@@ -1,0 +1,19 @@
+"""Streams and their consumers: how full, and how far behind each read model is."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from relay.console.filter_form import command
+from relay.console.site import Site
+
+
+async def streams(site: Site, request: Request) -> Response:
+    """Show what NATS says of the streams that are published to, or with ``?live`` the part that changes."""
+    look = await site.live.look()
+    return site.page(
+        request,
+        "streams_live.html" if "live" in request.query_params else "streams.html",
+        nats=look.nats,
+        objective_s=site.settings.consumers.objective_s,
+        command=command("status"),
+    )
