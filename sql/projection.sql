@@ -89,9 +89,29 @@ CREATE TABLE IF NOT EXISTS projection.audit (
     events bigint      NOT NULL
 );
 
+CREATE TABLE IF NOT EXISTS projection.refreshes (
+    name           text             NOT NULL,
+    generation     integer          NOT NULL,
+    view           text             NOT NULL,
+    every_s        double precision NOT NULL,
+    refreshed_at   timestamptz,
+    took_s         double precision,
+    applied        bigint           NOT NULL DEFAULT 0,
+    complete_up_to timestamptz,
+    failures       integer          NOT NULL DEFAULT 0,
+    error          text,
+    retry_at       timestamptz,
+    PRIMARY KEY (name, generation, view)
+);
+
 COMMENT ON COLUMN projection.state.complete_origin IS 'The origin of the seqs that complete_seq speaks of';
 COMMENT ON COLUMN projection.state.crashes IS 'How many owners in a row have ended without giving the partition back';
 COMMENT ON TABLE projection.audit IS 'What operators have done to projections';
+COMMENT ON TABLE projection.refreshes IS 'Materialised views that are refreshed on a schedule';
+COMMENT ON COLUMN projection.refreshes.refreshed_at IS 'When the last refresh that succeeded began: what was applied before is in the view';
+COMMENT ON COLUMN projection.refreshes.applied IS 'How many events the model included then';
+COMMENT ON COLUMN projection.refreshes.complete_up_to IS 'Everything that was committed up to then is in the view';
+COMMENT ON COLUMN projection.refreshes.failures IS 'How many refreshes in a row have failed, the last one with this error';
 COMMENT ON COLUMN projection.state.position IS 'Every message of the stream up to this sequence is settled';
 COMMENT ON COLUMN projection.state.position_time_ns IS 'When the stream stored the message there: what the stream is recognised by';
 COMMENT ON COLUMN projection.state.has_bits IS 'Whether every event that was applied had a seq of the outbox';
@@ -117,4 +137,4 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON SCHEMA projection IS 'relay projection, layout 2';
+COMMENT ON SCHEMA projection IS 'relay projection, layout 3';

@@ -19,7 +19,10 @@ ORDER BY created_at DESC, order_id DESC LIMIT %(limit)s
 _DAILY = (
     "SELECT day, orders, total_cents, cancelled FROM order_list.order_daily_summary WHERE tenant_id = %s ORDER BY day"
 )
-_REFRESHED = "SELECT refreshed_at, complete_up_to FROM order_list.refreshes WHERE view = 'order_daily_summary'"
+_REFRESHED = """
+SELECT refreshed_at, complete_up_to FROM projection.refreshes
+WHERE name = 'order_list' AND view = 'order_daily_summary'
+"""
 
 
 class Api:

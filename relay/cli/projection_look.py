@@ -14,7 +14,7 @@ import click
 from pydantic import SecretStr
 
 from relay.cli.options import table_or_json, with_settings
-from relay.cli.projection_view import audit_table, parked_table, partition_table
+from relay.cli.projection_view import audit_table, parked_table, partition_table, refresh_table
 from relay.cli.table import message
 from relay.config.settings import Settings
 from relay.errors import Exit
@@ -23,7 +23,7 @@ from relay.terminal import Redraw
 from relay.text import json_line
 
 if TYPE_CHECKING:
-    from relay.projection.operator import PartitionStatus
+    from relay.projection.operator import PartitionStatus, RefreshStatus
     from relay.projection.verify import Verdict
 
 _name = click.argument("name")
@@ -41,7 +41,9 @@ def list_projections(settings: Settings, output: str) -> None:
     from relay.projection.operator import statuses
 
     with connect(settings) as conn:
-        _show(statuses(conn), output)
+        found = statuses(conn)
+    for line in [json_line(json.dumps(one._asdict())) for one in found] if output == "json" else partition_table(found):
+        click.echo(line)
 
 
 @click.command()
@@ -58,43 +60,46 @@ def list_projections(settings: Settings, output: str) -> None:
 )
 @table_or_json
 def status(settings: Settings, name: str, watch: bool, every_s: float, output: str) -> None:
-    """Show how far a projection is, and what it waits for. Exit code 7 if it has stopped.
+    """Show how far a projection is, what it waits for, and how old its views are. Exit code 7 if it has stopped.
 
     \b
     relay projection status order_list
     relay projection status order_list --watch
     """
-    from relay.projection.operator import statuses
+    from relay.projection.operator import refreshes, statuses
 
     if watch:
         _watch(settings, name, every_s, output)
         return
     with connect(settings) as conn:
-        found = statuses(conn, name)
-    _show(found, output)
+        found, views = statuses(conn, name), refreshes(conn, name)
+    for line in _lines(found, views, output):
+        click.echo(line)
     if any(one.status == "stopped" for one in found):
         raise SystemExit(int(Exit.LOST))
 
 
-def _show(found: "Sequence[PartitionStatus]", output: str) -> None:
-    lines = [json_line(json.dumps(one._asdict())) for one in found] if output == "json" else partition_table(found)
-    for line in lines:
-        click.echo(line)
+def _lines(found: "Sequence[PartitionStatus]", views: "Sequence[RefreshStatus]", output: str) -> list[str]:
+    """Return the partitions of a projection and its materialised views; in JSON each partition names all views."""
+    if output == "json":
+        refreshes = [one._asdict() for one in views]
+        return [json_line(json.dumps({**one._asdict(), "refreshes": refreshes})) for one in found]
+    return [*partition_table(found), *(["", *refresh_table(views)] if views else [])]
 
 
 def _watch(settings: Settings, name: str, every_s: float, output: str) -> None:
     """Show a projection again and again; an outage ends it with the error of any other command."""
-    from relay.projection.operator import statuses
+    from relay.projection.operator import refreshes, statuses
 
     live = output == "table" and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     with connect(settings) as conn, ExitStack() as stack:
         picture = stack.enter_context(Redraw(sys.stdout)) if live else None
         while True:
-            found = statuses(conn, name)
+            lines = _lines(statuses(conn, name), refreshes(conn, name), output)
             if picture is None:
-                _show(found, output)
+                click.echo("\n".join(lines))
             else:
-                picture.draw([*partition_table(found), "", f"every {every_s:g} s, until Ctrl-C"])
+                picture.draw([*lines, "", f"every {every_s:g} s, until Ctrl-C"])
             time.sleep(every_s)
 
 

@@ -8,7 +8,7 @@ from relay.cli.table import Column, table
 from relay.text import age, moment
 
 if TYPE_CHECKING:
-    from relay.projection.operator import AuditLine, ParkedEvent, PartitionStatus
+    from relay.projection.operator import AuditLine, ParkedEvent, PartitionStatus, RefreshStatus
 
 
 def partition_table(found: "Sequence[PartitionStatus]") -> list[str]:
@@ -38,6 +38,26 @@ def partition_table(found: "Sequence[PartitionStatus]") -> list[str]:
             age(now - one.updated_at),
             "" if one.complete_up_to is None else age(now - one.complete_up_to),
             one.error or (f"{one.crashes} crashes in a row" if one.crashes > 1 else ""),
+        ]
+        for one in found
+    ]
+    return list(table(columns, rows))
+
+
+def refresh_table(found: "Sequence[RefreshStatus]") -> list[str]:
+    """Lay out materialised views, a line each."""
+    now = time.time()
+    columns = [Column("VIEW"), Column("EVERY", right=True), Column("AGE", right=True), Column("TOOK", right=True)]
+    columns += [Column("COMPLETE", right=True), Column("FAILED", right=True), Column("REASON", rest=True)]
+    rows = [
+        [
+            one.view,
+            age(one.every_s),
+            "never" if one.refreshed_at is None else age(now - one.refreshed_at),
+            "" if one.took_s is None else age(one.took_s),
+            "" if one.complete_up_to is None else age(now - one.complete_up_to),
+            str(one.failures or ""),
+            one.error or "",
         ]
         for one in found
     ]

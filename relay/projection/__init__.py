@@ -13,11 +13,13 @@ The way of an event, and where to read it::
     rules/incoming.py            rules/seq_bits.py       rules/refusals.py
 
 `relay.projection.runner` claims a partition and begins again whatever ends: the position lies beside the effects and
-moves in their transaction, so there is nothing else to recover.
+moves in their transaction, so there is nothing else to recover. `relay.projection.refresher`
+refreshes materialised views.
 """
 
 from relay.projection.definition import Definition, Projection, on, upcast
 from relay.projection.event import Event, Transaction
+from relay.projection.rules.refreshing import Refresh
 from relay.projection.service import run
 
-__all__ = ["Definition", "Event", "Projection", "Transaction", "on", "run", "upcast"]
+__all__ = ["Definition", "Event", "Projection", "Refresh", "Transaction", "on", "run", "upcast"]

@@ -95,6 +95,23 @@ async def _statements(definition: Definition, settings: Settings) -> list[str]:
                         await cursor.execute(b"EXPLAIN " + handler.sql, parameters([]))
                 except psycopg.Error as error:
                     faults.append(f"{definition.name}: on.{number} ({handler.topic}): {error.diag.message_primary}")
+            faults += await _faults_of_views(psycopg.AsyncRawCursor(conn), definition)
+    return faults
+
+
+async def _faults_of_views(cursor: psycopg.AsyncRawCursor[Any], definition: Definition) -> list[str]:
+    """Return which views cannot be refreshed without a lock that stops readers."""
+    faults: list[str] = []
+    for one in definition.refreshes:
+        await cursor.execute(query("refreshable"), [definition.name, one.view])
+        is_view, is_unique = (await cursor.fetchall())[0]
+        if not is_view:
+            faults.append(f"{definition.name}: refresh: there is no materialised view {definition.name}.{one.view}")
+        elif not is_unique:
+            faults.append(
+                f"{definition.name}: refresh: {one.view} needs a unique index of plain columns, without WHERE: REFRESH "
+                "CONCURRENTLY tells rows apart by it"
+            )
     return faults
 
 

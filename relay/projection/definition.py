@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from relay.errors import ConfigError
 from relay.projection.rules.grouping import Mode
 from relay.projection.rules.incoming import Incoming
+from relay.projection.rules.refreshing import Refresh
 from relay.rules.subjects import matches
 
 OnRefused = Literal["park", "stop", "skip"]
@@ -60,6 +61,7 @@ class Definition:
         on_refused: What becomes of an event that can never be applied.
         partial: Whether it may begin though the stream no longer holds its beginning.
         store: Where its model is kept.
+        refreshes: Its materialised views, each with its schedule.
 
     Raises:
         ConfigError: Something is wrong; it holds every fault.
@@ -76,6 +78,7 @@ class Definition:
     on_refused: OnRefused = "park"
     partial: bool = False
     store: StoreKind = "postgres"
+    refreshes: tuple[Refresh, ...] = ()
 
     def __post_init__(self) -> None:
         faults = []
@@ -105,6 +108,11 @@ class Definition:
             )
         if in_redis and self.tables.strip():
             faults.append("tables: Redis has none")
+        if in_redis and self.refreshes:
+            faults.append("refresh: Redis has no materialised views")
+        views = [one.view for one in self.refreshes]
+        faults += [f"refresh: {one.fault}" for one in self.refreshes if one.fault is not None]
+        faults += [f"refresh: view {view} is named twice" for view in sorted({v for v in views if views.count(v) > 1})]
         if faults:
             raise ConfigError([f"projection {self.name}: {fault}" for fault in faults])
 
@@ -173,6 +181,7 @@ class Projection:
         partitions: In how many parts the keys are cut, each applied by itself.
         on_refused: ``park``, ``stop`` or ``skip``.
         partial: Whether it may begin though the stream no longer holds its beginning.
+        refreshes: Materialised views of its schema, refreshed on a schedule.
     """
 
     name: ClassVar[str] = ""
@@ -183,6 +192,7 @@ class Projection:
     partitions: ClassVar[int] = 1
     on_refused: ClassVar[OnRefused] = "park"
     partial: ClassVar[bool] = False
+    refreshes: ClassVar[Sequence[Refresh]] = ()
 
     @classmethod
     def definition(cls) -> Definition:
@@ -212,6 +222,7 @@ class Projection:
             partitions=cls.partitions,
             on_refused=cls.on_refused,
             partial=cls.partial,
+            refreshes=tuple(cls.refreshes),
         )
 
 

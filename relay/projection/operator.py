@@ -76,6 +76,29 @@ class ParkedBy(NamedTuple):
     reason: str
 
 
+class RefreshStatus(NamedTuple):
+    """How old a materialised view is.
+
+    Attributes:
+        every_s: How often it is refreshed at most, in seconds.
+        refreshed_at: When its last refresh that succeeded began, in Unix seconds; None if none has.
+        took_s: How long that one took.
+        complete_up_to: Everything that was committed up to then is in it; Unix seconds, None if that is not known.
+        failures: How many refreshes in a row have failed since.
+        error: Why the last one has.
+    """
+
+    name: str
+    generation: int
+    view: str
+    every_s: float
+    refreshed_at: float | None
+    took_s: float | None
+    complete_up_to: float | None
+    failures: int
+    error: str | None
+
+
 class AuditLine(NamedTuple):
     """What an operator has done; `at` is in Unix seconds, `what` is JSON."""
 
@@ -100,6 +123,16 @@ def statuses(conn: Conn, name: str | None = None) -> list[PartitionStatus]:
     if not found and name is not None:
         raise NoProjection(f"there is no projection {name} in this database")
     return found
+
+
+def refreshes(conn: Conn, name: str | None = None) -> list[RefreshStatus]:
+    """Return the materialised views that projections refresh, or those of one.
+
+    Raises:
+        NoProjection: No projection of this version has run here.
+    """
+    check_tables(conn)
+    return [RefreshStatus(*row) for row in psycopg.RawCursor(conn).execute(query("refreshes"), [name]).fetchall()]
 
 
 def parked(conn: Conn, name: str, key: str | None = None) -> list[ParkedEvent]:

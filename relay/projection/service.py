@@ -13,6 +13,8 @@ from relay.errors import ConfigError
 from relay.postgres.database import Database
 from relay.projection.applier import Applier
 from relay.projection.definition import Definition, Projection
+from relay.projection.refresher import Refresher
+from relay.projection.rules.refreshing import Refresh
 from relay.projection.runner import Runner, Way
 from relay.projection.store import Store
 
@@ -48,6 +50,8 @@ async def run(projections: Sequence[type[Projection] | Definition], settings: Se
             for definition in definitions:
                 for partition in range(definition.partitions):
                     group.create_task(_run_partition(definition, partition, settings, way, owner))
+                for refresh in definition.refreshes:
+                    group.create_task(_run_refresh(definition, refresh, settings))
     except* ConfigError as errors:
         raise ConfigError([str(error) for error in errors.exceptions]) from None
 
@@ -64,6 +68,11 @@ async def _run_partition(definition: Definition, partition: int, settings: Setti
     async with open_database(settings, f"projection {definition.name}") as database:
         store = Store(database, definition, partition, owner)
         await Runner(definition, partition, store, Applier(definition, store), way).run()
+
+
+async def _run_refresh(definition: Definition, refresh: Refresh, settings: Settings) -> None:
+    async with open_database(settings, f"refresh {definition.name}.{refresh.view}") as database:
+        await Refresher(database, definition, refresh).run()
 
 
 def open_database(settings: Settings, name: str) -> Database:

@@ -23,7 +23,7 @@ from relay.projection.rules.seq_bits import Chunk, ChunkId
 _STATEMENT_TIMEOUT = "30s"
 _FENCED = "PJ001"
 # The number at the end of sql/projection.sql: a database with a lower one is brought up to date.
-LAYOUT = 2
+LAYOUT = 3
 
 Row = tuple[Any, ...]
 Conn = psycopg.AsyncConnection[Any]
@@ -123,6 +123,8 @@ class Store:
             faults = model.faults(definition)
             if faults:
                 raise ConfigError(faults)
+            views = [one.view for one in definition.refreshes]
+            await cursor.execute(query("refresh_keep"), [definition.name, self._generation, views])
             changed = model.fingerprint != definition.fingerprint
             if changed:
                 await cursor.execute(

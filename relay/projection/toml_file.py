@@ -9,11 +9,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from relay.errors import ConfigError
 from relay.projection.definition import Definition, Handler
 from relay.projection.rules.grouping import Mode
+from relay.projection.rules.refreshing import Refresh, read_every
 from relay.projection.sql_text import statement
 
 
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
+
+
+def _seconds(value: object) -> object:
+    return read_every(value if isinstance(value, str) else "")
 
 
 class _Table(BaseModel):
@@ -50,9 +55,18 @@ class _Projection(_Table):
     partial: bool = False
 
 
+class _Refresh(_Table):
+    """A materialised view, and how often it is refreshed at most: ``30s``, ``5m``, ``1h`` or ``1d``."""
+
+    view: str
+    every: Annotated[float, BeforeValidator(_seconds)]
+    always: bool = False
+
+
 class _File(_Table):
     projection: _Projection
     on: list[_On]
+    refresh: list[_Refresh] = []
 
 
 def read_file(path: Path) -> Definition:
@@ -86,6 +100,7 @@ def read_file(path: Path) -> Definition:
         on_refused=own.on_refused,
         partial=own.partial,
         store=own.store,
+        refreshes=tuple(Refresh(one.view, one.every, one.always) for one in found.refresh),
     )
 
 

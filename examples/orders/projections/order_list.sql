@@ -24,10 +24,3 @@ CREATE MATERIALIZED VIEW customer_lifetime_value AS
 SELECT tenant_id, customer_id, count(*) AS orders, sum(total_cents)::bigint AS total_cents
 FROM orders WHERE status <> 'cancelled' GROUP BY 1, 2;
 CREATE UNIQUE INDEX ON customer_lifetime_value (tenant_id, customer_id);
-
--- When each view was refreshed, and up to which commit it was complete then.
-CREATE TABLE refreshes (
-    view           text        PRIMARY KEY,
-    refreshed_at   timestamptz NOT NULL,
-    complete_up_to timestamptz
-);

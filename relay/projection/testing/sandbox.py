@@ -154,7 +154,10 @@ class Sandbox:
         return found
 
     async def query(self, query: str) -> list[Row]:
-        """Run a query of the test's author, with the projection's schema first in the search path."""
+        """Run a query of the test's author, with the projection's schema first in the search path; views are fresh."""
+        for one in self._definition.refreshes:
+            view = sql.Identifier(self._definition.name, one.view)
+            await self._conn.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(view))
         await self._conn.execute("SELECT set_config('search_path', %s, true)", (search_path(self._definition),))
         return await (await self._conn.execute(query.encode())).fetchall()
 

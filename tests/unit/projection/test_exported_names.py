@@ -10,6 +10,7 @@ def test_the_importable_part_is_exactly_this() -> None:
         "Definition",
         "Event",
         "Projection",
+        "Refresh",
         "Transaction",
         "on",
         "run",

@@ -6,6 +6,7 @@ import pytest
 
 from relay.errors import ConfigError
 from relay.projection.rules.grouping import Mode
+from relay.projection.rules.refreshing import Refresh
 from relay.projection.toml_file import read_file, read_paths
 
 GOOD = """
@@ -22,6 +23,13 @@ sql = "INSERT INTO orders SELECT seq FROM event;"
 [[on]]
 topic = "orders.paid"
 sql = "WITH a AS (SELECT 1) INSERT INTO orders SELECT seq FROM event"
+[[refresh]]
+view = "daily"
+every = "5m"
+[[refresh]]
+view = "monthly"
+every = "1d"
+always = true
 """
 
 
@@ -41,6 +49,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     first, second = (one.sql for one in found.handlers)
     assert first is not None and first.startswith(b"WITH event AS (") and first.endswith(b"SELECT seq FROM event")
     assert second is not None and second.count(b"WITH") == 1 and b"a AS (SELECT 1)" in second
+    assert found.refreshes == (Refresh("daily", 300.0), Refresh("monthly", 86_400.0, always=True))
     assert read_paths([tmp_path]) == [found]
 
 
@@ -56,6 +65,10 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         ("version = 2", 'version = "2"', "on.0.version"),
         ("order_list.sql", "other.sql", "cannot be read"),
         ("[projection]", "[projection", "is not TOML"),
+        ('every = "5m"', 'every = "5 minutes"', "refresh.0.every: Value error, must be a whole number with a unit"),
+        ('every = "5m"', "every = 300", "refresh.0.every"),
+        ('view = "daily"', 'view = "other.daily"', "refresh: view 'other.daily': must be a plain lower-case name"),
+        ('view = "monthly"', 'view = "daily"', "refresh: view daily is named twice"),
     ],
 )
 def test_a_fault_is_said_with_its_place(tmp_path: Path, before: str, after: str, fault: str) -> None:
