@@ -102,7 +102,11 @@ class World:
     def runner(self, projections: Path) -> Process:
         """Start a runner of the projections of a folder."""
         extra = {"RELAY_POSTGRES__DSN": self.read_dsn, "RELAY_REDIS__URL": self.redis.url}
-        return Process(["projection", "run", str(projections)], self._folder / "runner.log", self._environ(extra))
+        return Process(
+            ["projection", "run", str(projections), "--http-port", "0"],
+            self._folder / "runner.log",
+            self._environ(extra),
+        )
 
     def _environ(self, extra: Mapping[str, str]) -> dict[str, str]:
         foreign = {name: value for name, value in os.environ.items() if not name.startswith(("RELAY_", "PG"))}

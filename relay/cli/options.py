@@ -57,11 +57,16 @@ class Sources:
 
 def with_settings(
     *flags: str,
+    stand_for: Mapping[str, str] = FLAGS,
 ) -> "Callable[[Callable[Concatenate[Settings, ...], None]], Callable[..., None]]":
-    """Add ``--config`` and flags that stand for settings to a command; it is called with the settings first."""
+    """Add ``--config`` and flags that stand for settings to a command; it is called with the settings first.
+
+    Args:
+        stand_for: Which setting each flag stands for.
+    """
 
     def decorate(command: "Callable[Concatenate[Settings, ...], None]") -> Callable[..., None]:
-        @with_sources(*flags)
+        @with_sources(*flags, stand_for=stand_for)
         @functools.wraps(command)
         def wrapped(sources: Sources, /, **params: Any) -> None:
             command(sources.load(), **params)
@@ -73,13 +78,14 @@ def with_settings(
 
 def with_sources(
     *flags: str,
+    stand_for: Mapping[str, str] = FLAGS,
 ) -> Callable[[Callable[Concatenate[Sources, ...], None]], Callable[..., None]]:
     """Add ``--config`` and flags that stand for settings to a command, which reads them itself if it needs them."""
 
     def decorate(command: Callable[Concatenate[Sources, ...], None]) -> Callable[..., None]:
         @functools.wraps(command)
         def wrapped(config: Path | None, **params: Any) -> None:
-            given = {FLAGS[flag]: params.pop(_param(flag)) for flag in flags}
+            given = {stand_for[flag]: params.pop(_param(flag)) for flag in flags}
             command(Sources(config, given), **params)
 
         decorated: Callable[..., None] = wrapped

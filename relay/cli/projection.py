@@ -1,9 +1,6 @@
 """``relay projection``: read models kept from the stream."""
 
 import asyncio
-import signal
-from collections.abc import Coroutine
-from typing import Any
 
 import click
 
@@ -13,6 +10,7 @@ from relay.cli.projection_look import audit, list_projections, parked, status, v
 from relay.cli.projection_parked import agreed, numbers_option
 from relay.cli.projection_redis import redis_group
 from relay.cli.table import message
+from relay.config.flags import PROJECTION_FLAGS
 from relay.config.settings import Settings
 from relay.errors import Exit
 from relay.operate.access import check_addresses, connect
@@ -41,35 +39,28 @@ for _command in (audit, list_projections, parked, status, verify, wait):
 
 
 @projection.command()
-@with_settings("--dsn-file", "--server", "--creds-file", "--log-format", "--log-level")
+@with_settings(
+    "--dsn-file", "--server", "--creds-file", "--http-port", "--log-format", "--log-level", stand_for=PROJECTION_FLAGS
+)
 @_sources
 def run(settings: Settings, projections: tuple[str, ...]) -> None:
     """Keep projections up to date until told to stop: of files, of folders, and of Python classes.
 
-    Several processes may run the same ones: each partition is applied by one of them.
+    Several processes may run the same ones: each partition is applied by one of them. Metrics and probes are served
+    as [projection_http] says; beside another one on this machine take another port.
 
     \b
     relay projection run projections/
-    relay projection run projections/ my.module:Alarms
+    relay projection run projections/ my.module:Alarms --http-port 0
     """
     from relay.observe.logs import configure
-    from relay.projection import run as run_projections
+    from relay.projection.serve import serve
     from relay.projection.sources import read_sources
 
     check_addresses(settings)
     definitions = read_sources(projections)
     configure(settings.log.format, settings.log.level)
-    asyncio.run(_until_signalled(run_projections(definitions, settings)))
-
-
-async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.result()
+    asyncio.run(serve(definitions, settings))
 
 
 @projection.command()

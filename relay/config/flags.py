@@ -10,3 +10,6 @@ FLAGS = {
     "--log-format": "log.format",
     "--log-level": "log.level",
 }
+
+# Those of `relay projection run`.
+PROJECTION_FLAGS = {**FLAGS, "--http-port": "projection_http.port"}

@@ -353,6 +353,12 @@ class HttpSection(Section):
     port: Annotated[int, Field(ge=0, le=65_535)] = 9464
 
 
+class ProjectionHttpSection(HttpSection):
+    """The same of ``relay projection run``, on a port of its own: both may run on one machine."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] = 9466
+
+
 class LogSection(Section):
     """Logs go to stderr; ``auto`` is human on a terminal and JSON elsewhere."""
 

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from relay.config import redact
 from relay.config.console_section import ConsoleSection
-from relay.config.flags import FLAGS
+from relay.config.flags import FLAGS, PROJECTION_FLAGS
 from relay.config.sections import (
     CloudEventsSection,
     ConsumersSection,
@@ -33,6 +33,7 @@ from relay.config.sections import (
     LogSection,
     NatsSection,
     PostgresSection,
+    ProjectionHttpSection,
     RedisSection,
     RetentionSection,
     StreamSection,
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     consumers: ConsumersSection = ConsumersSection()
     http: HttpSection = HttpSection()
     console: ConsoleSection = ConsoleSection()
+    projection_http: ProjectionHttpSection = ProjectionHttpSection()
     log: LogSection = LogSection()
 
     @classmethod
@@ -119,7 +121,8 @@ class _Source:
         match self.name:
             case "flag":
                 dotted = ".".join(path)
-                return "flag " + next((flag for flag, setting in FLAGS.items() if setting == dotted), dotted)
+                known = {setting: flag for flag, setting in (*PROJECTION_FLAGS.items(), *FLAGS.items())}
+                return "flag " + known.get(dotted, dotted)
             case "environment":
                 return f"environment {_PREFIX}{'__'.join(path).upper()}"
             case _:

@@ -8,6 +8,7 @@ from typing import Any
 
 from relay.config.settings import Settings
 from relay.daemon.replica import Replica
+from relay.http.health import RelayProbes
 from relay.http.server import HttpServer
 from relay.observe.logs import configure
 
@@ -43,7 +44,8 @@ async def serve(settings: Settings) -> int:
         loop.add_signal_handler(number, daemon.on_signal, number)
     server = None
     if settings.http.enabled:
-        server = HttpServer(settings.http.host, settings.http.port, daemon.metrics.registry, daemon.snapshot)
+        probes = RelayProbes(daemon.snapshot)
+        server = HttpServer(settings.http.host, settings.http.port, daemon.metrics.registry, probes)
         server.start()
     observing = asyncio.create_task(daemon.observe())
     try:

@@ -1,11 +1,33 @@
-"""What the probes answer, from a snapshot. Pure: no I/O."""
+"""What the probes of the relay answer, from a snapshot. No I/O."""
 
-import logging
+import time
+from collections.abc import Callable
 
 from relay.observe.snapshot import STUCK_AFTER_S, Snapshot
 from relay.text import printable
 
-log = logging.getLogger(__name__)
+
+class RelayProbes:
+    """The probes of a relay.
+
+    Args:
+        snapshot: The state of the daemon; called from other threads than the loop's.
+    """
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def health_faults(self) -> list[str]:
+        """Return why the relay should be restarted."""
+        return health_faults(self._snapshot(), time.monotonic())
+
+    def ready_faults(self) -> list[str]:
+        """Return why the relay cannot relay at this moment."""
+        return ready_faults(self._snapshot())
+
+    def standing(self) -> str:
+        """Return the role of the relay."""
+        return self._snapshot().role
 
 
 def health_faults(now: Snapshot, monotonic: float) -> list[str]:

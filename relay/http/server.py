@@ -5,21 +5,32 @@ import socket
 import socketserver
 import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from relay.errors import ConfigError
-from relay.http.health import health_faults, ready_faults
-from relay.observe.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
 _TEXT = "text/plain; charset=utf-8"
+
+
+class Probes(Protocol):
+    """What the probes are answered from; asked by other threads than the loop's."""
+
+    def health_faults(self) -> Sequence[str]:
+        """Return why the process should be restarted, nothing if it should not."""
+
+    def ready_faults(self) -> Sequence[str]:
+        """Return why it cannot do its work at this moment, a line for each reason."""
+
+    def standing(self) -> str:
+        """Return what it does, in a word or two, for an answer without a fault."""
 
 
 class HttpServer:
@@ -29,13 +40,16 @@ class HttpServer:
         host: Address to listen on.
         port: 0 takes a free one.
         registry: What ``/metrics`` shows.
-        snapshot: The state of the daemon; called from other threads than the loop's.
+        section: Of the settings, for the fault of an address that cannot be listened on.
     """
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(
+        self, host: str, port: int, registry: CollectorRegistry, probes: Probes, *, section: str = "http"
+    ) -> None:
         self._address = (host, port)
         self._registry = registry
-        self._snapshot = snapshot
+        self._probes = probes
+        self._section = section
         self._server: _Server | None = None
 
     def start(self) -> int:
@@ -53,7 +67,7 @@ class HttpServer:
             self._server = _Server((host, port), _Handler, family)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ConfigError([f"[http] cannot listen on {host} port {port}: {reason}"]) from None
+            raise ConfigError([f"[{self._section}] cannot listen on {host} port {port}: {reason}"]) from None
         self._server.answer = self._answer
         threading.Thread(target=self._server.serve_forever, args=(0.2,), name="http", daemon=True).start()
         return int(self._server.server_address[1])
@@ -72,15 +86,14 @@ class HttpServer:
                 encode, content_type = choose_encoder(accept)
                 return HTTPStatus.OK, content_type, encode(self._registry)
             case "/healthz":
-                return _verdict(health_faults(self._snapshot(), time.monotonic()), "ok")
+                return _verdict(self._probes.health_faults(), "ok")
             case "/readyz":
-                now = self._snapshot()
-                return _verdict(ready_faults(now), f"ready: {now.role}")
+                return _verdict(self._probes.ready_faults(), f"ready: {self._probes.standing()}")
             case _:
                 return HTTPStatus.NOT_FOUND, _TEXT, b"there is /metrics, /healthz and /readyz\n"
 
 
-def _verdict(faults: list[str], good: str) -> tuple[HTTPStatus, str, bytes]:
+def _verdict(faults: Sequence[str], good: str) -> tuple[HTTPStatus, str, bytes]:
     status = HTTPStatus.SERVICE_UNAVAILABLE if faults else HTTPStatus.OK
     return status, _TEXT, ("\n".join(faults or [good]) + "\n").encode()
 

@@ -87,6 +87,8 @@ class StreamConsumer:
         self._messages: deque[StreamMessage] = deque()
         self._outstanding = 0
         self._received = 0
+        # How many the server had behind the newest one that came.
+        self._pending = 0
         self._last_stream_seq = 0
         self._heard_at = time.monotonic()
         self._changed = asyncio.Event()
@@ -103,6 +105,16 @@ class StreamConsumer:
         """How many messages have come that `batch` has not returned."""
         return len(self._messages)
 
+    @property
+    def behind(self) -> int:
+        """How many messages `batch` has not returned: those that have come, and those that the server spoke of."""
+        return len(self._messages) + self._pending
+
+    @property
+    def next_time_ns(self) -> int | None:
+        """When the stream stored the next message that `batch` returns, None if none has come."""
+        return self._messages[0].time_ns if self._messages else None
+
     async def start(self) -> None:
         """Listen for messages.
 
@@ -110,6 +122,10 @@ class StreamConsumer:
             BrokerError: The connection has ended.
         """
         self._inbox = await self._connection.listen(self._take)
+
+    def begins(self, pending: int) -> None:
+        """Take note of how many messages the server has for it; before the first `batch`."""
+        self._pending = pending
 
     async def batch(self, limit: int, limit_bytes: int, wait_s: float) -> list[StreamMessage]:
         """Return the messages that have come, at most `limit` of them, and no more bytes of payload than `limit_bytes`.
@@ -188,13 +204,14 @@ class StreamConsumer:
         if place is None:
             self._take_status(header_block)
             return
-        stream_seq, consumer_seq, time_ns = place
+        stream_seq, consumer_seq, time_ns, pending = place
         if consumer_seq != self._received + 1:
             self._fail(f"message {consumer_seq} of the consumer came after message {self._received}")
         elif stream_seq <= self._last_stream_seq:
             self._fail(f"sequence {stream_seq} came after sequence {self._last_stream_seq}")
         else:
             self._received = consumer_seq
+            self._pending = pending
             self._last_stream_seq = stream_seq
             self._outstanding = max(0, self._outstanding - 1)
             text = subject.decode("utf-8", "replace")
@@ -217,15 +234,19 @@ class StreamConsumer:
         self._changed.set()
 
 
-def _place(reply: bytes) -> tuple[int, int, int] | None:
-    """Read sequence in the stream, number of the consumer and time out of a reply subject; None for a status."""
+def _place(reply: bytes) -> tuple[int, int, int, int] | None:
+    """Read where a message is out of its reply subject; None for a status.
+
+    Returns:
+        Its sequence in the stream, its number of the consumer, its time, and how many come behind it.
+    """
     tokens = reply.split(b".")
     if tokens[:2] != [b"$JS", b"ACK"] or len(tokens) < 9:
         return None
     # Newer servers put the domain and the account before the name of the stream.
     first = 5 if len(tokens) == 9 else 7
     try:
-        return int(tokens[first]), int(tokens[first + 1]), int(tokens[first + 2])
+        return int(tokens[first]), int(tokens[first + 1]), int(tokens[first + 2]), int(tokens[first + 3])
     except (ValueError, IndexError):
         return None
 
@@ -289,4 +310,5 @@ async def _open(
     answer = await connection.request(f"CONSUMER.CREATE.{stream}.{name}", body, _TIMEOUT_S)
     if "error" in answer:
         raise ConsumerLost(f"no consumer of stream {stream}: {answer['error'].get('description')}")
+    consumer.begins(answer.get("num_pending", 0))
     return consumer

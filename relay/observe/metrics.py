@@ -4,9 +4,7 @@ Counting is on the way of every event, so it is plain integers and lists; the fa
 only when somebody scrapes. Written by the event loop, read by the thread of a scrape.
 """
 
-import math
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import get_args
 
@@ -21,6 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from relay import __version__
+from relay.observe.distribution import LATENCY_BUCKETS_S, STAGE_BUCKETS_S, Distribution
 from relay.observe.snapshot import STUCK_AFTER_S, ConsumerView, Role, Snapshot
 
 CLASSES = ("outage", "capacity", "configuration", "poison", "unknown")
@@ -29,43 +28,8 @@ STAGES = ("fetch", "publish", "settle")
 COMPONENTS = ("postgres", "bell", "nats")
 TROUBLES = ("outage", "capacity", "configuration", "database")
 
-# From a millisecond to an hour: the latency of a good day and the length of an outage.
-LATENCY_BUCKETS_S = (
-    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-    1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
-)  # fmt: skip
-STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-
 # Reasons come from our own code; the bound holds even if one ever did not.
 _MAX_LABELS = 32
-
-
-class _Distribution:
-    """Counts per bucket, seconds."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def add(self, seconds: Iterable[float]) -> None:
-        """Count values; in the sum negative ones (a clock that went back) and infinite ones are 0."""
-        bounds, counts, total = self.bounds, self.counts, 0.0
-        for value in seconds:
-            counts[bisect_left(bounds, value)] += 1
-            if 0 < value < math.inf:
-                total += value
-        self.total += total
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Return the cumulative counts by upper bound."""
-        running, result = 0, []
-        for bound, count in zip([*map(str, self.bounds), "+Inf"], list(self.counts), strict=True):
-            running += count
-            result.append((bound, float(running)))
-        return result
 
 
 def _add(counts: dict[str, int], label: str, count: int) -> None:
@@ -91,8 +55,8 @@ class Metrics(Collector):
         self._duplicates = 0
         self._failures = dict.fromkeys(CLASSES, 0)
         self._dead = dict.fromkeys(REASONS, 0)
-        self._latency = _Distribution(LATENCY_BUCKETS_S)
-        self._stages = {name: _Distribution(STAGE_BUCKETS_S) for name in STAGES}
+        self._latency = Distribution(LATENCY_BUCKETS_S)
+        self._stages = {name: Distribution(STAGE_BUCKETS_S) for name in STAGES}
         self._connections = dict.fromkeys(COMPONENTS, False)
         self._snapshot: Callable[[], Snapshot] | None = None
         self._found = 0
@@ -190,7 +154,7 @@ class Metrics(Collector):
         """Count how long one batch spent in a stage."""
         known = self._stages.get(name)
         if known is None:
-            known = self._stages[name] = _Distribution(STAGE_BUCKETS_S)
+            known = self._stages[name] = Distribution(STAGE_BUCKETS_S)
         known.add((seconds,))
 
     def connection(self, component: str, up: bool) -> None:

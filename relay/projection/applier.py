@@ -10,7 +10,7 @@ from relay.observe.logs import event as log_event
 from relay.projection.definition import Definition, Handler
 from relay.projection.event import Transaction, event_of, read_json
 from relay.projection.outcome import Stopped, stopped_at
-from relay.projection.ports import Batch, Due, Move, Parked, Work
+from relay.projection.ports import Batch, Due, Move, Parked, Redone, Work
 from relay.projection.rules.grouping import Mode, group
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.refusals import MAX_REASON, RefusalClass, classify
@@ -65,18 +65,19 @@ class Applier:
                 await self._store.count_applied(conn, batch.applied - move.applied)
             elif work.due:
                 await self.at_once(conn, work.due)
+                batch.applied = len(work.due)
                 batch.breaker.applied()
             await self._store.save_bits(conn, work.bits)
         return batch
 
-    async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> None:
+    async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> Redone:
         """Retry or skip parked events of one key in one transaction, in their order, until one is refused.
 
         Raises:
             Fenced: The partition has another owner or position. Nothing was changed.
             psycopg.Error: The fault is not in the events.
         """
-        applied = 0
+        applied = skipped = 0
         async with self._store.moving(epoch, move) as conn:
             for parked in rows:
                 if parked.wanted is None and parked.reason is not None:
@@ -89,8 +90,11 @@ class Applier:
                         await self._store.park_again(conn, parked.number, reason)
                         break
                     applied += 1
+                elif parked.wanted == "skip":
+                    skipped += 1
                 await self._store.unpark(conn, parked.number)
             await self._store.count_applied(conn, applied)
+        return Redone(applied, skipped)
 
     async def at_once(self, conn: Conn, due: Sequence[Due]) -> None:
         """Apply events by as few statements as their handlers allow.

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from relay.observe.projection_progress import Standing
 from relay.projection.definition import Handler
 from relay.projection.outcome import Stopped
 from relay.projection.rules.completeness import WatermarkSeen
@@ -90,7 +91,7 @@ class Batch:
     Attributes:
         created: Which stream the events are from.
         breaker: What is parked, counted as if the batch were committed.
-        applied: How many events were applied by a batch of which some were refused.
+        applied: How many events were applied.
         refused: The events that were refused by themselves, each with a word that may be logged.
     """
 
@@ -110,6 +111,24 @@ class Batch:
             raise Stopped(f"{reason}; nothing more is parked")
 
 
+def standing_of(
+    paused: bool, status: str, error: str | None, position: int, parked: int, complete_up_to: float | None
+) -> Standing:
+    """Return how a partition that is not ours stands, from what is written down of it."""
+    if paused:
+        return Standing("paused", None, position, parked, complete_up_to)
+    if status == "stopped":
+        return Standing("stopped", error, position, parked, complete_up_to)
+    return Standing("standby", None, position, parked, complete_up_to)
+
+
+class Redone(NamedTuple):
+    """How many parked events were applied after all, and how many were given up, as an operator wanted."""
+
+    applied: int
+    skipped: int
+
+
 class Ledger(Protocol):
     """What is written down of one partition, beside its read model.
 
@@ -127,6 +146,9 @@ class Ledger(Protocol):
 
     async def claim(self) -> Claim | None:
         """Take the partition if nobody owns it; None if it is owned, paused or stopped."""
+
+    async def standing(self) -> Standing | None:
+        """Read what is written down of a partition that is not ours; None if nothing is."""
 
     async def load(self, epoch: int) -> Claim:
         """Read how far the partition is.
@@ -187,7 +209,7 @@ class Effects(Protocol):
                 if the connection broke.
         """
 
-    async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> None:
+    async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> Redone:
         """Retry or skip parked events of one key, in their order, until one is refused; the position stays.
 
         Raises:

@@ -12,7 +12,9 @@ from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import Connection, connect
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
+from relay.jetstream.stream_look import NoSuchStream
 from relay.observe.logs import event as log_event
+from relay.observe.projection_progress import FailureKind, PartitionProgress
 from relay.postgres.database import OUTAGES
 from relay.projection.applier import refusal_of
 from relay.projection.definition import Definition
@@ -25,6 +27,7 @@ from relay.projection.watermark_watch import WatermarkWatch
 log = logging.getLogger(__name__)
 
 _CLAIM_PAUSE_S = 1.0
+_STANDING_S = 5.0
 _MAX_PAUSE_S = 5.0
 _RELEASE_S = 2.0
 _OUTAGES = (*OUTAGES, OSError)
@@ -47,15 +50,21 @@ class Way:
 
 
 class Runner:
-    """One partition of one projection, kept up to date for ever."""
+    """One partition of one projection, kept up to date for ever.
 
-    def __init__(self, definition: Definition, partition: int, ledger: Ledger, effects: Effects, way: Way) -> None:
+    Args:
+        progress: Is told what becomes of it; it says which partition this is.
+    """
+
+    def __init__(
+        self, definition: Definition, progress: PartitionProgress, ledger: Ledger, effects: Effects, way: Way
+    ) -> None:
         self._definition = definition
-        self._partition = partition
+        self._progress = progress
         self._ledger = ledger
         self._effects = effects
         self._way = way
-        self._place = {"projection": definition.name, "partition": partition}
+        self._place = {"projection": definition.name, "partition": progress.partition}
         self._told: set[str] = set()
 
     async def run(self) -> None:
@@ -67,6 +76,7 @@ class Runner:
         await self._prepare()
         while True:
             epoch = await self._claimed()
+            self._progress.claimed()
             log_event(log, "info", "projection.claimed", "the partition is ours", epoch=epoch, **self._place)
             try:
                 await self._own(epoch)
@@ -75,6 +85,7 @@ class Runner:
                     log, "warning", "projection.lost", "the partition is ours no more", reason=str(error), **self._place
                 )
             finally:
+                self._progress.released()
                 await self._release(epoch)
 
     async def _prepare(self) -> None:
@@ -97,11 +108,19 @@ class Runner:
 
     async def _claimed(self) -> int:
         pause_s = 0.2
+        looked_at: float | None = None
         while True:
+            now = asyncio.get_running_loop().time()
             try:
                 claim = await self._ledger.claim()
+                if claim is None and (looked_at is None or now - looked_at >= _STANDING_S):
+                    looked_at = now
+                    standing = await self._ledger.standing()
+                    if standing is not None:
+                        self._progress.not_ours(standing)
             except (psycopg.Error, OSError) as error:
                 await self._failed(error, None)
+                looked_at = None
                 pause_s = await _pause(pause_s)
                 continue
             if claim is not None:
@@ -123,6 +142,7 @@ class Runner:
                 log_event(
                     log, "error", "projection.stopped", "the projection has stopped", reason=str(error), **self._place
                 )
+                self._progress.stopped(str(error))
                 await self._stop(epoch, error)
                 raise Fenced("it has stopped") from error
             except (BrokerError, psycopg.Error, OSError) as error:
@@ -137,10 +157,8 @@ class Runner:
         watch = WatermarkWatch(connection, self._definition.stream, self._way.watermark)
         watching = asyncio.create_task(watch.run(), name="watermark")
         try:
-            settler = await begin_term(
-                self._definition, self._partition, self._ledger, self._effects, connection, epoch
-            )
-            await Term(self._definition, connection, settler, watch).run()
+            settler = await begin_term(self._definition, self._progress, self._ledger, self._effects, connection, epoch)
+            await Term(self._definition, connection, settler, watch, self._progress).run()
         finally:
             watching.cancel()
             await asyncio.wait([watching])
@@ -158,6 +176,7 @@ class Runner:
             reason = f"PostgreSQL: {error.diag.message_primary or type(error).__name__}"
         else:
             reason = f"NATS: {error}" if isinstance(error, BrokerError) else str(error) or type(error).__name__
+        self._progress.fails(_kind_of(error), reason)
         if reason not in self._told:
             self._told.add(reason)
             log_event(
@@ -198,6 +217,13 @@ class Runner:
         except _OUTAGES as error:
             await self._ledger.drop(error)
         heed_cancellation()
+
+
+def _kind_of(error: Exception) -> FailureKind:
+    """Return whether an error waits for something to come back, or for somebody to correct a setting."""
+    if isinstance(error, psycopg.Error) and refusal_of(error) is not RefusalClass.OUTAGE:
+        return "configuration"
+    return "configuration" if isinstance(error, NoSuchStream) else "outage"
 
 
 async def _pause(pause_s: float) -> float:

@@ -10,6 +10,8 @@ from pathlib import Path
 from relay.config.derived_options import nats_options
 from relay.config.settings import Settings, load
 from relay.errors import ConfigError
+from relay.observe.projection_metrics import ProjectionMetrics
+from relay.observe.projection_progress import PartitionProgress
 from relay.postgres.database import Database
 from relay.projection.applier import Applier
 from relay.projection.definition import Definition, Projection
@@ -39,6 +41,15 @@ async def run(projections: Sequence[type[Projection] | Definition], settings: Se
         file = os.environ.get("RELAY_CONFIG")
         settings = load(Path(file) if file else None)
     definitions = [one if isinstance(one, Definition) else one.definition() for one in projections]
+    await run_watched(definitions, settings, ProjectionMetrics())
+
+
+async def run_watched(definitions: Sequence[Definition], settings: Settings, metrics: ProjectionMetrics) -> None:
+    """Do as `run`, and say in `metrics` what becomes of each partition.
+
+    Raises:
+        ConfigError: As from `run`.
+    """
     names = [one.name for one in definitions]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -49,25 +60,28 @@ async def run(projections: Sequence[type[Projection] | Definition], settings: Se
         async with asyncio.TaskGroup() as group:
             for definition in definitions:
                 for partition in range(definition.partitions):
-                    group.create_task(_run_partition(definition, partition, settings, way, owner))
+                    progress = metrics.partition(definition.name, partition)
+                    group.create_task(_run_partition(definition, progress, settings, way, owner))
                 for refresh in definition.refreshes:
                     group.create_task(_run_refresh(definition, refresh, settings))
     except* ConfigError as errors:
         raise ConfigError([str(error) for error in errors.exceptions]) from None
 
 
-async def _run_partition(definition: Definition, partition: int, settings: Settings, way: Way, owner: str) -> None:
+async def _run_partition(
+    definition: Definition, progress: PartitionProgress, settings: Settings, way: Way, owner: str
+) -> None:
     if definition.store == "redis":
         try:
             # The driver is an extra, and only these projections need it.
             from relay.projection.in_redis.service import run_partition
         except ModuleNotFoundError:
             raise ConfigError([f"projection {definition.name}: Redis needs outbox-relay[redis]"]) from None
-        await run_partition(definition, partition, settings, way, owner)
+        await run_partition(definition, progress, settings, way, owner)
         return
     async with open_database(settings, f"projection {definition.name}") as database:
-        store = Store(database, definition, partition, owner)
-        await Runner(definition, partition, store, Applier(definition, store), way).run()
+        store = Store(database, definition, progress.partition, owner)
+        await Runner(definition, progress, store, Applier(definition, store), way).run()
 
 
 async def _run_refresh(definition: Definition, refresh: Refresh, settings: Settings) -> None:

@@ -4,13 +4,15 @@ Memory holds only what was read from the store. Whatever fails, throw the settle
 """
 
 import logging
+import time
 from collections.abc import Sequence
 
 from relay.observe.logs import event as log_event
+from relay.observe.projection_progress import PartitionProgress, Settled, created_of
 from relay.projection.applier import log_refused
 from relay.projection.definition import Definition
 from relay.projection.outcome import Stopped
-from relay.projection.ports import Claim, Due, Effects, Ledger, Move, Work
+from relay.projection.ports import Batch, Claim, Due, Effects, Ledger, Move, Redone, Work
 from relay.projection.rules.caution import Caution
 from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import Incoming
@@ -28,15 +30,23 @@ class Settler:
         created: Which stream the messages are from.
 
     Args:
+        progress: Is told what was settled; it says which partition this is.
         claim: What is written down of the partition.
         created: Which stream the messages are from.
     """
 
     def __init__(
-        self, definition: Definition, partition: int, ledger: Ledger, effects: Effects, claim: Claim, created: str
+        self,
+        definition: Definition,
+        progress: PartitionProgress,
+        ledger: Ledger,
+        effects: Effects,
+        claim: Claim,
+        created: str,
     ) -> None:
         self._definition = definition
-        self._partition = partition
+        self._progress = progress
+        self._partition = progress.partition
         self._ledger = ledger
         self._effects = effects
         self._epoch = claim.epoch
@@ -60,6 +70,11 @@ class Settler:
         return self._caution.limit
 
     @property
+    def time_ns(self) -> int | None:
+        """When the stream stored the message at the position, if that is known."""
+        return self._time_ns
+
+    @property
     def position(self) -> int:
         """Everything up to this sequence of the stream is settled."""
         return self._position
@@ -67,6 +82,7 @@ class Settler:
     async def begin(self) -> None:
         """Read what is parked; before the first batch."""
         self._breaker = await self._ledger.breaker()
+        self._progress.reading(self._position, self._breaker.events)
 
     async def beat(self) -> None:
         """Keep the lease, and do what an operator wants.
@@ -74,7 +90,9 @@ class Settler:
         Raises:
             Fenced: The partition is ours no more.
         """
-        if await self._ledger.beat(self._epoch, None):
+        is_wanted = await self._ledger.beat(self._epoch, None)
+        self._progress.beat()
+        if is_wanted:
             await self._do_as_wanted()
 
     async def passed(self, messages: int) -> None:
@@ -85,6 +103,7 @@ class Settler:
     async def complete(self, mark: WatermarkSeen) -> None:
         """Write down that everything up to a watermark is settled here."""
         await self._ledger.complete(self._epoch, mark)
+        self._progress.complete(mark.at)
 
     async def settle(self, events: Sequence[Incoming]) -> None:
         """Apply messages in one transaction that moves the position behind the last one.
@@ -139,13 +158,29 @@ class Settler:
     async def _commit(self, move: Move, due: Sequence[Due], intake: Intake) -> None:
         changed = self._bits.with_settled([*intake.due, *intake.behind])
         work = Work(self.created, due, intake.behind, changed, self._breaker)
+        began_at = time.monotonic()
         batch = await self._effects.apply(self._epoch, move, work)
+        self._tell_settled(move, work, intake, batch, time.monotonic() - began_at)
         log_refused(self._definition.name, self._partition, batch, self._definition.on_refused)
         self._position, self._time_ns = move.position, move.time_ns
         self._has_bits = self._has_bits and move.numbered
         self._breaker = batch.breaker
         self._bits.accept(changed)
         self._bits.shrink()
+
+    def _tell_settled(self, move: Move, work: Work, intake: Intake, batch: Batch, took_s: float) -> None:
+        refused = len(batch.refused)
+        settled = Settled(
+            move.position,
+            batch.breaker.events,
+            batch.applied,
+            intake.repeats,
+            intake.ignored,
+            refused,
+            refused if self._definition.on_refused == "skip" else 0,
+            created_of(event.created for event, _ in work.due),
+        )
+        self._progress.settled(settled, took_s if work.due else None)
 
     def _tell(self, intake: Intake) -> None:
         if intake.unnumbered and self._has_bits:
@@ -182,6 +217,7 @@ class Settler:
     async def _do_as_wanted(self) -> None:
         """Retry or skip parked events as an operator has asked, each key in its order, a transaction for each key."""
         seen: set[str] = set()
+        done: list[Redone] = []
         wanted = await self._ledger.wanted()
         for first in wanted:
             key = first.event.key
@@ -191,5 +227,7 @@ class Settler:
             if key is not None:
                 seen.add(key)
             move = Move(self._position, self._position, self._time_ns)
-            await self._effects.do_as_wanted(self._epoch, move, rows)
+            done.append(await self._effects.do_as_wanted(self._epoch, move, rows))
         self._breaker = await self._ledger.breaker()
+        applied, skipped = sum(one.applied for one in done), sum(one.skipped for one in done)
+        self._progress.settled(Settled(self._position, self._breaker.events, applied, skipped=skipped), None)

@@ -10,11 +10,12 @@ import psycopg
 from psycopg import sql
 
 from relay.errors import ConfigError
+from relay.observe.projection_progress import Standing
 from relay.postgres.database import Database
 from relay.postgres.tables import sql_directory
 from relay.projection.definition import Definition
 from relay.projection.outcome import Fenced
-from relay.projection.ports import LEASE_S, Claim, Move, Parked
+from relay.projection.ports import LEASE_S, Claim, Move, Parked, standing_of
 from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import Incoming, read
 from relay.projection.rules.refusals import Breaker
@@ -149,6 +150,11 @@ class Store:
         """Take the partition if nobody owns it; None if it is owned, paused or stopped."""
         found = await self.rows("claim", [*self._row, self._owner, LEASE_S])
         return Claim(*found[0]) if found else None
+
+    async def standing(self) -> Standing | None:
+        """Read what is written down of a partition that is not ours; None if nothing is."""
+        found = await self.rows("standing", self._row)
+        return standing_of(*found[0]) if found else None
 
     async def load(self, epoch: int) -> Claim:
         """Read how far the partition is.

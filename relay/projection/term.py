@@ -12,6 +12,7 @@ from relay.jetstream.connection import Connection
 from relay.jetstream.consumer import ConsumerLost, StreamConsumer, StreamMessage, headers_of, open_consumer
 from relay.jetstream.stream_look import StreamLook, look_at, time_at
 from relay.observe.logs import event as log_event
+from relay.observe.projection_progress import PartitionProgress
 from relay.projection.definition import Definition
 from relay.projection.outcome import Stopped
 from relay.projection.ports import Effects, Ledger
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 _BATCH_BYTES = 1024 * 1024
 _BEAT_S = 1.0
 _LOOK_S = 5.0
+_NANOSECONDS = 1_000_000_000
 
 
 class Term:
@@ -33,13 +35,22 @@ class Term:
     Args:
         settler: Made by `begin_term`, of the same connection.
         watch: Runs beside it.
+        progress: Is told how far the partition is behind.
     """
 
-    def __init__(self, definition: Definition, connection: Connection, settler: Settler, watch: WatermarkWatch) -> None:
+    def __init__(
+        self,
+        definition: Definition,
+        connection: Connection,
+        settler: Settler,
+        watch: WatermarkWatch,
+        progress: PartitionProgress,
+    ) -> None:
         self._definition = definition
         self._connection = connection
         self._settler = settler
         self._watch = watch
+        self._progress = progress
         self._behind_looks = 0
 
     async def run(self) -> None:
@@ -61,6 +72,7 @@ class Term:
             messages = await consumer.batch(self._settler.limit, _BATCH_BYTES, _BEAT_S)
             if messages:
                 await self._take(messages)
+            self._tell_behind(consumer)
             await self._settler.passed(len(messages))
             now = time.monotonic()
             if now - beat_at >= _BEAT_S:
@@ -79,6 +91,7 @@ class Term:
         proved = messages if gap is None else messages[: gap[0]]
         if proved:
             events = [read(one[0], one[1], one[2], headers_of(one[3]), one[4]) for one in proved]
+            self._progress.taking(events[0].created or events[0].time_ns / _NANOSECONDS)
             await self._settler.settle(events)
         if gap is not None:
             first_seq = min(gap[1], messages[gap[0]].stream_seq)
@@ -99,6 +112,11 @@ class Term:
             if not jump_is_proved(before, messages[index].stream_seq, _seen(look)):
                 return index, look.first_seq
         return None
+
+    def _tell_behind(self, consumer: StreamConsumer) -> None:
+        """Say how many messages come behind the position; the oldest of them is no older than the last one before."""
+        time_ns = consumer.next_time_ns or self._settler.time_ns
+        self._progress.behind(consumer.behind, None if time_ns is None else time_ns / _NANOSECONDS)
 
     async def _look(self) -> StreamLook:
         look = await look_at(self._connection, self._definition.stream)
@@ -129,7 +147,12 @@ def _seen(look: StreamLook, time_ns: int | None = None) -> Seen:
 
 
 async def begin_term(
-    definition: Definition, partition: int, ledger: Ledger, effects: Effects, connection: Connection, epoch: int
+    definition: Definition,
+    progress: PartitionProgress,
+    ledger: Ledger,
+    effects: Effects,
+    connection: Connection,
+    epoch: int,
 ) -> Settler:
     """Compare the stream with what is written down of it; return what settles its messages, if that may be.
 
@@ -154,7 +177,7 @@ async def begin_term(
             "projection.set_back",
             "the stream was set back or made new; it is read again, and what was settled is passed over",
             projection=definition.name,
-            partition=partition,
+            partition=progress.partition,
             position=claim.position,
             read_from=verdict.position + 1,
         )
@@ -163,4 +186,4 @@ async def begin_term(
         time_ns = claim.time_ns if kept else None
         await ledger.follow_stream(claim, look.created, verdict.position, time_ns)
         claim = claim._replace(position=verdict.position, time_ns=time_ns)
-    return Settler(definition, partition, ledger, effects, claim, look.created)
+    return Settler(definition, progress, ledger, effects, claim, look.created)

@@ -8,7 +8,7 @@ from relay.projection.definition import Definition, Handler
 from relay.projection.in_redis.client import RedisFault
 from relay.projection.in_redis.ledger import LEASE_MS, RedisLedger, chunk_name
 from relay.projection.outcome import stopped_at
-from relay.projection.ports import Batch, Move, Parked, Work
+from relay.projection.ports import Batch, Move, Parked, Redone, Work
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.seq_bits import CHUNK_SEQS, chunk_of
 
@@ -62,7 +62,7 @@ class RedisEffects:
             raise RedisFault("somebody else has changed what is parked")
         return batch
 
-    async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> None:
+    async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> Redone:
         """Retry or skip parked events of one key in one script, in their order, until one is refused.
 
         Raises:
@@ -78,7 +78,8 @@ class RedisEffects:
             event = parked.event._replace(fault=fault)
             taken.append({**self._event(event, handler), "number": parked.number, "wanted": parked.wanted})
             events.append(event)
-        await self._run("want", {**self._fence(epoch, move), "events": taken}, events)
+        applied, skipped = await self._run("want", {**self._fence(epoch, move), "events": taken}, events)
+        return Redone(applied, skipped)
 
     def _count(self, batch: Batch, events: Sequence[Incoming], answers: Sequence[Any]) -> None:
         """Count what the script has answered: pairs of a place, and a word that says why that event was not applied."""
@@ -86,6 +87,7 @@ class RedisEffects:
         for place, event in enumerate(events, 1):
             word = words.get(place)
             if word is None:
+                batch.applied += 1
                 batch.breaker.applied()
             elif not word:
                 batch.breaker.parked(event.key)

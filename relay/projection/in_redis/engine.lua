@@ -299,11 +299,13 @@ function ops.apply(header)
   return {halted, why, unpack(answers)}
 end
 
--- Retry or skip parked events of one key, in their order, until one is refused.
+-- Retry or skip parked events of one key, in their order, until one is refused. Answer how many were applied, and how
+-- many were given up.
 function ops.want(header)
   local h = cjson.decode(header)
   if not is_mine(h.epoch, h.owner) or redis.call('HGET', state, 'position') ~= h.previous then return false end
   redis.call('HSET', state, 'lease_until', until_ms(h.lease_ms))
+  local applied, skipped = 0, 0
   for i, meta in ipairs(h.events) do
     local one = event_of(meta, now_ms())
     local failure = nil
@@ -313,12 +315,17 @@ function ops.want(header)
       redis.call('HSET', prefix .. ':parked:' .. one.number, 'reason', text_of(failure))
       redis.call('HDEL', prefix .. ':parked:' .. one.number, 'wanted')
       redis.call('SREM', wanted, one.number)
-      return 1
+      break
     end
-    if is_applied then redis.call('HINCRBY', state, 'applied', 1) end
+    if is_applied then
+      redis.call('HINCRBY', state, 'applied', 1)
+      applied = applied + 1
+    elseif one.wanted == 'skip' then
+      skipped = skipped + 1
+    end
     unpark(one.number, one.key)
   end
-  return 1
+  return {applied, skipped}
 end
 
 -- Behind the header of a batch come its payloads, too many to be arguments.

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from relay.errors import ConfigError
+from relay.observe.projection_progress import Standing
 from relay.projection.definition import Definition
 from relay.projection.in_redis.client import Client, script_of
 from relay.projection.outcome import Fenced
-from relay.projection.ports import LEASE_S, Claim, Parked
+from relay.projection.ports import LEASE_S, Claim, Parked, standing_of
 from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import read
 from relay.projection.rules.refusals import Breaker
@@ -67,6 +68,16 @@ class RedisLedger:
             await self.prepare()
             found = await self._run("claim", self.owner, LEASE_MS)
         return _claim(found) if isinstance(found, list) else None
+
+    async def standing(self) -> Standing | None:
+        """Read what is written down of a partition that is not ours; None if nothing is."""
+        fields = ("paused", "status", "error", "position", "complete_up_to")
+        found = await self.client.call("HMGET", f"{self.prefix}:state", *fields)
+        if found[3] is None:
+            return None
+        paused, status, error, position, complete = (bytes(one or b"").decode("utf-8", "replace") for one in found)
+        parked = int(await self.client.call("ZCARD", f"{self.prefix}:parked"))
+        return standing_of(paused == "1", status, error or None, int(position), parked, float(complete or 0) or None)
 
     async def load(self, epoch: int) -> Claim:
         """Read how far the partition is.

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from relay.config.settings import Settings
 from relay.errors import ConfigError
+from relay.observe.projection_progress import PartitionProgress
 from relay.projection.definition import Definition
 from relay.projection.in_redis.client import Client, RedisFault, script_of
 from relay.projection.in_redis.effects import RedisEffects
@@ -29,15 +30,17 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
         await client.close()
 
 
-async def run_partition(definition: Definition, partition: int, settings: Settings, way: Way, owner: str) -> None:
+async def run_partition(
+    definition: Definition, progress: PartitionProgress, settings: Settings, way: Way, owner: str
+) -> None:
     """Keep a partition up to date until the task is cancelled.
 
     Raises:
         ConfigError: The settings name no Redis, or the model is of another version.
     """
     async with open_client(settings) as client:
-        ledger = RedisLedger(client, definition, partition, owner)
-        await Runner(definition, partition, ledger, RedisEffects(definition, ledger), way).run()
+        ledger = RedisLedger(client, definition, progress.partition, owner)
+        await Runner(definition, progress, ledger, RedisEffects(definition, ledger), way).run()
 
 
 async def find_faults(definition: Definition, settings: Settings) -> list[str]:

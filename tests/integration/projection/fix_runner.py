@@ -56,6 +56,7 @@ def run_by_command(
 ) -> Iterator[None]:
     """Run projections in a process of their own, which must end well once it is told to."""
     command = [sys.executable, "-m", "relay", "projection", "run", *map(str, sources), "--server", url]
+    environ = {"RELAY_PROJECTION_HTTP__PORT": "0", **environ}
     with subprocess.Popen(command, env={"RELAY_POSTGRES__DSN": dsn, "PATH": "", **environ}, stderr=stderr) as process:
         try:
             yield

@@ -9,7 +9,8 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay.observe.metrics import CLASSES, LATENCY_BUCKETS_S, Metrics
+from relay.observe.distribution import LATENCY_BUCKETS_S
+from relay.observe.metrics import CLASSES, Metrics
 from relay.observe.snapshot import ConsumerView, HoldView, Snapshot, TermView
 from relay.outcomes import FailureClass
 

@@ -2,8 +2,11 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from relay.observe.metrics import CLASSES, COMPONENTS, REASONS, STAGES, TROUBLES, Metrics
+from relay.observe.projection_metrics import ProjectionMetrics
+from relay.observe.projection_progress import FailureKind, PartitionProgress, Status
 from relay.observe.snapshot import ConsumerView
 from tests.support.promql import table
 from tests.unit.observe.test_metrics import SNAPSHOT
@@ -17,8 +20,18 @@ def rows() -> dict[str, tuple[str, set[str]]]:
     return {name: (kind, set(labels)) for name, (kind, labels) in table().items()}
 
 
+def projections() -> ProjectionMetrics:
+    """Give what a runner shows of a partition of which everything is known."""
+    metrics = ProjectionMetrics()
+    progress = metrics.partition("order_list", 0)
+    progress.claimed()
+    progress.reading(1, 0)
+    progress.behind(0, None)
+    return metrics
+
+
 def shown() -> dict[str, tuple[str, set[str]]]:
-    """Give type and labels of each metric of a relay that has something to say of everything."""
+    """Give type and labels of each metric of a relay, and of a runner, that have something to say of everything."""
     metrics = Metrics()
     metrics.watch(lambda: SNAPSHOT)
     metrics.consumers_seen((ConsumerView("ORDERS", "orders", 1, 0, 1.0),))
@@ -27,7 +40,7 @@ def shown() -> dict[str, tuple[str, set[str]]]:
             family.type,
             {label for sample in family.samples for label in sample.labels} - {"le"},
         )
-        for family in metrics.registry.collect()
+        for family in (*metrics.registry.collect(), *projections().registry.collect())
     }
 
 
@@ -43,6 +56,9 @@ def test_the_table_names_every_value_of_a_label_that_is_known_beforehand() -> No
         ("reason", REASONS),
         ("stage", STAGES),
         ("component", COMPONENTS),
+        ("status", get_args(Status)),
+        ("class", get_args(FailureKind)),
+        ("why", PartitionProgress().repeats),
     ):
         assert f"`{label}`: {', '.join(values)} |" in text
 
@@ -50,6 +66,6 @@ def test_the_table_names_every_value_of_a_label_that_is_known_beforehand() -> No
 def test_each_unit_stands_in_the_name() -> None:
     for name, (kind, _) in shown().items():
         if kind in ("counter", "histogram"):
-            assert re.search(r"_(seconds|events|duplicates|failures|letters)(_total)?$", name), name
+            assert re.search(r"_(seconds|events|duplicates|repeats|failures|letters)(_total)?$", name), name
         if "age" in name.split("_"):
             assert name.endswith("_seconds"), name

@@ -1,0 +1,145 @@
+"""What `relay projection run` counts, for Prometheus. Dashboards rely on the names: they are a contract."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from relay import __version__
+from relay.observe.projection_progress import PartitionProgress, PartitionView, Status
+
+_LABELS = ["projection", "partition"]
+
+
+class ProjectionMetrics(Collector):
+    """All partitions that one process keeps up to date, in a registry of their own.
+
+    Args:
+        objective_s: Within what time an event should be in its read model, seconds; for the alerts alone.
+    """
+
+    def __init__(self, objective_s: float = 300.0) -> None:
+        self._objective_s = objective_s
+        self._partitions: list[PartitionProgress] = []
+        # When the event loop has turned last, monotonic seconds.
+        self.turned_at = time.monotonic()
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def partition(self, projection: str, partition: int) -> PartitionProgress:
+        """Return the place where the runner of a partition says what it does; made once for each."""
+        progress = PartitionProgress(projection, partition)
+        self._partitions.append(progress)
+        return progress
+
+    def turn(self) -> None:
+        """Note that the event loop turns."""
+        self.turned_at = time.monotonic()
+
+    def views(self) -> list[PartitionView]:
+        """Return every partition at this moment; safe in the threads of the HTTP server."""
+        return [one.view() for one in list(self._partitions)]
+
+    def describe(self) -> Iterable[Metric]:
+        """Describe nothing, so that the registry does not collect when this is registered."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Make the families."""
+        build = InfoMetricFamily("outbox_projection_build", "Version of the relay whose runner this is")
+        build.add_metric([], {"version": __version__})
+        yield build
+        yield GaugeMetricFamily(
+            "outbox_projection_objective_seconds",
+            "Within how many seconds an event should be in its read model",
+            value=self._objective_s,
+        )
+        partitions = list(self._partitions)
+        yield from _gauges([one.view() for one in partitions])
+        yield from _counters(partitions)
+        yield from _distributions(partitions)
+
+
+def _gauges(views: Sequence[PartitionView]) -> Iterator[Metric]:
+    read: Callable[[PartitionView], float | None]
+    for name, text, read in (
+        ("owner", "1 if this process applies the partition", lambda one: float(one.owned)),
+        ("position", "Everything up to this sequence of the stream is settled", lambda one: one.position),
+        ("parked_events", "Events that wait for an operator", lambda one: one.parked),
+        ("pending_events", "Messages of the stream behind the position", lambda one: one.pending),
+        ("lag_seconds", "Age of the oldest event that is not applied, 0 without one", lambda one: one.lag_s),
+        (
+            "complete_timestamp_seconds",
+            "Everything that was committed by then is settled, 0 while that is not known",
+            lambda one: one.complete_up_to or 0.0,
+        ),
+    ):
+        family = GaugeMetricFamily(f"outbox_projection_{name}", text, labels=_LABELS)
+        for one in views:
+            value = read(one)
+            if value is not None:
+                family.add_metric(_labels(one), value)
+        yield family
+    status = GaugeMetricFamily(
+        "outbox_projection_status", "1 for the status that the partition has now", labels=[*_LABELS, "status"]
+    )
+    for one in views:
+        for name in get_args(Status):
+            status.add_metric([*_labels(one), name], float(name == one.status))
+    yield status
+
+
+def _counters(partitions: Sequence[PartitionProgress]) -> Iterator[Metric]:
+    count: Callable[[PartitionProgress], int]
+    for name, text, count in (
+        ("applied_events", "Events that were applied", lambda one: one.applied),
+        ("refused_events", "Events that were refused for a reason of their own", lambda one: one.refused),
+        ("skipped_events", "Events that were given up", lambda one: one.skipped),
+    ):
+        family = CounterMetricFamily(f"outbox_projection_{name}", text, labels=_LABELS)
+        for one in partitions:
+            family.add_metric(_labels(one), count(one))
+        yield family
+    repeats = CounterMetricFamily(
+        "outbox_projection_repeats", "Events that came again and were passed over", labels=[*_LABELS, "why"]
+    )
+    failures = CounterMetricFamily(
+        "outbox_projection_failures", "How often the work was begun again", labels=[*_LABELS, "class"]
+    )
+    for one in partitions:
+        for why, number in list(one.repeats.items()):
+            repeats.add_metric([*_labels(one), why], number)
+        for kind, number in list(one.failures.items()):
+            failures.add_metric([*_labels(one), kind], number)
+    yield repeats
+    yield failures
+
+
+def _distributions(partitions: Sequence[PartitionProgress]) -> Iterator[Metric]:
+    latency = HistogramMetricFamily(
+        "outbox_projection_latency_seconds",
+        "From the creation of an event to the commit of its effects",
+        labels=_LABELS,
+    )
+    batches = HistogramMetricFamily(
+        "outbox_projection_batch_duration_seconds", "Time of the transaction that applies a batch", labels=_LABELS
+    )
+    for one in partitions:
+        latency.add_metric(_labels(one), buckets=one.latency.buckets(), sum_value=one.latency.total)
+        batches.add_metric(_labels(one), buckets=one.batches.buckets(), sum_value=one.batches.total)
+    yield latency
+    yield batches
+
+
+def _labels(one: PartitionView | PartitionProgress) -> list[str]:
+    return [one.projection, str(one.partition)]

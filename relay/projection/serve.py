@@ -1,0 +1,49 @@
+"""Run projections as a process of their own: metrics and probes over HTTP, and the end by a signal."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+
+from relay.config.settings import Settings
+from relay.http.projection_health import ProjectionProbes
+from relay.http.server import HttpServer
+from relay.observe.projection_metrics import ProjectionMetrics
+from relay.projection.definition import Definition
+from relay.projection.service import run_watched
+
+_TURN_S = 0.25
+
+
+async def serve(definitions: Sequence[Definition], settings: Settings) -> None:
+    """Keep projections up to date until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: A definition or a setting has a fault, the tables are of another version, or the port is taken.
+    """
+    metrics = ProjectionMetrics(settings.consumers.objective_s)
+    http = settings.projection_http
+    server = None
+    if http.enabled:
+        probes = ProjectionProbes(metrics)
+        server = HttpServer(http.host, http.port, metrics.registry, probes, section="projection_http")
+        server.start()
+    turning = asyncio.create_task(_turn(metrics))
+    work = asyncio.create_task(run_watched(definitions, settings, metrics))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        await asyncio.wait([work])
+        if not work.cancelled():
+            work.result()
+    finally:
+        turning.cancel()
+        if server is not None:
+            server.stop()
+
+
+async def _turn(metrics: ProjectionMetrics) -> None:
+    """Note a few times a second that the event loop turns."""
+    while True:
+        metrics.turn()
+        await asyncio.sleep(_TURN_S)

@@ -1,0 +1,156 @@
+"""Metrics and probes of `relay projection run`, on real servers."""
+
+import http.client
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from relay.demo.servers import free_port
+from tests.integration.projection.fix_runner import run_by_command
+from tests.integration.projection.test_files_and_commands import FILE
+from tests.integration.projection.world import TABLES, Events, run_sql, state
+from tests.support.fix_prometheus import promtool
+from tests.support.fix_proxy import Proxy
+from tests.support.fix_relay import wait_until
+from tests.support.relay_cli import done, relay
+
+
+class Http:
+    """The HTTP server of a runner."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+
+    def get(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except OSError:
+            return 0, ""
+        finally:
+            connection.close()
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """Return one sample of the projection, None if it is not there."""
+        wanted = {"projection": "trail", "partition": "0", **labels}
+        for family in text_string_to_metric_families(self.get("/metrics")[1]):
+            for sample in family.samples:
+                if sample.name == f"outbox_projection_{name}" and sample.labels == wanted:
+                    return sample.value
+        return None
+
+    def is_ready(self) -> bool:
+        return self.get("/readyz")[0] == 200
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one projection."""
+    (tmp_path / "trail.toml").write_text(FILE.replace("MODE", "each"), "utf-8")
+    (tmp_path / "trail.sql").write_text(TABLES, "utf-8")
+    return tmp_path
+
+
+@contextmanager
+def runner(dsn: str, url: str, folder: Path) -> Iterator[Http]:
+    """Run the projection by command, with a port of its own."""
+    served = Http()
+    with run_by_command(dsn, url, folder, RELAY_PROJECTION_HTTP__PORT=str(served.port)):
+        yield served
+
+
+def test_a_runner_says_how_far_it_is_and_what_it_has_done(empty_database: str, events: Events, folder: Path) -> None:
+    events.make()
+    now = run_sql(empty_database, "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")[0][0]
+    events.send((1, "a"), (2, "b"), **{"Outbox-Created-At": now})
+    events.send((3, "a"), payload={"i": "x"})
+    events.send((4, "a"), (5, "b"), (2, "b"))
+    with runner(empty_database, events.url, folder) as served:
+        wait_until("it is ready", served.is_ready)
+        wait_until("all is settled", lambda: served.value("position") == 6)
+        assert served.get("/readyz")[1] == "ready: 1 running\n"
+        assert served.get("/healthz") == (200, "ok\n")
+        wait_until("nothing waits", lambda: served.value("lag_seconds") == 0.0)
+        shown = {
+            name: served.value(name) for name in ("owner", "parked_events", "pending_events", "applied_events_total")
+        }
+        assert shown == {"owner": 1, "parked_events": 2, "pending_events": 0, "applied_events_total": 3}
+        assert served.value("refused_events_total") == 1
+        assert served.value("repeats_total", why="settled") == 1
+        assert served.value("status", status="running") == 1 and served.value("status", status="waiting") == 0
+        assert served.value("latency_seconds_count") == 2
+        assert (served.value("batch_duration_seconds_count") or 0) >= 1
+        promtool("check", "metrics", stdin=served.get("/metrics")[1])
+
+        number = run_sql(empty_database, "SELECT min(number) FROM projection.parked")[0][0]
+        done(empty_database, "projection", "skip", "trail", "--number", str(number), "--yes")
+        wait_until("it is skipped", lambda: served.value("parked_events") == 0)
+        assert (served.value("skipped_events_total"), served.value("applied_events_total")) == (1, 4)
+
+        done(empty_database, "projection", "pause", "trail", "--yes")
+        wait_until("it is paused", lambda: served.value("status", status="paused") == 1)
+        assert served.get("/readyz") == (200, "ready: 1 paused\n")
+        assert (served.value("owner"), served.value("lag_seconds"), served.value("position")) == (0, None, 6)
+
+
+def test_a_runner_is_not_ready_while_its_projection_has_stopped_also_after_a_restart(
+    empty_database: str, events: Events, folder: Path
+) -> None:
+    events.make()
+    events.fill(1, 10)
+    events.streams.api("STREAM.PURGE.ORDERS", {"seq": 6})
+    for _ in range(2):
+        with runner(empty_database, events.url, folder) as served:
+            wait_until("it has stopped", lambda: served.value("status", status="stopped") == 1)
+            status, text = served.get("/readyz")
+            assert status == 503 and text.startswith("trail partition 0: stopped: ") and "sequences 1 to 5" in text
+            assert served.get("/healthz")[0] == 200
+            assert state(empty_database)["owner"] is None
+
+
+@pytest.mark.parametrize("link", ["PostgreSQL", "NATS"])
+def test_a_runner_is_not_ready_while_a_server_is_away_and_its_lag_grows(
+    empty_database: str, events: Events, folder: Path, proxy: Callable[[int], Proxy], link: str
+) -> None:
+    events.make()
+    events.fill(1, 3)
+    known = conninfo_to_dict(empty_database)
+    between = proxy(int(known.get("port") or 5432) if link == "PostgreSQL" else int(events.url.rpartition(":")[2]))
+    dsn, url = empty_database, f"nats://127.0.0.1:{between.port}"
+    if link == "PostgreSQL":
+        dsn, url = make_conninfo(empty_database, host="127.0.0.1", port=between.port), events.url
+    with runner(dsn, url, folder) as served:
+        wait_until("all is applied", lambda: served.value("lag_seconds") == 0.0)
+        between.refuse(True)
+        between.cut()
+        events.fill(4, 1)
+        wait_until("it is not ready", lambda: not served.is_ready())
+        wait_until("it waits", lambda: f"trail partition 0: waiting: {link}: " in served.get("/readyz")[1])
+        wait_until("the lag grows", lambda: (served.value("lag_seconds") or 0) > 1.0)
+        assert (served.value("failures_total", **{"class": "outage"}) or 0) >= 1
+        between.flow()
+        wait_until("it is ready again", served.is_ready, timeout_s=60)
+        wait_until("all is applied", lambda: served.value("lag_seconds") == 0.0)
+        assert served.value("position") == 4
+
+
+def test_a_standby_is_ready_and_a_port_that_is_taken_is_said(empty_database: str, events: Events, folder: Path) -> None:
+    events.make()
+    with runner(empty_database, events.url, folder) as first, runner(empty_database, events.url, folder) as second:
+        wait_until("both are ready", lambda: first.is_ready() and second.is_ready())
+        owners = [one.value("owner") for one in (first, second)]
+        assert sorted(str(one) for one in owners) == ["0.0", "1.0"]
+        standby = (first, second)[owners.index(0.0)]
+        assert standby.get("/readyz")[1] == "ready: 1 standby\n"
+        refused = relay(
+            empty_database, "projection", "run", str(folder), "--http-port", str(first.port),
+            RELAY_NATS__SERVERS=events.url,
+        )  # fmt: skip
+        assert refused.exit_code == 2
+        assert f"[projection_http] cannot listen on 127.0.0.1 port {first.port}" in refused.stderr
