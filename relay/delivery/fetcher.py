@@ -25,12 +25,11 @@ from relay.rules.database_state import DatabaseState
 from relay.rules.found_again import FoundAgain
 from relay.rules.in_hand import InHand
 from relay.rules.read_size import Read, ReadSize, Room
+from relay.rules.seqs import BELOW_ALL
 
 log = logging.getLogger(__name__)
 
 _NO_LIMIT = 2**63 - 1
-# Rows may be inserted by hand with seqs below those that the sequence draws.
-_BELOW_ALL = -(2**63)
 # A row that commits late is found within this time.
 _GAP_PAUSE_S = 0.25
 # And if there are many gaps, looking into them takes a fifth of the time at most.
@@ -80,7 +79,7 @@ class Fetcher:
         self._late_up_to: int | None = None
         self._backfill_at = 0.0
         self._scrub_at = time.monotonic() + _SCRUB_PAUSE_S
-        self._scrubbed = _BELOW_ALL
+        self._scrubbed = BELOW_ALL
         self._found_again = FoundAgain()
         self._generation = reader.generation
         # Why a read has failed at last that no smaller one can replace.
@@ -241,7 +240,7 @@ class Fetcher:
         written by hand.
         """
         if self._scrubbed >= self._in_hand.cursor:
-            self._scrubbed = _BELOW_ALL
+            self._scrubbed = BELOW_ALL
         # The cost follows rows, not the span of their seqs.
         following = await self._reader.next_seq(self._scrubbed)
         if following is None or following > self._in_hand.cursor:

@@ -8,6 +8,7 @@ from relay.jetstream.stream_reader import StreamReader, event_ids
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.floors import Mark
+from relay.rules.seqs import BELOW_ALL
 from relay.rules.stream_loss import Seen
 
 # Delivered events are compared in ranges of this many seqs.
@@ -68,7 +69,9 @@ class Healing:
         above = max(self.intact_up_to, self._seen.first_seq - 1)
         due_at = await self._reader.now()
         newest = await self._reader.newest()
-        cursor = lost = 0
+        following = await self._reader.next_seq(BELOW_ALL)
+        cursor = newest if following is None else following - 1
+        lost = 0
         newest_at, oldest_intact_at = 0.0, inf
         while cursor < newest:
             rows = await self._reader.delivered(cursor, cursor + SPAN, state.name, above)

@@ -11,6 +11,7 @@ from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.gate import Gate
 from relay.rules.in_hand import InHand
+from relay.rules.seqs import BELOW_ALL
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Retention:
         self._metrics = metrics
         self._in_hand = in_hand
         self._gate = gate
-        self._cursor = 0
+        self._cursor = BELOW_ALL
         self._began_at = time.monotonic()
 
     async def turn(self, connection: Connection) -> float:
@@ -82,7 +83,7 @@ class Retention:
         """Go through the next ranges of seqs; report whether anything was deleted."""
         if time.monotonic() - self._began_at > _AGAIN_S:
             self._began_at = time.monotonic()
-            self._cursor = 0
+            self._cursor = BELOW_ALL
         cursor, total = self._cursor, 0
         oldest: list[float] = []
         young = False

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from relay.errors import RelayError
 from relay.operate.access import Reader
 from relay.operate.filters import Filters
+from relay.rules.seqs import BELOW_ALL
 
 ListState = Literal["pending", "retry", "dead", "discarded", "delivered", "any"]
 
@@ -125,7 +126,7 @@ def find(reader: Reader, state: ListState, filters: Filters, limit: int, scan: i
     else:
         watermark, newest = reader.row("operate/range")
         # Several ids have their own index; a range would only get in its way.
-        lowest = (filters.first_seq or 1) - 1
+        lowest = (BELOW_ALL if filters.ids else 0) if filters.first_seq is None else filters.first_seq - 1
         highest = newest if filters.last_seq is None else min(newest, filters.last_seq)
         if filters.ids:
             lower, upper = lowest, highest

@@ -5,6 +5,7 @@ import time
 from relay.errors import Exit, RelayError
 from relay.maintenance.retention import DEAD_STEP, SPAN
 from relay.operate.changes import Changer, OnProgress
+from relay.rules.seqs import BELOW_ALL
 
 # Counting holds nobody up; deleting leaves room for others after each step.
 _COUNT_SPAN = 50_000
@@ -27,7 +28,7 @@ def count_delivered(changer: Changer, age_s: float) -> int:
         # The last column: whether the stream has lost something.
         if any(lost for *_, lost in changer.rows("operate/streams")):
             raise OpenLoss("a stream has lost events: see `relay verify`, and heal it with `relay verify --redeliver`")
-    count, above = 0, 0
+    count, above = 0, BELOW_ALL
     while True:
         with changer.step():
             first = _first_above(changer, above)
@@ -69,7 +70,7 @@ def delete_delivered(changer: Changer, age_s: float, planned: int, on_progress: 
         BrokenOff: PostgreSQL failed. The steps before are done, and counted in the audit table.
     """
     record: dict[str, object] = {"what": "delivered events", "older_than_s": round(age_s)}
-    deleted, above = 0, 0
+    deleted, above = 0, BELOW_ALL
     with changer.audited("prune", record, planned) as audit:
         while True:
             with changer.step():

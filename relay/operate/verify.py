@@ -12,6 +12,7 @@ from relay.config.settings import Settings
 from relay.integrity.comparison import Compared, Comparison
 from relay.operate.broker import broker
 from relay.operate.changes import Audit, Changer, OnProgress
+from relay.rules.seqs import BELOW_ALL
 from relay.rules.stream_loss import DeliveredRow, Fate, Seen
 
 SPAN = 2000
@@ -149,7 +150,11 @@ def extent(changer: Changer, scope: Scope) -> tuple[int, int]:
     """Return between which seqs a scope lies: the first not included, the last included."""
     with changer.step():
         (newest,) = changer.row("delivery/newest")
-    above = (scope.first_seq or 1) - 1
+        if scope.first_seq is not None:
+            above = scope.first_seq - 1
+        else:
+            lowest = changer.rows("delivery/next_seq", (BELOW_ALL,))
+            above = min(0, lowest[0][0] - 1) if lowest else 0
     return above, newest if scope.last_seq is None else min(newest, scope.last_seq)
 
 

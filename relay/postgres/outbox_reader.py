@@ -14,6 +14,7 @@ from relay.postgres.tables import Tables, array
 from relay.rules.database_state import DatabaseState, StartingPoint
 from relay.rules.floors import Mark
 from relay.rules.read_size import SMALL_BYTES, Read, Room
+from relay.rules.seqs import BELOW_ALL
 from relay.rules.stream_loss import DeliveredRow, Place, Seen
 from relay.rules.watermark import Watermark
 
@@ -33,7 +34,7 @@ class Digest(NamedTuple):
     sha256: str | None
 
 
-NOTHING_DUE = Due("-infinity", -(2**63))
+NOTHING_DUE = Due("-infinity", BELOW_ALL)
 
 
 def _events(rows: list[Row]) -> list[Event]:

@@ -125,6 +125,7 @@ class PostgresFacts:
         error: Why nothing could be learnt.
         oldest_relay: The schema version that a relay must know to work here.
         hidden: The tables of which row-level security hides rows from this role, with commas between them.
+        unreachable: Whether a row has the lowest of all seqs, which no range includes.
         bell_error: Why the bell's own address is of no use.
         adoptions: Foreign tables of this database whose rows are copied, into this outbox or another one.
         skew_s: Its clock less ours.
@@ -139,6 +140,7 @@ class PostgresFacts:
     rights: tuple[Right, ...] = ()
     table: Table | None = None
     hidden: str | None = None
+    unreachable: bool = False
     holders: Holders | None = None
     session: Session | None = None
     bell_error: str | None = None

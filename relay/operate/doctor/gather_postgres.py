@@ -78,6 +78,7 @@ def _asked(
         watermark = _value(conn, tables.query("doctor/watermark")) or 0
         of_table = _rows(conn, tables.query("doctor/table"))
         identity = _value(conn, tables.query("doctor/identity")) or ""
+        unreachable = bool(_value(conn, tables.query("doctor/unreachable")))
         holders = _rows(conn, tables.query("doctor/holders"))
         adoptions = _rows(conn, tables.query("adopt/installed"))
         sample = _sample(conn, tables, watermark)
@@ -96,6 +97,7 @@ def _asked(
         rights=rights,
         table=_table(of_table[0]) if of_table else None,
         hidden=DatabaseState(identity, 0, None).hidden(),
+        unreachable=unreachable,
         holders=_holders(holders[0]) if holders else None,
         session=session,
         bell_error=bell_error,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from relay.operate.adopt.adoption import Adoption
 from relay.operate.doctor.facts import Expectation, Holders, PostgresFacts, Server, Session, Table
 from relay.operate.doctor.findings import Finding, Level, seconds
+from relay.rules.seqs import BELOW_ALL
 
 # CREATE OR REPLACE TRIGGER, which the bell is made with.
 _OLDEST = 140000
@@ -25,7 +26,7 @@ def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]
     if facts.rights:
         yield _rights(facts)
     if facts.table is not None:
-        yield _stored(facts.table, facts.hidden, plan)
+        yield _stored(facts.table, facts, plan)
         yield from _table(facts.table, plan, facts.server is None or facts.server.autovacuum)
         yield from _bell(facts, facts.table, plan)
     if facts.holders is not None:
@@ -87,12 +88,15 @@ def _rights(facts: PostgresFacts) -> Finding:
     return _line("rights", "fault", missing, "GRANT outbox_relay to this role; `relay migrate` renews what it holds")
 
 
-def _stored(table: Table, hidden: str | None, plan: Expectation) -> Finding:
+def _stored(table: Table, facts: PostgresFacts, plan: Expectation) -> Finding:
     if table.persistence != "p":
         return _line("table", "fault", "it is unlogged: a crash empties it", f"ALTER TABLE {plan.table} SET LOGGED")
-    if hidden is not None:
+    if facts.hidden is not None:
         do = "ALTER ROLE ... BYPASSRLS, or policies USING (true) that show the relay every row"
-        return _line("table", "fault", f"row-level security hides rows of {hidden} from this role", do)
+        return _line("table", "fault", f"row-level security hides rows of {facts.hidden} from this role", do)
+    if facts.unreachable:
+        seen = f"a row has the seq {BELOW_ALL}: no range of seqs includes it, so it is never delivered"
+        return _line("table", "fault", seen, f"have it draw another one: in {plan.table}, SET seq = DEFAULT")
     return _line("table", "ok", f"logged, {table.size / 1024**2:,.1f} MiB")
 
 

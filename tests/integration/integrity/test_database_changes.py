@@ -212,6 +212,27 @@ def test_a_row_with_a_seq_below_those_that_are_drawn_is_found(
     outbox.delivered(500_000_000_000, timeout_s=20)
 
 
+def test_a_row_with_a_negative_seq_is_healed_and_deleted_as_all_others(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url, healing__check_every_s="1", retention__delivered_age_s="15").start()
+    outbox.conn.execute(
+        "INSERT INTO outbox_events (seq, topic, key, payload) OVERRIDING SYSTEM VALUE"
+        " VALUES (-100000, 'orders.low', 'k', '{}')"
+    )
+    outbox.delivered(-100_000, timeout_s=20)
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    marked = "SELECT 1 FROM outbox_streams WHERE mark_seq = 2"
+    wait_until("the mark is written down", lambda: outbox.conn.execute(marked).fetchone())
+    streams.api("STREAM.DELETE.ORDERS")
+    streams.make("ORDERS", "orders.>")
+    relay.said("stream.lost")
+    wait_until("both are sent again", lambda: streams.messages("ORDERS") == 2)
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
+    wait_until("it is deleted", lambda: outbox.count("seq < 0") == 0, 60)
+
+
 def assert_never_covered(outbox: Outbox) -> None:
     """No pending row lies at or below the watermark."""
     assert (

@@ -94,6 +94,12 @@ def test_a_running_relay_is_not_disturbed_and_people_can_read_it(
     assert not daemon.lines("hold.opened")
 
 
+LOWEST_SEQ = (
+    "INSERT INTO outbox_events (seq, topic, payload) OVERRIDING SYSTEM VALUE"
+    " VALUES (-9223372036854775808, 'orders.placed', '1')"
+)
+
+
 @pytest.mark.parametrize(
     ("fault", "check", "seen"),
     [
@@ -108,6 +114,7 @@ def test_a_running_relay_is_not_disturbed_and_people_can_read_it(
         ("ALTER TABLE outbox_events ENABLE ROW LEVEL SECURITY", "table", "hides rows of outbox_events"),
         ("ALTER TABLE outbox_shards ENABLE ROW LEVEL SECURITY", "table", "hides rows of outbox_shards"),
         ("ALTER TABLE outbox_events SET (autovacuum_enabled = false)", "autovacuum", "is off"),
+        (LOWEST_SEQ, "table", "never delivered"),
     ],
 )
 def test_each_fault_of_the_outbox_is_found(outbox: Outbox, streams: Streams, fault: str, check: str, seen: str) -> None:

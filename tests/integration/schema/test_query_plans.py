@@ -82,6 +82,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("delivery/digests", ("{17,100150}", 100_000), FEW_PAGES),
     ("delivery/undecided", ("{17,100150}",), FEW_PAGES),
     ("delivery/still_pending", ("{17,100150}", _ids(17, 100150)), FEW_PAGES),
+    ("doctor/unreachable", (), 3),
     ("doctor/sample", (DELIVERED, 100, 50, True), 600),
 ]
 WRITES: list[tuple[str, tuple[object, ...], int]] = [

@@ -99,6 +99,7 @@ def test_a_good_set_up_gets_nothing_but_ok() -> None:
         (replace(POSTGRES, rights=(Right("DELETE", "outbox_events", "permission denied"),)), "rights", "fault"),
         (replace(POSTGRES, table=replace(TABLE, persistence="u")), "table", "fault"),
         (replace(POSTGRES, hidden="outbox_events"), "table", "fault"),
+        (replace(POSTGRES, unreachable=True), "table", "fault"),
         (replace(POSTGRES, table=replace(TABLE, sequence_cache=None)), "sequence", "fault"),
         (replace(POSTGRES, table=replace(TABLE, sequence_cache=32)), "sequence", "fault"),
         (replace(POSTGRES, table=replace(TABLE, sequence_increment=-1)), "sequence", "fault"),
