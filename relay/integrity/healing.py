@@ -82,7 +82,7 @@ class Healing:
                 newest_at = max([newest_at, *(row.delivered_at for row in (*compared.lost, *compared.removed))])
                 for gone, wait_s in ((compared.lost, 0.0), (compared.removed, compared.forgotten_s)):
                     if gone and redeliver:
-                        await self._writer.mark_lost(state.name, [row.seq for row in gone], due_at, wait_s)
+                        await self._writer.mark_lost(state.name, gone, due_at, wait_s)
                 cursor += SPAN
             else:
                 following = await self._reader.next_seq(cursor + SPAN)

@@ -4,8 +4,9 @@ import asyncio
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from relay.config.derived_options import envelopes
 from relay.config.settings import Settings
@@ -45,17 +46,38 @@ class Scope:
         return self.first_seq is None and self.last_seq is None
 
 
+class LostRows:
+    """Rows by seq and id, in ascending order of seq: 24 bytes each, since it may be all."""
+
+    def __init__(self) -> None:
+        self._seqs = array("q")
+        self._ids = bytearray()
+
+    def extend(self, rows: Iterable[DeliveredRow]) -> None:
+        """Take in more rows."""
+        for row in rows:
+            self._seqs.append(row.seq)
+            self._ids += UUID(row.event_id).bytes
+
+    def chunks(self, size: int) -> Iterator[tuple[list[int], list[str]]]:
+        """Go through them, at most `size` at a time: seqs and ids."""
+        for start in range(0, len(self._seqs), size):
+            seqs = self._seqs[start : start + size].tolist()
+            ids = [str(UUID(bytes=bytes(self._ids[16 * at : 16 * at + 16]))) for at in range(start, start + len(seqs))]
+            yield seqs, ids
+
+
 @dataclass
 class Losses:
-    """What one stream has lost, as seqs in ascending order: eight bytes each, since it may be all.
+    """What one stream has lost.
 
     Attributes:
         at_once: May be sent again now.
         later: The stream may remember their ids until `forgotten_s` seconds after their delivery.
     """
 
-    at_once: "array[int]" = field(default_factory=lambda: array("q"))
-    later: "array[int]" = field(default_factory=lambda: array("q"))
+    at_once: LostRows = field(default_factory=LostRows)
+    later: LostRows = field(default_factory=LostRows)
     forgotten_s: float = 0.0
 
 
@@ -175,7 +197,7 @@ def check(changer: Changer) -> None:
     Raises:
         psycopg.errors.InsufficientPrivilege: It may not.
     """
-    changer.check(("integrity/mark_lost", ([], "", 0.0, 0.0, None, None)), ("integrity/loss_healed", ("", 0.0)))
+    changer.check(("integrity/mark_lost", ([], "", 0.0, 0.0, None, None, [])), ("integrity/loss_healed", ("", 0.0)))
 
 
 def redeliver(changer: Changer, report: Report, scope: Scope, on_progress: OnProgress) -> Redelivered:
@@ -205,14 +227,13 @@ def _give_back(changer: Changer, audit: Audit, report: Report, on_progress: OnPr
     with changer.step():
         (due_at,) = changer.row("ownership/clock")
     for stream, losses in report.losses.items():
-        for seqs, wait_s in ((losses.at_once, 0.0), (losses.later, losses.forgotten_s)):
-            for start in range(0, len(seqs), _CHUNK):
-                chunk = seqs[start : start + _CHUNK].tolist()
+        for rows, wait_s in ((losses.at_once, 0.0), (losses.later, losses.forgotten_s)):
+            for seqs, ids in rows.chunks(_CHUNK):
                 with changer.step():
-                    changed = changer.run("integrity/mark_lost", (chunk, stream, due_at, wait_s, None, None))
+                    changed = changer.run("integrity/mark_lost", (seqs, stream, due_at, wait_s, None, None, ids))
                     audit.add(changed)
                 given_back[stream] = given_back.get(stream, 0) + changed
-                on_progress(len(chunk))
+                on_progress(len(seqs))
     return given_back
 
 
@@ -268,8 +289,8 @@ def _add(report: Report, stream: str, rows: Sequence[DeliveredRow], compared: Co
         counts[verdict] = counts.get(verdict, 0) + count
     if compared.lost or compared.removed:
         losses = report.losses[stream]
-        losses.at_once.extend(row.seq for row in compared.lost)
-        losses.later.extend(row.seq for row in compared.removed)
+        losses.at_once.extend(compared.lost)
+        losses.later.extend(compared.removed)
         losses.forgotten_s = compared.forgotten_s
         gone = {row.seq for row in (*compared.lost, *compared.removed)}
         room = _SHOWN - len(report.first_lost)

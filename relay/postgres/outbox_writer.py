@@ -9,7 +9,7 @@ from relay.outcomes import Buried, DeadLetter, Delivered, Noted, Postponed
 from relay.postgres.database import Database
 from relay.postgres.rows import PrunedRow, UnlockedRow
 from relay.postgres.tables import Tables, array, ids
-from relay.rules.stream_loss import Seen
+from relay.rules.stream_loss import DeliveredRow, Seen
 
 
 class OutboxWriter:
@@ -134,17 +134,18 @@ class OutboxWriter:
         values = (*row, *repair, identity, *self._fence)
         return bool((await self._run(self._tables.query("integrity/save_stream_state"), values))[0][0])
 
-    async def mark_lost(self, stream: str, seqs: Sequence[int], due_at: float, after_delivery_s: float) -> int:
+    async def mark_lost(self, stream: str, rows: Sequence[DeliveredRow], due_at: float, after_delivery_s: float) -> int:
         """Have delivered events sent again that their stream has lost; return how many.
 
         Args:
             stream: Where they were.
-            seqs: Which.
+            rows: Which.
             due_at: From when on, Unix seconds; events of one key leave in the order of this time, then of seq.
             after_delivery_s: And no sooner than this long after their delivery, seconds.
         """
-        values = (array(seqs), stream, due_at, after_delivery_s)
-        return int((await self._run(self._tables.query("integrity/mark_lost"), (*values, *self._fence)))[0][0])
+        values = (array([row.seq for row in rows]), stream, due_at, after_delivery_s, *self._fence)
+        named = "{" + ",".join(row.event_id for row in rows) + "}"
+        return int((await self._run(self._tables.query("integrity/mark_lost"), (*values, named)))[0][0])
 
     async def prune_delivered(self, above: int, up_to: int, age_s: float) -> PrunedRow:
         """Delete the old ones among the delivered events of a small range of seqs, below the watermark alone."""

@@ -1,13 +1,19 @@
 """`relay verify` tells what became of delivered events, and has sent again what is lost."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from relay.config.settings import load
 from relay.demo.servers import NatsServer
 from relay.errors import Exit
+from relay.operate.changes import changing
+from relay.operate.verify import Scope, redeliver
+from relay.operate.verify import verify as compare_all
+from relay.rules.stream_loss import Fate
 from tests.support.fix_relay import MakeRelay, Outbox, wait_until
 from tests.support.fix_rights import NATS_USER
 from tests.support.fix_stream import Streams, assert_once_and_in_order, restrict
@@ -71,6 +77,22 @@ def test_one_deleted_message_is_lost_and_can_be_sent_again(
     assert report(verify(delivered, streams, "--output", "json"))["intact"] == EVENTS
     assert "verify --redeliver" in done(delivered.dsn, "audit").stdout
     assert running.lines("scrub.found") == []
+
+
+def test_a_row_that_has_the_seq_of_a_lost_one_and_is_another_event_is_not_sent_again(
+    delivered: Outbox, streams: Streams
+) -> None:
+    """The operator is asked first, and the database may go back meanwhile."""
+    streams.api("STREAM.DELETE.ORDERS")
+    streams.make("ORDERS", "orders.>")
+    configured = load(environ={"RELAY_POSTGRES__DSN": delivered.dsn, "RELAY_NATS__SERVERS": streams.url})
+    whole = Scope(stream=None, first_seq=None, last_seq=None, rate=1e6)
+    with changing(configured) as changer:
+        found = asyncio.run(compare_all(configured, changer, whole, lambda seqs: None))
+        assert found.count(Fate.LOST) == EVENTS
+        delivered.conn.execute("UPDATE outbox_events SET id = gen_random_uuid() WHERE seq = 17")
+        assert redeliver(changer, found, whole, lambda rows: None).given_back == {"ORDERS": EVENTS - 1}
+    assert delivered.row(17)["delivered_at"] is not None
 
 
 def test_a_running_relay_sends_what_was_lost_in_order(

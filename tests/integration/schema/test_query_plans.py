@@ -96,7 +96,7 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("delivery/raise_attempts", (_array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
     ("delivery/lower_attempts", ("{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
     ("delivery/note", (DELIVERED + 1, "why", *FENCE, _id(DELIVERED + 1), "outage"), FEW_PAGES),
-    ("integrity/mark_lost", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE), 100),
+    ("integrity/mark_lost", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE, _ids(17, 18)), 100),
     ("integrity/save_stream_state", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, 0.0, "this one", *FENCE), 1000),
     ("integrity/loss_healed", ("ORDERS", 0.0), FEW_PAGES),
     ("maintenance/prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, *FENCE), 800),

@@ -513,12 +513,18 @@ class Outbox:
         ]
 
     def _integrity_mark_lost(
-        self, seqs: str, stream: str, due_at: float, after_s: float, owner: str, epochs: int
+        self, seqs: str, stream: str, due_at: float, after_s: float, owner: str, epochs: int, ids: str
     ) -> Answer:
         marked = 0
-        for seq in numbers(seqs):
+        for seq, event_id in zip(numbers(seqs), words(ids), strict=True):
             row = self.now.rows.get(seq)
-            if row is None or row.stream != stream or row.delivered_at is None or not self._owned(owner, epochs):
+            if (
+                row is None
+                or row.id != event_id
+                or row.stream != stream
+                or row.delivered_at is None
+                or not self._owned(owner, epochs)
+            ):
                 continue
             row.retry_at, row.delivered_at = max(due_at, row.delivered_at + after_s), None
             self.given_back.add(seq)
