@@ -4,14 +4,13 @@ import asyncio
 
 import click
 
-from relay.cli.options import with_settings
-from relay.config.settings import Settings
-from relay.operate.access import check_addresses
+from relay.cli.options import Sources, with_sources
+from relay.config import apart
 
 
 @click.command()
-@with_settings("--dsn-file", "--table", "--server", "--creds-file", "--http-port", "--log-format", "--log-level")
-def run(settings: Settings) -> None:
+@with_sources("--dsn-file", "--table", "--server", "--creds-file", "--http-port", "--log-format", "--log-level")
+def run(sources: Sources) -> None:
     """Relay events until told to stop.
 
     Several may run: they share the keys among them. SIGTERM or Ctrl-C stops fetching and awaits what is in flight; the
@@ -21,7 +20,11 @@ def run(settings: Settings) -> None:
     relay run --config relay.toml
     RELAY_POSTGRES__DSN=postgresql://... RELAY_NATS__SERVERS=nats://a:4222,nats://b:4222 relay run
     """
+    reading = apart.begin(sources.load)
+    # Meanwhile, so that it takes no time.
     from relay.daemon.serve import serve
+    from relay.operate.access import check_addresses
 
+    settings = reading.result()
     check_addresses(settings)
     raise SystemExit(int(asyncio.run(serve(settings))))

@@ -1,29 +1,28 @@
 """What NATS and the envelopes get of the configuration."""
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
-
-from relay.config.settings import Settings
 from relay.jetstream.client import NatsOptions
 from relay.rules.cloudevents import CloudEvents
 from relay.rules.envelopes import Envelopes
 
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
+
 log = logging.getLogger(__name__)
 
 
-def nats_options(settings: Settings) -> NatsOptions:
+def nats_options(settings: "Settings") -> NatsOptions:
     """Return the part of the settings that a connection to NATS needs."""
-    return NatsOptions(**{name: _plain(value) for name, value in settings.nats})
+    nats = settings.nats
+    plain: dict[str, Any] = dict(vars(nats))
+    for name, secret in (("password", nats.password), ("token", nats.token)):
+        plain[name] = None if secret is None else secret.get_secret_value()
+    return NatsOptions(**plain)
 
 
-def _plain(value: Any) -> Any:
-    """Return a setting as it is used, a secret in the clear."""
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
-
-
-def envelopes(settings: Settings, side_subject: str | None = None) -> Envelopes:
+def envelopes(settings: "Settings", side_subject: str | None = None) -> Envelopes:
     """Return what makes subject and headers of events.
 
     Args:

@@ -6,9 +6,8 @@ import os
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
-from typing import Any, Literal, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, assert_never
 
-from relay.config.settings import Settings
 from relay.daemon.term import Term
 from relay.daemon.term_end import Drained, Unfinished
 from relay.daemon.wiring import BEAT_S
@@ -28,6 +27,9 @@ from relay.postgres.tables import Tables
 from relay.rules.database_state import DatabaseState
 from relay.rules.watermark import Watermark
 
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
+
 log = logging.getLogger(__name__)
 
 _OBSERVE_S = 0.25
@@ -41,7 +43,7 @@ Component = Literal["postgres", "bell"]
 class Replica:
     """One replica: claims its share of the shards, works while it holds their leases, and reports its state."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: "Settings") -> None:
         self._settings = settings
         self._presence = Presence()
         self._stop = asyncio.Event()

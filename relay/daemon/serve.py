@@ -4,13 +4,15 @@ import asyncio
 import gc
 import logging
 import signal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from relay.config.settings import Settings
 from relay.daemon.replica import Replica
 from relay.http.health import RelayProbes
 from relay.http.server import HttpServer
 from relay.observe.logs import configure
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
         loop.default_exception_handler(context)
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: "Settings") -> int:
     """Run the daemon until it is told to stop, and return the exit code.
 
     Raises:

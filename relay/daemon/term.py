@@ -7,10 +7,10 @@ that the next events are fetched and the previous ones marked while others are i
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from relay.config.derived_options import envelopes as envelopes_of
 from relay.config.derived_options import nats_options
-from relay.config.settings import Settings
 from relay.daemon.term_end import Drained, TermEnd, Unfinished
 from relay.daemon.wiring import BEAT_S, managed_stream, new_in_hand
 from relay.delivery.after_crash import AfterCrash
@@ -42,6 +42,9 @@ from relay.rules.origins import Origins
 from relay.rules.read_size import ReadSize
 from relay.rules.watermark import SettledClock, Watermark
 
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
+
 _TICK_S = 0.25
 _STALLED_S = 30.0
 
@@ -57,7 +60,7 @@ class Term:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: "Settings",
         *,
         ownership: Ownership,
         reader: OutboxReader,
@@ -118,7 +121,7 @@ class Term:
         self._busy_since: float | None = None
         self._stalled = False
 
-    def _configured_duties(self, settings: Settings, reader: OutboxReader, writer: OutboxWriter) -> list[Duty]:
+    def _configured_duties(self, settings: "Settings", reader: OutboxReader, writer: OutboxWriter) -> list[Duty]:
         """Make the duties that the configuration asks for."""
         duties: list[Duty] = [TableFacts(reader, self._metrics)]
         if settings.retention.delivered_age_s or settings.retention.dead_age_s:

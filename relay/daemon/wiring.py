@@ -1,19 +1,22 @@
 """The parts of the configuration that a part of a term takes in another shape."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from relay.config.settings import Settings
 from relay.jetstream.managed_stream import ManagedStream
 from relay.rules.database_state import DatabaseState
 from relay.rules.holds import Holds
 from relay.rules.in_hand import InHand, Limits
 from relay.rules.lanes import Lanes
 
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
+
 # How often a replica reports that it lives and checks whether the work is shared fairly, seconds.
 BEAT_S = 1.0
 
 
-def new_in_hand(settings: Settings, watermark: int, database: DatabaseState) -> InHand:
+def new_in_hand(settings: "Settings", watermark: int, database: DatabaseState) -> InHand:
     """Return an empty memory for a term that begins above `watermark`, within the configured limits."""
     delivery, failures = settings.delivery, settings.failures
     return InHand(
@@ -26,7 +29,8 @@ def new_in_hand(settings: Settings, watermark: int, database: DatabaseState) -> 
     )
 
 
-def managed_stream(settings: Settings) -> ManagedStream | None:
+def managed_stream(settings: "Settings") -> ManagedStream | None:
     """Return the stream to be made or adjusted; None leaves streams alone."""
     stream = settings.stream
-    return ManagedStream(**stream.model_dump(exclude={"manage"})) if stream.manage else None
+    options = {name: value for name, value in vars(stream).items() if name != "manage"}
+    return ManagedStream(**options) if stream.manage else None

@@ -10,8 +10,8 @@ import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from relay.config.sections import DeliverySection
 from relay.delivery.after_crash import AfterCrash
 from relay.delivery.retries import Retries
 from relay.delivery.wakeup import Wakeup
@@ -26,6 +26,9 @@ from relay.rules.found_again import FoundAgain
 from relay.rules.in_hand import InHand
 from relay.rules.read_size import Read, ReadSize, Room
 from relay.rules.seqs import BELOW_ALL
+
+if TYPE_CHECKING:
+    from relay.config.sections import DeliverySection
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ class Fetcher:
 
     def __init__(
         self,
-        options: DeliverySection,
+        options: "DeliverySection",
         in_hand: InHand,
         reader: OutboxReader,
         wakeup: Wakeup,

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from relay.config.sections import DeliverySection
 from relay.delivery.refusals import Refusals
 from relay.delivery.settler import Settler
 from relay.event import Event
@@ -28,6 +28,9 @@ from relay.rules.failures import ENDS_CONNECTIONS, Forbidden, NoResponders, Refu
 from relay.rules.gate import Gate
 from relay.rules.in_hand import Batch, InFlight, InHand
 
+if TYPE_CHECKING:
+    from relay.config.sections import DeliverySection
+
 log = logging.getLogger(__name__)
 
 # Events between two returns to the event loop: about 3 ms, so that acknowledgements and marks go on meanwhile.
@@ -43,7 +46,7 @@ class Publisher(Listener):
 
     def __init__(
         self,
-        options: DeliverySection,
+        options: "DeliverySection",
         in_hand: InHand,
         gate: Gate,
         envelopes: Envelopes,
@@ -136,8 +139,8 @@ class Publisher(Listener):
             self._suspects.difference_update(event.seq for event in events)
         if self._in_doubt:
             events = [event for event in events if self._may_go(event, now)]
-        in_flight, open_holds = self._in_flight, self._open_holds
-        make, max_payload = self._envelopes.make, connection.max_payload
+        in_flight, open_holds, make = self._in_flight, self._open_holds, self._envelopes.make
+        max_payload = connection.max_payload
         messages: list[Message] = []
         poisoned: list[tuple[Event, Poison]] = []
         for event in events:
@@ -222,10 +225,9 @@ class Publisher(Listener):
                 break
             if open_holds and self._refusals.held(subject):
                 break
-            payload = event.payload
-            if len(payload) > largest:
+            if len(event.payload) > largest:
                 break
-            messages.append((event.seq, subject, payload, headers))
+            messages.append((event.seq, subject, event.payload, headers))
         if len(messages) < len(taken):
             self._suspects.add(taken[len(messages)].seq)
             self._lanes.put_back(taken, alone=True)

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import random
 import time
+from typing import TYPE_CHECKING
 
-from relay.config.sections import FailuresSection
 from relay.delivery.marker import log_refused_row
 from relay.delivery.settler import Settler
 from relay.delivery.stream_lookups import StreamLookups
@@ -30,6 +30,9 @@ from relay.rules.failures import (
 from relay.rules.holds import Hold
 from relay.rules.in_hand import InHand
 
+if TYPE_CHECKING:
+    from relay.config.sections import FailuresSection
+
 log = logging.getLogger(__name__)
 
 # A dead letter that must be written first is tried again after this, seconds.
@@ -41,7 +44,7 @@ class Refusals:
 
     def __init__(
         self,
-        options: FailuresSection,
+        options: "FailuresSection",
         in_hand: InHand,
         envelopes: Envelopes,
         lookups: StreamLookups,

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from relay.config.sections import HealingSection
 from relay.errors import StreamHealed
 from relay.integrity.healing import Healing
 from relay.integrity.watched import Watched, WatchedStreams
@@ -24,6 +24,9 @@ from relay.rules.floors import Mark
 from relay.rules.gate import Gate
 from relay.rules.in_hand import InHand
 from relay.rules.stream_loss import Seen, is_copy, is_same, may_repair, suspicious
+
+if TYPE_CHECKING:
+    from relay.config.sections import HealingSection
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class LossWatch:
 
     def __init__(
         self,
-        section: HealingSection,
+        section: "HealingSection",
         in_hand: InHand,
         gate: Gate,
         streams: WatchedStreams,

@@ -11,8 +11,8 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from relay.config.sections import HealingSection
 from relay.integrity.loss_watch import LossWatch
 from relay.integrity.tail_search import TailSearch
 from relay.integrity.watched import PATIENCE_S, Watched, WatchedStreams
@@ -26,6 +26,9 @@ from relay.rules.envelopes import Envelopes
 from relay.rules.gate import Gate
 from relay.rules.in_hand import InHand
 
+if TYPE_CHECKING:
+    from relay.config.sections import HealingSection
+
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.25
@@ -38,7 +41,7 @@ class Reconciler:
 
     def __init__(
         self,
-        section: HealingSection,
+        section: "HealingSection",
         in_hand: InHand,
         gate: Gate,
         reader: OutboxReader,

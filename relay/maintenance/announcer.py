@@ -7,14 +7,17 @@ acknowledged. A value that the broker did not store is not retried: the next one
 import json
 import logging
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from relay.config.sections import WatermarkSection
 from relay.jetstream.connection import Connection
 from relay.maintenance.duty import DutyFailed, LogLine
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.failures import describe
 from relay.rules.origins import Origins
 from relay.rules.watermark import Watermark
+
+if TYPE_CHECKING:
+    from relay.config.sections import WatermarkSection
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ class Announcer:
 
     longest_pause_s = 60.0
 
-    def __init__(self, section: WatermarkSection, outbox: str, origins: Origins, reader: OutboxReader) -> None:
+    def __init__(self, section: "WatermarkSection", outbox: str, origins: Origins, reader: OutboxReader) -> None:
         self._subject = section.subject
         self._outbox = outbox
         self._origins = origins

@@ -1,8 +1,8 @@
 """Look at the durable consumers of the streams that we publish to: how far the read models are."""
 
 import logging
+from typing import TYPE_CHECKING
 
-from relay.config.sections import ConsumersSection
 from relay.jetstream.connection import Connection
 from relay.jetstream.consumer_info import consumers_of
 from relay.jetstream.errors import LookupForbidden
@@ -11,6 +11,9 @@ from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.observe.snapshot import ConsumerView
 from relay.rules.floors import Floors
+
+if TYPE_CHECKING:
+    from relay.config.sections import ConsumersSection
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ class ConsumerLag:
 
     longest_pause_s = 600.0
 
-    def __init__(self, section: ConsumersSection, floors: Floors, metrics: Metrics) -> None:
+    def __init__(self, section: "ConsumersSection", floors: Floors, metrics: Metrics) -> None:
         self._names = section.names
         self._floors = floors
         self._metrics = metrics

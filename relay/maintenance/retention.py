@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
+from typing import TYPE_CHECKING
 
-from relay.config.sections import RetentionSection
 from relay.jetstream.connection import Connection
 from relay.observe.metrics import Metrics
 from relay.postgres.outbox_reader import OutboxReader
@@ -12,6 +12,9 @@ from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.gate import Gate
 from relay.rules.in_hand import InHand
 from relay.rules.seqs import BELOW_ALL
+
+if TYPE_CHECKING:
+    from relay.config.sections import RetentionSection
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ class Retention:
 
     def __init__(
         self,
-        section: RetentionSection,
+        section: "RetentionSection",
         in_hand: InHand,
         gate: Gate,
         *,

@@ -3,17 +3,19 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from relay.config.settings import Settings
 from relay.errors import ConfigError, Exit, RelayError, SchemaError, Unreachable
 from relay.postgres.migrate import check_schema, schema_of
 from relay.postgres.server_error import is_of_value, words
 from relay.postgres.session import check_encoding, conninfo, pin_now
 from relay.postgres.tables import Tables
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 Row = tuple[Any, ...]
 
@@ -53,7 +55,7 @@ def foreseen(error: psycopg.Error) -> RelayError | None:
             return None
 
 
-def check_addresses(settings: Settings) -> None:
+def check_addresses(settings: "Settings") -> None:
     """Find a malformed address before the driver does, whose own text would repeat it, password and all.
 
     Raises:
@@ -71,7 +73,7 @@ def check_addresses(settings: Settings) -> None:
         raise ConfigError(faults)
 
 
-def connect(settings: Settings) -> psycopg.Connection[Row]:
+def connect(settings: "Settings") -> psycopg.Connection[Row]:
     """Connect to PostgreSQL, once.
 
     Raises:
@@ -129,7 +131,7 @@ class Reader:
 
 
 @contextmanager
-def reading(settings: Settings) -> Iterator[Reader]:
+def reading(settings: "Settings") -> Iterator[Reader]:
     """Open a reader.
 
     Raises:
@@ -161,7 +163,7 @@ class Watcher(Reader):
 
 
 @contextmanager
-def watching(settings: Settings) -> Iterator[Watcher]:
+def watching(settings: "Settings") -> Iterator[Watcher]:
     """Open the outbox for several looks.
 
     Raises:
