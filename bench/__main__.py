@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from bench import backlog, drain, flatness, latency, memory, producers
+from bench import adoption, backlog, drain, flatness, latency, memory, producers
 from bench.report import Report
 from bench.world import ROOT, World
 
@@ -24,6 +24,7 @@ SCENARIOS: dict[str, _Scenario] = {
     "producers": producers.run,
     "flatness": flatness.run,
     "backlog": backlog.run,
+    "adoption": adoption.run,
 }
 
 
