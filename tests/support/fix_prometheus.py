@@ -4,7 +4,7 @@ import json
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,13 @@ def panel_queries(**chosen: str) -> dict[str, list[str]]:
 
 
 class Prometheus:
-    """A server that scrapes one target and judges by the rules of the chart, every second."""
+    """A server that scrapes targets of one job and judges by the rules of the chart, every second."""
 
-    def __init__(self, directory: Path, target: str) -> None:
+    def __init__(self, directory: Path, targets: Sequence[str]) -> None:
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(RULES)],
-            "scrape_configs": [{"job_name": "relay", "static_configs": [{"targets": [target]}]}],
+            "scrape_configs": [{"job_name": "relay", "static_configs": [{"targets": list(targets)}]}],
         }
         file = directory / "prometheus.json"
         file.write_text(json.dumps(config), "utf-8")
@@ -98,7 +98,7 @@ class Prometheus:
 
     def scrapes(self) -> None:
         """Wait until the target was scraped."""
-        wait_until("Prometheus scrapes the relay", lambda: self.query('up{job="relay"}') == [1.0])
+        wait_until("Prometheus scrapes the relay", lambda: set(self.query('up{job="relay"}')) == {1.0})
 
     def end(self) -> None:
         """Stop it."""
@@ -106,7 +106,7 @@ class Prometheus:
         self._process.wait(20)
 
 
-MakePrometheus = Callable[[str], Prometheus]
+MakePrometheus = Callable[..., Prometheus]
 
 
 @pytest.fixture
@@ -114,10 +114,10 @@ def make_prometheus(tmp_path: Path) -> Iterator[MakePrometheus]:
     """Make servers: ``make_prometheus("127.0.0.1:9464")``; they end with the test."""
     made: list[Prometheus] = []
 
-    def make(target: str) -> Prometheus:
+    def make(*targets: str) -> Prometheus:
         directory = tmp_path / f"prometheus{len(made)}"
         directory.mkdir()
-        made.append(Prometheus(directory, target))
+        made.append(Prometheus(directory, targets))
         return made[-1]
 
     yield make

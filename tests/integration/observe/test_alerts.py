@@ -1,8 +1,12 @@
 """The alerts, as Prometheus itself judges them."""
 
 from functools import partial
+from pathlib import Path
 
-from relay.demo.servers import NatsServer
+from relay.demo.servers import NatsServer, free_port
+from tests.integration.projection.fix_runner import run_by_command
+from tests.integration.projection.test_files_and_commands import FILE
+from tests.integration.projection.world import TABLES
 from tests.support.fix_prometheus import RULES, MakePrometheus, panel_queries, promtool
 from tests.support.fix_relay import ROOT, MakeRelay, Outbox, wait_until
 from tests.support.fix_stream import Streams
@@ -47,16 +51,35 @@ def test_the_alert_of_lag_fires_when_nats_is_stopped(
 
 
 def test_each_panel_of_the_dashboard_has_something_to_show(
-    streams: Streams, outbox: Outbox, make_relay: MakeRelay, make_prometheus: MakePrometheus
+    streams: Streams,
+    outbox: Outbox,
+    empty_database: str,
+    tmp_path: Path,
+    make_relay: MakeRelay,
+    make_prometheus: MakePrometheus,
 ) -> None:
     streams.make("ORDERS", "orders.>")
     consumer = {"durable_name": "list", "ack_policy": "explicit"}
     streams.api("CONSUMER.DURABLE.CREATE.ORDERS.list", {"stream_name": "ORDERS", "config": consumer})
-    relay = make_relay(outbox.dsn, streams.url, consumers__poll_every_s="1", retention__delivered_age_s="3600").start()
-    prometheus = make_prometheus(relay.target)
-    prometheus.scrapes()
-    outbox.fill("orders.placed", 100, 10)
-    outbox.drained()
-    for title, queries in panel_queries(namespace=".*", job="relay").items():
-        for query in queries:
-            wait_until(f"{title}: {query}", partial(prometheus.query, query))
+    settings = {
+        "headers__key": "true",
+        "headers__seq": "true",
+        "headers__created_at": "true",
+        "watermark__subject": "orders.watermark",
+    }
+    relay = make_relay(
+        outbox.dsn, streams.url, consumers__poll_every_s="1", retention__delivered_age_s="3600", **settings
+    ).start()
+    (tmp_path / "trail.toml").write_text(FILE.replace("MODE", "each"), "utf-8")
+    (tmp_path / "trail.sql").write_text(TABLES, "utf-8")
+    port, subject = free_port(), settings["watermark__subject"]
+    with run_by_command(
+        empty_database, streams.url, tmp_path, RELAY_PROJECTION_HTTP__PORT=str(port), RELAY_WATERMARK__SUBJECT=subject
+    ):
+        prometheus = make_prometheus(relay.target, f"127.0.0.1:{port}")
+        prometheus.scrapes()
+        outbox.fill("orders.placed", 100, 10)
+        outbox.drained()
+        for title, queries in panel_queries(namespace=".*", job="relay").items():
+            for query in queries:
+                wait_until(f"{title}: {query}", partial(prometheus.query, query))

@@ -12,7 +12,7 @@ from tests.unit.observe.test_alerts import known
 
 BOARD: dict[str, Any] = json.loads(DASHBOARD.read_text("utf-8"))
 QUERIES = panel_queries(namespace=".*", job=".*")
-ROWS = ["Health", "Flow", "Lag", "Failures", "Database", "Read models"]
+ROWS = ["Health", "Flow", "Lag", "Failures", "Database", "Read models", "Projections"]
 # What is shown in another way: by its age, or by the objective.
 ELSEWHERE = {"outbox_relay_oldest_pending_timestamp_seconds", "outbox_relay_watermark_seq"}
 
@@ -32,7 +32,9 @@ def test_each_query_names_a_metric_that_exists(title: str) -> None:
 def test_each_query_is_narrowed_to_what_is_chosen() -> None:
     texts = [target["expr"] for panel in BOARD["panels"] for target in panel.get("targets", [])]
     for text in texts:
-        for selector in re.findall(r"\b(?:outbox_relay|process)_\w+(?:\{[^}]*\})?|job:\w+:bool(?:\{[^}]*\})?", text):
+        for selector in re.findall(
+            r"\b(?:outbox_relay|outbox_projection|process)_\w+(?:\{[^}]*\})?|job:\w+:bool(?:\{[^}]*\})?", text
+        ):
             assert '{namespace=~"$namespace", job=~"$job"' in selector, text
     names = {variable["name"] for variable in BOARD["templating"]["list"]}
     assert {name for text in texts for name in re.findall(r"\$(\w+)", text)} - {"__rate_interval"} <= names
@@ -40,7 +42,7 @@ def test_each_query_is_narrowed_to_what_is_chosen() -> None:
 
 def test_each_metric_of_the_relay_is_shown() -> None:
     text = " ".join(query for queries in QUERIES.values() for query in queries)
-    missing = {name for name in table() if name.startswith("outbox_relay_") and name not in text}
+    missing = {name for name in table() if name.startswith("outbox_") and name not in text}
     assert missing == ELSEWHERE
 
 
