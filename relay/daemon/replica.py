@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from relay.daemon.term import Term
 from relay.daemon.term_end import Drained, Unfinished
@@ -37,7 +37,6 @@ _OBSERVE_S = 0.25
 _CHANGEOVER_S = 5.0
 
 T = TypeVar("T")
-Component = Literal["postgres", "bell"]
 
 
 class Replica:
@@ -48,9 +47,9 @@ class Replica:
         self._presence = Presence()
         self._stop = asyncio.Event()
         self._role: Role = "starting"
-        self._up: dict[Component, bool] = {"postgres": False, "bell": False}
-        # Of the connections that are in use: a standby fetches nothing.
-        self._postgres: dict[str, bool] = {}
+        # The connections that events and leases need, as far as they are open.
+        self._databases: list[Database] = []
+        self._bell: Doorbell | None = None
         self._term: Term | None = None
         # When events could be sent last, and whether a term has ended since; monotonic seconds.
         self._flowed_at = -_CHANGEOVER_S
@@ -73,7 +72,8 @@ class Replica:
             self.metrics.trouble(self._snapshot.troubles(), now - looked_at)
             looked_at = now
             self._snapshot = self._look()
-            self.metrics.connection("nats", self._snapshot.nats_up)
+            for component, is_up in self._snapshot.connections().items():
+                self.metrics.connection(component, is_up)
             await asyncio.sleep(_OBSERVE_S)
 
     def _look(self) -> Snapshot:
@@ -83,24 +83,20 @@ class Replica:
             self._flowed_at, self._changing = now, False
         return Snapshot(
             role=self._role,
-            postgres_up=self._up["postgres"],
-            bell=self._up["bell"],
+            postgres_up=self._postgres_up(),
+            bell=self._bell is not None and self._bell.hung,
             last_progress=now,
             changing_over=self._changing and now - self._flowed_at < _CHANGEOVER_S,
             term=view,
         )
 
-    def _set_up(self, component: Component, up: bool) -> None:
-        self._up[component] = up
-        self.metrics.connection(component, up)
+    def _postgres_up(self) -> bool:
+        """Report whether each connection in use works: a standby fetches nothing.
 
-    def _set_postgres(self, connection: str, up: bool | None) -> None:
-        """Note how one connection is, None if it is not in use. PostgreSQL is up if each connection in use is."""
-        if up is None:
-            self._postgres.pop(connection, None)
-        else:
-            self._postgres[connection] = up
-        self._set_up("postgres", all(self._postgres.values()))
+        If rows are hidden from us it is not up: it answers, and shows less than there is.
+        """
+        used = [database.up for database in self._databases if database.up is not None]
+        return bool(used) and all(used) and self._told_hidden is None
 
     def on_signal(self, number: int) -> None:
         """Stop: at the first signal after what is in flight, at the second at once."""
@@ -122,11 +118,12 @@ class Replica:
             writing = await stack.enter_async_context(self._database("settle"))
             # Whatever reads and marks wait for, the leases are renewed.
             leasing = await stack.enter_async_context(self._database("lease"))
+            self._databases = [reading, writing, leasing]
             tables = await self._checked_tables(leasing)
             bell = None
             if settings.delivery.bell:
                 ringing = await stack.enter_async_context(self._database("bell"))
-                bell = Doorbell(ringing, reading, tables, lambda up: self._set_up("bell", up))
+                bell = self._bell = Doorbell(ringing, reading, tables)
                 stack.push_async_callback(bell.close)
             else:
                 log_event(
@@ -145,14 +142,13 @@ class Replica:
             while not self._stop.is_set():
                 if await self._unless_stopped(self._share(ownership)):
                     code = await self._work(ownership, reading, writing, bell)
-                    # Nothing uses this connection between terms, so nothing would notice that it works again.
-                    self._set_postgres("fetch", None)
-                    self._set_postgres("settle", None)
+                    reading.rest()
+                    writing.rest()
                     if code is not None:
                         return code
                 else:
                     await self._wait_for_turn()
-            if self._up["postgres"]:
+            if self._postgres_up():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(BEAT_S):
                         await ownership.leave(Watermark())
@@ -193,8 +189,6 @@ class Replica:
                 tables=hidden,
             )
         self._told_hidden = hidden
-        # Not up: it answers, and shows less than there is.
-        self._set_postgres("rows", False if hidden else None)
         return hidden is not None
 
     async def _checked_tables(self, database: Database) -> Tables:
@@ -335,7 +329,6 @@ class Replica:
             dsn_file=file,
             connect_timeout_s=postgres.connect_timeout_s,
             statement_timeout_s=postgres.statement_timeout_s,
-            on_state=lambda up: self._set_postgres(name, up) if name != "bell" else None,
         )
 
 

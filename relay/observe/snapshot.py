@@ -92,6 +92,10 @@ class Snapshot:
         """Whether events can be sent over NATS; False for a standby, which has no connection."""
         return self.term.nats_trouble is None
 
+    def connections(self) -> dict[str, bool]:
+        """Return which connections are up, by component."""
+        return {"postgres": self.postgres_up, "bell": self.bell, "nats": self.nats_up}
+
     def troubles(self) -> set[str]:
         """Return the classes of what keeps events from being delivered now: of the holds, or ``database``."""
         classes = {hold.failure_class for hold in self.term.holds}

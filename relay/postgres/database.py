@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -82,8 +82,11 @@ class Database:
         name: What the connection is for, seen in ``pg_stat_activity`` and in the log.
         connect_timeout_s: Seconds for one try to connect to each host.
         statement_timeout_s: Seconds for one statement.
-        on_state: Called with True when the first statement of a connection has succeeded, and with False at each try
-            that has failed.
+
+    Attributes:
+        generation: How many connections were made so far.
+        up: Whether the first statement of the connection has succeeded; False after a try that has failed. None: it
+            was not used yet, or is at rest.
     """
 
     def __init__(
@@ -94,14 +97,12 @@ class Database:
         dsn_file: Path | None = None,
         connect_timeout_s: float,
         statement_timeout_s: float,
-        on_state: Callable[[bool], None],
     ) -> None:
         self._dsn = dsn
         self._dsn_file = dsn_file
         self._name = name
         self._connect_timeout_s = connect_timeout_s
         self._statement_timeout_s = statement_timeout_s
-        self._on_state = on_state
         self._conn: psycopg.AsyncConnection[Row] | None = None
         self._turn = asyncio.Lock()
         self._useful = False
@@ -109,6 +110,7 @@ class Database:
         self._told: set[str] = set()
         self._reported_settings: list[str] = []
         self.generation = 0
+        self.up: bool | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,6 +125,10 @@ class Database:
         conn, self._conn = self._conn, None
         if conn is not None:
             await conn.close()
+
+    def rest(self) -> None:
+        """Note that nobody uses the connection for a while, so that nothing would notice that it works again."""
+        self.up = None
 
     @property
     def connected(self) -> bool:
@@ -230,7 +236,7 @@ class Database:
             self._lost = False
             self._told.clear()
             log_event(log, "info", "postgres.connected", "connected to PostgreSQL again", connection=self._name)
-        self._on_state(True)
+        self.up = True
 
     def _conninfo(self) -> str:
         try:
@@ -247,7 +253,7 @@ class Database:
         conn, self._conn = self._conn, None
         if conn is not None:
             await conn.close()
-        self._on_state(False)
+        self.up = False
         reason = words(error)
         is_auth_error = isinstance(error, _REFUSALS) or credentials.is_auth_error(reason)
         news = not self._lost or (is_auth_error and reason not in self._told)

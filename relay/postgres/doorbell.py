@@ -14,7 +14,6 @@ it gives the bell back it rings once more, since from then on no insert does.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 
 import psycopg
 
@@ -39,16 +38,16 @@ class Doorbell:
     Args:
         database: A connection for the bell alone.
         elsewhere: Another connection, from which the bell is tried.
-        on_state: Called with whether the bell is hung.
+
+    Attributes:
+        hung: Whether an insert would ring while this relay holds the bell.
+        held: Whether it holds it.
     """
 
-    def __init__(
-        self, database: Database, elsewhere: Database, tables: Tables, on_state: Callable[[bool], None]
-    ) -> None:
+    def __init__(self, database: Database, elsewhere: Database, tables: Tables) -> None:
         self._database = database
         self._elsewhere = elsewhere
         self._tables = tables
-        self._on_state = on_state
         self._generation = 0
         self._try_at = 0.0
         self._trust_until = 0.0
@@ -154,7 +153,6 @@ class Doorbell:
             if rang:
                 break
         self.hung = rang
-        self._on_state(rang)
         if rang:
             log_event(log, "info", "bell.hung", "inserts ring when this relay sleeps")
         else:
@@ -169,6 +167,5 @@ class Doorbell:
     async def _fall(self, error: Exception) -> None:
         self.held = self.hung = False
         self._trust_until = 0.0
-        self._on_state(False)
         self._try_at = time.monotonic() + _RETRY_S
         await self._database.drop(error)

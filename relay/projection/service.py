@@ -98,9 +98,4 @@ def open_database(settings: Settings, name: str) -> Database:
         dsn_file=postgres.dsn_file,
         connect_timeout_s=postgres.connect_timeout_s,
         statement_timeout_s=postgres.statement_timeout_s,
-        on_state=_unwatched,
     )
-
-
-def _unwatched(connected: bool) -> None:
-    """Let the state of the connection go; the runner sees each error itself."""

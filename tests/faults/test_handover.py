@@ -130,9 +130,7 @@ def test_one_from_which_some_shards_were_taken_calls_nothing_settled_that_is_not
 
 def test_a_claim_whose_answer_was_lost_knows_what_it_took(outbox: Outbox) -> None:
     async def claim_twice() -> None:
-        async with Database(
-            outbox.dsn, "test", connect_timeout_s=5, statement_timeout_s=5, on_state=lambda up: None
-        ) as database:
+        async with Database(outbox.dsn, "test", connect_timeout_s=5, statement_timeout_s=5) as database:
             tables = Tables("outbox_events")
             one = Presence()
             lost, again = (Ownership(database, tables, one, 60.0) for _ in range(2))

@@ -35,7 +35,7 @@ class _Held(Database):
     """The database of a store, on a connection that somebody else has opened."""
 
     def __init__(self, conn: Conn) -> None:
-        super().__init__("", "test", connect_timeout_s=1, statement_timeout_s=1, on_state=_unwatched)
+        super().__init__("", "test", connect_timeout_s=1, statement_timeout_s=1)
         self._held = conn
 
     async def connection(self) -> Conn:
@@ -186,7 +186,3 @@ async def opened(dsn: str, definition: Definition) -> AsyncIterator[Sandbox]:
     conn = await psycopg.AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None)
     async with conn, conn.transaction(force_rollback=True):
         yield await Sandbox(conn, definition).begin()
-
-
-def _unwatched(connected: bool) -> None:
-    """Let the state of the connection go; a test sees each error itself."""

@@ -82,9 +82,7 @@ async def test_every_reader_shares_its_bytes_among_the_rows_and_ends_before_the_
             " VALUES ('t', 'k', to_jsonb(repeat('a', %s)), %s)",
             (size, "2020-01-01" if way == "due" else None),
         )
-    async with Database(
-        outbox.dsn, "fetch", connect_timeout_s=5, statement_timeout_s=5, on_state=lambda up: None
-    ) as database:
+    async with Database(outbox.dsn, "fetch", connect_timeout_s=5, statement_timeout_s=5) as database:
         shards = list(range(64)) if way == "among" else None
         reader = OutboxReader(database, Tables(), shards, 64)
         room = Room(100, 1000, 4000, careful=way != "quick")

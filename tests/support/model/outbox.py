@@ -537,16 +537,18 @@ class Link:
 
     Args:
         is_alive: Whether the process is there: one that was killed asks nothing more.
-        on_state: Called with whether the database answers.
+
+    Attributes:
+        up: Whether the database answers; None if nobody asks.
     """
 
-    def __init__(self, outbox: Outbox, is_alive: Callable[[], bool], on_state: Callable[[bool], None]) -> None:
+    def __init__(self, outbox: Outbox, is_alive: Callable[[], bool]) -> None:
         self._outbox = outbox
         self._is_alive = is_alive
-        self._on_state = on_state
         self._connected_to: int | None = None
         self._turn = asyncio.Lock()
         self.generation = 0
+        self.up: bool | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -574,18 +576,22 @@ class Link:
                 if self._connected_to == outbox.connections and outbox.up:
                     return answer
 
+    def rest(self) -> None:
+        """Note that nobody uses it for a while."""
+        self.up = None
+
     async def _reach(self) -> None:
         await asyncio.sleep(_LATENCY_S)
         while not self._outbox.up:
             self._connected_to = None
-            self._on_state(False)
+            self.up = False
             await asyncio.sleep(_AWAY_S)
         if not self._is_alive():
             raise asyncio.CancelledError
         if self._connected_to != self._outbox.connections:
             self._connected_to = self._outbox.connections
             self.generation += 1
-            self._on_state(True)
+            self.up = True
 
 
 def numbers(array: str | Iterable[int] | None) -> list[int]:

@@ -37,7 +37,7 @@ class _Replica(Replica):
         self.alive = True
 
     def _database(self, name: str) -> Any:
-        return Link(self._outbox, lambda: self.alive, lambda up: self._set_postgres(name, up))
+        return Link(self._outbox, lambda: self.alive)
 
     async def _checked_tables(self, _: Any) -> Tables:
         return Names()
