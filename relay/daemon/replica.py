@@ -240,7 +240,7 @@ class Replica:
         start = await self._unless_stopped(reader.starting_point())
         if start is None:
             return None
-        ownership.identity = start.database.identity
+        ownership.begin_term(start.database.identity)
         if start.set_back:
             await self._unless_stopped(ownership.lower_watermark(0))
         log_event(

@@ -22,7 +22,11 @@ from relay.delivery.settler import Settler
 from relay.delivery.stream_lookups import StreamLookups
 from relay.delivery.wakeup import Wakeup
 from relay.errors import DatabaseChanged, LeaseLost, StreamHealed
+from relay.integrity.loss_watch import LossWatch
+from relay.integrity.marked_events import MarkedEvents
 from relay.integrity.reconciler import Reconciler
+from relay.integrity.tail_search import TailSearch
+from relay.integrity.watched import WatchedStreams
 from relay.jetstream.reconnect import Reconnector
 from relay.maintenance.announcer import Announcer
 from relay.maintenance.consumer_lag import ConsumerLag
@@ -85,7 +89,15 @@ class Term:
             self._settler,
             metrics,
         )
-        self._reconciler = Reconciler(settings.healing, self._in_hand, self._gate, reader, writer, envelopes, metrics)
+        streams = WatchedStreams(self._in_hand, reader, writer)
+        marked = MarkedEvents(reader, writer, envelopes)
+        self._reconciler = Reconciler(
+            self._in_hand,
+            self._gate,
+            streams,
+            LossWatch(settings.healing, self._in_hand, self._gate, streams, marked, metrics),
+            TailSearch(self._in_hand, streams, reader, envelopes, metrics),
+        )
         self._publisher = Publisher(
             settings.delivery, self._in_hand, self._gate, envelopes, self._refusals, self._settler, metrics
         )

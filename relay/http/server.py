@@ -64,11 +64,10 @@ class HttpServer:
         host, port = self._address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._server = _Server((host, port), _Handler, family)
+            self._server = _Server((host, port), _Handler, family, self._answer)
         except OSError as error:
             reason = error.strerror or str(error)
             raise ConfigError([f"[{self._section}] cannot listen on {host} port {port}: {reason}"]) from None
-        self._server.answer = self._answer
         threading.Thread(target=self._server.serve_forever, args=(0.2,), name="http", daemon=True).start()
         return int(self._server.server_address[1])
 
@@ -100,11 +99,15 @@ def _verdict(faults: Sequence[str], good: str) -> tuple[HTTPStatus, str, bytes]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    answer: Callable[[str, str], tuple[HTTPStatus, str, bytes]]
 
     def __init__(
-        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], family: socket.AddressFamily
+        self,
+        address: tuple[str, int],
+        handler: type[BaseHTTPRequestHandler],
+        family: socket.AddressFamily,
+        answer: Callable[[str, str], tuple[HTTPStatus, str, bytes]],
     ) -> None:
+        self.answer = answer
         self.address_family = family
         super().__init__(address, handler)
 

@@ -40,6 +40,18 @@ class Compared:
     forgotten_s: float = 0.0
     oldest_intact_at: float = inf
 
+    def add(self, row: DeliveredRow, fate: Fate, *, is_hole: bool) -> None:
+        """Add a row.
+
+        Args:
+            is_hole: It is missing between messages that the stream still holds.
+        """
+        self.verdicts[fate] = self.verdicts.get(fate, 0) + 1
+        if fate is Fate.INTACT:
+            self.oldest_intact_at = min(self.oldest_intact_at, row.delivered_at)
+        elif fate is Fate.LOST:
+            (self.removed if is_hole else self.lost).append(row)
+
 
 class Comparison:
     """Compares over one connection.
@@ -66,39 +78,31 @@ class Comparison:
         Raises:
             BrokerError: The connection has ended.
         """
-        compared = Compared(stream)
         try:
             state = await self._connection.stream_state(stream, _TIMEOUT_S)
             stored = await self._ids(state, rows) if state is not None else {}
         except LookupForbidden:
-            compared.verdicts[Fate.UNKNOWN] = len(rows)
-            return compared
+            return Compared(stream, {Fate.UNKNOWN: len(rows)})
         seen = self._seen.get(stream, Seen(stream))
         if not self._is_same(seen, state, stored, rows):
-            compared.verdicts[Fate.UNKNOWN] = len(rows)
-            return compared
+            return Compared(stream, {Fate.UNKNOWN: len(rows)})
         begun_at = seen.begun_at
-        made_anew = state is not None and seen.created not in (None, state.created)
+        recreated = state is not None and seen.created not in (None, state.created)
+        compared = Compared(stream, forgotten_s=0.0 if state is None else state.facts.duplicate_window_s + _FORGOTTEN_S)
         now = time.time()
         for row in rows:
-            verdict = judge(row, state, stored, begun_at=begun_at, now=now, is_another=made_anew)
-            if verdict is Fate.LOST and made_anew and row.stream_seq < seen.first_seq:
+            verdict = judge(row, state, stored, begun_at=begun_at, now=now, is_another=recreated)
+            if verdict is Fate.LOST and recreated and row.stream_seq < seen.first_seq:
                 # It had left the previous stream of this name before that was deleted.
                 verdict = Fate.PURGED
             elif verdict is Fate.LOST and state is not None and row.stream_seq <= state.last_seq:
-                verdict = await self._confirm(state, row, stored, begun_at, is_another=made_anew)
-            compared.verdicts[verdict] = compared.verdicts.get(verdict, 0) + 1
-            if verdict is Fate.INTACT:
-                compared.oldest_intact_at = min(compared.oldest_intact_at, row.delivered_at)
-            if verdict is Fate.LOST:
-                hole = (
-                    state is not None
-                    and state.first_seq <= row.stream_seq <= state.last_seq
-                    and row.stream_seq not in stored
-                )
-                (compared.removed if hole else compared.lost).append(row)
-        if state is not None:
-            compared.forgotten_s = state.facts.duplicate_window_s + _FORGOTTEN_S
+                verdict = await self._confirm(state, row, stored, begun_at, is_another=recreated)
+            is_hole = (
+                state is not None
+                and state.first_seq <= row.stream_seq <= state.last_seq
+                and row.stream_seq not in stored
+            )
+            compared.add(row, verdict, is_hole=is_hole)
         return compared
 
     def _is_same(

@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from relay.errors import StreamHealed
-from relay.integrity.healing import Healing
+from relay.integrity.marked_events import MarkedEvents
 from relay.integrity.watched import Watched, WatchedStreams
 from relay.jetstream.connection import Connection
 from relay.jetstream.stream_reader import StreamReader
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
-from relay.postgres.outbox_reader import OutboxReader
-from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.floors import Mark
 from relay.rules.gate import Gate
 from relay.rules.in_hand import InHand
@@ -69,16 +67,14 @@ class LossWatch:
         in_hand: InHand,
         gate: Gate,
         streams: WatchedStreams,
-        reader: OutboxReader,
-        writer: OutboxWriter,
+        marked: MarkedEvents,
         metrics: Metrics,
     ) -> None:
         self._section = section
         self._in_hand = in_hand
         self._gate = gate
         self._streams = streams
-        self._reader = reader
-        self._writer = writer
+        self._marked = marked
         self._metrics = metrics
 
     def due(self, watched: Watched, connection: Connection, now: float) -> bool:
@@ -98,7 +94,7 @@ class LossWatch:
         """
         # Taken before the stream is asked: what is marked while it answers may lie above the end that it names.
         mark = self._in_hand.floors.marks[watched.name]
-        self._in_hand.floors.regressed.discard(watched.name)
+        self._in_hand.floors.looked_at(watched.name)
         state = await connection.stream_state(watched.name, _TIMEOUT_S)
         if state is None:
             return Look(None, mark)
@@ -111,7 +107,7 @@ class LossWatch:
         seen = replace(watched.seen, mark=mark)
         same = mark.stream_seq == 0 or is_same(seen, state, id_at_mark, None)
         if not same:
-            same = is_same(seen, state, id_at_mark, await self._streams.subject_of(mark))
+            same = is_same(seen, state, id_at_mark, await self._marked.subject_of(mark))
         if same:
             self._in_hand.streams.learn(state.facts)
         return Look(reader, mark, id_at_mark, same)
@@ -126,46 +122,46 @@ class LossWatch:
         if look.reader is None:
             await self._note_absence(watched, look.mark)
             return
-        watched.gone = False
+        watched.is_there()
         if not look.same:
             return
         state = look.reader.state
         seen = replace(watched.seen, mark=look.mark)
-        is_suspect = suspicious(seen, state, look.id_at_mark) or await self._streams.made_again(
+        is_suspect = suspicious(seen, state, look.id_at_mark) or await self._marked.made_again(
             seen, state, look.id_at_mark
         )
         if not seen.lost and is_suspect:
             await self._suspect(watched, look.reader, look.mark)
             return
-        repaired_at = 0.0 if await self._streams.repair_shows(seen, look.id_at_mark) else seen.repaired_at
-        watched.seen = replace(watched.seen, created=state.created, first_seq=state.first_seq, repaired_at=repaired_at)
+        repaired_at = 0.0 if await self._marked.repair_shows(seen, look.id_at_mark) else seen.repaired_at
+        watched.intact(state, repaired_at)
         self._gate.release(_comparing(watched))
 
     async def _note_absence(self, watched: Watched, mark: Mark) -> None:
         """Report that a stream is gone which has acknowledged events of ours that the outbox still has."""
-        was_gone, watched.gone = watched.gone, await self._streams.holds_mark(watched.name, mark)
-        if watched.gone and not was_gone:
+        if watched.is_absent(gone=await self._marked.holds_mark(watched.name, mark)):
             log_event(log, "error", "stream.gone", _GONE, stream=watched.name, acknowledged_up_to=mark.stream_seq)
 
     async def _suspect(self, watched: Watched, reader: StreamReader, mark: Mark) -> None:
         """Find out what a stream has lost. Nothing is sent meanwhile: what was lost goes before what follows it."""
         self._gate.shut(_comparing(watched))
         await self._quiet()
-        reader.state = await reader.connection.stream_state(watched.name, _TIMEOUT_S) or reader.state
+        state_now = await reader.connection.stream_state(watched.name, _TIMEOUT_S)
+        reader = StreamReader(reader.connection, state_now or reader.state)
         seen, state = watched.seen, reader.state
         redeliver = self._section.on_loss == "redeliver"
-        healing = Healing(reader, seen, mark, reader=self._reader, writer=self._writer)
+        healing = self._marked.healing(reader, seen, mark)
         in_vain = False
         if redeliver and seen.repaired_at:
             in_vain = not may_repair(seen, state, (await healing.run(redeliver=False)).newest_at)
         redeliver = redeliver and not in_vain
-        now = await self._reader.now()
+        now = await self._marked.now()
         loss = await healing.run(redeliver=redeliver)
         lost = loss.events
         self._in_hand.floors.start(watched.name, healing.intact_up_to, Mark())
         same = seen.created in (None, state.created) or is_copy(state, loss.oldest_intact_at)
         left_open = bool(lost) and not redeliver
-        watched.seen = replace(
+        found = replace(
             seen,
             created=state.created,
             first_seq=state.first_seq,
@@ -176,12 +172,13 @@ class LossWatch:
             begun_at=seen.begun_at if same or left_open else now,
             repaired_at=now if lost and redeliver else seen.repaired_at,
         )
-        await self._streams.save_one(watched, watched.seen)
+        watched.compared(found)
+        await self._streams.save_one(watched, found)
         if lost:
             if in_vain:
                 log_event(log, "error", "stream.unhealed", _UNHEALED, stream=watched.name, events=lost)
             else:
-                self._report(watched.seen, lost, mark, state.last_seq, redeliver=redeliver, recreated=not same)
+                self._report(found, lost, mark, state.last_seq, redeliver=redeliver, recreated=not same)
             if redeliver:
                 self._metrics.redelivered(lost)
                 raise StreamHealed(f"{lost} events that stream {watched.name} has lost are pending again")
@@ -209,6 +206,10 @@ class LossWatch:
             if not self._in_hand.sent_unmarked() - doubts.since.keys() - doubts.found.keys():
                 return
             await asyncio.sleep(_QUIET_TICK_S)
+
+    def report_open(self) -> None:
+        """Report how many streams have a loss that waits for the operator."""
+        self._metrics.losses_open(self._streams.lost())
 
     def next_look_at(self) -> float:
         """Return when a stream that was looked at now is due again, monotonic seconds."""

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from relay.integrity.loss_watch import LossWatch
 from relay.integrity.tail_search import TailSearch
@@ -19,15 +18,8 @@ from relay.integrity.watched import PATIENCE_S, Watched, WatchedStreams
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError, LookupRefused
 from relay.observe.logs import event as log_event
-from relay.observe.metrics import Metrics
-from relay.postgres.outbox_reader import OutboxReader
-from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.envelopes import Envelopes
 from relay.rules.gate import Gate
 from relay.rules.in_hand import InHand
-
-if TYPE_CHECKING:
-    from relay.config.sections import HealingSection
 
 log = logging.getLogger(__name__)
 
@@ -40,24 +32,14 @@ class Reconciler:
     """Stands between the connection and the publisher."""
 
     def __init__(
-        self,
-        section: "HealingSection",
-        in_hand: InHand,
-        gate: Gate,
-        reader: OutboxReader,
-        writer: OutboxWriter,
-        envelopes: Envelopes,
-        metrics: Metrics,
+        self, in_hand: InHand, gate: Gate, streams: WatchedStreams, losses: LossWatch, tails: TailSearch
     ) -> None:
         self._in_hand = in_hand
         self._gate = gate
-        self._reader = reader
-        self._metrics = metrics
-        self._streams = WatchedStreams(in_hand, reader, writer, envelopes)
-        self._losses = LossWatch(section, in_hand, gate, self._streams, reader, writer, metrics)
-        self._tails = TailSearch(in_hand, self._streams, reader, envelopes, metrics)
+        self._streams = streams
+        self._losses = losses
+        self._tails = tails
         self._connection: Connection | None = None
-        self._generation = -1
         self._unknown_read = False
         self._unknown_since: float | None = None
         self._wake = in_hand.look_for_wanted
@@ -102,19 +84,16 @@ class Reconciler:
             self._wake.clear()
 
     async def save(self) -> None:
-        """Let floors rise, and save what has changed; nothing that another database may contradict."""
-        if self._generation == self._reader.generation:
-            await self._streams.save()
+        """Let floors rise, and save what has changed."""
+        await self._streams.save()
 
     async def _recall(self) -> None:
         """Begin with what the database holds, once for each connection to it."""
-        while self._generation != self._reader.generation:
-            generation = self._reader.generation
+        while not self._streams.is_current:
             await self._streams.recall()
             self._unknown_read = False
             self._unknown_since = None
-            self._generation = generation
-        self._metrics.losses_open(self._streams.lost())
+        self._losses.report_open()
 
     async def _turn(self, connection: Connection) -> None:
         await self._look(connection)
@@ -125,7 +104,7 @@ class Reconciler:
         if all(one.looked_over is connection for one in self._streams):
             self._gate.release(_CONNECTED)
         if self._unknown_read and all(one.searched for one in self._streams):
-            self._gate.searched(self._generation)
+            self._gate.searched(self._streams.generation)
         if self._gate.is_open and not was_open:
             self._in_hand.may_flow()
 
@@ -150,7 +129,7 @@ class Reconciler:
                     self._report(
                         watched, "the stream of this name is another one than the one that acknowledges events"
                     )
-        self._metrics.losses_open(self._streams.lost())
+        self._losses.report_open()
 
     async def _search(self, connection: Connection) -> None:
         """Search what was not searched, and look for single events that were asked for."""
@@ -191,15 +170,13 @@ class Reconciler:
             self._report(watched, str(error))
 
     def _report(self, watched: Watched, reason: str) -> None:
-        if watched.reported:
-            return
-        watched.reported = True
-        log_event(
-            log,
-            "warning",
-            "streams.unreadable",
-            "the stream cannot be read: an event may be stored twice after an outage longer than the duplicate window,"
-            " and what the stream loses is not noticed",
-            stream=watched.name,
-            reason=reason,
-        )
+        if watched.is_news():
+            log_event(
+                log,
+                "warning",
+                "streams.unreadable",
+                "the stream cannot be read: an event may be stored twice after an outage longer than the duplicate"
+                " window, and what the stream loses is not noticed",
+                stream=watched.name,
+                reason=reason,
+            )

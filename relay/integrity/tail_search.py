@@ -125,7 +125,7 @@ class TailSearch:
         if state is None:
             watched.searched_up_to(0)
             return
-        floor = self._in_hand.floors.floors.setdefault(watched.name, max(0, state.last_seq - _UNKNOWN_TAIL))
+        floor = self._in_hand.floors.of(watched.name, otherwise=max(0, state.last_seq - _UNKNOWN_TAIL))
         first = max(watched.read_up_to, floor) + 1
         messages = found = 0
         began = time.monotonic()

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from relay.jetstream.connection import Connection
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.floors import Mark
 from relay.rules.in_hand import InHand
-from relay.rules.stream_loss import Seen, made_again
+from relay.rules.stream_loss import Seen
 from relay.rules.streams import StreamState
 
 # Marks are read back from the table in this range around the watermark, seqs.
@@ -38,7 +37,6 @@ class Watched:
         gone: It does not exist any more, and the outbox has events that it has acknowledged.
         at_namesake: What answers to its name is another stream.
         denied: The server has refused to say what it holds, for want of a right.
-        reported: That it cannot be read was reported, and no look has succeeded since.
     """
 
     seen: Seen
@@ -51,7 +49,7 @@ class Watched:
     gone: bool = False
     at_namesake: bool = False
     denied: bool = False
-    reported: bool = False
+    _reported: bool = False
     _trouble_since: float | None = None
 
     @property
@@ -85,7 +83,57 @@ class Watched:
         self.denied = False
         self._trouble_since = None
         # A look that succeeds may not have asked what was denied before: stay quiet while any right is missing.
-        self.reported = self.reported and (at_namesake or connection.denies(self.name))
+        self._reported = self._reported and (at_namesake or connection.denies(self.name))
+
+    def take_up_loss(self, *, lost: bool) -> None:
+        """Note whether a loss waits for the operator."""
+        self.seen = replace(self.seen, lost=lost)
+
+    def is_there(self) -> None:
+        """Note that a stream of this name exists."""
+        self.gone = False
+
+    def is_absent(self, *, gone: bool) -> bool:
+        """Note that no stream of this name exists.
+
+        Args:
+            gone: The outbox still has events that one has acknowledged.
+
+        Returns:
+            Whether it is gone, and was not before.
+        """
+        is_new = gone and not self.gone
+        self.gone = gone
+        return is_new
+
+    def intact(self, state: StreamState, repaired_at: float) -> None:
+        """Take it that the stream has lost nothing.
+
+        Args:
+            state: How it was found.
+            repaired_at: When its open repair was made, Unix seconds; 0 if there is none.
+        """
+        self.seen = replace(self.seen, created=state.created, first_seq=state.first_seq, repaired_at=repaired_at)
+
+    def compared(self, seen: Seen) -> None:
+        """Take what a comparison with the outbox has found."""
+        self.seen = seen
+
+    def is_news(self) -> bool:
+        """Report whether it is still unreported that the stream cannot be read; from now on it is reported.
+
+        The next look that succeeds makes it unreported again.
+        """
+        is_new, self._reported = not self._reported, True
+        return is_new
+
+    def is_saved(self, seen: Seen) -> bool:
+        """Report whether this is what the database holds of it."""
+        return seen == self.saved
+
+    def was_saved(self, seen: Seen) -> None:
+        """Note what the database holds of it from now on; an open loss is the operator's to close."""
+        self.saved = replace(seen, lost=False)
 
     def troubled(self, connection: Connection, now: float, next_at: float, *, denied: bool) -> bool:
         """Take a look, or a search, that has failed.
@@ -107,15 +155,16 @@ class Watched:
 class WatchedStreams:
     """The streams that our events go to, and what of them stands in the database."""
 
-    def __init__(self, in_hand: InHand, reader: OutboxReader, writer: OutboxWriter, envelopes: Envelopes) -> None:
+    def __init__(self, in_hand: InHand, reader: OutboxReader, writer: OutboxWriter) -> None:
         self._in_hand = in_hand
         self._reader = reader
         self._writer = writer
-        self._envelopes = envelopes
         self._streams: dict[str, Watched] = {}
         # Streams that were known before, and that the database knows nothing of.
         self.unsaved: set[str] = set()
         self._database = ""
+        # Over this connection to the database all of this was read.
+        self.generation = -1
 
     def __iter__(self) -> Iterator[Watched]:
         """Go through the streams that our events go to."""
@@ -131,11 +180,17 @@ class WatchedStreams:
         """Return how many streams have a loss that waits for the operator, or are gone."""
         return sum(watched.seen.lost or watched.gone for watched in self._streams.values())
 
+    @property
+    def is_current(self) -> bool:
+        """Whether all of this was read over the connection to the database that is in use."""
+        return self.generation == self._reader.generation
+
     async def recall(self) -> None:
         """Begin with what the database holds: what was saved, and the marks made after that.
 
         Whatever was known before is forgotten. It was made from marks that this database may have lost.
         """
+        generation = self._reader.generation
         self._database = (await self._reader.starting_point()).database.identity
         saved = await self._reader.streams_seen()
         floors = self._in_hand.floors
@@ -148,44 +203,18 @@ class WatchedStreams:
         for stream, mark in await self._reader.highest_marks(watermark - _MARKS_BELOW, watermark + _MARKS_ABOVE):
             if stream in self._streams:
                 floors.raise_mark(stream, mark)
+        self.generation = generation
 
     async def take_up_losses(self) -> None:
         """Learn which losses stand open: another relay may have proved one, and the operator closes them."""
         lost = {seen.stream for seen in await self._reader.streams_seen() if seen.lost}
         for watched in self:
-            watched.seen = replace(watched.seen, lost=watched.name in lost)
-
-    async def subject_of(self, mark: Mark) -> str | None:
-        """Return what the event of a mark was published on; None if its row was deleted, or the rules have changed."""
-        event = None if mark.event_id is None else await self._reader.outline_of(mark.event_id)
-        try:
-            return None if event is None else self._envelopes.subject(event)
-        except Poison:
-            return None
-
-    async def holds_mark(self, name: str, mark: Mark) -> bool:
-        """Report whether the outbox still says that the event of a mark was delivered to the stream of this name."""
-        place = None if mark.event_id is None else (await self._reader.places([mark.event_id])).get(mark.event_id)
-        return place is not None and place.stream == name
-
-    async def made_again(self, seen: Seen, state: StreamState, id_at_mark: str | None) -> bool:
-        """Report whether the stream holds the event at the mark only because that was sent after it was made again."""
-        event_id = seen.mark.event_id
-        if seen.created in (None, state.created) or event_id is None or event_id != id_at_mark:
-            return False
-        place = (await self._reader.places([event_id])).get(event_id)
-        return place is not None and made_again(seen, state, place.delivered_at)
-
-    async def repair_shows(self, seen: Seen, id_at_mark: str | None) -> bool:
-        """Report whether the stream holds an event that was delivered after its repair: the one at the mark."""
-        event_id = seen.mark.event_id
-        if not seen.repaired_at or event_id is None or event_id != id_at_mark:
-            return False
-        place = (await self._reader.places([event_id])).get(event_id)
-        return place is not None and place.delivered_at > seen.repaired_at
+            watched.take_up_loss(lost=watched.name in lost)
 
     async def save(self) -> None:
-        """Let floors rise, and save what has changed."""
+        """Let floors rise, and save what has changed; nothing that another database may contradict."""
+        if not self.is_current:
+            return
         in_hand = self._in_hand
         # What a search has found pending lies above the watermark, whatever that says.
         in_hand.in_doubt.forget(min([in_hand.watermark(), *(seq - 1 for seq in in_hand.in_doubt.found)]))
@@ -199,5 +228,5 @@ class WatchedStreams:
 
     async def save_one(self, watched: Watched, seen: Seen) -> None:
         """Save what was seen of one stream, if that is not in the database yet."""
-        if seen != watched.saved and await self._writer.save_stream_state(seen, self._database):
-            watched.saved = replace(seen, lost=False)
+        if not watched.is_saved(seen) and await self._writer.save_stream_state(seen, self._database):
+            watched.was_saved(seen)

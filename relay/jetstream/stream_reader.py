@@ -42,7 +42,7 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class StreamReader:
     """One stream as it was at one moment."""
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -19,9 +19,8 @@ from relay.rules.stream_loss import DeliveredRow, Fate, Seen
 SPAN = 2000
 _SHOWN = 20
 _CHUNK = 1000
-
-ReadRows = Callable[[int, int], Sequence[tuple[DeliveredRow, str]]]
-"""Returns the delivered events of a range of seqs (above, up to), each with its stream."""
+# Above every seq.
+_END = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,12 @@ class Losses:
     later: LostRows = field(default_factory=LostRows)
     forgotten_s: float = 0.0
 
+    def add(self, compared: Compared) -> None:
+        """Add what a comparison has found."""
+        self.at_once.extend(compared.lost)
+        self.later.extend(compared.removed)
+        self.forgotten_s = compared.forgotten_s
+
 
 @dataclass
 class Redelivered:
@@ -126,6 +131,17 @@ class Report:
         """How many events were compared."""
         return sum(sum(counts.values()) for counts in self.verdicts.values())
 
+    def add(self, stream: str, rows: Sequence[DeliveredRow], compared: Compared) -> None:
+        """Add what a comparison of some rows of a stream has found."""
+        counts = self.verdicts.setdefault(stream, {})
+        for verdict, count in compared.verdicts.items():
+            counts[verdict] = counts.get(verdict, 0) + count
+        if compared.lost or compared.removed:
+            self.losses[stream].add(compared)
+            lost = {row.seq for row in (*compared.lost, *compared.removed)}
+            room = _SHOWN - len(self.first_lost)
+            self.first_lost += [(row, stream) for row in rows if row.seq in lost][:room]
+
 
 async def verify(settings: Settings, changer: Changer, scope: Scope, on_progress: OnProgress) -> Report:
     """Compare the delivered events of a scope with their streams. Changes nothing.
@@ -144,28 +160,40 @@ async def verify(settings: Settings, changer: Changer, scope: Scope, on_progress
         }
     above, up_to = extent(changer, scope)
 
-    def read(above: int, up_to: int) -> Sequence[tuple[DeliveredRow, str]]:
-        with changer.step():
-            rows = changer.rows("integrity/delivered", (above, up_to, scope.stream, 0, None, 1))
-        return [(DeliveredRow(*row), stream) for *row, stream in rows]
-
-    def next_seq(above: int) -> int | None:
-        with changer.step():
-            found = changer.rows("delivery/next_seq", (above,))
-        return int(found[0][0]) if found else None
-
     async with broker(settings) as connection:
-        report = await compare(
-            Comparison(connection, seen, envelopes(settings)),
-            read,
-            next_seq,
-            above=above,
-            up_to=up_to,
-            rate=scope.rate,
-            on_progress=on_progress,
-        )
-    report.began_at, report.seen = began_at, seen
+        report = Report(began_at=began_at, seen=seen)
+        comparison = Comparison(connection, seen, envelopes(settings))
+        began, compared = time.monotonic(), 0
+        while above < up_to:
+            rows, reached = _read(changer, scope, above, min(above + SPAN, up_to))
+            reached = min(reached, up_to)
+            for stream, of_stream in rows.items():
+                report.add(stream, of_stream, await comparison.compare(stream, of_stream))
+                compared += len(of_stream)
+            on_progress(reached - above)
+            above = reached
+            ahead_s = compared / scope.rate - (time.monotonic() - began)
+            if ahead_s > 0:
+                await asyncio.sleep(ahead_s)
     return report
+
+
+def _read(changer: Changer, scope: Scope, above: int, up_to: int) -> tuple[dict[str, list[DeliveredRow]], int]:
+    """Read the delivered rows of a range of seqs.
+
+    Returns:
+        The rows by stream, and the seq up to which all were read: wide gaps cost nothing.
+    """
+    with changer.step():
+        found = changer.rows("integrity/delivered", (above, up_to, scope.stream, 0, None, 1))
+    if not found:
+        with changer.step():
+            following = changer.rows("delivery/next_seq", (up_to,))
+        return {}, int(following[0][0]) - 1 if following else _END
+    by_stream: dict[str, list[DeliveredRow]] = defaultdict(list)
+    for *row, stream in found:
+        by_stream[stream].append(DeliveredRow(*row))
+    return by_stream, up_to
 
 
 def extent(changer: Changer, scope: Scope) -> tuple[int, int]:
@@ -235,63 +263,3 @@ def _give_back(changer: Changer, audit: Audit, report: Report, on_progress: OnPr
                 given_back[stream] = given_back.get(stream, 0) + changed
                 on_progress(len(seqs))
     return given_back
-
-
-async def compare(
-    comparison: Comparison,
-    read: ReadRows,
-    next_seq: Callable[[int], int | None],
-    *,
-    above: int,
-    up_to: int,
-    rate: float,
-    on_progress: OnProgress,
-) -> Report:
-    """Compare the delivered events of a range with their streams.
-
-    Args:
-        comparison: Over the connection to be used.
-        read: Reads a small range of rows.
-        next_seq: Returns the first seq above one that is in the table, so that wide gaps cost nothing.
-        above: Where to begin; not included.
-        up_to: Where to end; included.
-        rate: Events a second at most.
-        on_progress: Called with how many more seqs were compared.
-
-    Raises:
-        BrokerError: The connection has ended. Nothing was changed.
-    """
-    report = Report()
-    began, compared = time.monotonic(), 0
-    while above < up_to:
-        upper = min(above + SPAN, up_to)
-        rows = read(above, upper)
-        if not rows:
-            following = next_seq(upper)
-            upper = up_to if following is None else min(up_to, following - 1)
-        by_stream: dict[str, list[DeliveredRow]] = defaultdict(list)
-        for row, stream in rows:
-            by_stream[stream].append(row)
-        for stream, of_stream in by_stream.items():
-            _add(report, stream, of_stream, await comparison.compare(stream, of_stream))
-        on_progress(upper - above)
-        above = upper
-        compared += len(rows)
-        ahead_s = compared / rate - (time.monotonic() - began)
-        if ahead_s > 0:
-            await asyncio.sleep(ahead_s)
-    return report
-
-
-def _add(report: Report, stream: str, rows: Sequence[DeliveredRow], compared: Compared) -> None:
-    counts = report.verdicts.setdefault(stream, {})
-    for verdict, count in compared.verdicts.items():
-        counts[verdict] = counts.get(verdict, 0) + count
-    if compared.lost or compared.removed:
-        losses = report.losses[stream]
-        losses.at_once.extend(compared.lost)
-        losses.later.extend(compared.removed)
-        losses.forgotten_s = compared.forgotten_s
-        gone = {row.seq for row in (*compared.lost, *compared.removed)}
-        room = _SHOWN - len(report.first_lost)
-        report.first_lost += [(row, stream) for row in rows if row.seq in gone][:room]

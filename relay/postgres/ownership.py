@@ -153,6 +153,10 @@ class Ownership:
         await self.database.run(self.tables.query("ownership/reset_crashes"), (self.member,))
         self.crashes = 0
 
+    def begin_term(self, identity: str) -> None:
+        """Persist watermarks only in this database from now on."""
+        self.identity = identity
+
     async def lower_watermark(self, seq: int) -> None:
         """Lower the watermark of our shards to `seq`: rows below the stored one may be pending again."""
         held = array(self.epochs), array(self.epochs.values())

@@ -78,6 +78,14 @@ class Floors:
         self.marks[stream] = mark
         self._steps.pop(stream, None)
 
+    def of(self, stream: str, *, otherwise: int) -> int:
+        """Return the floor of a stream; if none is known it is this one from now on."""
+        return self.floors.setdefault(stream, otherwise)
+
+    def looked_at(self, stream: str) -> None:
+        """Note that somebody looks at a stream whose acknowledgements may have gone back."""
+        self.regressed.discard(stream)
+
     def raise_mark(self, stream: str, mark: Mark) -> None:
         """Take a mark that was read back from the outbox, if it is higher than the one that is known."""
         if mark.stream_seq > self.marks[stream].stream_seq:
