@@ -64,7 +64,7 @@ check: lint
 test: $(READY) programs
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-# Prometheus and PgBouncer for the tests: into .programs, where they are not installed.
+# Prometheus and PgBouncer for the tests: into .programs, if they are not installed.
 programs:
 	@sh tests/support/programs.sh .programs
 
@@ -111,7 +111,7 @@ image: $(READY)
 image-test: $(READY)
 	$(ENGINE) $(BIN)/python -m pytest -m image tests/packaging/image $(ARGS)
 
-# A base from Debian's packages, where no registry of images can be reached.
+# A base from Debian's packages, if no registry of images can be reached.
 image-base: $(READY)
 	$(ENGINE) tests/packaging/image/base.sh $(PYTHON_IMAGE)
 

@@ -1,4 +1,4 @@
-"""``relay config``: what holds in the end."""
+"""``relay config``: the effective settings."""
 
 import json
 

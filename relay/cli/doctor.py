@@ -1,4 +1,4 @@
-"""``relay doctor``: prove the set-up before the night does."""
+"""``relay doctor``: check the set-up before it is needed."""
 
 import json
 from collections.abc import Sequence

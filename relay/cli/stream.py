@@ -178,7 +178,7 @@ def edit(settings: Settings, name: str, subjects: tuple[str, ...], limits: Limit
         raise click.UsageError("nothing to change: no option says what")
     changes = asyncio.run(work.changes(settings, name, wanted))
     if not changes:
-        message(f"stream {name} is like that already")
+        message(f"stream {name} needs no change")
         return
     said = "; ".join(f"{one.field} from {_said(one.field, one.old)} to {_said(one.field, one.new)}" for one in changes)
     if consent.given(f"change stream {name}: {said}"):

@@ -54,7 +54,7 @@ def _pad(cell: str, width: int, column: Column) -> str:
 
 
 def fill(cell: str, width: int, *, right: bool = False) -> tuple[str, int]:
-    """Make a cell of a table whose end is not known: at least so wide; gives also how wide it is."""
+    """Make a cell of a table whose end is not known: at least so wide; return also how wide it is."""
     shown = _cut(printable(cell), _CELL)
     wide = max(width, _width(shown))
     return _pad(shown, wide, Column("", right=right)), wide

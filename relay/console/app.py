@@ -99,7 +99,7 @@ def build(settings: Settings) -> tuple[Guard, Entry]:
 
 
 async def _healthy(site: Site, request: Request) -> Response:
-    """Tell a probe that the process answers; whether the outbox is well is for the relay's own probes."""
+    """Answer a probe that the process answers; whether the outbox is well is for the relay's own probes."""
     return PlainTextResponse("ok\n")
 
 

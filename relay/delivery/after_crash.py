@@ -19,7 +19,7 @@ from relay.rules.in_hand import InHand
 
 log = logging.getLogger(__name__)
 
-# A group that is not settled after so long waits for something that no crash explains, seconds.
+# A group that is not settled after this long waits for something that no crash explains, seconds.
 _PATIENCE_S = 5.0
 _TICK_S = 0.25
 

@@ -302,7 +302,7 @@ class Fetcher:
         return found
 
     async def _take_late(self, below: int = _NO_LIMIT) -> int:
-        """Take in what has become visible in the gaps below a seq; gives how many events.
+        """Take in what has become visible in the gaps below a seq; return how many events.
 
         It comes between each read of later events and their offer: a transaction may have one event in a gap and
         the next of the same key after it, and another transaction may follow it. All gaps are read in one statement,

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 _CHUNK = 250
 # Room for a row's headers and those of a batch: an event that might not fit with them goes alone.
 _BATCH_HEADERS_BYTES = 70_000
-# Up to so many unanswered events at once are each a matter of its own, if what was sent later was stored.
+# At most this many unanswered events at once are judged one by one, if what was sent later was stored.
 _FEW = 10
 
 

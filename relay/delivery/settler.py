@@ -21,9 +21,9 @@ _LINGER_S = 0.01
 _ENOUGH = 3000
 # Rows that somebody else had locked are tried again after this, seconds.
 _LOCKED_PAUSE_S = 1.0
-# Each of the other outcomes is a statement of its own: so many at most keep the marks waiting, some 20 ms.
+# Each of the other outcomes is a statement of its own: at most this many keep the marks waiting, some 20 ms.
 _OTHERS_A_TURN = 50
-# So many outcomes of rows that were locked or refused are tried at once.
+# At most this many outcomes of rows that were locked or refused are tried at once.
 _TRIES_A_TURN = 100
 
 

@@ -24,14 +24,14 @@ _RATE = 200.0
 _PLACED_WITHIN_S = 8.0
 _READY_WITHIN_S = 30.0
 _LOOK_S = 0.25
-# After so long without a change, nothing more is expected to arrive, seconds.
+# After this long without a change nothing more is expected to arrive, seconds.
 _STUCK_AFTER_S = 30.0
 _OUTAGE_AFTER_S = 8.0
 _OUTAGE_S = 4.0
 
 
 def run(*, events: int | None = None, plain: bool = False, rate: float | None = None, seed: int | None = None) -> int:
-    """Run the demo until it is told to stop, or has placed so many orders; gives the exit code.
+    """Run the demo until it is told to stop, or has placed `events` orders; return the exit code.
 
     Args:
         events: How many orders to place; None goes on until Ctrl-C.

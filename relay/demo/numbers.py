@@ -43,7 +43,7 @@ class Numbers:
 
 
 def verdict(last: Numbers, *, same_content: bool, rolled_back: int, down_s: float, elapsed_s: float) -> tuple[str, int]:
-    """Say in one line whether everything has arrived, and return the exit code: 0 if it has, else 1.
+    """Report in one line whether everything has arrived, and return the exit code: 0 if it has, else 1.
 
     Args:
         last: The count of every row, at the end.

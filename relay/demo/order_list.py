@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS order_list (
     total_cents bigint NOT NULL
 )
 """
-# Doing it again changes nothing: an event comes twice where its acknowledgement was lost.
+# Doing it again changes nothing: an event comes twice if its acknowledgement was lost.
 _UPSERT = """
 INSERT INTO order_list (number, customer, item, total_cents)
 VALUES (%(number)s, %(customer)s, %(item)s, %(total_cents)s)
@@ -96,7 +96,7 @@ class OrderList:
 
 
 async def _next_batch(events: JetStreamContext.PushSubscription) -> list[Msg]:
-    """Await an event, and take along those that have arrived with it; empty where none came for a while."""
+    """Await an event, and take along those that have arrived with it; empty if none came for a while."""
     try:
         batch = [await events.next_msg(_QUIET_S)]
     except NatsTimeoutError:

@@ -22,7 +22,7 @@ def clock(seconds: float) -> str:
 
 
 def bars(values: Sequence[float]) -> str:
-    """Draw values as bars, the highest at full height; anything above nought is seen."""
+    """Draw values as bars, the highest at full height; anything above 0 is seen."""
     top = max(values, default=0)
     return "".join(_BARS[0 if value <= 0 else max(1, round(value / top * 8))] for value in values)
 
@@ -62,7 +62,7 @@ class Screen:
     """Shows how it goes: a picture that is redrawn in place, or a line a second.
 
     Args:
-        out: Where to; a terminal where `live`.
+        out: Where to; a terminal if `live`.
         live: Whether to redraw.
     """
 

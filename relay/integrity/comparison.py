@@ -59,7 +59,7 @@ class Comparison:
     Args:
         seen: What the daemon has saved of each stream.
         envelopes: Say what an event was published on, to tell a stream from another one of its name; None if that
-            was made sure of before.
+            is known already.
     """
 
     def __init__(self, connection: Connection, seen: dict[str, Seen], envelopes: Envelopes | None) -> None:

@@ -108,7 +108,7 @@ class Client(nats.aio.client.Client):
     """nats-py's client, and three things that it does not offer.
 
     It sends messages that are encoded already, it hands acknowledgements on as they are read, and it gives its secrets
-    to nobody in the clear where TLS is asked for: nats-py takes the server's word for whether there is TLS at all, even
+    to nobody in the clear if TLS is asked for: nats-py takes the server's word for whether there is TLS at all, even
     for tls:// and with a CA of one's own.
     """
 
@@ -133,7 +133,7 @@ class Client(nats.aio.client.Client):
         """Connect to one server, once; what the files say now is who we are.
 
         Raises:
-            NatsError: It let us not in, or has no TLS where we insist on it.
+            NatsError: It rejected us, or has no TLS and we insist on it.
             IdentityError: A file of ours cannot be used; nothing was sent.
             OSError: It could not be reached, or TLS failed.
         """

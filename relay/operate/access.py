@@ -126,7 +126,7 @@ class Reader:
             return self.rows(query, (*params, False)), words(error)
 
     def run(self, query: str, params: Sequence[object] = ()) -> int:
-        """Run a statement without rows; gives how many it changed."""
+        """Run a statement without rows; return how many it changed."""
         return self.cursor.execute(self.tables.query(query), params or None).rowcount
 
 

@@ -97,7 +97,7 @@ async def show(settings: Settings, name: str | None) -> list[StreamFigures]:
 
 
 async def changes(settings: Settings, name: str, wanted: Mapping[str, Any]) -> Sequence[Change]:
-    """Return what an edit would change; empty if the stream is like that already.
+    """Return what an edit would change; empty if the stream needs no change.
 
     Args:
         wanted: Fields of the stream's configuration, in JetStream's own terms.

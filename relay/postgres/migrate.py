@@ -123,7 +123,7 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str | None,
                 if oldest is not None:
                     cursor.execute(tables.query("migrate/oldest"), (version, oldest))
                 applied.append(path.stem)
-        # Where the bell already is as wanted, no lock on the table is asked for.
+        # If the bell already is as wanted, no lock on the table is asked for.
         if _value(cursor, tables.query("migrate/bell")) != bell:
             cursor.execute(tables.file("bell_on" if bell else "bell_off").encode())
         cursor.execute(tables.file("roles").encode())

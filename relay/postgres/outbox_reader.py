@@ -107,7 +107,7 @@ class OutboxReader:
         return _read(rows, len(rows) == room.rows)
 
     async def outlines(self, cursor: int, upper: int, limit: int) -> list[Event]:
-        """Give our next pending events as `fetch` does, without payload, headers and time."""
+        """Return our next pending events as `fetch` does, without payload, headers and time."""
         return _events(await self._run(self._tables.query("delivery/outlines"), (cursor, upper, limit, *self._ours)))
 
     async def fetch_among(self, cursor: int, upper: int, room: Room) -> Read:

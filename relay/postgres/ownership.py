@@ -90,7 +90,7 @@ class Ownership:
         return len(self.epochs) == self.shards
 
     async def beat(self, watermark: Watermark) -> Beat:
-        """Say that we live, keep our leases, and persist the watermark of our shards, which never moves back.
+        """Report that we live, renew our leases, and persist the watermark of our shards, which never moves back.
 
         The lease of a relay that has provably ended is not waited for: it is over before this returns.
 

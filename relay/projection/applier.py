@@ -225,7 +225,7 @@ def is_refusal(error: Refused | psycopg.Error) -> bool:
 
 
 def loggable(error: Refused | psycopg.Error) -> str:
-    """Say what was raised without any value of an event."""
+    """Return what was raised without any value of an event."""
     if isinstance(error, Refused):
         return error.loggable
     named = error.diag.constraint_name or error.diag.column_name or error.diag.table_name
@@ -233,7 +233,7 @@ def loggable(error: Refused | psycopg.Error) -> str:
 
 
 def reason_of(error: Refused | psycopg.Error) -> str:
-    """Say why an event was refused, for the table that holds its payload as well."""
+    """Return why an event was refused, for the table that holds its payload as well."""
     full = str(error) if isinstance(error, Refused) else f"{loggable(error)}: {error.diag.message_primary or error}"
     return full.replace("\x00", "\ufffd")[:MAX_REASON]
 

@@ -167,7 +167,7 @@ class Runner:
                 watching.result()
 
     async def _failed(self, error: Exception, epoch: int | None) -> None:
-        """Tell once why the projection waits, in the log and in its state, and keep the lease meanwhile.
+        """Report once why the projection waits, in the log and in its state, and keep the lease meanwhile.
 
         Raises:
             Fenced: The partition is ours no more.

@@ -45,5 +45,5 @@ def own_attempts(attempts: int, *, refused: bool) -> int:
 
 
 def is_crasher(attempts: int, max_attempts: int) -> bool:
-    """Report whether an event was sent alone so often, with a crash each time, that it is given up."""
+    """Report whether an event was sent alone, with a crash each time, so often that it is given up."""
     return attempts >= max(max_attempts, _ALONE + 1)

@@ -10,7 +10,7 @@ class MarkSize:
     """The size of the next statement that marks events.
 
     Attributes:
-        limit: At most so many events.
+        limit: At most this many events.
     """
 
     def __init__(self, most: int) -> None:

@@ -12,9 +12,9 @@ SMALL_BYTES = 2_000
 _FIRST_ROWS = 100
 # So many rows are read at first by a statement that makes texts of unknown size.
 _CAREFUL_ROWS = 32
-# After so many reads of nothing but small rows in a row the quick statement is used again.
+# After this many reads of nothing but small rows in a row the quick statement is used again.
 _SMALL_READS = 16
-# After a read that was too slow so many have to be done in time before one asks for more than half of it.
+# After a read that was too slow this many have to be done in time before one asks for more than half of it.
 _FULL_READS = 16
 _MOST_SEQS = 100_000
 
@@ -23,7 +23,7 @@ class Room(NamedTuple):
     """How much one read may bring.
 
     Attributes:
-        rows: At most so many rows.
+        rows: At most this many rows.
         payload_bytes: Bytes that they share: payload, headers, topic and key.
         row_bytes: Bytes of one row; a larger one comes without its payload, as does one of more than 1 MiB beside it.
         careful: Whether rows may be large: then each is measured before it is sent.
@@ -55,7 +55,7 @@ class ReadSize:
     """The size of the next read of one kind.
 
     Args:
-        rows: At most so many rows.
+        rows: At most this many rows.
         buffer_bytes: How much payload may be in memory. A read takes a quarter of it; a single row, twice as much.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Tell a loss from what a stream removes by its own limits, or was told to remove. Pure: no I/O, no clock.
+"""Distinguish a loss from what a stream removes by its own limits, or was told to remove. Pure: no I/O, no clock.
 
 First of all it has to be the same stream: what another one of the same name holds proves nothing (`is_same`).
 
@@ -59,7 +59,7 @@ class Seen:
         floor: Every event of ours at or below this sequence is marked.
         mark: The highest mark.
         lost: A loss was proved and nobody has healed it.
-        begun_at: What was delivered before went to an earlier stream of this name, and was seen to; Unix seconds.
+        begun_at: What was delivered before went to an earlier stream of this name, and was repaired; Unix seconds.
         repaired_at: When lost events were given back to be sent again, Unix seconds; 0 once that has shown to help.
     """
 

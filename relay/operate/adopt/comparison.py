@@ -37,7 +37,7 @@ class Sent(NamedTuple):
 class Window(NamedTuple):
     """The time of which everything must be in both streams, Unix nanoseconds, both ends included.
 
-    Messages of before and after are read too: the other side may have sent its own earlier or later.
+    Messages outside the window are read too: the other side may have sent its own earlier or later.
     """
 
     begin_ns: int

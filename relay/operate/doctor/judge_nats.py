@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from relay.operate.doctor.facts import Expectation, NatsFacts, StreamReport, SubjectFacts
 from relay.operate.doctor.findings import Finding, Level, seconds
 
-# A row this close to a limit will have a larger sister.
+# Rows this close to a limit will exceed it sooner or later.
 _NEAR = 0.8
 # The relay adds a message id and, in a batch, three headers; with what [headers] may add.
 _OWN_HEADERS_BYTES = 300

@@ -39,7 +39,7 @@ def partition_of(event: Incoming, partitions: int) -> int:
 
 
 def sort_out(events: Iterable[Incoming], bits: SeqBits, parked_keys: Collection[str]) -> Intake:
-    """Tell repeats, events that must wait, and events that are due apart.
+    """Sort events into repeats, those that must wait, and those that are due.
 
     Args:
         events: Those of one partition that some handler wants, in the order of the stream.

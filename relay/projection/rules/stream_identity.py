@@ -126,7 +126,7 @@ def _unless_missing(finding: Finding, position: int, seen: Seen, *, accept: bool
 
 
 def gap_reason(position: int, first_seq: int) -> str:
-    """Say which sequences are missing."""
+    """Return which sequences are missing."""
     return (
         f"the stream no longer holds sequences {position + 1} to {first_seq - 1}, and nothing shows that none of them "
         "was an event of this projection"

@@ -75,13 +75,13 @@ class Scenario:
     _projection: Tested | None = None
 
     def when(self, projection: Tested) -> "Scenario":
-        """Say which projection gets the events: its class, its definition, or the path of its TOML file."""
+        """Choose the projection that gets the events: its class, its definition, or the path of its TOML file."""
         return replace(self, _projection=projection)
 
     def then(
         self, query: str, rows: Sequence[Row], *, parked: Mapping[int, str] | None = None, in_order: bool = False
     ) -> "Scenario":
-        """Give the events to the projection in one batch, and compare what a query finds.
+        """Apply the events in one batch, and compare what a query finds.
 
         Args:
             query: Its tables need no schema.

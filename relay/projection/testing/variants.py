@@ -102,7 +102,7 @@ def boundaries(count: int, chance: random.Random) -> tuple[int, ...]:
 
 
 def difference(expected: Outcome, found: Outcome) -> str | None:
-    """Say in what two outcomes differ; None if they do not."""
+    """Return in what two outcomes differ; None if they do not."""
     if expected.parked != found.parked:
         return f"parked are the seqs {list(found.parked)}, and not {list(expected.parked)}"
     for table in sorted(expected.model.keys() | found.model.keys()):

@@ -1,4 +1,4 @@
--- How many dead letters `prune_dead` would delete that died more than $1 seconds ago; where $2 only discarded ones.
+-- How many dead letters `prune_dead` would delete that died more than $1 seconds ago; if $2 only discarded ones.
 -- Partial index on dead_at.
 SELECT count(*)
 FROM outbox_events e

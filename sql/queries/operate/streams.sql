@@ -1,5 +1,5 @@
 -- What the owners of the shards last saw of each stream, as far as it concerns a comparison; if they differ, what
--- takes the least for seen to: one has a loss left open, or has not looked yet. A row a stream.
+-- takes the least as repaired: one has a loss left open, or has not looked yet. A row a stream.
 SELECT stream,
        min(created),
        min(first_seq),
