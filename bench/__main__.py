@@ -29,13 +29,13 @@ SCENARIOS: dict[str, _Scenario] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run; gives 1 where a bar is missed and ``--check`` was asked for."""
+    """Run; return 1 if a bar is missed and ``--check`` was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the relay on real servers.")
     parser.add_argument("--quick", action="store_true", help="small sizes: to see that it works, not for figures")
     parser.add_argument("--only", metavar="NAME[,NAME]", help=f"of {', '.join(SCENARIOS)}")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of which the median counts (3)")
     parser.add_argument("--json", type=Path, default=ROOT / "bench/results/latest.json", metavar="PATH")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a bar is missed")
+    parser.add_argument("--check", action="store_true", help="exit 1 if a bar is missed")
     options = parser.parse_args(arguments)
     names = options.only.split(",") if options.only else list(SCENARIOS)
     unknown = [name for name in names if name not in SCENARIOS]

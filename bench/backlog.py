@@ -44,7 +44,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
 
 
 def _first_mark_s(world: World, seq: int, settings: Mapping[str, str]) -> float:
-    """Start a relay; gives the seconds until an event is marked."""
+    """Start a relay; return the seconds until an event is marked."""
     with world.connect() as conn:
         began = time.monotonic()
         with world.relay(settings) as process:

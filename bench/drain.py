@@ -65,7 +65,7 @@ def _prepare(world: World, rows: int, strategy: str) -> range:
 
 
 def relay(world: World, quiet: Quiet, rows: int, strategy: str) -> float:
-    """Give the events a second of ``relay run`` with its defaults."""
+    """Return the events a second of ``relay run`` with its defaults."""
     seqs = _prepare(world, rows, strategy)
     quiet.begin()
     with world.relay({"RELAY_DELIVERY__STRATEGY": strategy}) as process:
@@ -74,7 +74,7 @@ def relay(world: World, quiet: Quiet, rows: int, strategy: str) -> float:
 
 
 def ceiling(world: World, quiet: Quiet, rows: int, strategy: str) -> float:
-    """Give the events a second of the barest path."""
+    """Return the events a second of the barest path."""
     seqs = _prepare(world, rows, strategy)
     quiet.begin()
     with world.program("bench.ceiling", world.dsn, world.nats.url, strategy) as process:
@@ -83,7 +83,7 @@ def ceiling(world: World, quiet: Quiet, rows: int, strategy: str) -> float:
 
 
 def rival(world: World, quiet: Quiet, rows: int, *, indexed: bool = False) -> float:
-    """Give the events a second of what most teams write, on our table or with an index of the pending rows.
+    """Return the events a second of what most teams write, on our table or with an index of the pending rows.
 
     Our table has no such index, so each of its SELECTs passes over all that is delivered already.
     """

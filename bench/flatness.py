@@ -16,7 +16,7 @@ _HELD = "a read transaction open"
 def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
     """Drain once a round with each table, one after the other.
 
-    The large tables are made once and grow by what is drained; the smallest is made anew each time.
+    The large tables are made once and grow by what is drained; the smallest is made again each time.
     """
     rows = 10_000 if quick else 300_000
     sizes = (1_000, 50_000, 100_000) if quick else (10_000, 1_000_000, 5_000_000)

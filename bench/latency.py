@@ -53,7 +53,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
 
 
 def _latency(world: World, events: int, seed: int) -> dict[str, float]:
-    """Commit events at random moments; gives the ms from COMMIT's return, and from its sending, to arrival."""
+    """Commit events at random moments; return the ms from COMMIT's return, and from its sending, to arrival."""
     chance = random.Random(seed)
     sent: dict[str, int] = {}
     returned: dict[str, int] = {}
@@ -83,7 +83,7 @@ def _latency(world: World, events: int, seed: int) -> dict[str, float]:
 
 
 def _idle(world: World, process: subprocess.Popen[bytes], seconds: int) -> dict[str, float]:
-    """Give the percentage of a core that the relay takes, and its queries a second, counted in the server's log."""
+    """Return the percentage of a core that the relay takes, and its queries a second, counted in the server's log."""
     with world.connect() as conn:
         conn.execute("ALTER SYSTEM SET log_line_prefix = '%a|'")
         conn.execute("ALTER SYSTEM SET log_statement = 'all'")
@@ -101,7 +101,7 @@ def _idle(world: World, process: subprocess.Popen[bytes], seconds: int) -> dict[
 
 
 def _cpu_s(pid: int) -> float:
-    """Give the seconds of CPU that all threads of a process have taken (Linux)."""
+    """Return the seconds of CPU that all threads of a process have taken (Linux)."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

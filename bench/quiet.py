@@ -30,7 +30,7 @@ class Quiet:
         self._since = self._now()
 
     def share(self) -> float:
-        """Give the share of all cores that others have taken since `begin`."""
+        """Return the share of all cores that others have taken since `begin`."""
         total, busy, ours = (now - then for now, then in zip(self._now(), self._since, strict=True))
         return max(0.0, (busy - ours) / total) if total else 0.0
 
@@ -63,7 +63,7 @@ class Quiet:
 
     @staticmethod
     def _now() -> tuple[int, int, int]:
-        """Give the ticks since boot: of all cores, of those at work, and of our own processes."""
+        """Return the ticks since boot: of all cores, of those at work, and of our own processes."""
         if not (_PROC / "stat").exists():
             return 0, 0, 0
         # user nice system idle iowait irq softirq steal; what follows is counted in the first two already
@@ -73,7 +73,7 @@ class Quiet:
 
 
 def _ours() -> int:
-    """Give the ticks of this process and all below it, those that have ended included."""
+    """Return the ticks of this process and all below it, those that have ended included."""
     ticks: dict[int, int] = {}
     children: dict[int, list[int]] = {}
     for path in _PROC.glob("[0-9]*/stat"):

@@ -20,7 +20,7 @@ class Figure:
         rounds: What each round gave; `value` is their median.
         at_least: The bar from below; None: there is none.
         at_most: The bar from above.
-        below: The same, where the bar itself is a miss.
+        below: The same, if the bar itself is a miss.
     """
 
     scenario: str
@@ -34,7 +34,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is met; None where there is none."""
+        """Whether the bar is met; None if there is none."""
         if self.at_least is None and self.at_most is None and self.below is None:
             return None
         return (
@@ -44,7 +44,7 @@ class Figure:
         )
 
     def bar(self) -> str:
-        """Say the bar."""
+        """Return the bar in words."""
         if self.at_least is not None:
             return f">= {self.at_least:g}"
         if self.below is not None:
@@ -71,7 +71,7 @@ class Report:
         self.quiet = Quiet(self.progress)
 
     def progress(self, line: str) -> None:
-        """Say one line."""
+        """Print one line."""
         print(line, file=sys.stderr, flush=True)
 
     def add(self, figure: Figure) -> None:
@@ -84,7 +84,7 @@ class Report:
         return [figure for figure in self.figures if figure.met is False]
 
     def table(self) -> str:
-        """Give all figures in aligned columns."""
+        """Return all figures in aligned columns."""
         verdicts = {None: "", True: "met", False: "MISSED"}
         lines = [("scenario", "figure", "median", "unit", "rounds", "bar", "")]
         lines += [

@@ -41,7 +41,7 @@ _DELIVERED = _ROWS.format(marks="now(), 'BENCH', i")
 class World:
     """A PostgreSQL and a NATS of this run.
 
-    Checkpoints come only where a scenario asks for them, so that none falls into one contender's time and not
+    Checkpoints come only if a scenario asks for them, so that none falls into one contender's time and not
     into the other's.
     """
 
@@ -67,7 +67,7 @@ class World:
         return self.postgres.dsn(self._database)
 
     def use(self, database: str) -> bool:
-        """Work in another database from now on; True where it was made just now."""
+        """Work in another database from now on; True if it was made just now."""
         self._database = "postgres"
         with self.connect() as conn:
             known = conn.execute("SELECT FROM pg_database WHERE datname = %s", (database,)).fetchone()
@@ -81,7 +81,7 @@ class World:
         return psycopg.connect(self.dsn, autocommit=True)
 
     def ask(self, query: LiteralString) -> Any:
-        """Give the one value of a query."""
+        """Return the one value of a query."""
         with self.connect() as conn:
             row = conn.execute(query).fetchone()
             return row[0] if row else None
@@ -97,7 +97,7 @@ class World:
         }
 
     def empty_outbox(self, delivered: int = 0, *, bell: bool = True) -> None:
-        """Make the outbox anew, with `delivered` rows that an earlier relay has marked, vacuumed."""
+        """Make a new outbox, with `delivered` rows that an earlier relay has marked, vacuumed."""
         with self.connect() as conn:
             conn.execute("DROP SCHEMA public CASCADE")
             conn.execute("CREATE SCHEMA public")
@@ -108,7 +108,7 @@ class World:
             conn.execute("VACUUM ANALYZE outbox_events")
 
     def fill(self, rows: int) -> range:
-        """Add pending rows, and do what autovacuum and the checkpointer would sooner or later do; gives their seqs."""
+        """Add pending rows, and do what autovacuum and the checkpointer would sooner or later do; return their seqs."""
         with self.connect() as conn:
             before = conn.execute("SELECT coalesce(max(seq), 0) FROM outbox_events").fetchone()
             conn.execute(_PENDING, (rows,))
@@ -120,11 +120,11 @@ class World:
         return range(before[0] + 1, after[0] + 1)
 
     def stream(self, *, atomic: bool) -> None:
-        """Make the stream anew."""
+        """Make a new stream."""
         asyncio.run(_make_stream(self.nats.url, atomic))
 
     def forget_streams(self) -> None:
-        """Have the next relay not miss what the stream held before it was made anew: it would send all of it again."""
+        """Have the next relay not miss what the stream held before it was made again: it would send all of it again."""
         with self.connect() as conn:
             conn.execute("DELETE FROM outbox_streams")
 
@@ -196,7 +196,7 @@ class World:
                 time.sleep(0.1)
 
     def drain_rate(self, seqs: range) -> float:
-        """Give the events a second of a drain, from the marks on its rows.
+        """Return the events a second of a drain, from the marks on its rows.
 
         The clock starts when the first UPDATE has marked its last row and stops with the last mark of all. The
         rows of that first UPDATE are not counted: starting and connecting are no part of the rate, and the size

@@ -31,7 +31,7 @@ TEMPLATES = st.sampled_from(["{topic}", "shop.{topic}", "{key}", "{topic}.{key}"
 
 
 def relays_word(event: Event, template: str, allow_nats: tuple[str, ...], payload: str) -> tuple[str, str] | None:
-    """Say why the relay refuses an event; None if it takes it."""
+    """Report why the relay refuses an event; None if it takes it."""
     headers = None if event.headers is None else json.dumps(dict(event.headers))
     row = Carried(1, str(event.id), event.topic, event.key, payload.encode(), headers, 0.0, 0, None)
     try:

@@ -108,7 +108,7 @@ class Shoppers(Traffic):
 
 
 def differences(here: World) -> list[str]:
-    """Say where the list, or how many events it took, is not what was committed."""
+    """Report how the list, or the number of events it took, differs from what was committed."""
     with psycopg.connect(here.write_dsn, autocommit=True) as conn:
         wanted = {row[0]: row for row in conn.execute(_COMMITTED).fetchall()}
         counted = conn.execute("SELECT count(*) FROM outbox_events").fetchone()

@@ -106,7 +106,7 @@ def read(here: World) -> Fold:
 
 
 def differences(wanted: Fold, found: Fold) -> list[str]:
-    """Say where the models are not the fold; regions keep no time."""
+    """Report how the models differ from the fold; regions keep no time."""
     regions = {
         name: Stats(one.count, one.sum_temperature_mc, one.sum_humidity_mp) for name, one in wanted.regions.items()
     }

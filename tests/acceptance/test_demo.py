@@ -50,7 +50,7 @@ def test_it_ends_by_itself_and_everything_placed_is_in_the_read_model(tmp_path: 
 
 @contextmanager
 def _in_a_terminal(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run the demo in a terminal; gives the process, and the other end of the terminal."""
+    """Run the demo in a terminal; yield the process, and the other end of the terminal."""
     ours, theirs = pty.openpty()
     demo = subprocess.Popen(
         _demo(), env=_environment(directory), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True

@@ -373,7 +373,7 @@ class RelayUnderFire(RuleBasedStateMachine):
 
 @contextmanager
 def machine() -> Iterator[RelayUnderFire]:
-    """Give a world whose steps a test does itself; it comes to rest at the end."""
+    """Yield a world whose steps a test does itself; it comes to rest at the end."""
     one = RelayUnderFire()
     one.begin(atomic=False)
     try:

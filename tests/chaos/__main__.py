@@ -87,7 +87,7 @@ def _table(by_kind: Mapping[str, list[float]]) -> None:
 
 
 def report(name: str, history: History) -> int:
-    """Print what was found; gives the exit code."""
+    """Print what was found; return the exit code."""
     findings = check(history)
     by_kind = recoveries(history)
     _table(by_kind)

@@ -59,7 +59,7 @@ class Producer:
                 await self._conn.close()
 
     async def _transaction(self) -> int:
-        """Do one transaction; gives how many events it tried."""
+        """Do one transaction; return how many events it tried."""
         rng = self._rng
         events = _BULK if rng.random() < 0.003 else rng.choice((1, 1, 1, 2, 2, 3, 5))
         rolls_back = rng.random() < 0.1

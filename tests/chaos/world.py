@@ -64,7 +64,7 @@ class Replica:
     to_nats: list[Proxy]
 
     async def stop(self) -> str | None:
-        """Stop the relay as a rolling update does (SIGTERM); gives what is wrong with how it ended.
+        """Stop the relay as a rolling update does (SIGTERM); return what is wrong with how it ended.
 
         Not before it has begun: until then the signal ends the interpreter as it ends any program.
         """

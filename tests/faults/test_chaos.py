@@ -22,7 +22,7 @@ MUTANTS = {
 
 
 def run(directory: Path, *arguments: str) -> tuple[int, dict[str, float], str]:
-    """Do a run to its end; gives its exit code, its line of figures, and all that it printed."""
+    """Do a run to its end; return its exit code, its line of figures, and all that it printed."""
     command = [sys.executable, "-m", "tests.chaos", "--history", str(directory / "history.jsonl")]
     environ = {**os.environ, "TMPDIR": str(directory)}
     done = subprocess.run(

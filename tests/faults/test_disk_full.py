@@ -42,7 +42,7 @@ class SmallDisk:
         self._ballast = Path(f"/proc/{self._holder.pid}/root{directory}/ballast")
 
     def command(self, file: Path, binary: str) -> Path:
-        """Write a script that runs a program inside; gives its path."""
+        """Write a script that runs a program inside; return its path."""
         enter = f"nsenter --target {self._holder.pid} --user --mount --preserve-credentials --"
         file.write_text(f'#!/bin/sh\nexec {enter} {binary} "$@"\n', "ascii")
         file.chmod(0o755)

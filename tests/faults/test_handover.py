@@ -26,7 +26,7 @@ BY_CHANCE = ("Publisher.drained", "Settler.drained", "Doorbell.release", "async 
 
 
 def points_of(giver: Relay, taker: Relay, outbox: Outbox, file: Path) -> list[str]:
-    """Let one relay hand over to another; gives every await at which the giver stood for it."""
+    """Let one relay hand over to another; return every await at which the giver stood for it."""
     giver.patch(record=str(file))
     giver.start()
     shared(outbox, 64)

@@ -24,7 +24,7 @@ THE_WAY = {
     "beat": "Term._beat",
     "connect": "connect",
 }
-# And where relays have ended again and again.
+# And after relays that crashed again and again.
 WITH_CARE = {
     "read the suspects": "AfterCrash.next_group > OutboxReader.outlines",
     "raise their attempts": "OutboxWriter.raise_attempts",
@@ -59,7 +59,7 @@ class Filler:
 
 
 def points_of(relay: Relay, outbox: Outbox, directory: Path) -> list[str]:
-    """Let a relay deliver what is there, and rest; gives every await that it stood at, from the claim on."""
+    """Let a relay deliver what is there, and rest; return every await that it stood at, from the claim on."""
     file = directory / "points"
     relay.patch(record=str(file))
     relay.start()
@@ -74,7 +74,7 @@ def points_of(relay: Relay, outbox: Outbox, directory: Path) -> list[str]:
 
 
 def dies(relay: Relay, outbox: Outbox) -> bool:
-    """Wait until a relay has died at its failpoint; False where it delivered everything without passing it."""
+    """Wait until a relay has died at its failpoint; False if it delivered everything without passing it."""
     deadline = time.monotonic() + 10
     resting = False
     while relay.running:
@@ -158,7 +158,7 @@ def test_a_kill_at_any_await_loses_repeats_and_reorders_nothing(
     """Each relay begins with what the one before it has left, and dies one await or one instant further on.
 
     The stream forgets ids after a tenth of a second, sooner than the next relay is there: it drops no repeat itself.
-    Where many relays are said to have ended before, it begins with care; of that, only what differs is gone through.
+    If many relays are said to have crashed before, it begins with care; of that, only what differs is gone through.
     """
     streams.make("ORDERS", "orders.>", allow_atomic=True, allow_direct=True, duplicate_window=100_000_000)
     filler = Filler(outbox)

@@ -18,7 +18,7 @@ MakeProxy = Callable[[int], Proxy]
 def through(
     link: str, outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: MakeProxy, **settings: str
 ) -> tuple[Proxy, Relay]:
-    """Give a relay one of whose links leads through a proxy, and that proxy."""
+    """Return a relay one of whose links leads through a proxy, and that proxy."""
     dsn, url = outbox.dsn, streams.url
     if link == "postgres":
         address, _, database = dsn.rpartition("/")

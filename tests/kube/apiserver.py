@@ -91,7 +91,7 @@ class ApiServer:
         self._server.server_close()
 
     def discovery(self, path: str) -> Object | None:
-        """Say what there is."""
+        """Answer what there is."""
         groups = [group.rpartition("/") for group in RESOURCES if "/" in group]
         if path == "/version":
             major, minor = self.version.split(".")
@@ -273,7 +273,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _selector(key: Key, query: dict[str, str]) -> Callable[[Key, Object], bool]:
-    """Give what tells whether a request means an object."""
+    """Return what tells whether a request means an object."""
     labels = dict(pair.split("=", 1) for pair in query.get("labelSelector", "").replace("==", "=").split(",") if pair)
     fields = dict(pair.split("=", 1) for pair in query.get("fieldSelector", "").replace("==", "=").split(",") if pair)
 

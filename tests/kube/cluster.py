@@ -78,7 +78,7 @@ class Cluster:
         return f"{done.stdout}\n{done.stderr}\n{ended or ''}\n{self.logs()[-5000:]}"
 
     def logs(self) -> str:
-        """Give what the pods that are there have written."""
+        """Return what the pods that are there have written."""
         return "".join(self.kubelet.log(at.name) for at in self.store.find(PODS))
 
     def secret(self, name: str, **items: str) -> None:
@@ -89,7 +89,7 @@ class Cluster:
         )
 
     def there(self) -> set[tuple[str, str]]:
-        """Give kind and name of everything but Secrets."""
+        """Return kind and name of everything but Secrets."""
         return {
             (str(one["kind"]), key.name)
             for resource in {key.resource for key in self.store.all_keys()} - {"v1/secrets"}
@@ -97,7 +97,7 @@ class Cluster:
         }
 
     def ready_pods(self) -> dict[str, Object]:
-        """Give the pods of Deployments that are ready, by name."""
+        """Return the pods of Deployments that are ready, by name."""
         pods = self.store.find(PODS, is_ready)
         return {at.name: pod for at, pod in pods.items() if "ownerReferences" in pod["metadata"]}
 

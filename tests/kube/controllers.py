@@ -14,13 +14,13 @@ _RETRY_AFTER_S = 0.2
 
 
 def is_ready(pod: Object) -> bool:
-    """Tell whether a pod is ready and stays."""
+    """Report whether a pod is ready and stays."""
     conditions = {one["type"]: one["status"] for one in pod.get("status", {}).get("conditions", [])}
     return conditions.get("Ready") == "True" and not is_going(pod)
 
 
 def is_going(pod: Object) -> bool:
-    """Tell whether a pod was told to go."""
+    """Report whether a pod was told to go."""
     return "deletionTimestamp" in pod["metadata"]
 
 
@@ -63,7 +63,7 @@ class Controllers:
         self._store.update(key, lambda one: _deployment_status(one, staying, list(fresh.values())))
 
     def _replica_set(self, key: Key, deployment: Object) -> Key:
-        """Give the set of the present template; made where it is not there."""
+        """Return the set of the present template; made if it is not there."""
         template = deployment["spec"]["template"]
         mark = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
         at = Key(REPLICA_SETS, key.namespace, f"{key.name}-{mark}")
@@ -91,7 +91,7 @@ class Controllers:
         self._store.update(at, counted)
 
     def _work(self, key: Key, job: Object) -> None:
-        """Run a Job's pod, and again where it fails, up to its limit."""
+        """Run a Job's pod, and again if it fails, up to its limit."""
         if any(one["status"] == "True" for one in job.get("status", {}).get("conditions", [])):
             return
         pods = self._store.find(PODS, lambda pod: _owned(pod, job))

@@ -27,7 +27,7 @@ class Ended:
     Attributes:
         code: Its exit code; negative, the signal that ended it.
         killed: Whether its time was over.
-        told_s: Seconds from SIGTERM to the end; None where it ended by itself.
+        told_s: Seconds from SIGTERM to the end; None if it ended by itself.
     """
 
     pod: str
@@ -90,7 +90,7 @@ class Kubelet:
         self.ended: list[Ended] = []
 
     def log(self, pod: str) -> str:
-        """Give what the containers of a pod have written."""
+        """Return what the containers of a pod have written."""
         return "".join(path.read_text("utf-8", "replace") for path in sorted(self._directory.glob(f"{pod}/logs/*")))
 
     def step(self) -> None:
@@ -198,7 +198,7 @@ class Kubelet:
         self._store.update(key, lambda one: one.update(status=status))
 
     def _begun(self, pod: _Pod) -> bool:
-        """Start the init containers one after another; true where all have ended well, or run beside the others."""
+        """Start the init containers one after another; true if all have ended well, or run beside the others."""
         for container in pod.first:
             if container.sidecar:
                 self._keep_running(pod, container)

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-# By which field the items of a list are the same, where a strategic merge does not replace the list.
+# By which field the items of a list are the same, if a strategic merge does not replace the list.
 _MERGE_KEYS = {
     "conditions": "type",
     "containers": "name",

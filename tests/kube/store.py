@@ -65,21 +65,21 @@ class Store:
             return self._write("ADDED", key, made)
 
     def get(self, key: Key) -> Object:
-        """Give one object."""
+        """Return one object."""
         with self._changed:
             if key not in self._objects:
                 raise Missing(key)
             return copy.deepcopy(self._objects[key])
 
     def find(self, resource: str, holds: Callable[[Object], bool] = lambda _: True) -> dict[Key, Object]:
-        """Give all objects of a resource for which something holds, the oldest first."""
+        """Return all objects of a resource for which something holds, the oldest first."""
         with self._changed:
             return {
                 key: copy.deepcopy(one) for key, one in self._objects.items() if key.resource == resource and holds(one)
             }
 
     def all_keys(self) -> set[Key]:
-        """Give where there is anything."""
+        """Return the places that hold anything."""
         with self._changed:
             return set(self._objects)
 
@@ -123,7 +123,7 @@ class Store:
         return gone
 
     def after(self, version: int, timeout_s: float) -> list[Change]:
-        """Wait for changes after a version; none where the time is over."""
+        """Wait for changes after a version; none if the time is over."""
         with self._changed:
             self._changed.wait_for(lambda: self.version > version, timeout_s)
             return self._changes[version:]

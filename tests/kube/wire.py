@@ -43,7 +43,7 @@ def _map(entries: list[bytes]) -> dict[str, bytes]:
 
 
 def _fields(data: bytes) -> Fields:
-    """Give the fields with a length, by number; numbers are passed over."""
+    """Return the fields with a length, by number; numbers are passed over."""
     found: Fields = defaultdict(list)
     at = 0
     while at < len(data):

@@ -34,7 +34,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(installed: Path, *args: str, **environ: str) -> str:
-    """Run the installed relay as a stranger does, in its own directory; gives what it prints."""
+    """Run the installed relay as a stranger does, in its own directory; return what it prints."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
     return subprocess.run(
         [sys.executable, str(installed / "bin" / "relay"), *args],

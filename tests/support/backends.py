@@ -71,7 +71,7 @@ def _embedded_nats(directory: Path) -> Iterator[Server]:
 
 @contextmanager
 def _contained_postgres(_: Path) -> Iterator[Server]:
-    # Where no engine is wanted, testcontainers is not even imported; and pytest imports its plugins itself.
+    # If no engine is wanted, testcontainers is not even imported; and pytest imports its plugins itself.
     from testcontainers.core.container import DockerContainer
 
     from tests.support.fix_relay import wait_until

@@ -1,4 +1,4 @@
-"""Runs a command where a Docker engine answers: ``python -m tests.support.docker_engine docker images``.
+"""Runs a command with a Docker engine that answers: ``python -m tests.support.docker_engine docker images``.
 
 One that answers already is used as it is. Else, where dockerd is installed and we are root, one of our own runs for
 as long as the command does. It keeps its images in ``.docker`` of the checkout, so that the next run finds them.
@@ -24,14 +24,14 @@ _STOP_TIMEOUT_S = 30.0
 
 
 def answers(host: str | None = None) -> bool:
-    """Tell whether an engine answers, at `host` or where the environment says."""
+    """Report whether an engine answers, at `host` or where the environment says."""
     command = [DOCKER, *(["--host", host] if host else []), "version", "--format", "{{.Server.Version}}"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @contextmanager
 def engine() -> Iterator[dict[str, str]]:
-    """Give the environment with which `docker` reaches an engine, for as long as it is needed.
+    """Yield the environment with which `docker` reaches an engine, for as long as it is needed.
 
     Raises:
         SystemExit: None answers and none can be started; the text says what to do.
@@ -67,7 +67,7 @@ def engine() -> Iterator[dict[str, str]]:
 
 
 def _unmount(directory: str) -> None:
-    """Unmount what dockerd leaves: the namespace of the host's network, where a container was in it."""
+    """Unmount what dockerd leaves: the namespace of the host's network, if a container was in it."""
     for line in Path("/proc/self/mounts").read_text("utf-8").splitlines():
         point = line.split()[1]
         if point.startswith(f"{directory}/"):
@@ -75,7 +75,7 @@ def _unmount(directory: str) -> None:
 
 
 def main(command: list[str]) -> int:
-    """Run a command with an engine; gives its exit code."""
+    """Run a command with an engine; return its exit code."""
     # Asked to end, it ends what it started first.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with engine() as where:

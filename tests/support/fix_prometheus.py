@@ -19,7 +19,7 @@ DASHBOARD = RULES.with_name("dashboard.json")
 
 
 def promtool(*arguments: str, stdin: str = "") -> str:
-    """Run promtool; gives what it said, and fails the test where it is not content."""
+    """Run promtool; return what it said, and fail the test if it is not content."""
     done = subprocess.run(
         [program("promtool"), *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False
     )
@@ -28,7 +28,7 @@ def promtool(*arguments: str, stdin: str = "") -> str:
 
 
 def panel_queries(**chosen: str) -> dict[str, list[str]]:
-    """Give the queries of each panel of the dashboard, as Grafana asks them with these choices."""
+    """Return the queries of each panel of the dashboard, as Grafana asks them with these choices."""
     chosen = {"__rate_interval": "5m", **chosen}
 
     def asked(text: str) -> str:
@@ -75,12 +75,12 @@ class Prometheus:
             return None
 
     def query(self, expression: str) -> list[float]:
-        """Give the values of an instant query."""
+        """Return the values of an instant query."""
         data = self._ask("query", query=expression)
         return [float(series["value"][1]) for series in data["result"]] if data else []
 
     def firing(self) -> set[tuple[str, str]]:
-        """Give name and severity of each alert that fires."""
+        """Return name and severity of each alert that fires."""
         data = self._ask("alerts")
         assert data is not None, "Prometheus does not answer"
         return {
@@ -90,7 +90,7 @@ class Prometheus:
         }
 
     def unhealthy(self) -> list[str]:
-        """Give the rules that could not be judged yet, or cannot be."""
+        """Return the rules that could not be judged yet, or cannot be."""
         data = self._ask("rules")
         if data is None:
             return ["no answer"]

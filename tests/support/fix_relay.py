@@ -24,7 +24,7 @@ _IDENTITIES = {"nats__user", "nats__token", "nats__token_file", "nats__nkey_seed
 
 
 def wait_until(what: str, holds: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
-    """Wait until something holds; fails the test with `what` where it never does."""
+    """Wait until something holds; fail the test with `what` if it never does."""
     deadline = time.monotonic() + timeout_s
     while not holds():
         if time.monotonic() > deadline:
@@ -33,7 +33,7 @@ def wait_until(what: str, holds: Callable[[], object], timeout_s: float = TIMEOU
 
 
 def holds_for(seconds: float, what: str, holds: Callable[[], object]) -> None:
-    """Watch for a while that something holds all the time; fails the test with `what` where it does not."""
+    """Watch for a while that something holds all the time; fail the test with `what` if it does not."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert holds(), f"no longer so: {what}"
@@ -59,7 +59,7 @@ class Relay:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Relay":
-        """Start it; gives itself."""
+        """Start it; return itself."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
         command = [sys.executable, "-m", self._module, "run"]
         self._process = launch(command, self._log, env=inherited | self._settings, cwd=ROOT)
@@ -114,23 +114,23 @@ class Relay:
             self._process.wait()
 
     def lines(self, action: str | None = None) -> list[dict[str, Any]]:
-        """Give the lines of the log, or those of one action."""
+        """Return the lines of the log, or those of one action."""
         text = self._log.read_text("utf-8") if self._log.exists() else ""
         whole = text[: text.rfind("\n") + 1]
         lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if action is None or line["action"] == action]
 
     def text(self) -> str:
-        """Give the whole log as it stands."""
+        """Return the whole log as it stands."""
         return self._log.read_text("utf-8") if self._log.exists() else ""
 
     def said(self, action: str, times: int = 1) -> dict[str, Any]:
-        """Wait until the log has so many lines of an action; gives the last of these."""
+        """Wait until the log has so many lines of an action; return the last of these."""
         wait_until(f"log line {action}", lambda: len(self.lines(action)) >= times)
         return self.lines(action)[times - 1]
 
     def get(self, path: str) -> tuple[int, str]:
-        """Ask the HTTP server; gives status and body, 0 where it does not answer."""
+        """Ask the HTTP server; return status and body, 0 if it does not answer."""
         try:
             with urllib.request.urlopen(f"http://{self.target}{path}", timeout=5) as got:
                 return got.status, got.read().decode()
@@ -190,7 +190,7 @@ class Outbox:
     def insert(
         self, topic: str, key: str | None = None, payload: object = None, headers: Mapping[str, object] | None = None
     ) -> int:
-        """Insert one event and commit; gives its seq."""
+        """Insert one event and commit; return its seq."""
         row = self.conn.execute(
             f"INSERT INTO {self._table} (topic, key, payload, headers) VALUES (%s, %s, %s, %s) RETURNING seq",
             (topic, key, json.dumps(payload), None if headers is None else json.dumps(headers)),
@@ -213,7 +213,7 @@ class Outbox:
         return int(row[0])
 
     def row(self, seq: int) -> dict[str, Any]:
-        """Give every column of one row."""
+        """Return every column of one row."""
         with self.conn.cursor(row_factory=psycopg.rows.dict_row) as cursor:
             found = cursor.execute(f"SELECT * FROM {self._table} WHERE seq = %s".encode(), (seq,)).fetchone()
         assert found is not None
@@ -223,7 +223,7 @@ class Outbox:
         """Let time pass for relays that are gone: their leases run out, and they count as members no more.
 
         Args:
-            ended: How many relays in a row are said to have ended without a word; None: as it is.
+            ended: How many relays in a row are said to have crashed; None: as it is.
         """
         self.conn.execute("DELETE FROM outbox_members")
         self.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
@@ -231,7 +231,7 @@ class Outbox:
             self.conn.execute("UPDATE outbox_shards SET owner = NULL, crashes = %s", (ended,))
 
     def marks(self) -> dict[int, str]:
-        """Give the id of the event at each sequence of its stream, as the marks name it."""
+        """Return the id of the event at each sequence of its stream, as the marks name it."""
         return dict(self.conn.execute(f"SELECT stream_seq, id::text FROM {self._table}".encode()).fetchall())
 
     def delivered_at_least(self, events: int) -> None:
@@ -243,7 +243,7 @@ class Outbox:
         wait_until("no event pending", lambda: self.count("delivered_at IS NULL AND dead_at IS NULL") == 0, timeout_s)
 
     def dead(self, seq: int) -> str:
-        """Wait until an event is a dead letter; gives the reason."""
+        """Wait until an event is a dead letter; return the reason."""
         wait_until(f"event {seq} dead", lambda: self.row(seq)["dead_at"] is not None)
         return str(self.row(seq)["last_error"])
 

@@ -42,7 +42,7 @@ _REFUSED = re.compile(r"permission denied|(permissions|publish|subscription) vio
 
 
 def documented_permissions(*subjects: str) -> str:
-    """Give the permissions that the page says the relay needs, for the subjects of one's own events."""
+    """Return the permissions that the page says the relay needs, for the subjects of one's own events."""
     found = re.search(r"^\s*permissions: (\{.*?^\s*\})$", _PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     assert found is not None
     assert '"orders.>"' in found[1]
@@ -50,7 +50,7 @@ def documented_permissions(*subjects: str) -> str:
 
 
 def nats_config(*subjects: str) -> str:
-    """Give the configuration of a server on which the relay may do what the page lists, and tests everything."""
+    """Return the configuration of a server on which the relay may do what the page lists, and tests everything."""
     user, password = NATS_USER.values()
     return f"""
         accounts {{ SUITE {{ jetstream: enabled, users: [
@@ -62,7 +62,7 @@ def nats_config(*subjects: str) -> str:
 
 
 def restricted(*publish: str) -> str:
-    """Give the configuration of a server on which the relay may publish on these subjects only."""
+    """Return the configuration of a server on which the relay may publish on these subjects only."""
     user, password = NATS_USER.values()
     allowed = ", ".join(f'"{subject}"' for subject in publish)
     return f"""
@@ -87,7 +87,7 @@ def let_relay_in(dsn: str) -> None:
 
 
 def as_relay(dsn: str) -> str:
-    """Give the address under which a relay logs in where a test is the administrator."""
+    """Return the address under which a relay logs in if a test is the administrator."""
     parts = urlsplit(dsn)
     if parts.username != "postgres":
         return dsn
@@ -98,7 +98,7 @@ def as_relay(dsn: str) -> str:
 
 @contextmanager
 def nothing_denied(log: Path, request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail where a server refuses a right meanwhile, unless the test is there to make it do so."""
+    """Fail if a server refuses a right meanwhile, unless the test is there to make it do so."""
     before = log.stat().st_size if log.exists() else 0
 
     def added() -> bytes:
@@ -112,7 +112,7 @@ def nothing_denied(log: Path, request: pytest.FixtureRequest) -> Iterator[None]:
 
 @contextmanager
 def nothing_denied_in(added: Callable[[], bytes], request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail where what the server said meanwhile holds a refusal; `added` gives it, and is asked at the end."""
+    """Fail if what the server said meanwhile holds a refusal; `added` gives it, and is asked at the end."""
     yield
     if request.node.get_closest_marker("denials") is None:
         refused = [line for line in added().decode("utf-8", "replace").splitlines() if _REFUSED.search(line)]

@@ -28,7 +28,7 @@ T = TypeVar("T")
 _NO_LEADER = 10008
 _ELECTED_WITHIN_S = 10.0
 
-RELOADS = "2.9 shuts JetStream down where it is told to read its configuration again"
+RELOADS = "2.9 shuts JetStream down if it is told to read its configuration again"
 
 
 def own_server_needs(*version: int, why: str) -> None:
@@ -99,7 +99,7 @@ class Streams:
         return asyncio.run(connected())
 
     def since(self, *version: int) -> bool:
-        """Tell whether the server is of a version, such as ``2, 12, 1``, or newer."""
+        """Report whether the server is of a version, such as ``2, 12, 1``, or newer."""
 
         async def ask(client: Client) -> bool:
             server = client.connected_server_version
@@ -143,7 +143,7 @@ class Streams:
         self.api(f"STREAM.UPDATE.{name}", {**self.config(name), **config})
 
     def config(self, name: str) -> dict[str, Any]:
-        """Give a stream's configuration."""
+        """Return a stream's configuration."""
         config: dict[str, Any] = self.api(f"STREAM.INFO.{name}")["config"]
         return config
 
@@ -161,7 +161,7 @@ class Streams:
         return int(self.api(f"STREAM.INFO.{name}")["state"]["messages"])
 
     def read(self, name: str) -> list[Stored]:
-        """Give everything that a stream holds, in its order."""
+        """Return everything that a stream holds, in its order."""
         held = self.messages(name)
 
         async def read_all(client: Client) -> list[Stored]:
@@ -201,7 +201,7 @@ class Streams:
 
 
 def restrict(server: NatsServer, *publish: str) -> Streams:
-    """Start a server anew on which the relay may publish on these subjects only; gives its streams for an admin."""
+    """Restart a server so that on it the relay may publish on these subjects only; return its streams for an admin."""
     server.stop()
     server.config = restricted(*publish)
     server.start()
@@ -209,7 +209,7 @@ def restrict(server: NatsServer, *publish: str) -> Streams:
 
 
 def ids(stored: list[Stored]) -> dict[int, str]:
-    """Give the message id at each sequence, as `Outbox.marks` should name it."""
+    """Return the message id at each sequence, as `Outbox.marks` should name it."""
     return {message.seq: message.headers["Nats-Msg-Id"] for message in stored}
 
 

@@ -163,7 +163,7 @@ def tls_front() -> Iterator[MakeFront]:
 
 
 def tls_postgres() -> Path | None:
-    """Find the programs of a PostgreSQL that was built with OpenSSL; None where this machine has none."""
+    """Find the programs of a PostgreSQL that was built with OpenSSL; None if this machine has none."""
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     if (found := shutil.which("postgres")) is not None:
         installed.insert(0, Path(found).resolve().parent)

@@ -40,7 +40,7 @@ def _token(issuer: Any, subject: Any, kind: str, claims: dict[str, Any], ends_at
 
 
 def user_nkey() -> tuple[str, str]:
-    """Give the seed and the public key of a user that needs no token."""
+    """Return the seed and the public key of a user that needs no token."""
     pair = _pair(nkeys.PREFIX_BYTE_USER)
     return pair.seed.decode(), pair.public_key.decode()
 
@@ -54,7 +54,7 @@ class Operator:
     _account: Any = field(default_factory=lambda: _pair(nkeys.PREFIX_BYTE_ACCOUNT))
 
     def server_config(self) -> str:
-        """Give the configuration of a server that trusts this operator."""
+        """Return the configuration of a server that trusts this operator."""
         system, account = (one.public_key.decode() for one in (self._system, self._account))
         limits = {"limits": {**_UNLIMITED, "consumer": -1, "wildcards": True}}
         return f"""

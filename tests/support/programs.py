@@ -11,7 +11,7 @@ _PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", f"{_UNPACKED
 
 
 def program(name: str) -> str:
-    """Find a program; without it the test cannot be run, which fails where ``CI`` is set."""
+    """Find a program; without it the test cannot be run, which fails if ``CI`` is set."""
     found = shutil.which(name, path=_PLACES)
     if found is None:
         reason = f"pip has no {name}, none is installed, and `make programs` found no apt to fetch it with"
@@ -20,6 +20,6 @@ def program(name: str) -> str:
 
 
 def libraries() -> dict[str, str]:
-    """Give the environment in which what was unpacked finds the libraries that were unpacked with it."""
+    """Return the environment in which what was unpacked finds the libraries that were unpacked with it."""
     unpacked = os.pathsep.join(map(str, _UNPACKED.glob("usr/lib/*-linux-gnu*")))
     return {**os.environ, **({"LD_LIBRARY_PATH": unpacked} if unpacked else {})}

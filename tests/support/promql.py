@@ -17,7 +17,7 @@ Labels = Mapping[str, frozenset[str]]
 
 
 def table() -> dict[str, tuple[str, Labels]]:
-    """Give type and labels of each metric in docs/reference/metrics.md, and the labels' values where it lists them."""
+    """Return type and labels of each metric in docs/reference/metrics.md, and the labels' values if it lists them."""
     return {
         row["name"]: (
             row["type"],
@@ -28,7 +28,7 @@ def table() -> dict[str, tuple[str, Labels]]:
 
 
 def documented() -> dict[str, Labels]:
-    """Give the labels of each series that can be asked for."""
+    """Return the labels of each series that can be asked for."""
     series: dict[str, Labels] = {}
     for name, (kind, labels) in table().items():
         if kind == "histogram":
@@ -40,7 +40,7 @@ def documented() -> dict[str, Labels]:
 
 
 def faults(expression: str, known: Mapping[str, Labels]) -> list[str]:
-    """Say what in a query Prometheus cannot parse, or names a series, a label or a value that nobody exports."""
+    """Report what in a query Prometheus cannot parse, or names a series, a label or a value that nobody exports."""
     try:
         parsed = promql_parser.parse(expression)
     except ValueError as error:

@@ -41,7 +41,7 @@ class Heard(Listener):
 
 
 def answered(streams: Streams, *bodies: bytes) -> list[tuple[object, ...]]:
-    """Give what a listener hears where each body is the answer to an event, until one more acknowledgement has come."""
+    """Return what a listener hears if each body is the answer to an event, until one more acknowledgement has come."""
 
     async def scenario() -> list[tuple[object, ...]]:
         async with asyncio.timeout(10):

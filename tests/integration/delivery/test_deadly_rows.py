@@ -43,7 +43,7 @@ def test_a_row_that_ends_the_relay_becomes_a_dead_letter(
     placed = [message for message in streams.read("ORDERS") if message.subject == "orders.placed"]
     assert_once_and_in_order(placed, 1000, 50)
     running.said("start.survived")
-    # Its key goes on, or waits for a person.
+    # Its key goes on, or waits for the operator.
     assert outbox.count(f"seq = {behind} AND delivered_at IS NOT NULL") == (on_dead == "skip")
     # Nobody else pays for it: an attempt stays at most with what was marked just before the end.
     assert outbox.count("dead_at IS NOT NULL") == 1
@@ -59,7 +59,7 @@ def test_a_row_that_ends_the_relay_becomes_a_dead_letter(
 
 
 def ready(outbox: Outbox) -> bool:
-    """Tell whether all that can be delivered is, and the deadly row is dead."""
+    """Report whether all that can be delivered is, and the deadly row is dead."""
     return outbox.count("dead_at IS NOT NULL") == 1 and outbox.count("delivered_at IS NULL") <= 2
 
 

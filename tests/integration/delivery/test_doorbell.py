@@ -30,13 +30,13 @@ POLLED_WITHIN_S = 2.0
 
 
 def bell_holder(outbox: Outbox) -> int | None:
-    """Give the backend that sleeps on the bell, None where the relay is awake."""
+    """Return the backend that sleeps on the bell, None if the relay is awake."""
     row = outbox.conn.execute(BELL_HOLDERS.encode()).fetchone()
     return None if row is None else int(row[0])
 
 
 def asleep(outbox: Outbox) -> int:
-    """Wait until the relay sleeps; gives the backend of its bell."""
+    """Wait until the relay sleeps; return the backend of its bell."""
     found: list[int | None] = [None]
 
     def holds() -> bool:
@@ -49,7 +49,7 @@ def asleep(outbox: Outbox) -> int:
 
 
 def took(outbox: Outbox, seq: int) -> float:
-    """Wait until an event is delivered; gives the seconds from its insertion to its mark, by the database's clock."""
+    """Wait until an event is delivered; return the seconds from its insertion to its mark, by the database's clock."""
     outbox.delivered(seq)
     row = outbox.row(seq)
     return float((row["delivered_at"] - row["created_at"]).total_seconds())
@@ -68,7 +68,7 @@ def listening(dsn: str) -> Iterator[list[str]]:
             for ring in conn.notifies():
                 if ring.payload == "end of the test":
                     return
-                # A relay tries its bell at start, late where the machine is busy.
+                # A relay tries its bell at start, late if the machine is busy.
                 if ring.payload != "test":
                     heard.append(ring.payload)
 

@@ -17,7 +17,7 @@ UNTOUCHED = "attempts > 0 OR dead_at IS NOT NULL OR retry_at IS NOT NULL"
 
 
 def known_stream(outbox: Outbox, streams: Streams, name: str, topic: str) -> None:
-    """Send events until they go in batches, where the server takes any: by then the relay knows the stream."""
+    """Send events until they go in batches, if the server takes any: by then the relay knows the stream."""
 
     def in_batches() -> bool:
         outbox.fill(topic, 2, keys=2)

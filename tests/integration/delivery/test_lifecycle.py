@@ -127,7 +127,7 @@ def test_the_deadline_of_a_shutdown_says_4_and_nothing_is_lost(
 
 
 def _stuck_in_flight(outbox: Outbox, nats: NatsServer, make_relay: MakeRelay, **settings: str) -> Relay:
-    """Give a relay with events in flight to a server that is frozen."""
+    """Return a relay with events in flight to a server that is frozen."""
     relay = make_relay(
         outbox.dsn, nats.url, nats__ping_interval_s="30", delivery__ack_timeout_s="30", lease__ttl_s="2", **settings
     ).start()

@@ -237,7 +237,7 @@ def test_order_holds_behind_heads_that_are_tried_again(
 
 
 def in_order_of_seq(stored: list[Stored]) -> dict[str, list[int]]:
-    """Give the seqs of each key as they stand in the stream, having found them ascending and each there once."""
+    """Return the seqs of each key as they stand in the stream, having found them ascending and each there once."""
     by_key: dict[str, list[int]] = defaultdict(list)
     for message in stored:
         by_key[message.headers.get("Outbox-Key", "")].append(int(message.headers["Outbox-Seq"]))

@@ -207,7 +207,7 @@ def test_a_standby_is_ready_whatever_it_has_lost_in_its_last_term(
     )
     relay.said("relay.standby")
     wait_until("it is ready", lambda: relay.get("/readyz") == (200, "ready: standby\n"))
-    # In its next term it finds out anew.
+    # In its next term it finds out again.
     own_outbox.leases_run_out()
     wait_until("it is not ready again", lambda: relay.get("/readyz") == (503, "postgres down\n"))
     own_outbox.conn.execute("GRANT SELECT ON outbox_events TO outbox_relay")

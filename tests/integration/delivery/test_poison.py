@@ -50,7 +50,7 @@ POISON_HEADERS: list[dict[str, object]] = [
 
 
 def start(outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str, **settings: str) -> Relay:
-    """Start a relay that sends to the stream ORDERS; by then in batches, where strategy and server have it so."""
+    """Start a relay that sends to the stream ORDERS; by then in batches, if strategy and server allow it."""
     relay = make_relay(outbox.dsn, streams.url, delivery__strategy=strategy, **settings).start()
 
     def sends_batches() -> bool:
@@ -64,7 +64,7 @@ def start(outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str
 
 
 def placed(streams: Streams) -> list[int]:
-    """Give the numbers of what came on orders.placed, in the order of the stream."""
+    """Return the numbers of what came on orders.placed, in the order of the stream."""
     return [message.i for message in streams.read("ORDERS") if message.subject == "orders.placed"]
 
 

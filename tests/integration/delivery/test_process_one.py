@@ -55,7 +55,7 @@ class Namespace:
         return int(children[0]) if children else 0
 
     def heeds_sigterm(self) -> bool:
-        """Tell whether the process has a handler for SIGTERM."""
+        """Report whether the process has a handler for SIGTERM."""
         if not self.pid:
             return False
         status = Path(f"/proc/{self.pid}/status").read_text("ascii")

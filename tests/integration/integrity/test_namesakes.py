@@ -97,7 +97,7 @@ def test_what_a_stream_of_another_domain_has_lost_is_sent_to_it_again(
 
 
 def in_another_account(server: NatsServer) -> Streams:
-    """Start a server whose events go to a stream of another account, beside a namesake; gives that one's streams."""
+    """Start a server whose events go to a stream of another account, beside a namesake; return that one's streams."""
     server.stop()
     server.config = """
         accounts {

@@ -41,7 +41,7 @@ def checked(outbox: Outbox) -> None:
 
 
 def rolled_back(nats: NatsServer, copy: Path, meanwhile: Callable[[], None]) -> None:
-    """Do something, then kill the server and give it back the data of before."""
+    """Do something, then kill the server and give it back the earlier data."""
     nats.stop()
     shutil.copytree(nats.directory / "jetstream", copy)
     nats.start()

@@ -34,7 +34,7 @@ def no_marks(outbox: Outbox) -> Iterator[None]:
 
 
 def killed_between_publish_and_mark(outbox: Outbox, streams: Streams, relay: Relay) -> int:
-    """Leave events in the stream that nobody has marked, longer ago than the window; gives how many."""
+    """Leave events in the stream that nobody has marked, longer ago than the window; return how many."""
     before = streams.messages("ORDERS")
     outbox.fill("orders.placed", EVENTS, keys=40)
     with no_marks(outbox):
@@ -49,7 +49,7 @@ def killed_between_publish_and_mark(outbox: Outbox, streams: Streams, relay: Rel
 
 
 def settled_down(streams: Streams) -> bool:
-    """Tell whether the stream has stopped growing for a while."""
+    """Report whether the stream has stopped growing for a while."""
     before = streams.messages("ORDERS")
     time.sleep(0.3)
     return streams.messages("ORDERS") == before

@@ -1,4 +1,4 @@
-"""Where streams cannot be looked at, events flow: that is said once, and asked about seldom."""
+"""If streams cannot be looked at, events flow: that is said once, and asked about seldom."""
 
 import shutil
 import signal
@@ -33,10 +33,10 @@ def more_refusals(server: NatsServer, times: int) -> None:
 
 
 def store(server: NatsServer, shop: str) -> Streams:
-    """Start a server anew on which the events go to a stream of another account; gives that one's.
+    """Restart a server so that on it the events go to a stream of another account; return that one's.
 
     Args:
-        server: To be started anew.
+        server: To be restarted.
         shop: What else is configured for the account of the relay.
     """
     user, password = NATS_USER.values()

@@ -54,7 +54,7 @@ def _seqs(streams: Streams, stream: str = "MARKS") -> list[int]:
 
 
 def _at(mark: dict[str, Any]) -> datetime:
-    """Give the time that a mark tells, or the first of all where it knows none."""
+    """Return the time that a mark tells, or the first of all if it knows none."""
     at = mark["complete_up_to"]
     return datetime.min.replace(tzinfo=UTC) if at is None else datetime.fromisoformat(at)
 

@@ -16,7 +16,7 @@ EVERY_S = {"consumers__poll_every_s": "1"}
 
 
 def by_consumer(relay: Relay, name: str) -> dict[str | None, float]:
-    """Give a metric, as it is at one time, by consumer; None stands for the relay itself."""
+    """Return a metric, as it is at one time, by consumer; None stands for the relay itself."""
     return {
         sample.labels.get("consumer"): sample.value
         for family in text_string_to_metric_families(relay.get("/metrics")[1])
@@ -26,7 +26,7 @@ def by_consumer(relay: Relay, name: str) -> dict[str | None, float]:
 
 
 def shown(relay: Relay, name: str, consumer: str | None = None) -> float | None:
-    """Give a metric, of one consumer or of the relay; None where it is not shown."""
+    """Return a metric, of one consumer or of the relay; None if it is not shown."""
     return by_consumer(relay, name).get(consumer)
 
 

@@ -14,7 +14,7 @@ TO = {"failures__dead_subject": "dead.outbox", "lease__ttl_s": "2"}
 
 
 def copied(outbox: Outbox, streams: Streams, copies: int) -> list[Stored]:
-    """Wait until so many dead letters are copied; gives the copies."""
+    """Wait until `copies` dead letters are copied; return the copies."""
     wait_until("copied", lambda: outbox.count("dead_copied_at IS NOT NULL") == copies)
     found = streams.read("DEAD")
     assert len(found) == copies

@@ -1,4 +1,4 @@
-"""``relay dead``: what was given up is given back, or let be."""
+"""``relay dead``: what was given up is given back, or discarded."""
 
 import json
 
@@ -97,7 +97,7 @@ def test_the_relay_role_may_decide_and_the_reader_may_not(filled: Outbox) -> Non
 
 
 def kept_waiting(outbox: Outbox, streams: Streams) -> tuple[int, int, int]:
-    """Make two dead letters of one key and an event that waits behind them; gives the seqs."""
+    """Make two dead letters of one key and an event that waits behind them; return the seqs."""
     streams.make("ORDERS", "orders.>")
     first, second, last = (outbox.insert("orders.placed", "k", {"i": i}) for i in (1, 2, 3))
     outbox.conn.execute("UPDATE outbox_events SET dead_at = now() WHERE seq IN (%s, %s)", (first, second))

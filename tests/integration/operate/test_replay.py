@@ -197,7 +197,7 @@ class Replaying:
         )
 
     def end(self) -> tuple[int, str]:
-        """Await its end; gives exit code and messages."""
+        """Await its end; return exit code and messages."""
         _, told = self.process.communicate(timeout=60)
         return self.process.returncode, told
 

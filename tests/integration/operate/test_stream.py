@@ -71,7 +71,7 @@ def test_an_edit_changes_what_is_given_and_leaves_the_rest(streams: Streams) -> 
     before = streams.config("ORDERS")
     done(None, *edit, "--yes", **on(streams))
     assert streams.config("ORDERS") == {**before, "max_age": 2_592_000 * 10**9, "max_bytes": -1}
-    assert done(None, *edit, "--yes", **on(streams)).stderr == "stream ORDERS is like that already\n"
+    assert done(None, *edit, "--yes", **on(streams)).stderr == "stream ORDERS needs no change\n"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ LEASE = {"lease__ttl_s": "2"}
 
 
 def shares(outbox: Outbox) -> list[int]:
-    """Give how many shards each living owner has, ascending."""
+    """Return how many shards each living owner has, ascending."""
     rows = outbox.conn.execute(
         "SELECT count(*) FROM outbox_shards WHERE lease_until > clock_timestamp() GROUP BY owner ORDER BY 1"
     ).fetchall()

@@ -150,7 +150,7 @@ class Trail(Projection):
     @upcast("orders.placed", from_version=1)
     @staticmethod
     def to_second(data: dict[str, Any]) -> dict[str, Any]:
-        """Give the number its name of today."""
+        """Name the number as it is named today."""
         return {"number": data["i"]}
 
 

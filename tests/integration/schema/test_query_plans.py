@@ -179,9 +179,9 @@ def knowing(request: pytest.FixtureRequest, large: str) -> str:
 
 
 def executed(address: str, query: str, params: tuple[object, ...]) -> list[dict[str, Any]]:
-    """Give all nodes of the plan that was executed, the top one first; what it changed is rolled back."""
+    """Return all nodes of the plan that was executed, the top one first; what it changed is rolled back."""
     with psycopg.connect(address) as conn:
-        # As `Database` runs it: planned anew with the very parameters.
+        # As `Database` runs it: planned again with the very parameters.
         conn.prepare_threshold = None
         text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + TABLES.query(query)
         # What a new session reads of the catalog once is no part of the statement's cost.

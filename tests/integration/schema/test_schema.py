@@ -82,7 +82,7 @@ def apply(dsn: str, table: str = "outbox_events", payload_type: str = "jsonb", *
 
 @pytest.fixture
 def login(postgres_dsn: str) -> Iterator[Any]:
-    """Make login roles that are members of one role, and nothing else; gives the address as that role."""
+    """Make login roles that are members of one role, and nothing else; yield the address as that role."""
     made: list[sql.Identifier] = []
 
     def make(dsn: str, role: str) -> str:

@@ -24,7 +24,7 @@ WIDER = "ALTER TABLE outbox_events ADD COLUMN region text;\nCREATE TABLE outbox_
 
 @pytest.fixture
 def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The SQL of a release after this one, for the migrator of this process; gives its next migration."""
+    """The SQL of a release after this one, for the migrator of this process; return its next migration."""
     directory = tmp_path / "sql"
     shutil.copytree(sql_directory(), directory)
     monkeypatch.setattr(migrations, "sql_directory", lambda: directory)

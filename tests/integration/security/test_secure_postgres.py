@@ -114,7 +114,7 @@ def test_every_connection_is_verified_and_shows_the_relays_certificate(
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        # The front ends the connection without a word; what a real server says is tested above.
+        # The front ends the connection without an error message; what a real server says is tested above.
         ("expired client", "connection failed"),
         ("expired server", "certificate verify failed"),
         ("another host", "does not match host name"),

@@ -35,7 +35,7 @@ class Shop:
     values: dict[str, Any]
 
     def helm(self, command: str, *args: str, **values: Any) -> str:
-        """Run a command of helm that must succeed, and wait as helm does; gives what it says."""
+        """Run a command of helm that must succeed, and wait as helm does; return what it says."""
         layers = merged(self.values, values) if command in ("install", "upgrade") else None
         chart = [str(CHART), "--wait"] if layers else []
         return self.kube.helm(command, "relay", *chart, *args, "--timeout", "90s", values=layers).stdout

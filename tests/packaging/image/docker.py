@@ -14,7 +14,7 @@ CONFINED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges",
 
 
 def docker(*args: str) -> str:
-    """Run docker; gives what it prints, and fails with what it says."""
+    """Run docker; return what it prints, and fail with what it says."""
     done = subprocess.run(
         [DOCKER, *args], env=os.environ | {"DOCKER_BUILDKIT": "1"}, capture_output=True, text=True, check=False
     )
@@ -54,7 +54,7 @@ class Container:
         wait_until(f"container is {health}", lambda: self.state["Health"]["Status"] == health)
 
     def inside(self, *command: str) -> str:
-        """Run a command in it; gives what it prints."""
+        """Run a command in it; return what it prints."""
         return docker("exec", self._name, *command)
 
     def signal(self, name: str) -> None:
@@ -62,7 +62,7 @@ class Container:
         docker("kill", "--signal", name, self._name)
 
     def wait(self) -> int:
-        """Await its end; gives its exit code."""
+        """Await its end; return its exit code."""
         return int(docker("wait", self._name))
 
     def log(self) -> str:

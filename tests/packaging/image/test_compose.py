@@ -23,7 +23,7 @@ Compose = Callable[..., str]
 
 @pytest.fixture
 def compose(image: str) -> Iterator[Compose]:
-    """Run docker compose on a project of the test's own; gives what it prints."""
+    """Run docker compose on a project of the test's own; yield what it prints."""
     program = shlex.split(os.environ.get("COMPOSE") or "docker compose")
     project = f"relay{uuid.uuid4().hex[:12]}"
     told = os.environ | {"RELAY_IMAGE": image, "DEMO_RATE": "200"}

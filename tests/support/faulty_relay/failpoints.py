@@ -108,7 +108,7 @@ class _Watched(Coroutine[Any, Any, Any]):
 
 
 def _where(coroutine: Any) -> str | None:
-    """Name the await at which a coroutine stands; None where nothing of the relay waits."""
+    """Name the await at which a coroutine stands; None if nothing of the relay waits."""
     names: list[str] = []
     line = ""
     while coroutine is not None:

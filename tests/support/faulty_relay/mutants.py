@@ -36,7 +36,7 @@ def _replace(owner: Any, name: str, by: Any) -> None:
 
 
 def tidy() -> None:
-    """Let retention rest for a moment where it rests for seconds; no promise is broken."""
+    """Let retention rest for a moment instead of seconds; no promise is broken."""
     _replace(relay.maintenance.retention, "_IDLE_PAUSE_S", 0.05)
 
 

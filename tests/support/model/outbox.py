@@ -219,7 +219,7 @@ class Outbox:
         return self._bounded(self._pending(cursor, upper)[:limit], *given[-3:])
 
     def _bounded(self, rows: Sequence[Row], payload_bytes: int, row_bytes: int, _: bool) -> Answer:
-        """Give rows as far as they find room together; the first one does, unless it is larger than any may be.
+        """Return rows as far as they find room together; the first one does, unless it is larger than any may be.
 
         Raises:
             TooSlow: They hold more than can be read in time.

@@ -18,7 +18,7 @@ from tests.support.model.outbox import Link, Names, Outbox
 
 
 class _Presence:
-    """The name of a process; no other one is near enough to be seen to end."""
+    """The name of a process; no other one is near enough for its end to be noticed."""
 
     def __init__(self) -> None:
         self.member = f"model:{uuid.uuid4().hex}"

@@ -1,4 +1,4 @@
-"""Settings: where they come from, which one holds, and how faults are told."""
+"""Settings: where they come from, which one is effective, and how faults are reported."""
 
 import tomllib
 from collections.abc import Mapping

@@ -18,13 +18,13 @@ CASES = yaml.safe_load((ROOT / "tests" / "alerts" / "rules_test.yaml").read_text
 
 
 def known() -> dict[str, Labels]:
-    """Give what can be asked for: the documented metrics, and what the rules record."""
+    """Return what can be asked for: the documented metrics, and what the rules record."""
     recorded: dict[str, Labels] = {rule["record"]: {} for rule in ALL if "record" in rule}
     return {**documented(), **recorded}
 
 
 def tried(name: str) -> Iterator[list[dict[str, Any]]]:
-    """Give what each case expects of an alert: the labels of those that fire, perhaps none."""
+    """Yield what each case expects of an alert: the labels of those that fire, perhaps none."""
     for case in CASES["tests"]:
         for moment in case["alert_rule_test"]:
             if moment["alertname"] == name:

@@ -16,7 +16,7 @@ _SUFFIX = {"counter": "_total", "info": "_info"}
 
 
 def rows() -> dict[str, tuple[str, set[str]]]:
-    """Give type and labels of each metric in the table."""
+    """Return type and labels of each metric in the table."""
     return {name: (kind, set(labels)) for name, (kind, labels) in table().items()}
 
 
@@ -31,7 +31,7 @@ def projections() -> ProjectionMetrics:
 
 
 def shown() -> dict[str, tuple[str, set[str]]]:
-    """Give type and labels of each metric of a relay, and of a runner, that have something to say of everything."""
+    """Return type and labels of each metric of a relay, and of a runner, that have something to say of everything."""
     metrics = Metrics()
     metrics.watch(lambda: SNAPSHOT)
     metrics.consumers_seen((ConsumerView("ORDERS", "orders", 1, 0, 1.0),))

@@ -22,12 +22,12 @@ _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """Give the blocks of code in a language."""
+    """Return the blocks of code in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
 
 
 def commands(page: str) -> list[str]:
-    """Give each command of ours, as a shell would read it."""
+    """Return each command of ours, as a shell would read it."""
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()] + _INLINE.findall(page)
     return [line for line in lines if line.startswith("relay ")]
 

@@ -21,7 +21,7 @@ def seqs(events: Sequence[Event]) -> list[int]:
 
 
 def offered(lanes: Lanes, *events: Event) -> list[int]:
-    """Offer events; gives the seqs of those that were dropped."""
+    """Offer events; return the seqs of those that were dropped."""
     return seqs(lanes.offer(events))
 
 

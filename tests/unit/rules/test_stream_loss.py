@@ -53,7 +53,7 @@ def verdict(
         (150, replace(STATE, max_age_s=HOUR_S / 2), {}, Fate.AGED_OUT),
         (250, replace(STATE, max_age_s=HOUR_S / 2), {}, Fate.AGED_OUT),  # lost, and it would be gone anyway
         (150, replace(STATE, created_at=NOW), {150: "mine"}, Fate.INTACT),  # restored from a copy
-        (50, replace(STATE, created_at=NOW), {}, Fate.LOST),  # made anew since
+        (50, replace(STATE, created_at=NOW), {}, Fate.LOST),  # made again since
     ],
 )
 def test_what_became_of_a_delivered_event(

@@ -47,7 +47,7 @@ class Course:
         return History(entries)
 
     def counts(self) -> dict[str, int]:
-        """Give what the checker finds, without what it does not."""
+        """Return what the checker finds, without what it does not."""
         return {what: count for what, count in check(self.history()).counts().items() if count}
 
     def owed(self) -> dict[str, tuple[Transaction, Insert]]:
