@@ -14,10 +14,10 @@ from relay.config.derived_options import nats_options
 from relay.daemon.term_end import Drained, TermEnd, Unfinished
 from relay.daemon.wiring import BEAT_S, managed_stream, new_in_hand
 from relay.delivery.after_crash import AfterCrash
+from relay.delivery.due_events import DueEvents
 from relay.delivery.fetcher import Fetcher
 from relay.delivery.publisher import Publisher
 from relay.delivery.refusals import Refusals
-from relay.delivery.retries import Retries
 from relay.delivery.settler import Settler
 from relay.delivery.stream_lookups import StreamLookups
 from relay.delivery.wakeup import Wakeup
@@ -111,7 +111,7 @@ class Term:
             self._in_hand,
             reader,
             Wakeup(bell, settings.delivery.poll_max_s),
-            Retries(
+            DueEvents(
                 self._in_hand,
                 reader,
                 settings.failures.on_dead,

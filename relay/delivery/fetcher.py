@@ -1,7 +1,7 @@
 """Fetch: from the outbox into the lanes.
 
-One turn reads the rows above the cursor and what has appeared in the gaps below it; `relay.delivery.retries` adds what
-is due. When nothing is there `relay.delivery.wakeup` says how long to sleep.
+One turn reads the rows above the cursor and what has appeared in the gaps below it; `relay.delivery.due_events` adds
+what is due. When nothing is there `relay.delivery.wakeup` says how long to sleep.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from relay.delivery.after_crash import AfterCrash
-from relay.delivery.retries import Retries
+from relay.delivery.due_events import DueEvents
 from relay.delivery.wakeup import Wakeup
 from relay.errors import BadValue, DatabaseChanged
 from relay.event import Event
@@ -58,7 +58,7 @@ class Fetcher:
         in_hand: InHand,
         reader: OutboxReader,
         wakeup: Wakeup,
-        retries: Retries,
+        due: DueEvents,
         metrics: Metrics,
         after_crash: AfterCrash | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class Fetcher:
         self._unsettled = in_hand.unsettled
         self._reader = reader
         self._wakeup = wakeup
-        self._retries = retries
+        self._due = due
         self._metrics = metrics
         self._after_crash = after_crash
         # Up to this seq rows may be settled already.
@@ -108,7 +108,7 @@ class Fetcher:
 
     async def run(self) -> None:
         """Fetch for ever."""
-        await self._retries.begin()
+        await self._due.begin()
         if self._after_crash is not None:
             await self._begin_with(self._after_crash)
             self._after_crash = None
@@ -144,7 +144,7 @@ class Fetcher:
         await self._rewind()
         found = await self._backfill(now)
         found += await self._advance(now)
-        found += await self._retries.turn(now, self._in_hand.cursor)
+        found += await self._due.turn(now, self._in_hand.cursor)
         if now >= self._scrub_at:
             self._scrub_at = now + _SCRUB_PAUSE_S
             found += await self._scrub()
@@ -152,7 +152,7 @@ class Fetcher:
 
     def _nothing_before_s(self) -> float:
         """Return the seconds until the next turn may find something that rings no bell."""
-        due_s = max(0.0, self._retries.due_at() - time.monotonic())
+        due_s = max(0.0, self._due.due_at() - time.monotonic())
         return min(due_s, _GAP_PAUSE_S) if len(self._in_hand.gaps) else due_s
 
     async def _advance(self, now: float, upper: int = _NO_LIMIT) -> int:
@@ -232,7 +232,7 @@ class Fetcher:
             events = [self._after_crash.cleared(event) for event in events]
         new = self._unsettled.take_in(events)
         if any(event.postponed for event in new):
-            new = [event for event in new if not self._retries.keep(event)]
+            new = [event for event in new if not self._due.keep(event)]
         crowded = self._in_hand.is_crowded()
         self._in_hand.drop(self._lanes.offer(new, crowded=crowded))
 

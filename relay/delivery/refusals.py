@@ -23,12 +23,12 @@ from relay.rules.failures import (
     Scope,
     TimedOut,
     Unacknowledging,
-    backoff,
     classify,
     describe,
 )
 from relay.rules.holds import Hold
 from relay.rules.in_hand import InHand
+from relay.rules.retry_backoff import backoff
 
 if TYPE_CHECKING:
     from relay.config.sections import FailuresSection

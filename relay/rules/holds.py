@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from relay.event import Event
 from relay.outcomes import FailureClass
-from relay.rules.failures import backoff
+from relay.rules.retry_backoff import backoff
 
 
 @dataclass(slots=True)

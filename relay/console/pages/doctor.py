@@ -12,7 +12,7 @@ from relay.operate.doctor.findings import Finding, count
 
 
 async def ask(site: Site, request: Request) -> Response:
-    """Say what the checks do, and offer to run them."""
+    """Explain what the checks do, and offer to run them."""
     return _page(site, request)
 
 

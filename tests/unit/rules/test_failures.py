@@ -15,7 +15,6 @@ from relay.rules.failures import (
     TimedOut,
     Unacknowledging,
     after_lookup,
-    backoff,
     classify,
     describe,
 )
@@ -90,30 +89,6 @@ def test_what_is_ambiguous_is_decided_by_what_was_looked_up(
     verdict = classify(failure)
     assert (verdict.failure_class, verdict.scope) == (failure_class, scope)
     assert describe(failure)
-
-
-@given(
-    attempt=st.integers(1, 10_000), base=st.floats(0.001, 10), most=st.floats(10, 10_000), chance=st.floats(0, 0.999)
-)
-def test_a_pause_grows_with_the_attempts_and_has_its_bound(
-    attempt: int, base: float, most: float, chance: float
-) -> None:
-    pause = backoff(attempt, base, most, chance)
-    assert 0 < pause <= most
-    assert backoff(attempt, base, most, 0) <= backoff(attempt + 1, base, most, 0)
-    assert pause >= min(base, most) / 2
-
-
-@given(base=st.floats(0.001, 10), most=st.floats(0.001, 10_000), chance=st.floats(0, 1, exclude_max=True))
-def test_chance_takes_at_most_half_of_a_pause(base: float, most: float, chance: float) -> None:
-    for attempt in (1, 2, 10, 100):
-        whole = backoff(attempt, base, most, 0)
-        assert whole / 2 <= backoff(attempt, base, most, chance) <= whole
-
-
-def test_pauses_double_up_to_the_longest() -> None:
-    assert [backoff(attempt, 1, 300, 0) for attempt in range(1, 12)] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
-    assert backoff(10**9, 1, 300, 0) == 300
 
 
 FAILURES_AFTER = st.sampled_from(

@@ -1,4 +1,4 @@
-"""Retries: what comes back from the outbox when it is due, or because an operator has given it back.
+"""Due events: what comes back from the outbox when it is due, or because an operator has given it back.
 
 If dead letters bar their keys this decides as well which of them goes, and when a key is free again.
 """
@@ -26,7 +26,7 @@ _CHECKED_AT_ONCE = 1_000
 _REST = 4
 
 
-class Retries:
+class DueEvents:
     """Takes in what is due.
 
     Args:
