@@ -101,11 +101,9 @@ class Term:
         self._publisher = Publisher(
             settings.delivery, self._in_hand, self._gate, envelopes, self._refusals, self._settler, metrics
         )
-        after_crash = None
+        self._after_crash = None
         if ownership.crashes:
-            after_crash = AfterCrash(
-                ownership, self._in_hand, self._gate, reader, writer, self._refusals, settings.failures.max_attempts
-            )
+            self._after_crash = AfterCrash(ownership, self._in_hand, self._gate, reader, writer, self._refusals)
         self._fetcher = Fetcher(
             settings.delivery,
             self._in_hand,
@@ -118,7 +116,6 @@ class Term:
                 ReadSize(settings.delivery.fetch_batch, settings.delivery.buffer_bytes),
             ),
             metrics,
-            after_crash,
         )
         self._ratio = reader.ratio
         self._duties = [DutyRunner(duty, ownership) for duty in self._configured_duties(settings, reader, writer)]
@@ -168,7 +165,7 @@ class Term:
         end: TermEnd = Drained()
         try:
             async with asyncio.TaskGroup() as group:
-                fetching = group.create_task(self._fetcher.run(), name="fetch")
+                fetching = group.create_task(self._fetcher.run(self._after_crash), name="fetch")
                 others = [
                     group.create_task(self._publisher.run(), name="publish"),
                     group.create_task(self._refusals.run(), name="look-up"),

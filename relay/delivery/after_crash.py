@@ -13,7 +13,7 @@ from relay.observe.logs import event as log_event
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.ownership import Ownership
-from relay.rules.crash_suspects import TOLERATED_CRASHES, goes_alone, is_crasher, next_group, own_attempts
+from relay.rules.crash_suspects import TOLERATED_CRASHES, goes_alone, next_group, own_attempts
 from relay.rules.gate import Gate
 from relay.rules.in_hand import InHand
 
@@ -25,11 +25,7 @@ _TICK_S = 0.25
 
 
 class AfterCrash:
-    """Limits how far may be read, until every event that the crashed relay may have held is settled.
-
-    Args:
-        max_attempts: With this many attempts an event that is sent alone is given up.
-    """
+    """Limits how far may be read, until every event that the crashed relay may have held is settled."""
 
     def __init__(
         self,
@@ -39,7 +35,6 @@ class AfterCrash:
         reader: OutboxReader,
         writer: OutboxWriter,
         refusals: Refusals,
-        max_attempts: int,
     ) -> None:
         self._ownership = ownership
         self._in_hand = in_hand
@@ -47,7 +42,6 @@ class AfterCrash:
         self._reader = reader
         self._writer = writer
         self._refusals = refusals
-        self._max_attempts = max_attempts
         # The relay that crashed held at most this many events.
         self._left = in_hand.limits.events + in_hand.limits.waiting
         # The group that is sent now, by seq; attempts include this time.
@@ -76,7 +70,7 @@ class AfterCrash:
             if not group:
                 return None
             self._left -= len(group)
-            if not is_crasher(group[0].attempts, self._max_attempts):
+            if not self._refusals.is_crasher(group[0].attempts):
                 await self._send_out(group)
                 return group[-1].seq
             reason = f"the relay ended each time while this event alone was sent, {group[0].attempts} times at least"

@@ -46,11 +46,7 @@ _UNREADABLE_PAUSE_S = 1.0
 
 
 class Fetcher:
-    """Keeps the lanes filled.
-
-    Args:
-        after_crash: Says how far may be read at first; None if the previous owners ended well.
-    """
+    """Keeps the lanes filled."""
 
     def __init__(
         self,
@@ -60,7 +56,6 @@ class Fetcher:
         wakeup: Wakeup,
         due: DueEvents,
         metrics: Metrics,
-        after_crash: AfterCrash | None = None,
     ) -> None:
         self._options = options
         self._in_hand = in_hand
@@ -70,7 +65,7 @@ class Fetcher:
         self._wakeup = wakeup
         self._due = due
         self._metrics = metrics
-        self._after_crash = after_crash
+        self._after_crash: AfterCrash | None = None
         # Up to this seq rows may be settled already.
         self._settled_up_to = _drawn_up_to(in_hand.database)
         # Each kind of read has its own size: what is large or slow for one of them says nothing of the others.
@@ -106,11 +101,16 @@ class Fetcher:
         self._found_again.clear()
         self._settled_up_to = _drawn_up_to(database)
 
-    async def run(self) -> None:
-        """Fetch for ever."""
+    async def run(self, after_crash: AfterCrash | None) -> None:
+        """Fetch for ever.
+
+        Args:
+            after_crash: Says how far may be read at first; None if the previous owners ended well.
+        """
         await self._due.begin()
-        if self._after_crash is not None:
-            await self._begin_with(self._after_crash)
+        if after_crash is not None:
+            self._after_crash = after_crash
+            await self._begin_with(after_crash)
             self._after_crash = None
         while True:
             await self._wait_for_room()

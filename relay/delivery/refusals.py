@@ -16,6 +16,7 @@ from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.outcomes import Buried, FailureClass, Noted, Postponed
 from relay.postgres.database import Unfinished
+from relay.rules.crash_suspects import is_crasher
 from relay.rules.envelopes import Envelopes
 from relay.rules.failures import (
     Failure,
@@ -235,6 +236,10 @@ class Refusals:
             failure_class=str(FailureClass.POISON),
             reason=reason,
         )
+
+    def is_crasher(self, attempts: int) -> bool:
+        """Report whether an event was sent alone, with a crash each time, so often that it is given up."""
+        return is_crasher(attempts, self._options.max_attempts)
 
     async def bury_crasher(self, event: Event, error: str) -> None:
         """Make a dead letter of an event that crashes the relay, and is in no lane; return when it is written.
