@@ -130,7 +130,7 @@ class Refresher:
         return sql.SQL("REFRESH MATERIALIZED VIEW {}{}").format(how, view)
 
     async def _failed(self, error: psycopg.Error, took_s: float) -> None:
-        """Say once why the view could not be refreshed, and write it down.
+        """Report once why the view could not be refreshed, and write it down.
 
         Raises:
             Exception: psycopg.Error or OSError: PostgreSQL could not be told.
