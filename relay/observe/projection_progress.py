@@ -61,7 +61,7 @@ class Settled(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PartitionView:
-    """A partition at one moment; times are Unix seconds, None where it is not known.
+    """A partition at one moment; times are Unix seconds, None if it is not known.
 
     Attributes:
         reason: Why it waits, is stalled or has stopped.

@@ -21,7 +21,7 @@ def rows() -> dict[str, tuple[str, set[str]]]:
 
 
 def projections() -> ProjectionMetrics:
-    """Give what a runner shows of a partition of which everything is known."""
+    """Return what a runner shows of a partition of which everything is known."""
     metrics = ProjectionMetrics()
     progress = metrics.partition("order_list", 0)
     progress.claimed()
