@@ -114,7 +114,7 @@ class Term:
         return None
 
     def _tell_behind(self, consumer: StreamConsumer) -> None:
-        """Report how many messages come behind the position; the oldest of them is no older than the last one before."""
+        """Report how many messages come behind the position; the oldest is no older than the last one before."""
         time_ns = consumer.next_time_ns or self._settler.time_ns
         self._progress.behind(consumer.behind, None if time_ns is None else time_ns / _NANOSECONDS)
 
