@@ -30,9 +30,10 @@ from relay.console.pages import (
     tail,
     waiting,
 )
+from relay.console.pages.change import ChangePages
 from relay.console.pages.tail import TailStreams
 from relay.console.site import HERE, Site, visitor_of
-from relay.errors import RelayError
+from relay.errors import Exit, RelayError
 from relay.operate.access import foreseen
 from relay.operate.changes import who
 
@@ -75,6 +76,13 @@ def build(settings: Settings) -> tuple[Guard, Entry]:
         at("/healthz", _healthy, for_all=True),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
+    changes = ChangePages()
+    if section.write:
+        routes += [
+            at("/change", for_operators(changes.look)),
+            at("/change", for_operators(changes.confirm), "POST"),
+            at("/changes/{number}", for_operators(changes.progress)),
+        ]
     if section.auth == "token":
         routes += [
             at("/login", login.form, for_all=True),
@@ -88,6 +96,7 @@ def build(settings: Settings) -> tuple[Guard, Entry]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
+        await changes.jobs.close()
         await site.live.close()
 
     async def fault(request: Request, error: Exception) -> Response:
@@ -98,19 +107,28 @@ def build(settings: Settings) -> tuple[Guard, Entry]:
     return Guard(app, section, entry), entry
 
 
+def for_operators(page: Page) -> Page:
+    """Return a page that answers operators alone."""
+
+    async def answer(site: Site, request: Request) -> Response:
+        if not visitor_of(request).operator:
+            raise HTTPException(403, "only an operator may change something")
+        return await page(site, request)
+
+    return answer
+
+
 async def _healthy(site: Site, request: Request) -> Response:
     """Answer a probe that the process answers; whether the outbox is well is for the relay's own probes."""
     return PlainTextResponse("ok\n")
 
 
 def _fault_page(site: Site, request: Request, error: Exception) -> Response:
-    status, text = 503, str(error)
-    match error:
-        case HTTPException():
-            status, text = error.status_code, error.detail
-        case psycopg.Error():
-            cause = foreseen(error)
-            if cause is None:
-                raise error
-            text = str(cause)
+    if isinstance(error, HTTPException):
+        status, text = error.status_code, error.detail
+    else:
+        cause = foreseen(error) if isinstance(error, psycopg.Error) else error
+        if not isinstance(cause, RelayError):
+            raise error
+        status, text = 503 if cause.exit_code == Exit.UNREACHABLE else 422, str(cause)
     return site.page(request, "fault.html", status, text=text, status_code=status)

@@ -26,6 +26,11 @@ def visible(text: str) -> Markup:
     return Markup("").join(parts)
 
 
+def raw(text: str) -> Markup:
+    """Return a text that a form sends back as it is: markup is escaped, and nothing else is changed."""
+    return escape(text)
+
+
 def lines(text: str) -> Markup:
     """Return a text of several lines, each made `visible`."""
     return Markup("\n").join(visible(line) for line in text.split("\n"))

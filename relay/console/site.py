@@ -65,6 +65,7 @@ class Site:
             "age": age,
             "cut": plain.cut,
             "lines": plain.lines,
+            "raw": plain.raw,
             "size": about_size,
             "visible": plain.visible,
         }

@@ -1,0 +1,1 @@
+"""Changing many events: filter, preview, confirm exactly that, and a job that does it in batches."""

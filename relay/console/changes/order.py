@@ -1,0 +1,148 @@
+"""What an operator orders: which events, what is to become of them, and up to when. Pure.
+
+A preview fixes what is meant: its moment becomes the end of the filter, so that what comes later is not among it. The
+form that confirms carries exactly that, and the number that was shown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, cast, get_args
+from urllib.parse import parse_qsl, urlencode
+
+from relay.console.filter_form import FilterForm, command, read_form
+from relay.rules.subjects import subject_fault, template_fault
+from relay.text import events_of, iso
+
+Action = Literal["retry", "discard", "replay", "replay-discarded"]
+ACTIONS = get_args(Action)
+
+# Beyond this the number has to be typed; and by so much more than was shown nothing is done.
+TYPED_ABOVE = 10_000
+_MORE = 1.1
+_RATE = 2000.0
+_HIGHEST_RATE = 100_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked for.
+
+    Attributes:
+        form: Which events.
+        everything: All of them is meant if the form is empty.
+        subject: Where a replay sends them instead; empty: to their own subjects.
+        rate: Events a second of a replay.
+        faults: What is wrong with it; then nothing is looked for.
+    """
+
+    action: Action
+    form: FilterForm
+    everything: bool
+    subject: str
+    rate: float
+    faults: tuple[str, ...]
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether events are sent again without a change to their rows."""
+        return self.action in ("replay", "replay-discarded")
+
+    def fixed(self, now: float, newest: int) -> "Order":
+        """Return it as a preview at `now` fixes it.
+
+        Args:
+            newest: The highest seq of now; a replay goes no further.
+        """
+        filters = self.form.filters
+        until = now if filters.until is None else min(filters.until, now)
+        typed = {**self.form.typed, "until": iso(until) or ""}
+        if filters.since is not None:
+            typed["since"] = iso(filters.since) or ""
+        if self.is_replay:
+            last = newest if filters.last_seq is None else min(newest, filters.last_seq)
+            first = "" if filters.first_seq is None else filters.first_seq
+            # A range that begins behind the newest event is empty, and stays as it was asked for.
+            if filters.first_seq is None or filters.first_seq <= last:
+                typed["seq"] = f"{first}..{last}"
+        return replace(self, form=read_form(typed, now), everything=False)
+
+    def command(self) -> str:
+        """Return the same as a command, which shows and asks before it does anything."""
+        words = {"retry": ["dead", "retry"], "discard": ["dead", "discard"]}.get(self.action, ["replay"])
+        words += self.form.flags()
+        if self.action == "replay-discarded":
+            words.append("--discarded")
+        if self.is_replay and self.subject:
+            words += ["--subject", self.subject]
+        if self.is_replay and self.rate != _RATE:
+            words += ["--rate", f"{self.rate:g}"]
+        return command(*words)
+
+    def sentence(self, count: int) -> str:
+        """Return what would be done to that many events."""
+        match self.action:
+            case "retry":
+                return f"Send {events_of(count, 'dead letter')} again, as if never tried"
+            case "discard":
+                return f"Discard {events_of(count, 'dead letter')}, for good; their keys continue without them"
+            case _:
+                kind = "discarded event" if self.action == "replay-discarded" else "delivered event"
+                where = self.subject or "their own subjects, where every consumer gets them again"
+                return f"Replay {events_of(count, kind)} to {where}"
+
+    def packed(self) -> str:
+        """Return it as one text for a form: a browser would change line ends in fields of their own."""
+        pairs = {"action": self.action, **self.form.typed}
+        if self.is_replay:
+            pairs |= {"subject": self.subject, "rate": f"{self.rate:g}"}
+        return urlencode(pairs)
+
+
+def read_order(given: Mapping[str, str], now: float) -> Order:
+    """Read an order from a query or a form; what is in the text of `Order.packed` (``order``) goes below the rest."""
+    given = {**dict(parse_qsl(given.get("order", ""), keep_blank_values=True)), **given}
+    action = given.get("action", "")
+    form = read_form(given, now)
+    faults = list(form.faults.values())
+    if action not in ACTIONS:
+        faults.append("there is no such action")
+        action = "retry"
+    everything = given.get("all") == "1"
+    if not form and not everything:
+        faults.append("say which events with a filter")
+    subject = given.get("subject", "").strip()
+    if subject:
+        fault = template_fault(subject) if "{" in subject else subject_fault(subject)
+        if fault is not None:
+            faults.append(f"subject: {fault}")
+    rate = _rate(given.get("rate", ""))
+    if rate is None:
+        faults.append(f"rate: a number from 0.1 to {_HIGHEST_RATE:,.0f}")
+    return Order(cast(Action, action), form, everything, subject, rate or _RATE, tuple(faults))
+
+
+def _rate(text: str) -> float | None:
+    if not text.strip():
+        return _RATE
+    try:
+        rate = float(text)
+    except ValueError:
+        return None
+    return rate if 0.1 <= rate <= _HIGHEST_RATE else None
+
+
+def objection(shown: int | None, typed: str, found: int) -> str | None:
+    """Return why what was confirmed is not done and has to be looked at again; None if it may be.
+
+    Args:
+        shown: How many the preview has shown.
+        typed: The number that was typed, if that was asked for.
+        found: How many match now.
+    """
+    if shown is None:
+        return "this form does not say how many were shown"
+    if found > shown * _MORE:
+        return f"{found:,} match now, and {shown:,} were shown: look again"
+    if found > TYPED_ABOVE and typed.replace(",", "").strip() != str(shown):
+        return f"type {shown} to confirm so many"
+    return None
