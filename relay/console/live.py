@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import psycopg
 
 from relay.config.settings import Settings
+from relay.console.history import LAST_S, SLOT_S, History, Slot
 from relay.errors import RelayError, Unreachable
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
-from relay.operate.access import Watcher, foreseen, watching
+from relay.operate.access import Reader, Row, Watcher, foreseen, watching
 from relay.operate.broker import broker
 from relay.operate.nats_status import NatsView, look
 from relay.operate.pace import Pace, pace
-from relay.operate.status import Status, read_status
+from relay.operate.status import LATELY_SEQS, Status, read_status
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Look:
         status: None if PostgreSQL could not be asked.
         fault: Why not.
         nats: None before its first answer.
+        slots: The last hour, as far as it was seen.
     """
 
     at: float
@@ -47,6 +49,7 @@ class Look:
     fault: str | None
     nats: NatsView | None
     pace: Pace | None
+    slots: tuple[Slot, ...]
 
 
 class Live:
@@ -58,6 +61,7 @@ class Live:
         self._latest: Look | None = None
         self._looked_at = 0.0
         self._seen: deque[Status] = deque(maxlen=_PACE_LOOKS)
+        self._history = History()
         self._stack = ExitStack()
         self._watcher: Watcher | None = None
         self._nats_stack = AsyncExitStack()
@@ -89,6 +93,7 @@ class Live:
             await self._nats_stack.aclose()
             await asyncio.to_thread(self._let_go)
             self._seen.clear()
+            self._history.clear()
             self._latest = self._nats = None
 
     def _close_later(self) -> None:
@@ -105,8 +110,10 @@ class Live:
             self._seen.clear()
         else:
             self._seen.append(status)
+            self._history.add(status)
         nats = await self._nats_of(status.streams if status is not None else ())
-        return Look(time.time(), status, fault, nats, pace(self._seen))
+        now = time.time()
+        return Look(now, status, fault, nats, pace(self._seen), tuple(self._history.slots(now)))
 
     def _read(self) -> tuple[Status | None, str | None]:
         """Ask PostgreSQL; a connection that has ended meanwhile is made again once."""
@@ -115,6 +122,9 @@ class Live:
                 if self._watcher is None:
                     self._watcher = self._stack.enter_context(watching(self._settings))
                 with self._watcher.look():
+                    if not self._seen:
+                        self._history.clear()
+                        self._history.fill(_history(self._watcher))
                     return read_status(self._watcher, self._seen[-1] if self._seen else None), None
             except RelayError as error:
                 self._let_go()
@@ -149,3 +159,9 @@ class Live:
             return await look(self._connection, streams)
         except (Unreachable, BrokerError) as error:
             return NatsView(unreachable=str(error))
+
+
+def _history(reader: Reader) -> list[Row]:
+    """Return what was delivered in the last hour, as far as the newest events tell."""
+    _, newest = reader.row("operate/range")
+    return reader.rows("console/history", (newest - LATELY_SEQS, newest, LAST_S, SLOT_S))

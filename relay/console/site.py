@@ -17,6 +17,7 @@ from relay.console import plain
 from relay.console.access.entry import Entry
 from relay.console.access.visitor import Visitor
 from relay.console.live import Live
+from relay.console.pictures.shards import letter
 from relay.operate.access import Reader, reading
 from relay.text import about_size, age, iso
 
@@ -71,6 +72,7 @@ class Site:
         }
         self._env.globals |= {
             "base": settings.console.base_path,
+            "letter": letter,
             "login_form": entry.has_login,
             "menu": PAGES,
             "runbook": self._runbook,

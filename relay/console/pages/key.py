@@ -1,10 +1,13 @@
 """One key: its events in their order, and who blocks whom."""
 
+import time
+
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from relay.console.filter_form import command
 from relay.console.key_story import KeyStory, key_story
+from relay.console.pictures.timeline import timeline
 from relay.console.site import Site
 from relay.operate.access import Reader
 from relay.operate.events import ListState, find
@@ -40,6 +43,7 @@ async def key(site: Site, request: Request) -> Response:
         "key.html",
         key=name,
         story=story,
+        picture=timeline(story.events, story.blocker, time.time()),
         scanned=_SETTLED_SCAN,
         command=command("list", "--state", "any", f"--key={name}"),
     )

@@ -6,6 +6,7 @@ from starlette.responses import Response
 from relay.console.concerns import Concern, concerns, unreachable
 from relay.console.filter_form import command
 from relay.console.live import Look
+from relay.console.overview_pictures import flow_picture, lag_picture, rate_picture
 from relay.console.site import Site
 
 
@@ -27,5 +28,9 @@ async def overview(site: Site, request: Request) -> Response:
         status_now=look.status,
         concerns=concerns_of(site, look),
         objective_s=site.settings.delivery.objective_s,
+        as_table=request.query_params.get("as") == "table",
+        lag_picture=lag_picture(look.slots, site.settings.delivery.objective_s),
+        rate_picture=rate_picture(look.slots),
+        flow_picture=flow_picture(look, site.settings.delivery.objective_s),
         command=command("status", "--watch"),
     )

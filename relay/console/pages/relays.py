@@ -6,6 +6,7 @@ from starlette.responses import Response
 from relay.console.filter_form import command
 from relay.console.owners import owners
 from relay.console.pages.overview import concerns_of
+from relay.console.pictures.shards import shard_cells
 from relay.console.site import Site
 
 
@@ -13,11 +14,14 @@ async def relays(site: Site, request: Request) -> Response:
     """Show the owners and all shards, or with ``?live`` the part that changes."""
     look = await site.live.look()
     status = look.status
+    found = [] if status is None else owners(status.shards)
     return site.page(
         request,
         "relays_live.html" if "live" in request.query_params else "relays.html",
         status_now=status,
-        owners=[] if status is None else owners(status.shards),
+        owners=found,
+        as_table=request.query_params.get("as") == "table",
+        cells="" if status is None else shard_cells(status.shards, found),
         concerns=[one for one in concerns_of(site, look) if status is None or one.page == "/relays"],
         command=command("status"),
     )

@@ -213,6 +213,8 @@ def test_streams_and_consumers_are_shown_with_their_room_and_how_far_behind_they
 def test_relays_and_all_shards_are_shown(console: Console) -> None:
     page = console.get("/relays")
     assert "Every shard has a relay." in page.plain
+    assert "64 shards: 64 of A" in page.text
+    page = console.get("/relays?as=table")
     assert page.text.count("left</td>") == 64
     assert "<html" not in console.get("/relays?live").text
 
@@ -254,3 +256,22 @@ def test_the_tail_shows_the_last_deliveries_and_follows(console: Console, outbox
     row = next(line for line in lines if line.startswith("data:"))
     assert f'/events/{seq}"' in row and "ORDERS" in row
     lines.close()
+
+
+def test_the_last_hour_is_drawn_from_the_table_and_goes_on_with_each_look(
+    console: Console, outbox: Outbox, at_night: Night
+) -> None:
+    outbox.conn.execute(
+        "UPDATE outbox_events SET delivered_at = now() - interval '10 minutes',"
+        " created_at = now() - interval '11 minutes' WHERE seq = %s",
+        (at_night.delivered,),
+    )
+    page = console.get("/")
+    assert 'aria-label="Lag over the last 10 min' in page.text
+    assert "objective 1 min" in page.plain
+    table = console.get("/?as=table")
+    assert "1 min" in table.plain.partition("The last hour")[2]
+    before = len(re.findall("<tr>", table.text))
+    outbox.insert("orders.placed", "k", {"i": 1})
+    wait_until("the next slot is there", lambda: len(re.findall("<tr>", console.get("/?as=table").text)) > before)
+    assert 'hx-get="/?live&amp;as=table"' in console.get("/?as=table").text

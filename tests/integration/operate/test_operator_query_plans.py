@@ -63,6 +63,7 @@ OTHERS = [
     ("operate/retrying", (100_001,)),
     ("operate/dead", (100_001,)),
     ("operate/delivered_lately", (ROWS - 10_000, ROWS, 60)),
+    ("console/history", (ROWS - 10_000, ROWS, 3600.0, 10.0)),
 ]
 # What one answer may read: 8 KiB pages. The table has some thousands of them.
 MOST_PAGES = 900

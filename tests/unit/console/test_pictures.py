@@ -1,0 +1,110 @@
+"""Pictures: whole, inside their frame, and nothing of a row becomes markup."""
+
+import math
+import re
+from dataclasses import replace
+from itertools import pairwise
+from xml.etree import ElementTree as ET
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.console.history import LAST_S, SLOT_S, History
+from relay.console.owners import owners
+from relay.console.pictures.chart import chart, round_up
+from relay.console.pictures.flow import Station, flow
+from relay.console.pictures.shards import letter, shard_cells
+from relay.console.pictures.timeline import timeline
+from relay.operate.events import ListedEvent
+from relay.operate.status import Count, Shard
+from tests.unit.console.test_stories import SHARDS, WELL
+
+TEXT = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=20)
+VALUE = st.floats(0, 1e12)
+
+
+def parsed(picture: str) -> ET.Element:
+    root = ET.fromstring(picture)
+    assert root.attrib["role"] == "img" and root.attrib["aria-label"]
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    for element in root.iter():
+        assert not {name for name in element.attrib if name.startswith("on") or name == "style"}
+        for name, limit in (("x", width), ("x1", width), ("x2", width), ("cx", width), ("y", height), ("cy", height)):
+            if name in element.attrib:
+                assert 0 <= float(element.attrib[name]) <= limit, (element.tag, name)
+        for x, y in (pair.split(",") for pair in element.attrib.get("points", "").split()):
+            assert 0 <= float(x) <= width and 0 <= float(y) <= height
+    return root
+
+
+@given(
+    TEXT, st.lists(st.tuples(st.floats(0, 1e9), VALUE | st.just(math.inf)), min_size=1, max_size=50), st.none() | VALUE
+)
+def test_a_chart_stays_in_its_frame(title: str, points: list[tuple[float, float]], objective: float | None) -> None:
+    parsed(chart(title or "x", sorted(points), lambda value: f"{value:g}", "then", objective))
+
+
+@given(st.floats(1e-6, 1e12))
+def test_an_axis_ends_at_a_round_number_above_all_values(value: float) -> None:
+    top = round_up(value)
+    assert value <= top * (1 + 1e-9) and top <= value * 10
+    assert re.fullmatch(r"[125]e[+-]\d+", f"{top:.0e}")
+
+
+@given(TEXT, TEXT)
+def test_foreign_text_in_a_picture_is_text(name: str, owner: str) -> None:
+    root = parsed(flow([Station(name or "x", (owner,), "fault"), Station("b", (), "good")]))
+    assert (name or "x") in "".join(root.itertext())
+    shards = [Shard(0, owner, 1, 5.0, 7, None), SHARDS[1]]
+    parsed(shard_cells(shards, owners(shards)))
+
+
+def test_each_owner_has_a_letter_and_what_is_free_has_none() -> None:
+    shards = [*SHARDS[:62], SHARDS[62]._replace(owner="two"), SHARDS[63]._replace(lease_left_s=-1.0)]
+    root = parsed(shard_cells(shards, owners(shards)))
+    letters = [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert (letters.count("A"), letters.count("B"), letters.count(None)) == (62, 1, 1)
+    assert [letter(number) for number in (0, 25, 26)] == ["A", "Z", "A1"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["pending", "retry", "dead", "delivered"]), st.floats(-1e12, 1e12)), max_size=60)
+)
+def test_a_timeline_has_a_row_for_each_event_and_marks_the_one_in_the_way(
+    given_events: list[tuple[str, float]],
+) -> None:
+    events = [
+        ListedEvent(
+            seq, "id", "t", "k", state, at, at + 5 if state == "delivered" else None, None, None, 0, None,
+            at + 1 if state == "dead" else None, None,
+        )
+        for seq, (state, at) in enumerate(given_events)
+    ]  # fmt: skip
+    picture = timeline(events, events[-1] if events else None, 1e12)
+    if not events:
+        assert picture == ""
+        return
+    root = parsed(picture)
+    assert sum(element.attrib.get("r") == "5" for element in root.iter()) == min(40, len(events))
+    assert sum("◀" in (element.text or "") for element in root.iter()) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 7200), st.integers(0, 50), st.floats(0, 100)), min_size=1, max_size=50))
+def test_the_history_has_every_slot_of_the_last_hour_once(looks: list[tuple[int, int, float]]) -> None:
+    history = History()
+    history.fill([(0.0, 3, 2.0)])
+    looks.sort()
+    total = 0
+    for number, (at, delivered, _) in enumerate(looks):
+        history.add(replace(WELL, at=float(at), delivered=Count(delivered)))
+        total += delivered if number else 0
+    now = float(looks[-1][0])
+    slots = history.slots(now)
+    assert [slot.at for slot in slots] == sorted({slot.at for slot in slots})
+    assert all(later.at - earlier.at == SLOT_S for earlier, later in pairwise(slots))
+    assert slots[0].at > now - LAST_S - SLOT_S
+    assert sum(slot.delivered for slot in slots) <= total + 3
+    if now < LAST_S:
+        assert sum(slot.delivered for slot in slots) == total + 3
+    history.clear()
+    assert history.slots(now) == []
