@@ -61,9 +61,8 @@ class Order:
         if self.is_replay:
             last = newest if filters.last_seq is None else min(newest, filters.last_seq)
             first = "" if filters.first_seq is None else filters.first_seq
-            # A range that begins behind the newest event is empty, and stays as it was asked for.
-            if filters.first_seq is None or filters.first_seq <= last:
-                typed["seq"] = f"{first}..{last}"
+            # No range ends before it begins; what gets its first seq later is delivered later, and not among it.
+            typed["seq"] = f"{first}..{max(last, filters.first_seq or 0)}"
         return replace(self, form=read_form(typed, now), everything=False)
 
     def command(self) -> str:
