@@ -4,11 +4,20 @@ import argparse
 import signal
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+import psycopg
 
 from relay.demo.servers import NatsServer, PostgresServer
 
 _POSTGRES_PORT = 25432
 _NATS_PORT = 24222
+# `relay migrate` makes the roles that are not there; a login of them can so be there before.
+_LOGIN = """
+CREATE ROLE outbox_relay NOLOGIN;
+CREATE ROLE outbox_producer NOLOGIN;
+CREATE ROLE relay LOGIN IN ROLE outbox_relay, outbox_producer;
+"""
 
 
 def serve(postgres_port: int, nats_port: int) -> None:
@@ -24,7 +33,13 @@ def serve(postgres_port: int, nats_port: int) -> None:
         PostgresServer(Path(name) / "postgres", port=postgres_port) as postgres,
         NatsServer(Path(name) / "nats", port=nats_port) as nats,
     ):
-        print(f"PostgreSQL  {postgres.dsn()}\nNATS        {nats.url}\nCtrl-C ends both.", flush=True)
+        with psycopg.connect(postgres.dsn(), autocommit=True) as conn:
+            conn.execute(_LOGIN)
+        owner = postgres.dsn()
+        login = owner.replace(f"//{urlsplit(owner).username}@", "//relay@", 1)
+        print(f"PostgreSQL  {owner}  for relay migrate")
+        print(f"            {login}     for everything else: it may send and relay events, and nothing more")
+        print(f"NATS        {nats.url}\nCtrl-C ends both.", flush=True)
         signal.sigwait(stop)
 
 

@@ -70,10 +70,13 @@ def test_the_commands_of_the_tutorial_do_what_it_says(ports: tuple[str, str], tm
     assert [path.name for path in tmp_path.iterdir()] == ["servers.log"]
 
 
-def test_the_quick_start_of_the_readme_delivers_an_event(ports: tuple[str, str], tmp_path: Path) -> None:
+def test_the_quick_start_of_the_readme_delivers_an_event_and_ends_without_a_warning(
+    ports: tuple[str, str], tmp_path: Path
+) -> None:
     (commands,) = [block for block in blocks(README, "sh") if OWN_NATS in block]
     printed = run(commands, ports, tmp_path)
     assert re.search(r"^delivered +1 in the last minute", printed, re.MULTILINE), printed
+    assert "no faults, no warnings" in printed
 
 
 def test_what_the_readme_tells_to_make_is_there() -> None:
