@@ -9,8 +9,7 @@ from relay.cli.options import table_or_json, with_settings
 from relay.cli.progress import Progress
 from relay.cli.table import message
 from relay.config.settings import Settings
-from relay.operate.changes import Changer, changing
-from relay.operate.trial import (
+from relay.operate.bench import (
     Outcome,
     Trial,
     await_settled,
@@ -22,6 +21,7 @@ from relay.operate.trial import (
     stream_of,
     subject_of,
 )
+from relay.operate.changes import Changer, changing
 from relay.text import age, events_of, json_line
 
 

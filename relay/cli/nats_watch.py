@@ -17,7 +17,7 @@ class NatsWatch:
 
     Attributes:
         view: The latest answer, None before the first one.
-        streams: Which streams to ask for; to be set from outside.
+        streams: Which streams are asked for.
     """
 
     def __init__(self, settings: Settings, every_s: float) -> None:
@@ -30,6 +30,10 @@ class NatsWatch:
         self._task: asyncio.Task[None] | None = None
         self._begun = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="nats")
+
+    def ask_for(self, streams: Sequence[str]) -> None:
+        """Ask for these streams from the next time on."""
+        self.streams = streams
 
     def __enter__(self) -> Self:
         self._thread.start()

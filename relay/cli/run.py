@@ -5,7 +5,7 @@ import asyncio
 import click
 
 from relay.cli.options import Sources, with_sources
-from relay.config import apart
+from relay.config import child_process
 
 
 @click.command()
@@ -20,7 +20,7 @@ def run(sources: Sources) -> None:
     relay run --config relay.toml
     RELAY_POSTGRES__DSN=postgresql://... RELAY_NATS__SERVERS=nats://a:4222,nats://b:4222 relay run
     """
-    reading = apart.begin(sources.load)
+    reading = child_process.begin(sources.load)
     # Meanwhile, so that it takes no time.
     from relay.daemon.serve import serve
     from relay.operate.access import check_addresses

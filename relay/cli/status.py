@@ -105,7 +105,7 @@ def _watch(settings: Settings, every_s: float, no_nats: bool, output: str) -> No
 
 
 def _nats(watch: NatsWatch, found: Status, stack: ExitStack) -> NatsView:
-    watch.streams = found.streams
+    watch.ask_for(found.streams)
     if not watch.begun:
         stack.enter_context(watch)
         watch.first(_FIRST_S)

@@ -22,8 +22,8 @@ from relay.delivery.settler import Settler
 from relay.delivery.stream_lookups import StreamLookups
 from relay.delivery.wakeup import Wakeup
 from relay.errors import DatabaseChanged, LeaseLost, StreamHealed
+from relay.integrity.delivered_events import DeliveredEvents
 from relay.integrity.loss_watch import LossWatch
-from relay.integrity.marked_events import MarkedEvents
 from relay.integrity.reconciler import Reconciler
 from relay.integrity.tail_search import TailSearch
 from relay.integrity.watched import WatchedStreams
@@ -90,12 +90,12 @@ class Term:
             metrics,
         )
         streams = WatchedStreams(self._in_hand, reader, writer)
-        marked = MarkedEvents(reader, writer, envelopes)
+        delivered = DeliveredEvents(reader, writer, envelopes)
         self._reconciler = Reconciler(
             self._in_hand,
             self._gate,
             streams,
-            LossWatch(settings.healing, self._in_hand, self._gate, streams, marked, metrics),
+            LossWatch(settings.healing, self._in_hand, self._gate, streams, delivered, metrics),
             TailSearch(self._in_hand, streams, reader, envelopes, metrics),
         )
         self._publisher = Publisher(

@@ -110,7 +110,7 @@ class Marker:
 
     async def _settle(self, stream: str, chunk: Sequence[Delivered]) -> set[int]:
         try:
-            marked = await self._writer.settle(stream, chunk)
+            marked = await self._writer.mark(stream, chunk)
         except (Locked, StatementRefused):
             return await self._unlocked(stream, chunk, is_new=True)
         if marked == len(chunk):
@@ -174,7 +174,7 @@ class Marker:
             StatementRefused: The database refuses to change one of them. None was marked.
             LeaseLost, DatabaseChanged, Unfinished: As `_unlocked`.
         """
-        done = await self._writer.settle_unlocked(stream, part)
+        done = await self._writer.mark_unlocked(stream, part)
         if not done.is_ours:
             raise LeaseLost(f"{len(part)} events could not be settled: another relay owns shards")
         marked = set(done.marked)

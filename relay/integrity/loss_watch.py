@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from relay.errors import StreamHealed
-from relay.integrity.marked_events import MarkedEvents
+from relay.integrity.delivered_events import DeliveredEvents
 from relay.integrity.watched import Watched, WatchedStreams
 from relay.jetstream.connection import Connection
 from relay.jetstream.stream_reader import StreamReader
@@ -67,14 +67,14 @@ class LossWatch:
         in_hand: InHand,
         gate: Gate,
         streams: WatchedStreams,
-        marked: MarkedEvents,
+        delivered: DeliveredEvents,
         metrics: Metrics,
     ) -> None:
         self._section = section
         self._in_hand = in_hand
         self._gate = gate
         self._streams = streams
-        self._marked = marked
+        self._delivered = delivered
         self._metrics = metrics
 
     def due(self, watched: Watched, connection: Connection, now: float) -> bool:
@@ -107,7 +107,7 @@ class LossWatch:
         seen = replace(watched.seen, mark=mark)
         same = mark.stream_seq == 0 or is_same(seen, state, id_at_mark, None)
         if not same:
-            same = is_same(seen, state, id_at_mark, await self._marked.subject_of(mark))
+            same = is_same(seen, state, id_at_mark, await self._delivered.subject_of(mark))
         if same:
             self._in_hand.streams.learn(state.facts)
         return Look(reader, mark, id_at_mark, same)
@@ -127,19 +127,19 @@ class LossWatch:
             return
         state = look.reader.state
         seen = replace(watched.seen, mark=look.mark)
-        is_suspect = suspicious(seen, state, look.id_at_mark) or await self._marked.made_again(
+        is_suspect = suspicious(seen, state, look.id_at_mark) or await self._delivered.made_again(
             seen, state, look.id_at_mark
         )
         if not seen.lost and is_suspect:
             await self._suspect(watched, look.reader, look.mark)
             return
-        repaired_at = 0.0 if await self._marked.repair_shows(seen, look.id_at_mark) else seen.repaired_at
+        repaired_at = 0.0 if await self._delivered.repair_shows(seen, look.id_at_mark) else seen.repaired_at
         watched.intact(state, repaired_at)
         self._gate.release(_comparing(watched))
 
     async def _note_absence(self, watched: Watched, mark: Mark) -> None:
         """Report that a stream is gone which has acknowledged events of ours that the outbox still has."""
-        if watched.is_absent(gone=await self._marked.holds_mark(watched.name, mark)):
+        if watched.is_absent(gone=await self._delivered.holds_mark(watched.name, mark)):
             log_event(log, "error", "stream.gone", _GONE, stream=watched.name, acknowledged_up_to=mark.stream_seq)
 
     async def _suspect(self, watched: Watched, reader: StreamReader, mark: Mark) -> None:
@@ -150,12 +150,12 @@ class LossWatch:
         reader = StreamReader(reader.connection, state_now or reader.state)
         seen, state = watched.seen, reader.state
         redeliver = self._section.on_loss == "redeliver"
-        healing = self._marked.healing(reader, seen, mark)
+        healing = self._delivered.healing(reader, seen, mark)
         in_vain = False
         if redeliver and seen.repaired_at:
             in_vain = not may_repair(seen, state, (await healing.run(redeliver=False)).newest_at)
         redeliver = redeliver and not in_vain
-        now = await self._marked.now()
+        now = await self._delivered.now()
         loss = await healing.run(redeliver=redeliver)
         lost = loss.events
         self._in_hand.floors.start(watched.name, healing.intact_up_to, Mark())

@@ -28,7 +28,7 @@ class OutboxWriter:
         self._tables = tables
         self._fence = fence
 
-    async def settle(self, stream: str, delivered: Sequence[Delivered]) -> int:
+    async def mark(self, stream: str, delivered: Sequence[Delivered]) -> int:
         """Mark events that one stream acknowledged, all or none of them.
 
         Returns:
@@ -39,17 +39,17 @@ class OutboxWriter:
             StatementRefused: The database refuses to change one of them. None was marked.
             TooSlow: It took too long. They may be marked, or not.
         """
-        query, values = self._tables.query("delivery/settle"), self._marks(stream, delivered)
+        query, values = self._tables.query("delivery/mark"), self._marks(stream, delivered)
         return int((await self._run_once(query, values))[0][0])
 
-    async def settle_unlocked(self, stream: str, delivered: Sequence[Delivered]) -> UnlockedRow:
+    async def mark_unlocked(self, stream: str, delivered: Sequence[Delivered]) -> UnlockedRow:
         """Mark events as `settle` does, but for those whose rows somebody else has locked.
 
         Raises:
             StatementRefused: The database refuses to change one of them. None was marked.
             TooSlow: It took too long. They may be marked, or not.
         """
-        query, values = self._tables.query("delivery/settle_unlocked"), self._marks(stream, delivered)
+        query, values = self._tables.query("delivery/mark_unlocked"), self._marks(stream, delivered)
         return UnlockedRow._make((await self._run_once(query, values))[0])
 
     async def owns_shards(self) -> bool:

@@ -102,7 +102,7 @@ class StreamStateRow(NamedTuple):
 
 
 class UnlockedRow(NamedTuple):
-    """``delivery/settle_unlocked``: what became of the marks.
+    """``delivery/mark_unlocked``: what became of the marks.
 
     Attributes:
         is_ours: Whether the shards are still ours; if not, nothing was marked.

@@ -20,7 +20,7 @@ THE_WAY = {
     "reread a gap": "OutboxReader.reread",
     "who may fill a gap": "OutboxReader.holders",
     "publish": "Publisher.",
-    "settle": "OutboxWriter.settle",
+    "settle": "OutboxWriter.mark",
     "beat": "Term._beat",
     "connect": "connect",
 }

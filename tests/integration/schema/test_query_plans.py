@@ -86,11 +86,11 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("doctor/sample", (DELIVERED, 100, 50, True), 600),
 ]
 WRITES: list[tuple[str, tuple[object, ...], int]] = [
-    ("delivery/settle", ("ORDERS", _array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
-    ("delivery/settle", ("ORDERS", "{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
-    ("delivery/settle", ("ORDERS", "{17,100150}", "{1,2}", *FENCE, _ids(17, 100150)), FEW_PAGES),
-    ("delivery/settle_unlocked", ("ORDERS", _array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 2000),
-    ("delivery/settle_unlocked", ("ORDERS", "{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
+    ("delivery/mark", ("ORDERS", _array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
+    ("delivery/mark", ("ORDERS", "{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
+    ("delivery/mark", ("ORDERS", "{17,100150}", "{1,2}", *FENCE, _ids(17, 100150)), FEW_PAGES),
+    ("delivery/mark_unlocked", ("ORDERS", _array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 2000),
+    ("delivery/mark_unlocked", ("ORDERS", "{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
     ("delivery/postpone", (DELIVERED + 1, 1.0, 1, "why", *FENCE, _id(DELIVERED + 1), "unknown"), FEW_PAGES),
     ("delivery/bury", (DELIVERED + 1, 1, "why", *FENCE, _id(DELIVERED + 1), "poison"), FEW_PAGES),
     ("delivery/raise_attempts", (_array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),

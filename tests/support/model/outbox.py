@@ -294,12 +294,12 @@ class Outbox:
     def _delivery_undecided(self, seqs: str) -> Answer:
         return [(seq,) for seq in numbers(seqs) if seq in self.now.rows and self.now.rows[seq].delivered_at is None]
 
-    def _delivery_settle(self, stream: str, seqs: str, stream_seqs: str, owner: str, epochs: int, ids: str) -> Answer:
+    def _delivery_mark(self, stream: str, seqs: str, stream_seqs: str, owner: str, epochs: int, ids: str) -> Answer:
         if not self.locked.isdisjoint(numbers(seqs)):
             raise Locked("canceling statement due to lock timeout")
         return [(len(self._mark(stream, seqs, stream_seqs, owner, epochs, ids)),)]
 
-    def _delivery_settle_unlocked(
+    def _delivery_mark_unlocked(
         self, stream: str, seqs: str, stream_seqs: str, owner: str, epochs: int, ids: str
     ) -> Answer:
         marked = self._mark(stream, seqs, stream_seqs, owner, epochs, ids)

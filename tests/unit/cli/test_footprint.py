@@ -97,7 +97,7 @@ def test_the_daemon_keeps_neither_the_settings_checks_nor_cryptography_nor_the_o
         modules & {"dotenv", "nacl", "nkeys", "pydantic", "pydantic_core", "pydantic_settings", "relay.demo"} == set()
     )
     assert {name for name in modules if name.startswith(("relay.config.", "relay.operate."))} == {
-        "relay.config.apart",
+        "relay.config.child_process",
         "relay.config.derived_options",
         "relay.config.flags",
         "relay.operate.access",

@@ -1,6 +1,6 @@
--- Mark events delivered as settle.sql does ($1 to $6), but for those whose rows somebody else has locked: these are
+-- Mark events delivered as mark.sql does ($1 to $6), but for those whose rows somebody else has locked: these are
 -- neither waited for nor marked.
--- Asked only after settle.sql has met a lock. Returns whether the epochs of relay $4 still add up to $5, the
+-- Asked only after mark.sql has met a lock. Returns whether the epochs of relay $4 still add up to $5, the
 -- seqs that were marked, and those of the rows without a lock: a trigger or a rule may keep one of these as it is.
 WITH fence AS (
     SELECT sum(s.epoch) = $5 AS holds FROM outbox_shards s WHERE s.owner = $4

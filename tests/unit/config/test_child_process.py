@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from relay.config import apart
+from relay.config import child_process
 from relay.config.derived_options import nats_options
 from relay.config.settings import Settings, load
 from relay.errors import ConfigError, RelayError
@@ -17,7 +17,7 @@ def _plain(section: object) -> dict[str, object]:
     """Return the values of a section, secrets in the clear."""
     values: dict[str, object] = {}
     for name, value in vars(section).items():
-        is_secret = isinstance(value, SecretStr | apart.PlainSecret)
+        is_secret = isinstance(value, SecretStr | child_process.PlainSecret)
         values[name] = ("secret", value.get_secret_value()) if is_secret else value
     return values
 
@@ -36,7 +36,7 @@ def _load(tmp_path: Path) -> Callable[[], Settings]:
 
 
 def test_every_value_is_the_same_and_of_the_same_type(tmp_path: Path) -> None:
-    here, there = _load(tmp_path)(), apart.begin(_load(tmp_path)).result()
+    here, there = _load(tmp_path)(), child_process.begin(_load(tmp_path)).result()
     assert set(vars(there)) == set(vars(here))
     for section in vars(here):
         expected, found = _plain(getattr(here, section)), _plain(getattr(there, section))
@@ -46,7 +46,7 @@ def test_every_value_is_the_same_and_of_the_same_type(tmp_path: Path) -> None:
 
 
 def test_a_secret_shows_nowhere(tmp_path: Path) -> None:
-    assert "hunter2" not in repr(apart.begin(_load(tmp_path)).result())
+    assert "hunter2" not in repr(child_process.begin(_load(tmp_path)).result())
 
 
 def test_every_fault_comes_back() -> None:
@@ -54,7 +54,7 @@ def test_every_fault_comes_back() -> None:
     with pytest.raises(ConfigError) as here:
         load(environ=faulty)
     with pytest.raises(ConfigError) as there:
-        apart.begin(lambda: load(environ=faulty)).result()
+        child_process.begin(lambda: load(environ=faulty)).result()
     assert there.value.lines == here.value.lines
 
 
@@ -62,7 +62,7 @@ def test_a_crash_of_the_child_is_told_and_leaves_no_process(capfd: pytest.Captur
     def crash() -> Settings:
         raise KeyError("of no use")
 
-    reading = apart.begin(crash)
+    reading = child_process.begin(crash)
     with pytest.raises(RelayError, match="could not be read"):
         reading.result()
     assert "of no use" in capfd.readouterr().err

@@ -10,7 +10,7 @@ from relay.rules.stream_loss import Seen, made_again
 from relay.rules.streams import StreamState
 
 
-class MarkedEvents:
+class DeliveredEvents:
     """The delivered events of the outbox, found by their marks."""
 
     def __init__(self, reader: OutboxReader, writer: OutboxWriter, envelopes: Envelopes) -> None:
