@@ -18,6 +18,7 @@ from relay.integrity.watched import PATIENCE_S, Watched, WatchedStreams
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError, LookupRefused
 from relay.observe.logs import event as log_event
+from relay.postgres.database import Unfinished
 from relay.rules.gate import Gate
 from relay.rules.in_hand import InHand
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _TICK_S = 0.25
 _STEP_S = 1.0
+_LOCKED_PAUSE_S = 5.0
 _CONNECTED = "the streams were not looked at over this connection"
 
 
@@ -84,8 +86,14 @@ class Reconciler:
             self._wake.clear()
 
     async def save(self) -> None:
-        """Let floors rise, and save what has changed."""
-        await self._streams.save()
+        """Let floors rise, and save what has changed.
+
+        While somebody has locked that table nothing is saved: a relay that begins then has more to search.
+        """
+        try:
+            await self._streams.save()
+        except Unfinished:
+            self._step_at = time.monotonic() + _LOCKED_PAUSE_S
 
     async def _recall(self) -> None:
         """Begin with what the database holds, once for each connection to it."""

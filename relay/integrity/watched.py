@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from relay.jetstream.connection import Connection
+from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.floors import Mark
@@ -206,13 +207,23 @@ class WatchedStreams:
         self.generation = generation
 
     async def take_up_losses(self) -> None:
-        """Learn which losses stand open: another relay may have proved one, and the operator closes them."""
-        lost = {seen.stream for seen in await self._reader.streams_seen() if seen.lost}
+        """Learn which losses stand open: another relay may have proved one, and the operator closes them.
+
+        While somebody has locked that table it is left at what was known.
+        """
+        try:
+            lost = {seen.stream for seen in await self._reader.streams_seen(patient=False) if seen.lost}
+        except Unfinished:
+            return
         for watched in self:
             watched.take_up_loss(lost=watched.name in lost)
 
     async def save(self) -> None:
-        """Let floors rise, and save what has changed; nothing that another database may contradict."""
+        """Let floors rise, and save what has changed; nothing that another database may contradict.
+
+        Raises:
+            Unfinished: Somebody has locked the table, or it took too long. What was not saved will be later.
+        """
         if not self.is_current:
             return
         in_hand = self._in_hand
@@ -224,9 +235,13 @@ class WatchedStreams:
         in_hand.floors.step(sent, {watched.name for watched in self if not watched.searched})
         for watched in self:
             floor, mark = in_hand.floors.floors[watched.name], in_hand.floors.marks[watched.name]
-            await self.save_one(watched, replace(watched.seen, floor=floor, mark=mark, lost=False))
+            await self.save_one(watched, replace(watched.seen, floor=floor, mark=mark, lost=False), patient=False)
 
-    async def save_one(self, watched: Watched, seen: Seen) -> None:
-        """Save what was seen of one stream, if that is not in the database yet."""
-        if not watched.is_saved(seen) and await self._writer.save_stream_state(seen, self._database):
+    async def save_one(self, watched: Watched, seen: Seen, *, patient: bool = True) -> None:
+        """Save what was seen of one stream, if that is not in the database yet.
+
+        Raises:
+            Unfinished: As `save`; only if not patient.
+        """
+        if not watched.is_saved(seen) and await self._writer.save_stream_state(seen, self._database, patient=patient):
             watched.was_saved(seen)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay.jetstream.connection import Connection
 from relay.observe.metrics import Metrics
+from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.gate import Gate
@@ -95,7 +96,10 @@ class Retention:
             if following is None or following > self._in_hand.watermark():
                 break
             cursor = following - 1
-            pruned = await self._writer.prune_delivered(cursor, cursor + SPAN, self._delivered_age_s)
+            try:
+                pruned = await self._writer.prune_delivered(cursor, cursor + SPAN, self._delivered_age_s)
+            except Unfinished:
+                break  # the next turn tries again
             self._metrics.pruned("delivered", pruned.deleted)
             total += pruned.deleted
             cursor += SPAN

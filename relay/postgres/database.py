@@ -37,6 +37,9 @@ OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, *_REFUSALS, Timeout
 # is given up sooner, and the statement is run again on another connection.
 _CANCEL_TIMEOUT_S = 1.0
 
+# How long what can be put off waits for a lock on a table: others wait behind it on the same connection.
+LOCK_TIMEOUT_S = 0.1
+
 # Seconds; what a connection waits for wakes it at once.
 _INTERVAL_S = 60.0
 
@@ -135,7 +138,14 @@ class Database:
         """Whether there is a connection, as far as is known."""
         return self._conn is not None and not self._conn.closed
 
-    async def run(self, query: bytes, params: Sequence[object] = (), *, patient: bool = True) -> list[Row]:
+    async def run(
+        self,
+        query: bytes,
+        params: Sequence[object] = (),
+        *,
+        patient: bool = True,
+        lock_timeout_s: float | None = None,
+    ) -> list[Row]:
         """Run one statement and return its rows, or, if it has none, one row with the count of rows touched.
 
         Comes back only when it has succeeded: through outages it waits and tries again.
@@ -144,6 +154,8 @@ class Database:
             query: The statement.
             params: Its values.
             patient: Whether it is run again as it is if it was too slow or met a lock.
+            lock_timeout_s: How long it waits for a lock, also for one on a whole table, seconds; None: as long as the
+                statement says, or else as it may take.
 
         Raises:
             TooSlow: It took too long, and is not to be run again as it is. The connection was closed.
@@ -156,19 +168,25 @@ class Database:
                 wait=wait_random_exponential(multiplier=0.2, max=2), retry=retry_if_exception_type(OUTAGES)
             ):
                 with attempt, honour_cancellation():
-                    return await self._once(query, params, patient=patient)
+                    return await self._once(query, params, patient=patient, lock_timeout_s=lock_timeout_s)
         raise AssertionError("tenacity retries without end")
 
-    async def _once(self, query: bytes, params: Sequence[object], *, patient: bool) -> list[Row]:
+    async def _once(
+        self, query: bytes, params: Sequence[object], *, patient: bool, lock_timeout_s: float | None
+    ) -> list[Row]:
         asked = False
         try:
             # Connecting has limits of its own: of several hosts the first may be silent.
             conn = await self.connection()
             asked = not patient
-            async with self._limit():
-                async with psycopg.AsyncRawCursor(conn) as cursor:
-                    await cursor.execute(query, params or None, binary=True)
-                    rows = await cursor.fetchall() if cursor.description else [(cursor.rowcount,)]
+            async with self._limit(), AsyncExitStack() as stack:
+                if lock_timeout_s is not None:
+                    # A table is locked before anything of the statement is done, so it cannot set this itself.
+                    await stack.enter_async_context(conn.transaction())
+                    await conn.execute("SELECT set_config('lock_timeout', %s, true)", (f"{lock_timeout_s * 1000:.0f}",))
+                cursor = await stack.enter_async_context(psycopg.AsyncRawCursor(conn))
+                await cursor.execute(query, params or None, binary=True)
+                rows = await cursor.fetchall() if cursor.description else [(cursor.rowcount,)]
                 if not self._useful:
                     self.succeeded()
                 return rows

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from relay.errors import BadValue
 from relay.event import Event
 from relay.outcomes import DeadLetter
-from relay.postgres.database import Database, Row
+from relay.postgres.database import LOCK_TIMEOUT_S, Database, Row
 from relay.postgres.rows import DeadRow, StreamStateRow, TableRow
 from relay.postgres.tables import Tables, array
 from relay.rules.database_state import DatabaseState, StartingPoint
@@ -64,6 +64,7 @@ class OutboxReader:
         self._database = database
         self._run = database.run
         self._run_once = partial(database.run, patient=False)
+        self._run_unlocked = partial(database.run, patient=False, lock_timeout_s=LOCK_TIMEOUT_S)
         self._tables = tables
         self._ours = (None if shards is None else array(shards), of)
         self.ratio = 1.0 if shards is None else len(shards) / of
@@ -260,9 +261,17 @@ class OutboxReader:
         """Return how many dead letters nobody has decided about, at most `limit`, and the table's size in bytes."""
         return TableRow._make((await self._run(self._tables.query("maintenance/dead_letters_and_size"), (limit,)))[0])
 
-    async def streams_seen(self) -> list[Seen]:
-        """Return what the owners of our shards last saw of each stream."""
-        rows = await self._run(self._tables.query("integrity/stream_states"), (self._ours[0],))
+    async def streams_seen(self, *, patient: bool = True) -> list[Seen]:
+        """Return what the owners of our shards last saw of each stream.
+
+        Args:
+            patient: Whether to wait while somebody else has locked that table.
+
+        Raises:
+            Unfinished: Somebody has, or it took too long; only if not patient.
+        """
+        run = self._run if patient else self._run_unlocked
+        rows = await run(self._tables.query("integrity/stream_states"), (self._ours[0],))
         return [StreamStateRow._make(row).seen() for row in rows]
 
     async def outline_of(self, event_id: str) -> Event | None:

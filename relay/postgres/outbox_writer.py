@@ -6,7 +6,7 @@ from functools import partial
 from relay.errors import DatabaseChanged
 from relay.event import Event
 from relay.outcomes import Buried, DeadLetter, Delivered, Noted, Postponed
-from relay.postgres.database import Database
+from relay.postgres.database import LOCK_TIMEOUT_S, Database
 from relay.postgres.rows import PrunedRow, UnlockedRow
 from relay.postgres.tables import Tables, array, ids
 from relay.rules.stream_loss import DeliveredRow, Seen
@@ -25,6 +25,7 @@ class OutboxWriter:
     def __init__(self, database: Database, tables: Tables, fence: tuple[str, int]) -> None:
         self._run = database.run
         self._run_once = partial(database.run, patient=False)
+        self._run_unlocked = partial(database.run, patient=False, lock_timeout_s=LOCK_TIMEOUT_S)
         self._tables = tables
         self._fence = fence
 
@@ -119,20 +120,25 @@ class OutboxWriter:
         values = (noted.event.seq, noted.error, *self._fence, noted.event.id, noted.failure_class.value)
         await self._run_once(self._tables.query("delivery/note"), values)
 
-    async def save_stream_state(self, seen: Seen, identity: str) -> bool:
+    async def save_stream_state(self, seen: Seen, identity: str, *, patient: bool = True) -> bool:
         """Save what was seen of a stream; a loss that stands open stays so until an operator has closed it.
 
         Args:
             seen: What to save.
             identity: The database whose marks it was made from (`DatabaseState.identity`).
+            patient: Whether to wait while somebody else has locked that table.
 
         Returns:
             Whether it was saved. It was not if the database is another one now, or the shards are not ours any more.
+
+        Raises:
+            Unfinished: Somebody has, or it took too long; only if not patient.
         """
         row = (seen.stream, seen.created, seen.first_seq, seen.floor, seen.mark.stream_seq, seen.mark.event_id)
         repair = (seen.begun_at, seen.lost, seen.repaired_at)
         values = (*row, *repair, identity, *self._fence)
-        return bool((await self._run(self._tables.query("integrity/save_stream_state"), values))[0][0])
+        run = self._run if patient else self._run_unlocked
+        return bool((await run(self._tables.query("integrity/save_stream_state"), values))[0][0])
 
     async def mark_lost(self, stream: str, rows: Sequence[DeliveredRow], due_at: float, after_delivery_s: float) -> int:
         """Have delivered events sent again that their stream has lost; return how many.
@@ -148,9 +154,13 @@ class OutboxWriter:
         return int((await self._run(self._tables.query("integrity/mark_lost"), (*values, named)))[0][0])
 
     async def prune_delivered(self, above: int, up_to: int, age_s: float) -> PrunedRow:
-        """Delete the old ones among the delivered events of a small range of seqs, below the watermark alone."""
+        """Delete the old ones among the delivered events of a small range of seqs, below the watermark alone.
+
+        Raises:
+            Unfinished: Somebody has locked a table that it needs, or it took too long.
+        """
         values = (above, up_to, age_s, *self._fence)
-        return PrunedRow._make((await self._run(self._tables.query("maintenance/prune_delivered"), values))[0])
+        return PrunedRow._make((await self._run_unlocked(self._tables.query("maintenance/prune_delivered"), values))[0])
 
     async def prune_dead(self, limit: int, age_s: float, discarded_only: bool) -> int:
         """Delete the oldest dead letters, at most `limit`; return how many."""

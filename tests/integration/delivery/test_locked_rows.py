@@ -97,3 +97,39 @@ def test_a_lock_on_the_whole_table_costs_no_lease(outbox: Outbox, relay: Relay, 
     session.commit()
     outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
     assert not relay.lines("lease.lost")
+
+
+@pytest.mark.parametrize("mode", ["SHARE ROW EXCLUSIVE", "ACCESS EXCLUSIVE"])
+def test_a_lock_on_what_is_kept_of_streams_holds_up_no_event(
+    outbox: Outbox, streams: Streams, session: Session, make_relay: MakeRelay, mode: str
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(
+        outbox.dsn,
+        streams.url,
+        lease__ttl_s="6",
+        healing__check_every_s="1",
+        postgres__statement_timeout_s="2",
+    ).start()
+    outbox.delivered(outbox.insert("orders.placed", "first", {"i": 0}))
+    session.execute(f"LOCK TABLE outbox_streams IN {mode} MODE".encode())
+    for i in range(30):
+        outbox.delivered(outbox.insert("orders.placed", "k", {"i": i}), timeout_s=4)
+        holds_for(0.5, "the leases are renewed", lambda: lease_holds(outbox))
+    assert relay.get("/readyz") == (200, "ready: active\n")
+    session.commit()
+    assert not relay.lines("lease.lost")
+
+
+@pytest.mark.parametrize("table", ["outbox_shards", "outbox_members"])
+def test_while_the_leases_are_locked_the_relay_is_not_ready_and_it_goes_on_afterwards(
+    outbox: Outbox, relay: Relay, session: Session, table: str
+) -> None:
+    session.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+    seq = outbox.insert("orders.placed", "k", {"i": 1})
+    wait_until("it says so", lambda: "the lease ran out" in relay.get("/readyz")[1])
+    holds_for(2 * TTL_S, "it is not ready", lambda: relay.get("/readyz")[0] == 503)
+    session.commit()
+    outbox.delivered(seq)
+    wait_until("it is ready", lambda: relay.get("/readyz")[0] == 200)
+    assert relay.running

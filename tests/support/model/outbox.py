@@ -556,7 +556,14 @@ class Link:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def run(self, query: bytes, params: Sequence[object] = (), *, patient: bool = True) -> Answer:
+    async def run(
+        self,
+        query: bytes,
+        params: Sequence[object] = (),
+        *,
+        patient: bool = True,
+        lock_timeout_s: float | None = None,
+    ) -> Answer:
         """Run a statement until its answer has come.
 
         Raises:
