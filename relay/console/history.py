@@ -28,6 +28,7 @@ class History:
 
     def __init__(self) -> None:
         self._slots: dict[float, Slot] = {}
+        self._first_at: float | None = None
         self._last_at: float | None = None
 
     def fill(self, rows: Iterable[tuple[float, int, float | None]]) -> None:
@@ -42,18 +43,27 @@ class History:
         delivered = status.delivered.events if self._last_at is not None else 0
         self._slots[at] = Slot(at, before.delivered + delivered, max(before.lag_s, status.lag_s))
         self._last_at = status.at
+        self._first_at = at if self._first_at is None else self._first_at
         for old in [one for one in self._slots if one <= status.at - LAST_S]:
             del self._slots[old]
 
     def clear(self) -> None:
         """Forget everything: nobody looked for a while, and what happened meanwhile is in the table."""
         self._slots.clear()
-        self._last_at = None
+        self._first_at = self._last_at = None
 
     def slots(self, now: float) -> list[Slot]:
-        """Return every slot from the first one seen to that of `now`; what was not seen in between was nothing."""
+        """Return every slot from the first one seen to that of `now`.
+
+        In a slot that was not looked at nothing was delivered. Before the first look, nothing waited in it as far
+        as the table can tell. Since then its lag is what the previous look has shown.
+        """
         if not self._slots:
             return []
         first, last = min(self._slots), max(max(self._slots), now // SLOT_S * SLOT_S)
-        count = round((last - first) / SLOT_S) + 1
-        return [self._slots.get(at, Slot(at, 0, 0.0)) for at in (first + SLOT_S * number for number in range(count))]
+        found: list[Slot] = []
+        for number in range(round((last - first) / SLOT_S) + 1):
+            at = first + SLOT_S * number
+            looked_before = self._first_at is not None and at > self._first_at
+            found.append(self._slots.get(at) or Slot(at, 0, found[-1].lag_s if looked_before and found else 0.0))
+        return found

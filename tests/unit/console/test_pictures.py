@@ -17,7 +17,7 @@ from relay.console.pictures.shards import letter, shard_cells
 from relay.console.pictures.timeline import timeline
 from relay.operate.events import ListedEvent
 from relay.operate.status import Count, Shard
-from tests.unit.console.test_stories import SHARDS, WELL
+from tests.unit.console.test_stories import PENDING, SHARDS, WELL
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=20)
 VALUE = st.floats(0, 1e12)
@@ -108,3 +108,14 @@ def test_the_history_has_every_slot_of_the_last_hour_once(looks: list[tuple[int,
         assert sum(slot.delivered for slot in slots) == total + 3
     history.clear()
     assert history.slots(now) == []
+
+
+def test_the_lag_stays_as_it_was_seen_until_the_next_look() -> None:
+    history = History()
+    history.fill([(0.0, 3, 2.0)])
+    history.add(replace(WELL, at=25.0, oldest=PENDING._replace(created_at=5.0)))
+    lag_s = history.slots(25.0)[-1].lag_s
+    assert lag_s > 0
+    assert [slot.lag_s for slot in history.slots(49.0)] == [2.0, 0.0, lag_s, lag_s, lag_s]
+    history.add(replace(WELL, at=51.0))
+    assert history.slots(51.0)[-1].lag_s == 0.0
