@@ -62,24 +62,28 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._env.filters |= {
-            "age": age,
-            "cut": plain.cut,
-            "lines": plain.lines,
-            "raw": plain.raw,
-            "size": about_size,
-            "visible": plain.visible,
-        }
-        self._env.globals |= {
-            "base": settings.console.base_path,
-            "letter": letter,
-            "login_form": entry.has_login,
-            "menu": PAGES,
-            "runbook": self._runbook,
-            "time": _time,
-            "version": __version__,
-            "write": settings.console.write,
-        }
+        self._env.filters.update(
+            {
+                "age": age,
+                "cut": plain.cut,
+                "lines": plain.lines,
+                "raw": plain.raw,
+                "size": about_size,
+                "visible": plain.visible,
+            }
+        )
+        self._env.globals.update(
+            {
+                "base": settings.console.base_path,
+                "letter": letter,
+                "login_form": entry.has_login,
+                "menu": PAGES,
+                "runbook": self._runbook,
+                "time": _time,
+                "version": __version__,
+                "write": settings.console.write,
+            }
+        )
 
     def page(self, request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """Render a page."""

@@ -65,7 +65,7 @@ class Applier:
                 await self._store.count_applied(conn, batch.applied - move.applied)
             elif work.due:
                 await self.at_once(conn, work.due)
-                batch.applied = len(work.due)
+                batch.add_applied(len(work.due))
                 batch.breaker.applied()
             await self._store.save_bits(conn, work.bits)
         return batch
@@ -148,7 +148,7 @@ class Applier:
                 await self.with_care(conn, due[:middle], batch)
                 await self.with_care(conn, due[middle:], batch)
         else:
-            batch.applied += len(due)
+            batch.add_applied(len(due))
             batch.breaker.applied()
 
     async def again(self, conn: Conn, due: Due) -> str | None:
@@ -181,7 +181,7 @@ class Applier:
         policy = self._definition.on_refused
         if policy == "stop":
             raise stopped_at(event.stream_seq, loggable(error)) from error
-        batch.refused.append((event, loggable(error)))
+        batch.add_refused(event, loggable(error))
         if policy == "park":
             batch.breaker.refused(event.key)
             batch.check()

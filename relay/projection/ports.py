@@ -100,6 +100,14 @@ class Batch:
     applied: int = 0
     refused: list[tuple[Incoming, str]] = field(default_factory=list)
 
+    def add_applied(self, events: int) -> None:
+        """Count events that were applied."""
+        self.applied += events
+
+    def add_refused(self, event: Incoming, word: str) -> None:
+        """Take in an event that was refused by itself, with a word that may be logged."""
+        self.refused.append((event, word))
+
     def check(self) -> None:
         """Check that what was counted may be parked.
 

@@ -218,10 +218,7 @@ class Store:
         """Count what is parked."""
         breaker = Breaker()
         for key, count in await self.rows("parked_keys", self._row):
-            if key is None:
-                breaker.keyless = count
-            else:
-                breaker.keys[key] = count
+            breaker.found(key, count)
         return breaker
 
     async def wanted(self) -> list[Parked]:

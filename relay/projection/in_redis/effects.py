@@ -87,14 +87,14 @@ class RedisEffects:
         for place, event in enumerate(events, 1):
             word = words.get(place)
             if word is None:
-                batch.applied += 1
+                batch.add_applied(1)
                 batch.breaker.applied()
             elif not word:
                 batch.breaker.parked(event.key)
             else:
                 if self._definition.on_refused == "park":
                     batch.breaker.refused(event.key)
-                batch.refused.append((event, event.fault or word))
+                batch.add_refused(event, event.fault or word)
 
     def _fence(self, epoch: int, move: Move) -> dict[str, Any]:
         return {

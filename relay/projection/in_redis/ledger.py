@@ -144,10 +144,7 @@ class RedisLedger:
         """Count what is parked."""
         breaker = Breaker()
         for key, count in (await self.client.hash(f"{self.prefix}:parked_keys")).items():
-            if key:
-                breaker.keys[key.decode()] = int(count)
-            else:
-                breaker.keyless = int(count)
+            breaker.found(key.decode() if key else None, int(count))
         return breaker
 
     async def wanted(self) -> list[Parked]:

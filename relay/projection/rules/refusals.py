@@ -94,6 +94,13 @@ class Breaker:
         """Return a copy, to be changed while a transaction may still fail."""
         return Breaker(dict(self.keys), self.keyless, set(self._streak), self._in_a_row)
 
+    def found(self, key: str | None, events: int) -> None:
+        """Take in how many events of a key are parked, as it was read; None stands for events without a key."""
+        if key is None:
+            self.keyless = events
+        else:
+            self.keys[key] = events
+
     def parked(self, key: str | None) -> None:
         """Count one more event."""
         if key is None:
