@@ -54,8 +54,8 @@ class Replica:
         # When events could be sent last, and whether a term has ended since; monotonic seconds.
         self._flowed_at = -_CHANGEOVER_S
         self._changing = False
-        self._told_hidden: str | None = None
-        self._told_unasked = False
+        self._reported_hidden: str | None = None
+        self._reported_unasked = False
         self._snapshot = self._look()
         self.metrics = Metrics(settings.delivery.objective_s, settings.consumers.objective_s)
         self.metrics.watch(self.snapshot)
@@ -96,7 +96,7 @@ class Replica:
         If rows are hidden from us it is not up: it answers, and shows less than there is.
         """
         used = [database.up for database in self._databases if database.up is not None]
-        return bool(used) and all(used) and self._told_hidden is None
+        return bool(used) and all(used) and self._reported_hidden is None
 
     def on_signal(self, number: int) -> None:
         """Stop: at the first signal after what is in flight, at the second at once."""
@@ -170,8 +170,8 @@ class Replica:
     def _sees_too_little(self, database: DatabaseState) -> bool:
         """Report whether rows are hidden from this role; log that, and what it may not ask, once."""
         hidden, unasked = database.hidden(), database.unasked()
-        if unasked and not self._told_unasked:
-            self._told_unasked = True
+        if unasked and not self._reported_unasked:
+            self._reported_unasked = True
             log_event(
                 log,
                 "warning",
@@ -179,7 +179,7 @@ class Replica:
                 "this role may not ask what tells one server from another: a failover may go unnoticed",
                 denied=", ".join(unasked),
             )
-        if hidden and hidden != self._told_hidden:
+        if hidden and hidden != self._reported_hidden:
             log_event(
                 log,
                 "error",
@@ -188,7 +188,7 @@ class Replica:
                 " show it every row",
                 tables=hidden,
             )
-        self._told_hidden = hidden
+        self._reported_hidden = hidden
         return hidden is not None
 
     async def _checked_tables(self, database: Database) -> Tables:
@@ -221,7 +221,7 @@ class Replica:
     async def _wait_for_turn(self) -> None:
         if self._stop.is_set():
             return
-        if self._told_hidden is None and self._role != "standby":
+        if self._reported_hidden is None and self._role != "standby":
             self._role = "standby"
             log_event(log, "info", "relay.standby", "other relays own every shard; ready to take over")
         try:

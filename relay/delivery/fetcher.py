@@ -309,18 +309,18 @@ class Fetcher:
         so that late events do not overtake each other either.
         """
         self._late_up_to = None
-        los, his = self._in_hand.gaps.ranges()
-        asked = bisect_left(los, below)
+        lows, highs = self._in_hand.gaps.ranges()
+        asked = bisect_left(lows, below)
         if not asked:
             return 0
-        ranges = los[:asked], [min(hi, below - 1) for hi in his[:asked]]
+        ranges = lows[:asked], [min(hi, below - 1) for hi in highs[:asked]]
         read = await self._read(self._rereading, partial(self._reader.reread, *ranges))
         if read is None:
-            self._late_up_to = los[0] - 1
+            self._late_up_to = lows[0] - 1
             return 0
         events = read.events
         if read.is_cut:
-            self._late_up_to = _reached(read, los[0] - 1, los[0] - 1)
+            self._late_up_to = _reached(read, lows[0] - 1, lows[0] - 1)
         self._in_hand.gaps.found((event.seq, event.seq) for event in events)
         self._offer(events)
         return len(events)

@@ -189,14 +189,14 @@ def clean_up(changer: Changer, topic: str, above: int, tell: Tell) -> int:
     """
     highest = newest(changer)
     began = time.monotonic()
-    told = False
+    reported = False
     while time.monotonic() - began < _DELETE_PATIENCE_S:
         with changer.step():
             watermark, _ = changer.row("operate/range")
         if watermark >= highest:
             break
-        if time.monotonic() - began > _TELL_AFTER_S and not told:
-            told = True
+        if time.monotonic() - began > _TELL_AFTER_S and not reported:
+            reported = True
             tell(f"waiting at most {_DELETE_PATIENCE_S:.0f} s for the watermark, to delete the trial's events")
         time.sleep(_LOOK_PAUSE_S)
     deleted = 0

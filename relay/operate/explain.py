@@ -122,22 +122,22 @@ def explain(facts: Facts) -> Explanation:
 
 
 def _delivered(facts: Facts) -> Explanation:
-    told = Explanation(["It was acknowledged by its stream and marked."], "Nothing: it is settled.")
-    told.do = [f"relay verify --seq {facts.seq}", f"relay replay --seq {facts.seq}"]
-    return told
+    answer = Explanation(["It was acknowledged by its stream and marked."], "Nothing: it is settled.")
+    answer.do = [f"relay verify --seq {facts.seq}", f"relay replay --seq {facts.seq}"]
+    return answer
 
 
 def _dead(facts: Facts) -> Explanation:
-    told = Explanation()
-    told.why.append(f"It was given up {_attempts(facts.attempts)}: {facts.last_error or 'no reason was written'}.")
+    answer = Explanation()
+    answer.why.append(f"It was given up {_attempts(facts.attempts)}: {facts.last_error or 'no reason was written'}.")
     if facts.failure_class is not None:
-        told.why.append(f"Class {facts.failure_class}: {MEANING[facts.failure_class]}.")
+        answer.why.append(f"Class {facts.failure_class}: {MEANING[facts.failure_class]}.")
     if facts.key is not None and facts.ordered and facts.on_dead == "block":
-        told.why.append('Its key waits behind it (failures.on_dead = "block").')
-    told.why += _broker_now(facts)
-    told.next = "Nothing until an operator decides."
-    told.do = [f"relay dead retry --seq {facts.seq}", f"relay dead discard --seq {facts.seq}"]
-    return told
+        answer.why.append('Its key waits behind it (failures.on_dead = "block").')
+    answer.why += _broker_now(facts)
+    answer.next = "Nothing until an operator decides."
+    answer.do = [f"relay dead retry --seq {facts.seq}", f"relay dead discard --seq {facts.seq}"]
+    return answer
 
 
 def _attempts(count: int) -> str:
@@ -145,55 +145,57 @@ def _attempts(count: int) -> str:
 
 
 def _waiting(facts: Facts) -> Explanation:
-    told = Explanation()
+    answer = Explanation()
     if facts.subject_fault is not None:
-        told.why.append(f"It can never be sent as it is: {facts.subject_fault}.")
-        told.next = "It becomes a dead letter when its turn comes."
+        answer.why.append(f"It can never be sent as it is: {facts.subject_fault}.")
+        answer.next = "It becomes a dead letter when its turn comes."
     if facts.state == "retry" and facts.last_error is not None and facts.attempts:
-        told.why.append(f"It was refused, attempt {facts.attempts} of {facts.max_attempts}: {facts.last_error}.")
+        answer.why.append(f"It was refused, attempt {facts.attempts} of {facts.max_attempts}: {facts.last_error}.")
     elif facts.state == "retry":
-        told.why.append(f"It was given back to be sent again{f': {facts.last_error}' if facts.last_error else ''}.")
+        answer.why.append(f"It was given back to be sent again{f': {facts.last_error}' if facts.last_error else ''}.")
     elif facts.last_error is not None:
-        told.why.append(f"It was held back: {facts.last_error}.")
+        answer.why.append(f"It was held back: {facts.last_error}.")
     if facts.failure_class is not None and facts.attempts + (facts.state == "pending"):
-        told.why.append(f"Class {facts.failure_class}: {MEANING[facts.failure_class]}.")
-    _key(facts, told)
-    told.why += _broker_now(facts)
-    told.do += _mending(facts)
+        answer.why.append(f"Class {facts.failure_class}: {MEANING[facts.failure_class]}.")
+    _key(facts, answer)
+    answer.why += _broker_now(facts)
+    answer.do += _mending(facts)
     if not facts.working:
-        told.why.append("No relay holds the lease now.")
-        told.next = "Nothing until a relay runs."
-        told.do.insert(0, "relay run")
+        answer.why.append("No relay holds the lease now.")
+        answer.next = "Nothing until a relay runs."
+        answer.do.insert(0, "relay run")
     elif not facts.owned:
-        told.why.append("No relay owns its shard now, though others are owned.")
-        told.next = "Nothing until a relay owns it: those that run take it within seconds after its lease has run out."
-        told.do.insert(0, "relay status")
-    if not told.next:
-        told.next = _next(facts)
-    if not told.why:
-        told.why.append(_in_line(facts))
-    return told
+        answer.why.append("No relay owns its shard now, though others are owned.")
+        answer.next = (
+            "Nothing until a relay owns it: those that run take it within seconds after its lease has run out."
+        )
+        answer.do.insert(0, "relay status")
+    if not answer.next:
+        answer.next = _next(facts)
+    if not answer.why:
+        answer.why.append(_in_line(facts))
+    return answer
 
 
-def _key(facts: Facts, told: Explanation) -> None:
+def _key(facts: Facts, answer: Explanation) -> None:
     """Add what its key waits for."""
     if facts.key is None or not facts.ordered:
         return
     if facts.dead_ahead and facts.on_dead == "block":
         seqs = ", ".join(map(str, facts.dead_ahead))
-        told.why.append(
+        answer.why.append(
             f'Its key waits for an operator to decide about dead letter {seqs} (failures.on_dead = "block").'
         )
-        told.next = told.next or "Nothing until that is decided."
+        answer.next = answer.next or "Nothing until that is decided."
         first = facts.dead_ahead[0]
-        told.do += [f"relay explain {first}", f"relay dead retry --seq {first}", f"relay dead discard --seq {first}"]
+        answer.do += [f"relay explain {first}", f"relay dead retry --seq {first}", f"relay dead discard --seq {first}"]
     elif facts.in_the_way:
         first_way = facts.in_the_way[0]
         why = f", which says: {first_way.last_error}" if first_way.last_error else ""
-        told.why.append(f"An earlier event of its key comes first: seq {first_way.seq} ({first_way.state}){why}.")
+        answer.why.append(f"An earlier event of its key comes first: seq {first_way.seq} ({first_way.state}){why}.")
         if first_way.state == "retry" or first_way.last_error:
-            told.next = told.next or f"It is sent when seq {first_way.seq} is delivered or given up."
-            told.do.append(f"relay explain {first_way.seq}")
+            answer.next = answer.next or f"It is sent when seq {first_way.seq} is delivered or given up."
+            answer.do.append(f"relay explain {first_way.seq}")
 
 
 def _broker_now(facts: Facts) -> list[str]:

@@ -310,7 +310,7 @@ class Replay:
         return events, events[-1].seq if len(events) == limit else reached
 
     async def _send(self, stack: AsyncExitStack, connection: Connection | None, events: list[Event]) -> Connection:
-        told = False
+        reported = False
         try:
             async for attempt in AsyncRetrying(
                 stop=stop_after_delay(_PATIENCE_S),
@@ -325,9 +325,9 @@ class Replay:
                     try:
                         await self._replayer.send(connection, events)
                     except Trouble as trouble:
-                        if not told:
+                        if not reported:
                             self._tell(f"waiting for NATS: {trouble}")
-                        told = True
+                        reported = True
                         raise
                     return connection
         except (Trouble, BrokerError) as error:

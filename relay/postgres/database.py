@@ -110,7 +110,7 @@ class Database:
         self._turn = asyncio.Lock()
         self._useful = False
         self._lost = False
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._reported_settings: list[str] = []
         self.generation = 0
         self.up: bool | None = None
@@ -252,7 +252,7 @@ class Database:
         self._useful = True
         if self._lost:
             self._lost = False
-            self._told.clear()
+            self._reported.clear()
             log_event(log, "info", "postgres.connected", "connected to PostgreSQL again", connection=self._name)
         self.up = True
 
@@ -274,10 +274,10 @@ class Database:
         self.up = False
         reason = words(error)
         is_auth_error = isinstance(error, _REFUSALS) or credentials.is_auth_error(reason)
-        news = not self._lost or (is_auth_error and reason not in self._told)
+        is_new = not self._lost or (is_auth_error and reason not in self._reported)
         self._lost = True
-        if news:
-            self._told.add(reason)
+        if is_new:
+            self._reported.add(reason)
             log_event(
                 log,
                 "warning",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
-# Distinct reasons that are remembered, so that each is news once.
+# Distinct reasons that are remembered, so that each is new once.
 _REASONS = 100
 
 
@@ -18,7 +18,7 @@ class _Refusal:
 
 
 class RefusedRows:
-    """Says when to try such rows again, and which refusal is news. Times are monotonic seconds."""
+    """Says when to try such rows again, and which refusal is new. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._rows: dict[int, _Refusal] = {}
@@ -33,14 +33,14 @@ class RefusedRows:
         return seq in self._rows
 
     def refused(self, seq: int, reason: str, now: float) -> bool:
-        """Note that a row was refused; return whether the reason is news."""
+        """Note that a row was refused; return whether the reason is new."""
         before = self._rows.get(seq)
         pause_s = _PAUSE_S if before is None else min(before.pause_s * 2, _LONGEST_PAUSE_S)
         self._rows[seq] = _Refusal(pause_s, now + pause_s)
-        news = reason not in self._reasons and len(self._reasons) < _REASONS
-        if news:
+        is_new = reason not in self._reasons and len(self._reasons) < _REASONS
+        if is_new:
             self._reasons.add(reason)
-        return news
+        return is_new
 
     def waits(self, seq: int, now: float) -> bool:
         """Report whether a row is not to be tried yet."""
@@ -54,5 +54,5 @@ class RefusedRows:
     def accepted(self, seq: int) -> None:
         """Forget a row that was changed after all."""
         if self._rows.pop(seq, None) is not None and not self._rows:
-            # What refuses rows after this is news again.
+            # What refuses rows after this is new again.
             self._reasons.clear()

@@ -144,12 +144,12 @@ async def _tried(connection: Connection, listener: _Trials, subjects: Sequence[S
     asked = {token: one.subject for token, one in enumerate(subjects) if one.subject is not None}
     await connection.publish([(token, subject, b"", _NO_STREAM) for token, subject in asked.items()])
 
-    def told() -> bool:
+    def all_answered() -> bool:
         return all(token in listener.answers or subject.lower() in listener.denied for token, subject in asked.items())
 
     try:
         async with asyncio.timeout(_ANSWER_S):
-            while not told():
+            while not all_answered():
                 listener.changed.clear()
                 await listener.changed.wait()
     except TimeoutError:
@@ -180,5 +180,5 @@ async def _stream(connection: Connection, name: str, info: dict[str, Any]) -> St
 
 
 def _skew(info: dict[str, Any], ours: float) -> float | None:
-    told = info.get("ts")
-    return None if told is None else datetime.fromisoformat(told).timestamp() - ours
+    server_time = info.get("ts")
+    return None if server_time is None else datetime.fromisoformat(server_time).timestamp() - ours

@@ -204,7 +204,7 @@ def _room(stream: StreamReport, server: str) -> Finding:
         # Seen on 2.9.10, which reckons without what it writes beside each message.
         seen = f"with {shown} nats-server {server} drops its oldest messages when it is full, whatever discard says"
         return _of(stream, "room", "warning", seen, "limit it by max_msgs, or use a newer nats-server")
-    fullest = max(held / most for _, held, most in limits)
+    fullest = max(held / limit for _, held, limit in limits)
     if fullest >= _NEAR:
         return _of(
             stream, "room", "warning", f"nearly full, {shown}: then everything waits", "raise the limit, or purge"
@@ -213,12 +213,12 @@ def _room(stream: StreamReport, server: str) -> Finding:
 
 
 def _limits_of_size(stream: StreamReport, facts: NatsFacts) -> Iterator[Finding]:
-    most = stream.config.get("max_msg_size", -1)
+    limit = stream.config.get("max_msg_size", -1)
     sizes = [one.topic.largest for one in facts.subjects if one.stream == stream.name]
-    if most > 0 and sizes:
+    if limit > 0 and sizes:
         size = max(sizes) + _OWN_HEADERS_BYTES
-        seen = f"max_msg_size {most:,}; the largest row seen takes {size:,}"
-        yield _of(stream, "size", *_against(size, most, seen, "nats stream edit --max-msg-size"))
+        seen = f"max_msg_size {limit:,}; the largest row seen takes {size:,}"
+        yield _of(stream, "size", *_against(size, limit, seen, "nats stream edit --max-msg-size"))
 
 
 def _window(stream: StreamReport, plan: Expectation) -> Finding:
