@@ -87,7 +87,8 @@ def config_schema() -> dict[str, Any]:
     for section, reference in full["properties"].items():
         fields = full["$defs"][reference["$ref"].rpartition("/")[2]]["properties"]
         sections[section] = _section({name: _field(field) for name, field in fields.items()})
-    sections["http"]["properties"]["port"]["minimum"] = 1
+    for section in ("http", "projection_http"):
+        sections[section]["properties"]["port"]["minimum"] = 1
     return _section(sections)
 
 

@@ -163,7 +163,7 @@ class Kubelet:
         for one in spec.get("env", []):
             environment[one["name"]] = local(one["value"]) if "value" in one else self._from(key, one["valueFrom"])
         # A pod listens everywhere, in a network of its own; here, on an address of its own.
-        environment["RELAY_HTTP__HOST"] = address
+        environment["RELAY_HTTP__HOST"] = environment["RELAY_PROJECTION_HTTP__HOST"] = address
         command = [local(word) for word in [*spec["command"], *spec.get("args", [])]]
         found = shutil.which(command[0], path=environment["PATH"])
         assert found is not None, f"{command[0]} is not in the image"

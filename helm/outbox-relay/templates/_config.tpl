@@ -58,14 +58,21 @@ that tells the relay so.
 {{- include "outbox-relay.secret" (list .Values.postgres.dsnSecret "key" "postgres/dsn" "RELAY_POSTGRES__DSN_FILE") }}
 {{- include "outbox-relay.secret" (list .Values.postgres.bellDsnSecret "key" "postgres/bell-dsn" "RELAY_POSTGRES__BELL_DSN_FILE") }}
 {{- include "outbox-relay.postgresTls" . }}
-{{- with .Values.nats }}
+{{- include "outbox-relay.natsSecrets" (list .Values.nats .Values.nats.tlsSecret) }}
+{{- end }}
+
+{{/* From [who it is at NATS, tlsSecret]. */}}
+{{- define "outbox-relay.natsSecrets" -}}
+{{- with first . }}
 {{- include "outbox-relay.secret" (list .credsSecret "key" "nats/creds" "RELAY_NATS__CREDS_FILE") }}
 {{- include "outbox-relay.secret" (list .passwordSecret "key" "nats/password" "RELAY_NATS__PASSWORD_FILE") }}
 {{- include "outbox-relay.secret" (list .tokenSecret "key" "nats/token" "RELAY_NATS__TOKEN_FILE") }}
 {{- include "outbox-relay.secret" (list .nkeySeedSecret "key" "nats/nkey" "RELAY_NATS__NKEY_SEED_FILE") }}
-{{- include "outbox-relay.secret" (list .tlsSecret "ca" "nats/ca.crt" "RELAY_NATS__TLS_CA_FILE") }}
-{{- include "outbox-relay.secret" (list .tlsSecret "cert" "nats/tls.crt" "RELAY_NATS__TLS_CERT_FILE") }}
-{{- include "outbox-relay.secret" (list .tlsSecret "key" "nats/tls.key" "RELAY_NATS__TLS_KEY_FILE") }}
+{{- end }}
+{{- with last . }}
+{{- include "outbox-relay.secret" (list . "ca" "nats/ca.crt" "RELAY_NATS__TLS_CA_FILE") }}
+{{- include "outbox-relay.secret" (list . "cert" "nats/tls.crt" "RELAY_NATS__TLS_CERT_FILE") }}
+{{- include "outbox-relay.secret" (list . "key" "nats/tls.key" "RELAY_NATS__TLS_KEY_FILE") }}
 {{- end }}
 {{- end }}
 

@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from relay.demo.servers import PostgresServer, free_port
+from tests.integration.projection.world import run_sql
 from tests.kube.cluster import NAMESPACE, Cluster
 from tests.kube.store import PODS, Key
+from tests.packaging.chart.test_projections import DEFINITION, PROJECTIONS
 from tests.support.fix_helm import CHART, MINIMAL, config_toml, merged, only, render
 from tests.support.fix_relay import Outbox, wait_until
 from tests.support.fix_rights import NATS_USER, as_relay, let_relay_in
@@ -144,6 +146,37 @@ def test_a_pod_is_unready_while_nats_is_away_and_lives(shop: Shop) -> None:
     shop.delivers()
 
 
+@pytest.mark.timeout(300)
+def test_a_release_keeps_a_read_model_through_an_upgrade_and_is_not_ready_while_it_has_stopped(
+    shop: Shop, empty_database: str
+) -> None:
+    kube = shop.kube
+    kube.secret("shop-models", dsn=empty_database, password="admin")
+    config = {"projection_http": {"port": free_port()}, "headers": {"key": True, "seq": True}}
+    who = {"user": "admin", "passwordSecret": {"name": "shop-models"}}
+    values = {"config": config, "projections": {**PROJECTIONS, "nats": who}}
+
+    shop.helm("install", **values)
+    assert len(kube.ready_pods()) == 4
+
+    def applied(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            shop.outbox.insert("orders.placed", "k", {"i": number})
+        expected = [(list(range(1, first + count)),)]
+        wait_until("applied", lambda: run_sql(empty_database, "SELECT numbers FROM trail.trail") == expected)
+
+    applied(1, 5)
+    shop.helm("upgrade", **merged(values, {"projections": {"files": {"trail.toml": f"{DEFINITION}\n# changed\n"}}}))
+    applied(6, 5)
+    assert {one.code for one in kube.kubelet.ended if one.container == "projections"} == {0}
+
+    run_sql(
+        empty_database,
+        "UPDATE projection.state SET status = 'stopped', error = 'for a test', owner = NULL, epoch = epoch + 1",
+    )
+    wait_until("no runner is ready", lambda: len(kube.ready_pods()) == 2)
+
+
 @pytest.mark.parametrize("case", ["minimal", "everything", "sidecar"])
 def test_the_settings_of_a_pod_are_those_of_the_values(case: str, kube: Cluster) -> None:
     values = yaml.safe_load((CHART / "ci" / f"{case}-values.yaml").read_text("utf-8"))
@@ -155,7 +188,7 @@ def test_the_settings_of_a_pod_are_those_of_the_values(case: str, kube: Cluster)
         if one["kind"] == "ConfigMap":
             kube.store.create(Key("v1/configmaps", NAMESPACE, one["metadata"]["name"]), one)
     kube.store.create(Key("v1/configmaps", NAMESPACE, "proxy"), {"metadata": {}, "data": {"RELAY_LEASE__TTL_S": "7"}})
-    spec = only(found, "Deployment")["spec"]["template"]["spec"]
+    spec = only(found, "Deployment", "outbox-relay")["spec"]["template"]["spec"]
     container = {**spec["containers"][0], "args": ["config", "--output", "json"]}
     pod = {"kind": "Pod", "metadata": {}, "spec": {**spec, "containers": [container], "restartPolicy": "Never"}}
     kube.store.create(Key(PODS, NAMESPACE, "asked"), pod)
