@@ -14,7 +14,7 @@ from relay.operate.doctor.findings import Finding, count
 from relay.text import json_line, printable
 
 _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
-_TITLES = {"postgres": "PostgreSQL", "nats": "NATS", "clocks": "Clocks"}
+_TITLES = {"postgres": "PostgreSQL", "nats": "NATS", "projections": "Projections", "clocks": "Clocks"}
 
 
 @click.command()

@@ -12,6 +12,7 @@ from relay.operate.doctor.gather_postgres import gather_postgres
 from relay.operate.doctor.judge_clocks import judge_clocks
 from relay.operate.doctor.judge_nats import judge_nats
 from relay.operate.doctor.judge_postgres import judge_postgres
+from relay.operate.doctor.judge_projections import judge_projections
 
 
 def examine(settings: Settings, topics: Sequence[str], *, trials: bool) -> list[Finding]:
@@ -36,6 +37,7 @@ def examine(settings: Settings, topics: Sequence[str], *, trials: bool) -> list[
     return [
         *judge_postgres(of_postgres, plan),
         *judge_nats(of_nats, plan),
+        *judge_projections(of_postgres, plan),
         *judge_clocks(of_postgres, of_nats),
     ]
 
@@ -53,4 +55,8 @@ def _plan(settings: Settings) -> Expectation:
         resend_s=delivery.ack_timeout_s + failures.hold_max_s + 2 * nats.connect_timeout_s,
         inbox_prefix=nats.inbox_prefix,
         manages_stream=settings.stream.manage,
+        sends_key=settings.headers.key,
+        sends_seq=settings.headers.seq,
+        sends_created_at=settings.headers.created_at,
+        watermark=bool(settings.watermark.subject),
     )

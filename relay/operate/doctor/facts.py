@@ -13,6 +13,8 @@ class Expectation:
     Attributes:
         strategy: Of ``[delivery]``.
         resend_s: How long after it was sent first an event may be sent again, while the relay runs.
+        sends_key: Whether messages carry the key of their event; likewise its seq and its time of creation.
+        watermark: Whether the watermark is published.
     """
 
     table: str = "outbox_events"
@@ -24,6 +26,10 @@ class Expectation:
     resend_s: float = 26.0
     inbox_prefix: str = "_INBOX_relay"
     manages_stream: bool = False
+    sends_key: bool = False
+    sends_seq: bool = False
+    sends_created_at: bool = False
+    watermark: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,40 @@ class Topic:
     largest: int
 
 
+@dataclass(frozen=True, slots=True)
+class PartitionFacts:
+    """What is written down of a partition of a projection in this database.
+
+    Attributes:
+        status: new, running, idle, waiting, stopped or paused.
+        reason: Why it waits or has stopped.
+        complete_s: How long ago everything that was committed then was known to be settled; None if it is not known.
+        crashes: How many owners in a row have ended without giving the partition back.
+    """
+
+    projection: str
+    partition: int
+    status: str
+    reason: str | None
+    owned: bool
+    position: int
+    parked: int
+    complete_s: float | None
+    crashes: int
+
+
+@dataclass(frozen=True)
+class ProjectionFacts:
+    """The projections of this database.
+
+    Attributes:
+        refused: Why they could not be read, None if they could or if there is none.
+    """
+
+    partitions: tuple[PartitionFacts, ...] = ()
+    refused: str | None = None
+
+
 @dataclass(frozen=True)
 class PostgresFacts:
     """All that was learnt of PostgreSQL.
@@ -128,6 +168,8 @@ class PostgresFacts:
         unreachable: Whether a row has the lowest of all seqs, which no range includes.
         bell_error: Why the bell's own address is of no use.
         adoptions: Foreign tables of this database whose rows are copied, into this outbox or another one.
+        has_origin: Whether the outbox says which history its seqs belong to.
+        projections: Those whose read models are in this database.
         skew_s: Its clock less ours.
     """
 
@@ -146,6 +188,8 @@ class PostgresFacts:
     bell_error: str | None = None
     topics: tuple[Topic, ...] = ()
     adoptions: tuple[Adoption, ...] = ()
+    has_origin: bool = False
+    projections: ProjectionFacts = ProjectionFacts()
     skew_s: float | None = None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["ok", "warning", "fault"]
-Part = Literal["postgres", "nats", "clocks"]
+Part = Literal["postgres", "nats", "projections", "clocks"]
 
 
 @dataclass(frozen=True, slots=True)

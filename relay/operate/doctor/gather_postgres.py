@@ -10,7 +10,17 @@ import psycopg
 from psycopg import sql
 
 from relay.operate.adopt.adoption import adoption_of
-from relay.operate.doctor.facts import Holders, PostgresFacts, Right, Server, Session, Table, Topic
+from relay.operate.doctor.facts import (
+    Holders,
+    PartitionFacts,
+    PostgresFacts,
+    ProjectionFacts,
+    Right,
+    Server,
+    Session,
+    Table,
+    Topic,
+)
 from relay.operate.doctor.rights import Wanted, wanted
 from relay.postgres.migrate import newest_version, schema_of
 from relay.postgres.server_error import is_of_value, words
@@ -81,6 +91,8 @@ def _asked(
         unreachable = bool(_value(conn, tables.query("doctor/unreachable")))
         holders = _rows(conn, tables.query("doctor/holders"))
         adoptions = _rows(conn, tables.query("adopt/installed"))
+        origin = _value(conn, tables.query("operate/origin"))
+        projections = _projections(conn, tables)
         sample = _sample(conn, tables, watermark)
     session, bell_error = None, None
     try:
@@ -103,6 +115,8 @@ def _asked(
         bell_error=bell_error,
         topics=tuple(Topic(*row) for row in sample),
         adoptions=tuple(adoption_of(*row) for row in adoptions),
+        has_origin=bool(origin),
+        projections=projections,
         skew_s=skew_s,
     )
 
@@ -116,6 +130,25 @@ def _sample(conn: Conn, tables: Tables, watermark: int) -> list[tuple[Any, ...]]
         if not is_of_value(error):
             raise
         return _rows(conn, query, (*values, False))
+
+
+def _projections(conn: Conn, tables: Tables) -> ProjectionFacts:
+    """Return how the projections of this database are; nothing if none has run, or only one of an older relay."""
+    if _value(conn, tables.query("projection/layout")) is None:
+        return ProjectionFacts()
+    if not _value(conn, tables.query("projection/may_read_parked")):
+        return ProjectionFacts(refused="this role may not read the schema projection")
+    now = time.time()
+    return ProjectionFacts(
+        tuple(
+            PartitionFacts(
+                name, partition, status, error, owner is not None, position, parked,
+                None if complete_up_to is None else max(0.0, now - complete_up_to), crashes,
+            )
+            for name, _, partition, _, position, _, _, parked, status, error, _, owner, _, _, complete_up_to, crashes
+            in _rows(conn, tables.query("projection/status"), (None,))
+        )
+    )  # fmt: skip
 
 
 def _rows(conn: Conn, query: bytes, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
