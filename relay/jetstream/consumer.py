@@ -31,9 +31,9 @@ _SILENCE_S = 2 * _HEARTBEAT_S + 2.0
 _INACTIVE_S = 60
 _TIMEOUT_S = 5.0
 _NANOSECONDS = 1_000_000_000
-# Statuses that end one request and not the consumer: nothing there, expired, as many bytes as were asked for.
-_REQUEST_ENDED = ("404", "408")
-_BYTES_REACHED = "409 message size exceeds maxbytes"
+# Statuses that end one request and not the consumer: nothing there, expired, as many messages or bytes as were asked
+# for. The server says so behind the last message of a request that asked for more bytes than came.
+_REQUEST_ENDED = ("404", "408", "409 batch completed", "409 message size exceeds maxbytes")
 _HEARTBEAT = "100"
 
 
@@ -222,7 +222,7 @@ class StreamConsumer:
         status = header_block.split(b"\r\n", 1)[0].removeprefix(b"NATS/1.0").strip().decode("utf-8", "replace")
         if status.startswith(_HEARTBEAT):
             return
-        if status.startswith(_REQUEST_ENDED) or status.lower() == _BYTES_REACHED:
+        if status.lower().startswith(_REQUEST_ENDED):
             left = headers_of(header_block).get("Nats-Pending-Messages", "")
             self._outstanding = max(0, self._outstanding - (int(left) if left.isdigit() else _REQUEST))
             self._changed.set()

@@ -71,3 +71,18 @@ def test_the_position_moves_over_what_is_not_ours(empty_database: str, events: E
     running(empty_database, events.url, definition())
     wait_until("moved over the others", lambda: state(empty_database).get("position") == 8)
     assert state(empty_database)["applied"] == 3
+
+
+def test_a_backlog_of_several_requests_is_read_in_one_stay(
+    empty_database: str, events: Events, running: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    events.make()
+    events.fill(1, 3_500)
+    running(empty_database, events.url, definition(mode=Mode.FOLD))
+    wait_until("all is settled", lambda: state(empty_database).get("position") == 3_500)
+    # As slowly as events are placed: each request ends by its count, with room for more bytes.
+    for first in range(3_501, 5_001, 50):
+        events.fill(first, 50)
+    wait_until("these too", lambda: state(empty_database).get("position") == 5_000)
+    assert trail(empty_database) == filled(1, 5_000)
+    assert [one.getMessage() for one in caplog.records if one.levelname != "INFO"] == []
