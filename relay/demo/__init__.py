@@ -1,4 +1,4 @@
-"""``relay demo``: a shop, its outbox, the real relay, NATS, and a read model, all on this machine.
+"""``relay demo``: a shop, its outbox, the real relay, NATS, and a projection, all on this machine.
 
 Orders are placed in transactions, some of them rolled back. nats-server is killed once, for a few seconds: the
 backlog grows and drains. At the end everything placed must be delivered, and be in the read model, once.
@@ -12,7 +12,6 @@ from collections.abc import Coroutine
 from typing import Any
 
 from relay.demo.numbers import Numbers, Observer, verdict
-from relay.demo.order_list import OrderList
 from relay.demo.picture import Screen, screen
 from relay.demo.servers import ServerError
 from relay.demo.shop import Shop, closed
@@ -94,17 +93,15 @@ class _Story:
         self._placed_by_its_return: int | None = None
 
     async def tell(self, events: int | None, rate: float, seed: int | None) -> int:
-        """Place, relay, list; and compare at the end."""
+        """Place orders while they are relayed and listed; compare at the end."""
         shop = Shop(self._world.shop_dsn, rate=rate, limit=events, seed=seed)
-        order_list = OrderList(self._world.list_dsn, self._world.nats.url)
         await shop.open()
-        await order_list.open()
         async with Observer(self._world.shop_dsn, self._world.list_dsn, self._world.http_port) as observer:
             await self._until_ready(observer)
             self._began = time.monotonic()
             with self._screen:
                 day = self._day(shop, observer, events)
-                await beside(day, order_list.follow(), self._show(shop, observer))
+                await beside(day, self._show(shop, observer))
                 await self._show_once(shop, observer)
             text, code = verdict(
                 await observer.look_closely(),
@@ -125,7 +122,7 @@ class _Story:
         while not await observer.ready():
             self._world.check()
             if time.monotonic() > deadline:
-                raise RelayError(f"the relay was not ready within {_READY_WITHIN_S:.0f} s")
+                raise RelayError(f"the relay and its read model were not ready within {_READY_WITHIN_S:.0f} s")
             await asyncio.sleep(0.05)
 
     async def _show(self, shop: Shop, observer: Observer) -> None:
@@ -170,9 +167,9 @@ class _Story:
         self._screen.note(self._elapsed_s, f"nats-server is back, and {self._now.backlog} events wait for it")
 
 
-async def beside(work: Coroutine[Any, Any, None], *background: Coroutine[Any, Any, None]) -> None:
-    """Await some work while the rest, which never ends by itself, goes on; the first fault of any ends all."""
-    tasks = [asyncio.ensure_future(one) for one in (work, *background)]
+async def beside(work: Coroutine[Any, Any, None], background: Coroutine[Any, Any, None]) -> None:
+    """Await some work while something else goes on that never ends by itself; the first fault of either ends both."""
+    tasks = [asyncio.ensure_future(one) for one in (work, background)]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -1,7 +1,7 @@
-"""``python -m relay.demo``: the shop and the order list of the demo, on servers that run elsewhere, as in compose.yaml.
+"""``python -m relay.demo``: the shop of the demo, on servers that run elsewhere, as in compose.yaml.
 
-The environment says where: ``DEMO_SHOP_DSN`` (with the outbox in it), ``DEMO_LIST_DSN``, ``DEMO_NATS``, and
-``DEMO_RATE``, orders a second. SIGTERM ends it.
+The environment says where: ``DEMO_SHOP_DSN`` (with the outbox in it), and ``DEMO_RATE``, orders a second. SIGTERM ends
+it.
 """
 
 import asyncio
@@ -9,23 +9,19 @@ import os
 import signal
 import sys
 
-from relay.demo import beside
-from relay.demo.order_list import OrderList
 from relay.demo.shop import Shop
 
 _RATE = "20"
 
 
 async def _trade() -> None:
-    """Sell and list until told to stop."""
+    """Sell until told to stop."""
     closing = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, closing.set)
     shop = Shop(os.environ["DEMO_SHOP_DSN"], rate=float(os.environ.get("DEMO_RATE", _RATE)), limit=None, seed=None)
-    order_list = OrderList(os.environ["DEMO_LIST_DSN"], os.environ["DEMO_NATS"])
     await shop.open()
-    await order_list.open()
-    await beside(shop.sell(closing), order_list.follow())
+    await shop.sell(closing)
     print(f"placed {shop.placed} orders, {shop.rolled_back} rolled back", file=sys.stderr)
 
 

@@ -91,7 +91,7 @@ class Observer:
         """Take the picture of this moment."""
         metrics = await self._metrics()
         placed = await _one(self._shop, "SELECT count(*) FROM orders")
-        in_read_model = await _one(self._list, "SELECT count(*) FROM order_list")
+        in_read_model = await _one(self._list, "SELECT count(*) FROM order_list.orders")
         published = metrics.get("outbox_relay_published_events_total", 0.0)
         return Numbers(
             placed=placed,
@@ -109,17 +109,19 @@ class Observer:
         placed = await _one(self._shop, "SELECT count(*) FROM orders")
         delivered = await _one(self._shop, "SELECT count(*) FROM outbox_events WHERE delivered_at IS NOT NULL")
         dead = await _one(self._shop, "SELECT count(*) FROM outbox_events WHERE dead_at IS NOT NULL")
-        in_read_model = await _one(self._list, "SELECT count(*) FROM order_list")
+        in_read_model = await _one(self._list, "SELECT count(*) FROM order_list.orders")
         return Numbers(placed=placed, delivered=delivered, in_read_model=in_read_model, dead=dead)
 
     async def same_content(self) -> bool:
         """Report whether the read model holds exactly the orders of the shop, column by column."""
         ours = await _one(self._shop, f"SELECT {_CONTENT} FROM orders")
-        theirs = await _one(self._list, f"SELECT {_CONTENT} FROM order_list")
+        theirs = await _one(self._list, f"SELECT {_CONTENT} FROM order_list.orders")
         return bool(ours == theirs)
 
     async def ready(self) -> bool:
-        """Report whether the relay says that it can relay."""
+        """Report whether the relay says that it can relay, and the read model has its tables."""
+        if await _one(self._list, "SELECT to_regclass('order_list.orders') IS NULL"):
+            return False
         return (await asyncio.to_thread(self._get, "/readyz"))[0] == 200
 
     async def _metrics(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Everything the demo runs on, in a temporary directory: servers, databases, and the real ``relay run``."""
+"""Everything the demo runs on, in a temporary directory: servers, databases, the real relay, and its projection."""
 
 import os
 import subprocess
@@ -12,14 +12,45 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from relay.demo.order_list import STREAM, SUBJECTS
 from relay.demo.servers import NatsServer, PostgresServer, free_port, launch
 from relay.errors import RelayError
 from relay.postgres.migrate import migrate
 
 _SHOP = "shop"
 _READ_MODEL = "read_model"
-_RELAY_STOPS_WITHIN_S = 15.0
+_STREAM = "ORDERS"
+_SUBJECTS = "orders.>"
+_PROJECTIONS = Path(__file__).parent / "projections"
+_STOPS_WITHIN_S = 15.0
+
+
+@dataclass(frozen=True)
+class Process:
+    """A command of the relay that runs until it is told to stop; `name` is what it is called when it has ended."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Make sure that it runs.
+
+        Raises:
+            RelayError: It has ended; with what it said last.
+        """
+        code = self.process.poll()
+        if code is not None:
+            tail = self.log.read_text("utf-8", "replace")[-2000:]
+            raise RelayError(f"{self.name} has ended with exit code {code}:\n{tail}")
+
+    def stop(self) -> None:
+        """Have it end, by force if need be."""
+        self.process.terminate()
+        try:
+            self.process.wait(_STOPS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 @dataclass(frozen=True)
@@ -36,19 +67,16 @@ class World:
     shop_dsn: str
     list_dsn: str
     http_port: int
-    relay: subprocess.Popen[bytes]
-    relay_log: Path
+    processes: tuple[Process, ...]
 
     def check(self) -> None:
-        """Make sure that the relay runs.
+        """Make sure that the relay and the runner of the projection run.
 
         Raises:
-            RelayError: It has ended; with what it said last.
+            RelayError: One has ended; with what it said last.
         """
-        code = self.relay.poll()
-        if code is not None:
-            tail = self.relay_log.read_text("utf-8", "replace")[-2000:]
-            raise RelayError(f"the relay has ended with exit code {code}:\n{tail}")
+        for one in self.processes:
+            one.check()
 
 
 @contextmanager
@@ -65,35 +93,42 @@ def world() -> Iterator[World]:
         with psycopg.connect(postgres.dsn(_SHOP)) as conn:
             migrate(conn, "outbox_events", "jsonb", bell=True)
         http_port = free_port()
-        log = Path(name) / "relay.log"
-        relay = launch(
-            [sys.executable, "-m", "relay", "run"], log, env=_environment(postgres.dsn(_SHOP), nats.url, http_port)
+        common = _environment(nats.url)
+        relay = _start(
+            "the relay",
+            ["run"],
+            Path(name) / "relay.log",
+            {**common, "RELAY_POSTGRES__DSN": postgres.dsn(_SHOP), "RELAY_HTTP__PORT": str(http_port)},
+        )
+        runner = _start(
+            "the projection",
+            ["projection", "run", str(_PROJECTIONS), "--http-port", "0"],
+            Path(name) / "projection.log",
+            {**common, "RELAY_POSTGRES__DSN": postgres.dsn(_READ_MODEL)},
         )
         try:
-            yield World(nats, postgres.dsn(_SHOP), postgres.dsn(_READ_MODEL), http_port, relay, log)
+            yield World(nats, postgres.dsn(_SHOP), postgres.dsn(_READ_MODEL), http_port, (relay, runner))
         finally:
-            _stop(relay)
+            runner.stop()
+            relay.stop()
 
 
-def _environment(dsn: str, url: str, http_port: int) -> dict[str, str]:
-    """Configure the relay by the environment alone, and by nothing that was there before."""
+def _start(name: str, args: list[str], log: Path, environ: dict[str, str]) -> Process:
+    return Process(name, launch([sys.executable, "-m", "relay", *args], log, env=environ), log)
+
+
+def _environment(url: str) -> dict[str, str]:
+    """Configure both by the environment alone, and by nothing that was there before."""
     foreign = {name: value for name, value in os.environ.items() if not name.startswith(("RELAY_", "PG"))}
     return {
         **foreign,
-        "RELAY_POSTGRES__DSN": dsn,
         "RELAY_NATS__SERVERS": url,
         "RELAY_STREAM__MANAGE": "true",
-        "RELAY_STREAM__NAME": STREAM,
-        "RELAY_STREAM__SUBJECTS": SUBJECTS,
-        "RELAY_HTTP__PORT": str(http_port),
+        "RELAY_STREAM__NAME": _STREAM,
+        "RELAY_STREAM__SUBJECTS": _SUBJECTS,
+        # What a projection tells events apart by.
+        "RELAY_HEADERS__KEY": "true",
+        "RELAY_HEADERS__SEQ": "true",
+        "RELAY_HEADERS__CREATED_AT": "true",
         "RELAY_LOG__FORMAT": "json",
     }
-
-
-def _stop(relay: subprocess.Popen[bytes]) -> None:
-    relay.terminate()
-    try:
-        relay.wait(_RELAY_STOPS_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        relay.kill()
-        relay.wait()

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import relay
 from tests.support.processes import gone, linux_alone, mentioning
 
 _SUMMARY = re.compile(
@@ -46,6 +48,32 @@ def test_it_ends_by_itself_and_everything_placed_is_in_the_read_model(tmp_path: 
     assert re.search(r"killed.*nats-server is back.*caught up", done.stderr, re.DOTALL), done.stderr
     assert list(tmp_path.iterdir()) == []
     assert mentioning(str(tmp_path)) == set()
+
+
+def test_it_fails_if_the_read_model_is_not_what_was_placed(tmp_path: Path) -> None:
+    wrong = tmp_path / "projections"
+    shutil.copytree(Path(relay.__file__).parent / "demo" / "projections", wrong)
+    text = (wrong / "order_list.toml").read_text("utf-8")
+    assert "'total_cents')::bigint" in text
+    (wrong / "order_list.toml").write_text(
+        text.replace("'total_cents')::bigint", "'total_cents')::bigint + 1"), "utf-8"
+    )
+    script = """if True:
+        import pathlib, sys
+        from relay.demo import run
+        sys.modules["relay.demo.world"]._PROJECTIONS = pathlib.Path(sys.argv[1])
+        sys.exit(run(events=100, plain=True, rate=100))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(wrong)],
+        env=_environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "the read model holds other orders than the shop" in done.stdout
 
 
 @contextmanager
@@ -119,18 +147,19 @@ def test_when_it_is_killed_no_process_is_left(tmp_path: Path) -> None:
         _read_until(terminal, r"read model +[1-9]")
         servers = mentioning(str(tmp_path))
         children = _children(demo.pid)
-        assert len(children) == 3
+        assert len(children) == 4
         demo.kill()
         demo.wait()
         assert gone(servers | children)
 
 
-def test_a_relay_that_ends_is_no_success(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "name"), [("relay\0run", "relay"), ("relay\0projection", "projection")])
+def test_a_relay_or_a_projection_that_ends_is_no_success(tmp_path: Path, command: str, name: str) -> None:
     with _in_a_terminal(tmp_path) as (demo, terminal):
         _read_until(terminal, r"read model +[1-9]")
-        (relay,) = mentioning("relay\0run") & _children(demo.pid)
-        os.kill(relay, signal.SIGKILL)
-        assert "the relay has ended with exit code -9" in _read_until(terminal, r"exit code -?\d+")
+        (process,) = mentioning(command) & _children(demo.pid)
+        os.kill(process, signal.SIGKILL)
+        assert f"the {name} has ended with exit code -9" in _read_until(terminal, r"exit code -?\d+")
         assert demo.wait(20) == 1
     assert list(tmp_path.iterdir()) == []
     assert mentioning(str(tmp_path)) == set()
