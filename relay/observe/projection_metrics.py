@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from relay import __version__
 from relay.observe.projection_progress import PartitionProgress, PartitionView, Status
+from relay.observe.refresh_progress import RefreshProgress
 
 _LABELS = ["projection", "partition"]
 
@@ -30,6 +31,7 @@ class ProjectionMetrics(Collector):
     def __init__(self, objective_s: float = 300.0) -> None:
         self._objective_s = objective_s
         self._partitions: list[PartitionProgress] = []
+        self._refreshes: list[RefreshProgress] = []
         # When the event loop has turned last, monotonic seconds.
         self.turned_at = time.monotonic()
         self.registry = CollectorRegistry()
@@ -40,6 +42,12 @@ class ProjectionMetrics(Collector):
         """Return the place where the runner of a partition says what it does; made once for each."""
         progress = PartitionProgress(projection, partition)
         self._partitions.append(progress)
+        return progress
+
+    def view(self, projection: str, view: str) -> RefreshProgress:
+        """Return the place where the refresher of a materialised view says what it does; made once for each."""
+        progress = RefreshProgress(projection, view)
+        self._refreshes.append(progress)
         return progress
 
     def turn(self) -> None:
@@ -68,6 +76,7 @@ class ProjectionMetrics(Collector):
         yield from _gauges([one.view() for one in partitions])
         yield from _counters(partitions)
         yield from _distributions(partitions)
+        yield from _views(list(self._refreshes))
 
 
 def _gauges(views: Sequence[PartitionView]) -> Iterator[Metric]:
@@ -97,6 +106,21 @@ def _gauges(views: Sequence[PartitionView]) -> Iterator[Metric]:
         for name in get_args(Status):
             status.add_metric([*_labels(one), name], float(name == one.status))
     yield status
+
+
+def _views(refreshes: Sequence[RefreshProgress]) -> Iterator[Metric]:
+    read: Callable[[RefreshProgress], float | None]
+    for name, text, read in (
+        ("age_seconds", "Since the beginning of the last refresh that succeeded", lambda one: one.age_s),
+        ("duration_seconds", "How long that refresh took", lambda one: one.took_s),
+        ("failures", "How many refreshes in a row have failed", lambda one: one.failures),
+    ):
+        family = GaugeMetricFamily(f"outbox_projection_refresh_{name}", text, labels=["projection", "view"])
+        for one in refreshes:
+            value = read(one)
+            if value is not None:
+                family.add_metric([one.projection, one.view], value)
+        yield family
 
 
 def _counters(partitions: Sequence[PartitionProgress]) -> Iterator[Metric]:

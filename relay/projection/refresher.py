@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from relay.observe.logs import event as log_event
+from relay.observe.refresh_progress import RefreshProgress
 from relay.postgres.database import Database
 from relay.postgres.server_error import words
 from relay.projection.definition import Definition
@@ -35,12 +36,14 @@ class Refresher:
 
     Args:
         database: Its connection is used by this one alone.
+        progress: Is told how old the view is.
     """
 
-    def __init__(self, database: Database, definition: Definition, refresh: Refresh) -> None:
+    def __init__(self, database: Database, definition: Definition, refresh: Refresh, progress: RefreshProgress) -> None:
         self._database = database
         self._definition = definition
         self._refresh = refresh
+        self._progress = progress
         self._generation = 0
         self._told: str | None = None
 
@@ -101,7 +104,9 @@ class Refresher:
             if not rows:
                 return min(self._refresh.every_s, LOOK_S)
             age_s, took_s, retry_in_s, is_changed, is_populated, failures, applied, complete_up_to, *_ = rows[0]
+            self._progress.seen(age_s, took_s, failures)
             wait = wait_s(self._refresh, Known(age_s, took_s, retry_in_s, is_changed, is_populated))
+            began_at = time.monotonic()
             if not wait:
                 await conn.execute(self._statement(concurrently=is_populated))
                 await cursor.execute(
@@ -110,6 +115,7 @@ class Refresher:
         self._database.succeeded()
         if wait:
             return wait
+        self._progress.refreshed(time.monotonic() - began_at)
         self._told = None
         if failures:
             log_event(
@@ -135,6 +141,7 @@ class Refresher:
         Raises:
             Exception: psycopg.Error or OSError: PostgreSQL could not be told.
         """
+        self._progress.failed()
         reason = words(error)
         if reason != self._told:
             self._told = reason

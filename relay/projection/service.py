@@ -12,6 +12,7 @@ from relay.config.settings import Settings, load
 from relay.errors import ConfigError
 from relay.observe.projection_metrics import ProjectionMetrics
 from relay.observe.projection_progress import PartitionProgress
+from relay.observe.refresh_progress import RefreshProgress
 from relay.postgres.database import Database
 from relay.projection.applier import Applier
 from relay.projection.definition import Definition, Projection
@@ -63,7 +64,8 @@ async def run_watched(definitions: Sequence[Definition], settings: Settings, met
                     progress = metrics.partition(definition.name, partition)
                     group.create_task(_run_partition(definition, progress, settings, way, owner))
                 for refresh in definition.refreshes:
-                    group.create_task(_run_refresh(definition, refresh, settings))
+                    view = metrics.view(definition.name, refresh.view)
+                    group.create_task(_run_refresh(definition, refresh, settings, view))
     except* ConfigError as errors:
         raise ConfigError([str(error) for error in errors.exceptions]) from None
 
@@ -84,9 +86,9 @@ async def _run_partition(
         await Runner(definition, progress, store, Applier(definition, store), way).run()
 
 
-async def _run_refresh(definition: Definition, refresh: Refresh, settings: Settings) -> None:
+async def _run_refresh(definition: Definition, refresh: Refresh, settings: Settings, progress: RefreshProgress) -> None:
     async with open_database(settings, f"refresh {definition.name}.{refresh.view}") as database:
-        await Refresher(database, definition, refresh).run()
+        await Refresher(database, definition, refresh, progress).run()
 
 
 def open_database(settings: Settings, name: str) -> Database:

@@ -12,6 +12,16 @@ from tests.support.fix_relay import ROOT, MakeRelay, Outbox, wait_until
 from tests.support.fix_stream import Streams
 from tests.unit.observe.test_runbooks import PAGES, blocks
 
+REFRESH = """
+[[refresh]]
+view = "keys"
+every = "1s"
+"""
+VIEW = """;
+CREATE MATERIALIZED VIEW keys AS SELECT key FROM trail;
+CREATE UNIQUE INDEX ON keys (key);
+"""
+
 
 def test_prometheus_finds_no_fault_in_the_rules() -> None:
     promtool("check", "rules", "--lint=all", "--lint-fatal", str(RULES))
@@ -70,8 +80,8 @@ def test_each_panel_of_the_dashboard_has_something_to_show(
     relay = make_relay(
         outbox.dsn, streams.url, consumers__poll_every_s="1", retention__delivered_age_s="3600", **settings
     ).start()
-    (tmp_path / "trail.toml").write_text(FILE.replace("MODE", "each"), "utf-8")
-    (tmp_path / "trail.sql").write_text(TABLES, "utf-8")
+    (tmp_path / "trail.toml").write_text(FILE.replace("MODE", "each") + REFRESH, "utf-8")
+    (tmp_path / "trail.sql").write_text(TABLES + VIEW, "utf-8")
     port, subject = free_port(), settings["watermark__subject"]
     with run_by_command(
         empty_database, streams.url, tmp_path, RELAY_PROJECTION_HTTP__PORT=str(port), RELAY_WATERMARK__SUBJECT=subject

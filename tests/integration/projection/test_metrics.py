@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from relay.demo.servers import free_port
 from tests.integration.projection.fix_runner import run_by_command
 from tests.integration.projection.test_files_and_commands import FILE
+from tests.integration.projection.test_refresh import FRAGILE
 from tests.integration.projection.world import TABLES, Events, run_sql, state
 from tests.support.fix_prometheus import promtool
 from tests.support.fix_proxy import Proxy
@@ -38,7 +39,7 @@ class Http:
 
     def value(self, name: str, **labels: str) -> float | None:
         """Return one sample of the projection, None if it is not there."""
-        wanted = {"projection": "trail", "partition": "0", **labels}
+        wanted = {"projection": "trail", **({} if "view" in labels else {"partition": "0"}), **labels}
         for family in text_string_to_metric_families(self.get("/metrics")[1]):
             for sample in family.samples:
                 if sample.name == f"outbox_projection_{name}" and sample.labels == wanted:
@@ -154,3 +155,22 @@ def test_a_standby_is_ready_and_a_port_that_is_taken_is_said(empty_database: str
         )  # fmt: skip
         assert refused.exit_code == 2
         assert f"[projection_http] cannot listen on 127.0.0.1 port {first.port}" in refused.stderr
+
+
+def test_the_age_of_a_view_and_failures_in_a_row_are_shown(empty_database: str, events: Events, folder: Path) -> None:
+    (folder / "trail.sql").write_text(TABLES + FRAGILE, "utf-8")
+    text = (folder / "trail.toml").read_text("utf-8")
+    (folder / "trail.toml").write_text(f'{text}\n[[refresh]]\nview = "fragile"\nevery = "1s"\n', "utf-8")
+    events.make()
+    events.fill(1, 1)
+    with runner(empty_database, events.url, folder) as served:
+
+        def value(name: str) -> float | None:
+            return served.value(f"refresh_{name}", view="fragile")
+
+        wait_until("it fails again and again", lambda: (value("failures") or 0) >= 2)
+        assert (value("age_seconds"), value("duration_seconds")) == (None, None)
+        events.send((2, "mend"))
+        wait_until("it is refreshed", lambda: value("age_seconds") is not None)
+        assert (value("failures"), served.is_ready()) == (0, True)
+        assert 0 < (value("duration_seconds") or 0) < 10

@@ -27,6 +27,7 @@ def projections() -> ProjectionMetrics:
     progress.claimed()
     progress.reading(1, 0)
     progress.behind(0, None)
+    metrics.view("order_list", "daily").refreshed(1.0)
     return metrics
 
 
