@@ -24,7 +24,17 @@ _PLAIN_NAME = re.compile(r"([a-z_][a-z0-9_]{0,47}\.)?[a-z_][a-z0-9_]{0,47}")
 _OURS = re.compile(
     r"\boutbox_(events|shards|shard|members|streams|migrations|origin|audit|ring|identity|producer|relay|reader)\b"
 )
-_PAYLOAD_AS_BYTES = "convert_to(e.payload::text, 'UTF8')"
+_PAYLOAD_AS_BYTES = "convert_to(textin(jsonb_out(e.payload)), 'UTF8')"
+# As that does, each of these takes a column of its own type alone. If the column was altered meanwhile the statement is
+# refused as long as this process lives: read as text, binary data would be sent as its hex digits.
+_PAYLOAD_BY_TYPE = {
+    "jsonb": _PAYLOAD_AS_BYTES,
+    "json": "convert_to(textin(json_out(e.payload)), 'UTF8')",
+    "text": "convert_to(textcat(e.payload, ''), 'UTF8')",
+    "bytea": "byteacat(e.payload, '')",
+}
+# Of a type that `relay migrate` does not make.
+_OTHER_PAYLOAD = "convert_to(e.payload::text, 'UTF8')"
 
 
 def array(numbers: Iterable[int]) -> str:
@@ -86,8 +96,7 @@ class Tables:
 
     def qualify(self, text: str) -> str:
         """Replace the default names and the payload's reading in a text of SQL."""
-        if self.payload_type == "bytea":
-            text = text.replace(_PAYLOAD_AS_BYTES, "e.payload")
+        text = text.replace(_PAYLOAD_AS_BYTES, _PAYLOAD_BY_TYPE.get(self.payload_type, _OTHER_PAYLOAD))
         return _OURS.sub(lambda found: self.name(found[1]), text)
 
     def file(self, name: str) -> str:

@@ -25,7 +25,7 @@
                     FROM (
                         SELECT e.*,
                                CASE WHEN e.ours AND :contents AND e.before < :room::bigint
-                                    THEN convert_to(e.payload::text, 'UTF8') END AS body,
+                                    THEN convert_to(textin(jsonb_out(e.payload)), 'UTF8') END AS body,
                                CASE WHEN e.ours AND :contents AND e.before < :room::bigint THEN e.headers::text END AS head
                         FROM (
                             SELECT c.*, sum(c.stored) OVER (ORDER BY :place ROWS UNBOUNDED PRECEDING) - c.stored AS before

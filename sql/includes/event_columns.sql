@@ -3,7 +3,7 @@
        e.id::text,
        e.topic,
        e.key,
-       convert_to(e.payload::text, 'UTF8'),
+       convert_to(textin(jsonb_out(e.payload)), 'UTF8'),
        e.headers::text,
        date_part('epoch', e.created_at),
        e.attempts,

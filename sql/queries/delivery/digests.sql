@@ -9,7 +9,7 @@ SELECT e.seq,
             THEN encode(sha256(
                 convert_to(e.topic, 'UTF8') || '\x00'::bytea
                 || coalesce(convert_to(e.headers::text, 'UTF8'), '\x01'::bytea) || '\x00'::bytea
-                || convert_to(e.payload::text, 'UTF8')
+                || convert_to(textin(jsonb_out(e.payload)), 'UTF8')
             ), 'hex') END
 FROM outbox_events e
 WHERE e.seq = ANY ($1::bigint[])

@@ -21,7 +21,7 @@ FROM (
            CASE WHEN coalesce(pg_column_size(e.payload), 0) + coalesce(pg_column_size(e.headers), 0) <= $6
                  AND octet_length(e.topic) <= 1000
                  AND coalesce(octet_length(e.key), 0) <= 1000
-                THEN convert_to(e.payload::text, 'UTF8') END AS payload,
+                THEN convert_to(textin(jsonb_out(e.payload)), 'UTF8') END AS payload,
            CASE WHEN pg_column_size(e.headers) <= $6 THEN e.headers::text END AS headers,
            date_part('epoch', e.created_at) AS created_at,
            e.attempts,

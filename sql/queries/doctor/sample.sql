@@ -34,7 +34,7 @@ SELECT e.topic,
        count(*),
        count(*) FILTER (WHERE e.delivered_at IS NULL AND e.dead_at IS NULL),
        max(CASE WHEN $4::boolean
-                THEN octet_length(convert_to(e.payload::text, 'UTF8')) + coalesce(octet_length(e.headers::text), 0)
+                THEN octet_length(convert_to(textin(jsonb_out(e.payload)), 'UTF8')) + coalesce(octet_length(e.headers::text), 0)
                 ELSE pg_column_size(e.payload) + coalesce(pg_column_size(e.headers), 0) END)
 FROM sample e
 GROUP BY e.topic

@@ -10,7 +10,7 @@ SELECT e.seq,
        CASE WHEN octet_length(e.topic) <= 1000 THEN e.topic WHEN $3::bigint IS NULL THEN '' ELSE left(e.topic, 1000) END,
        CASE WHEN octet_length(e.key) <= 1000 THEN e.key WHEN $3::bigint IS NOT NULL THEN left(e.key, 1000) END,
        CASE WHEN $3::bigint IS NULL THEN ''
-            WHEN octet_length(convert_to(e.payload::text, 'UTF8')) <= $3::bigint THEN convert_to(e.payload::text, 'UTF8')
+            WHEN octet_length(convert_to(textin(jsonb_out(e.payload)), 'UTF8')) <= $3::bigint THEN convert_to(textin(jsonb_out(e.payload)), 'UTF8')
             ELSE '' END,
        CASE WHEN $3::bigint IS NULL THEN NULL
             WHEN octet_length(e.headers::text) <= least($3::bigint, 524288) THEN e.headers::text END,
@@ -20,7 +20,7 @@ SELECT e.seq,
        date_part('epoch', e.dead_at),
        e.last_error,
        CASE WHEN $3::bigint IS NULL THEN pg_column_size(e.payload)
-            ELSE octet_length(convert_to(e.payload::text, 'UTF8')) END,
+            ELSE octet_length(convert_to(textin(jsonb_out(e.payload)), 'UTF8')) END,
        e.failure_class
 FROM outbox_events e
 WHERE e.dead_at >= to_timestamp($1::float8)

@@ -5,7 +5,7 @@ SELECT
 -- include: listed_columns
        e.last_error,
        CASE WHEN $3::boolean THEN e.headers::text END,
-       CASE WHEN $3::boolean THEN convert_to(e.payload::text, 'UTF8') ELSE '' END,
+       CASE WHEN $3::boolean THEN convert_to(textin(jsonb_out(e.payload)), 'UTF8') ELSE '' END,
        date_part('epoch', e.discarded_at), date_part('epoch', e.dead_copied_at), e.failure_class
 FROM outbox_events e
 WHERE e.seq = $1::bigint

@@ -232,6 +232,32 @@ def test_a_payload_arrives_as_it_is_stored(
     assert [message.data for message in streams.read("ORDERS")] == [arrives for _, arrives in PAYLOADS[payload_type]]
 
 
+@pytest.mark.parametrize("kind", ["bytea", "raw"])
+@pytest.mark.parametrize("payload_type", ["jsonb", "json", "text"])
+def test_a_payload_column_that_becomes_binary_while_a_relay_works_is_never_sent_as_hex_digits(
+    empty_database: str, streams: Streams, make_relay: MakeRelay, payload_type: str, kind: str
+) -> None:
+    """Also if it is a domain."""
+    apply(empty_database, payload_type=payload_type)
+    streams.make("ORDERS", "orders.>")
+    outbox = Outbox(empty_database)
+    relay = make_relay(empty_database, streams.url).start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    outbox.conn.execute("CREATE DOMAIN raw AS bytea")
+    outbox.conn.execute(
+        f"ALTER TABLE outbox_events ALTER payload TYPE {kind} USING convert_to(payload::text, 'UTF8')".encode()
+    )
+    outbox.conn.execute("INSERT INTO outbox_events (topic, payload) VALUES ('orders.placed', '{\"i\": 1}')")
+    assert "does not exist" in relay.said("postgres.lost")["error"]
+    wait_until("it is not ready", lambda: relay.get("/readyz")[0] == 503)
+    assert streams.messages("ORDERS") == 1
+    relay.stop()
+    relay.start()
+    outbox.drained()
+    outbox.conn.close()
+    assert [message.i for message in streams.read("ORDERS")] == [0, 1]
+
+
 @pytest.mark.parametrize("table", ["app.billing_events", "app.billing", "ledger"])
 def test_a_table_of_another_name_works_with_its_bell_and_its_roles(
     empty_database: str, streams: Streams, make_relay: MakeRelay, login: Any, table: str
