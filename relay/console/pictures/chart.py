@@ -11,7 +11,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 8, 22
 
 def round_up(value: float) -> float:
     """Return the next 1, 2 or 5 of a power of ten that is not below a value."""
-    if value <= 0 or not math.isfinite(value):
+    # Below that a power of ten has no exact steps; nothing that is drawn is as small.
+    if value < 1e-300 or not math.isfinite(value):
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(power * step for step in (1, 2, 5, 10) if power * step >= value * (1 - 1e-12))
