@@ -174,3 +174,22 @@ def test_the_age_of_a_view_and_failures_in_a_row_are_shown(empty_database: str, 
         wait_until("it is refreshed", lambda: value("age_seconds") is not None)
         assert (value("failures"), served.is_ready()) == (0, True)
         assert 0 < (value("duration_seconds") or 0) < 10
+
+
+def test_a_runner_whose_database_is_silent_is_not_called_well(
+    empty_database: str, events: Events, folder: Path, proxy: Callable[[int], Proxy]
+) -> None:
+    events.make()
+    events.fill(1, 3)
+    between = proxy(int(conninfo_to_dict(empty_database).get("port") or 5432))
+    with runner(make_conninfo(empty_database, host="127.0.0.1", port=between.port), events.url, folder) as served:
+        wait_until("all is applied", lambda: served.value("lag_seconds") == 0.0)
+        between.swallow()
+        events.fill(4, 1)
+        wait_until("it is not ready", lambda: not served.is_ready(), timeout_s=60)
+        assert served.get("/readyz")[1].startswith(("trail partition 0: stalled: ", "trail partition 0: waiting: "))
+        assert served.get("/healthz")[0] == 200
+        assert (served.value("lag_seconds") or 0) > 1
+        between.flow()
+        wait_until("it is ready again", served.is_ready, timeout_s=60)
+        wait_until("all is applied", lambda: served.value("position") == 4, timeout_s=60)
