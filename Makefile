@@ -18,13 +18,14 @@ export DOCKER_BUILD ?=
 export COMPOSE ?=
 ENGINE := $(BIN)/python -m tests.support.docker_engine
 
-.PHONY: help demo example-orders example-telemetry servers check test programs chaos lint sql docs bench lock sbom image image-base image-test \
+.PHONY: help demo console-demo example-orders example-telemetry servers check test programs chaos lint sql docs bench lock sbom image image-base image-test \
 	release clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
 	@echo "make example-orders      a shop, its list of orders and views, with faults on the way"
 	@echo "make example-telemetry   devices, Redis and PostgreSQL, with faults on the way (ARGS=\"--seconds 60\")"
+	@echo "make console-demo   the operator's console over the demo's shop, until Ctrl-C (ARGS=8080: another port)"
 	@echo "make servers PostgreSQL and nats-server to try things on, until Ctrl-C (docs/tutorial.md)"
 	@echo "make check   lint and unit tests: a minute or two, for every change"
 	@echo "make test    the whole suite on real servers (JOBS=2: in two processes)"
@@ -53,6 +54,9 @@ example-orders: $(READY)
 
 example-telemetry: $(READY)
 	@$(BIN)/python -m examples.telemetry $(ARGS)
+
+console-demo: $(READY)
+	@$(BIN)/python -m relay.demo.console $(ARGS)
 
 servers: $(READY)
 	@$(BIN)/python -m relay.demo.scratch $(ARGS)

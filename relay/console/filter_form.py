@@ -84,5 +84,17 @@ def read_form(given: Mapping[str, str], now: float) -> FilterForm:
 
 
 def command(*words: str) -> str:
-    """Write a command for a shell."""
-    return shlex.join(("relay", *words))
+    """Write a command for a shell; what a page shows as an escape, bash and zsh read as one."""
+    return " ".join(("relay", *map(_quoted, words)))
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    safe = word.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + "".join(char if char.isprintable() else _escaped(char) for char in safe) + "'"
+
+
+def _escaped(char: str) -> str:
+    # Always of full length: a digit that follows is not part of it.
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"

@@ -20,7 +20,7 @@ def lag_picture(slots: Sequence[Slot], objective_s: float) -> Markup:
         return Markup("")
     title = f"Lag over the last {age(_span(slots))}, now {age(slots[-1].lag_s)}, objective {age(objective_s)}"
     points = [(slot.at, slot.lag_s) for slot in slots]
-    return chart(title, points, _short_age, _since(slots), objective_s)
+    return chart(title, points, _on_axis, _since(slots), objective_s)
 
 
 def rate_picture(slots: Sequence[Slot]) -> Markup:
@@ -82,6 +82,14 @@ def _span(slots: Sequence[Slot]) -> float:
 
 def _since(slots: Sequence[Slot]) -> str:
     return f"{age(_span(slots))} ago"
+
+
+def _on_axis(seconds: float) -> str:
+    """Write a span in one unit: there is no room for two."""
+    for unit, each in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * each:
+            return f"{seconds / each:.3g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def _short_age(seconds: float) -> str:

@@ -93,14 +93,14 @@ def world() -> Iterator[World]:
         with psycopg.connect(postgres.dsn(_SHOP)) as conn:
             migrate(conn, "outbox_events", "jsonb", bell=True)
         http_port = free_port()
-        common = _environment(nats.url)
-        relay = _start(
+        common = environment(nats.url)
+        relay = start(
             "the relay",
             ["run"],
             Path(name) / "relay.log",
             {**common, "RELAY_POSTGRES__DSN": postgres.dsn(_SHOP), "RELAY_HTTP__PORT": str(http_port)},
         )
-        runner = _start(
+        runner = start(
             "the projection",
             ["projection", "run", str(_PROJECTIONS), "--http-port", "0"],
             Path(name) / "projection.log",
@@ -113,12 +113,13 @@ def world() -> Iterator[World]:
             relay.stop()
 
 
-def _start(name: str, args: list[str], log: Path, environ: dict[str, str]) -> Process:
+def start(name: str, args: list[str], log: Path, environ: dict[str, str]) -> Process:
+    """Start a command of the relay, with this environment and no other."""
     return Process(name, launch([sys.executable, "-m", "relay", *args], log, env=environ), log)
 
 
-def _environment(url: str) -> dict[str, str]:
-    """Configure both by the environment alone, and by nothing that was there before."""
+def environment(url: str) -> dict[str, str]:
+    """Configure a command of the relay by the environment alone, and by nothing that was there before."""
     foreign = {name: value for name, value in os.environ.items() if not name.startswith(("RELAY_", "PG"))}
     return {
         **foreign,

@@ -66,6 +66,11 @@ class Console:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process.poll() is None
+
     def log(self) -> str:
         """Return everything that it has written."""
         return self._log.read_text("utf-8") if self._log.exists() else ""
@@ -155,8 +160,10 @@ def make_console(tmp_path: Path) -> Iterator[MakeConsole]:
         return made[-1]
 
     yield make
+    ended_before = [console.log() for console in made if not console.running]
     for console in made:
         console.end()
+    assert not ended_before, ended_before[0][-3000:]
     for console in made:
         assert "Traceback" not in console.log(), console.log()[-3000:]
 

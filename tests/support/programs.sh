@@ -1,6 +1,6 @@
 #!/bin/sh
-# Put what the suite needs and pip does not have into a directory below this one: Prometheus with promtool, and PgBouncer. Nothing where
-# they are installed, else Debian's or Ubuntu's packages, fetched by apt with lists of its own and unpacked. Needs no root,
+# Put what the suite needs and pip does not have into a directory below this one: Prometheus with promtool, PgBouncer and, where CI
+# is set, Chromium. Nothing where they are installed, else Debian's or Ubuntu's packages, fetched by apt with lists of its own and unpacked. Needs no root,
 # installs nothing.
 set -eu
 here=$(pwd)/$1
@@ -12,6 +12,14 @@ there() {
 lacking=
 { there prometheus && there promtool; } || lacking=prometheus
 there pgbouncer || lacking="$lacking pgbouncer"
+# The largest by far: fetched only where its absence fails the tests, as all of these do where CI is set.
+if ! there chromium && ! there google-chrome && ! [ -x "$here/usr/lib/chromium/chromium" ]; then
+    if [ -n "${CI:-}" ]; then
+        lacking="$lacking chromium"
+    else
+        echo "Not installed, so the console is not tested in a browser: chromium (apt-get install chromium)." >&2
+    fi
+fi
 if [ -z "$lacking" ]; then
     exit 0
 fi
@@ -31,7 +39,7 @@ for package in $lacking; do
         # Alone: what it depends on is for its web pages.
         prometheus) fetch download prometheus || true ;;
         # With the libraries that are not installed.
-        pgbouncer) fetch install --download-only --no-install-recommends --yes pgbouncer || true ;;
+        pgbouncer | chromium) fetch install --download-only --no-install-recommends --yes "$package" || true ;;
     esac
 done
 for archive in "$here"/*.deb "$here"/cache/archives/*.deb; do
@@ -40,6 +48,6 @@ for archive in "$here"/*.deb "$here"/cache/archives/*.deb; do
     fi
 done
 for package in $lacking; do
-    there "$package" || echo "It could not be fetched, so tests are skipped: $package." >&2
+    there "$package" || [ -x "$here/usr/lib/$package/$package" ] || echo "It could not be fetched, so tests are skipped: $package." >&2
 done
 rm -rf "$here/lists" "$here/cache" "$here"/*.deb

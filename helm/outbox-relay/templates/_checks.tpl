@@ -1,6 +1,6 @@
 {{/* What the schema cannot say: values that do not go together. Nothing is made if one is found; all are said at once. */}}
 {{- define "outbox-relay.checks" -}}
-{{- $faults := concat (include "outbox-relay.addressFaults" . | fromYamlArray) (include "outbox-relay.secretFaults" . | fromYamlArray) (include "outbox-relay.podFaults" . | fromYamlArray) (include "outbox-relay.addOnFaults" . | fromYamlArray) (include "outbox-relay.projectionFaults" . | fromYamlArray) }}
+{{- $faults := concat (include "outbox-relay.addressFaults" . | fromYamlArray) (include "outbox-relay.secretFaults" . | fromYamlArray) (include "outbox-relay.podFaults" . | fromYamlArray) (include "outbox-relay.addOnFaults" . | fromYamlArray) (include "outbox-relay.projectionFaults" . | fromYamlArray) (include "outbox-relay.consoleFaults" . | fromYamlArray) }}
 {{- if $faults }}
 {{- fail (printf "\n\n%s\n" (join "\n" $faults)) }}
 {{- end }}
@@ -113,6 +113,30 @@
 {{- range .Values.prometheusRule.excludeRules }}
 {{- if not (has . $known) }}
 - "prometheusRule.excludeRules: there is no alert {{ . }}"
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "outbox-relay.consoleFaults" -}}
+{{- if .Values.console.enabled }}
+{{- $auth := dig "console" "auth" "token" .Values.config }}
+{{- $tokens := .Values.console.tokensSecret }}
+{{- if eq .Values.mode "sidecar" }}
+- "console.enabled: in a sidecar the pods are the application's; install the console on its own"
+{{- end }}
+{{- if eq $auth "link" }}
+- "config.console.auth: a link lets in on loopback alone; leave it out, or take proxy"
+{{- end }}
+{{- if and (eq $auth "token") (not (and $tokens.name (or $tokens.reader $tokens.operator))) }}
+- "console.tokensSecret.name: name the Secret with the tokens, or set config.console.auth to proxy"
+{{- end }}
+{{- if and (eq $auth "proxy") (not (dig "console" "trusted_proxies" "" .Values.config)) }}
+- "config.console.trusted_proxies: which addresses may name a user?"
+{{- end }}
+{{- range $name := list "reader_token_file" "operator_token_file" "proxy_secret_file" "operator_dsn_file" "write" "host" }}
+{{- if dig "console" $name "" $.Values.config }}
+- "config.console.{{ $name }}: comes from the values of console"
 {{- end }}
 {{- end }}
 {{- end }}

@@ -105,6 +105,22 @@ counts.
 {{- include "outbox-relay.postgresTls" (first .) }}
 {{- end }}
 
+{{/* Those of the console: it looks with an address of its own if there is one, and lets people in by its tokens. */}}
+{{- define "outbox-relay.consoleSecrets" -}}
+{{- include "outbox-relay.otherSecrets" (list . .Values.console.readerDsnSecret .Values.postgres.dsnSecret) }}
+{{- include "outbox-relay.natsSecrets" (list .Values.nats .Values.nats.tlsSecret) }}
+{{- with .Values.console }}
+{{- include "outbox-relay.secret" (list .operatorDsnSecret "key" "console/operator-dsn" "RELAY_CONSOLE__OPERATOR_DSN_FILE") }}
+{{- include "outbox-relay.secret" (list .tokensSecret "reader" "console/reader-token" "RELAY_CONSOLE__READER_TOKEN_FILE") }}
+{{- include "outbox-relay.secret" (list .tokensSecret "operator" "console/operator-token" "RELAY_CONSOLE__OPERATOR_TOKEN_FILE") }}
+{{- include "outbox-relay.secret" (list .proxySecret "key" "console/proxy-secret" "RELAY_CONSOLE__PROXY_SECRET_FILE") }}
+{{- end }}
+{{- end }}
+
+{{- define "outbox-relay.consolePort" -}}
+{{- dig "console" "port" 9465 .Values.config | int }}
+{{- end }}
+
 {{/* Secrets as a volume, from [context, list of secrets]. */}}
 {{- define "outbox-relay.secretsVolume" -}}
 {{- $root := index . 0 }}

@@ -83,7 +83,7 @@ class Order:
             case "retry":
                 return f"Send {events_of(count, 'dead letter')} again, as if never tried"
             case "discard":
-                return f"Discard {events_of(count, 'dead letter')}, for good; their keys continue without them"
+                return f"Discard {events_of(count, 'dead letter')}, for good; keys continue without what is discarded"
             case _:
                 kind = "discarded event" if self.action == "replay-discarded" else "delivered event"
                 where = self.subject or "their own subjects, where every consumer gets them again"

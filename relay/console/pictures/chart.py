@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 460, 130
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 8, 22
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 8, 8, 22
 
 
 def round_up(value: float) -> float:

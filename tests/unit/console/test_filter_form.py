@@ -1,11 +1,12 @@
 """The filters in an address mean what the flags of `relay list` mean."""
 
 import shlex
+import subprocess
 from urllib.parse import parse_qsl
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from relay.cli import main
@@ -13,7 +14,8 @@ from relay.cli.lazy import loaded
 from relay.console.filter_form import NAMES, FilterForm, command, read_form
 
 NOW = 1_900_000_000.0
-TEXT = st.text(st.characters(blacklist_characters="\x00", blacklist_categories=["Cs"]), max_size=20)
+ANY = st.text(st.characters(blacklist_characters="\x00", blacklist_categories=["Cs"]), max_size=20)
+TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20) | ANY
 GOOD = st.fixed_dictionaries(
     {},
     optional={
@@ -36,8 +38,18 @@ def test_a_form_written_as_an_address_is_the_same_form_again(typed: dict[str, st
     assert again == form
 
 
+@pytest.mark.parametrize("text", ["a b", "it's", "a\u202eb", "\x1b[2J7", "back\\slash'\n", "\U000e0001f", "$x`y`\t"])
+def test_bash_reads_a_command_as_it_was_meant(text: str) -> None:
+    words = command("list", f"--key={text}").removeprefix("relay ")
+    assert words.isprintable()
+    bash = ["bash", "-c", f"printf '%s|' {words}"]
+    ended = subprocess.run(bash, capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"})
+    assert ended.stdout.decode() == f"list|--key={text}|"
+
+
 @given(GOOD)
 def test_the_command_beside_a_list_finds_the_same_events(typed: dict[str, str]) -> None:
+    assume(all(map(str.isprintable, typed.values())))
     form = read_form({name: value for name, value in typed.items() if name not in ("since", "until")}, NOW)
     words = shlex.split(command("list", "--state", "any", *form.flags()))
     assert words[:2] == ["relay", "list"]
