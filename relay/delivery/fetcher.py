@@ -80,6 +80,8 @@ class Fetcher:
         self._scrubbed = BELOW_ALL
         self._found_again = FoundAgain()
         self._generation = reader.generation
+        # Whether the turn has read everything above the cursor that was visible then.
+        self._has_read_all = False
         # Why a read has failed at last that no smaller one can replace.
         self._unreadable = ""
 
@@ -118,8 +120,9 @@ class Fetcher:
             if found:
                 await self._wakeup.found(found)
                 self._in_hand.to_send.set()
-            else:
-                await self._wakeup.sleep(self._nothing_before_s())
+                if not (self._has_read_all and self._wakeup.hears_all):
+                    continue
+            await self._wakeup.sleep(self._nothing_before_s())
 
     async def _begin_with(self, after_crash: AfterCrash) -> None:
         """Send what the previous owners may have had in hand, group by group."""
@@ -141,6 +144,7 @@ class Fetcher:
     async def turn(self) -> int:
         """Read once whatever may be there; return how many events were taken in."""
         now = time.monotonic()
+        self._has_read_all = False
         await self._rewind()
         found = await self._backfill(now)
         found += await self._advance(now)
@@ -188,6 +192,7 @@ class Fetcher:
         if catching_up and len(seqs) < reached - self._in_hand.cursor:
             self._in_hand.gaps.found(await self._reader.settled(self._in_hand.cursor + 1, min(reached, upper)))
         self._in_hand.read_up_to(reached)
+        self._has_read_all = not (cut_short or catching_up) and self._generation == self._reader.generation
         self._metrics.stage("fetch", time.monotonic() - started)
         self._offer(events)
         return max(len(events) + late, 1)

@@ -28,6 +28,11 @@ class Wakeup:
         self._pause_s = _SHORTEST_S
         self._busy_until = 0.0
 
+    @property
+    def hears_all(self) -> bool:
+        """Whether each insert that the previous turn has not seen rings, since the bell was ours all along."""
+        return self._bell is not None and self._bell.held and time.monotonic() >= self._busy_until
+
     async def found(self, events: int) -> None:
         """Note what a turn has found; if it was much, producers need not ring."""
         self._pause_s = _SHORTEST_S

@@ -26,6 +26,7 @@ from relay.jetstream.acknowledgements import Acknowledgements, Stored
 
 _DEAF = re.compile(r"permissions violation for subscription", re.IGNORECASE)
 _PENDING_BYTES = 4 * 1024 * 1024
+_AT_ONCE_BYTES = 16 * 1024
 _CLOSE_S = 1.0
 
 RawListener = Callable[[bytes, bytes, bytes, bytes], None]
@@ -175,11 +176,17 @@ class Client(nats.aio.client.Client):
     async def send(self, frames: bytes) -> None:
         """Send encoded messages, as `Client.publish` sends one: by way of its buffer and its flusher.
 
+        A few go to the socket at once, since the flusher takes another turn of the loop. If the socket takes nothing,
+        the window of events that may be unanswered bounds them.
+
         Raises:
             ConnectionClosedError: The connection has ended.
         """
         if not self.is_connected:
             raise nats.errors.ConnectionClosedError
+        if len(frames) <= _AT_ONCE_BYTES and not self.pending_data_size and self._transport is not None:
+            self._transport.write(frames)
+            return
         await self._send_command(frames)
         await self._flush_pending()
 

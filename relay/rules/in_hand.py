@@ -34,6 +34,9 @@ class Signal(Protocol):
     def clear(self) -> None:
         """Let the next `wait` wait."""
 
+    def is_set(self) -> bool:
+        """Report whether it is set."""
+
     async def wait(self) -> object:
         """Wait until it is set."""
 
@@ -89,7 +92,7 @@ class InHand:
         batches: The atomic batches that are not answered, by number.
         to_look_for: Events in doubt that have to be found in their stream, or not, before they are sent again.
         to_send: Set when events may be sent.
-        room: Set when events were settled, or may be sent.
+        room: Set when events were settled, or may be sent. Who waits for that clears it first.
         look_for_wanted: Set when there is something new in `to_look_for`.
     """
 
@@ -308,6 +311,10 @@ class InHand:
         """Report whether more may be read. What cannot be sent now takes no room from the rest, in events or bytes."""
         flowing_bytes = self.unsettled.payload_bytes - self.waiting_bytes()
         return self.can_flow() < self.limits.events and flowing_bytes < self.limits.payload_bytes
+
+    def marks_are_awaited(self) -> bool:
+        """Report whether somebody waits until events are marked: for room, or for their end."""
+        return not (self.room.is_set() and self.has_room())
 
     def is_crowded(self) -> bool:
         """Report whether memory is too short for more events that wait: they may have half as much as what flows."""

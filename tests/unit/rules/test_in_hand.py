@@ -15,16 +15,19 @@ class Flag:
     """A signal that nobody waits for."""
 
     def __init__(self) -> None:
-        self.is_set = False
+        self._is_set = False
 
     def set(self) -> None:
-        self.is_set = True
+        self._is_set = True
 
     def clear(self) -> None:
-        self.is_set = False
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        return self._is_set
 
     async def wait(self) -> object:
-        return self.is_set
+        return self._is_set
 
 
 def event(seq: int, key: str | None = None, payload: bytes = b"{}") -> Event:
