@@ -5,7 +5,7 @@ import socket
 import click
 
 from relay.cli.options import Sources, with_sources
-from relay.config.listening import listening
+from relay.config.listening import PROJECTIONS, RELAY, Listening, listening
 from relay.errors import ConfigError, RelayError
 from relay.http.ask import get
 from relay.text import printable
@@ -21,8 +21,9 @@ class Unhealthy(RelayError):
 @click.command()
 @with_sources("--http-port")
 @click.option("--ready", is_flag=True, help="Ask whether it can relay at this moment, and not only whether it turns.")
-def health(sources: Sources, ready: bool) -> None:
-    """Ask the relay on this machine whether it makes progress.
+@click.option("--projections", is_flag=True, help="Ask the runner of projections instead, as [projection_http] says.")
+def health(sources: Sources, ready: bool, projections: bool) -> None:
+    """Ask the relay on this machine, or the runner of projections, whether it makes progress.
 
     For a container's health check, or a probe where the port listens on loopback alone. Prints what /healthz (with
     --ready, /readyz) says, and ends with 0 or 1.
@@ -30,10 +31,16 @@ def health(sources: Sources, ready: bool) -> None:
     \b
     relay health
     relay health --ready --config relay.toml
+    relay health --projections
     """
-    where = listening(sources.config, sources.flags) or sources.load().http
+    section = PROJECTIONS if projections else RELAY
+    own = Sources(sources.config, {f"{section}.port": sources.flags["http.port"]})
+    where = listening(own.config, own.flags, section=section)
+    if where is None:
+        settings = own.load()
+        where = Listening(**(settings.projection_http if projections else settings.http).model_dump())
     if not where.enabled or not where.port:
-        raise ConfigError(["http.port: must be a port, and http.enabled true: where else to ask?"])
+        raise ConfigError([f"{section}.port: must be a port, and {section}.enabled true: where else to ask?"])
     try:
         status, text = get(_reachable(where.host), where.port, "/readyz" if ready else "/healthz", _TIMEOUT_S)
     except OSError as error:

@@ -10,19 +10,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-_PREFIX = "RELAY_HTTP__"
-
 
 class Listening(NamedTuple):
-    """What `[http]` says; the defaults are those of its section."""
+    """What `[http]` says, or `[projection_http]`; the defaults are those of the first."""
 
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = 9464
 
 
+RELAY = "http"
+PROJECTIONS = "projection_http"
+_DEFAULTS = {RELAY: Listening(), PROJECTIONS: Listening(port=9466)}
+
+
 def listening(
-    config: Path | None, flags: Mapping[str, object], environ: Mapping[str, str] | None = None
+    config: Path | None,
+    flags: Mapping[str, object],
+    environ: Mapping[str, str] | None = None,
+    *,
+    section: str = RELAY,
 ) -> Listening | None:
     """Return where the relay listens; None if that takes the whole settings, or they have a fault.
 
@@ -30,31 +37,33 @@ def listening(
         config: A TOML file.
         flags: What the flags say, by dotted names; None if one was not given.
         environ: The environment; the process's own if it is not given.
+        section: Of the settings: of a relay, or of a runner of projections.
     """
+    prefix = f"RELAY_{section.upper()}__"
     environ = os.environ if environ is None else environ
-    said = _from_file(config)
+    said = _from_file(config, section)
     if said is None:
         return None
     written: dict[str, object] = {}
     for variable, value in environ.items():
-        if variable.upper().startswith(_PREFIX):
-            written[variable.upper().removeprefix(_PREFIX).lower()] = value.rstrip("\r\n")
+        if variable.upper().startswith(prefix):
+            written[variable.upper().removeprefix(prefix).lower()] = value.rstrip("\r\n")
     written |= {
-        name.removeprefix("http."): value
+        name.removeprefix(f"{section}."): value
         for name, value in flags.items()
-        if name.startswith("http.") and value is not None
+        if name.startswith(f"{section}.") and value is not None
     }
-    return _checked(said | {name: _parsed(name, value) for name, value in written.items()})
+    return _checked(said | {name: _parsed(name, value) for name, value in written.items()}, _DEFAULTS[section])
 
 
-def _from_file(config: Path | None) -> dict[str, object] | None:
+def _from_file(config: Path | None, section: str) -> dict[str, object] | None:
     if config is None:
         return {}
     try:
-        section = tomllib.loads(config.read_text("utf-8")).get("http", {})
+        found = tomllib.loads(config.read_text("utf-8")).get(section, {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return None
-    return section if isinstance(section, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def _parsed(name: str, value: object) -> object:
@@ -66,10 +75,10 @@ def _parsed(name: str, value: object) -> object:
     return value
 
 
-def _checked(said: Mapping[str, object]) -> Listening | None:
+def _checked(said: Mapping[str, object], default: Listening) -> Listening | None:
     if said.keys() - set(Listening._fields):
         return None
-    enabled, host, port = (said.get(name, default) for name, default in Listening._field_defaults.items())
+    enabled, host, port = (said.get(name, value) for name, value in default._asdict().items())
     if type(enabled) is not bool or type(host) is not str or type(port) is not int or not 0 <= port <= 65_535:
         return None
     return Listening(enabled, host, port)

@@ -77,6 +77,9 @@ def test_a_runner_says_how_far_it_is_and_what_it_has_done(empty_database: str, e
         wait_until("all is settled", lambda: served.value("position") == 6)
         assert served.get("/readyz")[1] == "ready: 1 running\n"
         assert served.get("/healthz") == (200, "ok\n")
+        asked = ("health", "--projections", "--http-port", str(served.port))
+        assert relay(None, *asked).stdout == "ok\n"
+        assert relay(None, *asked, "--ready").stdout == "ready: 1 running\n"
         wait_until("nothing waits", lambda: served.value("lag_seconds") == 0.0)
         shown = {
             name: served.value(name) for name in ("owner", "parked_events", "pending_events", "applied_events_total")

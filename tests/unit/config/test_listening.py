@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.flags import FLAGS
-from relay.config.listening import Listening, listening
+from relay.config.flags import FLAGS, PROJECTION_FLAGS
+from relay.config.listening import PROJECTIONS, RELAY, Listening, listening
 from relay.config.settings import load
 from relay.errors import ConfigError
 
@@ -24,29 +24,32 @@ NAMES = st.sampled_from(["enabled", "host", "port", "prot"])
     st.none() | st.dictionaries(NAMES, VALUES, max_size=3),
     st.dictionaries(NAMES, TEXTS, max_size=3),
     st.none() | TEXTS,
+    st.sampled_from([RELAY, PROJECTIONS]),
 )
 def test_the_quick_answer_is_the_one_of_the_settings(
-    file: dict[str, object] | None, environment: dict[str, str], flag: str | None
+    file: dict[str, object] | None, environment: dict[str, str], flag: str | None, section: str
 ) -> None:
-    environ = {f"RELAY_HTTP__{name}".upper(): value for name, value in environment.items()}
-    flags = {FLAGS["--http-port"]: flag}
+    environ = {f"RELAY_{section}__{name}".upper(): value for name, value in environment.items()}
+    flags = {(FLAGS if section == RELAY else PROJECTION_FLAGS)["--http-port"]: flag}
     with TemporaryDirectory() as directory:
         config = None
         if file is not None:
             config = Path(directory, "relay.toml")
             lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in file.items())
-            config.write_text(f"[http]\n{lines}\n", "utf-8")
-        quick = listening(config, flags, environ)
+            config.write_text(f"[{section}]\n{lines}\n", "utf-8")
+        quick = listening(config, flags, environ, section=section)
         if quick is None:
             return
-        section = load(config, flags, environ=environ).http
-    assert quick == (section.enabled, section.host, section.port)
+        settings = load(config, flags, environ=environ)
+    said = settings.http if section == RELAY else settings.projection_http
+    assert quick == (said.enabled, said.host, said.port)
 
 
 def test_the_usual_ways_to_write_it_are_answered_at_once(tmp_path: Path) -> None:
     config = tmp_path / "relay.toml"
     config.write_text('[http]\nhost = "::"\nport = 1\n[nats]\nservers = ["nats://n:4222"]\n', "utf-8")
     assert listening(None, {}, {}) == Listening()
+    assert listening(None, {}, {}, section=PROJECTIONS) == Listening(port=9466)
     assert listening(config, {}, {}) == (True, "::", 1)
     assert listening(config, {}, {"RELAY_HTTP__PORT": "2\n", "relay_http__enabled": "false"}) == (False, "::", 2)
     assert listening(config, {"http.port": "3"}, {"RELAY_HTTP__PORT": "2"}) == (True, "::", 3)
