@@ -167,12 +167,14 @@ class Envelopes:
         return headers
 
     def _own(self, text: str) -> dict[str, str]:
-        """Take the headers that the row asks for."""
+        """Take the headers that the row asks for: none if it says null, and none of which it says so, as ORMs do."""
         try:
             own = json.loads(text)
         except (ValueError, RecursionError):
             # jsonb takes numbers of more digits and deeper nesting than Python reads.
             raise Poison("headers", "the headers cannot be read as JSON") from None
+        if own is None:
+            return {}
         if not isinstance(own, dict):
             raise Poison("headers", "the headers are no JSON object")
         taken: dict[str, str] = {}
@@ -182,7 +184,8 @@ class Envelopes:
             lower = name.lower()
             if lower.startswith("nats-") and lower not in self._allow_nats:
                 raise Poison("headers", f"header {name[:100]} would steer the server and is not allowed")
-            taken[name] = _value(name, value)
+            if value is not None:
+                taken[name] = _value(name, value)
         return taken
 
     @staticmethod

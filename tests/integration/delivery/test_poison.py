@@ -45,7 +45,7 @@ POISON_HEADERS: list[dict[str, object]] = [
     {"a\r\nNats-Rollup": "all"},
     {"": "x"},
     {"X": ["a"]},
-    {"X": None},
+    {"X": [None]},
 ]
 
 
@@ -234,3 +234,19 @@ def test_no_payload_and_no_header_is_in_the_log(outbox: Outbox, streams: Streams
         assert "4111" not in outbox.dead(outbox.insert(topic, "k", payload, headers))
     assert len(relay.lines("event.dead")) == 5
     assert "4111" not in relay.text()
+
+
+def test_headers_of_null_are_none_and_one_of_null_is_left_out(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    """ORMs write a missing value so."""
+    streams.make("ORDERS", "orders.>")
+    make_relay(outbox.dsn, streams.url).start()
+    for headers in ("null", '{"a": null, "b": "2"}'):
+        outbox.conn.execute(
+            "INSERT INTO outbox_events (topic, payload, headers) VALUES ('orders.placed', '{\"i\": 1}', %s)", (headers,)
+        )
+    outbox.drained()
+    first, second = streams.read("ORDERS")
+    assert "a" not in first.headers and "a" not in second.headers
+    assert second.headers["b"] == "2"

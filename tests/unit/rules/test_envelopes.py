@@ -214,6 +214,12 @@ def test_the_origin_goes_out_with_the_seq_alone() -> None:
     assert Envelopes(add_seq=True).with_origins(origins).headers(event(), MEBIBYTE)["Outbox-Origin"] == "bbbbbbbb"
 
 
+def test_headers_of_null_are_none_and_one_of_null_is_left_out() -> None:
+    plain = Envelopes().headers(event(), MEBIBYTE)
+    assert Envelopes().headers(event()._replace(headers="null"), MEBIBYTE) == plain
+    assert Envelopes().headers(event(headers={"a": None, "b": "2"}), MEBIBYTE) == plain | {"b": "2"}
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -226,7 +232,8 @@ def test_the_origin_goes_out_with_the_seq_alone() -> None:
         {"a\r\nb": "x"},
         {"": "x"},
         {"ü": "x"},
-        {"X": None},
+        {"a:b": None},
+        {"X": [None]},
         {"X": {}},
         ["X"],
     ],
