@@ -1,9 +1,11 @@
 """The broker or the database is gone for a while: nothing is lost, nothing dies, nothing comes twice."""
 
+import socket
 import time
 from collections.abc import Iterator
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from relay.demo.servers import NatsServer, PostgresServer, free_port
 from tests.support.fix_relay import MakeRelay, Outbox, holds_for, wait_until
@@ -234,3 +236,13 @@ def test_metrics_tell_the_story_of_an_outage(outbox: Outbox, own_nats: NatsServe
     wait_until("an empty backlog", lambda: metrics()["outbox_relay_backlog_events"] == 0)
     assert metrics()['outbox_relay_connection_up{component="nats"}'] == 1
     assert metrics()["outbox_relay_delivery_latency_seconds_count"] == 101
+
+
+def test_of_two_databases_the_first_may_be_silent(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
+    """Connecting has a limit for each address; that of a statement, which is shorter, says nothing of it."""
+    streams.make("ORDERS", "orders.>")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ports = f"{silent.getsockname()[1]},{outbox.conn.info.port}"
+        dsn = make_conninfo(outbox.dsn, host="127.0.0.1,127.0.0.1", port=ports)
+        make_relay(dsn, streams.url, postgres__connect_timeout_s="2", postgres__statement_timeout_s="1").start()
+        outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
