@@ -19,10 +19,10 @@ _RETRY_PAUSE_S = 0.25
 _DUE_PAUSE_S = 5.0
 # Many came back at once: the next ones are asked for after this.
 _SHORTEST_PAUSE_S = 0.005
-# What is known of dead letters and of postponed events is compared with the outbox so often.
+# How often what is known of dead letters and of postponed events is compared with the outbox, seconds.
 _CHECK_PAUSE_S = 5.0
 _CHECKED_AT_ONCE = 1_000
-# A page that brought nothing is followed by a pause of so many times its own length.
+# A page that brought nothing is followed by a pause of this many times its own length.
 _REST = 4
 
 

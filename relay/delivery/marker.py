@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 # Some 20 ms of one statement. The more of the events in hand it marks, the fewer pages are met again by the next.
 _MOST = 4000
-# If the database refuses rows, finding them may take so long in a turn, seconds; then other work goes on.
+# How long finding the rows that the database refuses may take in a turn, seconds; then other work goes on.
 _SEARCH_S = 0.5
 # So few rows that were refused together are tried one by one: halving them further costs more if many are refused.
 _FEW = 8

@@ -24,6 +24,13 @@ def test_every_file_that_the_map_names_is_there() -> None:
     assert [name for name in sorted(named) if not (ROOT / "relay" / name).is_file()] == []
 
 
+def test_every_place_that_a_contributor_is_sent_to_is_there() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("## Where to add what\n")[1].split("\n## ")[0]
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]+)*(?:\.\w+|/\w+))`", guide)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_every_folder_that_the_map_names_is_there() -> None:
     named = set(re.findall(r"`([\w/]+)/`", MAP))
     assert [name for name in sorted(named) if not any((base / name).is_dir() for base in (ROOT, ROOT / "relay"))] == []
