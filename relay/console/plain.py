@@ -1,5 +1,7 @@
 """Foreign text in a page: nothing of it is markup, and what a reader could not see is shown as its escape. Pure."""
 
+from itertools import groupby
+
 from markupsafe import Markup, escape
 
 from relay.text import printable
@@ -14,15 +16,13 @@ def harmless(value: object) -> object:
 
 
 def visible(text: str) -> Markup:
-    """Return a text with each character that is not printable as a marked escape."""
+    """Return a text in which what is not printable is a marked escape."""
     if text.isprintable():
         return escape(text)
     parts = []
-    for char in text:
-        if char.isprintable():
-            parts.append(escape(char))
-        else:
-            parts.append(Markup('<span class="esc">{}</span>').format(char.encode("unicode_escape").decode("ascii")))
+    for is_printable, chars in groupby(text, str.isprintable):
+        run = "".join(chars)
+        parts.append(escape(run) if is_printable else Markup('<span class="esc">{}</span>').format(printable(run)))
     return Markup("").join(parts)
 
 
