@@ -47,8 +47,9 @@ class Event(NamedTuple):
             return None
 
 
-def bytes_of(events: Sequence[Event]) -> int:
-    """Return the sizes of events together: of many, in half of the time."""
-    contents = sum([len(event.payload) + len(event.topic) for event in events])
-    keys = sum([len(event.key) for event in events if event.key is not None])
-    return contents + keys + sum([len(event.headers) for event in events if event.headers is not None])
+def sizes_of(events: Sequence[Event]) -> list[int]:
+    """Return the size of each event: of many, in half of the time."""
+    return [
+        len(topic) + len(payload) + (len(key) if key else 0) + (len(headers) if headers else 0)
+        for _, _, topic, key, payload, headers, _, _, _, _ in events
+    ]

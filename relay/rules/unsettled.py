@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from relay.event import Event, bytes_of
+from relay.event import Event, sizes_of
 
 
 class Unsettled:
     """Keeps every event from its fetch until the database says it is settled.
 
     Attributes:
-        in_memory: Events in memory: seq to time of creation (Unix seconds).
+        in_memory: Events in memory: seq to time of creation (Unix seconds) and size (bytes).
         postponed: Events that wait in the outbox for their retry: seq to key and time of creation.
         blocked: Dead letters that keep their key waiting, and those that an operator has retried and that wait for
             their turn: seq to key.
@@ -17,7 +17,7 @@ class Unsettled:
     """
 
     def __init__(self) -> None:
-        self.in_memory: dict[int, float] = {}
+        self.in_memory: dict[int, tuple[float, int]] = {}
         self.postponed: dict[int, tuple[str | None, float]] = {}
         self.blocked: dict[int, str] = {}
         self.payload_bytes = 0
@@ -61,8 +61,9 @@ class Unsettled:
         seqs = [event.seq for event in events]
         if postponed or self.blocked or not (in_memory.keys().isdisjoint(seqs) and just_settled.isdisjoint(seqs)):
             events = [event for event in events if not self.knows(event.seq)]
-        in_memory.update([(event.seq, event.created_at) for event in events])
-        self.payload_bytes += bytes_of(events)
+        sizes = sizes_of(events)
+        in_memory.update([(event.seq, (event.created_at, size)) for event, size in zip(events, sizes, strict=True)])
+        self.payload_bytes += sum(sizes)
         return events
 
     def come_back(self, event: Event) -> bool:
@@ -71,15 +72,16 @@ class Unsettled:
             return False
         self.postponed.pop(event.seq, None)
         self.blocked.pop(event.seq, None)
-        self.in_memory[event.seq] = event.created_at
+        self.in_memory[event.seq] = event.created_at, event.size
         self.payload_bytes += event.size
         return True
 
     def forget(self, events: list[Event]) -> None:
         """Forget events that are settled, or were dropped and will be read again."""
-        in_memory = self.in_memory
-        self._just_settled.update([event.seq for event in events])
-        self.payload_bytes -= bytes_of([event for event in events if in_memory.pop(event.seq, None) is not None])
+        seqs = [event.seq for event in events]
+        self._just_settled.update(seqs)
+        take = self.in_memory.pop
+        self.payload_bytes -= sum([known[1] for seq in seqs if (known := take(seq, None)) is not None])
 
     def postpone(self, event: Event) -> None:
         """Move an event from memory to those that wait in the outbox."""
@@ -105,4 +107,4 @@ class Unsettled:
         if seq is None:
             return None
         found = self.in_memory.get(seq)
-        return found if found is not None else self.postponed[seq][1]
+        return found[0] if found is not None else self.postponed[seq][1]
