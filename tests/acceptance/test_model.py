@@ -73,6 +73,15 @@ keys = st.sampled_from(KEYS)
 which = st.integers(0, 99)
 
 
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """Leave the level as it was: a machine that is only looked at is made, and never torn down."""
+    log = logging.getLogger("relay")
+    level = log.level
+    yield
+    log.setLevel(level)
+
+
 def _is_poison(row: Row) -> bool:
     """Report whether a row can never be stored: its key goes on before that is written down."""
     return row.topic == POISON or row.payload in (DEADLY, LARGE)

@@ -167,6 +167,7 @@ def test_explain_names_the_projections_that_have_parked_an_event(
     seq = outbox.insert("orders.placed", "k", {"i": "no number"})
     running(outbox.dsn, events.url, definition())
     wait_until("it is parked", lambda: state(outbox.dsn).get("position") == 1)
+    outbox.delivered(seq)
     env = {"RELAY_NATS__SERVERS": events.url}
     (line,) = done(outbox.dsn, "explain", str(seq), "--output", "json", **env).stdout.splitlines()
     (parked,) = json.loads(line)["parked_by"]
