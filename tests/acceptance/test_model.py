@@ -385,11 +385,10 @@ def machine() -> Iterator[RelayUnderFire]:
     """Yield a world whose steps a test does itself; it comes to rest at the end."""
     one = RelayUnderFire()
     one.begin(atomic=False)
-    try:
+    with ExitStack() as otherwise:
+        otherwise.callback(one.process.close)
         yield one
-    except BaseException:
-        one.process.close()
-        raise
+        otherwise.pop_all()
     one.teardown()
 
 

@@ -106,7 +106,7 @@ class Broker:
         async def limit() -> int:
             return client.max_payload
 
-        client.connection = Connection(client, _INBOX, listener, limit)  # type: ignore[arg-type] # the wire is played
+        client.connection = Connection(client, _INBOX, listener, limit)  # type: ignore[arg-type] # it has what a connection calls, and no socket
         self.clients.append(client)
         return client.connection
 
@@ -288,7 +288,7 @@ class Client:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def request(self, subject: str, data: bytes, timeout: float) -> Msg:  # noqa: ASYNC109 - as nats-py has it
+    async def request(self, subject: str, data: bytes, timeout: float) -> Msg:  # noqa: ASYNC109 - called as nats-py's own
         """Ask, and wait for the answer.
 
         Raises:
