@@ -193,56 +193,51 @@ def replicated(tmp_path: Path) -> Iterator[tuple[World, World]]:
             yield World(primary), World(replica)
 
 
-def test_a_replica_that_is_promoted_without_the_last_writes_gets_them_again(
-    replicated: tuple[World, World], events: Events, tmp_path: Path
-) -> None:
-    primary, replica = replicated
-    address = tmp_path / "redis.url"
-    address.write_text(primary.server.url, "utf-8")
+@pytest.fixture
+def address(replicated: tuple[World, World], events: Events, tmp_path: Path) -> Iterator[Path]:
+    """Return the file that tells a runner which of the two to use: the first; 100 events are applied on both."""
+    file = tmp_path / "redis.url"
+    file.write_text(replicated[0].server.url, "utf-8")
     events.make()
     events.fill(1, 100)
-    settings = load(None, {"redis.url_file": str(address), "nats.servers": (events.url,)}, environ={})
+    settings = load(None, {"redis.url_file": str(file), "nats.servers": (events.url,)}, environ={})
     runner = Running([redis_definition()], settings)
     try:
-        primary.reach(100)
-        replica.reach(100)
-        # It is cut off from now on: what the primary still confirms is lost.
-        replica.ask("REPLICAOF", "NO", "ONE")
-        events.fill(101, 100)
-        primary.reach(200)
-        address.write_text(replica.server.url, "utf-8")
-        primary.server.kill()
-        events.fill(201, 50)
-        replica.reach(250)
-        assert replica.trail() == filled(1, 250)
-        assert (replica.state()["applied"], replica.state()["repeats"]) == ("250", "0")
-        assert replica.parked() == []
+        for one in replicated:
+            one.reach(100)
+        yield file
     finally:
         runner.stop()
+
+
+def test_a_replica_that_is_promoted_without_the_last_writes_gets_them_again(
+    replicated: tuple[World, World], events: Events, address: Path
+) -> None:
+    primary, replica = replicated
+    # It is cut off from now on: what the primary still confirms is lost.
+    replica.ask("REPLICAOF", "NO", "ONE")
+    events.fill(101, 100)
+    primary.reach(200)
+    address.write_text(replica.server.url, "utf-8")
+    primary.server.kill()
+    events.fill(201, 50)
+    replica.reach(250)
+    assert replica.trail() == filled(1, 250)
+    assert (replica.state()["applied"], replica.state()["repeats"]) == ("250", "0")
+    assert replica.parked() == []
 
 
 def test_a_replica_that_is_not_promoted_yet_is_waited_for(
-    replicated: tuple[World, World], events: Events, tmp_path: Path
+    replicated: tuple[World, World], events: Events, address: Path
 ) -> None:
     primary, replica = replicated
-    address = tmp_path / "redis.url"
-    address.write_text(primary.server.url, "utf-8")
-    events.make()
-    events.fill(1, 100)
-    settings = load(None, {"redis.url_file": str(address), "nats.servers": (events.url,)}, environ={})
-    runner = Running([redis_definition()], settings)
-    try:
-        primary.reach(100)
-        replica.reach(100)
-        address.write_text(replica.server.url, "utf-8")
-        primary.server.kill()
-        events.fill(101, 50)
-        refused = {"errorstat_READONLY", "errorstat_ERR"}
-        wait_until("it refuses writes", lambda: refused & set(replica.ask("INFO", "errorstats")))
-        assert replica.state()["position"] == "100"
-        replica.ask("REPLICAOF", "NO", "ONE")
-        replica.reach(150)
-        assert replica.trail() == filled(1, 150)
-        assert replica.parked() == []
-    finally:
-        runner.stop()
+    address.write_text(replica.server.url, "utf-8")
+    primary.server.kill()
+    events.fill(101, 50)
+    refused = {"errorstat_READONLY", "errorstat_ERR"}
+    wait_until("it refuses writes", lambda: refused & set(replica.ask("INFO", "errorstats")))
+    assert replica.state()["position"] == "100"
+    replica.ask("REPLICAOF", "NO", "ONE")
+    replica.reach(150)
+    assert replica.trail() == filled(1, 150)
+    assert replica.parked() == []
