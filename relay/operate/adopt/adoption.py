@@ -58,15 +58,24 @@ def adoption_of(schema: str, name: str, enabled: bool, comment: str, function: s
         function: The body of the trigger's function, as it is now.
         columns: Those of the foreign table now.
     """
-    noted = json.loads(comment)
+    noted = _noted(comment)
     return Adoption(
         source=Source(schema, name, {}).sql,
         enabled=enabled,
-        outbox=noted["outbox"],
-        preset=noted["preset"],
-        unchanged=noted["function_sha256"] == hashlib.sha256(function.encode()).hexdigest(),
+        outbox=noted.get("outbox", "unknown"),
+        preset=noted.get("preset", "unknown"),
+        unchanged=noted.get("function_sha256") == hashlib.sha256(function.encode()).hexdigest(),
         missing=tuple(one for one in columns_of(function) if one not in columns),
     )
+
+
+def _noted(comment: str) -> dict[str, str]:
+    """Return what the installation has written down; nothing if somebody has changed it since."""
+    try:
+        noted = json.loads(comment)
+    except ValueError:
+        return {}
+    return {name: value for name, value in noted.items() if isinstance(value, str)}
 
 
 def columns_of(function: str) -> list[str]:

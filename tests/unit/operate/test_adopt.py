@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.operate.adopt.adoption import columns_of
+from relay.operate.adopt.adoption import adoption_of, columns_of
 from relay.operate.adopt.connector import translate
 from relay.operate.adopt.judge import Facts, judge, judge_streams, refusals, subjects_of
 from relay.operate.adopt.mapping import Mapping, Source, faults, literal, quoted, values
@@ -183,3 +183,9 @@ def test_subjects_that_no_stream_takes_are_told() -> None:
         ("warning", "no stream takes 1 of 3 subjects, such as c: their events wait"),
         ("ok", "2 subjects go to A"),
     ]
+
+
+@pytest.mark.parametrize("comment", ['{"adopted_by": "outbox-relay"', '{"adopted_by": "outbox-relay", "outbox": 7}'])
+def test_an_adoption_whose_comment_was_changed_by_hand_is_not_sound(comment: str) -> None:
+    found = adoption_of("app", "outbox", True, comment, "BEGIN RETURN NULL; END", ["id"])
+    assert (found.outbox, found.unchanged, found.sound) == ("unknown", False, False)
