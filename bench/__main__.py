@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from bench import adoption, backlog, drain, flatness, latency, memory, producers
+from bench import adoption, backlog, drain, flatness, latency, memory, producers, projection
 from bench.report import Report
 from bench.world import ROOT, World
 
@@ -25,6 +25,7 @@ SCENARIOS: dict[str, _Scenario] = {
     "flatness": flatness.run,
     "backlog": backlog.run,
     "adoption": adoption.run,
+    "projection": projection.run,
 }
 
 
@@ -36,12 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of which the median counts (3)")
     parser.add_argument("--json", type=Path, default=ROOT / "bench/results/latest.json", metavar="PATH")
     parser.add_argument("--check", action="store_true", help="exit 1 if a bar is missed")
+    parser.add_argument(
+        "--no-wait", action="store_true", help="do not wait for a quiet machine, and take no figure again: for ratios"
+    )
     options = parser.parse_args(arguments)
     names = options.only.split(",") if options.only else list(SCENARIOS)
     unknown = [name for name in names if name not in SCENARIOS]
     if unknown or options.rounds < 1:
         parser.error(f"unknown scenario: {', '.join(unknown)}" if unknown else "--rounds must be at least 1")
-    report = Report()
+    report = Report(patient=not options.no_wait)
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as directory, World(Path(directory)) as world:
         report.machine |= world.versions()
         for name in names:

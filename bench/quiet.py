@@ -16,12 +16,18 @@ _WAIT_S = 120.0
 class Quiet:
     """Watches what others take of the machine (Linux; elsewhere nothing counts as disturbed).
 
+    Args:
+        say: Prints a line.
+        patient: Whether a measurement waits until others are quiet, and is taken again if they were not. What others
+            took is kept either way.
+
     Attributes:
         shares: What others took during each figure that was kept, from 0 to 1.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], *, patient: bool = True) -> None:
         self._say = say
+        self._patient = patient
         self._since = self._now()
         self.shares: dict[str, list[float]] = {}
 
@@ -40,8 +46,9 @@ class Quiet:
 
     def take_all(self, name: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
         """Measure several figures at once, by the rule of `take`."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            self._await_quiet()
+        for attempt in range(1, (_ATTEMPTS if self._patient else 1) + 1):
+            if self._patient:
+                self._await_quiet()
             self.begin()
             values = measure()
             share = self.share()

@@ -59,16 +59,20 @@ def _shown(value: float) -> str:
 
 
 class Report:
-    """Collects figures, and says on stderr how far the run is."""
+    """Collects figures, and says on stderr how far the run is.
 
-    def __init__(self) -> None:
+    Args:
+        patient: As of `Quiet`.
+    """
+
+    def __init__(self, *, patient: bool = True) -> None:
         self.figures: list[Figure] = []
         self.machine: dict[str, Any] = {
             "cores": os.cpu_count(),
             "architecture": platform.machine(),
             "system": platform.system(),
         }
-        self.quiet = Quiet(self.progress)
+        self.quiet = Quiet(self.progress, patient=patient)
 
     def progress(self, line: str) -> None:
         """Print one line."""

@@ -131,20 +131,20 @@ class World:
     @contextmanager
     def relay(self, settings: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
         """Run the real ``relay run`` beside the block; afterwards it is asked to stop, and must end well."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
-        environment |= {
-            "RELAY_POSTGRES__DSN": self.dsn,
-            "RELAY_NATS__SERVERS": self.nats.url,
-            "RELAY_HTTP__PORT": "0",
-            "RELAY_LOG__FORMAT": "json",
-            **(settings or {}),
-        }
-        with self._process(["relay", "run"], environment) as process:
+        with self._command(["relay", "run"], settings or {}) as process:
             yield process
-            process.send_signal(signal.SIGTERM)
-            code = process.wait(30)
-            if code != 0:
-                raise RuntimeError(f"relay run ended with {code}: {self._tail()}")
+
+    @contextmanager
+    def projections(
+        self, *sources: Path, settings: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the real ``relay projection run`` beside the block, by the rule of `relay`.
+
+        Args:
+            sources: Files of projections, and folders of them.
+        """
+        with self._command(["relay", "projection", "run", *map(str, sources)], settings or {}) as process:
+            yield process
 
     @contextmanager
     def program(self, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -153,8 +153,30 @@ class World:
             yield process
 
     @contextmanager
+    def _command(self, module: list[str], settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
+        environment |= {
+            "RELAY_POSTGRES__DSN": self.dsn,
+            "RELAY_NATS__SERVERS": self.nats.url,
+            "RELAY_HTTP__PORT": "0",
+            "RELAY_PROJECTION_HTTP__PORT": "0",
+            "RELAY_LOG__FORMAT": "json",
+            **settings,
+        }
+        with self._process(module, environment) as process:
+            yield process
+            # Whoever killed it in the block has no use for its exit code.
+            if process.poll() == -signal.SIGKILL:
+                return
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(30)
+            if code != 0:
+                raise RuntimeError(f"{' '.join(module)} ended with {code}: {self._tail()}")
+
+    @contextmanager
     def _process(self, module: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-        with (self._logs / "contender.log").open("wb") as log:
+        # Appended to: two contenders may be at work at once.
+        with (self._logs / "contender.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", *module], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log
             )
