@@ -297,9 +297,13 @@ class Fetcher:
         return len(lost)
 
     async def _reread(self) -> int:
-        """Look into the gaps again: first who could still fill them, then the rows."""
+        """Look into the gaps again: how far the sequence has drawn, then who could still fill them, then the rows."""
         started = time.monotonic()
-        self._in_hand.gaps.observe(await self._reader.holders())
+        gaps, drawn = self._in_hand.gaps, self._in_hand.database.drawn
+        # The latest beat says enough of all gaps but the newest ones.
+        if drawn is not None and gaps.reach_beyond(drawn):
+            drawn = await self._reader.drawn()
+        gaps.observe(await self._reader.holders(), drawn)
         found = await self._take_late()
         self._in_hand.gaps.close(self._late_up_to)
         now = time.monotonic()

@@ -201,6 +201,11 @@ class OutboxReader:
         rows = await self._run(self._tables.query("delivery/settled"), (lo, hi, *self._ours))
         return [(first, last) for first, last in rows]
 
+    async def drawn(self) -> int | None:
+        """Return the last seq that was drawn, 0 before the first; None if this role may not see the sequence."""
+        drawn = (await self._run(self._tables.query("delivery/drawn")))[0][0]
+        return None if drawn is None else int(drawn)
+
     async def holders(self) -> dict[str, bool]:
         """Return the transactions that may still commit events; True for a prepared one."""
         return dict(await self._run(self._tables.query("delivery/holders")))

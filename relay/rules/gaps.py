@@ -11,6 +11,10 @@ locks up only after its rows are visible. So for a gap that appeared in one read
 PREPARE TRANSACTION moves a lock to a new holder. So when an ordinary holder is gone, every prepared transaction
 that the gap has not seen before takes its place. A prepared one cannot be prepared again: when it is gone, it has
 ended.
+
+All this holds only of what was drawn before that look at the locks. A row that somebody inserts by hand with a seq far
+ahead of the sequence leaves a gap that transactions will draw from which do not exist yet. So a look says how far the
+sequence had drawn *before* it, and what lies beyond that stays open.
 """
 
 from bisect import bisect_right
@@ -31,8 +35,8 @@ class _Gap:
 class Gaps:
     """The gaps below one cursor.
 
-    One round is `observe`, then a read of `ranges`, then `found` and `close`, in that order: the locks are read
-    before the rows, or a commit between the two would be lost.
+    One round is `observe`, then a read of `ranges`, then `found` and `close`, in that order: the sequence is read
+    before the locks and these before the rows, or a commit between two of them would be lost.
     """
 
     def __init__(self) -> None:
@@ -68,19 +72,39 @@ class Gaps:
         if reached > previous:
             self._gaps.append(_Gap(previous + 1, reached, now))
 
-    def observe(self, holders: Mapping[str, bool]) -> None:
-        """Note the transactions that hold a lock on the table now; True stands for a prepared one."""
+    def reach_beyond(self, drawn: int) -> bool:
+        """Report whether something is missing beyond a seq, so that `observe` would have to know of later draws."""
+        return bool(self._gaps) and self._gaps[-1].hi > drawn
+
+    def observe(self, holders: Mapping[str, bool], drawn: int | None = None) -> None:
+        """Note the transactions that hold a lock on the table now.
+
+        Args:
+            holders: Their names; True stands for a prepared one.
+            drawn: How far the sequence had drawn before the locks were read. What is missing beyond that stays open:
+                its owner may not have begun yet. None: that is not known, and everything missing counts as drawn.
+        """
         now = frozenset(holders)
         prepared = frozenset(name for name, is_prepared in holders.items() if is_prepared)
+        if drawn is not None:
+            self._split(drawn)
         for gap in self._gaps:
             if gap.holders is None:
-                gap.holders, gap.prepared = now, prepared
+                if drawn is None or gap.hi <= drawn:
+                    gap.holders, gap.prepared = now, prepared
             elif gap.holders - now - gap.prepared:
                 came = prepared - gap.prepared
                 gap.holders = (gap.holders & now) | came
                 gap.prepared |= came
             else:
                 gap.holders &= now
+
+    def _split(self, drawn: int) -> None:
+        """Part the gap that was drawn up to a seq and no further, if nobody was noted for it yet."""
+        at = bisect_right(self._gaps, drawn, key=lambda gap: gap.lo) - 1
+        if at >= 0 and self._gaps[at].holders is None and self._gaps[at].hi > drawn:
+            gap = self._gaps[at]
+            self._gaps[at : at + 1] = [_Gap(gap.lo, drawn, gap.since), _Gap(drawn + 1, gap.hi, gap.since)]
 
     def ranges(self) -> tuple[list[int], list[int]]:
         """Return the first and the last seq of each gap, ascending: all are read again now."""

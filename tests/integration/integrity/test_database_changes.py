@@ -6,8 +6,10 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from relay.demo.servers import NatsServer, PostgresServer
@@ -183,6 +185,33 @@ def test_a_watermark_never_passes_the_sequence(outbox: Outbox, streams: Streams,
     passed = "SELECT 1 FROM outbox_shards WHERE watermark > 1"
     holds_for(3, "the watermark stands at what was drawn", lambda: not outbox.conn.execute(passed).fetchall())
     outbox.delivered(outbox.insert("orders.placed", "k", {"i": 2}))
+
+
+def test_the_watermark_waits_for_what_is_drawn_below_a_row_far_ahead_before_any_beat_has_noticed_that(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    make_relay(outbox.dsn, streams.url).start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+
+    def waits_for(seq: int) -> bool:
+        return not outbox.conn.execute("SELECT 1 FROM outbox_shards WHERE watermark >= %s", (seq,)).fetchall()
+
+    for far in range(1_000_000, 1_000_005):
+        outbox.conn.execute(
+            "INSERT INTO outbox_events (seq, topic, key, payload) OVERRIDING SYSTEM VALUE"
+            " VALUES (%s, 'orders.placed', 'k', '{}')",
+            (far,),
+        )
+        outbox.delivered(far)
+        time.sleep(0.6)  # what lies between is looked at twice, and a beat may come before or after
+        with psycopg.connect(outbox.dsn) as late:
+            row = late.execute(
+                "INSERT INTO outbox_events (topic, key, payload) VALUES ('orders.placed', 'k', '{}') RETURNING seq"
+            ).fetchone()
+            assert row is not None
+            holds_for(1.5, f"the watermark waits for seq {row[0]}", partial(waits_for, row[0]))
+        outbox.delivered(row[0])
 
 
 def test_the_first_delivery_costs_rows_and_not_the_span_of_their_seqs(

@@ -110,6 +110,7 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
 # They look at no rows, insert one, or read the newest as "newest" does.
 OF_NO_ROWS = {
     "adopt/target",
+    "delivery/drawn",
     "delivery/holders",
     "doctor/identity",
     "doctor/table",

@@ -275,6 +275,9 @@ class Outbox:
     def _delivery_settled(self, low: int, high: int, *_: object) -> Answer:
         return [(seq, seq) for seq, row in sorted(self.now.rows.items()) if low <= seq <= high and not row.pending]
 
+    def _delivery_drawn(self) -> Answer:
+        return [(self.now.drawn,)]
+
     def _delivery_holders(self) -> Answer:
         return [(one.name, False) for one in self.open if one.rows]
 

@@ -186,6 +186,52 @@ def test_a_gap_that_appears_after_the_look_is_not_given_up_in_the_same_round() -
     assert reader.read() == 0
 
 
+def test_what_is_yet_to_be_drawn_below_a_row_far_ahead_stays_open_until_it_was_drawn_and_given_up() -> None:
+    database = Database()
+    reader = Reader(database)
+    database.insert_by_hand(4)
+    reader.fetch()
+    for _ in range(3):
+        assert reader.round() == 0
+    assert reader.missing() == [1, 2, 3]
+    owner = database.begin()
+    database.draw(owner, 2)
+    for _ in range(3):
+        assert reader.round() == 0
+    database.end(owner, commit=False)
+    assert (reader.round(), reader.missing()) == (1, [3])
+
+
+def test_what_is_drawn_between_the_look_at_the_sequence_and_that_at_the_locks_stays_open() -> None:
+    database = Database()
+    reader = Reader(database)
+    database.insert_by_hand(3)
+    reader.fetch()
+    reader.look_at_the_sequence()
+    owner = database.begin()
+    database.draw(owner, 2)
+    reader.look_at_the_locks()
+    database.end(owner, commit=False)
+    reader.ask()
+    assert (reader.read(), reader.missing()) == (0, [1, 2])
+
+
+def test_without_a_right_to_the_sequence_everything_missing_counts_as_drawn() -> None:
+    gaps = Gaps()
+    gaps.passed(0, [3], 3)
+    gaps.observe({}, None)
+    gaps.ranges()
+    assert gaps.close() == 1
+
+
+def test_gaps_reach_beyond_what_was_drawn_only_at_their_end() -> None:
+    gaps = Gaps()
+    assert not gaps.reach_beyond(0)
+    gaps.passed(0, [3], 3)
+    assert gaps.reach_beyond(1)
+    assert not gaps.reach_beyond(2)
+
+
 def test_what_is_left_of_a_gap_waits_for_the_same_owners() -> None:
     database = Database()
     one, two = database.begin(), database.begin()

@@ -8,7 +8,7 @@ from tests.unit.rules.transactions import Database, Reader, Transaction
 
 
 class GapsUnderTransactions(RuleBasedStateMachine):
-    """Transactions and reads in any order; the reader's rounds are look, ask, read."""
+    """Transactions and reads in any order; the reader's rounds are sequence, locks, ask, read."""
 
     transactions = Bundle("transactions")
     prepared = Bundle("prepared")
@@ -18,7 +18,7 @@ class GapsUnderTransactions(RuleBasedStateMachine):
         self.database = Database()
         self.reader = Reader(self.database)
         self.committed: set[int] = set()
-        self.next_step = "look"
+        self.next_step = "sequence"
 
     @rule(target=transactions, rows=st.integers(0, 3))
     def begin(self, rows: int) -> Transaction:
@@ -54,14 +54,24 @@ class GapsUnderTransactions(RuleBasedStateMachine):
         transaction = self.begin(rows)
         self.end(transaction, commit=True)
 
+    @rule(ahead=st.integers(1, 9))
+    def insert_by_hand(self, ahead: int) -> None:
+        self.committed.add(self.database.insert_by_hand(ahead))
+
     @rule(limit=st.integers(1, 5))
     def fetch(self, limit: int) -> None:
         self.reader.fetch(limit)
 
-    @precondition(lambda self: self.next_step == "look")
+    @precondition(lambda self: self.next_step == "sequence")
     @rule()
-    def look(self) -> None:
-        self.reader.look()
+    def look_at_the_sequence(self) -> None:
+        self.reader.look_at_the_sequence()
+        self.next_step = "locks"
+
+    @precondition(lambda self: self.next_step == "locks")
+    @rule()
+    def look_at_the_locks(self) -> None:
+        self.reader.look_at_the_locks()
         self.next_step = "ask"
 
     @precondition(lambda self: self.next_step == "ask")
@@ -75,16 +85,17 @@ class GapsUnderTransactions(RuleBasedStateMachine):
     def read(self, limit: int) -> None:
         before = len(self.reader.gaps)
         assert 0 <= self.reader.read(limit) <= before + limit
-        self.next_step = "look"
+        self.next_step = "sequence"
 
     @rule()
     def whole_round(self) -> None:
-        if self.next_step == "look":
+        if self.next_step == "sequence":
             self.reader.round()
 
     @invariant()
     def the_lowest_gap_is_never_above_a_seq_that_may_appear(self) -> None:
-        expected = self.database.may_appear() | (self.committed - set(self.reader.found))
+        yet_to_be_drawn = set(range(self.database.last_seq + 1, self.reader.cursor + 1)) - self.database.visible
+        expected = self.database.may_appear() | yet_to_be_drawn | (self.committed - set(self.reader.found))
         behind = [seq for seq in expected if seq <= self.reader.cursor]
         lowest = self.reader.gaps.lowest()
         assert not behind or (lowest is not None and lowest <= min(behind))

@@ -41,7 +41,17 @@ class Database:
         transaction.locks = True
         for _ in range(rows):
             self.last_seq += 1
+            while self.last_seq in self.visible:
+                self.last_seq += 1  # the insert has failed, and is done again
             transaction.seqs.append(self.last_seq)
+
+    def insert_by_hand(self, ahead: int) -> int:
+        """Insert a row with a seq that the sequence has yet to reach; return it."""
+        seq = self.last_seq + ahead
+        while seq in self.visible:
+            seq += 1
+        self.visible.add(seq)
+        return seq
 
     def roll_back_to_savepoint(self, transaction: Transaction) -> None:
         """Undo everything since a savepoint at the start; that gives the lock back as well."""
@@ -80,6 +90,7 @@ class Reader:
         self.cursor = 0
         self.found: Counter[int] = Counter()
         self._asked: tuple[list[int], list[int]] = ([], [])
+        self._drawn = 0
 
     def fetch(self, limit: int = 1000) -> None:
         seqs = self.database.fetch(self.cursor, limit)
@@ -88,8 +99,15 @@ class Reader:
             self.cursor = seqs[-1]
             self.found.update(seqs)
 
+    def look_at_the_sequence(self) -> None:
+        self._drawn = self.database.last_seq
+
+    def look_at_the_locks(self) -> None:
+        self.gaps.observe(self.database.holders(), self._drawn)
+
     def look(self) -> None:
-        self.gaps.observe(self.database.holders())
+        self.look_at_the_sequence()
+        self.look_at_the_locks()
 
     def ask(self) -> None:
         self._asked = self.gaps.ranges()
