@@ -7,6 +7,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from relay.observe.logs import event as log_event
+from relay.postgres.repeated import execute_repeated
 from relay.projection.definition import Definition, Handler
 from relay.projection.event import Transaction, event_of, read_json
 from relay.projection.outcome import Stopped, stopped_at
@@ -189,11 +190,10 @@ class Applier:
 
     async def _run(self, conn: Conn, handler: Handler, events: Sequence[Incoming]) -> None:
         if handler.sql is not None:
-            cursor = psycopg.AsyncRawCursor(conn)
             if handler.mode is Mode.EACH and len(events) > 1:
-                await cursor.executemany(handler.sql, [parameters([event]) for event in events])
+                await execute_repeated(conn, handler.sql, [parameters([event]) for event in events])
             else:
-                await cursor.execute(handler.sql, parameters(events))
+                await psycopg.AsyncRawCursor(conn).execute(handler.sql, parameters(events))
         elif handler.function is not None:
             made = [self._made(event) for event in events]
             for argument in [made] if handler.mode is Mode.FOLD else made:
