@@ -37,6 +37,8 @@ from relay.errors import Exit, RelayError
 from relay.operate.access import foreseen
 from relay.operate.changes import who
 
+_ASSETS = StaticFiles(directory=HERE / "static")
+
 Page = Callable[[Site, Request], Awaitable[Response]]
 
 
@@ -74,7 +76,8 @@ def build(settings: Settings) -> tuple[Guard, Entry]:
         at("/audit", audit.audit),
         at("/about", about.about),
         at("/healthz", _healthy, for_all=True),
-        Mount("/static", StaticFiles(directory=HERE / "static")),
+        at("/favicon.ico", _icon, for_all=True),
+        Mount("/static", _ASSETS),
     ]
     changes = ChangePages()
     if section.write:
@@ -116,6 +119,11 @@ def for_operators(page: Page) -> Page:
         return await page(site, request)
 
     return answer
+
+
+async def _icon(site: Site, request: Request) -> Response:
+    """Answer what browsers ask for beside what has no page to name an icon, such as a download."""
+    return await _ASSETS.get_response("icon.svg", request.scope)
 
 
 async def _healthy(site: Site, request: Request) -> Response:

@@ -2,22 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from relay import __version__
 from relay.config.settings import Settings
 from relay.console import plain
 from relay.console.access.entry import Entry
 from relay.console.access.visitor import Visitor
-from relay.console.live import Live
+from relay.console.live import Live, Look
 from relay.console.pictures.shards import letter
+from relay.console.unchanged import entity_tag, is_known
 from relay.operate.access import Reader, reading
 from relay.text import about_size, age, iso
 
@@ -41,6 +43,14 @@ PAGES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The part of a page that moves, as it was rendered from one look."""
+
+    look: Look
+    body: bytes
+
+
 class Site:
     """Renders pages, and reads the outbox for them.
 
@@ -54,6 +64,7 @@ class Site:
         self.live = Live(settings)
         self.entry = entry
         self._turns = asyncio.Semaphore(_CONNECTIONS)
+        self._parts: dict[tuple[str, bool], _Part] = {}
         self._env = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=select_autoescape(default=True),
@@ -87,15 +98,37 @@ class Site:
 
     def page(self, request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """Render a page."""
+        return HTMLResponse(self._render(request, template, values), status)
+
+    def looked(self, request: Request, name: str, look: Look, values: Callable[[], Mapping[str, object]]) -> Response:
+        """Render a page of a look, or with ``?live`` the part of it that moves, once for all tabs that share the look.
+
+        Args:
+            name: The template of the page is called so, and that of its part with ``_live`` behind it. The part
+                must not depend on who looks.
+            values: Returns what the templates need; called only if something is to be rendered.
+        """
+        as_table = request.query_params.get("as") == "table"
+        shown = {"now": look.at, "as_table": as_table}
+        if "live" not in request.query_params:
+            return HTMLResponse(self._render(request, f"{name}.html", {**shown, **values()}))
+        part = self._parts.get((name, as_table))
+        if part is None or part.look is not look:
+            part = _Part(look, self._render(request, f"{name}_live.html", {**shown, **values()}).encode())
+            self._parts[(name, as_table)] = part
+        return answer_if_new(request, part.body)
+
+    def _render(self, request: Request, template: str, values: Mapping[str, object]) -> str:
         visitor = request.state.visitor
-        text = self._env.get_template(template).render(
-            visitor=visitor,
-            may_change=self.settings.console.write and visitor is not None and visitor.operator,
-            path=request.url.path,
-            now=time.time(),
-            **values,
+        return self._env.get_template(template).render(
+            {
+                "visitor": visitor,
+                "may_change": self.settings.console.write and visitor is not None and visitor.operator,
+                "path": request.url.path,
+                "now": time.time(),
+                **values,
+            }
         )
-        return HTMLResponse(text, status)
 
     def url(self, path: str) -> str:
         """Return the address of a page of ours."""
@@ -124,6 +157,14 @@ class Site:
         if not base:
             return Markup("<code>docs/operations/runbooks/{}.md</code>").format(alert)
         return Markup('<a href="{}/{}.md" rel="noreferrer">{}</a>').format(base, alert, alert)
+
+
+def answer_if_new(request: Request, body: bytes) -> Response:
+    """Answer with a part of a page, or with 304 if the browser shows the very same already."""
+    tag = entity_tag(body)
+    if is_known(tag, request.headers.get("if-none-match")):
+        return Response(status_code=304, headers={"etag": tag})
+    return HTMLResponse(body, headers={"etag": tag})
 
 
 def visitor_of(request: Request) -> Visitor:

@@ -29,7 +29,7 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 # Without a visitor: probes, what every page looks like, and the way in.
-_OPEN = ("/healthz", "/login")
+_OPEN = ("/healthz", "/login", "/favicon.ico")
 _STATIC = "/static/"
 # Where the printed link leads, also for somebody who is in already: the key leaves the address bar.
 BY_LINK = "/by-link"
@@ -49,7 +49,7 @@ class Guard:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             answer = await self._refused(scope) or self._app
-            is_static = str(scope["path"]).startswith(_STATIC)
+            is_static = str(scope["path"]).startswith((_STATIC, "/favicon.ico"))
             # What is ours is asked for again, and answered with 304 while it is the same.
             await answer(scope, receive, _with_headers(send, "no-cache" if is_static else "no-store"))
 

@@ -54,7 +54,7 @@ class ChangePages:
         if job is None:
             raise HTTPException(404, "this console knows no such change since its start: see the audit")
         template = "progress_live.html" if "live" in request.query_params else "progress.html"
-        return site.page(request, template, job=job, command="relay audit")
+        return site.page(request, template, job=job, as_table=False, command="relay audit")
 
     async def _preview(self, site: Site, request: Request, order: Order) -> Shown:
         acting = _acting(request)

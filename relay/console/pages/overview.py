@@ -21,16 +21,19 @@ def concerns_of(site: Site, look: Look) -> list[Concern]:
 async def overview(site: Site, request: Request) -> Response:
     """Show the first page, or with ``?live`` the part of it that changes."""
     look = await site.live.look()
-    return site.page(
+    objective_s = site.settings.delivery.objective_s
+    return site.looked(
         request,
-        "overview_live.html" if "live" in request.query_params else "overview.html",
-        look=look,
-        status_now=look.status,
-        concerns=concerns_of(site, look),
-        objective_s=site.settings.delivery.objective_s,
-        as_table=request.query_params.get("as") == "table",
-        lag_picture=lag_picture(look.slots, site.settings.delivery.objective_s),
-        rate_picture=rate_picture(look.slots),
-        flow_picture=flow_picture(look, site.settings.delivery.objective_s),
-        command=command("status", "--watch"),
+        "overview",
+        look,
+        lambda: {
+            "look": look,
+            "status_now": look.status,
+            "concerns": concerns_of(site, look),
+            "objective_s": objective_s,
+            "lag_picture": lag_picture(look.slots, objective_s),
+            "rate_picture": rate_picture(look.slots),
+            "flow_picture": flow_picture(look, objective_s),
+            "command": command("status", "--watch"),
+        },
     )

@@ -14,14 +14,15 @@ async def relays(site: Site, request: Request) -> Response:
     """Show the owners and all shards, or with ``?live`` the part that changes."""
     look = await site.live.look()
     status = look.status
-    found = [] if status is None else owners(status.shards)
-    return site.page(
-        request,
-        "relays_live.html" if "live" in request.query_params else "relays.html",
-        status_now=status,
-        owners=found,
-        as_table=request.query_params.get("as") == "table",
-        cells="" if status is None else shard_cells(status.shards, found),
-        concerns=[one for one in concerns_of(site, look) if status is None or one.page == "/relays"],
-        command=command("status"),
-    )
+
+    def values() -> dict[str, object]:
+        found = [] if status is None else owners(status.shards)
+        return {
+            "status_now": status,
+            "owners": found,
+            "cells": "" if status is None else shard_cells(status.shards, found),
+            "concerns": [one for one in concerns_of(site, look) if status is None or one.page == "/relays"],
+            "command": command("status"),
+        }
+
+    return site.looked(request, "relays", look, values)

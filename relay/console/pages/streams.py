@@ -10,10 +10,5 @@ from relay.console.site import Site
 async def streams(site: Site, request: Request) -> Response:
     """Show what NATS says of the streams that are published to, or with ``?live`` the part that changes."""
     look = await site.live.look()
-    return site.page(
-        request,
-        "streams_live.html" if "live" in request.query_params else "streams.html",
-        nats=look.nats,
-        objective_s=site.settings.consumers.objective_s,
-        command=command("status"),
-    )
+    values = {"nats": look.nats, "objective_s": site.settings.consumers.objective_s, "command": command("status")}
+    return site.looked(request, "streams", look, lambda: values)

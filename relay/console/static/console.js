@@ -18,8 +18,16 @@
       if (!paused && !document.hidden) live.dispatchEvent(new Event("look"));
     }, EVERY_MS);
     const away = document.getElementById("away");
+    // The tag of what is shown: if the answer would be the same, it comes without a body and nothing is swapped.
+    let shown = null;
+    document.addEventListener("htmx:config:request", (event) => {
+      if (shown) event.detail.ctx.request.headers["If-None-Match"] = shown;
+    });
+    document.addEventListener("htmx:after:request", (event) => {
+      shown = event.detail.ctx.response.headers.get("ETag");
+      away.hidden = true;
+    });
     document.addEventListener("htmx:error", () => { away.hidden = false; });
-    document.addEventListener("htmx:after:swap", () => { away.hidden = true; });
   }
 
   const rows = document.getElementById("tail");

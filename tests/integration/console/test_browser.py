@@ -3,11 +3,13 @@
 import asyncio
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Response
 
 from relay.demo.servers import NatsServer, PostgresServer
 from tests.integration.console.world import BIDI, MARKUP, Night, night
@@ -65,6 +67,11 @@ def console(at_night: Night, outbox: Outbox, streams: Streams, make_console: Mak
 def unexpected(faults: list[str]) -> list[str]:
     """Leave out what the browser says of an answer that is meant to be 400 or 404."""
     return [one for one in faults if not re.search(r"status of 40[04]", one)]
+
+
+def refreshed(status: int) -> Callable[[Response], bool]:
+    """Return what finds the answer to a refresh of a live part."""
+    return lambda answer: answer.url.endswith("?live") and answer.status == status
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 375), ("dark", 375)])
@@ -141,6 +148,26 @@ async def test_a_page_goes_on_by_itself_while_nats_is_killed_and_comes_back(
             assert await window.page.get_by_role("button", name="Resume").get_attribute("aria-pressed") == "true"
     finally:
         outbox.conn.close()
+
+
+async def test_a_page_that_shows_the_newest_already_is_not_touched(
+    console: Console, outbox: Outbox, at_night: Night
+) -> None:
+    async with chromium() as browser, watched(browser, console) as window:
+        page = window.page
+        await window.shows("/streams")
+        for status in (200, 304):
+            async with page.expect_response(refreshed(status)):
+                pass
+        await page.evaluate("document.querySelector('#live table').dataset.mine = 'kept'")
+        async with page.expect_response(refreshed(304)):
+            pass
+        assert await page.locator("#live table[data-mine=kept]").count() == 1
+        seq = outbox.insert("orders.placed", "k9", {"i": 9})
+        await asyncio.to_thread(outbox.delivered, seq)
+        async with page.expect_response(refreshed(200)):
+            pass
+        assert window.faults == []
 
 
 async def test_the_tail_adds_rows_as_text(console: Console, outbox: Outbox) -> None:

@@ -210,6 +210,29 @@ def test_streams_and_consumers_are_shown_with_their_room_and_how_far_behind_they
     )
 
 
+def test_what_moves_is_sent_again_only_if_it_has_moved(console: Console, outbox: Outbox, streams: Streams) -> None:
+    first = console.get("/streams?live")
+    tag = first.headers["etag"]
+    assert first.headers["cache-control"] == "no-store", "a tag is kept by the page alone"
+    same = console.get("/streams?live", {"If-None-Match": tag})
+    assert (same.status, same.body, same.headers["etag"]) == (304, b"", tag)
+    assert "content-security-policy" in same.headers
+    outbox.delivered(outbox.insert("orders.placed", "k9", {"i": 9}))
+    wait_until("it has moved", lambda: console.get("/streams?live", {"If-None-Match": tag}).status == 200)
+    assert "etag" not in console.get("/streams").headers
+
+
+def test_an_asset_is_sent_once(console: Console) -> None:
+    for path in ("console.css", "console.js", "htmx-4.0.1.min.js", "icon.svg"):
+        tag = console.get(f"/static/{path}").headers["etag"]
+        answer = console.get(f"/static/{path}", {"If-None-Match": tag})
+        assert (answer.status, answer.body) == (304, b""), path
+    console.cookie = None
+    icon = console.get("/favicon.ico")
+    assert (icon.status, icon.headers["content-type"]) == (200, "image/svg+xml"), "for what has no page to name one"
+    assert console.get("/favicon.ico", {"If-None-Match": icon.headers["etag"]}).status == 304
+
+
 def test_relays_and_all_shards_are_shown(console: Console) -> None:
     page = console.get("/relays")
     assert "Every shard has a relay." in page.plain
