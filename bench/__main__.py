@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from bench import adoption, backlog, drain, flatness, latency, memory, producers, projection
+from bench import adoption, backlog, console, drain, flatness, latency, memory, producers, projection
 from bench.report import Report
 from bench.world import ROOT, World
 
@@ -26,6 +26,7 @@ SCENARIOS: dict[str, _Scenario] = {
     "backlog": backlog.run,
     "adoption": adoption.run,
     "projection": projection.run,
+    "console": console.run,
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 STREAM = "BENCH"
 SUBJECTS = "orders.>"
 _WAIT_S = 900.0
+_START_S = 30.0
 
 # 256 bytes of JSON text, 1,000 keys.
 _ROWS: LiteralString = """
@@ -147,13 +149,31 @@ class World:
             yield process
 
     @contextmanager
+    def console(self, settings: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+        """Run the real ``relay console`` beside the block; yield its process id and the link that lets in."""
+        log = self._logs / "contender.log"
+        before = log.stat().st_size if log.exists() else 0
+        # It ends by the signal that it is sent, as uvicorn does.
+        with self._command(
+            ["relay", "console"], {"RELAY_CONSOLE__PORT": "0", **settings}, code=128 + signal.SIGTERM
+        ) as process:
+            deadline = time.monotonic() + _START_S
+            while (link := re.search(rb"^http://\S+$", log.read_bytes()[before:], re.MULTILINE)) is None:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"relay console did not start: {self._tail()}")
+                time.sleep(0.05)
+            yield process.pid, link[0].decode()
+
+    @contextmanager
     def program(self, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         """Run a program of the benchmark beside the block."""
         with self._process([module, *arguments], dict(os.environ)) as process:
             yield process
 
     @contextmanager
-    def _command(self, module: list[str], settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    def _command(
+        self, module: list[str], settings: Mapping[str, str], code: int = 0
+    ) -> Iterator[subprocess.Popen[bytes]]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
         environment |= {
             "RELAY_POSTGRES__DSN": self.dsn,
@@ -169,9 +189,8 @@ class World:
             if process.poll() == -signal.SIGKILL:
                 return
             process.send_signal(signal.SIGTERM)
-            code = process.wait(30)
-            if code != 0:
-                raise RuntimeError(f"{' '.join(module)} ended with {code}: {self._tail()}")
+            if process.wait(30) != code:
+                raise RuntimeError(f"{' '.join(module)} ended with {process.returncode}: {self._tail()}")
 
     @contextmanager
     def _process(self, module: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:

@@ -57,7 +57,7 @@ def list_events(settings: Settings, state: str | None, filters: Filters, limit: 
 def print_events(settings: Settings, state: ListState, filters: Filters, limit: int, scan: int, output: str) -> None:
     """Print events in a state as a table or as JSON; see `relay.operate.events.find`."""
     with reading(settings) as reader:
-        events, all_searched = find(reader, state, filters, limit, scan)
+        events, all_searched, _ = find(reader, state, filters, limit, scan)
     if output == "json":
         for event in events:
             click.echo(json_line(json.dumps(for_programs(event), ensure_ascii=False)))

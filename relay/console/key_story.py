@@ -23,12 +23,15 @@ class KeyStory:
     verdict: str
 
 
-def key_story(found: Iterable[Sequence[ListedEvent]], *, ordered: bool, on_dead: str) -> KeyStory:
+def key_story(
+    found: Iterable[Sequence[ListedEvent]], *, ordered: bool, on_dead: str, is_part: bool = False
+) -> KeyStory:
     """Put together what several searches have found of a key.
 
     Args:
         ordered: Whether each key keeps its order (``delivery.ordering``).
         on_dead: What the key of a dead letter does: ``skip`` it or ``block``.
+        is_part: Whether a search has ended before all events of the key.
     """
     by_seq = {event.seq: event for events in found for event in events}
     events = tuple(by_seq[seq] for seq in sorted(by_seq))
@@ -43,7 +46,8 @@ def key_story(found: Iterable[Sequence[ListedEvent]], *, ordered: bool, on_dead:
     if blocker is None:
         return KeyStory(events, None, 0, "Nothing waits." if events else "No events of this key were found.")
     waiting = sum(event.seq > blocker.seq for event in open_events)
-    behind = f"{waiting} wait{'s' if waiting == 1 else ''} behind it" if waiting else "nothing waits behind it"
+    least = "at least " if is_part else ""
+    behind = f"{least}{waiting} wait{'s' if waiting == 1 else ''} behind it" if waiting else "nothing waits behind it"
     if blocker.state == "dead":
         verdict = f"The key waits for an operator to decide about dead letter {blocker.seq}; {behind}."
     elif blocker.state == "retry":

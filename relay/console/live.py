@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 # How old a look may be before another one is taken, and how long connections are kept when nobody looks.
 _FRESH_S = 1.5
 _IDLE_S = 30.0
+# How long a page waits for the next look if the last one is not older than this; its next refresh shows it then.
+_WAIT_S = 0.05
+_OLDEST_S = 10.0
 # How long a page waits for NATS; its answer is shown with the next look otherwise.
 _NATS_WAIT_S = 1.0
 _PACE_LOOKS = 6
@@ -58,6 +61,7 @@ class Live:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = asyncio.Lock()
+        self._looking: asyncio.Task[Look] | None = None
         self._latest: Look | None = None
         self._looked_at = 0.0
         self._seen: deque[Status] = deque(maxlen=_PACE_LOOKS)
@@ -72,13 +76,21 @@ class Live:
         self._closing: asyncio.Task[None] | None = None
 
     async def look(self) -> Look:
-        """Return what is seen now; it is at most 1.5 s old. Many callers share one look."""
-        async with self._lock:
-            if self._latest is None or time.monotonic() - self._looked_at > _FRESH_S:
-                self._latest = await self._fresh()
-                self._looked_at = time.monotonic()
-            self._close_later()
-            return self._latest
+        """Return what is seen now; many callers share one look.
+
+        It is at most 1.5 s old, or 10 s if PostgreSQL takes longer than a page should for the next one.
+        """
+        self._close_later()
+        latest, age_s = self._latest, time.monotonic() - self._looked_at
+        if latest is not None and age_s <= _FRESH_S:
+            return latest
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_again())
+        looking = self._looking
+        if latest is None or age_s > _OLDEST_S:
+            return await asyncio.shield(looking)
+        done, _ = await asyncio.wait({looking}, timeout=_WAIT_S)
+        return looking.result() if done else latest
 
     async def close(self) -> None:
         """Let go of the connections; the next look makes others."""
@@ -95,6 +107,12 @@ class Live:
             self._seen.clear()
             self._history.clear()
             self._latest = self._nats = None
+
+    async def _look_again(self) -> Look:
+        async with self._lock:
+            self._latest = await self._fresh()
+            self._looked_at = time.monotonic()
+            return self._latest
 
     def _close_later(self) -> None:
         if self._idle is not None:

@@ -1,5 +1,7 @@
 """Run the console: check its settings, listen, say where it is, and serve until told to stop."""
 
+import contextlib
+import ctypes
 import logging
 import socket
 
@@ -18,6 +20,9 @@ from relay.operate.changes import Tell
 log = logging.getLogger(__name__)
 
 _SHUTDOWN_S = 5
+# mallopt(3): blocks from this size on are mapped for themselves, and the size does not grow by itself any more.
+_M_MMAP_THRESHOLD = -3
+_LARGE_BYTES = 128 * 1024
 _IDLE_CONNECTION_S = 30
 
 
@@ -35,6 +40,7 @@ def serve(settings: Settings, tell: Tell) -> None:
         raise ConfigError(faults)
     check_addresses(settings)
     configure(settings.log.format, settings.log.level)
+    _return_large_memory()
     listener = _listen(settings.console)
     port = int(listener.getsockname()[1])
     settings = settings.model_copy(update={"console": settings.console.model_copy(update={"port": port})})
@@ -59,6 +65,16 @@ def serve(settings: Settings, tell: Tell) -> None:
     )
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _return_large_memory() -> None:
+    """Have memory for large values go back to the system when they are gone.
+
+    By default glibc keeps it for the next one once a large block was freed, for each thread: after some payloads of a
+    megabyte that was 50 MB. Other C libraries do not know the call, and do not need it.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def _listen(section: ConsoleSection) -> socket.socket:

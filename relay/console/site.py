@@ -76,7 +76,6 @@ class Site:
         self._env.filters.update(
             {
                 "age": age,
-                "cut": plain.cut,
                 "lines": plain.lines,
                 "raw": plain.raw,
                 "size": about_size,

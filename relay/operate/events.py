@@ -95,10 +95,12 @@ class Found(NamedTuple):
 
     Attributes:
         all_searched: False if the search ended before all events that could match.
+        searched: The seqs that were searched, if a search goes by seq: above the first, up to the second.
     """
 
     events: list[ListedEvent]
     all_searched: bool
+    searched: tuple[int, int] | None = None
 
 
 class Preview(NamedTuple):
@@ -120,9 +122,9 @@ def find(reader: Reader, state: ListState, filters: Filters, limit: int, scan: i
         limit: The most events to return.
         scan: The most seqs to search, for pending, delivered and any.
     """
-    bounds: tuple[int, ...]
+    searched: tuple[int, int] | None
     if state in ("retry", "dead", "discarded"):
-        bounds, all_searched = (), True
+        searched, all_searched = None, True
     else:
         watermark, newest = reader.row("operate/range")
         # Several ids have their own index; a range would only get in its way.
@@ -136,9 +138,9 @@ def find(reader: Reader, state: ListState, filters: Filters, limit: int, scan: i
             highest, lowest = max(highest, lower), lower
         else:
             lower, upper = max(lowest, highest - scan), highest
-        bounds, all_searched = (lower, upper), lower <= lowest and upper >= highest
-    rows = reader.rows(f"operate/list_{state}", (*filters.params(), *bounds, limit))
-    return Found([ListedEvent._make(row) for row in rows], all_searched)
+        searched, all_searched = (lower, upper), lower <= lowest and upper >= highest
+    rows = reader.rows(f"operate/list_{state}", (*filters.params(), *(searched or ()), limit))
+    return Found([ListedEvent._make(row) for row in rows], all_searched, searched)
 
 
 def find_one(reader: Reader, name: EventName) -> WholeEvent:

@@ -66,9 +66,7 @@ class Follower:
         above = max(watermark, newest - _LATE_SEQS)
         missing = reader.rows("operate/tail_missing", (above, newest))
         self._following.passed(newest, (seq for (seq,) in pending), (seq for (seq,) in missing), now)
-        before = (max(0, newest - _LAST_SEQS), newest, self._lines)
-        rows = reader.rows("operate/list_delivered", (*self._filters.params(), *before)) if self._lines else []
-        return sorted(map(ListedEvent._make, rows), key=_by_time)
+        return last_settled(reader, self._filters, self._lines) if self._lines else []
 
     def _advance(self, reader: Reader, following: Following, up_to: int, now: float) -> list[ListedEvent]:
         bounds = (following.cursor, up_to)
@@ -82,6 +80,18 @@ class Follower:
         events = [ListedEvent._make(row) for row in rows]
         following.passed(up_to, (event.seq for event in events if not event.settled), missing, now)
         return [event for event in events if event.settled]
+
+
+def last_settled(reader: Reader, filters: Filters, lines: int) -> list[ListedEvent]:
+    """Return the last events that were delivered, at most `lines`, among the newest 50,000 seqs; in that order.
+
+    Args:
+        filters: Only `topic` and `key` are looked at.
+    """
+    (newest,) = reader.row("delivery/newest")
+    bounds = (max(0, newest - _LAST_SEQS), newest, lines)
+    rows = reader.rows("operate/list_delivered", (*filters.params(), *bounds))
+    return sorted(map(ListedEvent._make, rows), key=_by_time)
 
 
 def _by_time(event: ListedEvent) -> tuple[float, int]:

@@ -10,6 +10,7 @@ from relay.rules.origins import Origins
 
 # So far every count is exact; beyond it says "more than". It keeps each query to tenths of a second.
 COUNT_UP_TO = 100_000
+_COUNTED = COUNT_UP_TO + 1
 # How many seqs are searched for what is pending, from the watermark on.
 SCAN_SEQS = 1_000_000
 # What was delivered lately lies around the watermark, and, while one event keeps that back, among the newest.
@@ -98,6 +99,7 @@ class Status:
         oldest: The oldest pending event, None without one.
         next_retry_at: When the first of those in retry is due.
         waiting: Why pending events wait.
+        dead_mark: The same as long as the dead letters are the same ones.
         delivered: How many were delivered in the last `delivered_s` seconds.
         streams: The streams that were published to.
     """
@@ -117,6 +119,7 @@ class Status:
     next_retry_at: float | None
     waiting: list[Waiting]
     dead: Count
+    dead_mark: str
     dead_by_reason: list[DeadReason]
     delivered: Count
     delivered_s: float
@@ -144,10 +147,9 @@ def read_status(reader: Reader, before: Status | None = None) -> Status:
     watermark, newest = reader.row("operate/range")
     at = time.time()
     upper = min(newest, watermark + SCAN_SEQS)
-    (pending,) = reader.row("operate/backlog", (watermark, upper, COUNT_UP_TO + 1))
-    oldest = read_oldest(reader, watermark, upper)
-    retry, next_retry_at = reader.row("operate/retrying", (COUNT_UP_TO + 1,))
-    reasons = [DeadReason(str(reason), int(count)) for reason, count in reader.rows("operate/dead", (COUNT_UP_TO + 1,))]
+    pending, *reasons = [_Pending._make(row) for row in reader.rows("operate/pending", (watermark, upper, _COUNTED))]
+    retry, next_retry_at = reader.row("operate/retrying", (_COUNTED,))
+    dead, dead_mark = reader.row("operate/dead_count", (_COUNTED,))
     delivered_s = LATELY_S if before is None else at - before.at
     from_seq = watermark - LATELY_SEQS if before is None else before.watermark
     return Status(
@@ -160,17 +162,55 @@ def read_status(reader: Reader, before: Status | None = None) -> Status:
         shards=read_shards(reader),
         watermark=watermark,
         newest=newest,
-        backlog=_bounded(pending) if upper == newest or pending > COUNT_UP_TO else Count(pending, "at least "),
-        oldest=oldest,
+        backlog=_backlog(pending.events, all_searched=upper == newest),
+        oldest=pending.as_oldest(),
         retry=_bounded(retry),
         next_retry_at=next_retry_at,
-        waiting=[Waiting._make(row) for row in reader.rows("operate/waiting", (watermark, upper, COUNT_UP_TO))],
-        dead=_bounded(sum(reason.events for reason in reasons)),
-        dead_by_reason=reasons[:10],
+        waiting=[reason.as_waiting() for reason in reasons],
+        dead=_bounded(dead),
+        dead_mark=dead_mark,
+        dead_by_reason=_dead_by_reason(reader, before, dead_mark),
         delivered=_delivered(reader, from_seq, newest, delivered_s, settled_below=before is not None),
         delivered_s=delivered_s,
         streams=[stream for stream, *_ in reader.rows("operate/streams")],
     )
+
+
+class _Pending(NamedTuple):
+    """All pending events or those with one reason to wait, and the first of them; its columns are null without one."""
+
+    events: int
+    reason: str | None
+    failure_class: str | None
+    seq: int | None
+    id: str | None
+    topic: str | None
+    key: str | None
+    created_at: float | None
+    last_error: str | None
+
+    def as_oldest(self) -> Oldest | None:
+        if self.seq is None or self.id is None or self.topic is None or self.created_at is None:
+            return None
+        return Oldest(self.seq, self.id, self.topic, self.key, self.created_at, self.last_error)
+
+    def as_waiting(self) -> Waiting:
+        oldest = self.as_oldest()
+        if oldest is None or self.reason is None:
+            raise AssertionError("a reason stands on an event")
+        return Waiting(self.reason, self.events, oldest.seq, oldest.topic, oldest.created_at, self.failure_class)
+
+
+def _dead_by_reason(reader: Reader, before: Status | None, mark: str) -> list[DeadReason]:
+    """Return the most frequent reasons; they are read again only if the dead letters are others than before."""
+    if before is not None and before.dead_mark == mark:
+        return before.dead_by_reason
+    rows = reader.rows("operate/dead", (_COUNTED,))
+    return [DeadReason(str(reason), int(count)) for reason, count in rows[:10]]
+
+
+def _backlog(pending: int, *, all_searched: bool) -> Count:
+    return _bounded(pending) if all_searched or pending > COUNT_UP_TO else Count(pending, "at least ")
 
 
 def read_shards(reader: Reader) -> list[Shard]:

@@ -9,7 +9,7 @@ from relay.console.filter_form import command
 from relay.console.site import Site
 from relay.operate.changes import AuditLine, audit_lines
 
-_LINES = 200
+_LINES = 100
 
 
 async def audit(site: Site, request: Request) -> Response:

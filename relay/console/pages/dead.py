@@ -10,7 +10,9 @@ from relay.console.site import Site
 from relay.operate.dead_letters import DeadGroup, summarize
 from relay.operate.filters import Filters
 
-_GROUPS = 100
+_GROUPS = 50
+# A longer query is in no link: a row has three of them.
+_LONGEST_QUERY = 250
 _NO_REASON = "no reason given"
 
 
@@ -31,12 +33,16 @@ async def dead(site: Site, request: Request) -> Response:
 
 
 def _of_group(form: FilterForm, group: DeadGroup) -> str:
-    """Return the query that finds the dead letters of a group, by what of its reason can be searched for."""
+    """Return the query that finds the dead letters of a group, by what of its reason can be searched for.
+
+    Empty if it would be too long for a link.
+    """
     typed = {**form.typed, "topic": exact_topic(group.topic)}
     words = searchable(group.reason)
     if words:
         typed["error"] = words
-    return FilterForm(typed, Filters(), {}).query()
+    query = FilterForm(typed, Filters(), {}).query()
+    return query if len(query) <= _LONGEST_QUERY else ""
 
 
 def searchable(reason: str) -> str:

@@ -1,20 +1,24 @@
 """One event: why it is where it is, what is next, its headers, and its payload if someone asks for it."""
 
 import json
+from typing import NamedTuple
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from relay.console.filter_form import command
+from relay.console.plain import fitting
 from relay.console.site import Site
 from relay.operate.access import Reader
 from relay.operate.events import EventName, WholeEvent, event_name, try_one
 from relay.operate.explain_facts import Explained, explain_event
 from relay.operate.payload_text import pretty
 
-# How much of a payload is shown; the download has all of it.
+# How much of a payload is shown, and of the headers, as bytes of the page; the download has all of it.
 _SHOWN_BYTES = 64 * 1024
+_HEADERS_BYTES = 16 * 1024
+_HEADER_NAMES = 50
 _HEX_BYTES = 4096
 
 
@@ -30,6 +34,7 @@ async def event(site: Site, request: Request) -> Response:
     if found is None:
         raise HTTPException(404, "there is no such event in the outbox")
     whole, explained = found
+    names = _header_names(whole.headers)
     return site.page(
         request,
         "event.html",
@@ -37,7 +42,8 @@ async def event(site: Site, request: Request) -> Response:
         event=whole.listed,
         facts=explained.facts,
         explanation=explained.explanation,
-        header_names=_header_names(whole.headers),
+        header_names=names[:_HEADER_NAMES],
+        more_headers=max(0, len(names) - _HEADER_NAMES),
         payloads=site.settings.console.payloads,
         command=command("explain", str(whole.listed.seq)),
     )
@@ -46,18 +52,18 @@ async def event(site: Site, request: Request) -> Response:
 async def payload(site: Site, request: Request) -> Response:
     """Show the payload and the headers with their values, as they are stored."""
     whole = await _asked_for(site, request)
-    text, kind = _readable(whole.payload)
-    is_laid_out = "pretty" in request.query_params and kind == "text"
+    is_laid_out = "pretty" in request.query_params
+    shown = _readable(whole.payload, laid_out=is_laid_out)
+    headers = None if whole.headers is None else fitting(whole.headers, _HEADERS_BYTES, several_lines=True)
     return site.page(
         request,
         "payload.html",
         whole=whole,
         event=whole.listed,
-        text=pretty(text) if is_laid_out else text,
-        kind=kind,
+        shown=shown,
         is_laid_out=is_laid_out,
-        is_cut=len(whole.payload) > (_SHOWN_BYTES if kind == "text" else _HEX_BYTES),
-        headers=whole.headers,
+        headers=headers,
+        are_headers_cut=headers != whole.headers,
         command=command("show", str(whole.listed.seq)),
     )
 
@@ -99,10 +105,24 @@ def _header_names(headers: str | None) -> list[str]:
     return list(found) if isinstance(found, dict) else []
 
 
-def _readable(payload: bytes) -> tuple[str, str]:
-    """Return the first part of a payload as text or as hexadecimal digits, and which of the two."""
+class _Readable(NamedTuple):
+    """The beginning of a payload.
+
+    Attributes:
+        is_text: False: it is no UTF-8, and `text` has hexadecimal digits.
+    """
+
+    text: str
+    is_text: bool
+    is_cut: bool
+
+
+def _readable(payload: bytes, *, laid_out: bool) -> _Readable:
     try:
         payload.decode()
     except UnicodeDecodeError:
-        return payload[:_HEX_BYTES].hex(" ", 4), "hex"
-    return payload[:_SHOWN_BYTES].decode(errors="ignore"), "text"
+        return _Readable(payload[:_HEX_BYTES].hex(" ", 4), False, len(payload) > _HEX_BYTES)
+    stored = payload[:_SHOWN_BYTES].decode(errors="ignore")
+    text = pretty(stored) if laid_out else stored
+    shown = fitting(text, _SHOWN_BYTES, several_lines=True)
+    return _Readable(shown, True, len(payload) > _SHOWN_BYTES or shown != text)

@@ -11,8 +11,9 @@ from relay.console.site import Site
 from relay.operate.events import Found, ListState, event_name, find
 
 LIMIT = 50
-_MOST = 500
-_SCAN = 1_000_000
+_MOST = 100
+# So many seqs are searched for a page; a link goes on from there.
+SCAN = 100_000
 STATES = get_args(ListState)
 
 
@@ -24,7 +25,7 @@ async def events(site: Site, request: Request) -> Response:
     found = (
         Found([], True)
         if form.faults
-        else await site.read(lambda reader: find(reader, state, form.filters, limit, _SCAN))
+        else await site.read(lambda reader: find(reader, state, form.filters, limit, SCAN))
     )
     return site.page(
         request,
@@ -35,7 +36,7 @@ async def events(site: Site, request: Request) -> Response:
         states=STATES,
         events=found.events,
         limit=limit,
-        scanned=None if found.all_searched else _SCAN,
+        scanned=None if found.all_searched else SCAN,
         older=_next(form, state, found, limit),
         command=command("list", "--state", state, *form.flags(), *_unless_default(limit)),
     )
@@ -68,9 +69,16 @@ def _unless_default(limit: int) -> list[str]:
 
 def _next(form: FilterForm, state: ListState, found: Found, limit: int) -> str | None:
     """Return the query of the next page, None without one; only lists in the order of seq have pages."""
-    if state not in ("pending", "delivered", "any") or not found.events or len(found.events) < limit:
+    if found.searched is None or form.value("id"):
         return None
-    last, filters = found.events[-1].seq, form.filters
+    above, up_to = found.searched
+    if len(found.events) >= limit:
+        last = found.events[-1].seq
+    elif found.all_searched:
+        return None
+    else:
+        last = up_to if state == "pending" else above + 1
+    filters = form.filters
     if state == "pending":
         seqs = f"{last + 1}..{'' if filters.last_seq is None else filters.last_seq}"
     else:

@@ -13,14 +13,14 @@ from relay.operate.access import Reader
 from relay.operate.events import ListState, find
 from relay.operate.filters import Filters
 
-_EACH = 50
-_SCAN = 1_000_000
-# No index has the key: settled events are searched for among the newest seqs alone.
-_SETTLED_SCAN = 50_000
+_EACH = 20
+# No index has the key: pending events are searched for from the watermark on, and settled ones among the newest seqs.
+_PENDING_SCAN = 100_000
+_SETTLED_SCAN = 25_000
 
 
 async def key(site: Site, request: Request) -> Response:
-    """Show the events of a key: what is open wherever it is, and what was settled lately."""
+    """Show the events of a key: what is open, and what was settled lately."""
     name = request.query_params.get("key", "")
     if not name or "\x00" in name:
         return RedirectResponse(site.url("/events"), 303)
@@ -28,14 +28,19 @@ async def key(site: Site, request: Request) -> Response:
 
     def look(reader: Reader) -> KeyStory:
         searches: tuple[tuple[ListState, int], ...] = (
-            ("pending", _SCAN),
+            ("pending", _PENDING_SCAN),
             ("retry", 0),
             ("dead", 0),
             ("any", _SETTLED_SCAN),
         )
         found = [find(reader, state, filters, _EACH, scan).events for state, scan in searches]
         settings = site.settings
-        return key_story(found, ordered=settings.delivery.ordering == "key", on_dead=settings.failures.on_dead)
+        return key_story(
+            found,
+            ordered=settings.delivery.ordering == "key",
+            on_dead=settings.failures.on_dead,
+            is_part=any(len(events) == _EACH for events in found),
+        )
 
     story = await site.read(look)
     return site.page(
@@ -44,6 +49,8 @@ async def key(site: Site, request: Request) -> Response:
         key=name,
         story=story,
         picture=timeline(story.events, story.blocker, time.time()),
-        scanned=_SETTLED_SCAN,
+        most=_EACH,
+        pending_scan=_PENDING_SCAN,
+        settled_scan=_SETTLED_SCAN,
         command=command("list", "--state", "any", f"--key={name}"),
     )

@@ -17,7 +17,7 @@ from relay.errors import RelayError
 from relay.operate.access import Watcher, watching
 from relay.operate.events import ListedEvent
 from relay.operate.filters import Filters
-from relay.operate.follow import Follower
+from relay.operate.follow import Follower, last_settled
 
 _LAST = 50
 _PAUSE_S = 1.0
@@ -30,7 +30,7 @@ _LINE_END = "\n"
 async def tail(site: Site, request: Request) -> Response:
     """Show the last deliveries; with JavaScript those that follow are added."""
     filters, query = _asked_for(request)
-    last = await site.read(lambda reader: Follower(filters, _LAST, _unheard).look(reader)[0])
+    last = await site.read(lambda reader: last_settled(reader, filters, _LAST))
     flags = [f"--{name}={value}" for name, value in (("topic", filters.topic), ("key", filters.key)) if value]
     return site.page(
         request,

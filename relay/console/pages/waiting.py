@@ -11,7 +11,7 @@ from relay.operate.explain import MEANING
 from relay.operate.filters import Filters
 from relay.rules.failure_class_of_old_rows import stored_class
 
-_RETRIES = 50
+_RETRIES = 25
 
 
 async def waiting(site: Site, request: Request) -> Response:

@@ -59,9 +59,10 @@ OTHERS = [
     ("operate/show", (None, SOME_ID, True)),
     ("operate/backlog", (PENDING_FROM, ROWS, 100_001)),
     ("operate/oldest", (PENDING_FROM, ROWS)),
-    ("operate/waiting", (PENDING_FROM, ROWS, 100_000)),
+    ("operate/pending", (PENDING_FROM, ROWS, 100_001)),
     ("operate/retrying", (100_001,)),
     ("operate/dead", (100_001,)),
+    ("operate/dead_count", (100_001,)),
     ("operate/delivered_lately", (ROWS - 10_000, ROWS, 60)),
     ("console/history", (ROWS - 10_000, ROWS, 3600.0, 10.0)),
 ]

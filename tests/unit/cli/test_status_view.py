@@ -28,6 +28,7 @@ STANDING = Status(
     next_retry_at=None,
     waiting=[],
     dead=Count(0),
+    dead_mark="",
     dead_by_reason=[],
     delivered=Count(0),
     delivered_s=60.0,

@@ -31,6 +31,7 @@ WELL = Status(
     next_retry_at=None,
     waiting=[],
     dead=Count(0),
+    dead_mark="",
     dead_by_reason=[],
     delivered=Count(5),
     delivered_s=60.0,
