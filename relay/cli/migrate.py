@@ -20,14 +20,19 @@ from relay.postgres.migrate import new_origin as begin_origin
 )
 @click.option("--no-bell", is_flag=True, help="No doorbell trigger: for producers that use two-phase commit.")
 @click.option("--print", "print_only", is_flag=True, help="Print the SQL for an empty database; connect to nothing.")
-@click.option("--new-origin", is_flag=True, help="After a restore: seqs drawn from now on are of another history.")
+@click.option(
+    "--new-origin",
+    is_flag=True,
+    help="After a restore or a lossy failover: seqs drawn from now on are of another history.",
+)
 @click.option("--dry-run", is_flag=True, help="Report what would be applied, and change nothing.")
 def migrate(
     settings: Settings, payload_type: str | None, no_bell: bool, print_only: bool, new_origin: bool, dry_run: bool
 ) -> None:
     """Make the outbox, or bring it up to date. Doing it again changes nothing.
 
-    Safe while producers and relays work: one transaction, which waits at most 5 s for a lock on the table.
+    Safe while producers and relays work: one transaction, which waits at most 5 s for a lock on the table. With
+    --new-origin it then waits until every relay has noticed, some seconds: let the applications write after that.
 
     \b
     relay migrate --dry-run

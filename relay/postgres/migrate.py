@@ -1,6 +1,7 @@
 """Bring the outbox in a database to the version of this relay."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +11,12 @@ import psycopg
 from relay.errors import ConfigError, SchemaError
 from relay.postgres.session import check_encoding
 from relay.postgres.tables import Tables, sql_directory
+from relay.rules.origins import Noticed
 
 PAYLOAD_TYPES = ("jsonb", "json", "text", "bytea")
 
+# Shorter than the pause between two beats of a relay.
+_LOOK_S = 0.1
 _NUMBERED = re.compile(r"(\d{4})_(\w+)\.sql")
 _OLDEST = re.compile(r"^-- Oldest relay: (\d+)$", re.MULTILINE)
 _PAYLOAD_COLUMN = "payload      jsonb       NOT NULL"
@@ -133,12 +137,26 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str | None,
 def new_origin(conn: psycopg.Connection[Any], table: str) -> tuple[str, int]:
     """Begin another history of seqs, after the database was restored to an earlier time; the outbox must be current.
 
+    Waits until every relay that is alive has noticed, some seconds: what is inserted afterwards is of the new origin.
+
     Returns:
         Its origin, and the seq above which it counts.
     """
-    with conn.transaction(), psycopg.RawCursor(conn) as cursor:
-        origin, above = cursor.execute(_tables(table, None).query("migrate/new_origin")).fetchall()[0]
+    tables = _tables(table, None)
+    with psycopg.RawCursor(conn) as cursor:
+        with conn.transaction():
+            origin, above = cursor.execute(tables.query("migrate/new_origin")).fetchall()[0]
+        noticed = Noticed(_alive(conn, cursor, tables))
+        while not noticed.by_all(_alive(conn, cursor, tables)):
+            time.sleep(_LOOK_S)
     return str(origin), int(above)
+
+
+def _alive(
+    conn: psycopg.Connection[Any], cursor: "psycopg.RawCursor[tuple[Any, ...]]", tables: Tables
+) -> dict[str, float]:
+    with conn.transaction():
+        return dict(cursor.execute(tables.query("migrate/beats")).fetchall())
 
 
 def missing(conn: psycopg.Connection[Any], table: str, payload_type: str | None) -> list[str]:

@@ -6,6 +6,11 @@ seq that was drawn: what lies below keeps the one it was sent with.
 """
 
 from bisect import bisect_left
+from collections.abc import Mapping
+
+# Each beat of a relay is sent after the answer to the one before has been heeded. The first that is seen may have begun
+# before the origin was there, the second has read it, and the third says that the second was heeded.
+_BEATS = 3
 
 
 class Origins:
@@ -24,3 +29,29 @@ class Origins:
         """Return the origin of a seq, empty if none is known."""
         found = bisect_left(self._above, seq)
         return self._origins[found - 1] if found else ""
+
+
+class Noticed:
+    """Whether each relay that is alive has noticed a new origin.
+
+    Args:
+        alive: The relays that were alive after the origin was there, each with the end of its lease.
+    """
+
+    def __init__(self, alive: Mapping[str, float]) -> None:
+        self._ends = dict(alive)
+        self._beats = dict.fromkeys(alive, 0)
+
+    def by_all(self, alive: Mapping[str, float]) -> bool:
+        """Take in the relays that are alive now; return whether none is left that may not have noticed.
+
+        One whose lease has run out sends nothing before it has noticed; one that is new has read the origin already.
+        """
+        for member in list(self._beats):
+            end = alive.get(member)
+            if end is None:
+                del self._beats[member]
+            elif end != self._ends[member]:
+                self._ends[member] = end
+                self._beats[member] += 1
+        return all(beats >= _BEATS for beats in self._beats.values())
