@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.chaos.checker import Findings, check, excused, percentile, recoveries
 from tests.chaos.faults import KINDS
-from tests.chaos.history import Fault, History, Stored, Transaction, read
+from tests.chaos.history import Applied, Fault, History, Stored, Transaction, read
 from tests.chaos.run import OF_TWO, Plan, Run
 from tests.chaos.world import World
 from tests.support.faulty_relay.mutants import MUTANTS
@@ -92,7 +92,7 @@ def report(name: str, history: History) -> int:
     by_kind = recoveries(history)
     _table(by_kind)
     _name(findings)
-    print(_figures(name, history, findings, [time for times in by_kind.values() for time in times]))
+    print(_figures(name, history, findings, by_kind))
     return 1 if findings else 0
 
 
@@ -104,7 +104,11 @@ def _name(findings: Findings) -> None:
             print(f"  {what}: and {count - _SHOWN} more")
 
 
-def _figures(name: str, history: History, findings: Findings, times: list[float]) -> str:
+def _figures(name: str, history: History, findings: Findings, by_kind: Mapping[str, list[float]]) -> str:
+    of_relays: list[float] = []
+    of_readers: list[float] = []
+    for kind, times in by_kind.items():
+        (of_readers if KINDS[kind.removesuffix(OF_TWO)].of_readers else of_relays).extend(times)
     transactions = list(history.of(Transaction))
     committed = sum(len(one.inserts) for one in transactions if one.outcome == "committed")
     figures = {
@@ -112,14 +116,16 @@ def _figures(name: str, history: History, findings: Findings, times: list[float]
         "committed": committed,
         "rolled_back": sum(len(one.inserts) for one in transactions if one.outcome == "rolled back"),
         "stored": sum(1 for _ in history.of(Stored)),
+        "applied": sum(1 for _ in history.of(Applied)),
         **findings.counts(),
         **excused(history),
     }
     line = " ".join(f"{key}={value}" for key, value in figures.items())
-    return (
-        f"{name} {line} recovery_p50_s={percentile(times, 0.5):.2f} recovery_p95_s={percentile(times, 0.95):.2f}"
-        f" recovery_max_s={max(times, default=float('nan')):.2f}"
-    )
+    return f"{name} {line} {_recovery('recovery', of_relays)} {_recovery('models_recovery', of_readers)}"
+
+
+def _recovery(name: str, times: Sequence[float]) -> str:
+    return " ".join(f"{name}_{share}_s={percentile(times, part):.2f}" for share, part in _SHARES.items())
 
 
 if __name__ == "__main__":

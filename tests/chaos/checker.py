@@ -12,7 +12,7 @@ operator has taken out of the table, and what was stored twice in a stream that 
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import inf
 
 from tests.chaos.history import (
@@ -29,6 +29,7 @@ from tests.chaos.history import (
     Unreadable,
     Watermark,
 )
+from tests.chaos.models import judge
 
 # The longest from the answer to a commit until it is noted, seconds: the run is busy, too.
 _TAKEN_UP_S = 1.0
@@ -51,6 +52,7 @@ class Findings:
         misseen: Given to the consumer as another message than the stream holds, or out of the stream's order.
         early: Below a watermark in seq or in time, and settled only after it was read.
         odd: Notes of the run that something went wrong.
+        model_missed: Of the read models, like the others of these names: `tests.chaos.models.ModelFindings`.
     """
 
     lost: list[str] = field(default_factory=list)
@@ -65,6 +67,12 @@ class Findings:
     misseen: list[str] = field(default_factory=list)
     early: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
+    model_missed: list[str] = field(default_factory=list)
+    model_twice: list[str] = field(default_factory=list)
+    model_foreign: list[str] = field(default_factory=list)
+    model_reordered: list[str] = field(default_factory=list)
+    model_behind: list[str] = field(default_factory=list)
+    model_stopped: list[str] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
         """Return how many there are of each, by name."""
@@ -92,7 +100,8 @@ def check(history: History) -> Findings:
     findings.odd += [
         f"{fault.kind} {fault.target}: no recovery" for fault in history.of(Fault) if fault.recovered_at is None
     ]
-    return findings
+    of_models = asdict(judge(history))
+    return replace(findings, **{f"model_{name}": found for name, found in of_models.items()})
 
 
 def excused(history: History) -> dict[str, int]:

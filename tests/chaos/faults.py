@@ -9,40 +9,20 @@ import random
 import signal
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import psycopg
 
 from relay.demo.servers import NatsServer
-from tests.chaos import operator
+from tests.chaos import links, operator, read_faults
 from tests.chaos.failover import lose_the_newest_commits
 from tests.chaos.history import Insert, Setback, Transaction, Unreadable
+from tests.chaos.kind import Kind
+from tests.chaos.process import Process
 from tests.chaos.producers import OUTAGES
-from tests.chaos.world import STREAMS, Replica, World
-from tests.support.fix_proxy import Proxy
+from tests.chaos.world import STREAMS, World
 
 # For as long another fault may keep PostgreSQL away, seconds.
 _AWAY_S = 60.0
-
-# Makes the fault, lets it end, and gives its target.
-Make = Callable[[World, random.Random], Awaitable[str]]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of fault.
-
-    Attributes:
-        component: Two faults of one component would end each other, and are not made at once.
-        weight: How often it comes, against the others.
-    """
-
-    component: str
-    name: str
-    make: Make
-    weight: int = 2
-
 
 # --- The relay itself
 
@@ -95,7 +75,7 @@ async def _relay_at_a_leaf(world: World, rng: random.Random) -> str:
     return await _comes_and_goes(world, world.edge, rng)
 
 
-async def _comes_and_goes(world: World, third: Replica | None, rng: random.Random) -> str:
+async def _comes_and_goes(world: World, third: Process | None, rng: random.Random) -> str:
     assert third is not None
     third.relay.start()
     await asyncio.sleep(rng.uniform(0.5, 5))
@@ -137,24 +117,27 @@ def _may_lose_commits(world: World) -> None:
 
 async def _failover(world: World, rng: random.Random) -> str:
     """Promote an asynchronous standby that lacks up to the last two seconds."""
-    setback = await lose_the_newest_commits(world.postgres, rng)
+    async with world.new_origin():
+        setback = await lose_the_newest_commits(world.postgres, rng)
     world.entries.append(setback)
     return f"{setback.until - setback.since:.1f} s behind"
 
 
 async def _postgres_crashed(world: World, rng: random.Random) -> str:
-    await asyncio.to_thread(world.postgres.stop, "immediate")
-    _may_lose_commits(world)
-    await asyncio.sleep(rng.uniform(0, 1.5))
-    await asyncio.to_thread(world.postgres.start)
+    async with world.new_origin():
+        await asyncio.to_thread(world.postgres.stop, "immediate")
+        _may_lose_commits(world)
+        await asyncio.sleep(rng.uniform(0, 1.5))
+        await asyncio.to_thread(world.postgres.start)
     return "immediate shutdown"
 
 
 async def _postgres_killed(world: World, rng: random.Random) -> str:
-    await asyncio.to_thread(world.postgres.kill)
-    _may_lose_commits(world)
-    await asyncio.sleep(rng.uniform(0, 1.5))
-    await asyncio.to_thread(world.postgres.start)
+    async with world.new_origin():
+        await asyncio.to_thread(world.postgres.kill)
+        _may_lose_commits(world)
+        await asyncio.sleep(rng.uniform(0, 1.5))
+        await asyncio.to_thread(world.postgres.start)
     return "postmaster and backends"
 
 
@@ -248,6 +231,7 @@ async def _limit_raised(world: World, _: random.Random) -> str:
     size = world.max_payload + 1
     await world.reload(max_payload=world.max_payload + 262_144)
     await world.streams_lead()
+    await world.may_write.wait()
     id_, begun_at = str(uuid.uuid4()), time.monotonic()
     async with await psycopg.AsyncConnection.connect(world.postgres.dsn(), connect_timeout=3) as conn:
         insert = "INSERT INTO outbox_events (id, topic, payload) VALUES (%s, 'ledger.large', to_jsonb(repeat('x', %s)))"
@@ -264,70 +248,6 @@ async def _leader(world: World, rng: random.Random) -> NatsServer:
     while (node := await world.cluster.find_leader(stream)) is None:
         await asyncio.sleep(0.02)
     return node
-
-
-# --- The links between a relay and its servers
-
-
-def _links(replica: Replica, rng: random.Random) -> tuple[str, list[Proxy]]:
-    to_postgres = rng.random() < 0.5
-    proxies = [replica.to_postgres] if to_postgres else replica.to_nats
-    return f"{replica.name} to {'postgres' if to_postgres else 'nats'}", proxies
-
-
-async def _link_cut(world: World, rng: random.Random) -> str:
-    target, proxies = _links(rng.choice(world.replicas), rng)
-    for proxy in proxies:
-        proxy.cut()
-    return target
-
-
-async def _link_refused(world: World, rng: random.Random) -> str:
-    target, proxies = _links(rng.choice(world.replicas), rng)
-    for proxy in proxies:
-        proxy.refuse(True)
-        proxy.cut()
-    await asyncio.sleep(rng.uniform(0.5, 3))
-    return _heal(target, proxies)
-
-
-async def _link_silent(world: World, rng: random.Random) -> str:
-    """Pass nothing on; afterwards everything arrives late, or never (the connection is cut)."""
-    target, proxies = _links(rng.choice(world.replicas), rng)
-    for proxy in proxies:
-        proxy.swallow()
-    await asyncio.sleep(rng.uniform(0.3, 4))
-    if rng.random() < 0.5:
-        for proxy in proxies:
-            proxy.cut()
-        await asyncio.sleep(0.01)
-    return _heal(target, proxies)
-
-
-async def _link_slow(world: World, rng: random.Random) -> str:
-    target, proxies = _links(rng.choice(world.replicas), rng)
-    for proxy in proxies:
-        proxy.delay_s = rng.uniform(0.02, 0.4)
-    await asyncio.sleep(rng.uniform(1, 3))
-    return _heal(target, proxies)
-
-
-async def _link_crumbles(world: World, rng: random.Random) -> str:
-    """Cut all that is sent into pieces, and in the end the connection in the middle of one."""
-    target, proxies = _links(rng.choice(world.replicas), rng)
-    for proxy in proxies:
-        proxy.crumble = True
-    await asyncio.sleep(rng.uniform(0.5, 3))
-    if rng.random() < 0.5:
-        for proxy in proxies:
-            proxy.cut()
-    return _heal(target, proxies)
-
-
-def _heal(target: str, proxies: list[Proxy]) -> str:
-    for proxy in proxies:
-        proxy.flow()
-    return target
 
 
 KINDS = {
@@ -361,11 +281,12 @@ KINDS = {
         Kind("operator", "operator locks the table", operator.locks_the_table, 1),
         Kind("operator", "operator retries", operator.retries, 1),
         Kind("operator", "vacuum", operator.vacuums),
-        Kind("link", "link cut", _link_cut, 4),
-        Kind("link", "link refused", _link_refused),
-        Kind("link", "link silent", _link_silent, 4),
-        Kind("link", "link slow", _link_slow),
-        Kind("link", "link crumbles", _link_crumbles),
+        Kind("link", "link cut", links.of_relay(links.cut), 4),
+        Kind("link", "link refused", links.of_relay(links.refused)),
+        Kind("link", "link silent", links.of_relay(links.silent), 4),
+        Kind("link", "link slow", links.of_relay(links.slow)),
+        Kind("link", "link crumbles", links.of_relay(links.crumbles)),
+        *read_faults.KINDS,
     )
 }
 

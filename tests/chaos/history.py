@@ -137,7 +137,8 @@ class Fault:
     Attributes:
         back_at: When the component was there again.
         recovered_at: When the consumer had seen all that was committed before `back_at`, and something that was
-            committed after it; None: not in time.
+            committed after it; of a fault of the read side: when every read model had what the consumer had seen at
+            `back_at`; None: not in time.
     """
 
     kind: str
@@ -145,6 +146,34 @@ class Fault:
     began_at: float
     back_at: float
     recovered_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """An event in a read model at the end; those of one key come in the order in which they were applied."""
+
+    projection: str
+    key: str | None
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one partition of a projection stands at the end.
+
+    Attributes:
+        partitions: How many the projection has.
+        position: It says that everything of the stream up to this sequence is settled.
+        status: ``running``, ``waiting``, ``stopped``, ...
+        error: Why it waits or has stopped.
+    """
+
+    projection: str
+    partition: int
+    partitions: int
+    position: int
+    status: str
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +185,9 @@ class Note:
     wrong: bool = False
 
 
-Entry = Transaction | Row | Removed | Setback | Unreadable | Stored | Seen | Watermark | Fault | Note
+Entry = (
+    Transaction | Row | Removed | Setback | Unreadable | Stored | Seen | Watermark | Fault | Applied | Standing | Note
+)
 E = TypeVar("E", bound=Entry)
 _KINDS: dict[str, type[Entry]] = {kind.__name__: kind for kind in get_args(Entry)}
 

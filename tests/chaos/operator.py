@@ -49,7 +49,7 @@ async def truncates(world: World, rng: random.Random) -> str:
     again by then cannot be told from one that went on.
     """
     wants_restart = rng.random() < 0.6
-    async with await _connect(world) as conn:
+    async with world.closed(), await _connect(world, closed=True) as conn:
         await conn.execute("LOCK TABLE outbox_events IN ACCESS EXCLUSIVE MODE")
         rows = await (await conn.execute("SELECT " + _REMOVED + " FROM outbox_events")).fetchall()
         world.entries += map(_removed, rows)
@@ -58,6 +58,9 @@ async def truncates(world: World, rng: random.Random) -> str:
             now = time.monotonic()
             world.entries.append(Setback("truncated", time.time(), now, now))
         await conn.execute("TRUNCATE outbox_events RESTART IDENTITY" if restarts else "TRUNCATE outbox_events")
+        await conn.commit()
+        if restarts:
+            await world.begin_origin()
     return f"{len(rows)} rows, the sequence {'restarts' if restarts else 'goes on'}"
 
 
@@ -137,7 +140,9 @@ async def _hold(world: World, hold_s: float, query: LiteralString, params: tuple
         await asyncio.sleep(hold_s)
 
 
-async def _connect(world: World) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+async def _connect(world: World, *, closed: bool = False) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    if not closed:
+        await world.may_write.wait()
     conn = await psycopg.AsyncConnection.connect(world.postgres.dsn(), connect_timeout=3)
     await conn.execute(_LOCK_WAIT)
     return conn
@@ -146,6 +151,7 @@ async def _connect(world: World) -> psycopg.AsyncConnection[tuple[Any, ...]]:
 async def _one(world: World, query: LiteralString, id_: str) -> tuple[Any, ...]:
     """Run a statement about one event, again and again until PostgreSQL answers."""
     while True:
+        await world.may_write.wait()
         try:
             async with await psycopg.AsyncConnection.connect(world.postgres.dsn(), connect_timeout=3) as conn:
                 row = await (await conn.execute(query, (id_,))).fetchone()

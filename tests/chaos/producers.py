@@ -26,6 +26,7 @@ class Producer:
         number: Its own; its transactions are numbered from it.
         rate: Events a second, about.
         on_end: Called with each transaction when its outcome is known.
+        may_write: Not set while an operator keeps the applications out.
         durable: False: with ``synchronous_commit = off``, so that a crash may take the newest commits.
     """
 
@@ -36,6 +37,7 @@ class Producer:
         rng: random.Random,
         rate: float,
         on_end: Callable[[Transaction], None],
+        may_write: asyncio.Event,
         *,
         durable: bool = True,
     ) -> None:
@@ -44,6 +46,7 @@ class Producer:
         self._rng = rng
         self._rate = rate
         self._on_end = on_end
+        self._may_write = may_write
         self._durable = durable
         self._count = 0
         self._conn: psycopg.AsyncConnection[tuple[int]] | None = None
@@ -52,6 +55,7 @@ class Producer:
         """Write until told to stop."""
         try:
             while not stop.is_set():
+                await self._may_write.wait()
                 events = await self._transaction()
                 await asyncio.sleep(self._rng.expovariate(self._rate / events))
         finally:
@@ -97,6 +101,7 @@ class Producer:
 
     async def _connection(self) -> psycopg.AsyncConnection[tuple[int]]:
         while self._conn is None:
+            await self._may_write.wait()
             try:
                 self._conn = await psycopg.AsyncConnection.connect(
                     self._dsn,

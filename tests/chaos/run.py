@@ -5,14 +5,16 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
 from tests.chaos.consumer import Consumer
-from tests.chaos.faults import KINDS, Kind, make_again
+from tests.chaos.faults import KINDS, make_again
 from tests.chaos.history import Fault, History, Row, Seen, Stored, Transaction, Watermark, settled
+from tests.chaos.kind import Kind
 from tests.chaos.producers import Producer
+from tests.chaos.read_side import STREAM
 from tests.chaos.world import STREAMS, World, bare
 
 # Behind the name of a fault that came together with another one.
@@ -65,6 +67,11 @@ class Run:
         self._seen: set[str] = set()
         # The latest commit of which the consumer has seen an event.
         self._newest_seen = 0.0
+        self._consumers = [
+            Consumer([node.url for node in world.cluster.nodes], stream, self._on_seen) for stream in STREAMS
+        ]
+        # Faults after which the read models have yet to get what the consumer had seen by then.
+        self._catching_up: list[tuple[Fault, int]] = []
 
     async def run(self) -> None:
         """Let it happen, come to rest, and write down how it ended."""
@@ -76,20 +83,20 @@ class Run:
                 random.Random(f"{plan.seed} {number}"),
                 plan.rate / _PRODUCERS,
                 self._ended,
+                world.may_write,
                 durable=number != 0,
             )
             for number in range(_PRODUCERS)
         ]
-        urls = [node.url for node in world.cluster.nodes]
-        consumers = [Consumer(urls, stream, self._on_seen) for stream in STREAMS]
         async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(consumer.run()) for consumer in consumers]
+            beside = [group.create_task(consumer.run()) for consumer in self._consumers]
             beside.append(group.create_task(self._watch_watermark()))
+            beside.append(group.create_task(self._watch_models()))
             producing = [group.create_task(producer.run(self._quiet)) for producer in producers]
             await self._faults()
             self._quiet.set()
             await asyncio.wait(producing)
-            await self._rest(consumers)
+            await self._rest()
             for task in beside:
                 task.cancel()
         await self._write_end()
@@ -115,6 +122,8 @@ class Run:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(self._plan.patience_s, _BEGINS_S)):
                 await self._recovered(time.monotonic())
+                while not await self._models_are_at(self._orders_seen):
+                    await asyncio.sleep(0.2)
         until = time.monotonic() + plan.seconds
         while time.monotonic() < until and (plan.faults is None or made < plan.faults):
             count = 2 if rng.random() < plan.pairs else 1
@@ -132,15 +141,25 @@ class Run:
             *(make_again(kind, self._world, rng) for kind, rng in zip(kinds, rngs, strict=True))
         )
         back_at = time.monotonic()
-        await self._forget_what_is_gone()
-        recovered_at = None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._plan.patience_s):
-                recovered_at = await self._recovered(back_at)
         for kind, target in zip(kinds, targets, strict=True):
-            name = kind.name if len(kinds) == 1 else f"{kind.name}{OF_TWO}"
-            self._history.add(Fault(name, target, began_at, back_at, recovered_at))
-        self._look_after_relays()
+            if kind.of_readers:
+                fault = Fault(_name(kind, kinds), target, began_at, back_at, None)
+                self._catching_up.append((fault, self._orders_seen))
+        if not all(kind.of_readers for kind in kinds):
+            await self._forget_what_is_gone()
+            recovered_at = None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._plan.patience_s):
+                    recovered_at = await self._recovered(back_at)
+            for kind, target in zip(kinds, targets, strict=True):
+                if not kind.of_readers:
+                    self._history.add(Fault(_name(kind, kinds), target, began_at, back_at, recovered_at))
+        self._look_after_processes()
+
+    @property
+    def _orders_seen(self) -> int:
+        """The last sequence of the read models' stream that the consumer has seen."""
+        return self._consumers[list(STREAMS).index(STREAM)].last
 
     async def _forget_what_is_gone(self) -> None:
         """Wait for no event whose commit the database has lost, or that the operator has deleted."""
@@ -160,15 +179,26 @@ class Run:
             await asyncio.sleep(0.01)
         return time.monotonic()
 
-    def _look_after_relays(self) -> None:
+    def _look_after_processes(self) -> None:
         while self._world.wrong:
             self._history.note(self._world.wrong.pop(0), wrong=True)
         while self._world.entries:
             self._history.add(self._world.entries.pop(0))
-        for replica in self._world.replicas:
-            if not replica.relay.running:
-                self._history.note(f"{replica.name} ended by itself with {replica.relay.wait()}", wrong=True)
-                replica.relay.start()
+        for process in (*self._world.replicas, *self._world.read_side.runners):
+            if not process.relay.running:
+                self._history.note(f"{process.name} ended by itself with {process.relay.wait()}", wrong=True)
+                process.relay.start()
+
+    async def _watch_models(self) -> None:
+        """Write down when the read models have caught up after a fault."""
+        while True:
+            await asyncio.sleep(0.25)
+            standings = await self._world.read_side.standings() if self._catching_up else None
+            if standings is not None:
+                seq, now = min(one.position for one in standings), time.monotonic()
+                for fault, wanted in [one for one in self._catching_up if one[1] <= seq]:
+                    self._catching_up.remove((fault, wanted))
+                    self._history.add(replace(fault, recovered_at=now))
 
     async def _watch_watermark(self) -> None:
         while True:
@@ -184,7 +214,7 @@ class Run:
                 self._history.add(Watermark(seq, read_at, None if behind is None else asked_at + behind))
             await asyncio.sleep(0.25)
 
-    async def _rest(self, consumers: list[Consumer]) -> None:
+    async def _rest(self) -> None:
         """Wait until nothing is pending and the consumers have everything; if it takes too long, go on."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._plan.patience_s):
@@ -198,20 +228,34 @@ class Run:
                     )[0][0]
         with suppress(TimeoutError):
             async with asyncio.timeout(self._plan.patience_s):
-                for consumer, stream in zip(consumers, STREAMS, strict=True):
+                for consumer, stream in zip(self._consumers, STREAMS, strict=True):
                     while consumer.last < (await self._last_seq(stream)):
                         await asyncio.sleep(0.1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._plan.patience_s):
+                last = await self._last_seq(STREAM)
+                while self._catching_up or not await self._models_are_at(last):
+                    await asyncio.sleep(0.2)
+
+    async def _models_are_at(self, seq: int) -> bool:
+        """Report whether every read model is so far, or has stopped."""
+        standings = await self._world.read_side.standings()
+        return standings is not None and all(one.position >= seq or one.status == "stopped" for one in standings)
 
     async def _last_seq(self, stream: str) -> int:
         return int((await self._world.ask(f"STREAM.INFO.{stream}"))["state"]["last_seq"])
 
     async def _write_end(self) -> None:
         history, world = self._history, self._world
-        for replica in world.all_replicas():
-            if replica.relay.running and (why := await replica.stop()) is not None:
+        for fault, _ in self._catching_up:
+            history.add(fault)
+        for entry in await world.read_side.entries():
+            history.add(entry)
+        for process in (*world.all_replicas(), *world.read_side.runners):
+            if process.relay.running and (why := await process.stop()) is not None:
                 history.note(why, wrong=True)
-            if "Traceback" in replica.relay.text():
-                history.note(f"{replica.name} has a traceback in its log", wrong=True)
+            if "Traceback" in process.relay.text():
+                history.note(f"{process.name} has a traceback in its log", wrong=True)
         for id_, seq, key, delivered, dead, stream, stream_seq, settled_at in await world.rows(_ROWS):
             is_now = settled(delivered=delivered, dead=dead)
             history.add(Row(id_, seq, key, is_now, bare(stream), stream_seq, settled_at))
@@ -221,3 +265,7 @@ class Run:
                 urls, name, lambda seen: history.add(Stored(seen.stream, seen.seq, seen.id)), await self._last_seq(name)
             )
             await reader.run()
+
+
+def _name(kind: Kind, made: Sequence[Kind]) -> str:
+    return kind.name if len(made) == 1 else f"{kind.name}{OF_TWO}"

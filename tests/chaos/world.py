@@ -4,20 +4,20 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
 
 from relay.demo.servers import NatsServer, PostgresServer, free_port
-from relay.postgres.migrate import migrate
+from relay.postgres.migrate import migrate, new_origin
 from tests.chaos.history import Entry
+from tests.chaos.process import Process, proxy_to
+from tests.chaos.read_side import ReadSide
+from tests.support.faulty_relay.mutants import OF_RUNNERS
 from tests.support.fix_cluster import Cluster, ask_any
-from tests.support.fix_proxy import Proxy
 from tests.support.fix_relay import Relay
 from tests.support.fix_rights import LOGIN, NATS_USER, let_relay_in
 from tests.support.fix_stream import Streams
@@ -44,6 +44,9 @@ _RELAY = {
     "RELAY_POSTGRES__CONNECT_TIMEOUT_S": "2",
     "RELAY_POSTGRES__STATEMENT_TIMEOUT_S": "3",
     "RELAY_DELIVERY__ACK_TIMEOUT_S": "2",
+    "RELAY_HEADERS__KEY": "true",
+    "RELAY_HEADERS__SEQ": "true",
+    "RELAY_HEADERS__CREATED_AT": "true",
     "RELAY_LOG__FORMAT": "json",
     "RELAY_LOG__LEVEL": "info",
 }
@@ -54,56 +57,36 @@ def bare(stream: str | None) -> str | None:
     return None if stream is None else stream.rpartition("/")[2]
 
 
-@dataclass
-class Replica:
-    """One relay and its ways to both ends."""
-
-    name: str
-    relay: Relay
-    to_postgres: Proxy
-    to_nats: list[Proxy]
-
-    async def stop(self) -> str | None:
-        """Stop the relay as a rolling update does (SIGTERM); return what is wrong with how it ended.
-
-        Not before it has begun: until then the signal ends the interpreter as it ends any program.
-        """
-        while self.relay.running and (await asyncio.to_thread(self.relay.get, "/healthz"))[0] == 0:
-            await asyncio.sleep(0.05)
-        try:
-            code = await asyncio.to_thread(self.relay.stop)
-        except subprocess.TimeoutExpired:
-            self.relay.end()
-            return f"{self.name} did not end after SIGTERM"
-        return None if code == 0 else f"{self.name} ended with {code} after SIGTERM"
-
-
 class World:
-    """PostgreSQL, the cluster and the relays; an asynchronous context that starts and ends them.
+    """PostgreSQL, the cluster, the relays and the read side; an asynchronous context that starts and ends them.
 
     Args:
         directory: Where data and logs go.
         window_s: Duplicate window of ORDERS, seconds. Were a link silent for longer than this, a message could arrive
             when its id is forgotten, and after it was looked for: it would be stored twice.
-        mutant: What of `tests.support.faulty_relay` the relays run with; None: as they are.
+        mutant: What of `tests.support.faulty_relay` the relays or the runners run with; None: as they are.
     """
 
     def __init__(self, directory: Path, *, relays: int = 2, window_s: float = 5.0, mutant: str | None = None) -> None:
         self._directory = directory
         self._window_s = window_s
-        self._mutant = mutant
+        self._mutant = None if mutant in OF_RUNNERS else mutant
         self._count = relays
         self.postgres = PostgresServer(directory / "postgres", fsync=False, settings={"max_connections": "100"})
         self.cluster = Cluster(directory / "cluster")
-        self.replicas: list[Replica] = []
+        self.replicas: list[Process] = []
+        self.read_side = ReadSide(directory, mutant if mutant in OF_RUNNERS else None)
         # Come and go: started by a fault alone. The second one is connected to a leaf node with a namesake of ORDERS.
-        self.third: Replica | None = None
-        self.edge: Replica | None = None
+        self.third: Process | None = None
+        self.edge: Process | None = None
         self._leaf: NatsServer | None = None
         self._leaf_ports = [free_port() for _ in self.cluster.nodes]
         self._configs = [node.config or "" for node in self.cluster.nodes]
         self._unreadable: str | None = None
         self.max_payload = _MAX_PAYLOAD
+        # Cleared while an operator keeps the applications out.
+        self.may_write = asyncio.Event()
+        self.may_write.set()
         # What a fault itself has shown to be wrong, in words.
         self.wrong: list[str] = []
         # What faults have done that the checker has to know.
@@ -127,20 +110,20 @@ class World:
             self.third = await self._replica(f"r{self._count}", [node.port for node in self.cluster.nodes])
             self._leaf = await asyncio.to_thread(self._start_leaf)
             self.edge = await self._replica("edge", [self._leaf.port])
+            await self.read_side.start([node.port for node in self.cluster.nodes])
             otherwise.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for replica in self.all_replicas():
-            replica.relay.end()
-            for proxy in (replica.to_postgres, *replica.to_nats):
-                await proxy.stop()
+            await replica.end()
+        await self.read_side.stop()
         if self._leaf is not None:
             await asyncio.to_thread(self._leaf.kill)
         await asyncio.to_thread(self.cluster.stop)
         await asyncio.to_thread(self.postgres.kill)
 
-    def all_replicas(self) -> list[Replica]:
+    def all_replicas(self) -> list[Process]:
         """Return those that always run, and those that come and go."""
         return [*self.replicas, *(one for one in (self.third, self.edge) if one is not None)]
 
@@ -188,9 +171,9 @@ class World:
         Streams(leaf.url).make(*NAMESAKE)
         return leaf
 
-    async def _replica(self, name: str, nats_ports: Sequence[int]) -> Replica:
-        to_postgres = await _proxy(self.postgres.port)
-        to_nats = [await _proxy(port) for port in nats_ports]
+    async def _replica(self, name: str, nats_ports: Sequence[int]) -> Process:
+        to_postgres = await proxy_to(self.postgres.port)
+        to_nats = [await proxy_to(port) for port in nats_ports]
         directory = self._directory / name
         directory.mkdir()
         settings = {
@@ -203,7 +186,31 @@ class World:
         }
         if self._mutant is not None:
             settings["RELAY_TEST_MUTANT"] = self._mutant
-        return Replica(name, Relay(directory, settings), to_postgres, to_nats)
+        return Process(name, Relay(directory, settings), {"postgres": [to_postgres], "nats": to_nats})
+
+    @asynccontextmanager
+    async def closed(self) -> AsyncIterator[None]:
+        """Keep the applications out; the relays come and go as they like."""
+        self.may_write.clear()
+        try:
+            yield
+        finally:
+            self.may_write.set()
+
+    @asynccontextmanager
+    async def new_origin(self) -> AsyncIterator[None]:
+        """Keep the applications out while PostgreSQL may lose commits; their seqs are then drawn in another history."""
+        async with self.closed():
+            yield
+            await self.begin_origin()
+
+    async def begin_origin(self) -> None:
+        """Do what `relay migrate --new-origin` does."""
+        await asyncio.to_thread(self._begin_origin)
+
+    def _begin_origin(self) -> None:
+        with psycopg.connect(self.postgres.dsn(), connect_timeout=3) as conn:
+            new_origin(conn, "outbox_events")
 
     async def rows(self, query: LiteralString, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run a query on a connection of its own.
@@ -231,9 +238,3 @@ class World:
             if answer and "error" not in answer:
                 return answer
             await asyncio.sleep(0.05)
-
-
-async def _proxy(port: int) -> Proxy:
-    proxy = Proxy("127.0.0.1", port)
-    await proxy.start()
-    return proxy

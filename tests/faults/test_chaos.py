@@ -18,6 +18,10 @@ MUTANTS = {
         ["--only", "link silent", "--faults", "6", "--window", "0.5", "--rate", "400", "--patience", "10"],
         ("duplicated",),
     ),
+    "position-first": (
+        ["--only", "models' sessions terminated", "--faults", "8", "--patience", "20"],
+        ("model_missed",),
+    ),
 }
 
 
@@ -43,6 +47,7 @@ def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
     # What the database itself lost, or the operator removed before it was sent, is rightly in no stream.
     lost = figures["lost_commits"] - figures["stored_of_lost_commits"]
     assert figures["committed"] - lost - figures["removed"] <= figures["stored"]
+    assert figures["applied"] > 500
     again = [sys.executable, "-m", "tests.chaos", "--check", str(tmp_path / "history.jsonl")]
     judged = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=False)
     assert judged.returncode == 0
@@ -51,7 +56,7 @@ def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_a_relay_that_breaks_a_promise_is_caught(tmp_path: Path, mutant: str) -> None:
+def test_a_relay_or_runner_that_breaks_a_promise_is_caught(tmp_path: Path, mutant: str) -> None:
     arguments, findings = MUTANTS[mutant]
     code, figures, text = run(tmp_path, "--seed", "1", "--minutes", "1", "--pairs", "0", "--mutant", mutant, *arguments)
     assert code == 1, text

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,12 @@ class Relay:
     Args:
         directory: Where its log goes.
         settings: Its environment; with any ``RELAY_TEST_`` among them it runs as `tests.support.faulty_relay`.
+        arguments: What it is told to do.
     """
 
-    def __init__(self, directory: Path, settings: dict[str, str]) -> None:
+    def __init__(self, directory: Path, settings: dict[str, str], arguments: Sequence[str] = ("run",)) -> None:
         self._settings = settings
+        self._arguments = arguments
         self._log = directory / "relay.log"
         self.target = f"127.0.0.1:{settings['RELAY_HTTP__PORT']}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -61,7 +63,7 @@ class Relay:
     def start(self) -> "Relay":
         """Start it; return itself."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
-        command = [sys.executable, "-m", self._module, "run"]
+        command = [sys.executable, "-m", self._module, *self._arguments]
         self._process = launch(command, self._log, env=inherited | self._settings, cwd=ROOT)
         return self
 

@@ -1,8 +1,10 @@
 """Mutants: a relay that breaks one of its promises on purpose, to show that the checks can fail."""
 
+import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import relay.maintenance.retention
@@ -13,6 +15,8 @@ from relay.integrity.watched import Watched
 from relay.jetstream.connection import Connection, Message
 from relay.postgres import outbox_reader as outbox
 from relay.postgres.ownership import Ownership
+from relay.projection.ports import Move
+from relay.projection.store import Conn, Store, search_path
 from relay.rules.envelopes import Envelopes
 from relay.rules.gaps import Gaps
 from relay.rules.gate import Gate
@@ -120,6 +124,23 @@ def _deadly_to_read() -> None:
     _deadly(outbox, "_read", lambda rows, _: any(row[2] == "orders.deadly" and row[4] for row in rows))
 
 
+def _position_first() -> None:
+    """Let a runner of read models commit the position first, and the effects a moment later."""
+    moving = Store.moving
+
+    @asynccontextmanager
+    async def apart(self: Store, epoch: int, move: Move) -> AsyncIterator[Conn]:
+        async with moving(self, epoch, move):
+            pass
+        await asyncio.sleep(0.2)
+        conn = await self._database.connection()
+        async with conn.transaction():
+            await conn.execute("SELECT set_config('search_path', %s, true)", (search_path(self._definition),))
+            yield conn
+
+    _replace(Store, "moving", apart)
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "settle-early": _settle_early,
     "no-gaps": _no_gaps,
@@ -127,4 +148,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
     "no-look-up": _no_look_up,
     "deadly-to-send": _deadly_to_send,
     "deadly-to-read": _deadly_to_read,
+    "position-first": _position_first,
 }
+OF_RUNNERS = frozenset({"position-first"})
+"""Those that are for the runners of read models, and not for relays."""
