@@ -102,7 +102,7 @@ $(TOOLS)/.ready: requirements/tools.txt
 # Writes no address of any registry. What runs and what tests are locked to the same versions.
 lock: $(TOOLS)/.ready
 	$(COMPILE) --all-build-deps --extra demo --extra test --output-file requirements/constraints.txt
-	$(COMPILE) --constraint requirements/constraints.txt --extra console --output-file requirements/runtime.txt
+	$(COMPILE) --constraint requirements/constraints.txt --extra console --extra redis --output-file requirements/runtime.txt
 	$(COMPILE) --constraint requirements/constraints.txt --only-build-deps --all-build-deps \
 		--output-file requirements/build.txt
 	$(COMPILE) --extra tools --output-file requirements/tools.txt

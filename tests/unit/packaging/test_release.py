@@ -1,14 +1,17 @@
 """What a release is made of says one thing everywhere: version, changes, locked dependencies."""
 
+import itertools
 import re
 import subprocess
 import sysconfig
 import tomllib
-from importlib.metadata import metadata, version
+from importlib.metadata import metadata, requires, version
 from pathlib import Path
 
 import outbox_client
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from relay import __version__
 
@@ -54,15 +57,37 @@ def test_what_runs_is_locked_and_what_only_tests_use_is_not_among_it() -> None:
     direct = {re.split(r"[\[<>=!~; ]", line)[0] for line in metadata("outbox-relay").get_all("Requires-Dist") or []}
     extras = [line for line in metadata("outbox-relay").get_all("Requires-Dist") or [] if "extra ==" in line]
     only_extras = {re.split(r"[\[<>=!~; ]", line)[0] for line in extras}
-    # The image holds the console.
-    of_console = {re.split(r"[<>=]", line)[0] for line in extras if line.endswith("extra == 'console'")}
-    assert of_console <= locked("runtime").keys()
-    only_extras -= of_console
+    # The image runs the console, and projections in Redis.
+    of_image = {re.split(r"[<>=]", line)[0] for line in extras if line.endswith(("'console'", "'redis'"))}
+    assert of_image <= locked("runtime").keys()
+    only_extras -= of_image
     assert direct - only_extras <= locked("runtime").keys()
     assert not only_extras & locked("runtime").keys()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "requirements").iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("name", ["runtime", "build", "constraints"])
+def test_a_lock_is_whole_on_every_python_and_machine_that_the_project_takes(name: str) -> None:
+    """pip refuses a lock that lacks a package, and a lock is made on one Python only."""
+    machines = [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")]
+    environments = [
+        {
+            "python_version": python[:4],
+            "python_full_version": python,
+            "sys_platform": system,
+            "platform_machine": machine,
+        }
+        for python, (system, machine) in itertools.product(("3.11.0", "3.12.0", "3.13.0", "3.14.0"), machines)
+    ]
+    missing = set()
+    for package in locked(name):
+        for needed in map(Requirement, requires(package) or []):
+            wanted = needed.marker is None or any(needed.marker.evaluate(one | {"extra": ""}) for one in environments)
+            if wanted and canonicalize_name(needed.name) not in locked(name):
+                missing.add(f"{package}: {needed}")
+    assert not missing
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)
 def test_a_lock_has_a_hash_for_everything_and_no_address(path: Path) -> None:
     text = path.read_text("utf-8")
     entries = re.split(r"^(?=[^\s#])", text, flags=re.MULTILINE)
