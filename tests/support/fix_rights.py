@@ -49,6 +49,14 @@ def documented_permissions(*subjects: str) -> str:
     return found[1].replace('"orders.>"', "\n".join(f'"{subject}"' for subject in subjects))
 
 
+def documented_runner_permissions() -> str:
+    """Return the permissions that the page says a runner of projections needs, for the stream ORDERS."""
+    section = _PAGE.read_text("utf-8").partition("\n## Projections\n")[2]
+    found = re.search(r"^permissions: ({.*?^})$", section, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
 def nats_config(*subjects: str) -> str:
     """Return the configuration of a server on which the relay may do what the page lists, and tests everything."""
     user, password = NATS_USER.values()

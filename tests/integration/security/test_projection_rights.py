@@ -9,6 +9,7 @@ from tests.integration.projection.fix_runner import run_by_command
 from tests.integration.projection.test_files_and_commands import FILE
 from tests.integration.projection.world import TABLES, Events, filled, run_sql, state, trail
 from tests.support.fix_relay import ROOT, wait_until
+from tests.support.fix_rights import documented_runner_permissions
 from tests.support.fix_stream import Streams
 
 PAGE = (ROOT / "docs" / "operations" / "security.md").read_text("utf-8").partition("\n## Projections\n")[2]
@@ -35,7 +36,7 @@ def as_runner(dsn: str) -> str:
 
 
 def test_a_runner_keeps_a_model_with_the_rights_of_the_page(tmp_path: Path, empty_database: str) -> None:
-    runner = f"user: models, password: secret, {shown(r'^(permissions: {.*?^})$')}"
+    runner = f"user: models, password: secret, permissions: {documented_runner_permissions()}"
     users = f"users: [ {{ user: admin, password: admin }}, {{ {runner} }} ]"
     config = f"accounts {{ A {{ jetstream: enabled, {users} }} }}\nno_auth_user: admin\n"
     (tmp_path / "trail.toml").write_text(FILE.replace("MODE", "each"), "utf-8")

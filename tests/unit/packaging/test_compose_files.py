@@ -3,15 +3,32 @@
 import re
 
 from tests.support.fix_relay import ROOT
-from tests.support.fix_rights import documented_permissions
+from tests.support.fix_rights import documented_permissions, documented_runner_permissions
 
 QUOTED = re.compile(r'"([^"\n]+)"')
 
 
+def given(user: str) -> set[str]:
+    """Return what a user of compose's NATS may publish and subscribe to."""
+    text = (ROOT / "compose/nats.conf").read_text("utf-8")
+    found = re.search(rf"user: {user},.*?\n        permissions: (\{{.*?\n        \}})\n", text, re.DOTALL)
+    assert found is not None, f"{user} has every right"
+    return set(QUOTED.findall(found[1]))
+
+
 def test_the_relay_of_compose_has_the_documented_rights_and_those_for_its_stream() -> None:
-    given = QUOTED.findall((ROOT / "compose/nats.conf").read_text("utf-8"))
     own = {f"$JS.API.STREAM.{verb}.ORDERS" for verb in ("CREATE", "UPDATE")}
-    assert set(given) == {*QUOTED.findall(documented_permissions("orders.>")), *own}
+    assert given("relay") == {*QUOTED.findall(documented_permissions("orders.>")), *own}
+
+
+def test_the_read_model_of_compose_has_the_documented_rights_without_that_for_a_watermark() -> None:
+    assert "WATERMARK" not in (ROOT / "compose.yaml").read_text("utf-8")
+    assert given("shop") == set(QUOTED.findall(documented_runner_permissions())) - {"$JS.API.STREAM.NAMES"}
+
+
+def test_nobody_else_is_let_into_nats() -> None:
+    text = (ROOT / "compose/nats.conf").read_text("utf-8")
+    assert re.findall(r"user: (\w+)", text) == ["shop", "relay"]
 
 
 def test_every_file_that_is_mounted_is_there() -> None:
