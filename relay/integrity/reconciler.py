@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from relay.integrity.loss_watch import LossWatch
 from relay.integrity.tail_search import TailSearch
-from relay.integrity.watched import PATIENCE_S, Watched, WatchedStreams
+from relay.integrity.watched import Watched, WatchedStreams
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError, LookupRefused
 from relay.observe.logs import event as log_event
@@ -42,8 +42,6 @@ class Reconciler:
         self._losses = losses
         self._tails = tails
         self._connection: Connection | None = None
-        self._unknown_read = False
-        self._unknown_since: float | None = None
         self._wake = in_hand.look_for_wanted
         self._step_at = 0.0
         gate.shut(_CONNECTED)
@@ -51,7 +49,7 @@ class Reconciler:
     def attach(self, connection: Connection) -> None:
         """Look at the streams over this connection before anything is sent over it."""
         self._connection = connection
-        self._unknown_since = None
+        self._tails.connected()
         for one in (watched := list(self._streams)):
             one.connected()
         # A look that is denied would let each new connection wait for nothing: whether the right was given meanwhile
@@ -99,8 +97,7 @@ class Reconciler:
         """Begin with what the database holds, once for each connection to it."""
         while not self._streams.is_current:
             await self._streams.recall()
-            self._unknown_read = False
-            self._unknown_since = None
+            self._tails.begin_again()
         self._losses.report_open()
 
     async def _turn(self, connection: Connection) -> None:
@@ -111,7 +108,7 @@ class Reconciler:
         was_open = self._gate.is_open
         if all(one.looked_over is connection for one in self._streams):
             self._gate.release(_CONNECTED)
-        if self._unknown_read and all(one.searched for one in self._streams):
+        if self._tails.knows_all and all(one.searched for one in self._streams):
             self._gate.searched(self._streams.generation)
         if self._gate.is_open and not was_open:
             self._in_hand.may_flow()
@@ -148,28 +145,10 @@ class Reconciler:
                     await self._tails.read(connection, watched)
                 except BrokerError as error:
                     self._troubled(connection, watched, error)
-        answered = 0
-        try:
-            if not self._unknown_read:
-                await self._tails.read_of_unknown(connection)
-                self._unknown_read = True
-            await self._tails.settle_old_doubts(connection)
-            answered = await self._tails.answer(connection)
-            self._unknown_since = None
-        except BrokerError as error:
-            answered = self._unanswered(connection, error)
-        if answered:
+        if not self._tails.knows_all:
+            await self._tails.read_of_unknown(connection)
+        if await self._tails.answer(connection):
             self._in_hand.may_flow()
-
-    def _unanswered(self, connection: Connection, error: BrokerError) -> int:
-        """Wait a while for an answer about single events; without the right to ask, or after that, do without."""
-        now = time.monotonic()
-        self._unknown_since = now if self._unknown_since is None else self._unknown_since
-        waits = not isinstance(error, LookupRefused) and now - self._unknown_since < PATIENCE_S
-        if waits or not connection.up:
-            return 0
-        self._unknown_read = True
-        return self._tails.give_up()
 
     def _troubled(self, connection: Connection, watched: Watched, error: BrokerError) -> None:
         """Try a stream again for a while; without the right to ask, or after that, do without it."""

@@ -2,19 +2,26 @@
 
 JetStream cannot be asked whether it holds a message id. So the messages above the floor of a stream are read
 (`relay.rules.floors`), and their ids are looked up among the pending events.
+
+Each stream is waited for by itself: one that does not answer gives up no doubt about the events of another one.
 """
 
+import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 
-from relay.integrity.watched import Watched, WatchedStreams
+from relay.integrity.watched import PATIENCE_S, Watched, WatchedStreams
 from relay.jetstream.connection import Connection
+from relay.jetstream.errors import BrokerError, LookupRefused
 from relay.jetstream.stream_reader import StreamReader, event_ids
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.in_hand import InHand
+from relay.rules.patience import Patience
 from relay.rules.streams import StreamFacts
 
 log = logging.getLogger(__name__)
@@ -23,6 +30,8 @@ _TIMEOUT_S = 2.0
 # How many messages of the tail to read of a stream with no saved state.
 _UNKNOWN_TAIL = 10_000
 _FIRST_PENDING = 200
+# Streams, or subjects whose stream is not known, that are asked at once.
+_ASKED_AT_ONCE = 50
 
 
 class TailSearch:
@@ -36,61 +45,123 @@ class TailSearch:
         self._reader = reader
         self._envelopes = envelopes
         self._metrics = metrics
-        self._asked = in_hand.to_look_for
+        self._patience = Patience(PATIENCE_S)
+        self._at_once = asyncio.Semaphore(_ASKED_AT_ONCE)
+        # Streams that nothing is saved of and that were not searched, and subjects of the first pending events whose
+        # stream may be one of these; None if they have to be found out first.
+        self._unknown: set[str] | None = None
+        self._first_subjects: set[str] = set()
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether each stream that nothing is saved of was searched, or is done without."""
+        return self._unknown is not None and not self._unknown and not self._first_subjects
+
+    def connected(self) -> None:
+        """Wait for each stream again: the connection to NATS is new."""
+        self._patience.begin_again()
+
+    def begin_again(self) -> None:
+        """Search again what nothing is saved of: the connection to the database is new."""
+        self._unknown = None
+        self._patience.begin_again()
 
     async def answer(self, connection: Connection) -> int:
-        """Look for all events that were asked for, and give them back to the lanes; returns how many.
+        """Look for the events that were asked for, and for those that are in doubt for longer than ids are remembered.
 
-        Raises:
-            BrokerError: A stream could not be read; what was not looked for is still asked for.
+        The former return to the lanes, at last if their stream does not answer. The latter may wait long, for a right
+        or for room, and would keep the floor of their stream down meanwhile.
+
+        Returns:
+            How many have returned to the lanes.
         """
-        answered = 0
-        while self._asked:
-            event = self._asked[0]
-            await self._look_for(connection, event.seq, self._envelopes.subject(event))
-            self._in_hand.lanes.put_back([self._asked.popleft()], alone=True)
-            answered += 1
-        return answered
+        asked, doubts, streams = self._in_hand.to_look_for, self._in_hand.in_doubt, self._in_hand.streams
+        subjects = {event.seq: self._envelopes.subject(event) for event in asked}
+        unknown = {subject for subject in subjects.values() if streams.find(subject) is None}
+        answered = await self._try_each(
+            connection, {subject: partial(self._facts, connection, subject) for subject in unknown}
+        )
+        of_no_stream = {seq for seq, subject in subjects.items() if subject in answered}
+        by_stream: dict[str, set[int]] = {}
+        for seq, subject in [*subjects.items(), *doubts.subjects.items()]:
+            name = streams.name_of(subject)
+            if name is not None and (seq in subjects or self._is_forgotten(seq, subject)):
+                by_stream.setdefault(name, set()).add(seq)
+                of_no_stream.discard(seq)
+        searches = {name: partial(self._look_for, connection, name, seqs) for name, seqs in by_stream.items()}
+        done = of_no_stream.union(*[by_stream[name] for name in await self._try_each(connection, searches)])
+        returned = 0
+        for _ in range(len(asked)):
+            event = asked.popleft()
+            if event.seq not in done or event.seq not in subjects:
+                asked.append(event)
+                continue
+            if event.seq not in doubts.found and (event.seq in of_no_stream or self._given_up(subjects[event.seq])):
+                doubts.resolve(event.seq)
+            self._in_hand.lanes.put_back([event], alone=True)
+            returned += 1
+        return returned
 
-    def give_up(self) -> int:
-        """Return what was asked for to the lanes without having looked for it; return how many."""
-        given = len(self._asked)
-        while self._asked:
-            self._in_hand.in_doubt.resolve(self._asked[0].seq)
-            self._in_hand.lanes.put_back([self._asked.popleft()], alone=True)
-        return given
+    def _is_forgotten(self, seq: int, subject: str) -> bool:
+        """Report whether the stream of a subject may have forgotten the id of an event that it may hold."""
+        facts = self._in_hand.streams.find(subject)
+        return facts is not None and self._in_hand.in_doubt.id_may_be_forgotten(
+            seq, facts.duplicate_window_s, time.monotonic()
+        )
 
-    async def settle_old_doubts(self, connection: Connection) -> None:
-        """Look for what has been in doubt for longer than its stream remembers ids.
+    def _given_up(self, subject: str) -> bool:
+        """Report whether the stream of a subject is done without."""
+        name = self._in_hand.streams.name_of(subject)
+        return name is not None and self._patience.is_over(name)
 
-        Such an event may wait long, for a right or for room. Meanwhile it would keep the floor of its stream down.
-
-        Raises:
-            BrokerError: A stream could not be read.
-        """
-        now = time.monotonic()
+    async def _look_for(self, connection: Connection, name: str, seqs: Collection[int]) -> None:
+        """Find out which events a stream holds, of those whose ids it may not remember by itself."""
         doubts = self._in_hand.in_doubt
-        for seq, subject in list(doubts.subjects.items()):
-            facts = self._in_hand.streams.find(subject)
-            if facts is not None and doubts.id_may_be_forgotten(seq, facts.duplicate_window_s, now):
-                await self._look_for(connection, seq, subject)
+        forgotten = [seq for seq in seqs if self._is_forgotten(seq, doubts.subjects.get(seq, ""))]
+        if forgotten:
+            await self.read(connection, self._streams.of(name))
+        for seq in forgotten:
+            if seq not in doubts.found:
+                doubts.resolve(seq)
 
-    async def _look_for(self, connection: Connection, seq: int, subject: str) -> None:
-        """Find out whether the stream holds an event in doubt, unless it remembers the id by itself."""
-        facts = await self._facts(connection, subject)
-        if facts is not None:
-            if not self._in_hand.in_doubt.id_may_be_forgotten(seq, facts.duplicate_window_s, time.monotonic()):
-                return
-            await self.read(connection, self._streams.of(facts.name))
-        if seq not in self._in_hand.in_doubt.found:
-            self._in_hand.in_doubt.resolve(seq)
+    async def _try_each(
+        self, connection: Connection, searches: Mapping[str, Callable[[], Awaitable[object]]]
+    ) -> Collection[str]:
+        """Search for several places at once; return those that have answered, and those that are done without."""
+        async with asyncio.TaskGroup() as group:
+            tries = {
+                place: group.create_task(self._try(connection, place, search)) for place, search in searches.items()
+            }
+        return [place for place, one in tries.items() if one.result()]
+
+    async def _try(self, connection: Connection, place: str, search: Callable[[], Awaitable[object]]) -> bool:
+        """Search for one place; return whether it has answered, or is done without."""
+        if self._patience.may_ask(place, time.monotonic()):
+            try:
+                async with self._at_once:
+                    await search()
+            except BrokerError as error:
+                if connection.up:
+                    refused = isinstance(error, LookupRefused)
+                    self._patience.no_answer(place, time.monotonic(), refused=refused)
+            else:
+                self._patience.answered(place)
+                return True
+        return connection.up and self._patience.is_over(place)
 
     async def read_of_unknown(self, connection: Connection) -> None:
-        """Search the streams that nothing is saved of: those of the first pending events, and those known before.
+        """Search the streams that nothing is saved of: those of the first pending events, and those known before."""
+        if self._unknown is None:
+            self._first_subjects = await self._subjects_of_first_pending()
+            self._unknown = set(self._streams.unsaved)
+        if self._first_subjects:
+            asks = {subject: partial(self._learn_stream, connection, subject) for subject in self._first_subjects}
+            self._first_subjects.difference_update(await self._try_each(connection, asks))
+        if self._unknown:
+            searches = {name: partial(self.read, connection, self._streams.of(name)) for name in self._unknown}
+            self._unknown.difference_update(await self._try_each(connection, searches))
 
-        Raises:
-            BrokerError: One of them could not be read.
-        """
+    async def _subjects_of_first_pending(self) -> set[str]:
         # This database may be behind what is in memory.
         watermark = min(self._in_hand.watermark(), (await self._reader.starting_point()).above)
         subjects = set()
@@ -99,13 +170,12 @@ class TailSearch:
                 subjects.add(self._envelopes.subject(event))
             except Poison:
                 continue
-        unknown = set(self._streams.unsaved)
-        for subject in subjects:
-            facts = await self._facts(connection, subject)
-            if facts is not None and self._streams.of(facts.name).saved is None:
-                unknown.add(facts.name)
-        for name in unknown:
-            await self.read(connection, self._streams.of(name))
+        return subjects
+
+    async def _learn_stream(self, connection: Connection, subject: str) -> None:
+        facts = await self._facts(connection, subject)
+        if facts is not None and self._unknown is not None and self._streams.of(facts.name).saved is None:
+            self._unknown.add(facts.name)
 
     async def _facts(self, connection: Connection, subject: str) -> StreamFacts | None:
         facts = self._in_hand.streams.find(subject)

@@ -1,10 +1,13 @@
 """What concerns one stream takes no care from another one."""
 
 import time
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from relay.demo.servers import NatsServer
+from tests.support.fix_proxy import Proxy
 from tests.support.fix_relay import MakeRelay, Outbox, wait_until
 from tests.support.fix_rights import LOOK_UP
 from tests.support.fix_stream import Streams, assert_once_and_in_order, restrict
@@ -94,3 +97,31 @@ def test_an_event_in_doubt_for_long_is_looked_for_so_that_its_own_stream_has_a_s
     outbox.fill("orders.placed", 3000, keys=50)
     wait_until("all but one delivered", lambda: outbox.count("delivered_at IS NULL") == 1)
     wait_until("the floor rises", lambda: floor(outbox, "ORDERS") > max(before, 3000))
+
+
+@pytest.mark.denials
+@pytest.mark.parametrize("known", [0, 1], ids=["first events", "later events"])
+def test_events_in_doubt_are_looked_for_whichever_other_stream_may_not_be_read(
+    outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay, proxy: Callable[[int], Proxy], known: int
+) -> None:
+    streams = restrict(own_nats, "a.>", "orders.>", *ORDERS_ALONE)
+    streams.make("AAA", "a.>", duplicate_window=SHORT_NS)
+    streams.make("ORDERS", "orders.>", duplicate_window=SHORT_NS)
+    between = proxy(int(own_nats.url.rsplit(":", 1)[1]))
+    relay = make_relay(outbox.dsn, f"nats://127.0.0.1:{between.port}", delivery__strategy="singles", **OFTEN).start()
+    outbox.delivered(outbox.insert("a.x", "k", {"i": 0}))
+    for _ in range(known):
+        outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    between.deafen()
+    for i in range(20):
+        outbox.insert("a.x", f"a{i}", {"i": i})
+        outbox.insert("orders.placed", f"o{i}", {"i": i})
+    wait_until("all are stored, unanswered", lambda: streams.messages("AAA") + streams.messages("ORDERS") == 41 + known)
+    between.refuse(True)
+    between.cut()
+    relay.said("nats.lost")
+    time.sleep(2)  # twice as long as the streams remember ids
+    between.flow()
+    outbox.drained()
+    stored = Counter(message.headers["Nats-Msg-Id"] for message in streams.read("ORDERS"))
+    assert stored.total() == len(stored) == 20 + known
