@@ -16,6 +16,7 @@ from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
 from relay.errors import BadValue, StatementRefused
 from relay.observe.logs import event as log_event
+from relay.postgres.arrays import BinaryArray, BinaryArrayDumper
 from relay.postgres.server_error import is_of_value, words
 from relay.postgres.session import conninfo, pin
 
@@ -225,6 +226,7 @@ class Database:
         conn = await _Connection.connect(self._conninfo(), autocommit=True, prepare_threshold=None)
         async with AsyncExitStack() as otherwise:
             otherwise.push_async_callback(conn.close)
+            conn.adapters.register_dumper(BinaryArray, BinaryArrayDumper)
             heed_cancellation()
             async with asyncio.timeout(self._limit_s + _CANCEL_TIMEOUT_S), asyncio.timeout(self._limit_s):
                 self._report_settings(await pin(conn))

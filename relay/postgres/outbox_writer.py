@@ -6,9 +6,10 @@ from functools import partial
 from relay.errors import DatabaseChanged
 from relay.event import Event
 from relay.outcomes import Buried, DeadLetter, Delivered, Noted, Postponed
+from relay.postgres.arrays import bigints, uuids
 from relay.postgres.database import LOCK_TIMEOUT_S, Database
 from relay.postgres.rows import PrunedRow, UnlockedRow
-from relay.postgres.tables import Tables, array, ids
+from relay.postgres.tables import Tables, array
 from relay.rules.stream_loss import DeliveredRow, Seen
 
 
@@ -58,8 +59,8 @@ class OutboxWriter:
         return bool((await self._run(self._tables.query("delivery/ours"), self._fence))[0][0])
 
     def _marks(self, stream: str, delivered: Sequence[Delivered]) -> tuple[object, ...]:
-        seqs, stream_seqs = array([one[0].seq for one in delivered]), array([one[2] for one in delivered])
-        return stream, seqs, stream_seqs, *self._fence, ids([one[0] for one in delivered])
+        seqs, stream_seqs = bigints([one[0].seq for one in delivered]), bigints([one[2] for one in delivered])
+        return stream, seqs, stream_seqs, *self._fence, uuids([one[0].id for one in delivered])
 
     async def still_pending(self, events: Sequence[Event]) -> set[int]:
         """Return the seqs of those events that are neither delivered nor dead.
@@ -67,7 +68,7 @@ class OutboxWriter:
         Raises:
             DatabaseChanged: Some of their seqs belong to other events now.
         """
-        values = (array([event.seq for event in events]), ids(events))
+        values = (array([event.seq for event in events]), uuids([event.id for event in events]))
         rows = await self._run(self._tables.query("delivery/still_pending"), values)
         others = sum(is_other for _, is_other in rows)
         if others:
@@ -84,7 +85,7 @@ class OutboxWriter:
 
     def _attempts_of(self, events: Sequence[Event]) -> tuple[object, ...]:
         seqs, attempts = array([event.seq for event in events]), array([event.attempts for event in events])
-        return seqs, attempts, *self._fence, ids(events)
+        return seqs, attempts, *self._fence, uuids([event.id for event in events])
 
     async def postpone(self, postponed: Postponed) -> bool:
         """Write down when an event is tried again; return whether it was pending.

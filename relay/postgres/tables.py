@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 
 from relay.errors import ConfigError
-from relay.event import Event
 from relay.postgres.includes import expand
 
 DEFAULT_TABLE = "outbox_events"
@@ -40,11 +39,6 @@ _OTHER_PAYLOAD = "convert_to(e.payload::text, 'UTF8')"
 def array(numbers: Iterable[int]) -> str:
     """Write an array of integers as PostgreSQL reads it; 0.1 us a number, a tenth of what the driver's dumper takes."""
     return "{" + ",".join(map(str, numbers)) + "}"
-
-
-def ids(events: Iterable[Event]) -> str:
-    """Write an array of the ids of events as PostgreSQL reads it. They came from a column of type uuid."""
-    return "{" + ",".join([event.id for event in events]) + "}"
 
 
 def sql_directory() -> Path:

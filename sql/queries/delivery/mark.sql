@@ -2,6 +2,7 @@
 -- add up to $5. Their ids ($6) must be those that were sent: a database that went back draws seqs again.
 -- One pass over the primary key reads these rows and none between them (an atomic batch is a few keys of many, so
 -- its rows lie far apart); no index is touched, so the update is heap-only: 2 to 4 us a row.
+-- The arrays come in binary form (relay/postgres/arrays.py): as text the ids alone would take 0.6 us a row.
 -- retry_at changes only if it was set.
 -- A row that somebody else has locked is waited for 250 ms, for this statement alone (docs/design/bounds.md).
 UPDATE outbox_events e
