@@ -216,7 +216,7 @@ class Term:
             await asyncio.sleep(min(BEAT_S, self._settings.lease.ttl_s / 3))
             beat = await self._ownership.beat(self.settled)
             await self._check_database(beat.database)
-            self._clock.looked(beat.at, beat.database.newest)
+            self._clock.looked(beat.at, beat.database.newest, beat.database.newest_drawn())
             self._in_hand.saw(beat.database)
             if self._bell is not None:
                 self._bell.note_company(len(beat.others))
@@ -249,7 +249,7 @@ class Term:
     def settled(self) -> Watermark:
         """How far everything of our shards is settled."""
         seq = self._in_hand.watermark()
-        return Watermark(seq, self._clock.settled_at(seq))
+        return Watermark(seq, self._clock.settled_at(seq, self._in_hand.rows_settled_up_to()))
 
     def view(self) -> TermView:
         """Return how the term stands now."""

@@ -21,7 +21,6 @@ from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import OutboxReader
-from relay.rules.database_state import DatabaseState
 from relay.rules.found_again import FoundAgain
 from relay.rules.in_hand import InHand
 from relay.rules.read_size import Read, ReadSize, Room
@@ -67,7 +66,7 @@ class Fetcher:
         self._metrics = metrics
         self._after_crash: AfterCrash | None = None
         # Up to this seq rows may be settled already.
-        self._settled_up_to = _drawn_up_to(in_hand.database)
+        self._settled_up_to = in_hand.database.newest_drawn()
         # Each kind of read has its own size: what is large or slow for one of them says nothing of the others.
         self._fetching, self._rereading, self._scrubbing, self._backfilling = (
             ReadSize(options.fetch_batch, options.buffer_bytes) for _ in range(4)
@@ -98,10 +97,10 @@ class Fetcher:
         if change is not None:
             raise DatabaseChanged(change.value)
         self._generation = self._reader.generation
-        self._in_hand.rewind(watermark, database.newest)
+        self._in_hand.rewind(watermark, database.newest_drawn())
         self._late_up_to = None
         self._found_again.clear()
-        self._settled_up_to = _drawn_up_to(database)
+        self._settled_up_to = database.newest_drawn()
 
     async def run(self, after_crash: AfterCrash | None) -> None:
         """Fetch for ever.
@@ -366,8 +365,3 @@ def _reached(read: Read, begin: int, upper: int) -> int:
     if not read.is_cut:
         return upper
     return read.seqs[-1] if read.seqs else begin
-
-
-def _drawn_up_to(database: DatabaseState) -> int:
-    """Return the newest seq that the sequence has reached: a row further ahead was inserted by hand."""
-    return database.newest if database.drawn is None else min(database.newest, database.drawn)

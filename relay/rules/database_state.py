@@ -64,6 +64,10 @@ class DatabaseState:
         """Report whether a stored watermark can be of this table: no seq beyond the sequence was ever settled."""
         return self.drawn is None or watermark <= self.drawn
 
+    def newest_drawn(self) -> int:
+        """Return the newest visible seq, leaving out rows that were inserted by hand beyond the sequence."""
+        return self.newest if self.drawn is None else min(self.newest, self.drawn)
+
     def overtaken(self) -> bool:
         """Report whether a row was inserted by hand with a seq that the sequence has yet to reach."""
         return self.drawn is not None and self.newest > self.drawn

@@ -86,7 +86,7 @@ class InHand:
     Attributes:
         database: The database that all of this was read from.
         cursor: Everything up to this seq was read, but for the gaps.
-        newest: The newest seq that was seen in the outbox.
+        newest: The newest seq that was seen in the outbox, without rows beyond what the sequence has drawn.
         backfilling: From this seq on, what was dropped from memory is being read again.
         in_flight: What was sent by itself and is not answered, by seq.
         batches: The atomic batches that are not answered, by number.
@@ -116,7 +116,9 @@ class InHand:
         self.streams = StreamMap()
         self.cursor = watermark
         self.database = database
-        self.newest = database.newest
+        self.newest = database.newest_drawn()
+        # The furthest that was ever read from this database.
+        self._furthest = watermark
         self.backfilling: int | None = None
         self.in_flight: dict[int, InFlight] = {}
         self.batches: dict[int, Batch] = {}
@@ -135,26 +137,27 @@ class InHand:
     def rewind(self, watermark: int, newest: int) -> None:
         """Read again from the watermark on. What is in memory stays, and is not taken in twice."""
         self.gaps = Gaps()
-        self.cursor = min(self.cursor, watermark)
+        self.cursor = self._furthest = min(self.cursor, watermark)
         self.newest = newest
 
     def read_up_to(self, seq: int) -> None:
         """Move the cursor: everything up to `seq` was read, but for the gaps."""
         self.cursor = seq
+        self._furthest = max(self._furthest, seq)
         self.newest = max(self.newest, seq)
 
     def saw(self, database: DatabaseState) -> None:
         """Note how the database is now, which is still the one that was read.
 
-        A row that was inserted by hand with a seq far ahead takes the cursor there. Everything that the sequence has
-        drawn since the previous look is read again then, and what it has yet to draw is no gap.
+        A row that was inserted by hand with a seq far ahead takes the cursor there. It comes back to what the sequence
+        has drawn: what is yet to be drawn is no gap, and is read at once when it is there.
         """
-        drawn = self.database.drawn
+        drawn = database.drawn
         if database.overtaken() and drawn is not None and drawn < self.cursor:
             self.gaps.cut(drawn)
             self.cursor = drawn
         self.database = database
-        self.newest = max(self.cursor, database.newest)
+        self.newest = max(self.cursor, database.newest_drawn())
 
     def begin_backfill(self) -> None:
         """Begin to read again what was dropped from memory behind lanes that were stuck."""
@@ -286,14 +289,14 @@ class InHand:
 
     def watermark(self) -> int:
         """Return the seq up to which every event is settled, as far as is known now."""
-        known = (
-            self.cursor + 1,
-            self.unsettled.lowest(),
-            self.gaps.lowest(),
-            self.lanes.overflow_from,
-            self.backfilling,
-        )
-        return min(seq for seq in known if seq is not None) - 1
+        missing = self.gaps.lowest()
+        rows = min(self.cursor, self.rows_settled_up_to())
+        return rows if missing is None else min(rows, missing - 1)
+
+    def rows_settled_up_to(self) -> int:
+        """Return the seq up to which every row that was ever read is settled, whatever is missing between them."""
+        known = self.unsettled.lowest(), self.lanes.overflow_from, self.backfilling
+        return min([self._furthest, *(seq - 1 for seq in known if seq is not None)])
 
     def waiting(self) -> int:
         """Return how many events in memory wait behind a failing head or in a hold."""

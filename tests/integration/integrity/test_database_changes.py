@@ -185,6 +185,10 @@ def test_a_watermark_never_passes_the_sequence(outbox: Outbox, streams: Streams,
     passed = "SELECT 1 FROM outbox_shards WHERE watermark > 1"
     holds_for(3, "the watermark stands at what was drawn", lambda: not outbox.conn.execute(passed).fetchall())
     outbox.delivered(outbox.insert("orders.placed", "k", {"i": 2}))
+    # What is yet to be drawn below it commits later: the time up to which all is settled goes on.
+    [(now,)] = outbox.conn.execute("SELECT clock_timestamp()").fetchall()
+    settled_at = "SELECT min(watermark_at) FROM outbox_shards"
+    wait_until("all is settled up to now", lambda: outbox.conn.execute(settled_at).fetchall()[0][0] > now, 5)
 
 
 def test_the_watermark_waits_for_what_is_drawn_below_a_row_far_ahead_before_any_beat_has_noticed_that(
