@@ -7,7 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from bench import adoption, backlog, console, drain, flatness, latency, memory, producers, projection
+from bench import (
+    adoption,
+    applied,
+    backlog,
+    console,
+    drain,
+    flatness,
+    latency,
+    memory,
+    producers,
+    projection,
+    redis_store,
+    upkeep,
+    visible,
+)
 from bench.report import Report
 from bench.world import ROOT, World
 
@@ -26,6 +40,10 @@ SCENARIOS: dict[str, _Scenario] = {
     "backlog": backlog.run,
     "adoption": adoption.run,
     "projection": projection.run,
+    "redis": redis_store.run,
+    "visible": visible.run,
+    "upkeep": upkeep.run,
+    "applied": applied.run,
     "console": console.run,
 }
 

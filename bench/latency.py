@@ -8,8 +8,9 @@ import time
 import uuid
 from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
+from bench.figures import p50_p99
 from bench.report import Figure, Report
 from bench.world import SUBJECTS, World
 
@@ -32,7 +33,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
             time.sleep(_SETTLE_S)
             values = report.quiet.take_all("latency", partial(_latency, world, seconds * _EVENTS_A_SECOND, number))
             time.sleep(_SETTLE_S)
-            values |= report.quiet.take_all("idle", partial(_idle, world, process, seconds))
+            values |= report.quiet.take_all("idle", partial(idle, world, process, seconds))
         for name, value in values.items():
             figures.setdefault(name, []).append(value)
         report.progress(
@@ -76,14 +77,14 @@ def _latency(world: World, events: int, seed: int) -> dict[str, float]:
         arrivals: dict[str, int] = json.loads(subscriber.stdout.readline())
     figures: dict[str, float] = {}
     for name, starts in (("returned", returned), ("sent", sent)):
-        percentiles = quantiles(((arrivals[identity] - at) / 1e6 for identity, at in starts.items()), n=100)
-        figures[f"commit {name} to arrival, p50"] = percentiles[49]
-        figures[f"commit {name} to arrival, p99"] = percentiles[98]
+        p50, p99 = p50_p99([(arrivals[identity] - at) / 1e6 for identity, at in starts.items()])
+        figures[f"commit {name} to arrival, p50"] = p50
+        figures[f"commit {name} to arrival, p99"] = p99
     return figures
 
 
-def _idle(world: World, process: subprocess.Popen[bytes], seconds: int) -> dict[str, float]:
-    """Return the percentage of a core that the relay takes, and its queries a second, counted in the server's log."""
+def idle(world: World, process: subprocess.Popen[bytes], seconds: int) -> dict[str, float]:
+    """Return the percentage of a core that a process takes, and its queries a second, counted in the server's log."""
     with world.connect() as conn:
         conn.execute("ALTER SYSTEM SET log_line_prefix = '%a|'")
         conn.execute("ALTER SYSTEM SET log_statement = 'all'")
