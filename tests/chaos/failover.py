@@ -3,14 +3,14 @@
 import asyncio
 import random
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
 import psycopg
 
-from relay.demo.servers import PostgresServer, as_somebody
+from relay.demo.servers import PostgresServer, ServerError
 from tests.chaos.history import Setback
+from tests.support.fix_standby import base_backup
 
 
 async def lose_the_newest_commits(postgres: PostgresServer, rng: random.Random) -> Setback:
@@ -36,15 +36,10 @@ async def lose_the_newest_commits(postgres: PostgresServer, rng: random.Random) 
 
 def _copy(postgres: PostgresServer, copy: Path) -> None:
     shutil.rmtree(copy, ignore_errors=True)
-    command = [str(postgres.binaries / "pg_basebackup"), "-D", str(copy), "-d", postgres.dsn()]
-    done = subprocess.run(
-        [*as_somebody(), *command, "-c", "fast", "-X", "stream", "--no-sync", "-R"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise psycopg.OperationalError(f"no copy for the standby: {done.stderr}")
+    try:
+        base_backup(postgres, copy)
+    except ServerError as error:
+        raise psycopg.OperationalError(str(error)) from error
 
 
 def _swap(postgres: PostgresServer, copy: Path) -> None:

@@ -75,7 +75,7 @@ def running() -> Iterator[Run]:
     made: list[Running] = []
 
     def start(dsn: str, url: str, *projections: type[Projection] | Definition) -> Running:
-        settings = load(None, {"postgres.dsn": dsn, "nats.servers": (url,)}, environ={})
+        settings = load(None, {"postgres.dsn": dsn, "nats.servers": tuple(url.split(","))}, environ={})
         made.append(Running(list(projections), settings))
         return made[-1]
 
