@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from relay.operate import filter_text
 from relay.operate.filters import Filters
+from relay.text import iso
 
 NAMES = ("topic", "key", "since", "until", "seq", "id", "error")
 
@@ -46,6 +47,25 @@ class FilterForm:
     def __bool__(self) -> bool:
         """Report whether anything is asked for."""
         return bool(self.typed)
+
+
+def form_of(filters: Filters) -> FilterForm:
+    """Return filters as if they had been typed."""
+    seqs = (
+        ""
+        if filters.first_seq is None and filters.last_seq is None
+        else "{}..{}".format(*("" if seq is None else seq for seq in (filters.first_seq, filters.last_seq)))
+    )
+    typed = {
+        "topic": filters.topic,
+        "key": filters.key,
+        "since": iso(filters.since),
+        "until": iso(filters.until),
+        "seq": seqs,
+        "id": " ".join(filters.ids),
+        "error": filters.error,
+    }
+    return FilterForm({name: value for name, value in typed.items() if value}, filters, {})
 
 
 def read_form(given: Mapping[str, str], now: float) -> FilterForm:

@@ -51,6 +51,12 @@ def audit_lines(reader: Reader, limit: int) -> list[AuditLine]:
     return [AuditLine._make(row) for row in reader.rows("operate/audit", (limit,))]
 
 
+def audit_line(reader: Reader, number: int) -> AuditLine | None:
+    """Return one line of the audit table, None without one of this number."""
+    rows = reader.rows("operate/audit_one", (number,))
+    return AuditLine._make(rows[0]) if rows else None
+
+
 class BrokenOff(RelayError):
     """A change ended before all of it was done. What the audit table counts is done; the rest can be done again."""
 
@@ -129,7 +135,16 @@ class Changer(Reader):
         Raises:
             BrokenOff: PostgreSQL failed inside the block. What the audit table counts is done, and nothing else.
         """
-        audit = self.begin(action, filters, planned)
+        with self.finishing(self.begin(action, filters, planned), planned) as audit:
+            yield audit
+
+    @contextmanager
+    def finishing(self, audit: "Audit", planned: int) -> Iterator["Audit"]:
+        """End a line in the audit table after the block that does the rest of it.
+
+        Raises:
+            BrokenOff: As `audited` does.
+        """
         try:
             yield audit
         except psycopg.Error as error:

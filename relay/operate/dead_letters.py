@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 from relay.operate.access import Reader
-from relay.operate.changes import Changer, OnProgress
+from relay.operate.changes import Audit, Changer, OnProgress
 from relay.operate.events import Preview, find
 from relay.operate.filters import Filters
 
@@ -48,14 +48,24 @@ def check(changer: Changer, decision: Decision) -> None:
     changer.check((f"operate/dead_{decision}", ([],)))
 
 
-def decide(changer: Changer, decision: Decision, filters: Filters, seqs: list[int], on_progress: OnProgress) -> int:
+def begin(changer: Changer, decision: Decision, filters: Filters, planned: int) -> Audit:
+    """Write down that something is decided about dead letters.
+
+    Args:
+        filters: What they were found by.
+        planned: How many there were.
+    """
+    return changer.begin(f"dead {decision}", filters.as_record(), planned)
+
+
+def decide(changer: Changer, decision: Decision, audit: Audit, seqs: list[int], on_progress: OnProgress) -> int:
     """Retry or discard dead letters, in batches, each in a transaction with its count in the audit table.
 
     Retried ones are due at once, in the order of seq, as if never tried. Discarded ones stay in the table; their
     keys continue without them. What is no dead letter any more is left alone.
 
     Args:
-        filters: What the seqs were found by, for the audit table.
+        audit: The line that counts them; it is ended.
         seqs: Which ones, ascending; `matching` returns them.
 
     Returns:
@@ -65,7 +75,7 @@ def decide(changer: Changer, decision: Decision, filters: Filters, seqs: list[in
         BrokenOff: PostgreSQL failed. The batches before are done, and counted in the audit table.
     """
     changed = 0
-    with changer.audited(f"dead {decision}", filters.as_record(), len(seqs)) as audit:
+    with changer.finishing(audit, len(seqs)):
         for start in range(0, len(seqs), _BATCH):
             batch = seqs[start : start + _BATCH]
             with changer.step():

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from itertools import starmap
-from typing import NamedTuple
 
 import psycopg
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -18,7 +17,7 @@ from relay.event import Event
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.operate.broker import broker
-from relay.operate.changes import Audit, Changer, OnProgress, Tell
+from relay.operate.changes import Audit, AuditLine, Changer, OnProgress, Tell, audit_line
 from relay.operate.filters import Filters, from_record
 from relay.operate.replayer import Halted, Manner, Replayer, Trouble, envelope
 from relay.postgres.server_error import is_of_value, words
@@ -98,17 +97,6 @@ class Extent:
             self.first_seqs.setdefault(topic, first_seq)
 
 
-class _AuditedReplay(NamedTuple):
-    """A line of the audit table, as `cli_audit_one` returns it."""
-
-    action: str
-    record: str
-    planned: int
-    events: int
-    position: int
-    ended: bool
-
-
 def planned(changer: Changer, plan: Plan) -> Plan:
     """Set the range: up to the newest event of now, so that a replay ends."""
     with changer.step():
@@ -125,20 +113,24 @@ def resumed(changer: Changer, number: int, rate: float) -> Plan:
         CannotReplay: There is no such replay, or it is finished.
     """
     with changer.step():
-        rows = changer.rows("operate/audit_one", (number,))
-    found = _AuditedReplay._make(rows[0]) if rows else None
-    if found is None or found.action != _ACTION:
+        line = audit_line(changer, number)
+    if line is None or line.action != _ACTION:
         raise CannotReplay(f"{number} is no replay; see `relay audit`")
-    if found.ended:
+    if line.ended_at is not None:
         raise CannotReplay(f"replay {number} was finished")
-    record = json.loads(found.record)
+    return planned_before(line, rate)
+
+
+def planned_before(line: AuditLine, rate: float) -> Plan:
+    """Return the rest of a replay, from its line in the audit table."""
+    record = json.loads(line.filter)
     return Plan(
         from_record(record),
         record.get("subject"),
         bool(record.get("same_id")),
         bool(record.get("discarded")),
         rate,
-        above=found.position,
+        above=line.position or 0,
         up_to=record["up_to"],
     )
 

@@ -32,6 +32,7 @@ class Job:
     """One change; its thread writes it, and pages read it.
 
     Attributes:
+        number: Of its line in the audit table, which knows it after this process, too.
         what: What is done, as the preview said it.
         command: The same as a command.
         planned: How many events match; None before they were looked for.
@@ -39,7 +40,6 @@ class Job:
         changed: How many were changed; None before the end.
         note: What it waits for.
         fault: Why it was broken off.
-        resume_by: The command that goes on with it, if there is one.
     """
 
     number: int
@@ -53,12 +53,11 @@ class Job:
     changed: int | None = None
     note: str = ""
     fault: str | None = None
-    resume_by: str | None = None
     stop: Event = field(default_factory=Event)
 
-    def begin(self, planned: int, resume_by: str | None = None) -> None:
-        """Take note of how many events match, and of the command that would go on with it."""
-        self.planned, self.resume_by = planned, resume_by
+    def begin(self, planned: int) -> None:
+        """Take note of how many events match."""
+        self.planned = planned
 
     def finish(self, changed: int) -> None:
         """Take note that it is done, and of how many events were changed."""
@@ -90,27 +89,31 @@ class Jobs:
     def __init__(self) -> None:
         self._jobs: dict[int, Job] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._next = 1
 
-    def start(self, job_of: Callable[[int], Job], work: Callable[[Job], None]) -> Job:
-        """Begin a change in a thread of its own.
-
-        Args:
-            job_of: Makes the job of a number.
-            work: Does it.
+    def check_room(self, number: int | None) -> None:
+        """Find out whether another change may be begun, or one gone on with.
 
         Raises:
-            TooMany: Others are being made.
+            TooMany: Others are being made, or this one is.
         """
+        if number in self._tasks:
+            raise TooMany(f"change {number} is being made")
         if len(self._tasks) >= _MOST_AT_ONCE:
             raise TooMany(f"{_MOST_AT_ONCE} changes are being made: wait until one has ended")
-        job = job_of(self._next)
+
+    def start(self, job: Job, work: Callable[[Job], None]) -> None:
+        """Do a change that was begun, in a thread of its own.
+
+        Raises:
+            TooMany: As `check_room` does; what was begun can be gone on with.
+        """
+        self.check_room(job.number)
+        # In the order of their beginning, also if one is gone on with.
+        self._jobs.pop(job.number, None)
         self._jobs[job.number] = job
-        self._next += 1
         while len(self._jobs) > _MOST_KEPT:
             del self._jobs[next(iter(self._jobs))]
         self._tasks[job.number] = asyncio.create_task(self._run(job, work))
-        return job
 
     def find(self, number: int) -> Job | None:
         """Return a change of this console, None if there is none with this number."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 from urllib.parse import parse_qsl, urlencode
 
-from relay.console.filter_form import FilterForm, command, read_form
+from relay.console.filter_form import FilterForm, command, form_of, read_form
+from relay.operate.unfinished import Unfinished
 from relay.rules.subjects import subject_fault, template_fault
 from relay.text import events_of, iso
 
@@ -32,6 +33,7 @@ class Order:
         everything: All of them is meant if the form is empty.
         subject: Where a replay sends them instead; empty: to their own subjects.
         rate: Events a second of a replay.
+        rest_of: The number of the change that is gone on with; None: it is a new one.
         faults: What is wrong with it; then nothing is looked for.
     """
 
@@ -41,6 +43,7 @@ class Order:
     subject: str
     rate: float
     faults: tuple[str, ...]
+    rest_of: int | None = None
 
     @property
     def is_replay(self) -> bool:
@@ -67,6 +70,8 @@ class Order:
 
     def command(self) -> str:
         """Return the same as a command, which shows and asks before it does anything."""
+        if self.is_replay and self.rest_of is not None:
+            return command("replay", "--resume", str(self.rest_of))
         words = {"retry": ["dead", "retry"], "discard": ["dead", "discard"]}.get(self.action, ["replay"])
         words += self.form.flags()
         if self.action == "replay-discarded":
@@ -91,10 +96,34 @@ class Order:
 
     def packed(self) -> str:
         """Return it as one text for a form: a browser would change line ends in fields of their own."""
+        if self.rest_of is not None:
+            return urlencode({"resume": self.rest_of})
         pairs = {"action": self.action, **self.form.typed}
         if self.is_replay:
             pairs |= {"subject": self.subject, "rate": f"{self.rate:g}"}
         return urlencode(pairs)
+
+
+def rest_of(found: Unfinished) -> Order:
+    """Return the order to do what is left of a change."""
+    plan = found.plan
+    if found.kind != "replay" or plan is None:
+        action: Action = "discard" if found.kind == "discard" else "retry"
+        return Order(action, form_of(found.filters), False, "", _RATE, (), found.line.number)
+    action = "replay-discarded" if plan.discarded else "replay"
+    rest = replace(found.filters, first_seq=plan.above + 1, last_seq=max(plan.above + 1, plan.up_to))
+    return Order(action, form_of(rest), False, plan.subject or "", plan.rate, (), found.line.number)
+
+
+def asked_to_go_on(given: Mapping[str, str]) -> int | None:
+    """Return the number of the change that a query or a form asks to go on with, None if it asks for another thing."""
+    given = {**dict(parse_qsl(given.get("order", ""), keep_blank_values=True)), **given}
+    return number_of(given.get("resume", ""))
+
+
+def number_of(text: str) -> int | None:
+    """Return a number of digits alone, None if it is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def read_order(given: Mapping[str, str], now: float) -> Order:

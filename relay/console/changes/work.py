@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from relay.config.settings import Settings
 from relay.console.changes.jobs import Job
-from relay.console.changes.order import Order
+from relay.console.changes.order import Order, rest_of
 from relay.credentials import IdentityError, secret
 from relay.errors import ConfigError
 from relay.operate import dead_letters, replay
@@ -16,6 +16,7 @@ from relay.operate.access import Reader
 from relay.operate.changes import Changer, changing
 from relay.operate.dead_letters import Decision
 from relay.operate.events import ListedEvent, find
+from relay.operate.unfinished import find_unfinished, go_on
 
 _EXAMPLES = 10
 _EXAMPLE_SCAN = 1_000_000
@@ -49,11 +50,12 @@ def operator_settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"postgres": settings.postgres.model_copy(update={"dsn": SecretStr(dsn)})})
 
 
-def preview(settings: Settings, order: Order, acting: str, now: float) -> Shown:
+def preview(settings: Settings, order: Order | int, acting: str, now: float) -> Shown:
     """Find out what an order would do, and whether it may be done; change nothing.
 
     Args:
         settings: With the operator's address.
+        order: Or the number of a change, of which the rest is meant.
         acting: Who asks, for the audit table.
 
     Raises:
@@ -61,16 +63,22 @@ def preview(settings: Settings, order: Order, acting: str, now: float) -> Shown:
         psycopg.Error: PostgreSQL refuses it.
     """
     with changing(settings, acting) as changer:
-        with changer.step():
-            (newest,) = changer.row("delivery/newest")
-        fixed = order.fixed(now, newest)
-        if order.is_replay:
-            plan = _plan(changer, fixed)
+        plan = None
+        if isinstance(order, int):
+            with changer.step():
+                found = find_unfinished(changer, order)
+            fixed, plan = rest_of(found), found.plan
+        else:
+            with changer.step():
+                (newest,) = changer.row("delivery/newest")
+            fixed = order.fixed(now, newest)
+        if fixed.is_replay:
+            plan = _plan(changer, fixed) if plan is None else plan
             extent = replay.measure(changer, plan, _unheard)
             replay.check(settings, changer, plan, extent)
             count = extent.events
         else:
-            dead_letters.check(changer, decision(order))
+            dead_letters.check(changer, decision(fixed))
             with changer.step():
                 count = len(dead_letters.matching(changer, fixed.form.filters))
         with changer.step():
@@ -78,27 +86,47 @@ def preview(settings: Settings, order: Order, acting: str, now: float) -> Shown:
     return Shown(fixed, count, examples)
 
 
-def carry_out(settings: Settings, order: Order, acting: str, job: Job) -> None:
-    """Do what was ordered, in batches, each counted in the audit table. Called in a thread of its own.
+def begin(settings: Settings, shown: Shown, acting: str) -> int:
+    """Write down in the audit table that what was shown is begun, or gone on with; return its number.
+
+    From then on it can be gone on with, whatever becomes of this process.
+
+    Raises:
+        CannotGoOn: It was done meanwhile.
+        psycopg.Error: PostgreSQL refuses it.
+    """
+    order = shown.order
+    with changing(settings, acting) as changer:
+        if order.rest_of is not None:
+            return go_on(changer, order.rest_of).number
+        if order.is_replay:
+            return replay.begin(changer, _plan(changer, order), shown.count).number
+        return dead_letters.begin(changer, decision(order), order.form.filters, shown.count).number
+
+
+def carry_out(settings: Settings, job: Job) -> None:
+    """Do what is left of a change that was begun, in batches, each counted in the audit table.
+
+    Called in a thread of its own.
 
     Raises:
         RelayError: It was broken off; what the audit table counts is done.
         psycopg.Error: Likewise.
         Stopped: The console is told to stop.
     """
-    with changing(settings, acting) as changer:
-        if not order.is_replay:
-            filters = order.form.filters
+    with changing(settings, job.acting) as changer:
+        with changer.step():
+            found = find_unfinished(changer, job.number)
+        audit = changer.resume(job.number)
+        if found.plan is None:
             with changer.step():
-                seqs = dead_letters.matching(changer, filters)
+                seqs = dead_letters.matching(changer, found.filters)
             job.begin(len(seqs))
-            job.finish(dead_letters.decide(changer, decision(order), filters, seqs, job.advance))
+            choice: Decision = "discard" if found.kind == "discard" else "retry"
+            job.finish(dead_letters.decide(changer, choice, audit, seqs, job.advance))
             return
-        plan = _plan(changer, order)
-        extent = replay.measure(changer, plan, _unheard)
-        audit = replay.begin(changer, plan, extent.events)
-        job.begin(extent.events, f"relay replay --resume {audit.number}")
-        run = replay.Replay(settings, changer, plan, audit, job.tell)
+        job.begin(replay.measure(changer, found.plan, _unheard).events)
+        run = replay.Replay(settings, changer, found.plan, audit, job.tell)
         asyncio.run(run.run(job.advance))
         job.finish(run.sent)
 

@@ -2,16 +2,19 @@
 
 import functools
 import time
+from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from relay.console.changes.jobs import Job, Jobs
-from relay.console.changes.order import TYPED_ABOVE, Order, objection, read_order
-from relay.console.changes.work import Shown, carry_out, operator_settings, preview
+from relay.console.changes.order import TYPED_ABOVE, Order, asked_to_go_on, number_of, objection, read_order
+from relay.console.changes.work import Shown, begin, carry_out, operator_settings, preview
 from relay.console.form_body import read_body
-from relay.console.site import Site, visitor_of
+from relay.console.site import Site, answer_if_new, visitor_of
+from relay.operate.changes import audit_line
+from relay.operate.unfinished import can_go_on
 
 
 class ChangePages:
@@ -21,42 +24,61 @@ class ChangePages:
         self.jobs = Jobs()
 
     async def look(self, site: Site, request: Request) -> Response:
-        """Show what an order would do: count, examples, the equal command."""
-        order = read_order(request.query_params, time.time())
-        if order.faults:
+        """Show what an order, or the rest of a change (``?resume=``), would do: count, examples, the equal command."""
+        order = self._order(request.query_params)
+        if isinstance(order, Order) and order.faults:
             return self._page(site, request, order, None, "; ".join(order.faults), 400)
-        return self._page(site, request, order, await self._preview(site, request, order), None, 200)
+        shown = await self._preview(site, request, order)
+        return self._page(site, request, shown.order, shown, None, 200)
 
     async def confirm(self, site: Site, request: Request) -> Response:
         """Begin what was previewed, if it still is what was shown."""
         fields = await read_body(request)
-        order = read_order(fields, time.time())
-        if order.faults:
-            return self._page(site, request, order, None, "; ".join(order.faults), 400)
-        if order.form.filters.until is None:
-            raise HTTPException(400, "this form does not say up to when: look at the preview first")
+        order = self._order(fields)
+        if isinstance(order, Order):
+            if order.faults:
+                return self._page(site, request, order, None, "; ".join(order.faults), 400)
+            if order.form.filters.until is None:
+                raise HTTPException(400, "this form does not say up to when: look at the preview first")
         shown = await self._preview(site, request, order)
-        against = objection(_number(fields.get("planned", "")), fields.get("typed", ""), shown.count)
+        against = objection(number_of(fields.get("planned", "")), fields.get("typed", ""), shown.count)
         if against is not None:
-            return self._page(site, request, order, shown, against, 409)
+            return self._page(site, request, shown.order, shown, against, 409)
         acting = _acting(request)
+        self.jobs.check_room(shown.order.rest_of)
         settings = await site.run(lambda: operator_settings(site.settings))
-        what, words = order.sentence(shown.count), order.command()
-        job = self.jobs.start(
-            lambda number: Job(number, what, words, acting),
-            functools.partial(carry_out, settings, order, acting),
-        )
-        return RedirectResponse(site.url(f"/changes/{job.number}"), 303)
+        number = await site.run(lambda: begin(settings, shown, acting))
+        job = Job(number, shown.order.sentence(shown.count), shown.order.command(), acting)
+        self.jobs.start(job, functools.partial(carry_out, settings))
+        return RedirectResponse(site.url(f"/changes/{number}"), 303)
 
     async def progress(self, site: Site, request: Request) -> Response:
         """Show how far a change is, or with ``?live`` the part that moves."""
-        job = self.jobs.find(_number(request.path_params["number"]) or 0)
+        number = number_of(request.path_params["number"]) or 0
+        line = None
+        job = self.jobs.find(number)
         if job is None:
-            raise HTTPException(404, "this console knows no such change since its start: see the audit")
+            line = await site.read(lambda reader: audit_line(reader, number))
+            if line is None:
+                raise HTTPException(404, "there is no such change: see the audit")
         template = "progress_live.html" if "live" in request.query_params else "progress.html"
-        return site.page(request, template, job=job, as_table=False, command="relay audit")
+        page = site.page(
+            request,
+            template,
+            number=number,
+            job=job,
+            line=line,
+            can_go_on=line is not None and can_go_on(line),
+            as_table=False,
+            command="relay audit",
+        )
+        return answer_if_new(request, bytes(page.body)) if "live" in request.query_params else page
 
-    async def _preview(self, site: Site, request: Request, order: Order) -> Shown:
+    def _order(self, given: Mapping[str, str]) -> Order | int:
+        rest_of = asked_to_go_on(given)
+        return read_order(given, time.time()) if rest_of is None else rest_of
+
+    async def _preview(self, site: Site, request: Request, order: Order | int) -> Shown:
         acting = _acting(request)
         return await site.run(lambda: preview(operator_settings(site.settings), order, acting, time.time()))
 
@@ -67,7 +89,7 @@ class ChangePages:
             request,
             "change.html",
             status,
-            order=order if shown is None else shown.order,
+            order=order,
             shown=shown,
             against=against,
             typed_above=TYPED_ABOVE,
@@ -77,7 +99,3 @@ class ChangePages:
 
 def _acting(request: Request) -> str:
     return f"console {visitor_of(request).name}"
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None

@@ -5,6 +5,7 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
+import psycopg
 import pytest
 
 from tests.support.fix_console import FORM, SAME_ORIGIN, Answer, Console, MakeConsole, operator_settings
@@ -17,6 +18,7 @@ OPERATOR_PAGES = (
     ("GET", "/change?action=retry&all=1"),
     ("POST", "/change"),
     ("GET", "/changes/1"),
+    ("GET", "/change?resume=1"),
 )
 
 
@@ -55,6 +57,11 @@ def audit(outbox: Outbox) -> list[tuple[str, str, int, int, bool]]:
     return outbox.conn.execute(
         "SELECT who, action, planned, events, ended_at IS NOT NULL FROM outbox_audit ORDER BY id"
     ).fetchall()
+
+
+def number(outbox: Outbox) -> int:
+    """Return the number of the newest change."""
+    return int(outbox.conn.execute("SELECT max(id) FROM outbox_audit").fetchall()[0][0])
 
 
 def test_what_was_previewed_is_what_is_done(console: Console, outbox: Outbox) -> None:
@@ -128,6 +135,70 @@ def test_delivered_events_are_replayed_to_a_subject_of_ones_own(
     assert audit(outbox)[0][1:] == ("replay", 300, 300, True)
     answer = console.get("/change?action=replay&topic=orders.>&subject=nowhere.x")
     assert answer.status == 422 and "no stream takes nowhere.x" in answer.plain
+
+
+def test_a_change_is_gone_on_with_after_its_console_was_killed(
+    outbox: Outbox, nats: str, make_console: MakeConsole, tmp_path: Path
+) -> None:
+    dead_letters(outbox, "orders.a", 12_000)
+    settings = operator_settings(outbox.dsn, tmp_path)
+    console = make_console(outbox.dsn, nats, **settings).enter()
+    page = console.get("/change?action=discard&topic=orders.a")
+    with psycopg.connect(outbox.dsn) as busy:
+        # The fifth batch waits for it.
+        busy.execute("SELECT FROM outbox_events WHERE seq = 4500 FOR UPDATE")
+        answer = confirm(console, page, typed="12000")
+        assert answer.headers["location"] == f"/changes/{number(outbox)}", "the audit table knows it at once"
+        wait_until("four batches are done", lambda: outbox.count("discarded_at IS NOT NULL") == 4000)
+        console.kill()
+    dead_letters(outbox, "orders.later", 7)
+    outbox.conn.execute("UPDATE outbox_events SET topic = 'orders.a', dead_at = now() WHERE topic = 'orders.later'")
+    console = make_console(outbox.dsn, nats, **settings).enter()
+    before = console.get(answer.headers["location"])
+    assert "dead discard: not finished, and not at work in this console." in before.plain
+    assert "4,000 of 12,000" in before.plain
+    assert answer.headers["location"] in console.get("/audit").text
+    page = console.get(f"/change?resume={number(outbox)}")
+    assert "Discard 8,000 dead letters" in page.plain and "Examples: 10 of 8,000" in page.plain
+    assert outbox.count("discarded_at IS NOT NULL") == 4000, "a preview changes nothing"
+    again = confirm(console, page)
+    assert again.headers["location"] == answer.headers["location"]
+    assert "done, 8,000 changed" in ended(console, again)
+    assert outbox.count("discarded_at IS NOT NULL") == 12_000, "what died after it had begun is not among it"
+    (first, second) = audit(outbox)
+    assert first[1:] == ("dead discard", 12_000, 12_000, True)
+    assert second[1:] == ("resume", 0, 0, True) and second[0].startswith("console "), "who went on has a line"
+    assert f"change={number(outbox) - 1}" in console.get("/audit").plain
+    assert console.get(f"/change?resume={number(outbox) - 1}").status == 422, "it is done"
+    assert console.get("/change?resume=4711").status == 422
+
+
+def test_a_replay_is_gone_on_with_after_its_console_was_killed(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, make_console: MakeConsole, tmp_path: Path
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    streams.make("OTHER", "other.>")
+    outbox.fill("orders.placed", 3000, keys=3)
+    make_relay(outbox.dsn, streams.url).start()
+    outbox.drained()
+    settings = operator_settings(outbox.dsn, tmp_path)
+    console = make_console(outbox.dsn, streams.url, **settings).enter()
+    page = console.get("/change?action=replay&topic=orders.>&subject=other.{topic}&rate=500")
+    answer = confirm(console, page)
+    wait_until("some of it is counted", lambda: audit(outbox) and audit(outbox)[0][3] >= 500)
+    console.kill()
+    left = 3000 - audit(outbox)[0][3]
+    assert left > 0, "it was killed in the middle"
+    console = make_console(outbox.dsn, streams.url, **settings).enter()
+    page = console.get(f"/change?resume={number(outbox)}")
+    assert f"Replay {left:,} delivered events to other.{{topic}}" in page.plain
+    assert f"relay replay --resume {number(outbox)}" in page.plain
+    again = confirm(console, page)
+    assert again.headers["location"] == answer.headers["location"]
+    assert f"done, {left:,} changed" in ended(console, again)
+    assert streams.messages("OTHER") == 3000, "what was in flight is not there twice"
+    assert audit(outbox)[0][1:] == ("replay", 3000, 3000, True)
+    assert audit(outbox)[1][1:] == ("resume", 0, 0, True)
 
 
 def test_more_than_was_shown_is_shown_again(console: Console, outbox: Outbox) -> None:
