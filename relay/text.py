@@ -1,4 +1,4 @@
-"""Text for people and programs: foreign text made harmless, ages, moments, sizes, JSON lines. Pure: no I/O."""
+"""Text for people and programs: foreign text made harmless, names in SQL, moments, sizes, JSON lines. Pure."""
 
 import math
 from datetime import UTC, datetime
@@ -16,6 +16,11 @@ def printable(text: str) -> str:
 
 def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
+
+
+def quoted(name: str) -> str:
+    """Quote an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def age(seconds: float) -> str:

@@ -28,6 +28,7 @@ from relay.integrity.reconciler import Reconciler
 from relay.integrity.tail_search import TailSearch
 from relay.integrity.watched import WatchedStreams
 from relay.jetstream.reconnect import Reconnector
+from relay.maintenance.adoption_watch import AdoptionWatch
 from relay.maintenance.announcer import Announcer
 from relay.maintenance.consumer_lag import ConsumerLag
 from relay.maintenance.dead_letter_copies import DeadLetterCopies
@@ -132,7 +133,7 @@ class Term:
 
     def _configured_duties(self, settings: "Settings", reader: OutboxReader, writer: OutboxWriter) -> list[Duty]:
         """Make the duties that the configuration asks for."""
-        duties: list[Duty] = [TableFacts(reader, self._metrics)]
+        duties: list[Duty] = [TableFacts(reader, self._metrics), AdoptionWatch(reader, self._metrics)]
         if settings.retention.delivered_age_s or settings.retention.dead_age_s:
             duties.append(
                 Retention(

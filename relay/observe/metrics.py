@@ -69,6 +69,8 @@ class Metrics(Collector):
         self._table = (0, 0)
         self._pruned = {"delivered": 0, "dead": 0}
         self._trouble_s = dict.fromkeys(TROUBLES, 0.0)
+        # Whether each adopted table is copied as agreed.
+        self._adoptions: Mapping[str, bool] = {}
         # None while the consumers of the streams cannot be looked at.
         self._consumers: Sequence[ConsumerView] | None = None
         self.registry.register(self)
@@ -125,6 +127,10 @@ class Metrics(Collector):
     def table(self, undecided: int, size_bytes: int) -> None:
         """Show the dead letters that nobody has decided about, and the size of the table with its indexes."""
         self._table = (undecided, size_bytes)
+
+    def adoptions_seen(self, sound: Mapping[str, bool]) -> None:
+        """Show the adopted tables, and of each whether its new rows are copied as agreed; empty shows none."""
+        self._adoptions = sound
 
     def consumers_seen(self, consumers: Sequence[ConsumerView]) -> None:
         """Show the durable consumers of the streams."""
@@ -211,6 +217,12 @@ class Metrics(Collector):
             ),
         ):
             yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=value)
+        adoptions = GaugeMetricFamily(
+            "outbox_relay_adoption_ok", "1 while each new row of an adopted table is copied as agreed", labels=["table"]
+        )
+        for table, sound in self._adoptions.items():
+            adoptions.add_metric([table], float(sound))
+        yield adoptions
         yield from _read_models(self._consumers)
         if self._snapshot is not None:
             yield from _gauges(self._snapshot())

@@ -9,8 +9,9 @@ from relay.errors import BadValue
 from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.postgres.database import LOCK_TIMEOUT_S, Database, Row
-from relay.postgres.rows import DeadRow, StreamStateRow, TableRow
+from relay.postgres.rows import AdoptionRow, DeadRow, StreamStateRow, TableRow
 from relay.postgres.tables import Tables, array
+from relay.rules.adoption import Adoption
 from relay.rules.database_state import DatabaseState, StartingPoint
 from relay.rules.floors import Mark
 from relay.rules.read_size import SMALL_BYTES, Read, Room
@@ -268,6 +269,10 @@ class OutboxReader:
     async def table_facts(self, limit: int) -> TableRow:
         """Return how many dead letters nobody has decided about, at most `limit`, and the table's size in bytes."""
         return TableRow._make((await self._run(self._tables.query("maintenance/dead_letters_and_size"), (limit,)))[0])
+
+    async def adoptions(self) -> list[Adoption]:
+        """Return the foreign tables of this database whose rows are copied, into this outbox or another one."""
+        return [AdoptionRow._make(row).adoption() for row in await self._run(self._tables.query("adopt/installed"))]
 
     async def streams_seen(self, *, patient: bool = True) -> list[Seen]:
         """Return what the owners of our shards last saw of each stream.

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from relay.event import Event
 from relay.outcomes import DeadLetter
+from relay.rules.adoption import Adoption, adoption_of
 from relay.rules.database_state import DatabaseState
 from relay.rules.floors import Mark
 from relay.rules.stream_loss import Seen
@@ -52,6 +53,30 @@ class BellRow(NamedTuple):
 
     ours: bool
     another_sleeps: bool
+
+
+class AdoptionRow(NamedTuple):
+    """``adopt/installed``: a trigger that copies the rows of a foreign table, as it stands.
+
+    Attributes:
+        schema: Of the foreign table, unquoted.
+        name: Of the foreign table, unquoted.
+        enabled: Whether the trigger fires.
+        comment: Of the trigger, as it was installed.
+        function: The body of its function.
+        columns: Those of the foreign table now.
+    """
+
+    schema: str
+    name: str
+    enabled: bool
+    comment: str
+    function: str
+    columns: list[str]
+
+    def adoption(self) -> Adoption:
+        """Return what it is worth."""
+        return adoption_of(*self)
 
 
 class TableRow(NamedTuple):

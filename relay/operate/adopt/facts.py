@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from relay.errors import ConfigError
 from relay.operate.access import Reader, Row
 from relay.operate.adopt import script
-from relay.operate.adopt.adoption import Adoption, adoption_of
 from relay.operate.adopt.judge import Facts
 from relay.operate.adopt.mapping import Mapping, Source, faults
+from relay.rules.adoption import Adoption, adoption_of
 
 
 def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from string import Template
 from typing import Literal
 
+from relay.text import quoted
+
 Empty = Literal["send", "skip"]
 
 # IS JSON, without which a text cannot be told from JSON before it is cast.
@@ -92,11 +94,6 @@ class Mapping:
     expand: bool = False
     purge: bool = False
     order_by: str | None = None
-
-
-def quoted(name: str) -> str:
-    """Quote an identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:

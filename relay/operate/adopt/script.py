@@ -5,8 +5,9 @@ import json
 import re
 from typing import NamedTuple
 
-from relay.operate.adopt.mapping import Mapping, Source, conditions, literal, quoted, values
+from relay.operate.adopt.mapping import Mapping, Source, conditions, literal, values
 from relay.postgres.tables import Tables
+from relay.text import quoted
 
 MARK = '{"adopted_by": "outbox-relay"'
 

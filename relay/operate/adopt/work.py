@@ -8,8 +8,9 @@ from relay.errors import Exit, RelayError
 from relay.operate.adopt import script
 from relay.operate.adopt.facts import gather
 from relay.operate.adopt.judge import Facts, refusals
-from relay.operate.adopt.mapping import Mapping, Source, quoted
+from relay.operate.adopt.mapping import Mapping, Source
 from relay.operate.changes import Changer
+from relay.text import quoted
 
 # Behind whoever waits for the table's lock all writers of the application wait.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"

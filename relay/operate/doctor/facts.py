@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.operate.adopt.adoption import Adoption
+from relay.rules.adoption import Adoption
 
 
 @dataclass(frozen=True)

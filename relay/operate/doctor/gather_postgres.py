@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from relay.operate.adopt.adoption import adoption_of
 from relay.operate.doctor.facts import (
     Holders,
     PartitionFacts,
@@ -26,6 +25,7 @@ from relay.postgres.migrate import newest_version, schema_of
 from relay.postgres.server_error import is_of_value, words
 from relay.postgres.session import conninfo, pin_now
 from relay.postgres.tables import Tables
+from relay.rules.adoption import adoption_of
 from relay.rules.database_state import DatabaseState
 
 _SAMPLE_ROWS = 10_000

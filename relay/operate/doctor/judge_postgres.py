@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from relay.operate.adopt.adoption import Adoption
 from relay.operate.doctor.facts import Expectation, Holders, PostgresFacts, Server, Session, Table
 from relay.operate.doctor.findings import Finding, Level, seconds
+from relay.rules.adoption import Adoption
 from relay.rules.seqs import BELOW_ALL
 
 # CREATE OR REPLACE TRIGGER, which the bell is made with.

@@ -35,6 +35,7 @@ def shown() -> dict[str, tuple[str, set[str]]]:
     """Return type and labels of each metric of a relay, and of a runner, that have something to say of everything."""
     metrics = Metrics()
     metrics.watch(lambda: SNAPSHOT)
+    metrics.adoptions_seen({"public.outbox": True})
     metrics.consumers_seen((ConsumerView("ORDERS", "orders", 1, 0, 1.0),))
     return {
         family.name + _SUFFIX.get(family.type, ""): (

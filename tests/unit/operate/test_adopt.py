@@ -2,11 +2,12 @@
 
 import pytest
 
-from relay.operate.adopt.adoption import adoption_of, columns_of
 from relay.operate.adopt.connector import translate
 from relay.operate.adopt.judge import Facts, judge, judge_streams, refusals, subjects_of
-from relay.operate.adopt.mapping import Mapping, Source, faults, literal, quoted, values
+from relay.operate.adopt.mapping import Mapping, Source, faults, literal, values
 from relay.operate.adopt.presets import PRESETS, REFUSED
+from relay.rules.adoption import adoption_of, columns_of
+from relay.text import quoted
 
 SOURCE = Source(
     "public",

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from relay.operate.adopt.adoption import Adoption
 from relay.operate.doctor.facts import (
     Expectation,
     Holders,
@@ -25,6 +24,7 @@ from relay.operate.doctor.judge_nats import judge_nats
 from relay.operate.doctor.judge_postgres import judge_postgres
 from relay.operate.doctor.rights import Wanted, wanted
 from relay.postgres.tables import Tables
+from relay.rules.adoption import Adoption
 
 SERVER = Server(180006, "18.6", "UTF8", False, "relay_login", False, 0, True, True, True, False, False)
 TABLE = Table("p", 45, True, "O", (), 1, 1, False, False, 1000, 10, 500, 500, 1.0, 8192)
@@ -237,7 +237,9 @@ def test_findings_are_counted_by_level() -> None:
     ],
 )
 def test_an_adoption_that_does_not_copy_is_a_fault(change: dict[str, Any], seen: str | None) -> None:
-    adoption = Adoption("app.outbox", True, "public.outbox_events", "debezium", True, ())._replace(**change)
+    adoption = Adoption("app.outbox", "app.outbox", True, "public.outbox_events", "debezium", True, ())._replace(
+        **change
+    )
     findings = list(judge_postgres(replace(POSTGRES, adoptions=(adoption,)), PLAN))
     assert raised(findings) == ([] if seen is None else [("adoption app.outbox", "fault")])
     assert (seen or "copies each new row") in findings[-1].seen

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from relay.operate.adopt.mapping import Source
+from relay.text import quoted
 
 # What the function reads of the new row, once its texts are left out: a topic may say ``new.x`` as well.
 _TEXT = re.compile(r"'(?:[^']|'')*'")
@@ -17,7 +17,8 @@ class Adoption(NamedTuple):
     """An adoption as it stands in the database.
 
     Attributes:
-        source: The foreign table, in SQL.
+        table: The foreign table, for people.
+        source: The same in SQL.
         enabled: Whether its trigger fires.
         outbox: Where it copies to, in SQL.
         preset: With which it was installed.
@@ -25,6 +26,7 @@ class Adoption(NamedTuple):
         missing: Columns that the function reads and the table has no longer: each insert into it fails.
     """
 
+    table: str
     source: str
     enabled: bool
     outbox: str
@@ -60,7 +62,8 @@ def adoption_of(schema: str, name: str, enabled: bool, comment: str, function: s
     """
     noted = _noted(comment)
     return Adoption(
-        source=Source(schema, name, {}).sql,
+        table=f"{schema}.{name}",
+        source=f"{quoted(schema)}.{quoted(name)}",
         enabled=enabled,
         outbox=noted.get("outbox", "unknown"),
         preset=noted.get("preset", "unknown"),
