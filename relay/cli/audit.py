@@ -15,7 +15,7 @@ from relay.text import iso, json_line, moment
 _COLUMNS = (
     Column("AUDIT", right=True),
     Column("BEGAN"),
-    Column("WHO"),
+    Column("WHO", name=True),
     Column("ACTION"),
     Column("EVENTS", right=True),
     Column("STATE"),

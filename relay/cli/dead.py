@@ -95,7 +95,7 @@ def summary(settings: Settings, filters: Filters, limit: int, output: str) -> No
         message(_none(filters))
         return
     now = time.time()
-    columns = (Column("DEAD", right=True), Column("TOPIC"), Column("LAST"), Column("REASON", rest=True))
+    columns = (Column("DEAD", right=True), Column("TOPIC", name=True), Column("LAST"), Column("REASON", rest=True))
     cells = [(f"{one.events:,}", one.topic, moment(one.last_dead_at, now), one.reason) for one in groups]
     for line in table(columns, cells):
         click.echo(line)

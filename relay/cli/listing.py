@@ -90,7 +90,7 @@ _NAMES: dict[ListState, str] = {
     "delivered": "delivered events",
     "any": "events",
 }
-_FIRST = (Column("SEQ", right=True), Column("ID"), Column("TOPIC"), Column("KEY"))
+_FIRST = (Column("SEQ", right=True), Column("ID", name=True), Column("TOPIC", name=True), Column("KEY", name=True))
 _ERROR = Column("LAST ERROR", rest=True)
 
 
@@ -136,7 +136,7 @@ _LAYOUTS: dict[ListState, tuple[tuple[Column, ...], Callable[[ListedEvent, float
             *_FIRST,
             Column("DELIVERED"),
             Column("TOOK", right=True),
-            Column("STREAM"),
+            Column("STREAM", name=True),
             Column("STREAM SEQ", right=True),
         ),
         _delivered,

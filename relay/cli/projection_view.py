@@ -15,7 +15,7 @@ def partition_table(found: "Sequence[PartitionStatus]") -> list[str]:
     """Lay partitions out, a line each."""
     now = time.time()
     columns = [
-        Column("PROJECTION"),
+        Column("PROJECTION", name=True),
         Column("PART", right=True),
         Column("STATUS"),
         Column("POSITION", right=True),
@@ -86,7 +86,13 @@ def parked_table(found: "Sequence[ParkedEvent]") -> list[str]:
 def audit_table(found: "Sequence[AuditLine]") -> list[str]:
     """Lay out what operators have done, a line each."""
     now = time.time()
-    columns = [Column("AUDIT", right=True), Column("AT"), Column("WHO"), Column("PROJECTION"), Column("ACTION")]
+    columns = [
+        Column("AUDIT", right=True),
+        Column("AT"),
+        Column("WHO"),
+        Column("PROJECTION", name=True),
+        Column("ACTION"),
+    ]
     columns += [Column("EVENTS", right=True), Column("WHAT", rest=True)]
     rows = [
         [

@@ -129,10 +129,10 @@ def _tables(found: Status, nats: NatsView | None) -> list[str]:
 
 def _waiting(found: Status) -> list[str]:
     columns = (
-        Column("WAITS FOR"),
+        Column("WAITS FOR", name=True),
         Column("FIRST SEQ", right=True),
         Column("AGE"),
-        Column("TOPIC"),
+        Column("TOPIC", name=True),
         Column("REASON", rest=True),
     )
     rows = [
@@ -150,7 +150,7 @@ def _waiting(found: Status) -> list[str]:
 
 def _streams(nats: NatsView) -> list[str]:
     columns = (
-        Column("STREAM"),
+        Column("STREAM", name=True),
         Column("MESSAGES", right=True),
         Column("LAST", right=True),
         Column("SIZE", right=True),
@@ -163,8 +163,8 @@ def _consumers(nats: NatsView, now: float) -> list[str]:
     if nats.consumers is None:
         return ["how far the read models are cannot be seen: no right to ask for consumers"]
     columns = (
-        Column("CONSUMER"),
-        Column("STREAM"),
+        Column("CONSUMER", name=True),
+        Column("STREAM", name=True),
         Column("BEHIND", right=True),
         Column("UNACKED", right=True),
         Column("LAG", rest=True),

@@ -19,11 +19,14 @@ from relay.operate.verify import redeliver as redeliver_lost
 from relay.rules.stream_loss import Fate
 from relay.text import events_of, json_line, moment
 
-_COLUMNS = (Column("STREAM"), *(Column(verdict.value.replace("_", " ").upper(), right=True) for verdict in Fate))
+_COLUMNS = (
+    Column("STREAM", name=True),
+    *(Column(verdict.value.replace("_", " ").upper(), right=True) for verdict in Fate),
+)
 _LOST_COLUMNS = (
     Column("LOST SEQ", right=True),
-    Column("ID"),
-    Column("STREAM"),
+    Column("ID", name=True),
+    Column("STREAM", name=True),
     Column("AT", right=True),
     Column("SENT"),
 )
