@@ -127,7 +127,7 @@ class DueEvents:
         for event in read.events:
             known_key, _ = self._unsettled.postponed.get(event.seq, (event.key, 0.0))
             postponed = event.seq in self._unsettled.postponed
-            if event.seq > cursor:
+            if event.seq > cursor or (not postponed and self._in_hand.comes_again(event)):
                 continue
             if event.key is not None and event.key in blocked and not postponed:
                 returned += self._let_through(event, event.key, blocked[event.key])

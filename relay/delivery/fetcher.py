@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 _NO_LIMIT = 2**63 - 1
 # A row that commits late is found within this time.
 _GAP_PAUSE_S = 0.25
-# And if there are many gaps, looking into them takes a fifth of the time at most.
-_GAP_REST = 4
+# Looking into many gaps, or reading again what cannot flow yet, takes a fifth of the time at most.
+_REST = 4
 # 2,000 rows/s: 5 million in 40 minutes, at 3 ms of the database every 5 s.
 _SCRUB_PAUSE_S = 5.0
 _SCRUB_SPAN = 10_000
@@ -155,8 +155,11 @@ class Fetcher:
 
     def _nothing_before_s(self) -> float:
         """Return the seconds until the next turn may find something that rings no bell."""
-        due_s = max(0.0, self._due.due_at() - time.monotonic())
-        return min(due_s, _GAP_PAUSE_S) if len(self._in_hand.gaps) else due_s
+        at = self._due.due_at()
+        if self._in_hand.backfilling is not None or self._in_hand.can_backfill():
+            at = min(at, self._backfill_at)
+        wait_s = max(0.0, at - time.monotonic())
+        return min(wait_s, _GAP_PAUSE_S) if len(self._in_hand.gaps) else wait_s
 
     async def _advance(self, now: float, upper: int = _NO_LIMIT) -> int:
         """Read what has appeared in gaps, then above the cursor up to `upper`; return how many events."""
@@ -230,15 +233,20 @@ class Fetcher:
                 reason=reason,
             )
 
-    def _offer(self, events: list[Event]) -> None:
+    def _offer(self, events: list[Event]) -> int:
+        """Take in events that were read, in their order; return how many are kept in memory."""
         self._metrics.fetched(len(events))
+        if self._in_hand.backfilling is not None:
+            events = [event for event in events if not self._in_hand.comes_again(event)]
         if self._after_crash is not None:
             events = [self._after_crash.cleared(event) for event in events]
         new = self._unsettled.take_in(events)
         if any(event.postponed for event in new):
             new = [event for event in new if not self._due.keep(event)]
         crowded = self._in_hand.is_crowded()
-        self._in_hand.drop(self._lanes.offer(new, crowded=crowded))
+        dropped = self._lanes.offer(new, crowded=crowded)
+        self._in_hand.drop(dropped)
+        return len(new) - len(dropped)
 
     async def _scrub(self) -> int:
         """Look for pending rows far behind the cursor, a small range at a time: a safety net.
@@ -262,7 +270,7 @@ class Fetcher:
         reached = _reached(read, self._scrubbed, upper)
         self._found_again.passed(self._scrubbed, reached, {event.seq for event in events})
         self._scrubbed = reached
-        known = self._in_hand.gaps.lowest(), self._lanes.overflow_from
+        known = self._in_hand.gaps.lowest(), self._lanes.overflow_from, self._in_hand.backfilling
         lowest = min((seq for seq in known if seq is not None), default=_NO_LIMIT)
         # What waits for a retry comes back by itself, in its own order.
         lost = [
@@ -306,7 +314,7 @@ class Fetcher:
         found = await self._take_late()
         self._in_hand.gaps.close(self._late_up_to)
         now = time.monotonic()
-        self._gaps_at = now + max(_GAP_PAUSE_S, _GAP_REST * (now - started))
+        self._gaps_at = now + max(_GAP_PAUSE_S, _REST * (now - started))
         return found
 
     async def _take_late(self, below: int = _NO_LIMIT) -> int:
@@ -334,30 +342,35 @@ class Fetcher:
         return len(events)
 
     async def _backfill(self, now: float) -> int:
-        """Read again what was dropped from memory behind lanes that were stuck, and flow again."""
+        """Read again a page of what was dropped from memory behind lanes that were stuck; return how many flow again.
+
+        It goes on beside the fetch of new events. Those of the same keys are left to it (`InHand.comes_again`).
+        """
         in_hand = self._in_hand
-        if not in_hand.can_backfill() or now < self._backfill_at:
+        if now < self._backfill_at:
             return 0
-        self._backfill_at = now + _BACKFILL_PAUSE_S
-        in_hand.begin_backfill()
-        found = 0
-        while (begin := in_hand.backfilling) is not None:
-            upper = min(begin + self._backfilling.seqs, in_hand.cursor)
-            read = await self._read(self._backfilling, partial(self._reader.fetch, begin - 1, upper))
-            if read is None:
-                continue
-            found += await self._take_late(begin)
-            if self._late_up_to is None:
-                self._offer(read.events)
-                reached = _reached(read, begin - 1, upper)
-                if not read.events and reached == upper:
-                    following = await self._reader.next_seq(upper)
-                    reached = in_hand.cursor if following is None else max(upper, min(following - 1, in_hand.cursor))
-                in_hand.backfilled_up_to(reached)
-                found += len(read.events)
-            in_hand.to_send.set()
-            await self._wait_for_room()
-        return found
+        if in_hand.backfilling is None and in_hand.can_backfill():
+            in_hand.begin_backfill()
+            self._backfill_at = now + _BACKFILL_PAUSE_S
+        if (begin := in_hand.backfilling) is None:
+            return 0
+        upper = min(begin + self._backfilling.seqs, in_hand.cursor)
+        read = await self._read(self._backfilling, partial(self._reader.fetch, begin - 1, upper))
+        if read is None:
+            return 1  # a smaller one comes next
+        late = await self._take_late(begin)
+        if self._late_up_to is not None:
+            return late  # what was just read is read again when the rest of the late ones is here
+        reached = _reached(read, begin - 1, upper)
+        if not read.events and reached == upper:
+            following = await self._reader.next_seq(upper)
+            reached = in_hand.cursor if following is None else max(upper, min(following - 1, in_hand.cursor))
+        in_hand.backfilled_up_to(reached)
+        kept = self._offer(read.events)
+        if in_hand.backfilling is not None:
+            ended = time.monotonic()
+            self._backfill_at = ended if kept else ended + _REST * (ended - now)
+        return kept + late
 
 
 def _reached(read: Read, begin: int, upper: int) -> int:

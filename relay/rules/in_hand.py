@@ -137,6 +137,8 @@ class InHand:
     def rewind(self, watermark: int, newest: int) -> None:
         """Read again from the watermark on. What is in memory stays, and is not taken in twice."""
         self.gaps = Gaps()
+        self.backfilling = None
+        self.lanes.all_again()
         self.cursor = self._furthest = min(self.cursor, watermark)
         self.newest = newest
 
@@ -163,11 +165,17 @@ class InHand:
         """Begin to read again what was dropped from memory behind lanes that were stuck."""
         self._hold_ended = False
         dropped_from = self.lanes.begin_again()
-        self.backfilling = dropped_from if dropped_from is not None and dropped_from <= self.cursor else None
+        self.backfilled_up_to(self.cursor if dropped_from is None else dropped_from - 1)
 
     def backfilled_up_to(self, seq: int) -> None:
         """Note how far what was dropped was read again; at the cursor that is done."""
         self.backfilling = None if seq >= self.cursor else seq + 1
+        if self.backfilling is None:
+            self.lanes.all_again()
+
+    def comes_again(self, event: Event) -> bool:
+        """Report whether an event is left to the reading again: earlier ones of its key come before it."""
+        return self.backfilling is not None and event.seq >= self.backfilling and self.lanes.returns(event.key)
 
     def can_backfill(self) -> bool:
         """Report whether events that were dropped from memory could flow now."""

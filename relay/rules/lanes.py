@@ -34,6 +34,8 @@ class Lanes:
         self._queues: dict[str, deque[Event] | None] = {}
         self._stuck: set[str] = set()
         self._overflowed: set[str] = set()
+        # Keys whose dropped events are being read again.
+        self._returning: set[str] = set()
         self._dry: set[str] = set()
         self._headless: set[str] = set()
         # Barred keys, and whether an event that was let through is still out.
@@ -297,7 +299,8 @@ class Lanes:
     def begin_again(self) -> int | None:
         """Forget what was dropped, because everything from the returned seq on is now read and offered again.
 
-        Nothing newer may be offered until that is done. None: nothing was dropped.
+        Of the keys whose events were dropped (`returns`) nothing may be offered ahead of that, until `all_again` says
+        that it is done; other keys go on. None: nothing was dropped.
         """
         start = self.overflow_from
         self.overflow_from = None
@@ -306,5 +309,13 @@ class Lanes:
             del self._queues[key]
         self._dry.clear()
         self._headless.clear()
-        self._overflowed.clear()
+        self._returning, self._overflowed = self._overflowed, set()
         return start
+
+    def returns(self, key: str | None) -> bool:
+        """Report whether events of a key were dropped that are being read again."""
+        return key in self._returning
+
+    def all_again(self) -> None:
+        """Note that all that was dropped was offered again, or is read in another way."""
+        self._returning.clear()

@@ -149,6 +149,33 @@ def test_an_ended_hold_wakes_who_sends_and_lets_what_was_dropped_be_read_again()
     assert not in_hand.can_backfill()
 
 
+def test_what_is_newer_of_a_key_that_is_read_again_is_left_to_that_reading() -> None:
+    in_hand = hand()
+    take_in(in_hand, event(2, "k"))
+    in_hand.read_up_to(9)
+    in_hand.lanes.take(1)
+    in_hand.drop(in_hand.lanes.drop_head(event(2, "k")))
+    in_hand.begin_backfill()
+    other = event(5, "other")
+    assert in_hand.comes_again(event(2, "k")) and in_hand.comes_again(event(8, "k"))
+    assert not in_hand.comes_again(other)
+    in_hand.backfilled_up_to(4)
+    assert not in_hand.comes_again(event(4, "k")) and in_hand.comes_again(event(5, "k"))
+    in_hand.backfilled_up_to(9)
+    assert not in_hand.comes_again(event(9, "k"))
+
+
+def test_all_that_is_read_from_the_watermark_on_is_left_to_no_other_reading() -> None:
+    in_hand = hand()
+    take_in(in_hand, event(5, "k"))
+    in_hand.read_up_to(9)
+    in_hand.lanes.take(1)
+    in_hand.drop(in_hand.lanes.drop_head(event(5, "k")))
+    in_hand.begin_backfill()
+    in_hand.rewind(4, 9)
+    assert in_hand.backfilling is None and not in_hand.comes_again(event(8, "k"))
+
+
 def test_all_in_flight_comes_back_in_the_order_of_seq_with_the_time_it_was_sent() -> None:
     in_hand = hand()
     in_hand.in_flight[4] = (event(4), "orders.placed", 7.0)

@@ -56,6 +56,10 @@ class LanesUnderFire(RuleBasedStateMachine):
         self.blocked = set(keys)
 
     def _take_in(self, events: list[Event], *, crowded: bool) -> None:
+        left = [one for one in events if self.position is not None and one.seq > self.position]
+        left = [one for one in left if self.lanes.returns(one.key)]
+        self.outbox.update({one.seq: one for one in left})
+        events = [one for one in events if one not in left]
         before = self.lanes.stuck_events
         dropped = self.lanes.offer(events, crowded=crowded)
         assert self.lanes.stuck_events <= max(before, 0 if crowded else 3)
@@ -74,7 +78,6 @@ class LanesUnderFire(RuleBasedStateMachine):
                 assert not overtaken
                 self.memory.setdefault(one.key, []).append(one)
 
-    @precondition(lambda self: self.position is None)
     @rule(
         keys=st.lists(st.tuples(st.sampled_from(KEYS), st.integers(1, 3)), min_size=1, max_size=6),
         crowded=st.booleans(),
@@ -87,7 +90,7 @@ class LanesUnderFire(RuleBasedStateMachine):
             events.append(event(self.last_seq, key))
         self._take_in(events, crowded=crowded)
 
-    @precondition(lambda self: self.position is None and self.late)
+    @precondition(lambda self: self.late)
     @rule(which=st.integers(0, 99), key=st.sampled_from(KEYS))
     def offer_a_late_commit(self, which: int, key: str | None) -> None:
         self._take_in([event(self.late.pop(which % len(self.late)), key)], crowded=False)
@@ -101,6 +104,8 @@ class LanesUnderFire(RuleBasedStateMachine):
         if self.outbox:
             assert start is not None and start <= min(self.outbox)
             self.position = start - 1
+        else:
+            self.lanes.all_again()
 
     @precondition(lambda self: self.position is not None)
     @rule(limit=st.integers(1, 4), crowded=st.booleans())
@@ -110,8 +115,11 @@ class LanesUnderFire(RuleBasedStateMachine):
         events = [self.outbox.pop(seq) for seq in found]
         for one in events:
             # One after another, so that what is checked is the state in which each is offered.
+            self.position = one.seq
             self._take_in([one], crowded=crowded)
-        self.position = found[-1] if len(found) == limit else None
+        if len(found) < limit:
+            self.position = None
+            self.lanes.all_again()
 
     def _check_taken(self, batch: list[Event]) -> None:
         elsewhere = [one for other in self.out for one in other] + self.parked
