@@ -58,6 +58,7 @@ class Buried:
     Attributes:
         reason: One word for metrics.
         error: The whole story.
+        version: That of the row, if the event is an outline. None: the event was read as it is sent.
     """
 
     event: Event
@@ -65,6 +66,7 @@ class Buried:
     reason: str
     failure_class: FailureClass
     error: str
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

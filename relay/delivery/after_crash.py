@@ -62,11 +62,11 @@ class AfterCrash:
         crashes = self._ownership.crashes
         while self._left > 0:
             if crashes <= TOLERATED_CRASHES:
-                suspects = await self._reader.outlines(above, up_to, self._left)
+                held = await self._reader.outlines(above, up_to, self._left)
                 self._left = 0
-                return suspects[-1].seq if suspects else None
-            suspects = await self._reader.outlines(above, up_to, min(1000, self._left))
-            group = suspects[: next_group([event.attempts for event in suspects])]
+                return held[-1].seq if held else None
+            suspects = await self._reader.suspects(above, up_to, min(1000, self._left))
+            group = [one.event for one in suspects[: next_group([one.event.attempts for one in suspects])]]
             if not group:
                 return None
             self._left -= len(group)
@@ -74,7 +74,9 @@ class AfterCrash:
                 await self._send_out(group)
                 return group[-1].seq
             reason = f"the relay ended each time while this event alone was sent, {group[0].attempts} times at least"
-            await self._refusals.bury_crasher(group[0], reason)
+            if not await self._refusals.bury_crasher(group[0], suspects[0].version, reason):
+                # What was counted was another form of it, so one crash less is held against this one.
+                await self._count(self._writer.lower_attempts, group)
         return None
 
     async def _send_out(self, group: list[Event]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relay.delivery.marker import log_refused_row
@@ -241,8 +242,16 @@ class Refusals:
         """Report whether an event was sent alone, with a crash each time, so often that it is given up."""
         return is_crasher(attempts, self._options.max_attempts)
 
-    async def bury_crasher(self, event: Event, error: str) -> None:
+    async def bury_crasher(self, event: Event, version: str, error: str) -> bool:
         """Make a dead letter of an event that crashes the relay, and is in no lane; return when it is written.
+
+        Args:
+            event: Its outline.
+            version: That of its row, as it was read with the outline.
+            error: Why it becomes a dead letter.
+
+        Returns:
+            Whether it is written. It is not if its row was changed since it was read.
 
         While its row is locked, or the database refuses to change it, nothing is sent: the next read would bring the
         event itself.
@@ -250,17 +259,21 @@ class Refusals:
         Raises:
             LeaseLost: It could not be written: another relay owns shards.
         """
-        buried = self._dead_letter(event, FailureClass.POISON, "crash", error)
+        buried = replace(self._dead_letter(event, FailureClass.POISON, "crash", error), version=version)
         reported = ""
         while True:
             try:
-                return await self._settler.write(buried)
+                is_written = await self._settler.write(buried)
             except Unfinished:
                 pass
             except StatementRefused as refusal:
                 if str(refusal) != reported:
                     reported = str(refusal)
                     log_refused_row(event, reported)
+            else:
+                if not is_written:
+                    self._in_hand.unbar(event.seq)
+                return is_written
             await asyncio.sleep(_WRITE_PAUSE_S)
 
     def _dead_letter(self, event: Event, failure_class: FailureClass, reason: str, error: str) -> Buried:

@@ -1,6 +1,7 @@
 """Settle: write down what became of each event, in batches, beside the publishing of the next ones."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -9,12 +10,15 @@ from contextlib import suppress
 from relay.delivery.marker import KEPT, Marker
 from relay.errors import StatementRefused
 from relay.event import Event
+from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.outcomes import Buried, Delivered, Noted, Postponed
 from relay.postgres.database import Unfinished
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.floors import Mark
 from relay.rules.in_hand import InHand
+
+log = logging.getLogger(__name__)
 
 # A smaller batch waits this long for company, seconds: a mark is on nobody's way, and each one is a commit.
 _LINGER_S = 0.01
@@ -160,7 +164,8 @@ class Settler:
     async def _write_or_keep(self, outcome: Postponed | Buried | Noted) -> None:
         """Write one outcome, or keep it for later if its row is locked or refused; a note is not worth that."""
         try:
-            await self.write(outcome)
+            if not await self.write(outcome):
+                await self._read_again(outcome.event)
         except (Unfinished, StatementRefused) as error:
             if not isinstance(outcome, Noted):
                 if not self._any_locked():
@@ -217,8 +222,12 @@ class Settler:
         duplicate = late or any(one[3] for one in batch)
         self._in_hand.floors.marked(stream, min(stream_seqs), Mark(highest, event.id), duplicate=duplicate)
 
-    async def write(self, outcome: Postponed | Buried | Noted) -> None:
+    async def write(self, outcome: Postponed | Buried | Noted) -> bool:
         """Write one outcome now.
+
+        Returns:
+            Whether it is written, or the event is settled in another way. It is not if the row is no longer what was
+            read: what was decided about that is not written. Nothing was changed then, and the event stays pending.
 
         Raises:
             LeaseLost: It could not be written: another relay owns shards. The event stays pending.
@@ -228,28 +237,52 @@ class Settler:
         """
         match outcome:
             case Postponed():
-                if not await self._writer.postpone(outcome):
-                    await self._must_be_settled(outcome.event)
+                if not await self._writer.postpone(outcome) and await self._has_changed(outcome):
+                    return False
             case Buried(event=event):
-                if not await self._writer.bury(outcome):
-                    await self._must_be_settled(event)
+                if not await self._writer.bury(outcome) and await self._has_changed(outcome):
+                    return False
                 self._in_hand.unsettled.forget([event])
                 self._metrics.dead(outcome.reason)
             case Noted():
                 await self._writer.note(outcome)
         self._wrote()
+        return True
 
-    async def _must_be_settled(self, event: Event) -> None:
-        """Find out why a write changed nothing, unless the event is settled: somebody else was first then.
+    async def _has_changed(self, outcome: Postponed | Buried) -> bool:
+        """Find out why a write changed nothing: report whether the row is no longer what was read.
+
+        If it is settled somebody else was first.
 
         Raises:
             LeaseLost: The fence kept us out.
             DatabaseChanged: The event's seq is another event now.
             StatementRefused: The row stays as it is.
+            TooSlow: It took too long to read the row again.
         """
-        if await self._writer.still_pending([event]):
-            await self._marker.must_be_ours([event])
+        event = outcome.event
+        if not await self._writer.still_pending([event]):
+            return False
+        await self._marker.must_be_ours([event])
+        if await self._writer.is_as_read(outcome):
             raise StatementRefused(KEPT)
+        return True
+
+    async def _read_again(self, event: Event) -> None:
+        """Have an event read again whose row is no longer what was decided about."""
+        now = None if event.unread else await self._writer.now(event)
+        keys = set() if now is None or now.key is None else {now.key}
+        again = self._in_hand.read_decided_again(event, keys)
+        if again:
+            log_event(
+                log,
+                "info",
+                "settle.changed",
+                "the row of a refused event was changed before what became of it was written; it is read again",
+                event_id=event.id,
+                seq=event.seq,
+                read_again=again,
+            )
 
     def _wrote(self) -> None:
         self.last_settled = time.monotonic()

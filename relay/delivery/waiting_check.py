@@ -1,6 +1,5 @@
 """What waits in memory is compared with the table: an operator may correct, mark or delete a row meanwhile."""
 
-import hashlib
 import logging
 from bisect import bisect_right
 from itertools import accumulate
@@ -9,7 +8,8 @@ from relay.errors import BadValue
 from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.postgres.database import TooSlow
-from relay.postgres.outbox_reader import Digest, OutboxReader
+from relay.postgres.outbox_reader import OutboxReader
+from relay.rules.as_read import Digest, is_still, most_stored
 from relay.rules.in_hand import InHand
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,6 @@ _PAUSE_S = 5.0
 # Some 10 ms of the database for small events, and as much again for the bytes: a round of 10,000 takes 25 s.
 _AT_ONCE = 2_000
 _BYTES_AT_ONCE = 8 << 20
-_MARGIN_BYTES = 1 << 16
 
 
 class WaitingCheck:
@@ -74,9 +73,7 @@ class WaitingCheck:
         whole = [event for event in asked if not event.unread]
         found: dict[int, Digest] = {}
         if whole:
-            # What is stored in far more bytes than any of them takes as text is another one.
-            most_bytes = 8 * max(event.size for event in whole) + _MARGIN_BYTES
-            found = await self._reader.digests([event.seq for event in whole], most_bytes)
+            found = await self._reader.digests([event.seq for event in whole], most_stored(whole))
         changed = {event.seq for event in whole if not is_still(event, found.get(event.seq))}
         unread = {event.seq for event in asked if event.unread}
         if unread:
@@ -94,18 +91,3 @@ class WaitingCheck:
         sizes = list(accumulate(event.size for event in rest))
         asked = rest[: max(1, bisect_right(sizes, _BYTES_AT_ONCE))]
         return asked, begin + len(asked) >= len(waiting)
-
-
-def is_still(event: Event, found: Digest | None) -> bool:
-    """Report whether an event is what the table has; None: nothing pending."""
-    if found is None or found.event_id != event.id or found.key != event.key:
-        return False
-    return found.sha256 == digest(event)
-
-
-def digest(event: Event) -> str:
-    """Return SHA-256 of what of an event is sent, in hex, as ``delivery/digests.sql`` makes it."""
-    hashed = hashlib.sha256(event.topic.encode())
-    hashed.update(b"\0\x01\0" if event.headers is None else b"\0%b\0" % event.headers.encode())
-    hashed.update(event.payload)
-    return hashed.hexdigest()

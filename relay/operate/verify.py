@@ -46,24 +46,26 @@ class Scope:
 
 
 class LostRows:
-    """Rows by seq and id, in ascending order of seq: 24 bytes each, since it may be all."""
+    """Rows by seq, sequence in the stream and id, in ascending order of seq: 32 bytes each, since it may be all."""
 
     def __init__(self) -> None:
         self._seqs = array("q")
+        self._stream_seqs = array("q")
         self._ids = bytearray()
 
     def extend(self, rows: Iterable[DeliveredRow]) -> None:
         """Take in more rows."""
         for row in rows:
             self._seqs.append(row.seq)
+            self._stream_seqs.append(row.stream_seq)
             self._ids += UUID(row.event_id).bytes
 
-    def chunks(self, size: int) -> Iterator[tuple[list[int], list[str]]]:
-        """Go through them, at most `size` at a time: seqs and ids."""
+    def chunks(self, size: int) -> Iterator[tuple[list[int], list[str], list[int]]]:
+        """Go through them, at most `size` at a time: seqs, ids and sequences in the stream."""
         for start in range(0, len(self._seqs), size):
             seqs = self._seqs[start : start + size].tolist()
             ids = [str(UUID(bytes=bytes(self._ids[16 * at : 16 * at + 16]))) for at in range(start, start + len(seqs))]
-            yield seqs, ids
+            yield seqs, ids, self._stream_seqs[start : start + size].tolist()
 
 
 @dataclass
@@ -225,7 +227,7 @@ def check(changer: Changer) -> None:
     Raises:
         psycopg.errors.InsufficientPrivilege: It may not.
     """
-    changer.check(("integrity/mark_lost", ([], "", 0.0, 0.0, None, None, [])), ("integrity/loss_healed", ("", 0.0)))
+    changer.check(("integrity/mark_lost", ([], "", 0.0, 0.0, None, None, [], [])), ("integrity/loss_healed", ("", 0.0)))
 
 
 def redeliver(changer: Changer, report: Report, scope: Scope, on_progress: OnProgress) -> Redelivered:
@@ -256,9 +258,10 @@ def _give_back(changer: Changer, audit: Audit, report: Report, on_progress: OnPr
         (due_at,) = changer.row("ownership/clock")
     for stream, losses in report.losses.items():
         for rows, wait_s in ((losses.at_once, 0.0), (losses.later, losses.forgotten_s)):
-            for seqs, ids in rows.chunks(_CHUNK):
+            for seqs, ids, stream_seqs in rows.chunks(_CHUNK):
                 with changer.step():
-                    changed = changer.run("integrity/mark_lost", (seqs, stream, due_at, wait_s, None, None, ids))
+                    lost = (seqs, stream, due_at, wait_s, None, None, ids, stream_seqs)
+                    changed = changer.run("integrity/mark_lost", lost)
                     audit.add(changed)
                 given_back[stream] = given_back.get(stream, 0) + changed
                 on_progress(len(seqs))

@@ -12,6 +12,7 @@ from relay.postgres.database import LOCK_TIMEOUT_S, Database, Row
 from relay.postgres.rows import AdoptionRow, DeadRow, StreamStateRow, TableRow
 from relay.postgres.tables import Tables, array
 from relay.rules.adoption import Adoption
+from relay.rules.as_read import Digest
 from relay.rules.database_state import DatabaseState, StartingPoint
 from relay.rules.floors import Mark
 from relay.rules.read_size import SMALL_BYTES, Read, Room
@@ -27,12 +28,11 @@ class Due(NamedTuple):
     seq: int
 
 
-class Digest(NamedTuple):
-    """What a pending event is now: its id, its key, and SHA-256 of what is sent, in hex; None if it is too large."""
+class Suspect(NamedTuple):
+    """An event without payload, headers and time, and the version of its row: each change gives the row another one."""
 
-    event_id: str
-    key: str | None
-    sha256: str | None
+    event: Event
+    version: str
 
 
 NOTHING_DUE = Due("-infinity", BELOW_ALL)
@@ -113,7 +113,12 @@ class OutboxReader:
 
     async def outlines(self, cursor: int, upper: int, limit: int) -> list[Event]:
         """Return our next pending events as `fetch` does, without payload, headers and time."""
-        return _events(await self._run(self._tables.query("delivery/outlines"), (cursor, upper, limit, *self._ours)))
+        return [suspect.event for suspect in await self.suspects(cursor, upper, limit)]
+
+    async def suspects(self, cursor: int, upper: int, limit: int) -> list[Suspect]:
+        """Return our next pending events as `outlines` does, with the versions of their rows."""
+        rows = await self._run(self._tables.query("delivery/outlines"), (cursor, upper, limit, *self._ours))
+        return [Suspect(Event(*outline), version) for *outline, version in rows]
 
     async def fetch_among(self, cursor: int, upper: int, room: Room) -> Read:
         """Read the next visible rows above `cursor` up to `upper`, in the order of seq, whosever they are.

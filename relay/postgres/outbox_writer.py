@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from functools import partial
 
-from relay.errors import DatabaseChanged
+from relay.errors import BadValue, DatabaseChanged
 from relay.event import Event
 from relay.outcomes import Buried, DeadLetter, Delivered, Noted, Postponed
 from relay.postgres.arrays import bigints, uuids
 from relay.postgres.database import LOCK_TIMEOUT_S, Database
 from relay.postgres.rows import PrunedRow, UnlockedRow
 from relay.postgres.tables import Tables, array
+from relay.rules.as_read import Digest, digest, is_still, is_still_unread, most_stored
 from relay.rules.stream_loss import DeliveredRow, Seen
 
 
@@ -88,38 +89,98 @@ class OutboxWriter:
         return seqs, attempts, *self._fence, uuids([event.id for event in events])
 
     async def postpone(self, postponed: Postponed) -> bool:
-        """Write down when an event is tried again; return whether it was pending.
+        """Write down when an event is tried again; return whether it was pending, and still what was read.
 
         Raises:
             Locked: Somebody else has locked its row. Nothing was changed.
+            StatementRefused: The database refuses to change its row.
         """
         event = postponed.event
         outcome = (event.seq, postponed.delay_s, postponed.attempts, postponed.error)
-        values = (*outcome, *self._fence, event.id, postponed.failure_class.value)
-        return bool((await self._run_once(self._tables.query("delivery/postpone"), values))[0][0])
+        values = (*outcome, *self._fence, event.id, postponed.failure_class.value, *_contents(event))
+        return await self._write(postponed, "delivery/postpone", values)
 
     async def bury(self, buried: Buried) -> bool:
-        """Make an event a dead letter; return whether it was none and not delivered before.
+        """Make an event a dead letter; return whether it was pending, and still what was read.
 
         Raises:
             Locked: Somebody else has locked its row. Nothing was changed.
+            StatementRefused: The database refuses to change its row.
+            TooSlow: It took too long to read its row again.
+        """
+        event, version = buried.event, None
+        if event.unread or buried.version is not None:
+            version = await self._version(buried)
+            if version is None:
+                return False
+        values = (event.seq, buried.attempts, buried.error, *self._fence, event.id, buried.failure_class.value)
+        return await self._write(buried, "delivery/bury", (*values, *_contents(event), version))
+
+    async def _write(self, outcome: Postponed | Buried | Noted, name: str, values: tuple[object, ...]) -> bool:
+        try:
+            return bool((await self._run_once(self._tables.query(name), values))[0][0])
+        except BadValue:
+            # PostgreSQL may fail at a trigger, or at the row, which it could read before.
+            if await self.is_as_read(outcome):
+                raise
+            return False
+
+    async def is_as_read(self, outcome: Postponed | Buried | Noted) -> bool:
+        """Report whether the row of a pending event is still what was read, and what an outcome was decided about.
+
+        Raises:
+            TooSlow: It took too long to read its row again.
+        """
+        event = outcome.event
+        if isinstance(outcome, Buried) and (event.unread or outcome.version is not None):
+            return await self._version(outcome) is not None
+        return is_still(event, await self.now(event))
+
+    async def now(self, event: Event) -> Digest | None:
+        """Return what the row of an event that was read whole is now; None if it is not pending, or cannot be read.
+
+        Raises:
+            TooSlow: It took too long.
+        """
+        try:
+            query, values = self._tables.query("delivery/digests"), (array([event.seq]), most_stored([event]))
+            rows = await self._run_once(query, values)
+        except BadValue:
+            return None
+        return Digest._make(rows[0][1:]) if rows else None
+
+    async def _version(self, buried: Buried) -> str | None:
+        """Return the version of the row of an event that was not read whole; None if it is not what was read any more.
+
+        What is found out after the version was read is written only to that version.
         """
         event = buried.event
-        values = (event.seq, buried.attempts, buried.error, *self._fence, event.id, buried.failure_class.value)
-        return bool((await self._run_once(self._tables.query("delivery/bury"), values))[0][0])
+        rows = await self._run_once(self._tables.query("delivery/version"), (event.seq, event.id))
+        if not rows:
+            return None
+        version = str(rows[0][0])
+        if buried.version is not None:
+            return version if version == buried.version else None
+        try:
+            sizes = await self._run_once(self._tables.query("delivery/readable"), (event.seq, event.id))
+        except BadValue as error:
+            return version if is_still_unread(event.unread, str(error)) else None
+        return version if sizes and is_still_unread(event.unread, int(sizes[0][0])) else None
 
     async def dead_copied(self, dead: DeadLetter) -> None:
         """Write down that a dead letter was published to the subject for these."""
         await self._run(self._tables.query("maintenance/dead_copied"), (dead.event.seq, dead.died_at, dead.event.id))
 
     async def note(self, noted: Noted) -> None:
-        """Write down why an event waits.
+        """Write down why an event waits, if its row is still what was read.
 
         Raises:
             Locked: Somebody else has locked its row. Nothing was changed.
+            StatementRefused: The database refuses to change its row.
         """
-        values = (noted.event.seq, noted.error, *self._fence, noted.event.id, noted.failure_class.value)
-        await self._run_once(self._tables.query("delivery/note"), values)
+        event = noted.event
+        values = (event.seq, noted.error, *self._fence, event.id, noted.failure_class.value, *_contents(event))
+        await self._write(noted, "delivery/note", values)
 
     async def save_stream_state(self, seen: Seen, identity: str, *, patient: bool = True) -> bool:
         """Save what was seen of a stream; a loss that stands open stays so until an operator has closed it.
@@ -152,7 +213,8 @@ class OutboxWriter:
         """
         values = (array([row.seq for row in rows]), stream, due_at, after_delivery_s, *self._fence)
         named = "{" + ",".join(row.event_id for row in rows) + "}"
-        return int((await self._run(self._tables.query("integrity/mark_lost"), (*values, named)))[0][0])
+        places = array([row.stream_seq for row in rows])
+        return int((await self._run(self._tables.query("integrity/mark_lost"), (*values, named, places)))[0][0])
 
     async def prune_delivered(self, above: int, up_to: int, age_s: float) -> PrunedRow:
         """Delete the old ones among the delivered events of a small range of seqs, below the watermark alone.
@@ -167,3 +229,8 @@ class OutboxWriter:
         """Delete the oldest dead letters, at most `limit`; return how many."""
         values = (limit, age_s, discarded_only, *self._fence)
         return int((await self._run(self._tables.query("maintenance/prune_dead"), values))[0][0])
+
+
+def _contents(event: Event) -> tuple[str | None, str, int]:
+    """Return what the row of an event must still be: its key, the digest, and how much it may be stored in."""
+    return event.key, digest(event), most_stored([event])

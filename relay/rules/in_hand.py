@@ -204,17 +204,49 @@ class InHand:
         changed = [event for event in self.waiting_events() if event.seq in seqs]
         if not changed:
             return 0
-        affected = {*keys, *(event.key for event in changed)} - {None}
-        dropped: list[Event] = []
+        return self._read_again(seqs, {*keys, *(event.key for event in changed)}, [])
+
+    def read_decided_again(self, event: Event, keys: Collection[str]) -> int:
+        """Leave an event in the outbox, to be read again at once, since its row is not what was decided about.
+
+        It was to be postponed, or to become a dead letter, and was not written down as such. With it goes what waits of
+        its key and of the keys that it is to join, unless its key went on without it: then it comes behind.
+
+        Args:
+            event: What was decided about.
+            keys: The keys that it has in the outbox.
+
+        Returns:
+            How many were left in the outbox; 0 if the event has been taken in again already, or is settled.
+        """
+        seq, key = event.seq, event.key
+        if seq not in self.unsettled.in_memory and seq not in self.unsettled.postponed:
+            return 0
+        is_head = self.unsettled.postponed.pop(seq, None) is not None or seq in self.unsettled.blocked
+        if is_head:
+            dropped = self.lanes.drop_head(event)
+        else:
+            self.lanes.drop(event)
+            dropped = [event]
+        self.unbar(seq)
+        return self._read_again({seq}, {*keys, key}, dropped)
+
+    def _read_again(self, seqs: Collection[int], keys: Collection[str | None], dropped: list[Event]) -> int:
+        affected = {key for key in keys if key is not None}
         for head in self.holds.unpark(lambda event: event.seq in seqs or event.key in affected):
             dropped += self.lanes.drop_head(head)
         for key in affected:
-            if key is not None:
-                dropped += self.lanes.drop_queue(key)
+            dropped += self.lanes.drop_queue(key)
         self.drop(dropped)
         self._hold_ended = True
         self.may_flow()
         return len(dropped)
+
+    def unbar(self, seq: int) -> None:
+        """Let the key of an event go that is no dead letter after all, unless another one bars it."""
+        if seq in self.unsettled.blocked:
+            for key in self.unsettled.unblock([seq]):
+                self.lanes.unbar(key)
 
     # What may be sent.
 

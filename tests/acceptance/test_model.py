@@ -192,11 +192,24 @@ class RelayUnderFire(RuleBasedStateMachine):
         if (row := self._some(number)) is not None:
             del self.outbox.now.rows[row.seq]
 
-    @rule(number=which)
-    def alter(self, number: int) -> None:
+    @rule(number=which, topic=st.sampled_from(("ledger.altered", "orders.altered", POISON)), key=keys)
+    def alter(self, number: int, topic: str, key: str | None) -> None:
         row = self._some(number)
-        if row is not None and row.pending and row.payload == b"{}":
-            row.topic, row.odd = "ledger.altered", True
+        if row is not None and row.pending and row.payload != DEADLY:
+            row.topic, row.key, row.payload, row.odd = topic, key, b"{}", True
+
+    @rule(
+        key=keys, topic=st.sampled_from((POISON, WEIRD, HOMELESS[0])), rests_s=st.sampled_from((0.0, 0.003, 0.02, 1.0))
+    )
+    def correct_in_a_transaction(self, key: str | None, topic: str, rests_s: float) -> None:
+        """Insert a row that is refused, and correct it in a transaction that holds its lock meanwhile."""
+        row = self._insert(topic, key)
+        self.process.rest(rests_s)
+        self.outbox.locked.add(row.seq)
+        self.process.rest(1)
+        if row.pending and self.outbox.now.rows.get(row.seq) is row:
+            row.topic, row.odd = "orders.corrected", True
+        self.outbox.locked.discard(row.seq)
 
     @rule(number=which)
     def mark_by_hand(self, number: int) -> None:
@@ -498,6 +511,19 @@ def test_a_row_that_is_drawn_below_one_far_ahead_holds_the_watermark_from_the_fi
             world.insert_without_commit("orders.a", None)
             world.process.rest(1)
             world.end(0, commit=False)
+
+
+@pytest.mark.parametrize("topic", [POISON, WEIRD])
+@pytest.mark.parametrize("key", ["a", None])
+def test_a_row_that_is_corrected_after_its_refusal_and_before_that_is_written_is_sent_as_it_is(
+    topic: str, key: str | None
+) -> None:
+    with machine() as world:
+        world.process.rest(3)
+        world.correct_in_a_transaction(key, topic, 0.0)
+        world.insert("orders.a", key, 2)
+        world.process.rest(3)
+        assert all(row.delivered_at is not None and row.attempts == 0 for row in world.outbox.now.rows.values())
 
 
 TestRelayUnderFire = RelayUnderFire.TestCase

@@ -37,6 +37,8 @@ SOME = ("{0,5,63}", 64)
 # Bytes that the rows of a read share, and of one row.
 ROOM = (8_000_000, 64_000_000, True)
 FENCE = ("me", 64)
+# A key, a digest, and the most bytes of a row of which one is made.
+AS_READ = (None, "none", 100_000)
 BATCH = range(DELIVERED + 1, DELIVERED + 101)
 
 # Name, parameters, and the most pages: those of the rows it returns or changes, and the way down the index.
@@ -79,6 +81,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("operate/projected", (DELIVERED - 1000, DELIVERED, "ORDERS", DELIVERED), 200),
     ("delivery/redeliver_from", SOME, FEW_PAGES),
     ("delivery/pending_among", ("{17,100150}",), FEW_PAGES),
+    ("delivery/version", (17, _id(17)), FEW_PAGES),
     ("delivery/digests", ("{17,100150}", 100_000), FEW_PAGES),
     ("delivery/undecided", ("{17,100150}",), FEW_PAGES),
     ("delivery/still_pending", ("{17,100150}", _ids(17, 100150)), FEW_PAGES),
@@ -91,12 +94,12 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("delivery/mark", ("ORDERS", "{17,100150}", "{1,2}", *FENCE, _ids(17, 100150)), FEW_PAGES),
     ("delivery/mark_unlocked", ("ORDERS", _array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 2000),
     ("delivery/mark_unlocked", ("ORDERS", "{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
-    ("delivery/postpone", (DELIVERED + 1, 1.0, 1, "why", *FENCE, _id(DELIVERED + 1), "unknown"), FEW_PAGES),
-    ("delivery/bury", (DELIVERED + 1, 1, "why", *FENCE, _id(DELIVERED + 1), "poison"), FEW_PAGES),
+    ("delivery/postpone", (DELIVERED + 1, 1.0, 1, "why", *FENCE, _id(DELIVERED + 1), "unknown", *AS_READ), FEW_PAGES),
+    ("delivery/bury", (DELIVERED + 1, 1, "why", *FENCE, _id(DELIVERED + 1), "poison", *AS_READ, None), FEW_PAGES),
     ("delivery/raise_attempts", (_array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
     ("delivery/lower_attempts", ("{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
-    ("delivery/note", (DELIVERED + 1, "why", *FENCE, _id(DELIVERED + 1), "outage"), FEW_PAGES),
-    ("integrity/mark_lost", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE, _ids(17, 18)), 100),
+    ("delivery/note", (DELIVERED + 1, "why", *FENCE, _id(DELIVERED + 1), "outage", *AS_READ), FEW_PAGES),
+    ("integrity/mark_lost", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE, _ids(17, 18), "{17,18}"), 100),
     ("integrity/save_stream_state", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, 0.0, "this one", *FENCE), 1000),
     ("integrity/loss_healed", ("ORDERS", 0.0), FEW_PAGES),
     ("maintenance/prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, *FENCE), 800),

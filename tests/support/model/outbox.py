@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from relay.delivery.waiting_check import digest
 from relay.event import Event
 from relay.postgres.database import Locked, TooSlow
 from relay.postgres.tables import Tables
+from relay.rules.as_read import digest
 from tests.support.model.broker import Broker
 from tests.support.model.clock import Clock
 
@@ -242,7 +242,7 @@ class Outbox:
         return event if fits else (*event[:4], None, *event[5:])
 
     def _delivery_outlines(self, cursor: int, upper: int, limit: int, *_: object) -> Answer:
-        return [self._event(row, outline=True) for row in self._pending(cursor, upper)[:limit]]
+        return [(*self._event(row, outline=True), _version(row)) for row in self._pending(cursor, upper)[:limit]]
 
     def _delivery_reread(self, lows: str, highs: str, limit: int, *given: Any) -> Answer:
         found: dict[int, Row] = {}
@@ -340,24 +340,75 @@ class Outbox:
             return None
         return row
 
+    def _is_as_read(self, row: Row, key: str | None, sha256: str) -> bool:
+        return row.key == key and digest(Event(*self._event(row))) == sha256
+
+    def _delivery_version(self, seq: int, event_id: str) -> Answer:
+        row = self.now.rows.get(seq)
+        return [(_version(row),)] if row is not None and row.id == event_id and row.pending else []
+
+    def _delivery_readable(self, seq: int, event_id: str) -> Answer:
+        row = self.now.rows.get(seq)
+        return [(len(row.payload),)] if row is not None and row.id == event_id else []
+
     def _delivery_postpone(
-        self, seq: int, delay_s: float, attempts: int, error: str, owner: str, epochs: int, event_id: str, _: str
+        self,
+        seq: int,
+        delay_s: float,
+        attempts: int,
+        error: str,
+        owner: str,
+        epochs: int,
+        event_id: str,
+        _: str,
+        key: str | None,
+        sha256: str,
+        _most_bytes: int,
     ) -> Answer:
         row = self._one(seq, event_id, owner, epochs)
+        if row is not None and not self._is_as_read(row, key, sha256):
+            row = None
         if row is not None:
             row.retry_at, row.attempts, row.last_error = self.clock.time() + delay_s, attempts, error
         return [(int(row is not None),)]
 
     def _delivery_bury(
-        self, seq: int, attempts: int, error: str, owner: str, epochs: int, event_id: str, _: str
+        self,
+        seq: int,
+        attempts: int,
+        error: str,
+        owner: str,
+        epochs: int,
+        event_id: str,
+        _: str,
+        key: str | None,
+        sha256: str,
+        _most_bytes: int,
+        version: str | None,
     ) -> Answer:
         row = self._one(seq, event_id, owner, epochs)
+        if row is not None:
+            as_read = self._is_as_read(row, key, sha256) if version is None else _version(row) == version
+            row = row if as_read else None
         if row is not None:
             row.dead_at, row.retry_at, row.attempts, row.last_error = self.clock.time(), None, attempts, error
         return [(int(row is not None),)]
 
-    def _delivery_note(self, seq: int, error: str, owner: str, epochs: int, event_id: str, _: str) -> Answer:
+    def _delivery_note(
+        self,
+        seq: int,
+        error: str,
+        owner: str,
+        epochs: int,
+        event_id: str,
+        _: str,
+        key: str | None,
+        sha256: str,
+        _most_bytes: int,
+    ) -> Answer:
         row = self._one(seq, event_id, owner, epochs)
+        if row is not None and not self._is_as_read(row, key, sha256):
+            row = None
         if row is not None:
             row.last_error = error
         return [(int(row is not None),)]
@@ -366,7 +417,7 @@ class Outbox:
         for (row, event_id), tried in zip(self._named(seqs, ids), numbers(attempts), strict=True):
             if row is None or row.id != event_id or not row.pending or row.seq in self.locked:
                 continue
-            if self._owned(owner, epochs):
+            if self._owned(owner, epochs) and row.attempts == tried - 1:
                 row.attempts = tried
         return [(0,)]
 
@@ -519,15 +570,23 @@ class Outbox:
         ]
 
     def _integrity_mark_lost(
-        self, seqs: str, stream: str, due_at: float, after_s: float, owner: str, epochs: int, ids: str
+        self,
+        seqs: str,
+        stream: str,
+        due_at: float,
+        after_s: float,
+        owner: str,
+        epochs: int,
+        ids: str,
+        stream_seqs: str,
     ) -> Answer:
         marked = 0
-        for seq, event_id in zip(numbers(seqs), words(ids), strict=True):
+        for seq, event_id, stream_seq in zip(numbers(seqs), words(ids), numbers(stream_seqs), strict=True):
             row = self.now.rows.get(seq)
             if (
                 row is None
                 or row.id != event_id
-                or row.stream != stream
+                or (row.stream, row.stream_seq) != (stream, stream_seq)
                 or row.delivered_at is None
                 or not self._owned(owner, epochs)
             ):
@@ -605,6 +664,11 @@ class Link:
             self._connected_to = self._outbox.connections
             self.generation += 1
             self.up = True
+
+
+def _version(row: Row) -> str:
+    """Return another text after each change of a row."""
+    return repr((row, row.payload))
 
 
 def numbers(array: str | Iterable[int] | None) -> list[int]:

@@ -256,3 +256,64 @@ def test_a_row_far_ahead_neither_keeps_the_cursor_there_nor_makes_gaps_of_what_i
     assert (in_hand.cursor, in_hand.watermark()) == (15, 15)
     # It is no reason to call the outbox 10^12 events behind, or incomplete once it is settled itself.
     assert (in_hand.backlog(1.0), in_hand.rows_settled_up_to()) == (0, 10**12)
+
+
+def test_a_postponed_event_whose_row_has_changed_is_read_again_with_all_that_waits_of_both_of_its_keys() -> None:
+    in_hand = hand()
+    take_in(in_hand, event(1, "a"), event(2, "a"), event(3, "b"), event(4, "b"), event(5, "c"))
+    first, other, free = in_hand.lanes.take(3)
+    for one in (first, other):
+        in_hand.lanes.stick(one)
+        in_hand.unsettled.postpone(one)
+    in_hand.lanes.release(free)
+    in_hand.unsettled.forget([free])
+    assert in_hand.read_decided_again(first, {"b"}) == 3, "and not the head of b, which waits in the outbox"
+    assert in_hand.can_backfill()
+    in_hand.begin_backfill()
+    assert (in_hand.backfilling, in_hand.watermark()) == (1, 0)
+    in_hand.unsettled.begin_read()
+    take_in(in_hand, event(1, "b"), event(2, "a"), event(4, "b"))
+    assert [one.seq for one in in_hand.lanes.take(9)] == [2]
+    in_hand.lanes.release_key("b")
+    assert [one.seq for one in in_hand.lanes.take(9)] == [1]
+    in_hand.lanes.release_key("b")
+    assert [one.seq for one in in_hand.lanes.take(9)] == [4]
+
+
+def test_an_event_without_whose_death_its_key_went_on_is_read_again_alone() -> None:
+    in_hand = hand()
+    take_in(in_hand, event(1, "a"), event(2, "a"))
+    (dead,) = in_hand.lanes.take(9)
+    in_hand.lanes.release(dead)
+    assert in_hand.read_decided_again(dead, {"a"}) == 1
+    assert [one.seq for one in in_hand.lanes.take(9)] == [2]
+    in_hand.begin_backfill()
+    in_hand.unsettled.begin_read()
+    take_in(in_hand, event(1, "a"), event(2, "a"))
+    assert in_hand.lanes.take(9) == [], "its key has an event out"
+    in_hand.lanes.release_key("a")
+    assert [one.seq for one in in_hand.lanes.take(9)] == [1]
+
+
+def test_a_dead_letter_that_is_none_after_all_is_the_first_of_its_key_again() -> None:
+    in_hand = hand()
+    take_in(in_hand, event(1, "a"), event(2, "a"))
+    (dead,) = in_hand.lanes.take(9)
+    in_hand.unsettled.block(dead.seq, "a")
+    in_hand.lanes.bar("a")
+    in_hand.lanes.release(dead)
+    assert in_hand.read_decided_again(dead, {"a"}) == 2
+    assert in_hand.unsettled.blocked == {}
+    in_hand.begin_backfill()
+    in_hand.unsettled.begin_read()
+    take_in(in_hand, event(1, "a"), event(2, "a"))
+    assert [one.seq for one in in_hand.lanes.take(9)] == [1]
+
+
+def test_what_was_taken_in_again_already_or_is_settled_is_not_read_again_for_a_change() -> None:
+    in_hand = hand()
+    take_in(in_hand, event(1, "a"))
+    (taken,) = in_hand.lanes.take(1)
+    in_hand.unsettled.forget([taken])
+    assert in_hand.read_decided_again(taken, {"a"}) == 0
+    assert not in_hand.can_backfill()
