@@ -6,13 +6,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from psycopg.adapt import Transformer
+from psycopg.pq import Format
+
 from relay.event import Event
+from relay.postgres.arrays import BinaryArray
 from relay.postgres.database import Locked, TooSlow
 from relay.postgres.tables import Tables
 from relay.rules.as_read import digest
 from tests.support.model.broker import Broker
 from tests.support.model.clock import Clock
 
+# Types of arrays, and how one says of what it is.
+_BIGINTS, _UUIDS, _UUID_OID = 1016, 2951, (2950).to_bytes(4, "big")
 _LATENCY_S = 0.002
 _AWAY_S = 0.2
 _ORIGINS = "0:f6a1c2d0-5b0e-4a53-9d2c-6a1f7f3f2b11"
@@ -677,7 +683,10 @@ def numbers(array: str | Iterable[int] | None) -> list[int]:
 
 
 def words(array: Any) -> list[str]:
-    """Read an array as the relay writes it."""
+    """Read an array as the relay writes it, as text or in binary."""
     if array is None:
         return []
+    if isinstance(array, BinaryArray):
+        of_uuids = array.wire[8:12] == _UUID_OID
+        array = Transformer().get_loader(_UUIDS if of_uuids else _BIGINTS, Format.BINARY).load(array.wire)
     return [one for one in array.strip("{}").split(",") if one] if isinstance(array, str) else list(map(str, array))
