@@ -146,14 +146,22 @@ class Definition:
 
     def handler_of(self, event: Incoming) -> tuple[Handler | None, str | None]:
         """Return what applies an event: None if it is none of ours; and why it cannot be applied, None if it can."""
-        fitting = [handler for handler in self.handlers if matches(handler.topic, event.topic)]
-        if not fitting:
-            return None, None
-        version = self.version_of(event)
-        for handler in fitting:
-            if handler.version is None or handler.version == version:
+        topic = event.topic
+        first = None
+        version = 0
+        for handler in self.handlers:
+            # Most patterns are plain subjects, and this is asked for each event.
+            if handler.topic != topic and not matches(handler.topic, topic):
+                continue
+            if handler.version is None:
                 return handler, event.fault
-        return fitting[0], event.fault or f"nothing is defined for version {version} of {event.topic}"
+            version = version or self.version_of(event)
+            if handler.version == version:
+                return handler, event.fault
+            first = first or handler
+        if first is None:
+            return None, None
+        return first, event.fault or f"nothing is defined for version {version} of {topic}"
 
 
 class Projection:

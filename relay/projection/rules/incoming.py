@@ -18,7 +18,7 @@ ABSENT = "\x1d"
 _MAX_SEQ = 2**63 - 1
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _VERSION = re.compile(r"[1-9][0-9]{0,5}")
-_FORBIDDEN = ("\x00", ABSENT, SEPARATOR)
+_NUL = "\x00"
 _NANOSECONDS = 1_000_000_000
 
 
@@ -70,14 +70,17 @@ def read(stream_seq: int, time_ns: int, subject: str, headers: Mapping[str, str]
     seq_text = headers.get("Outbox-Seq")
     seq = None
     if seq_text is not None:
-        if _DIGITS.fullmatch(seq_text) and 0 < int(seq_text) <= _MAX_SEQ:
-            seq = int(seq_text)
-        else:
+        seq = int(seq_text) if _DIGITS.fullmatch(seq_text) else None
+        if seq is None or not 0 < seq <= _MAX_SEQ:
+            seq = None
             faults.append("the header Outbox-Seq is not a number of the outbox")
-    version_text = headers.get("Event-Version", "1")
-    if not _VERSION.fullmatch(version_text):
-        faults.append("the header Event-Version is not a number from 1 to 999999")
-        version_text = "1"
+    version_text = headers.get("Event-Version")
+    version = 1
+    if version_text is not None:
+        if _VERSION.fullmatch(version_text):
+            version = int(version_text)
+        else:
+            faults.append("the header Event-Version is not a number from 1 to 999999")
     created_text = headers.get("Outbox-Created-At")
     created = None
     at = created_text
@@ -92,24 +95,26 @@ def read(stream_seq: int, time_ns: int, subject: str, headers: Mapping[str, str]
     except UnicodeDecodeError:
         text = ""
         faults.append("the payload is not UTF-8")
-    key = headers.get("Outbox-Key")
+    key = headers.get("Outbox-Key") or None
     origin = headers.get("Outbox-Origin", "")
     message_id = headers.get("Outbox-Replay-Of") or headers.get("Nats-Msg-Id", "")
     # Looked for in all at once, since this is done for each event; what was taken out of the headers is among them.
     everything = "".join((text, subject, *headers, *headers.values()))
-    if any(mark in everything for mark in _FORBIDDEN):
+    if _NUL in everything or ABSENT in everything or SEPARATOR in everything:
         faults.append("the message holds a control character that no JSON text may hold")
+        subject, origin, message_id = _storable(subject), _storable(origin), _storable(message_id)
+        key = None if key is None else _storable(key)
     return Incoming(
         stream_seq,
         time_ns,
-        _storable(subject),
+        subject,
         seq,
-        _storable(origin),
-        _storable(message_id),
-        _storable(key) if key else None,
+        origin,
+        message_id,
+        key,
         at or "",
         created,
-        int(version_text),
+        version,
         "Outbox-Replay" in headers,
         headers,
         payload,
@@ -120,7 +125,7 @@ def read(stream_seq: int, time_ns: int, subject: str, headers: Mapping[str, str]
 
 def _storable(text: str) -> str:
     """Replace what PostgreSQL's text cannot hold; the event is at fault all the same, and is parked."""
-    return text.replace("\x00", "\ufffd")
+    return text.replace(_NUL, "\ufffd")
 
 
 def _unix(text: str) -> float | None:

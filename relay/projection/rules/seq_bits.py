@@ -54,13 +54,14 @@ class SeqBits:
     """
 
     def __init__(self) -> None:
-        self._chunks: dict[ChunkId, Chunk] = {}
+        # By `ChunkId`; looked up by plain tuples, which are equal to it and quicker to make for each event.
+        self._chunks: dict[tuple[str, int], Chunk] = {}
 
     def missing(self, events: Iterable[Incoming]) -> set[ChunkId]:
         """Return the chunks that must be read before these events can be judged."""
-        wanted = {chunk for event in events if (chunk := chunk_of(event)) is not None}
-        wanted |= {chunk._replace(origin="") for chunk in wanted}
-        return wanted - self._chunks.keys()
+        wanted = {(event.origin, event.seq // CHUNK_SEQS) for event in events if event.seq is not None}
+        wanted |= {("", number) for _, number in wanted}
+        return {ChunkId(*one) for one in wanted - self._chunks.keys()}
 
     def take(self, chunk_id: ChunkId, chunk: Chunk) -> None:
         """Take a chunk as it is stored; an empty one if nothing is."""
@@ -88,15 +89,15 @@ class SeqBits:
 
     def _settling(self, event: Incoming) -> Chunk | None:
         """Return the chunk in which the event's bit is set, None if there is none."""
-        chunk_id = chunk_of(event)
-        if chunk_id is None or event.seq is None:
+        if event.seq is None:
             return None
-        byte, bit = divmod(event.seq % CHUNK_SEQS, 8)
-        chunk = self._chunks[chunk_id]
-        if chunk.bits[byte] >> bit & 1:
+        number, place = divmod(event.seq, CHUNK_SEQS)
+        byte, bit = place >> 3, 1 << (place & 7)
+        chunk = self._chunks[event.origin, number]
+        if chunk.bits[byte] & bit:
             return chunk
-        chunk = self._chunks[chunk_id._replace(origin="")]
-        return chunk if chunk.bits[byte] >> bit & 1 else None
+        chunk = self._chunks["", number]
+        return chunk if chunk.bits[byte] & bit else None
 
     def with_settled(self, events: Iterable[Incoming]) -> dict[ChunkId, Chunk]:
         """Return the chunks as they are once these events are settled; memory does not change yet.
@@ -104,22 +105,25 @@ class SeqBits:
         Raises:
             KeyError: A chunk was not read.
         """
-        bits: dict[ChunkId, bytearray] = {}
-        newest: dict[ChunkId, float | None] = {}
+        changed: dict[tuple[str, int], bytearray] = {}
+        newest: dict[tuple[str, int], float | None] = {}
         for event in events:
-            chunk_id = chunk_of(event)
-            if chunk_id is None or event.seq is None:
+            if event.seq is None:
                 continue
-            if chunk_id not in bits:
-                bits[chunk_id] = bytearray(self._chunks[chunk_id].bits)
-                newest[chunk_id] = self._chunks[chunk_id].newest
-            byte, bit = divmod(event.seq % CHUNK_SEQS, 8)
-            bits[chunk_id][byte] |= 1 << bit
-            known = newest[chunk_id]
-            if event.created is not None and (known is None or event.created > known):
-                newest[chunk_id] = event.created
-        return {chunk_id: Chunk(bytes(changed), newest[chunk_id]) for chunk_id, changed in bits.items()}
+            number, place = divmod(event.seq, CHUNK_SEQS)
+            at = (event.origin, number)
+            bits = changed.get(at)
+            if bits is None:
+                bits = changed[at] = bytearray(self._chunks[at].bits)
+                newest[at] = self._chunks[at].newest
+            bits[place >> 3] |= 1 << (place & 7)
+            created = event.created
+            if created is not None:
+                known = newest[at]
+                if known is None or created > known:
+                    newest[at] = created
+        return {ChunkId(*at): Chunk(bytes(bits), newest[at]) for at, bits in changed.items()}
 
     def accept(self, changed: Mapping[ChunkId, Chunk]) -> None:
         """Remember chunks that were committed."""
-        self._chunks.update(changed)
+        self._chunks.update(changed.items())
