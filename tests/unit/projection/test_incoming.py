@@ -50,3 +50,16 @@ def test_a_replay_has_the_id_of_the_event_that_is_replayed() -> None:
 def test_what_cannot_be_read_says_why(headers: dict[str, str], payload: bytes, word: str) -> None:
     fault = read(9, 0, "orders.placed", headers, payload).fault
     assert fault is not None and word in fault
+
+
+def test_what_no_text_of_postgresql_may_hold_is_replaced_wherever_it_is_kept() -> None:
+    headers = {"Outbox-Key": "k\x00", "Outbox-Origin": "o\x00", "Nats-Msg-Id": "i\x00"}
+    found = read(9, 0, "s\x00", headers, b"{}")
+    assert (found.key, found.origin, found.id, found.topic) == ("k\ufffd", "o\ufffd", "i\ufffd", "s\ufffd")
+    assert found.fault is not None
+
+
+@pytest.mark.parametrize("place", ["Outbox-Key", "X\x00"])
+def test_a_character_that_is_only_in_a_header_or_its_name_is_a_fault(place: str) -> None:
+    assert read(9, 0, "s", {place: "\x1e"}, b"{}").fault is not None
+    assert read(9, 0, "s", {place.rstrip("\x00"): "plain"}, b"{}").fault is None
