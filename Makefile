@@ -10,6 +10,9 @@ ARGS ?=
 # Processes of a test run; each has servers of its own. Tests wait more than they compute, so there is one more than
 # cores, and 8 at most. JOBS=0 runs all in one process, as --pdb and one external server need it.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 7 ] && echo 8 || echo $$((n + 1)))
+# The tests start hundreds of relays. Where the environment keeps Python from writing bytecode each would compile itself
+# again, 0.1 s of a core, and each process of pytest all the tests, 5 s.
+export PYTHONDONTWRITEBYTECODE :=
 export DOCKER ?= docker
 # The image's base, and what else its build is told (--network=host, --secret=id=ca,src=ca.pem); empty: the Dockerfile's.
 export PYTHON_IMAGE ?=
