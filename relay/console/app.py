@@ -24,6 +24,7 @@ from relay.console.pages import (
     key,
     login,
     overview,
+    parked,
     projections,
     relays,
     streams,
@@ -85,6 +86,8 @@ def build(settings: Settings) -> tuple[Guard, Entry]:
             at("/change", for_operators(changes.look)),
             at("/change", for_operators(changes.confirm), "POST"),
             at("/changes/{number}", for_operators(changes.progress)),
+            at("/projections/decide", for_operators(parked.look)),
+            at("/projections/decide", for_operators(parked.confirm), "POST"),
         ]
     if section.auth == "token":
         routes += [

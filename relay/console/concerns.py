@@ -161,6 +161,11 @@ _DO = {
 }
 
 
+def runbook_of(failure: FailureClass | None) -> str:
+    """Return the alert whose runbook is about what waits for a failure; None: its class is not known."""
+    return "OutboxRelayLagOverObjective" if failure is None else _RUNBOOK.get(failure, "OutboxRelayDeadLetters")
+
+
 def _wait(found: Status, waiting: Waiting) -> Concern:
     failure = stored_class(waiting.failure_class, waiting.reason)
     meaning = "" if failure is None else f" Class {failure}: {MEANING[failure]}."
@@ -172,7 +177,7 @@ def _wait(found: Status, waiting: Waiting) -> Concern:
         "Look at the event." if failure is None else _DO[failure],
         command("explain", str(waiting.seq)),
         f"/events/{waiting.seq}",
-        "OutboxRelayLagOverObjective" if failure is None else _RUNBOOK.get(failure, "OutboxRelayDeadLetters"),
+        runbook_of(failure),
     )
 
 

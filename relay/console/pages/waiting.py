@@ -4,6 +4,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from relay.console.concerns import runbook_of
 from relay.console.filter_form import command
 from relay.console.site import Site
 from relay.operate.events import find
@@ -29,6 +30,7 @@ async def waiting(site: Site, request: Request) -> Response:
         status_now=status,
         holds=holds,
         meaning=MEANING,
+        runbooks=sorted({runbook_of(failure) for _, failure in holds}),
         retries=found.events,
         command=command("status"),
     )
