@@ -1,4 +1,4 @@
-"""Projections where they are kept, in this database and in the Redis of the settings: how far they are, what is parked."""
+"""Projections where they are kept, in this database and in the Redis of the settings: how far, and what is parked."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from relay.console.site import Site
 from relay.operate.events import Found, ListState, event_name, find
 
 LIMIT = 50
-_MOST = 100
+_MOST = 60
 # So many seqs are searched for a page; a link goes on from there.
 SCAN = 100_000
 STATES = get_args(ListState)

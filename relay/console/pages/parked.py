@@ -1,4 +1,4 @@
-"""Retry or skip parked events of a projection: the preview, and its confirmation. Routed only with ``console.write``."""
+"""Retry or skip parked events of a projection: preview and confirmation. Routed only with ``console.write``."""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Projections, if there are any: how far each partition is, and what is parked."""
 
-from typing import cast
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,7 +13,7 @@ _PARKED = 25
 
 def store_of(text: str | None) -> Store:
     """Return the store that a query or a form names, PostgreSQL without one."""
-    return cast(Store, "redis" if text == "redis" else "postgres")
+    return "redis" if text == "redis" else "postgres"
 
 
 async def projections(site: Site, request: Request) -> Response:

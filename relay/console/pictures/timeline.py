@@ -7,11 +7,11 @@ from markupsafe import Markup
 from relay.operate.events import ListedEvent
 
 _WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 460, 74, 74, 20, 6
-_MOST = 40
+_MOST = 24
 
 
 def timeline(events: Sequence[ListedEvent], blocker: ListedEvent | None, now: float) -> Markup:
-    """Draw the last forty events, in the order of seq; `blocker` is marked as what the others wait for."""
+    """Draw the last 24 events, in the order of seq; `blocker` is marked as what the others wait for."""
     shown = [one for one in events if abs(one.created_at) < 1e15][-_MOST:]
     if not shown:
         return Markup("")

@@ -85,7 +85,7 @@ def test_a_timeline_has_a_row_for_each_event_and_marks_the_one_in_the_way(
         assert picture == ""
         return
     root = parsed(picture)
-    assert sum(element.attrib.get("r") == "5" for element in root.iter()) == min(40, len(events))
+    assert sum(element.attrib.get("r") == "5" for element in root.iter()) == min(24, len(events))
     assert sum("◀" in (element.text or "") for element in root.iter()) == 1
 
 
