@@ -96,7 +96,10 @@ def verify_command(
             message("have them sent again with `relay verify --redeliver`")
         raise SystemExit(Exit.LOST)
     if report.count(Fate.UNKNOWN):
-        message("a stream could not be read: the relay's account needs STREAM.INFO and DIRECT.GET or STREAM.MSG.GET")
+        message(
+            "a stream could not be read: the relay's account needs STREAM.INFO and DIRECT.GET or STREAM.MSG.GET;"
+            " or it is none that a relay has delivered to, and rows were marked by hand"
+        )
         raise SystemExit(Exit.UNREACHABLE)
 
 

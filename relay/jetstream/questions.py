@@ -13,7 +13,7 @@ from relay.cancellation import honour_cancellation
 from relay.jetstream.client import Client
 from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, LookupForbidden, LookupRefused, in_words
 from relay.jetstream.stream_info import read_facts, read_state
-from relay.rules.streams import JETSTREAM_API, StreamFacts, StreamState, split
+from relay.rules.streams import JETSTREAM_API, StreamFacts, StreamState, may_exist, split
 
 _ATOMIC_SINCE = (2, 12, 1)  # with message ids
 _DIRECT_BATCH_SINCE = (2, 11, 0)
@@ -48,11 +48,13 @@ class Questions:
         """Ask the leader of a stream what it holds now.
 
         A stream of another domain than that of our server (`relay.rules.streams.qualified`) is asked there: a namesake
-        here is another stream. Returns None if there is no such stream in its domain.
+        here is another stream. Returns None if there is no such stream in its domain, or can be none of this name.
 
         Raises:
             BrokerError: No answer, or not permitted.
         """
+        if not may_exist(stream):
+            return None
         domain, name = split(stream)
         api = self.api_of(stream)
         question = f"STREAM.INFO.{name}"

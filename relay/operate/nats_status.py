@@ -11,7 +11,7 @@ from relay.jetstream.consumer_info import consumers_of
 from relay.jetstream.errors import BrokerError
 from relay.observe.snapshot import ConsumerView
 from relay.operate.broker import broker
-from relay.rules.streams import split
+from relay.rules.streams import may_exist, split
 
 _ANSWER_S = 2.0
 
@@ -83,6 +83,8 @@ async def look(connection: Connection, streams: Sequence[str]) -> NatsView:
 
 
 async def _stream(connection: Connection, name: str) -> StreamView:
+    if not may_exist(name):
+        return StreamView(name, missing="no stream can have this name")
     try:
         info = await connection.request(f"STREAM.INFO.{split(name)[1]}", None, _ANSWER_S, connection.api_of(name))
     except BrokerError as error:

@@ -144,13 +144,24 @@ def measure(changer: Changer, plan: Plan, on_progress: OnProgress) -> Extent:
     extent = Extent()
     # A list of ids has an index of its own: no need to go by ranges.
     span = max(1, plan.up_to - plan.above) if plan.filters.ids else _COUNT_SPAN
-    for above in range(plan.above, plan.up_to, span):
+    above = plan.above
+    while above < plan.up_to:
         up_to = min(above + span, plan.up_to)
         with changer.step():
-            for topic, events, first_seq in changer.rows("operate/replay_count", plan.params(above, up_to)):
-                extent.add(topic, events, first_seq)
+            found = changer.rows("operate/replay_count", plan.params(above, up_to))
+            if not found:
+                up_to = _before_next(changer, up_to, plan.up_to)
+        for topic, events, first_seq in found:
+            extent.add(topic, events, first_seq)
         on_progress(up_to - above)
+        above = up_to
     return extent
+
+
+def _before_next(changer: Changer, above: int, up_to: int) -> int:
+    """Return the seq before the next row above `above`, at most `up_to`: the cost follows rows and not their seqs."""
+    following = changer.rows("delivery/next_seq", (above,))
+    return min(up_to, following[0][0] - 1) if following else up_to
 
 
 def check(settings: Settings, changer: Changer, plan: Plan, extent: Extent) -> None:
@@ -294,8 +305,7 @@ class Replay:
                 self._limit = 1
                 return [], self.position
             if not events and reached < plan.up_to:
-                following = self._changer.rows("delivery/next_seq", (reached,))
-                reached = min(plan.up_to, following[0][0] - 1) if following else plan.up_to
+                reached = _before_next(self._changer, reached, plan.up_to)
         if events:
             mean_bytes = sum(len(event.payload) for event in events) // len(events) + 1
             self._limit = max(1, min(self._largest, limit * 2, _BATCH_BYTES // mean_bytes))

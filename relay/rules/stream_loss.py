@@ -180,5 +180,5 @@ def judge(
     if state.created_at > row.delivered_at + (-_CLOCKS_S if is_another else _CLOCKS_S):
         return Fate.LOST
     if row.stream_seq < state.first_seq:
-        return Fate.AGED_OUT if state.trims else Fate.PURGED
+        return Fate.AGED_OUT if state.trims or state.thins else Fate.PURGED
     return Fate.AGED_OUT if state.thins else Fate.LOST

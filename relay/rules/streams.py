@@ -5,11 +5,14 @@ written as its acknowledgements name it: ``ORDERS``, or ``hub/ORDERS`` if they s
 No stream has a slash in its name.
 """
 
+import re
 from dataclasses import dataclass
 
 from relay.rules.subjects import matches
 
 JETSTREAM_API = "$JS.API"
+# Of a domain and a name, 255 characters each.
+_LONGEST = 511
 
 
 def qualified(domain: str, name: str) -> str:
@@ -21,6 +24,16 @@ def split(stream: str) -> tuple[str, str]:
     """Return the domain of a stream, empty if none is known, and its name there."""
     domain, _, name = stream.rpartition("/")
     return domain, name
+
+
+# What no server lets into the name of a stream or a domain: it would be other tokens of a subject, or other commands.
+_NO_NAME = re.compile(r"[\s.*>/\\\x00-\x1f\x7f]")
+
+
+def may_exist(stream: str) -> bool:
+    """Report whether there can be a stream of this name: rows of the outbox name them, and anybody may write those."""
+    domain, name = split(stream)
+    return bool(name) and len(stream) <= _LONGEST and not _NO_NAME.search(name) and not _NO_NAME.search(domain)
 
 
 @dataclass(frozen=True, slots=True)

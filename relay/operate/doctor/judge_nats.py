@@ -162,6 +162,11 @@ def _keeps(stream: StreamReport) -> Iterator[Finding]:
     if stream.config.get("storage") == "memory":
         seen = "in memory: a restart takes what was acknowledged"
         yield _of(stream, "storage", "warning", seen, "use file storage (a new stream: it cannot be changed)")
+    elif stream.config.get("persist_mode") == "async":
+        seen = "persist_mode is async: a crash of the server takes what it has acknowledged and not yet written"
+        yield _of(
+            stream, "storage", "warning", seen, "set persist_mode to default (a new stream, if it cannot be changed)"
+        )
     else:
         yield _of(stream, "storage", "ok", "file")
     followers = (stream.cluster or {}).get("replicas") or []

@@ -207,3 +207,24 @@ def test_without_a_terminal_nothing_is_sent_again_unasked(delivered: Outbox, str
     assert result.exit_code == Exit.LOST
     assert "would send 1 lost event again" in result.stderr
     assert delivered.count("delivered_at IS NULL") == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b > *", "a b c", "ORDERS *", "A\r\nPUB orders.forged 1\r\n1\r\n", "hub x/ORDERS", "x" * 2000, None]
+)
+def test_a_row_that_names_no_possible_stream_neither_ends_the_comparison_nor_reaches_the_server(
+    delivered: Outbox, streams: Streams, name: str | None
+) -> None:
+    delivered.conn.execute(
+        "INSERT INTO outbox_events (topic, key, payload, delivered_at, stream, stream_seq)"
+        " VALUES ('orders.placed', 'k', '{}', now(), %s, 5)",
+        (name,),
+    )
+    result = verify(delivered, streams, "--output", "json")
+    unknown = 0 if name is None else 1
+    assert result.exit_code == (Exit.UNREACHABLE if unknown else Exit.DONE), result.stderr
+    found = report(result)
+    assert (found["intact"], found["unknown"], found["lost"]) == (EVENTS, unknown, 0)
+    assert len(streams.read("ORDERS")) == EVENTS
+    status = relay(delivered.dsn, "status", RELAY_NATS__SERVERS=streams.url)
+    assert status.exit_code == Exit.DONE, status.stderr

@@ -251,3 +251,16 @@ def test_a_broker_that_goes_away_is_waited_for(
     code, told = replaying[0].end()
     assert (code, "waiting for NATS" in told) == (0, True), told
     assert_once_and_in_order(read(streams), 1500, 20)
+
+
+def test_the_cost_follows_rows_and_not_the_span_of_their_seqs(outbox: Outbox, streams: Streams) -> None:
+    streams.make("ORDERS", "orders.>")
+    filled(outbox, 100, 10)
+    outbox.conn.execute("ALTER TABLE outbox_events ALTER COLUMN seq RESTART WITH 9000000000000000000")
+    outbox.fill("orders.placed", 100, 10)
+    outbox.conn.execute(
+        "UPDATE outbox_events SET delivered_at = now(), stream = 'ORDERS', stream_seq = 1 WHERE delivered_at IS NULL"
+    )
+    told = done(outbox.dsn, "replay", "--all", "--dry-run", RELAY_NATS__SERVERS=streams.url)
+    assert "would replay 200 events" in told.stderr + told.stdout
+    assert replay(outbox, streams, "--all", "--rate", "100000")["events"] == 200

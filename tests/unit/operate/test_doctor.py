@@ -149,6 +149,7 @@ def test_a_newer_schema_that_lets_this_relay_go_on_is_good() -> None:
         (stream({"consumer_count": 1}, retention="interest"), "stream ORDERS: retention", "warning"),
         (stream(retention="workqueue"), "stream ORDERS: retention", "warning"),
         (stream(storage="memory"), "stream ORDERS: storage", "warning"),
+        (stream(persist_mode="async"), "stream ORDERS: storage", "warning"),
         (stream(discard="old", max_msgs=1000), "stream ORDERS: room", "warning"),
         (stream(discard="old", max_msgs_per_subject=1), "stream ORDERS: room", "warning"),
         (stream(max_bytes=1001), "stream ORDERS: room", "warning"),

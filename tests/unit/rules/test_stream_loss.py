@@ -49,6 +49,7 @@ def verdict(
         (50, STATE, {}, Fate.PURGED),
         (150, replace(STATE, first_seq=201), {}, Fate.PURGED),  # all of it
         (50, replace(STATE, trims=True), {}, Fate.AGED_OUT),
+        (50, replace(STATE, thins=True), {}, Fate.AGED_OUT),  # the newest of each subject moves the beginning, too
         (150, replace(STATE, thins=True), {}, Fate.AGED_OUT),
         (150, replace(STATE, max_age_s=HOUR_S / 2), {}, Fate.AGED_OUT),
         (250, replace(STATE, max_age_s=HOUR_S / 2), {}, Fate.AGED_OUT),  # lost, and it would be gone anyway

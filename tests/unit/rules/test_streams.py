@@ -1,9 +1,10 @@
 """What is known of streams, and for how long."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.streams import StreamFacts, StreamMap, qualified, split
+from relay.rules.streams import StreamFacts, StreamMap, may_exist, qualified, split
 from relay.rules.subjects import matches
 
 
@@ -92,3 +93,22 @@ def test_the_name_of_the_stream_of_a_subject_is_known_or_not() -> None:
     streams.learn(StreamFacts("hub/ORDERS", ("orders.>",)))
     assert streams.name_of("orders.placed") == "hub/ORDERS"
     assert streams.name_of("bills.sent") is None
+
+
+@given(st.text(max_size=20))
+def test_a_name_that_may_exist_is_one_token_of_a_subject_for_name_and_domain(stream: str) -> None:
+    if may_exist(stream):
+        domain, name = split(stream)
+        assert name
+        for part in (domain, name):
+            assert not set(part) & set(".*>/\\\x00") and not any(char.isspace() for char in part)
+
+
+@pytest.mark.parametrize("stream", ["ORDERS", "hub/ORDERS", "O-1_2", "Ünicode"])
+def test_names_of_streams_may_exist(stream: str) -> None:
+    assert may_exist(stream)
+
+
+@pytest.mark.parametrize("stream", ["", "hub/", "a.b", "a b", "*", ">", "a\r\nPUB x 0", "a/b c", "x" * 600])
+def test_names_that_no_server_lets_in_are_asked_of_none(stream: str) -> None:
+    assert not may_exist(stream)
