@@ -36,6 +36,8 @@ _OBSERVE_S = 0.25
 # How long a relay that could send stays ready while a new term connects to NATS and checks the streams again, seconds.
 _CHANGEOVER_S = 5.0
 
+_NO_SHARDS = "outbox_shards is empty: nobody can own anything of the outbox"
+
 T = TypeVar("T")
 
 
@@ -56,6 +58,7 @@ class Replica:
         self._changing = False
         self._reported_hidden: str | None = None
         self._reported_unasked = False
+        self._lacks_shards = False
         self._snapshot = self._look()
         self.metrics = Metrics(settings.delivery.objective_s, settings.consumers.objective_s)
         self.metrics.watch(self.snapshot)
@@ -87,6 +90,7 @@ class Replica:
             bell=self._bell is not None and self._bell.hung,
             last_progress=now,
             changing_over=self._changing and now - self._flowed_at < _CHANGEOVER_S,
+            outbox_fault=_NO_SHARDS if self._lacks_shards else "",
             term=view,
         )
 
@@ -161,7 +165,7 @@ class Replica:
         except LeaseLost as lost:
             _say_lost(lost)
             return bool(ownership.epochs)
-        if self._sees_too_little(beat.database):
+        if self._sees_too_little(beat.database) or self._finds_no_shards(ownership.shards):
             return False
         if len(ownership.epochs) < beat.share and beat.free:
             await ownership.claim(beat.share - len(ownership.epochs))
@@ -190,6 +194,13 @@ class Replica:
             )
         self._reported_hidden = hidden
         return hidden is not None
+
+    def _finds_no_shards(self, shards: int) -> bool:
+        """Report whether there is no shard that anybody could own; log that once."""
+        if not shards and not self._lacks_shards:
+            log_event(log, "error", "shards.none", f"{_NO_SHARDS}; see `relay doctor`")
+        self._lacks_shards = not shards
+        return self._lacks_shards
 
     async def _checked_tables(self, database: Database) -> Tables:
         table = self._settings.postgres.table

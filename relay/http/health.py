@@ -53,6 +53,8 @@ def ready_faults(now: Snapshot) -> list[str]:
     faults = []
     if not now.postgres_up:
         faults.append("postgres down")
+    if now.outbox_fault:
+        faults.append(now.outbox_fault)
     if now.role == "active" and not now.changing_over:
         if now.term.nats_trouble is not None:
             faults.append(printable(f"nats down: {now.term.nats_trouble}"))

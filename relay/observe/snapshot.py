@@ -77,6 +77,7 @@ class Snapshot:
         bell: Whether inserts wake this relay.
         last_progress: `time.monotonic` of the last turn of the loop, seconds.
         term: What the term does, if there is one.
+        outbox_fault: Why this relay can own nothing of the outbox, whatever works; empty if it can.
         changing_over: Whether a term has just ended in a relay that could send until then, and the next one begins.
     """
 
@@ -86,6 +87,7 @@ class Snapshot:
     last_progress: float
     term: TermView = TermView()
     changing_over: bool = False
+    outbox_fault: str = ""
 
     @property
     def nats_up(self) -> bool:

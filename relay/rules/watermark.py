@@ -22,6 +22,7 @@ class SettledClock:
     def __init__(self) -> None:
         self._looks: deque[tuple[int, int, float]] = deque()
         self._settled_at: float | None = None
+        self._last_at = float("-inf")
 
     def looked(self, at: float, newest: int, newest_drawn: int) -> None:
         """Remember a look.
@@ -32,6 +33,11 @@ class SettledClock:
                 ahead are deleted.
             newest_drawn: The newest one that the sequence had reached.
         """
+        if at < self._last_at:
+            # The clock was set back: what is committed from now on would lie before what was said until now.
+            self._looks.clear()
+            self._settled_at = None
+        self._last_at = at
         while self._looks and self._says_no_more(self._looks[-1], (newest_drawn, newest, at)):
             self._looks.pop()
         self._looks.append((newest_drawn, newest, at))

@@ -59,4 +59,5 @@ def _plan(settings: Settings) -> Expectation:
         sends_seq=settings.headers.seq,
         sends_created_at=settings.headers.created_at,
         watermark=bool(settings.watermark.subject),
+        lease_ttl_s=settings.lease.ttl_s,
     )

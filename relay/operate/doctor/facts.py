@@ -1,7 +1,7 @@
 """What the doctor knows of both ends, as plain values. None stands for what could not be learnt."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.rules.adoption import Adoption
 
@@ -15,6 +15,7 @@ class Expectation:
         resend_s: How long after it was sent first an event may be sent again, while the relay runs.
         sends_key: Whether messages carry the key of their event; likewise its seq and its time of creation.
         watermark: Whether the watermark is published.
+        lease_ttl_s: How long a lease is taken for.
     """
 
     table: str = "outbox_events"
@@ -30,6 +31,7 @@ class Expectation:
     sends_seq: bool = False
     sends_created_at: bool = False
     watermark: bool = False
+    lease_ttl_s: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,22 @@ class Holders:
     idle_slots: tuple[str, ...]
     oldest_s: float | None
     hidden: int
+
+
+class Leases(NamedTuple):
+    """The shards, and how far what is stored with them lies ahead of the clock of the database, seconds.
+
+    Attributes:
+        shards: How many there are.
+        complete: Whether none is missing between the first and the last.
+        ahead_s: The longest that a lease still runs; None if none does.
+        settled_ahead_s: By how much the furthest time of a watermark is in the future; None if none is.
+    """
+
+    shards: int
+    complete: bool
+    ahead_s: float | None
+    settled_ahead_s: float | None
 
 
 @dataclass(frozen=True)
@@ -184,6 +202,7 @@ class PostgresFacts:
     hidden: str | None = None
     unreachable: bool = False
     holders: Holders | None = None
+    leases: Leases | None = None
     session: Session | None = None
     bell_error: str | None = None
     topics: tuple[Topic, ...] = ()

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from relay.operate.doctor.facts import (
     Holders,
+    Leases,
     PartitionFacts,
     PostgresFacts,
     ProjectionFacts,
@@ -90,6 +91,7 @@ def _asked(
         identity = _value(conn, tables.query("doctor/identity")) or ""
         unreachable = bool(_value(conn, tables.query("doctor/unreachable")))
         holders = _rows(conn, tables.query("doctor/holders"))
+        leases = _rows(conn, tables.query("doctor/leases"))
         adoptions = _rows(conn, tables.query("adopt/installed"))
         origin = _value(conn, tables.query("operate/origin"))
         projections = _projections(conn, tables)
@@ -111,6 +113,7 @@ def _asked(
         hidden=DatabaseState(identity, 0, None).hidden(),
         unreachable=unreachable,
         holders=_holders(holders[0]) if holders else None,
+        leases=Leases(*leases[0]) if leases else None,
         session=session,
         bell_error=bell_error,
         topics=tuple(Topic(*row) for row in sample),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from relay.operate.doctor.facts import Expectation, Holders, PostgresFacts, Server, Session, Table
 from relay.operate.doctor.findings import Finding, Level, seconds
+from relay.operate.doctor.judge_shards import judge_shards
 from relay.rules.adoption import Adoption
 from relay.rules.seqs import BELOW_ALL
 
@@ -31,6 +32,8 @@ def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]
         yield from _bell(facts, facts.table, plan)
     if facts.holders is not None:
         yield from _holders(facts.holders, facts.server)
+    if facts.leases is not None:
+        yield from judge_shards(facts.leases, plan)
     for adoption in facts.adoptions:
         yield _adoption(adoption)
 

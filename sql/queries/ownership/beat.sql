@@ -1,7 +1,10 @@
 -- One beat of relay $1: it lives for $2 more seconds, keeps its shards ($3) in their epochs ($4) for as long, and
--- persists their watermark ($5: seq, $6: time in Unix seconds or null), which never moves back. The watermark is of the
--- database whose identity is $7 (null: any): in another one nothing is persisted. It never passes the sequence: rows that
+-- persists their watermark ($5: seq, $6: time in Unix seconds or null), which never moves back, but for a time that the
+-- clock of the database has yet to reach: then that clock was set back, and what is committed now would lie before it. The
+-- watermark is of the database whose identity is $7 (null: any): in another one nothing is persisted. It never passes the sequence: rows that
 -- were inserted by hand far ahead may be settled, and what is drawn next lies below them.
+-- A lease of another relay that runs for longer than any may (lease.ttl_s, at most an hour) was taken before the clock was
+-- set back: it is cut down to that. Its owner renews it with its next beat, if it lives.
 -- Returns the shards that were kept, the others that are alive with how many shards they own, how many shards are free,
 -- how many there are, the time at which this statement came, the identity of the database, the newest seq that was
 -- visible then, the last one that was drawn (null if this role may not see the sequence), and the origins of seqs.
@@ -18,12 +21,25 @@ WITH database AS (
     UPDATE outbox_shards s
     SET lease_until = clock_timestamp() + make_interval(secs => $2),
         watermark = CASE WHEN d.ours THEN greatest(s.watermark, least($5, d.drawn)) ELSE s.watermark END,
-        watermark_at = CASE WHEN d.ours THEN greatest(s.watermark_at, to_timestamp($6)) ELSE s.watermark_at END
+        watermark_at = CASE WHEN d.ours
+            THEN greatest(CASE WHEN s.watermark_at <= clock_timestamp() THEN s.watermark_at END,
+                          CASE WHEN to_timestamp($6) <= clock_timestamp() THEN to_timestamp($6) END)
+            ELSE s.watermark_at END
     FROM unnest($3::integer[], $4::bigint[]) AS held (shard, epoch),
          (SELECT coalesce(identity = $7::text, true) AS ours, drawn FROM database) AS d
     WHERE s.shard = held.shard
       AND s.epoch = held.epoch
     RETURNING s.shard
+), cut AS (
+    UPDATE outbox_shards
+    SET lease_until = clock_timestamp() + interval '1 hour'
+    WHERE owner <> $1
+      AND lease_until > clock_timestamp() + interval '1 hour'
+), cut_members AS (
+    UPDATE outbox_members
+    SET lease_until = clock_timestamp() + interval '1 hour'
+    WHERE member <> $1
+      AND lease_until > clock_timestamp() + interval '1 hour'
 ), gone AS (
     DELETE FROM outbox_members
     WHERE member <> $1

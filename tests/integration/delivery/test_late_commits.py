@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from relay.postgres.migrate import migrate
-from tests.support.fix_relay import MakeRelay, Outbox, Relay, wait_until
+from tests.support.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_until
 from tests.support.fix_stream import Streams
 
 INSERT = "INSERT INTO outbox_events (topic, key, payload) VALUES ('orders.placed', %s, %s) RETURNING seq"
@@ -418,3 +418,18 @@ def test_an_insert_under_a_stronger_lock_holds_its_gap(outbox: Outbox) -> None:
         conn.commit()
     assert "RowExclusiveLock" in modes
     outbox.delivered(seq)
+
+
+def test_the_watermark_waits_for_rows_of_a_table_that_inherits(outbox: Outbox, relay: Relay) -> None:
+    outbox.conn.execute("CREATE TABLE outbox_child () INHERITS (outbox_events)")
+    with psycopg.connect(outbox.dsn) as conn:
+        row = conn.execute(
+            "INSERT INTO outbox_child (seq, topic, key, payload)"
+            " VALUES (nextval(pg_get_serial_sequence('outbox_events', 'seq')), 'orders.placed', 'k', '{}')"
+            " RETURNING seq"
+        ).fetchone()
+        assert row is not None
+        outbox.delivered(outbox.insert("orders.placed", "later", {"i": 1}))
+        holds_for(2.5, "the watermark waits for it", lambda: watermark(outbox) < row[0])
+    outbox.delivered(row[0])
+    wait_until("the watermark has passed it", lambda: watermark(outbox) >= row[0])

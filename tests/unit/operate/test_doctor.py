@@ -8,6 +8,7 @@ import pytest
 from relay.operate.doctor.facts import (
     Expectation,
     Holders,
+    Leases,
     NatsFacts,
     PostgresFacts,
     Right,
@@ -37,6 +38,7 @@ POSTGRES = PostgresFacts(
     rights=(Right("SELECT", "outbox_events"),),
     table=TABLE,
     holders=HOLDERS,
+    leases=Leases(64, True, 9.9, None),
     session=Session(pooler=False, shared=False, ring_s=0.001),
     skew_s=0.01,
 )
@@ -113,6 +115,10 @@ def test_a_good_set_up_gets_nothing_but_ok() -> None:
         (replace(POSTGRES, table=replace(TABLE, bell="D")), "bell", "warning"),
         (replace(POSTGRES, session=Session(True, False, None)), "notifications", "warning"),
         (replace(POSTGRES, session=None, bell_error="refused"), "bell address", "fault"),
+        (replace(POSTGRES, leases=Leases(0, False, None, None)), "shards", "fault"),
+        (replace(POSTGRES, leases=Leases(63, False, 9.0, None)), "shards", "fault"),
+        (replace(POSTGRES, leases=Leases(64, True, 3600.0, None)), "leases", "warning"),
+        (replace(POSTGRES, leases=Leases(64, True, 9.9, 3599.0)), "complete_up_to", "fault"),
         (replace(POSTGRES, holders=replace(HOLDERS, prepared=1, prepared_age_s=900.0)), "prepared", "warning"),
         (replace(POSTGRES, holders=replace(HOLDERS, oldest_s=900.0)), "transactions", "warning"),
         (replace(POSTGRES, holders=replace(HOLDERS, idle_slots=("standby",))), "slots", "warning"),

@@ -39,6 +39,17 @@ def test_it_says_no_more_than_what_is_settled_and_never_goes_back(steps: list[tu
         said = at
 
 
+@given(st.floats(0.001, 10_000), st.integers(0, 5))
+def test_a_clock_that_was_set_back_takes_back_what_was_said(step: float, late: int) -> None:
+    clock = SettledClock()
+    clock.looked(10_000.0, 10, 10)
+    clock.looked(10_001.0, 12, 12)
+    assert clock.settled_at(11, 11) == 10_000.0
+    clock.looked(10_001.0 - step, 12 + late, 12 + late)
+    assert clock.settled_at(11, 11) is None
+    assert clock.settled_at(12 + late, 12 + late) == 10_001.0 - step
+
+
 def test_a_watermark_that_stands_still_for_days_fills_no_memory() -> None:
     clock = SettledClock()
     for second in range(100_000):
