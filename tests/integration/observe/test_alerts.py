@@ -10,6 +10,7 @@ from tests.integration.projection.world import TABLES
 from tests.support.fix_prometheus import RULES, MakePrometheus, panel_queries, promtool
 from tests.support.fix_relay import ROOT, MakeRelay, Outbox, wait_until
 from tests.support.fix_stream import Streams
+from tests.support.relay_cli import done
 from tests.unit.observe.test_runbooks import PAGES, blocks
 
 REFRESH = """
@@ -69,6 +70,8 @@ def test_each_panel_of_the_dashboard_has_something_to_show(
     make_prometheus: MakePrometheus,
 ) -> None:
     streams.make("ORDERS", "orders.>")
+    outbox.conn.execute("CREATE TABLE theirs (id uuid PRIMARY KEY, topic text NOT NULL, payload jsonb NOT NULL)")
+    done(outbox.dsn, "adopt", "install", "--source", "theirs", "--topic", "{topic}", "--yes")
     consumer = {"durable_name": "list", "ack_policy": "explicit"}
     streams.api("CONSUMER.DURABLE.CREATE.ORDERS.list", {"stream_name": "ORDERS", "config": consumer})
     settings = {
