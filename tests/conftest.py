@@ -27,6 +27,7 @@ pytest_plugins = [
     "tests.kube.cluster",
     "tests.support.fix_prometheus",
     "tests.support.fix_console",
+    "tests.support.fix_registry",
 ]
 
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Put what the suite needs and pip does not have into a directory below this one: Prometheus with promtool, PgBouncer and, where CI
-# is set, Chromium. Nothing where they are installed, else Debian's or Ubuntu's packages, fetched by apt with lists of its own and unpacked. Needs no root,
-# installs nothing.
+# Put what the suite needs and pip does not have into a directory below this one: Prometheus with promtool, PgBouncer, a registry of
+# images and charts and, if CI is set, Chromium. Does nothing for what is installed; else takes the packages of Debian or Ubuntu, fetched by
+# apt with lists of its own and unpacked. Needs no root, installs nothing.
 set -eu
 here=$(pwd)/$1
 PATH=$PATH:/usr/sbin:$here/usr/bin:$here/usr/sbin
@@ -12,6 +12,7 @@ there() {
 lacking=
 { there prometheus && there promtool; } || lacking=prometheus
 there pgbouncer || lacking="$lacking pgbouncer"
+there docker-registry || lacking="$lacking docker-registry"
 # The largest by far: fetched only where its absence fails the tests, as all of these do where CI is set.
 if ! there chromium && ! there google-chrome && ! [ -x "$here/usr/lib/chromium/chromium" ]; then
     if [ -n "${CI:-}" ]; then
@@ -36,8 +37,8 @@ cd "$here"
 fetch update || true
 for package in $lacking; do
     case $package in
-        # Alone: what it depends on is for its web pages.
-        prometheus) fetch download prometheus || true ;;
+        # Alone: they need the C library, and what else they depend on is for web pages and for a service.
+        prometheus | docker-registry) fetch download "$package" || true ;;
         # With the libraries that are not installed.
         pgbouncer | chromium) fetch install --download-only --no-install-recommends --yes "$package" || true ;;
     esac

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
+from relay import __version__
 from relay.demo.servers import PostgresServer, free_port
 from tests.integration.projection.world import run_sql
 from tests.kube.cluster import NAMESPACE, Cluster
 from tests.kube.store import PODS, Key
 from tests.packaging.chart.test_projections import DEFINITION, PROJECTIONS
-from tests.support.fix_helm import CHART, MINIMAL, config_toml, merged, only, render
+from tests.support.fix_helm import CHART, MINIMAL, config_toml, helm, merged, only, render
+from tests.support.fix_registry import Registry
 from tests.support.fix_relay import Outbox, wait_until
 from tests.support.fix_rights import NATS_USER, as_relay, let_relay_in
 from tests.support.fix_stream import Streams
@@ -121,6 +123,22 @@ def test_a_release_relays_from_install_to_uninstall(shop: Shop) -> None:
     assert all(one.told_s is not None for one in relayed)
     identities = [message.headers["Nats-Msg-Id"] for message in shop.streams.read("ORDERS")]
     assert len(identities) == len(set(identities)) == shop.outbox.count("true") == 2004
+
+
+@pytest.mark.timeout(300)
+def test_a_release_installs_from_a_registry_that_the_chart_was_pushed_to(
+    shop: Shop, registry: Registry, tmp_path: Path
+) -> None:
+    helm("package", str(CHART), "--destination", str(tmp_path))
+    (packed,) = tmp_path.glob("outbox-relay-*.tgz")
+    charts = f"oci://{registry.host}/charts"
+    helm("push", str(packed), charts, "--plain-http")
+    assert registry.tags("charts/outbox-relay") == [__version__]
+
+    told = ("--version", __version__, "--plain-http", "--wait", "--timeout", "90s")
+    shop.kube.helm("install", "relay", f"{charts}/outbox-relay", *told, values=shop.values)
+    shop.delivers()
+    shop.helm("uninstall", "--wait")
 
 
 def test_a_migration_that_fails_ends_the_install_and_nothing_runs(shop: Shop) -> None:

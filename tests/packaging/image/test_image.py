@@ -13,6 +13,7 @@ from relay.demo.redis_server import RedisServer
 from relay.demo.servers import NatsServer, free_port
 from relay.errors import Exit
 from tests.packaging.image.docker import CONFINED, Container, docker, layers_bytes
+from tests.support.fix_registry import Registry
 from tests.support.fix_relay import ROOT, Outbox, wait_until
 from tests.support.fix_rights import NATS_USER, as_relay
 from tests.support.fix_stream import Streams, assert_once_and_in_order
@@ -103,6 +104,18 @@ def test_what_it_holds_is_what_is_locked_to_run_and_the_relay(image: str) -> Non
     locked = {f"{name}=={number}" for name, number in LOCKED.findall((ROOT / "requirements/runtime.txt").read_text())}
     held = {line.lower().replace("_", "-") for line in inside(image, listing).split()}
     assert held == {f"outbox-relay=={__version__}", *locked}
+
+
+def test_it_runs_from_a_registry_that_it_was_pushed_to(image: str, registry: Registry) -> None:
+    name = f"{registry.host}/outbox-relay:{__version__}"
+    docker("tag", image, name)
+    try:
+        docker("push", name)
+        assert registry.tags("outbox-relay") == [__version__]
+        docker("rmi", name)
+        assert docker("run", "--rm", "--pull=always", *CONFINED, name, "version") == f"{__version__}\n"
+    finally:
+        docker("rmi", "--force", name)
 
 
 def test_nothing_of_it_is_for_building_or_testing_and_nothing_is_left_to_compile(image: str, base: str) -> None:
