@@ -4,6 +4,7 @@ If dead letters bar their keys this decides as well which of them goes, and when
 """
 
 import time
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from relay.delivery.waiting_check import WaitingCheck
@@ -51,13 +52,20 @@ class DueEvents:
         self._checked_up_to = 0
         # Whether events that were due had to stay behind an earlier one of their key, on this pass over what is due.
         self._left_behind = False
+        # Dead letters that are pending again with another key and without a retry time, to be read.
+        self._given_back: set[int] = set()
 
     async def begin(self) -> None:
         """Bar the keys of dead letters, if these block: until each was discarded, or given back and sent again."""
+        await self._bar(self._in_hand.cursor)
+
+    async def _bar(self, begin: int) -> None:
+        """Bar the keys of dead letters that are not known; `begin` as `OutboxReader.blocking` has it."""
         if self._on_dead == "block":
-            for seq, key in await self._reader.blocking(self._in_hand.cursor):
-                self._unsettled.block(seq, key)
-                self._lanes.bar(key)
+            for seq, key in await self._reader.blocking(begin):
+                if not self._unsettled.knows(seq):
+                    self._unsettled.block(seq, key)
+                    self._lanes.bar(key)
 
     def due_at(self) -> float:
         """Return when to look again, by the monotonic clock."""
@@ -80,9 +88,9 @@ class DueEvents:
             self._due_at = min(self._due_at, now + _RETRY_PAUSE_S)
         if now >= self._due_at:
             found = await self._take_due(cursor)
-        if (self._unsettled.blocked or self._unsettled.postponed) and now >= self._checked_at:
+        if now >= self._checked_at:
             self._checked_at = now + _CHECK_PAUSE_S
-            await self._unblock()
+            found += await self._check_blocked(cursor)
             await self._check_postponed()
         await self._waiting.turn(now)
         return found
@@ -122,15 +130,26 @@ class DueEvents:
             self._due_at = time.monotonic() + _RETRY_PAUSE_S
             return 0
         self._size.took(read)
+        returned = self._take_in(read.events, cursor)
+        self._pace(read, returned, started)
+        return returned
+
+    def _take_in(self, events: Iterable[Event], cursor: int) -> int:
+        """Take in events that were postponed or given back; return how many are on their way."""
         returned = 0
         blocked = self._unsettled.blocked_by_key()
-        for event in read.events:
+        for event in events:
             known_key, _ = self._unsettled.postponed.get(event.seq, (event.key, 0.0))
             postponed = event.seq in self._unsettled.postponed
             if event.seq > cursor or (not postponed and self._in_hand.comes_again(event)):
                 continue
-            if event.key is not None and event.key in blocked and not postponed:
-                returned += self._let_through(event, event.key, blocked[event.key])
+            before = self._unsettled.blocked.get(event.seq)
+            if before is not None and before != event.key:
+                self._in_hand.unbar(event.seq)
+                blocked[before].discard(event.seq)
+            others = blocked.get(event.key)
+            if event.key is not None and others and not postponed:
+                returned += self._let_through(event, event.key, others)
             elif self._unsettled.come_back(event):
                 if known_key is not None and known_key != event.key:
                     self._lanes.release_key(known_key)
@@ -142,7 +161,6 @@ class DueEvents:
                     dropped = self._lanes.offer([event], crowded=self._in_hand.is_crowded())
                     self._in_hand.drop(dropped)
                     returned += not dropped
-        self._pace(read, returned, started)
         return returned
 
     def _pace(self, read: Read, returned: int, started: float) -> None:
@@ -185,11 +203,43 @@ class DueEvents:
             self._lanes.unbar(key)
         return True
 
-    async def _unblock(self) -> None:
-        """Let the keys go on whose dead letters were all discarded, or deleted."""
+    async def _check_blocked(self, cursor: int) -> int:
+        """Compare what is known of dead letters with the outbox; free the keys that nothing blocks any more.
+
+        An operator may have discarded or deleted one, given it another key, or made it pending by hand. What is pending
+        is taken in as it is now.
+
+        Returns:
+            How many are on their way.
+        """
         seqs = list(self._unsettled.blocked)
+        self._unsettled.begin_read()
+        found = await self._reader.undecided(seqs) if seqs else {}
+        # What is still in memory is not yet written as a dead letter.
+        written = [seq for seq in seqs if not self._unsettled.has(seq)]
+        pending = {seq for seq in written if seq in found and not (found[seq].is_dead or found[seq].is_due)}
+        for seq in written:
+            if seq not in found or found[seq].key != self._unsettled.blocked[seq]:
+                self._in_hand.unbar(seq)
+        self._given_back |= pending - self._unsettled.blocked.keys()
+        await self._bar(self._in_hand.watermark())
+        heads = {min(seqs) for seqs in self._unsettled.blocked_by_key().values()}
+        return await self._read_again(sorted(self._given_back | (heads & pending)), cursor)
+
+    async def _read_again(self, seqs: Sequence[int], cursor: int) -> int:
+        """Take in dead letters that are pending again; those that there is no room for, with the next check."""
+        seqs = seqs[:_CHECKED_AT_ONCE]
         if not seqs:
-            return
-        undecided = await self._reader.undecided(seqs)
-        for key in self._unsettled.unblock(seq for seq in seqs if seq not in undecided):
-            self._lanes.unbar(key)
+            return 0
+        self._unsettled.begin_read()
+        try:
+            read = await self._reader.reread(seqs, seqs, self._size.room())
+        except TooSlow:
+            self._size.too_slow()
+            return 0
+        except BadValue:
+            self._size.failed()
+            return 0
+        self._size.took(read)
+        self._given_back.difference_update(read.seqs if read.is_cut else seqs)
+        return self._take_in(read.events, cursor)

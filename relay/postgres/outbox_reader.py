@@ -35,6 +35,20 @@ class Suspect(NamedTuple):
     version: str
 
 
+class Undecided(NamedTuple):
+    """What has become of a dead letter that nobody has settled.
+
+    Attributes:
+        key: The key that it has now.
+        is_dead: Whether it still is one.
+        is_due: Whether the operator has given it back: then it is found when it is due.
+    """
+
+    key: str | None
+    is_dead: bool
+    is_due: bool
+
+
 NOTHING_DUE = Due("-infinity", BELOW_ALL)
 
 
@@ -238,9 +252,10 @@ class OutboxReader:
         rows = await self._run(self._tables.query("delivery/blocking"), (*self._ours, begin))
         return [(seq, key) for seq, key in rows]
 
-    async def undecided(self, seqs: Sequence[int]) -> set[int]:
-        """Return those of the dead letters `seqs` that were neither discarded nor, given back, delivered."""
-        return {seq for (seq,) in await self._run(self._tables.query("delivery/undecided"), (array(seqs),))}
+    async def undecided(self, seqs: Sequence[int]) -> dict[int, Undecided]:
+        """Return those of the dead letters `seqs`, as they are now, that were neither discarded nor delivered."""
+        rows = await self._run(self._tables.query("delivery/undecided"), (array(seqs),))
+        return {seq: Undecided(*row) for seq, *row in rows}
 
     async def pending_among(self, seqs: Sequence[int]) -> set[int]:
         """Return those of the seqs whose events are pending: neither delivered, nor dead, nor deleted."""

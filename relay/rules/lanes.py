@@ -38,7 +38,7 @@ class Lanes:
         self._returning: set[str] = set()
         self._dry: set[str] = set()
         self._headless: set[str] = set()
-        # Barred keys, and whether an event that was let through is still out.
+        # Barred keys, and whether an event that was let through, or was out before, is still out.
         self._barred: dict[str, bool] = {}
         self.stuck_events = 0
         self.stuck_bytes = 0
@@ -164,13 +164,15 @@ class Lanes:
     def take_runs(self, limit: int) -> list[Event]:
         """Take events for one atomic batch: of each key as many of its next events as there is room for.
 
-        Events that must go alone are not among them.
+        Events that must go alone are not among them. Of a barred key one goes, which was ready before.
         """
         taken: list[Event] = []
         while self._ready and len(taken) < limit:
             event = self._ready.popleft()
             taken.append(event)
-            queue = self._queues.get(event.key) if self._ordered and event.key is not None else None
+            queue = None
+            if self._ordered and event.key is not None and event.key not in self._barred:
+                queue = self._queues.get(event.key)
             while queue and len(taken) < limit:
                 taken.append(queue.popleft())
                 if event.key in self._stuck:
@@ -260,9 +262,17 @@ class Lanes:
                 self.stuck_bytes += sum(event.size for event in queue)
 
     def bar(self, key: str) -> None:
-        """Shut the lane of a key until `unbar`: the operator must decide about a dead letter of it."""
-        if self._ordered and key not in self._barred:
-            self._barred[key] = False
+        """Shut the lane of a key until `unbar`: the operator must decide about a dead letter of it.
+
+        If an event of the key is out, as a dead letter may be given a key by hand, the lane shuts behind that one.
+        """
+        if not self._ordered or key in self._barred:
+            return
+        headless = key not in self._queues or key in self._dry or key in self._headless
+        self._dry.discard(key)
+        self._headless.discard(key)
+        self._barred[key] = not headless
+        if headless:
             self.stick_key(key)
 
     def barred(self, key: str) -> bool:

@@ -301,7 +301,11 @@ class Outbox:
         ]
 
     def _delivery_undecided(self, seqs: str) -> Answer:
-        return [(seq,) for seq in numbers(seqs) if seq in self.now.rows and self.now.rows[seq].delivered_at is None]
+        return [
+            (seq, row.key, row.dead_at is not None, row.retry_at is not None)
+            for seq in numbers(seqs)
+            if (row := self.now.rows.get(seq)) is not None and row.delivered_at is None
+        ]
 
     def _delivery_mark(self, stream: str, seqs: str, stream_seqs: str, owner: str, epochs: int, ids: str) -> Answer:
         if not self.locked.isdisjoint(numbers(seqs)):

@@ -228,10 +228,11 @@ class LanesUnderFire(RuleBasedStateMachine):
             self.free.remove(one)
         else:
             assert dropped == self.memory.pop(one.key)
-            if self.through.pop(one.key, None) is None:
-                self.headless.add(one.key)
-            else:
+            was_through = self.through.pop(one.key, None) is not None
+            if was_through and one.seq < 0:
                 self.left[one.key] = dropped.pop(0)
+            elif not was_through:
+                self.headless.add(one.key)
         self.outbox.update((other.seq, other) for other in dropped)
         self.hold_ended = True
 
@@ -280,6 +281,14 @@ class LanesUnderFire(RuleBasedStateMachine):
             self.through[key] = one
             self.memory.setdefault(key, []).insert(0, one)
             self.alone.add(one)
+
+    @rule(key=st.sampled_from(["a", "b", "c"]))
+    def block_behind_what_is_out(self, key: str) -> None:
+        self.lanes.bar(key)
+        if key not in self.blocked and key in self.memory:
+            self.through[key] = self.memory[key][0]
+        self.headless.discard(key)
+        self.blocked.add(key)
 
     @precondition(lambda self: self.blocked - self.left.keys())
     @rule()
