@@ -111,11 +111,12 @@ class ConnectionSuspects:
         seqs = {event.seq for event in in_flight}
         again = self._suspects & seqs
         if not again:
-            self._suspects, self._group = seqs, 0
             if self._retried is not None:
                 # It was not sent yet, and goes with the others now.
                 del self._aside[self._retried]
-                self._retried = None
+                self._suspects, self._group, self._retried = set(), 0, None
+            # Those that were not sent since are still suspects: of two that end it each would clear the other.
+            self._suspects |= seqs
             return [], []
         self._suspects = again
         if len(again) > 1:

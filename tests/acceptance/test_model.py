@@ -191,6 +191,7 @@ class RelayUnderFire(RuleBasedStateMachine):
     def delete(self, number: int) -> None:
         if (row := self._some(number)) is not None:
             del self.outbox.now.rows[row.seq]
+            row.odd = True
 
     @rule(number=which, topic=st.sampled_from(("ledger.altered", "orders.altered", POISON)), key=keys)
     def alter(self, number: int, topic: str, key: str | None) -> None:

@@ -1,5 +1,7 @@
 """The search for the event that ends the connection: it is found, alone, and nobody else is blamed."""
 
+from random import Random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,6 +67,44 @@ def test_exactly_the_events_that_end_connections_are_found(count: int, wanted: s
     assert sorted(world.stored) == [seq for seq in range(count) if seq not in deadly], "and all others are stored once"
     assert world.ends <= len(deadly) * 12, "soon"
     assert not world.rule, "nothing is left behind"
+
+
+@settings(max_examples=200)
+@given(st.integers(2, 30), st.integers(2, 3), st.sampled_from([1, 2, 7]), st.randoms(use_true_random=False))
+def test_they_are_found_in_whatever_order_the_unanswered_ones_go_again(
+    count: int, deadly: int, window: int, chance: Random
+) -> None:
+    """Those that are looked for in their stream first come back later than the others."""
+    world = World(list(range(count)), set(range(min(count, deadly))), window)
+    for _ in range(1000):
+        if len(world.stored) + len(world.guilty) == count:
+            break
+        world.turn(WORDS)
+        chance.shuffle(world.pending)
+    assert set(world.guilty) == world.deadly
+    assert not world.rule, "nothing is left behind"
+
+
+def test_two_events_that_end_the_connection_by_turns_do_not_clear_each_other() -> None:
+    rule = ConnectionSuspects()
+    assert rule.ended([event(2)], WORDS) == ([], [])
+    pending, later, guilty = [event(3)], [event(2)], list[Event]()
+    for turn in range(60):
+        now = 100.0 * turn
+        rule.stands(now)
+        retry = rule.next_retry(now + 99)
+        pending = [*([] if retry is None else [retry]), *pending, *later]
+        sent = pending[: rule.allowance(0) or 2]
+        if not sent:
+            break
+        aside, found = rule.ended(sent, WORDS)
+        back = [one for one in sent if one not in aside and one not in found]
+        # What goes alone is looked for in its stream before it goes again, and another one is sent first.
+        alone = len(sent) == 1
+        pending, later = pending[len(sent) :] + ([] if alone else back), back if alone else []
+        guilty += found
+    assert {one.seq for one in guilty} == {2, 3}
+    assert not rule
 
 
 def test_a_server_that_ends_at_everything_and_says_nothing_convicts_nobody() -> None:
