@@ -9,8 +9,10 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from typing import Any
 
+from relay.demo.console_process import console_link
 from relay.demo.numbers import Numbers, Observer, verdict
 from relay.demo.picture import Screen, screen
 from relay.demo.servers import ServerError
@@ -56,7 +58,12 @@ async def _demo(events: int | None, plain: bool, rate: float, seed: int | None) 
     _close_on_signals(closing)
     print("Starting PostgreSQL, nats-server and the relay ...", file=sys.stderr)
     try:
-        with world() as everything:
+        with ExitStack() as stack:
+            everything = stack.enter_context(world())
+            # A demo that ends by itself is over before anybody could look.
+            link = None if events is not None else stack.enter_context(console_link(everything))
+            if link is not None:
+                print(f"Look inside with the operator's console: {link}", file=sys.stderr)
             story = _Story(everything, closing, screen(plain))
             return await story.tell(events, rate, seed)
     except asyncio.CancelledError:

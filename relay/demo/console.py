@@ -3,16 +3,13 @@
 import asyncio
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 
 from relay.demo import beside
+from relay.demo.console_process import console
 from relay.demo.shop import Shop
-from relay.demo.world import Process, World, environment, start, world
+from relay.demo.world import Process, World, world
 
 _PORT = 9465
 _RATE = 5.0
@@ -39,27 +36,6 @@ async def show(port: int) -> None:
         async with await psycopg.AsyncConnection.connect(everything.shop_dsn) as conn:
             await conn.execute(_TROUBLE.encode())
         await beside(_until(closing, everything, running), shop.sell(closing))
-
-
-@contextmanager
-def console(everything: World, port: int) -> Iterator[Process]:
-    """Run a console that may change events; its link stands in its log."""
-    with tempfile.TemporaryDirectory(prefix="relay-console-") as name:
-        dsn = Path(name) / "operator.dsn"
-        dsn.write_text(everything.shop_dsn, "utf-8")
-        own = {
-            "RELAY_POSTGRES__DSN": everything.shop_dsn,
-            "RELAY_CONSOLE__PORT": str(port),
-            "RELAY_CONSOLE__WRITE": "true",
-            "RELAY_CONSOLE__OPERATOR_DSN_FILE": str(dsn),
-            "RELAY_LOG__FORMAT": "human",
-        }
-        environ = environment(everything.nats.url) | own
-        process = start("the console", ["console"], Path(name) / "console.log", environ)
-        try:
-            yield process
-        finally:
-            process.stop()
 
 
 async def _until(closing: asyncio.Event, everything: World, running: Process) -> None:
