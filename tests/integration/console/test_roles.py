@@ -15,9 +15,22 @@ LOOKING = [
     *(
         ("GET", path, TO_LOGIN, 200, 200)
         for path in (
-            "/", "/events", "/events/1", "/events/1/payload", "/events/1/payload.txt", "/dead", "/key?key=k",
-            "/waiting", "/streams", "/relays", "/projections", "/tail", "/doctor", "/audit", "/about",
-        )  # fmt: skip
+            "/",
+            "/events",
+            "/events/1",
+            "/events/1/payload",
+            "/events/1/payload.txt",
+            "/dead",
+            "/key?key=k",
+            "/waiting",
+            "/streams",
+            "/relays",
+            "/projections",
+            "/tail",
+            "/doctor",
+            "/audit",
+            "/about",
+        )
     ),
     ("GET", "/go?q=1", TO_LOGIN, 303, 303),
     ("POST", "/doctor", TO_LOGIN, 200, 200),
@@ -65,6 +78,7 @@ def asked(console: Console, method: str, path: str, token: str | None, **headers
     return console.ask("GET", path, {**own, **headers}).status
 
 
+@pytest.mark.denials  # the doctor finds out what this login may not do
 def test_each_role_gets_its_answer_to_each_request(
     outbox: Outbox, nats: str, make_console: MakeConsole, settings: dict[str, str], tmp_path: Path
 ) -> None:
