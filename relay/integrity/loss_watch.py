@@ -39,6 +39,7 @@ _UNHEALED = (
     "events that were sent again because the stream had lost them are missing from it again; they are not sent a third"
     " time: `relay verify --redeliver` would do so"
 )
+_HEALED = "every event that the stream had lost was sent again, and is stored or a dead letter now"
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class LossWatch:
         if not look.same:
             return
         state = look.reader.state
+        watched.repair_begins(self._in_hand.newest)
         seen = replace(watched.seen, mark=look.mark)
         is_suspect = suspicious(seen, state, look.id_at_mark) or await self._delivered.made_again(
             seen, state, look.id_at_mark
@@ -206,6 +208,13 @@ class LossWatch:
             if not self._in_hand.sent_unmarked() - doubts.since.keys() - doubts.found.keys():
                 return
             await asyncio.sleep(_QUIET_TICK_S)
+
+    def report_repairs(self) -> None:
+        """Report which repairs are done."""
+        watermark = self._in_hand.watermark()
+        for watched in self._streams:
+            if watched.repair_ends(watermark):
+                log_event(log, "info", "stream.healed", _HEALED, stream=watched.name, up_to_seq=watermark)
 
     def report_open(self) -> None:
         """Report how many streams have a loss that waits for the operator."""

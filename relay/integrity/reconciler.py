@@ -77,6 +77,7 @@ class Reconciler:
                 await self._turn(connection)
             if time.monotonic() >= self._step_at:
                 self._step_at = time.monotonic() + _STEP_S
+                self._losses.report_repairs()
                 await self.save()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_S):

@@ -38,6 +38,8 @@ class Watched:
         gone: It does not exist any more, and the outbox has events that it has acknowledged.
         at_namesake: What answers to its name is another stream.
         denied: The server has refused to say what it holds, for want of a right.
+        repaired_up_to: What it had lost is stored again once everything up to this seq is settled; None: nothing is
+            under way.
     """
 
     seen: Seen
@@ -50,6 +52,8 @@ class Watched:
     gone: bool = False
     at_namesake: bool = False
     denied: bool = False
+    repaired_up_to: int | None = None
+    _repair: float = 0.0
     _reported: bool = False
     _trouble_since: float | None = None
 
@@ -115,6 +119,18 @@ class Watched:
             repaired_at: When its open repair was made, Unix seconds; 0 if there is none.
         """
         self.seen = replace(self.seen, created=state.created, first_seq=state.first_seq, repaired_at=repaired_at)
+
+    def repair_begins(self, newest: int) -> None:
+        """Note that what the open repair has given back lies up to this seq; once for each repair."""
+        if self.seen.repaired_at not in (0.0, self._repair):
+            self.repaired_up_to, self._repair = newest, self.seen.repaired_at
+
+    def repair_ends(self, watermark: int) -> bool:
+        """Report whether all that was lost is settled again, once for each repair."""
+        if self.repaired_up_to is None or watermark < self.repaired_up_to:
+            return False
+        self.repaired_up_to = None
+        return True
 
     def compared(self, seen: Seen) -> None:
         """Take what a comparison with the outbox has found."""

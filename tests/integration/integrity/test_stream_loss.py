@@ -89,8 +89,9 @@ def test_a_rolled_back_stream_gets_what_it_lost_in_order(
     for event_id, stream_seq in outbox.conn.execute("SELECT id::text, stream_seq FROM outbox_events"):
         assert held[stream_seq] == event_id
     assert "outbox_relay_redelivered_events_total 300.0" in relay.get("/metrics")[1]
+    assert relay.said("stream.healed")["up_to_seq"] == 900
     checked(outbox)
-    assert len(relay.lines("stream.lost")) == 1
+    assert len(relay.lines("stream.lost")) == len(relay.lines("stream.healed")) == 1
 
 
 def test_relays_that_share_the_work_each_send_again_what_their_shards_have_lost(
