@@ -23,6 +23,7 @@ from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.ownership import Ownership
 from relay.postgres.presence import Presence
 from relay.postgres.session import refuse_encoding
+from relay.postgres.single_value import value, value_or_none
 from relay.postgres.tables import Tables
 from relay.rules.database_state import DatabaseState
 from relay.rules.watermark import Watermark
@@ -206,9 +207,9 @@ class Replica:
         table = self._settings.postgres.table
         encoding = await self._unless_stopped(database.run(Tables(table).query("connection/encoding")))
         if encoding:
-            refuse_encoding(encoding[0][0])
+            refuse_encoding(value(encoding))
         found = await self._unless_stopped(database.run(Tables(table).query("migrate/payload_type")))
-        payload_type = found[0][0] if found else None
+        payload_type = value_or_none(found)
         schema = None
         if payload_type is not None:
             rows = await self._unless_stopped(database.run(Tables(table).query("migrate/schema_version")))

@@ -10,6 +10,7 @@ from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.postgres.database import LOCK_TIMEOUT_S, Database, Row
 from relay.postgres.rows import AdoptionRow, DeadRow, StreamStateRow, TableRow
+from relay.postgres.single_value import value
 from relay.postgres.tables import Tables, array
 from relay.rules.adoption import Adoption
 from relay.rules.as_read import Digest
@@ -108,7 +109,7 @@ class OutboxReader:
         database = DatabaseState(*state)
         if not database.settles(watermark):
             return StartingPoint(0, database, set_back=True)
-        lowest = (await self._run(self._tables.query("delivery/redeliver_from"), self._ours))[0][0]
+        lowest = value(await self._run(self._tables.query("delivery/redeliver_from"), self._ours))
         return StartingPoint(watermark if lowest is None else min(watermark, lowest - 1), database)
 
     async def fetch(self, cursor: int, upper: int, room: Room) -> Read:
@@ -223,7 +224,7 @@ class OutboxReader:
 
     async def drawn(self) -> int | None:
         """Return the last seq that was drawn, 0 before the first; None if this role may not see the sequence."""
-        drawn = (await self._run(self._tables.query("delivery/drawn")))[0][0]
+        drawn = value(await self._run(self._tables.query("delivery/drawn")))
         return None if drawn is None else int(drawn)
 
     async def holders(self) -> dict[str, bool]:
@@ -237,11 +238,11 @@ class OutboxReader:
 
     async def now(self) -> float:
         """Return the time by the database's clock, Unix seconds."""
-        return float((await self._run(self._tables.query("ownership/clock")))[0][0])
+        return float(value(await self._run(self._tables.query("ownership/clock"))))
 
     async def newest(self) -> int:
         """Return the newest seq that is visible, 0 without any."""
-        return int((await self._run(self._tables.query("delivery/newest")))[0][0])
+        return int(value(await self._run(self._tables.query("delivery/newest"))))
 
     async def blocking(self, begin: int) -> list[tuple[int, str]]:
         """Return seq and key of what bars its key: dead letters that were not discarded, and what was given back.

@@ -9,6 +9,7 @@ from relay.outcomes import Buried, DeadLetter, Delivered, Noted, Postponed
 from relay.postgres.arrays import bigints, uuids
 from relay.postgres.database import LOCK_TIMEOUT_S, Database
 from relay.postgres.rows import PrunedRow, UnlockedRow
+from relay.postgres.single_value import value
 from relay.postgres.tables import Tables, array
 from relay.rules.as_read import Digest, digest, is_still, is_still_unread, most_stored
 from relay.rules.stream_loss import DeliveredRow, Seen
@@ -43,7 +44,7 @@ class OutboxWriter:
             TooSlow: It took too long. They may be marked, or not.
         """
         query, values = self._tables.query("delivery/mark"), self._marks(stream, delivered)
-        return int((await self._run_once(query, values))[0][0])
+        return int(value(await self._run_once(query, values)))
 
     async def mark_unlocked(self, stream: str, delivered: Sequence[Delivered]) -> UnlockedRow:
         """Mark events as `settle` does, but for those whose rows somebody else has locked.
@@ -57,7 +58,7 @@ class OutboxWriter:
 
     async def owns_shards(self) -> bool:
         """Report whether the shards are still ours."""
-        return bool((await self._run(self._tables.query("delivery/ours"), self._fence))[0][0])
+        return bool(value(await self._run(self._tables.query("delivery/ours"), self._fence)))
 
     def _marks(self, stream: str, delivered: Sequence[Delivered]) -> tuple[object, ...]:
         seqs, stream_seqs = bigints([one[0].seq for one in delivered]), bigints([one[2] for one in delivered])
@@ -118,7 +119,7 @@ class OutboxWriter:
 
     async def _write(self, outcome: Postponed | Buried | Noted, name: str, values: tuple[object, ...]) -> bool:
         try:
-            return bool((await self._run_once(self._tables.query(name), values))[0][0])
+            return bool(value(await self._run_once(self._tables.query(name), values)))
         except BadValue:
             # PostgreSQL may fail at a trigger, or at the row, which it could read before.
             if await self.is_as_read(outcome):
@@ -200,7 +201,7 @@ class OutboxWriter:
         repair = (seen.begun_at, seen.lost, seen.repaired_at)
         values = (*row, *repair, identity, *self._fence)
         run = self._run if patient else self._run_unlocked
-        return bool((await run(self._tables.query("integrity/save_stream_state"), values))[0][0])
+        return bool(value(await run(self._tables.query("integrity/save_stream_state"), values)))
 
     async def mark_lost(self, stream: str, rows: Sequence[DeliveredRow], due_at: float, after_delivery_s: float) -> int:
         """Have delivered events sent again that their stream has lost; return how many.
@@ -214,7 +215,7 @@ class OutboxWriter:
         values = (array([row.seq for row in rows]), stream, due_at, after_delivery_s, *self._fence)
         named = "{" + ",".join(row.event_id for row in rows) + "}"
         places = array([row.stream_seq for row in rows])
-        return int((await self._run(self._tables.query("integrity/mark_lost"), (*values, named, places)))[0][0])
+        return int(value(await self._run(self._tables.query("integrity/mark_lost"), (*values, named, places))))
 
     async def prune_delivered(self, above: int, up_to: int, age_s: float) -> PrunedRow:
         """Delete the old ones among the delivered events of a small range of seqs, below the watermark alone.
@@ -228,7 +229,7 @@ class OutboxWriter:
     async def prune_dead(self, limit: int, age_s: float, discarded_only: bool) -> int:
         """Delete the oldest dead letters, at most `limit`; return how many."""
         values = (limit, age_s, discarded_only, *self._fence)
-        return int((await self._run(self._tables.query("maintenance/prune_dead"), values))[0][0])
+        return int(value(await self._run(self._tables.query("maintenance/prune_dead"), values)))
 
 
 def _contents(event: Event) -> tuple[str | None, str, int]:

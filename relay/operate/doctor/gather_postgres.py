@@ -25,6 +25,7 @@ from relay.operate.doctor.rights import Wanted, wanted
 from relay.postgres.migrate import newest_version, schema_of
 from relay.postgres.server_error import is_of_value, words
 from relay.postgres.session import conninfo, pin_now
+from relay.postgres.single_value import value_or_none
 from relay.postgres.tables import Tables
 from relay.rules.adoption import adoption_of
 from relay.rules.database_state import DatabaseState
@@ -165,7 +166,7 @@ def _rows(conn: Conn, query: bytes, params: Sequence[object] = ()) -> list[tuple
 
 def _value(conn: Conn, query: bytes) -> Any:
     rows = _rows(conn, query)
-    return rows[0][0] if rows else None
+    return value_or_none(rows)
 
 
 def _table(row: tuple[Any, ...]) -> Table:
