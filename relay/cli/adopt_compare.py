@@ -62,7 +62,7 @@ def compare(
     \b
     relay adopt compare --old ORDERS --new SHADOW --minutes 60
     """  # fmt: skip
-    from relay.operate.adopt.compare import Plan, compare_streams
+    from relay.operate.adopt.compare_streams import Plan, compare_streams
 
     plan = Plan(old, new, minutes, slack_s, prefix, id_header)
     found = asyncio.run(compare_streams(settings, plan))

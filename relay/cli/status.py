@@ -10,11 +10,11 @@ from contextlib import ExitStack
 
 import click
 
-from relay.cli.looking import looks
 from relay.cli.nats_watch import NatsWatch
 from relay.cli.options import table_or_json, with_settings
 from relay.cli.status_view import for_people, for_programs
 from relay.cli.table import message
+from relay.cli.watch import looks
 from relay.config.settings import Settings
 from relay.operate.access import reading
 from relay.operate.nats_status import NatsView, ask_nats

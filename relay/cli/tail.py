@@ -9,9 +9,9 @@ from datetime import datetime
 import click
 
 from relay.cli.listing import for_programs
-from relay.cli.looking import looks
 from relay.cli.options import table_or_json, with_settings
 from relay.cli.table import fill, message
+from relay.cli.watch import looks
 from relay.config.settings import Settings
 from relay.operate.events import ListedEvent
 from relay.operate.filters import Filters

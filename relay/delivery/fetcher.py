@@ -21,9 +21,9 @@ from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import OutboxReader
-from relay.rules.found_again import FoundAgain
 from relay.rules.in_hand import InHand
 from relay.rules.read_size import Read, ReadSize, Room
+from relay.rules.scrub_findings import ScrubFindings
 from relay.rules.seqs import BELOW_ALL
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Fetcher:
         self._backfill_at = 0.0
         self._scrub_at = time.monotonic() + _SCRUB_PAUSE_S
         self._scrubbed = BELOW_ALL
-        self._found_again = FoundAgain()
+        self._findings = ScrubFindings()
         self._generation = reader.generation
         # Whether the turn has read everything above the cursor that was visible then.
         self._has_read_all = False
@@ -99,7 +99,7 @@ class Fetcher:
         self._generation = self._reader.generation
         self._in_hand.rewind(watermark, database.newest_drawn())
         self._late_up_to = None
-        self._found_again.clear()
+        self._findings.clear()
         self._settled_up_to = database.newest_drawn()
 
     async def run(self, after_crash: AfterCrash | None) -> None:
@@ -268,7 +268,7 @@ class Fetcher:
             return 0
         events = read.events
         reached = _reached(read, self._scrubbed, upper)
-        self._found_again.passed(self._scrubbed, reached, {event.seq for event in events})
+        self._findings.passed(self._scrubbed, reached, {event.seq for event in events})
         self._scrubbed = reached
         known = self._in_hand.gaps.lowest(), self._lanes.overflow_from, self._in_hand.backfilling
         lowest = min((seq for seq in known if seq is not None), default=_NO_LIMIT)
@@ -278,7 +278,7 @@ class Fetcher:
             for event in events
             if event.postponed is None and not self._unsettled.knows(event.seq) and event.seq < lowest
         ]
-        to_send, in_vain = self._found_again.found(event.seq for event in lost)
+        to_send, in_vain = self._findings.found(event.seq for event in lost)
         if in_vain:
             log_event(
                 log,

@@ -8,7 +8,7 @@ again.
 from collections.abc import Collection, Iterable
 
 
-class FoundAgain:
+class ScrubFindings:
     """What was found over one connection to the database; another database may have lost marks.
 
     Args:

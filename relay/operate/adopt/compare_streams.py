@@ -10,7 +10,7 @@ from relay.errors import Exit, RelayError
 from relay.jetstream.connection import Connection
 from relay.jetstream.consumer import StreamMessage, headers_of, open_consumer_at
 from relay.jetstream.stream_look import look_at
-from relay.operate.adopt.comparison import Comparison, Sent, Window, compare
+from relay.operate.adopt.compare_rules import Comparison, Sent, Window, compare
 from relay.operate.broker import broker
 
 # Of each stream; about 1 KB of memory for each message.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.operate.adopt.comparison import Comparison, Sent, Window, compare
+from relay.operate.adopt.compare_rules import Comparison, Sent, Window, compare
 
 WINDOW = Window(10, 90)
 

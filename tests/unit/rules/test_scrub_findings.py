@@ -5,12 +5,12 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.found_again import FoundAgain
+from relay.rules.scrub_findings import ScrubFindings
 
 
 @given(st.lists(st.sets(st.integers(1, 20)), max_size=20))
 def test_each_is_sent_once_and_reported_once(findings: list[set[int]]) -> None:
-    again = FoundAgain()
+    again = ScrubFindings()
     sent: Counter[int] = Counter()
     reported: Counter[int] = Counter()
     seen: Counter[int] = Counter()
@@ -26,19 +26,19 @@ def test_each_is_sent_once_and_reported_once(findings: list[set[int]]) -> None:
 
 @given(st.integers(1, 5), st.lists(st.integers(1, 30), min_size=1, max_size=60))
 def test_with_its_memory_full_no_event_is_sent_without_end(most: int, seqs: list[int]) -> None:
-    again = FoundAgain(most)
+    again = ScrubFindings(most)
     again.found([1000])
     again.found([1000])
     assert sum(len(again.found([seq])[0]) for seq in seqs * 3) < most, "one of them was sent in vain before"
 
 
 def test_without_any_in_vain_a_full_memory_begins_again() -> None:
-    again = FoundAgain(2)
+    again = ScrubFindings(2)
     assert [again.found([seq])[0] for seq in range(5)] == [{0}, {1}, {2}, {3}, {4}]
 
 
 def test_another_connection_may_find_them_again() -> None:
-    again = FoundAgain()
+    again = ScrubFindings()
     again.found([1])
     again.clear()
     assert again.found([1]) == ({1}, set())
@@ -46,7 +46,7 @@ def test_another_connection_may_find_them_again() -> None:
 
 @given(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)), st.integers(-1, 9), st.integers(-1, 9))
 def test_what_was_seen_settled_is_sent_again(sent: set[int], pending: set[int], above: int, up_to: int) -> None:
-    again = FoundAgain()
+    again = ScrubFindings()
     again.found(sent)
     again.passed(above, up_to, pending)
     seen_settled = {seq for seq in sent - pending if above < seq <= up_to}
@@ -54,7 +54,7 @@ def test_what_was_seen_settled_is_sent_again(sent: set[int], pending: set[int], 
 
 
 def test_what_was_sent_in_vain_and_is_settled_later_is_sent_again() -> None:
-    again = FoundAgain()
+    again = ScrubFindings()
     again.found([1])
     again.found([1])
     again.passed(0, 1, [])
