@@ -14,7 +14,7 @@ from bench.figures import p50_p99
 from bench.report import Figure, Report
 from bench.world import SUBJECTS, World
 
-_EVENTS_A_SECOND = 50
+EVENTS_A_SECOND = 50
 _SETTLE_S = 3.0
 _INSERT = """
     INSERT INTO outbox_events (id, topic, key, payload) VALUES (%s, 'orders.placed', %s, '{"order": 1, "total": 42}')
@@ -31,7 +31,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
         world.stream(atomic=True)
         with world.relay() as process:
             time.sleep(_SETTLE_S)
-            values = report.quiet.take_all("latency", partial(_latency, world, seconds * _EVENTS_A_SECOND, number))
+            values = report.quiet.take_all("latency", partial(arrivals, world, seconds * EVENTS_A_SECOND, number))
             time.sleep(_SETTLE_S)
             values |= report.quiet.take_all("idle", partial(idle, world, process, seconds))
         for name, value in values.items():
@@ -53,7 +53,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
         )
 
 
-def _latency(world: World, events: int, seed: int) -> dict[str, float]:
+def arrivals(world: World, events: int, seed: int) -> dict[str, float]:
     """Commit events at random moments; return the ms from COMMIT's return, and from its sending, to arrival."""
     chance = random.Random(seed)
     sent: dict[str, int] = {}
@@ -66,7 +66,7 @@ def _latency(world: World, events: int, seed: int) -> dict[str, float]:
         subscriber.stdout.readline()
         due = time.monotonic()
         for number in range(events):
-            due += chance.expovariate(_EVENTS_A_SECOND)
+            due += chance.expovariate(EVENTS_A_SECOND)
             time.sleep(max(0.0, due - time.monotonic()))
             identity = str(uuid.UUID(int=chance.getrandbits(128), version=4))
             conn.execute("BEGIN")
@@ -90,18 +90,18 @@ def idle(world: World, process: subprocess.Popen[bytes], seconds: int) -> dict[s
         conn.execute("ALTER SYSTEM SET log_statement = 'all'")
         conn.execute("SELECT pg_reload_conf()")
     time.sleep(1.0)
-    before, statements = _cpu_s(process.pid), _statements(world)
+    before, statements = cpu_s(process.pid), _statements(world)
     started = time.monotonic()
     time.sleep(seconds)
     elapsed = time.monotonic() - started
-    cpu, queries = _cpu_s(process.pid) - before, _statements(world) - statements
+    cpu, queries = cpu_s(process.pid) - before, _statements(world) - statements
     with world.connect() as conn:
         conn.execute("ALTER SYSTEM RESET ALL")
         conn.execute("SELECT pg_reload_conf()")
     return {"idle: share of a core": cpu / elapsed * 100, "idle: queries": queries / elapsed}
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """Return the seconds of CPU that all threads of a process have taken (Linux)."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -7,10 +7,15 @@ probe when its pause is over, and the first that is acknowledged ends the hold. 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import nsmallest
 
 from relay.event import Event
 from relay.outcomes import FailureClass
 from relay.rules.retry_backoff import backoff
+
+# So many probes are sent at a time, which is four times a second.
+_PROBES = 25
+_PROBES_WHILE_HOLDS_END = 250
 
 
 @dataclass(slots=True)
@@ -61,6 +66,8 @@ class Holds:
         self._probing: dict[int, Hold] = {}
         self.parked_events = 0
         self.parked_bytes = 0
+        # Whether a hold has ended since probes were last taken.
+        self._has_ended = False
 
     def park(self, hold: Hold, event: Event) -> None:
         """Let an event wait in a hold."""
@@ -127,16 +134,24 @@ class Holds:
         return hold, is_new
 
     def due(self, now: float) -> list[Event]:
-        """Return the probes that are to be sent now, taken out of their holds."""
+        """Return the probes that are to be sent now, taken out of their holds.
+
+        However many holds are open, few are probed at a time, so that probes take little from what flows. Those of
+        streams go first, then those that have waited longest. As long as holds end these are more.
+        """
+        waiting = [one for one in self.open.values() if one.probing is None and one.parked and one.probe_at <= now]
+        most = _PROBES_WHILE_HOLDS_END if self._has_ended else _PROBES
+        self._has_ended = False
+        if len(waiting) > most:
+            waiting = nsmallest(most, waiting, key=lambda one: (one.scope.startswith("subject "), one.probe_at))
         probes: list[Event] = []
-        for hold in self.open.values():
-            if hold.probing is None and hold.parked and hold.probe_at <= now:
-                probe = hold.parked.popleft()
-                hold.probing = probe.seq
-                self._probing[probe.seq] = hold
-                self.parked_events -= 1
-                self.parked_bytes -= probe.size
-                probes.append(probe)
+        for hold in waiting:
+            probe = hold.parked.popleft()
+            hold.probing = probe.seq
+            self._probing[probe.seq] = hold
+            self.parked_events -= 1
+            self.parked_bytes -= probe.size
+            probes.append(probe)
         return probes
 
     def probed_by(self, seq: int) -> Hold | None:
@@ -154,6 +169,7 @@ class Holds:
         """Close a hold; what is parked in it may be sent again."""
         hold = self.open.pop(scope, None)
         if hold is not None:
+            self._has_ended = True
             self._closed(hold)
         return hold
 

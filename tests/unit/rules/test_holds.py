@@ -55,6 +55,35 @@ def test_a_probe_that_waits_elsewhere_is_replaced() -> None:
     assert [one.seq for one in holds.due(3)] == [2]
 
 
+def test_however_many_holds_are_open_few_are_probed_at_a_time_and_none_is_left_out() -> None:
+    holds = Holds(base_s=1, max_s=1000)
+    for seq in range(1, 1001):
+        fail(holds, f"subject s{seq}", event(seq), seq / 1000)
+    fail(holds, "stream S", event(1001), 1.5)
+    first = holds.due(10)
+    assert len(first) == 25
+    assert first[0].seq == 1001, "a stream goes before all subjects"
+    probed = {one.seq for one in first}
+    looks = 0
+    while len(probed) < 1001:
+        for one in (probes := holds.due(10)):
+            fail(holds, f"subject s{one.seq}", one, 10)
+        assert 0 < len(probes) <= 25
+        probed |= {one.seq for one in probes}
+        looks += 1
+    assert looks == 40
+
+
+def test_while_holds_end_many_are_probed() -> None:
+    holds = Holds(base_s=1, max_s=1000)
+    for seq in range(1, 1001):
+        fail(holds, f"subject s{seq}", event(seq), 0)
+    (probe, *_) = holds.due(10)
+    holds.end(f"subject s{probe.seq}")
+    assert len(holds.due(10)) == 250
+    assert len(holds.due(10)) == 25
+
+
 def test_ending_gives_back_what_waits() -> None:
     holds = Holds(base_s=1, max_s=3)
     fail(holds, "subject x", event(1), 0)
