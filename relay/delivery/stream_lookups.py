@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from itertools import islice
 from typing import NamedTuple
 
 from relay.event import Event
@@ -18,6 +19,9 @@ _TIMEOUT_S = 2.0
 # A subject that no stream takes is looked up again at most this often, seconds.
 _PAUSE_S = 1.0
 _MOST_SUBJECTS = 10_000
+# So many subjects are asked about at once. Until the answer is there an event takes room from those that can flow.
+_AT_ONCE = 50
+_LOOKED_THROUGH = 500
 
 
 class Answer(NamedTuple):
@@ -33,7 +37,7 @@ class Answer(NamedTuple):
 
 
 class StreamLookups:
-    """Asks the server, one subject after the other, and keeps what it learns in the map of the streams."""
+    """Asks the server, about several subjects at once, and keeps what it learns in the map of the streams."""
 
     def __init__(self, streams: StreamMap) -> None:
         self._streams = streams
@@ -72,7 +76,7 @@ class StreamLookups:
             while self._questions:
                 subject, failed = self._questions.popleft()
                 if subject not in self._known:
-                    self._known[subject] = await self._exists(subject)
+                    await self._ask_about(subject)
                 if failed is not None:
                     event, failure = failed
                     facts = self._streams.find(subject)
@@ -81,6 +85,15 @@ class StreamLookups:
             self._known.clear()
             self._asking.clear()
             await self._asking.wait()
+
+    async def _ask_about(self, first: str) -> None:
+        """Find out about a subject, and at the same time about others that come next."""
+        subjects = {first}
+        for subject, _ in islice(self._questions, _LOOKED_THROUGH):
+            if len(subjects) < _AT_ONCE and subject not in self._known:
+                subjects.add(subject)
+        asked = list(subjects)
+        self._known.update(zip(asked, await asyncio.gather(*map(self._exists, asked)), strict=True))
 
     async def _exists(self, subject: str) -> bool | None:
         """Report whether a stream takes a subject; None if nobody answers."""

@@ -23,3 +23,18 @@ def test_large_events_of_many_subjects_without_a_stream_keep_no_other_event_wait
     assert relay.get("/healthz")[0] == 200
     streams.make("NOW", "nowhere.>")
     outbox.drained()
+
+
+def test_events_of_thousands_of_subjects_without_a_stream_keep_no_other_event_waiting(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url, delivery__held_events="1000", delivery__buffer_events="3000").start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    outbox.conn.execute(
+        "INSERT INTO outbox_events (topic, key, payload)"
+        " SELECT 'nowhere.' || i, 'x' || i, '{}' FROM generate_series(1, 6000) i"
+    )
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
+    assert relay.get("/healthz")[0] == 200
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 2}), timeout_s=10)
