@@ -246,7 +246,9 @@ class Replica:
         self, ownership: Ownership, reading: Database, writing: Database, bell: Doorbell | None
     ) -> Exit | None:
         """Work on our shards until they change; return the exit code, or None if the relay goes on."""
-        tables, of = ownership.tables, ownership.shards
+        of = ownership.shards
+        payload_type = await self._unless_stopped(ownership.payload_type())
+        tables = ownership.tables if payload_type is None else ownership.tables.with_payload(payload_type)
         shards = None if ownership.all_of_them else sorted(ownership.epochs)
         reader = OutboxReader(reading, tables, shards, of)
         start = await self._unless_stopped(reader.starting_point())

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 _TICK_S = 0.25
 _STALLED_S = 30.0
+_COLUMNS_S = 2.0
 
 
 class Term:
@@ -119,6 +120,9 @@ class Term:
             metrics,
         )
         self._ratio = reader.ratio
+        self._payload_type = reader.payload_type
+        # When the type of the payload column is looked at again, monotonic seconds.
+        self._columns_at = 0.0
         self._duties = [DutyRunner(duty, ownership) for duty in self._configured_duties(settings, reader, writer)]
         self._reconnector = Reconnector(
             nats_options(settings),
@@ -217,6 +221,7 @@ class Term:
             await asyncio.sleep(min(BEAT_S, self._settings.lease.ttl_s / 3))
             beat = await self._ownership.beat(self.settled)
             await self._check_database(beat.database)
+            await self._check_payload_type(time.monotonic())
             self._clock.looked(beat.at, beat.database.newest, beat.database.newest_drawn())
             self._in_hand.saw(beat.database)
             if self._bell is not None:
@@ -237,6 +242,19 @@ class Term:
             await self._ownership.lower_watermark(0)
         if change is not None:
             raise DatabaseChanged(change.value)
+
+    async def _check_payload_type(self, now: float) -> None:
+        """End the term if the payload column has another type: its reads are refused, or would send something else.
+
+        Raises:
+            DatabaseChanged: It has.
+        """
+        if now < self._columns_at:
+            return
+        self._columns_at = now + _COLUMNS_S
+        found = await self._ownership.payload_type()
+        if found is not None and found != self._payload_type:
+            raise DatabaseChanged(f"the payload column became {found}, and was {self._payload_type}")
 
     def _watch_progress(self, now: float) -> None:
         if not self._in_hand.should_flow() or not self._gate.is_open:

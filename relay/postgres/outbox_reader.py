@@ -94,6 +94,11 @@ class OutboxReader:
         return self._database.generation
 
     @property
+    def payload_type(self) -> str:
+        """The type of the payload column that all reads expect."""
+        return self._tables.payload_type
+
+    @property
     def has_all(self) -> bool:
         """Whether every shard is ours."""
         return self._ours[0] is None

@@ -148,6 +148,11 @@ class Ownership:
         self.epochs.update((row.shard, row.epoch) for row in claimed)
         self.crashes = max([self.crashes, *(row.crashes for row in claimed)])
 
+    async def payload_type(self) -> str | None:
+        """Return the type that the payload column has now; None if there is no table."""
+        rows = await self.database.run(self.tables.query("migrate/payload_type"))
+        return str(rows[0][0]) if rows else None
+
     async def reset_crashes(self) -> None:
         """Reset the crash counter: what the previous owners held did not crash this relay."""
         await self.database.run(self.tables.query("ownership/reset_crashes"), (self.member,))

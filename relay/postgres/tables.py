@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from relay.errors import ConfigError
 from relay.postgres.includes import expand
@@ -25,7 +26,7 @@ _OURS = re.compile(
 )
 _PAYLOAD_AS_BYTES = "convert_to(textin(jsonb_out(e.payload)), 'UTF8')"
 # As that does, each of these takes a column of its own type alone. If the column was altered meanwhile the statement is
-# refused as long as this process lives: read as text, binary data would be sent as its hex digits.
+# refused until another term has read its type: read as text, binary data would be sent as its hex digits.
 _PAYLOAD_BY_TYPE = {
     "jsonb": _PAYLOAD_AS_BYTES,
     "json": "convert_to(textin(json_out(e.payload)), 'UTF8')",
@@ -68,6 +69,10 @@ class Tables:
             raise ConfigError([f"table {self.events!r}: must be a plain lower-case name, or schema.name"])
         if len(self.events) > _CHANNEL_BYTES:
             raise ConfigError([f"table {self.events!r}: must not be longer than {_CHANNEL_BYTES} characters"])
+
+    def with_payload(self, payload_type: str) -> Self:
+        """Return the same tables with another type of the payload column; these if it is theirs."""
+        return self if payload_type == self.payload_type else type(self)(self.events, payload_type)
 
     @cached_property
     def schema(self) -> str | None:

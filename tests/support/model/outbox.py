@@ -281,6 +281,9 @@ class Outbox:
     def _delivery_settled(self, low: int, high: int, *_: object) -> Answer:
         return [(seq, seq) for seq, row in sorted(self.now.rows.items()) if low <= seq <= high and not row.pending]
 
+    def _migrate_payload_type(self) -> Answer:
+        return [("jsonb",)]
+
     def _delivery_drawn(self) -> Answer:
         return [(self.now.drawn,)]
 
