@@ -147,7 +147,8 @@ def test_when_it_is_killed_no_process_is_left(tmp_path: Path) -> None:
         _read_until(terminal, r"read model +[1-9]")
         servers = mentioning(str(tmp_path))
         children = _children(demo.pid)
-        assert len(children) == 4
+        # PostgreSQL, nats-server, the relay, the projection and the console.
+        assert len(children) == 5
         demo.kill()
         demo.wait()
         assert gone(servers | children)
