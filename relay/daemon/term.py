@@ -294,6 +294,8 @@ class Term:
             gap_since=in_hand.gaps.oldest_since(),
             held_keys=in_hand.lanes.stuck_keys,
             blocked_keys=len(set(in_hand.unsettled.blocked.values())),
+            unmarked=len(in_hand.aside),
+            refusal=self._settler.refusal(time.monotonic()),
         )
 
     def _paused(self, now: float) -> str | None:

@@ -178,11 +178,12 @@ class Marker:
         if not done.is_ours:
             raise LeaseLost(f"{len(part)} events could not be settled: another relay owns shards")
         marked = set(done.marked)
-        if len(self.refused):
-            for seq in marked:
-                self.refused.accepted(seq)
         others = [one[0] for one in part if one[0].seq not in marked]
         pending = await self._writer.still_pending(others) if others else set()
+        if len(self.refused):
+            for one in part:
+                if one[0].seq not in pending:
+                    self.refused.accepted(one[0].seq)
         if len(others) > len(pending):
             _log_fewer(stream, len(part) - len(pending), len(marked))
         kept = pending.intersection(done.unlocked)

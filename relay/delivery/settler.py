@@ -41,7 +41,8 @@ class Settler:
     database refuses to change (a constraint, a trigger) is tried again from time to time. The rest waits for neither.
 
     Attributes:
-        last_settled: When something was written last, monotonic seconds.
+        last_settled: When something was written last, or new events were set aside because they could not be marked;
+            monotonic seconds.
     """
 
     def __init__(self, in_hand: InHand, writer: OutboxWriter, metrics: Metrics) -> None:
@@ -77,6 +78,14 @@ class Settler:
         self._others.append(outcome)
         self._work.set()
         self._company.set()
+
+    def refusal(self, now: float) -> str | None:
+        """Return why nothing can flow because marks are not made, None while it can; `now` is monotonic."""
+        aside, reason = self._in_hand.aside, self._refused.accepts_none(now)
+        if aside.is_full:
+            why = self._refused.reason or "other sessions have locked their rows"
+            return f"{len(aside)} stored events cannot be marked, and nothing more is read: {why}"
+        return None if reason is None else f"no event can be marked: {reason}"
 
     async def drained(self) -> None:
         """Wait until everything that was taken is written; from now on nothing waits for company."""
@@ -134,14 +143,14 @@ class Settler:
                 await self._work.wait()
 
     def _any_locked(self) -> bool:
-        return bool(self._locked_others) or self._in_hand.locked() > 0
+        return bool(self._locked_others) or len(self._in_hand.aside) > 0
 
     def _is_locked_due(self) -> bool:
         return self._any_locked() and time.monotonic() >= self._try_locked_at
 
     def _any_awaited(self) -> bool:
         """Report whether something is yet to be written that the database does not refuse."""
-        return len(self._locked_others) + self._in_hand.locked() > len(self._refused)
+        return len(self._locked_others) + len(self._in_hand.aside) > len(self._refused)
 
     async def _try_locked(self) -> None:
         """Write what could not be written because of locks, or because it was refused."""
@@ -153,7 +162,7 @@ class Settler:
                 await self._write_or_keep(outcome)
             else:
                 self._locked_others.append(outcome)
-        if self._in_hand.try_locked():
+        if self._in_hand.mark_again():
             await self._settle_streams(locked=True)
         self._try_later()
 
@@ -214,6 +223,9 @@ class Settler:
         self._in_hand.marked(left)
         if any(one[0].seq not in left for one in batch):
             self._wrote()
+        elif not locked:
+            # What is stored and set aside has flowed: a restart would not have it marked.
+            self.last_settled = time.monotonic()
 
     def _note_marks(self, stream: str, batch: Sequence[Delivered], *, late: bool) -> None:
         stream_seqs = [one[2] for one in batch]
@@ -286,4 +298,5 @@ class Settler:
 
     def _wrote(self) -> None:
         self.last_settled = time.monotonic()
+        self._refused.accepted_any()
         self._in_hand.room.set()

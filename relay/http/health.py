@@ -60,6 +60,8 @@ def ready_faults(now: Snapshot) -> list[str]:
             faults.append(printable(f"nats down: {now.term.nats_trouble}"))
         elif now.term.paused is not None and now.postgres_up:
             faults.append(f"nothing is sent: {now.term.paused}")
+    if now.term.refusal is not None:
+        faults.append(printable(now.term.refusal))
     faults += [
         printable(f"outage of {hold.scope}: {hold.reason}") for hold in now.term.holds if hold.failure_class == "outage"
     ]

@@ -334,6 +334,7 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
             _age(term.gap_since),
         ),
         ("held_keys", "Keys that wait behind a failing event, a hold or a dead letter", term.held_keys),
+        ("unmarked_events", "Events that a stream has stored and whose rows could not be marked", term.unmarked),
         ("blocked_keys", "Keys that wait for the operator to decide about a dead letter", term.blocked_keys),
         ("stalled", "1 if events could be sent, but nothing was settled for 30 s", stalled),
     ):

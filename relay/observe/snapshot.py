@@ -49,6 +49,8 @@ class TermView:
         gap_since: Unix seconds since which a seq is waited for that an open transaction may hold.
         held_keys: Keys that wait behind a failing head, a hold or a dead letter.
         blocked_keys: Those of them that wait for the operator to decide about a dead letter.
+        unmarked: Events that a stream has stored and that could not be marked: locked, or refused by the database.
+        refusal: Why nothing can flow because marks are not made, None while it can.
     """
 
     backlog: int = 0
@@ -67,6 +69,8 @@ class TermView:
     gap_since: float | None = None
     held_keys: int = 0
     blocked_keys: int = 0
+    unmarked: int = 0
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from relay.rules.gaps import Gaps
 from relay.rules.holds import Holds
 from relay.rules.in_doubt import InDoubt
 from relay.rules.lanes import Lanes
+from relay.rules.set_aside import SetAside
 from relay.rules.streams import StreamMap
 from relay.rules.unsettled import Unsettled
 
@@ -65,11 +66,13 @@ class Limits:
         events: Events that can flow.
         payload_bytes: Payload and headers of the events that can flow. Those that wait have half as much besides.
         waiting: Events that cannot be sent now. Further ones are left in the outbox.
+        unmarked: Stored events whose marks are not made. They take no room of the others, some 600 bytes each.
     """
 
     events: int
     payload_bytes: int
     waiting: int
+    unmarked: int = 50_000
 
 
 class InHand:
@@ -88,6 +91,7 @@ class InHand:
         cursor: Everything up to this seq was read, but for the gaps.
         newest: The newest seq that was seen in the outbox, without rows beyond what the sequence has drawn.
         backfilling: From this seq on, what was dropped from memory is being read again.
+        aside: What is stored and could not be marked yet.
         in_flight: What was sent by itself and is not answered, by seq.
         batches: The atomic batches that are not answered, by number.
         to_look_for: Events in doubt that have to be found in their stream, or not, before they are sent again.
@@ -128,8 +132,7 @@ class InHand:
         self.look_for_wanted = signal()
         self._acknowledged: deque[Delivered] = deque()
         self._marking: list[Delivered] = []
-        # Acknowledged, and not marked because somebody else has locked their rows.
-        self._locked: list[Delivered] = []
+        self.aside = SetAside(limits.unmarked)
         self._hold_ended = False
 
     # What was read.
@@ -303,26 +306,22 @@ class InHand:
         """Return the events whose marking was begun."""
         return self._marking
 
-    def marked(self, locked: Collection[int] = ()) -> None:
-        """Forget the events that were just marked, but for those whose rows somebody else has locked.
-
-        Args:
-            locked: The seqs of these; they are marked when `try_locked` has been called.
-        """
-        done = self._marking
-        if locked:
-            self._locked += [delivered for delivered in done if delivered[0].seq in locked]
-            done = [delivered for delivered in done if delivered[0].seq not in locked]
-        self.unsettled.forget([delivered[0] for delivered in done])
+    def marked(self, left: Collection[int] = ()) -> None:
+        """Forget the events that were just marked, but for those that could not be, the seqs in `left`."""
+        marked = [one[0] for one in self._marking if one[0].seq not in left]
+        self.unsettled.forget(marked)
+        if self.aside:
+            self.aside.forget([event.seq for event in marked])
+        if left:
+            aside = [one for one in self._marking if one[0].seq in left]
+            self.unsettled.strip([one[0].seq for one in aside])
+            self.aside.put(aside)
+            self.room.set()
         self._marking = []
 
-    def locked(self) -> int:
-        """Return how many acknowledged events are not marked because somebody else has locked their rows."""
-        return len(self._locked)
-
-    def try_locked(self) -> list[Delivered]:
-        """Take the acknowledged events whose rows were locked, to be marked now."""
-        self._marking, self._locked = self._locked, []
+    def mark_again(self) -> list[Delivered]:
+        """Take the acknowledged events that could not be marked before, to be marked now."""
+        self._marking = self.aside.take()
         return self._marking
 
     # What follows.
@@ -343,8 +342,8 @@ class InHand:
         return self.lanes.stuck_events + self.holds.parked_events
 
     def can_flow(self) -> int:
-        """Return how many events in memory nothing keeps waiting."""
-        return len(self.unsettled.in_memory) - self.waiting()
+        """Return how many events in memory nothing keeps waiting, and that are not set aside."""
+        return len(self.unsettled.in_memory) - self.waiting() - len(self.aside)
 
     def waiting_bytes(self) -> int:
         """Return how many bytes those events take that wait behind a failing head or in a hold."""
@@ -353,7 +352,8 @@ class InHand:
     def has_room(self) -> bool:
         """Report whether more may be read. What cannot be sent now takes no room from the rest, in events or bytes."""
         flowing_bytes = self.unsettled.payload_bytes - self.waiting_bytes()
-        return self.can_flow() < self.limits.events and flowing_bytes < self.limits.payload_bytes
+        is_full = self.can_flow() >= self.limits.events or flowing_bytes >= self.limits.payload_bytes
+        return not (is_full or self.aside.is_full)
 
     def marks_are_awaited(self) -> bool:
         """Report whether somebody waits until events are marked: for room, or for their end."""
@@ -367,7 +367,7 @@ class InHand:
         """Report whether there is something that nothing keeps from being sent and settled, whatever is held."""
         sent = self.in_flight_count() > self.holds.probes()
         # Memory is full of what can flow, and not because it waits for its marks.
-        is_full = not self.has_room() and not self._acknowledged and not self._marking
+        is_full = not (self.has_room() or self._acknowledged or self._marking or self.aside.is_full)
         return len(self.lanes) > 0 or sent or is_full
 
     def may_not_wait(self) -> bool:
@@ -376,7 +376,7 @@ class InHand:
 
     def unmarked(self) -> set[int]:
         """Return the seqs of what was acknowledged and is not marked yet."""
-        return {one[0].seq for waiting in (self._acknowledged, self._marking, self._locked) for one in waiting}
+        return {one[0].seq for waiting in (self._acknowledged, self._marking) for one in waiting}.union(self.aside.seqs)
 
     def sent_unmarked(self) -> set[int]:
         """Return the seqs of what was sent and is not marked."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
+# If none is changed for so long while some are refused, nothing may be.
+_NONE_S = 10.0
 # Distinct reasons that are remembered, so that each is new once.
 _REASONS = 100
 
@@ -18,9 +20,16 @@ class _Refusal:
 
 
 class RefusedRows:
-    """Says when to try such rows again, and which refusal is new. Times are monotonic seconds."""
+    """Says when to try such rows again, and which refusal is new. Times are monotonic seconds.
+
+    Attributes:
+        reason: Why a row was refused last; empty before any was.
+    """
 
     def __init__(self) -> None:
+        self.reason = ""
+        # Since when every row was refused.
+        self._none_since: float | None = None
         self._rows: dict[int, _Refusal] = {}
         self._reasons: set[str] = set()
 
@@ -34,6 +43,9 @@ class RefusedRows:
 
     def refused(self, seq: int, reason: str, now: float) -> bool:
         """Note that a row was refused; return whether the reason is new."""
+        self.reason = reason
+        if self._none_since is None:
+            self._none_since = now
         before = self._rows.get(seq)
         pause_s = _PAUSE_S if before is None else min(before.pause_s * 2, _LONGEST_PAUSE_S)
         self._rows[seq] = _Refusal(pause_s, now + pause_s)
@@ -56,3 +68,13 @@ class RefusedRows:
         if self._rows.pop(seq, None) is not None and not self._rows:
             # What refuses rows after this is new again.
             self._reasons.clear()
+
+    def accepted_any(self) -> None:
+        """Note that some row was changed, whichever."""
+        self._none_since = None
+
+    def accepts_none(self, now: float) -> str | None:
+        """Return why rows are refused, if none was changed for 10 s while some were refused; else None."""
+        if not self._rows or self._none_since is None or now - self._none_since < _NONE_S:
+            return None
+        return self.reason

@@ -85,6 +85,13 @@ class Unsettled:
         take = self.in_memory.pop
         self.payload_bytes -= sum([known[1] for seq in seqs if (known := take(seq, None)) is not None])
 
+    def strip(self, seqs: Iterable[int]) -> None:
+        """Note that payload and headers of events in memory were let go."""
+        for seq in seqs:
+            created_at, size = self.in_memory[seq]
+            self.in_memory[seq] = created_at, 0
+            self.payload_bytes -= size
+
     def postpone(self, event: Event) -> None:
         """Move an event from memory to those that wait in the outbox."""
         self.forget([event])

@@ -256,3 +256,57 @@ def test_a_row_that_takes_no_attempts_or_no_death_after_crashes_does_not_end_the
     assert outbox.count("attempts > 0 AND dead_at IS NULL") == 0
     assert len(relay.lines("settle.refused")) + len(relay.lines("start.uncounted")) == 1
     assert relay.stop() == 0
+
+
+SMALL = {
+    "delivery__buffer_events": "200",
+    "delivery__window": "100",
+    "delivery__atomic_batch": "50",
+    "delivery__fetch_batch": "100",
+}
+
+
+def is_unmarked(relay: Relay, events: int) -> bool:
+    """Report whether the metrics say that so many stored events are not marked."""
+    return f"outbox_relay_unmarked_events {events:.1f}\n" in relay.get("/metrics")[1]
+
+
+@pytest.mark.parametrize("action", ["RETURN NULL", "RAISE EXCEPTION 'frozen'"], ids=["kept", "refused"])
+def test_more_refused_marks_than_fit_into_memory_hold_up_no_other_and_are_sent_once(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, action: str
+) -> None:
+    streams.make("ORDERS", "orders.>", duplicate_window=10**8)
+    guard(outbox, "NEW.topic = 'orders.guarded'", action)
+    relay = make_relay(outbox.dsn, streams.url, **SMALL).start()
+    outbox.fill("orders.guarded", 700, keys=50)
+    wait_until("all are stored and none is marked", lambda: is_unmarked(relay, 700))
+    outbox.fill("orders.placed", 100, keys=10)
+    wait_until("all others are marked", lambda: outbox.count("topic = 'orders.placed' AND delivered_at IS NULL") == 0)
+    assert relay.get("/healthz")[0] == 200
+    assert relay.get("/readyz")[0] == 200
+    # The next relay finds them in the stream; their ids are forgotten.
+    relay.kill()
+    outbox.leases_run_out()
+    relay.start()
+    wait_until("they are found and set aside", lambda: is_unmarked(relay, 700))
+    outbox.fill("orders.placed", 100, keys=10)
+    wait_until("all others are marked", lambda: outbox.count("topic = 'orders.placed' AND delivered_at IS NULL") == 0)
+    assert streams.messages("ORDERS") == 900
+    outbox.conn.execute("DROP TRIGGER guard ON outbox_events")
+    outbox.drained(timeout_s=70)
+    assert streams.messages("ORDERS") == 900
+
+
+def test_a_relay_none_of_whose_marks_is_accepted_is_not_ready_and_says_why_until_one_is(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    outbox.conn.execute("CREATE RULE kept AS ON UPDATE TO outbox_events DO INSTEAD NOTHING")
+    relay = make_relay(outbox.dsn, streams.url).start()
+    outbox.fill("orders.placed", 20, keys=5)
+    wait_until("it says why", lambda: "no event can be marked: " in relay.get("/readyz")[1])
+    assert relay.get("/readyz")[0] == 503
+    assert relay.get("/healthz")[0] == 200
+    outbox.conn.execute("DROP RULE kept ON outbox_events")
+    outbox.drained()
+    wait_until("it is ready", lambda: relay.get("/readyz")[0] == 200)

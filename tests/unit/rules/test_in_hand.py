@@ -34,11 +34,13 @@ def event(seq: int, key: str | None = None, payload: bytes = b"{}") -> Event:
     return Event(seq, f"id-{seq}", "orders.placed", key, payload, None, 1000.0 + seq, 0, None)
 
 
-def hand(*, events: int = 100, payload_bytes: int = 1000, waiting: int = 3, watermark: int = 0) -> InHand:
+def hand(
+    *, events: int = 100, payload_bytes: int = 1000, waiting: int = 3, unmarked: int = 1000, watermark: int = 0
+) -> InHand:
     return InHand(
         lanes=Lanes(stuck_limit=waiting),
         holds=Holds(base_s=1, max_s=10),
-        limits=Limits(events, payload_bytes, waiting),
+        limits=Limits(events, payload_bytes, waiting, unmarked),
         signal=Flag,
         watermark=watermark,
         database=DatabaseState("this", watermark, watermark),
@@ -140,6 +142,42 @@ def test_what_should_flow_is_known_beside_what_is_held() -> None:
     assert in_hand.should_flow()
 
 
+def store_unmarked(in_hand: InHand, *events: Event) -> None:
+    """Let events be stored, and none of them be marked."""
+    take_in(in_hand, *events)
+    for one in in_hand.lanes.take(len(events)):
+        in_hand.acknowledged([(one, "ORDERS", one.seq, False, 2.0)])
+        in_hand.lanes.release(one)
+    in_hand.begin_marking(len(events))
+    in_hand.marked({one.seq for one in events})
+
+
+def test_what_is_stored_and_cannot_be_marked_takes_no_room_and_keeps_the_watermark() -> None:
+    in_hand = hand(events=2, payload_bytes=60)
+    store_unmarked(in_hand, event(1, payload=b"x" * 50), event(2, payload=b"x" * 50), event(3))
+    assert in_hand.has_room() and in_hand.room.is_set() and not in_hand.should_flow()
+    assert (in_hand.can_flow(), in_hand.unsettled.payload_bytes, in_hand.watermark()) == (0, 0, 0)
+    assert in_hand.sent_unmarked() == {1, 2, 3}
+    assert [one[0].payload for one in in_hand.mark_again()] == [b"", b"", b""]
+    assert len(in_hand.aside) == 3, "they are counted while they are tried"
+    in_hand.marked({2})
+    assert (len(in_hand.aside), in_hand.watermark(), in_hand.sent_unmarked()) == (1, 1, {2})
+    assert [one[0].id for one in in_hand.mark_again()] == ["id-2"]
+    in_hand.marked()
+    assert (len(in_hand.aside), in_hand.watermark(), in_hand.can_flow()) == (0, 3, 0)
+
+
+def test_beyond_a_bound_of_what_cannot_be_marked_nothing_is_read_and_it_is_no_stall() -> None:
+    in_hand = hand(unmarked=2)
+    store_unmarked(in_hand, event(1))
+    assert in_hand.has_room()
+    store_unmarked(in_hand, event(2))
+    assert not in_hand.has_room() and not in_hand.should_flow()
+    in_hand.mark_again()
+    in_hand.marked({2})
+    assert in_hand.has_room()
+
+
 def test_an_ended_hold_wakes_who_sends_and_lets_what_was_dropped_be_read_again() -> None:
     in_hand = hand()
     assert not in_hand.can_backfill()
@@ -194,11 +232,13 @@ class Story(RuleBasedStateMachine):
         self.in_hand = hand(events=1000, payload_bytes=10_000, waiting=1000)
         self.next_seq = 1
         self.settled: set[int] = set()
+        self.keys: dict[int, str | None] = {}
 
     @rule(count=st.integers(1, 5), key=st.sampled_from(["a", "b", None]))
     def fetch(self, count: int, key: str | None) -> None:
         events = [event(seq, key) for seq in range(self.next_seq, self.next_seq + count)]
         self.next_seq += count
+        self.keys.update((one.seq, key) for one in events)
         take_in(self.in_hand, *events)
 
     @precondition(lambda self: len(self.in_hand.lanes) > 0)
@@ -225,6 +265,23 @@ class Story(RuleBasedStateMachine):
         batch = self.in_hand.begin_marking(limit)
         self.settled |= {one[0].seq for one in batch}
         self.in_hand.marked()
+
+    @precondition(lambda self: self.in_hand.to_mark() > 0 or len(self.in_hand.aside) > 0)
+    @rule(again=st.booleans(), data=st.data())
+    def mark_some(self, again: bool, data: st.DataObject) -> None:
+        batch = self.in_hand.mark_again() if again else self.in_hand.begin_marking(5)
+        seqs = {one[0].seq for one in batch}
+        left = data.draw(st.sets(st.sampled_from(sorted(seqs)))) if seqs else set()
+        self.in_hand.marked(left)
+        self.settled |= seqs - left
+
+    @invariant()
+    def what_takes_room_is_what_is_not_set_aside(self) -> None:
+        known, aside = self.in_hand.unsettled.in_memory, set(self.in_hand.aside.seqs)
+        assert aside <= known.keys()
+        assert self.in_hand.can_flow() == len(known) - len(aside)
+        sizes = [event(seq, self.keys[seq]).size for seq in known.keys() - aside]
+        assert self.in_hand.unsettled.payload_bytes == sum(sizes)
 
     @invariant()
     def the_watermark_is_below_the_first_unsettled(self) -> None:
