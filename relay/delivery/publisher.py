@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from relay.delivery.refusals import Refusals
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 _CHUNK = 250
 # Room for a row's headers and those of a batch: an event that might not fit with them goes alone.
 _BATCH_HEADERS_BYTES = 70_000
+_UNSURE_S = 0.25  # what is not answered after this is looked up if its stream is not known
 # At most this many unanswered events at once are judged one by one, if what was sent later was stored.
 _FEW = 10
 
@@ -89,7 +91,7 @@ class Publisher(Listener):
         self._wake.set()
 
     def detach(self) -> None:
-        """Send nothing: the connection has ended, as `lost` was told."""
+        """Send nothing: `lost` was told that the connection has ended."""
 
     def stop(self) -> None:
         """Send nothing more; what is in flight is still awaited."""
@@ -356,7 +358,7 @@ class Publisher(Listener):
     def sweep(self) -> None:
         """Give up what was not answered in time, and send the probes that are due; called a few times a second."""
         now = time.monotonic()
-        late = self._late(now - self._options.ack_timeout_s)
+        late = self._late(now)
         for token, (event, subject, sent_at) in late:
             del self._in_flight[token]
             if self._enders:
@@ -364,7 +366,7 @@ class Publisher(Listener):
             self._in_doubt.doubt(event.seq, sent_at, subject)
             facts = self._in_hand.streams.find(subject)
             answered = self._answered_up_to.get(facts.name, sent_at) if facts is not None else sent_at
-            self._refusals.unanswered(event, subject, alone=len(late) <= _FEW and answered > sent_at)
+            self._refusals.unanswered(event, subject, sent_at, alone=len(late) <= _FEW and answered > sent_at)
         for number, batch in list(self._batches.items()):
             if batch.sent_at <= now - self._options.ack_timeout_s:
                 del self._batches[number]
@@ -377,14 +379,12 @@ class Publisher(Listener):
                 self._lanes.put_back([retry], alone=True)
         self._answered()
 
-    def _late(self, overdue: float) -> list[tuple[int, InFlight]]:
-        """Return what was sent by itself before `overdue`, monotonic seconds, and is not answered."""
-        late: list[tuple[int, InFlight]] = []
-        for token, sent in self._in_flight.items():
-            if sent[2] > overdue:
-                break
-            late.append((token, sent))
-        return late
+    def _late(self, now: float) -> list[tuple[int, InFlight]]:
+        """Return what was sent by itself and not answered in time, and what no stream will answer."""
+        unsure, overdue = now - _UNSURE_S, now - self._options.ack_timeout_s
+        sent = takewhile(lambda one: one[1][2] <= unsure, self._in_flight.items())
+        no_stream = self._refusals.is_of_no_stream
+        return [one for one in sent if one[1][2] <= overdue or no_stream(one[1][1], one[1][2])]
 
     def _doubt(self, batch: Batch) -> None:
         for event in batch.events:

@@ -133,15 +133,26 @@ class Refusals:
         else:
             self._decide(event, subject, failure)
 
-    def unanswered(self, event: Event, subject: str, *, alone: bool) -> None:
-        """Take an event whose acknowledgement did not come in time.
+    def is_of_no_stream(self, subject: str, sent_at: float) -> bool:
+        """Report whether no stream took a subject after an event was sent on it; it is looked up if that is not known.
+
+        A plain subscriber on the subject keeps NATS from saying so, and nobody acknowledges the event.
+        """
+        return self._streams.find(subject) is None and self._lookups.is_without(subject, sent_at)
+
+    def unanswered(self, event: Event, subject: str, sent_at: float, *, alone: bool) -> None:
+        """Take an event whose acknowledgement did not come in time, or will never come.
 
         Args:
             event: Which.
             subject: What it was sent on.
+            sent_at: When, monotonic seconds.
             alone: Whether its stream has stored what was sent later: then it is no outage of the stream.
         """
-        self._ask(event, subject, TimedOut(alone))
+        if self.is_of_no_stream(subject, sent_at):
+            self._decide(event, subject, NoResponders(stream_exists=False))
+        else:
+            self._ask(event, subject, TimedOut(alone))
 
     def _decide(self, event: Event, subject: str, failure: Failure) -> None:
         verdict = classify(failure)

@@ -45,6 +45,8 @@ class StreamLookups:
         # An event that failed, and how; None: the subject alone.
         self._questions: deque[tuple[str, tuple[Event, Failure] | None]] = deque()
         self._looked_up_at: dict[str, float] = {}
+        # Subjects that no stream takes: when the look-up that said so was begun, monotonic seconds.
+        self._without: dict[str, float] = {}
         # Of the questions that wait now: whether a stream takes the subject.
         self._known: dict[str, bool | None] = {}
         self._asking = asyncio.Event()
@@ -54,6 +56,7 @@ class StreamLookups:
         self._connection = connection
         self._streams.forget()
         self._looked_up_at.clear()
+        self._without.clear()
 
     def look_up(self, subject: str) -> None:
         """Find out which stream takes a subject, unless that was asked a moment ago."""
@@ -64,6 +67,16 @@ class StreamLookups:
             self._looked_up_at[subject] = now
             self._questions.append((subject, None))
             self._asking.set()
+
+    def is_without(self, subject: str, since: float) -> bool:
+        """Report whether a look-up that was begun at `since` or later says that no stream takes a subject.
+
+        If there was none it is looked up, and the answer is known at a later call.
+        """
+        if self._without.get(subject, since - 1) >= since:
+            return True
+        self.look_up(subject)
+        return False
 
     def ask(self, event: Event, subject: str, failure: Failure) -> None:
         """Find out what a failure was; `answer` returns it."""
@@ -100,6 +113,8 @@ class StreamLookups:
         connection = self._connection
         if connection is None:
             return None
+        began = time.monotonic()
+        self._without.pop(subject, None)
         try:
             facts = await connection.stream_of(subject, _TIMEOUT_S)
         except BrokerError as error:
@@ -107,6 +122,9 @@ class StreamLookups:
             return None
         if facts is None:
             self._streams.forget()
+            if len(self._without) >= _MOST_SUBJECTS:
+                self._without.clear()
+            self._without[subject] = began
             return False
         self._streams.learn(facts)
         return True

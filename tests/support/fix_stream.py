@@ -176,13 +176,13 @@ class Streams:
         return self._with(read_all) if held else []
 
     @contextmanager
-    def subscriber(self, subject: str, answer: bytes) -> Iterator[None]:
-        """Listen on a subject as core NATS does, without a stream, and answer every message that wants an answer."""
+    def subscriber(self, subject: str, answer: bytes | None) -> Iterator[None]:
+        """Listen on a subject as core NATS does, without a stream; answer every message that wants it, unless None."""
         listening, done = threading.Event(), threading.Event()
 
         async def listen(client: Client) -> None:
             async def reply(message: Msg) -> None:
-                if message.reply:
+                if message.reply and answer is not None:
                     await client.publish(message.reply, answer)
 
             await client.subscribe(subject, cb=reply)

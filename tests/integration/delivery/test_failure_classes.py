@@ -266,3 +266,25 @@ def test_more_waiting_events_than_fit_into_memory_are_read_again(
     streams.make("LATE", "late.>")
     outbox.drained()
     assert_once_and_in_order(streams.read("LATE"), 3000, 50)
+
+
+def test_events_that_a_subscriber_swallows_keep_none_of_other_subjects_waiting_for_their_timeout(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    # Four windows of unanswered events would take 80 s.
+    settings = {"delivery__window": "100", "delivery__ack_timeout_s": "20", "failures__hold_max_s": "2"}
+    with streams.subscriber("nowhere.>", None):
+        outbox.conn.execute(
+            "INSERT INTO outbox_events (topic, key, payload)"
+            " SELECT 'nowhere.x' || i, 'n' || i, '{}' FROM generate_series(1, 400) i"
+        )
+        outbox.fill("orders.placed", 100, keys=10)
+        relay = make_relay(outbox.dsn, streams.url, **settings).start()
+        wait_until("the others flow", lambda: outbox.count("topic = 'orders.placed' AND delivered_at IS NULL") == 0)
+        wait_until("the rest is held", lambda: len(relay.lines("hold.opened")) == 400)
+        assert "no stream takes this subject" in relay.said("hold.opened")["reason"]
+    assert outbox.count("attempts > 0 OR dead_at IS NOT NULL") == 0
+    streams.change("ORDERS", subjects=["orders.>", "nowhere.>"])
+    outbox.drained(timeout_s=60)
+    assert streams.messages("ORDERS") == 500
