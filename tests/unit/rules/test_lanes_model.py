@@ -167,7 +167,7 @@ class LanesUnderFire(RuleBasedStateMachine):
                     cut.add(one.key)
         keys = {one.key for one in sent if one.key is not None}
         self.lanes.requeue([one for one in left if one.key in keys])
-        self.lanes.put_back([one for one in left if one.key not in keys])
+        self._back([one for one in left if one.key not in keys], alone=False)
         return sent
 
     def _strike(self, one: Event) -> None:
