@@ -216,6 +216,7 @@ class Settler:
             still = await (self._marker.mark_again if locked else self._marker.mark)(stream, part)
             left |= still
             if still:
+                self._in_hand.floors.stored(stream, min(one[2] for one in part if one[0].seq in still))
                 part = [one for one in part if one[0].seq not in still]
             if part:
                 # A mark that comes late says nothing about the end of the stream.

@@ -72,6 +72,17 @@ class Floors:
         elif not duplicate and highest.stream_seq < known.stream_seq:
             self.regressed.add(stream)
 
+    def stored(self, stream: str, lowest: int) -> None:
+        """Take events that a stream has stored and that could not be marked: its floor is to lie below them.
+
+        Args:
+            stream: Which one.
+            lowest: The lowest sequence among them.
+        """
+        if stream not in self.marks:
+            self.floors.setdefault(stream, max(0, lowest - _MARGIN))
+            self.marks[stream] = Mark()
+
     def start(self, stream: str, floor: int, mark: Mark) -> None:
         """Begin with what was saved of a stream, or with what a comparison has found."""
         self.floors[stream] = floor

@@ -238,3 +238,17 @@ def test_where_an_event_in_doubt_may_be_follows_from_its_subject_or_from_where_i
     for seq in unsure:
         doubts.resolve(seq)
     assert doubts.places(known.get) == {seq: stream for seq, stream in found.items() if seq not in unsure}
+
+
+def test_what_is_stored_before_the_first_mark_of_its_stream_and_cannot_be_marked_lies_above_the_floor() -> None:
+    floors = Floors()
+    floors.stored("ORDERS", 1)
+    floors.step({1: "ORDERS"})
+    floors.marked("ORDERS", 50_000, Mark(50_000, "last"), duplicate=False)
+    floors.stored("ORDERS", 50_001)
+    floors.step({1: "ORDERS"})
+    floors.step({1: "ORDERS"})
+    assert (floors.floors["ORDERS"], floors.marks["ORDERS"]) == (0, Mark(50_000, "last"))
+    floors.step({})
+    floors.step({})
+    assert floors.floors["ORDERS"] == 50_000
