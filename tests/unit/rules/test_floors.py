@@ -252,3 +252,9 @@ def test_what_is_stored_before_the_first_mark_of_its_stream_and_cannot_be_marked
     floors.step({})
     floors.step({})
     assert floors.floors["ORDERS"] == 50_000
+
+
+def test_a_sequence_that_the_outbox_cannot_hold_makes_no_floor() -> None:
+    floors = Floors()
+    floors.stored("LATE", 2**63)
+    assert not floors.floors and not floors.marks
