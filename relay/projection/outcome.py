@@ -19,6 +19,10 @@ class Stopped(RelayError):
         self.gap_last = gap_last
 
 
+class Unfit(OSError):
+    """The store cannot be used until somebody corrects a setting, a right or a handler; it is tried again."""
+
+
 def stopped_at(stream_seq: int, word: str) -> Stopped:
     """Return the end of a projection that stops at each event that is refused.
 

@@ -18,7 +18,7 @@ from relay.observe.projection_progress import FailureKind, PartitionProgress
 from relay.postgres.database import OUTAGES
 from relay.projection.applier import refusal_of
 from relay.projection.definition import Definition
-from relay.projection.outcome import Fenced, Stopped
+from relay.projection.outcome import Fenced, Stopped, Unfit
 from relay.projection.ports import LEASE_S, Effects, Ledger
 from relay.projection.rules.refusals import RefusalClass
 from relay.projection.term import Term, begin_term
@@ -223,7 +223,7 @@ def _kind_of(error: Exception) -> FailureKind:
     """Return whether an error waits for something to come back, or for somebody to correct a setting."""
     if isinstance(error, psycopg.Error) and refusal_of(error) is not RefusalClass.OUTAGE:
         return "configuration"
-    return "configuration" if isinstance(error, NoSuchStream) else "outage"
+    return "configuration" if isinstance(error, NoSuchStream | Unfit) else "outage"
 
 
 async def _pause(pause_s: float) -> float:

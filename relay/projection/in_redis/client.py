@@ -13,6 +13,7 @@ from redis.retry import Retry
 
 from relay import credentials
 from relay.projection.definition import Definition
+from relay.projection.outcome import Unfit
 from relay.projection.rules.refusals import MAX_EVENTS, MAX_KEYS, MAX_REASON, MAX_STREAK
 
 _TIMEOUT_S = 10.0
@@ -21,6 +22,14 @@ _EVICTS = "allkeys"
 
 class RedisFault(OSError):
     """Redis cannot be used now, or refuses; wait, and try again. A script that was sent may have been applied."""
+
+
+class RedisUnfit(RedisFault, Unfit):
+    """Redis cannot be used until somebody corrects a setting, a right or a handler."""
+
+
+# Subclasses of what says that the connection is gone; the others are of commands.
+_REFUSED_US = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
 
 
 @cache
@@ -63,13 +72,15 @@ class Client:
         try:
             redis: Any = self._connected()  # the driver's own annotations leave this method out
             return await redis.execute_command(*command)
+        except _REFUSED_US as error:
+            raise RedisUnfit(f"Redis: {_text(error)}") from error
         except exceptions.RedisError as error:
             raise RedisFault(f"Redis: {_text(error)}") from error
         except credentials.IdentityError as error:
             raise RedisFault(f"Redis: {error}") from error
         except ValueError:
             # The driver's own text would repeat the address, password and all.
-            raise RedisFault("Redis: the address is no URL such as redis://host:6379/0") from None
+            raise RedisUnfit("Redis: the address is no URL such as redis://host:6379/0") from None
 
     async def run(self, script: str, prefix: str, *args: str | bytes | int | float) -> Any:
         """Run a script under a prefix of keys; return its answer.
@@ -97,11 +108,11 @@ class Client:
         """Check that the server keeps what it was given until it is told otherwise.
 
         Raises:
-            RedisFault: It may evict any key when it is short of memory, the position among them.
+            RedisUnfit: It may evict any key when it is short of memory, the position among them.
         """
         policy = dict(await self.call("INFO", "memory")).get("maxmemory_policy", "")
         if str(policy).startswith(_EVICTS):
-            raise RedisFault(f"Redis: its maxmemory-policy is {policy}: it would drop keys of a read model unseen")
+            raise RedisUnfit(f"Redis: its maxmemory-policy is {policy}: it would drop keys of a read model unseen")
 
     async def close(self) -> None:
         """Close the connection; the next call would open one."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from relay.projection.definition import Definition, Handler
-from relay.projection.in_redis.client import RedisFault
+from relay.projection.in_redis.client import RedisFault, RedisUnfit
 from relay.projection.in_redis.ledger import LEASE_MS, RedisLedger, chunk_name
 from relay.projection.outcome import stopped_at
 from relay.projection.ports import Batch, Move, Parked, Redone, Work
@@ -50,7 +50,7 @@ class RedisEffects:
         }
         halted, why, *answers = await self._run("apply", header, events)
         if halted == b"misuse":
-            raise RedisFault(f"a handler cannot go on: {bytes(why).decode('utf-8', 'replace')}")
+            raise RedisUnfit(f"a handler cannot go on: {bytes(why).decode('utf-8', 'replace')}")
         # The last answer of a script that was halted is of the event that halted it.
         batch = Batch(work.created, work.breaker.copy())
         self._count(batch, events[: int(answers[-2])] if halted else events, answers)

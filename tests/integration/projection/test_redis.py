@@ -21,6 +21,7 @@ from relay.projection.in_redis.operator import want
 from relay.projection.operator import ParkedEvent
 from relay.projection.rules.grouping import Mode
 from tests.integration.projection.fix_runner import Running, run_by_command
+from tests.integration.projection.test_metrics import Http
 from tests.integration.projection.world import STREAM, Events, filled, fold
 from tests.support.fix_relay import wait_until
 from tests.support.relay_cli import done, relay
@@ -338,6 +339,25 @@ lua = '''
 LUA
 '''
 """
+
+
+@pytest.mark.parametrize("fault", ["the handler", "the policy", "a right"])
+def test_a_fault_of_the_set_up_counts_as_configuration_and_not_as_an_outage(
+    world: World, events: Events, empty_database: str, tmp_path: Path, fault: str
+) -> None:
+    events.make()
+    events.send((1, "a"))
+    path, url, served = tmp_path / "trail.toml", world.server.url, Http()
+    path.write_text(FILE.replace("LUA", "write('FLUSHALL', 'x')" if fault == "the handler" else TRAIL), "utf-8")
+    if fault == "the policy":
+        world.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    if fault == "a right":
+        world.ask("ACL", "SETUSER", "runner", "on", ">word", "~*", "+@all", "-@scripting")
+        url = url.replace("redis://", "redis://runner:word@")
+    port = str(served.port)
+    with run_by_command(empty_database, events.url, path, RELAY_REDIS__URL=url, RELAY_PROJECTION_HTTP__PORT=port):
+        wait_until("it is counted", lambda: served.value("failures_total", **{"class": "configuration"}))
+        assert served.value("failures_total", **{"class": "outage"}) == 0
 
 
 def test_a_file_is_checked_and_run(world: World, events: Events, empty_database: str, tmp_path: Path) -> None:
