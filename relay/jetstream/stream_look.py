@@ -27,6 +27,9 @@ class StreamLook(NamedTuple):
         last_seq: The last sequence that it gave.
         last_time_ns: When it stored the message there, Unix nanoseconds; None before the first one.
         by_limits: Whether its retention is ``limits``.
+        first_time_ns: When it stored its first message, Unix nanoseconds; None without one.
+        max_age_s: It drops messages that are older; 0: none for its age.
+        drops_by_size: Whether it drops its first messages for their number or bytes, and has begun to.
     """
 
     created: str
@@ -34,6 +37,9 @@ class StreamLook(NamedTuple):
     last_seq: int
     last_time_ns: int | None
     by_limits: bool
+    first_time_ns: int | None
+    max_age_s: float
+    drops_by_size: bool
 
 
 class LastMessage(NamedTuple):
@@ -58,14 +64,18 @@ async def look_at(connection: Connection, stream: str) -> StreamLook:
     if error is not None:
         kind = NoSuchStream if error.get("err_code") == NO_SUCH_STREAM else BrokerError
         raise kind(f"{question}: {error.get('description')}")
-    state = answer["state"]
-    last_time = state.get("last_ts", _NEVER)
+    state, config = answer["state"], answer["config"]
+    first_time, last_time = state.get("first_ts", _NEVER), state.get("last_ts", _NEVER)
+    has_size = config.get("max_msgs", -1) > 0 or config.get("max_bytes", -1) > 0
     return StreamLook(
         created=answer["created"],
         first_seq=max(1, state["first_seq"]),
         last_seq=state["last_seq"],
         last_time_ns=None if last_time == _NEVER else unix_ns(last_time),
-        by_limits=answer["config"].get("retention", "limits") == "limits",
+        by_limits=config.get("retention", "limits") == "limits",
+        first_time_ns=None if first_time == _NEVER else unix_ns(first_time),
+        max_age_s=config.get("max_age", 0) / 1e9,
+        drops_by_size=has_size and config.get("discard", "old") == "old" and state["first_seq"] > 1,
     )
 
 

@@ -88,6 +88,11 @@ def _gauges(views: Sequence[PartitionView]) -> Iterator[Metric]:
         ("pending_events", "Messages of the stream behind the position", lambda one: one.pending),
         ("lag_seconds", "Age of the oldest event that is not applied, 0 without one", lambda one: one.lag_s),
         (
+            "retention_margin_seconds",
+            "For how long the reader may stand still before the stream drops what it has not read",
+            lambda one: one.margin_s,
+        ),
+        (
             "complete_timestamp_seconds",
             "Everything that was committed by then is settled, 0 while that is not known",
             lambda one: one.complete_up_to or 0.0,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from relay.observe.distribution import LATENCY_BUCKETS_S, STAGE_BUCKETS_S, Distribution
+from relay.observe.retention_margin import Kept, margin_s
 
 Status = Literal["starting", "standby", "running", "waiting", "stalled", "paused", "stopped"]
 FailureKind = Literal["outage", "configuration"]
@@ -68,6 +69,7 @@ class PartitionView:
         owned: Whether this process applies it.
         lag_s: The age of the oldest event that waits, or how long nothing has been known.
         pending: How many messages of its subjects come behind the position.
+        margin_s: For how long the reader may stand still before the stream drops what it has not read; None: for ever.
     """
 
     projection: str
@@ -80,6 +82,7 @@ class PartitionView:
     complete_up_to: float | None
     lag_s: float | None
     pending: int | None
+    margin_s: float | None
 
 
 class PartitionProgress:
@@ -126,6 +129,7 @@ class PartitionProgress:
         self._parked: int | None = None
         self._complete_up_to: float | None = None
         self._pending: int | None = None
+        self._kept: Kept | None = None
         # Since when an event may wait: None if none does. Means nothing before it was known once.
         self._waits_since: float | None = None
         self._is_lag_known = False
@@ -137,6 +141,7 @@ class PartitionProgress:
         self._position, self._parked = standing.position, standing.parked
         self._complete_up_to = standing.complete_up_to
         self._pending, self._waits_since, self._is_lag_known = None, None, False
+        self._kept = None
 
     def claimed(self) -> None:
         """Note that the partition is ours; it runs once `reading` is told."""
@@ -178,6 +183,10 @@ class PartitionProgress:
         self._is_lag_known = True
         self._waits_since = (oldest_at or self._wall()) if events else None
 
+    def keeps(self, kept: Kept) -> None:
+        """Note what the stream keeps."""
+        self._kept = kept
+
     def beat(self) -> None:
         """Note that the lease was renewed."""
         self._written_at = self._monotonic()
@@ -216,6 +225,7 @@ class PartitionProgress:
         if self._is_lag_known:
             since = self._waits_since
             lag_s = 0.0 if since is None else max(0.0, self._wall() - since)
+        kept = self._kept
         return PartitionView(
             self.projection,
             self.partition,
@@ -227,6 +237,7 @@ class PartitionProgress:
             self._complete_up_to,
             lag_s,
             self._pending,
+            None if kept is None or lag_s is None else margin_s(kept, lag_s, self._wall()),
         )
 
 

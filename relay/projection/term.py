@@ -13,6 +13,7 @@ from relay.jetstream.consumer import ConsumerLost, StreamConsumer, StreamMessage
 from relay.jetstream.stream_look import StreamLook, look_at, time_at
 from relay.observe.logs import event as log_event
 from relay.observe.projection_progress import PartitionProgress
+from relay.observe.retention_margin import Kept
 from relay.projection.definition import Definition
 from relay.projection.outcome import Stopped
 from relay.projection.ports import Effects, Ledger
@@ -78,9 +79,12 @@ class Term:
             if now - beat_at >= _BEAT_S:
                 beat_at = now
                 await self._settler.beat()
-            if not messages and (now - look_at_s >= _LOOK_S or self._watch.waits):
+            if now - look_at_s >= _LOOK_S or (not messages and self._watch.waits):
                 look_at_s = now
-                await self._look_while_idle(consumer)
+                look = await self._look()
+                self._progress.keeps(self._kept(look))
+                if not messages:
+                    await self._look_while_idle(consumer, look)
             mark = self._watch.reached(self._settler.position)
             if mark is not None:
                 await self._settler.complete(mark)
@@ -124,9 +128,16 @@ class Term:
             raise ConsumerLost("the stream was made new")
         return look
 
-    async def _look_while_idle(self, consumer: StreamConsumer) -> None:
+    def _kept(self, look: StreamLook) -> Kept:
+        """Return what the stream keeps, as seen from the position."""
+        at, first = self._settler.time_ns, look.first_time_ns
+        before_s = None
+        if look.drops_by_size and at is not None and first is not None:
+            before_s = (at - first) / _NANOSECONDS
+        return Kept(time.time(), look.max_age_s, before_s)
+
+    async def _look_while_idle(self, consumer: StreamConsumer, look: StreamLook) -> None:
         """Move over what is not ours, and notice messages that were lost on the way to us."""
-        look = await self._look()
         state = await consumer.state()
         if state.delivered != consumer.received:
             # One look may meet a message on its way.

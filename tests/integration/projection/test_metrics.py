@@ -118,6 +118,23 @@ def test_a_runner_is_not_ready_while_its_projection_has_stopped_also_after_a_res
             assert state(empty_database)["owner"] is None
 
 
+def test_the_margin_says_how_close_a_reader_is_to_what_its_stream_drops(
+    empty_database: str, events: Events, folder: Path
+) -> None:
+    events.make()
+    events.fill(1, 10)
+    with runner(empty_database, events.url, folder) as served:
+        wait_until("all is settled", lambda: served.value("position") == 10)
+        config = events.streams.api("STREAM.INFO.ORDERS")["config"]
+        events.streams.api("STREAM.UPDATE.ORDERS", {**config, "max_age": 3_600_000_000_000})
+        wait_until("by age", lambda: served.value("retention_margin_seconds") == 3600.0)
+        events.streams.api("STREAM.UPDATE.ORDERS", {**config, "max_msgs": 5})
+        wait_until("by number", lambda: served.value("retention_margin_seconds") not in (None, 3600.0))
+        assert (served.value("retention_margin_seconds") or 0.0) < 60.0
+        events.streams.api("STREAM.UPDATE.ORDERS", config)
+        wait_until("it drops nothing", lambda: served.value("retention_margin_seconds") is None)
+
+
 @pytest.mark.parametrize("link", ["PostgreSQL", "NATS"])
 def test_a_runner_is_not_ready_while_a_server_is_away_and_its_lag_grows(
     empty_database: str, events: Events, folder: Path, proxy: Callable[[int], Proxy], link: str

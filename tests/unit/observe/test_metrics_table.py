@@ -7,6 +7,7 @@ from typing import get_args
 from relay.observe.metrics import CLASSES, COMPONENTS, REASONS, STAGES, TROUBLES, Metrics
 from relay.observe.projection_metrics import ProjectionMetrics
 from relay.observe.projection_progress import FailureKind, PartitionProgress, Status
+from relay.observe.retention_margin import Kept
 from relay.observe.snapshot import ConsumerView
 from tests.support.promql import table
 from tests.unit.observe.test_metrics import SNAPSHOT
@@ -27,6 +28,7 @@ def projections() -> ProjectionMetrics:
     progress.claimed()
     progress.reading(1, 0)
     progress.behind(0, None)
+    progress.keeps(Kept(0.0, 3600.0, None))
     metrics.view("order_list", "daily").refreshed(1.0)
     return metrics
 
