@@ -1,11 +1,13 @@
 """``relay doctor``: check the set-up before it is needed."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 
 import click
 
 from relay.cli.options import with_settings
+from relay.cli.redis_facts import redis_facts
 from relay.config.settings import Settings
 from relay.errors import Exit
 from relay.operate.access import check_addresses
@@ -38,7 +40,8 @@ def doctor(settings: Settings, topics: Sequence[str], no_trial: bool, strict: bo
     relay doctor --output json | jq '.findings[] | select(.level != "ok")'
     """
     check_addresses(settings)
-    findings = examine(settings, topics, trials=not no_trial)
+    redis = asyncio.run(redis_facts(settings)) if settings.redis.url or settings.redis.url_file else None
+    findings = examine(settings, topics, trials=not no_trial, redis=redis)
     faults, warnings = count(findings, "fault"), count(findings, "warning")
     if output == "json":
         click.echo(json_line(json.dumps(_for_programs(findings, faults, warnings), ensure_ascii=False)))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from relay.config.derived_options import envelopes, nats_options
 from relay.config.settings import Settings
-from relay.operate.doctor.facts import Expectation, Topic
+from relay.operate.doctor.facts import Expectation, RedisFacts, Topic
 from relay.operate.doctor.findings import Finding
 from relay.operate.doctor.gather_nats import gather_nats
 from relay.operate.doctor.gather_postgres import gather_postgres
@@ -15,12 +15,15 @@ from relay.operate.doctor.judge_postgres import judge_postgres
 from relay.operate.doctor.judge_projections import judge_projections
 
 
-def examine(settings: Settings, topics: Sequence[str], *, trials: bool) -> list[Finding]:
+def examine(
+    settings: Settings, topics: Sequence[str], *, trials: bool, redis: RedisFacts | None = None
+) -> list[Finding]:
     """Examine the set-up over the paths that the relay uses, and change nothing.
 
     Args:
         topics: Topics to try beside those in the table.
         trials: Publish empty messages that no stream accepts, to try each subject.
+        redis: What is known of the projections in Redis; None: nothing is to be said of them.
     """
     postgres, plan = settings.postgres, _plan(settings)
     of_postgres = gather_postgres(
@@ -37,7 +40,7 @@ def examine(settings: Settings, topics: Sequence[str], *, trials: bool) -> list[
     return [
         *judge_postgres(of_postgres, plan),
         *judge_nats(of_nats, plan),
-        *judge_projections(of_postgres, plan),
+        *judge_projections(of_postgres, plan, redis),
         *judge_clocks(of_postgres, of_nats),
     ]
 

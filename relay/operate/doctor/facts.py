@@ -164,6 +164,18 @@ class PartitionFacts:
 
 
 @dataclass(frozen=True)
+class RedisFacts:
+    """The projections of a Redis.
+
+    Attributes:
+        error: Why they could not be read, None if they could.
+    """
+
+    partitions: tuple[PartitionFacts, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
 class ProjectionFacts:
     """The projections of this database.
 

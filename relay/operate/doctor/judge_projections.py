@@ -1,20 +1,51 @@
 """Judge what read models need of the relay, and the projections that were found in the database. Pure."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from relay.operate.doctor.facts import Expectation, PartitionFacts, PostgresFacts
+from relay.operate.doctor.facts import Expectation, PartitionFacts, PostgresFacts, RedisFacts
 from relay.operate.doctor.findings import Finding, Level, seconds
 
 # How old the completeness of a projection may be that is applied all the time.
 _OLD_S = 300.0
 
 
-def judge_projections(found: PostgresFacts, plan: Expectation) -> Iterator[Finding]:
-    """Judge the headers that a projection reads, and each projection of this database; nothing if it did not answer."""
+class _Commands(NamedTuple):
+    """The commands for projections of one store: the group, and what looks at one of them."""
+
+    group: str
+    look: str
+
+
+_IN_POSTGRES = _Commands("relay projection", "relay projection status {name}")
+_IN_REDIS = _Commands("relay projection redis", "relay projection redis list")
+
+
+def judge_projections(found: PostgresFacts, plan: Expectation, redis: RedisFacts | None = None) -> Iterator[Finding]:
+    """Judge the headers that a projection reads, and each projection of this database and of Redis.
+
+    Args:
+        found: Nothing is said of what is in PostgreSQL if it did not answer.
+        redis: None: nothing is said of Redis.
+    """
+    if found.error is None:
+        yield from _of_postgres(found, plan, beside=redis is not None and bool(redis.partitions))
+    if redis is not None:
+        yield from _of_redis(redis, plan)
+
+
+def _of_redis(found: RedisFacts, plan: Expectation) -> Iterator[Finding]:
     if found.error is not None:
+        yield _line("redis", "fault", found.error, "correct [redis] url, or what it refuses; projections in it wait")
         return
+    yield _line("redis", "ok", "it answers, and evicts no key of a read model")
+    for name in dict.fromkeys(one.projection for one in found.partitions):
+        yield from _projection(name, [one for one in found.partitions if one.projection == name], plan, _IN_REDIS)
+
+
+def _of_postgres(found: PostgresFacts, plan: Expectation, *, beside: bool) -> Iterator[Finding]:
     facts = found.projections
-    yield _headers(plan, found.has_origin, is_needed=bool(facts.partitions) or facts.refused is not None)
+    yield _headers(plan, found.has_origin, is_needed=bool(facts.partitions) or facts.refused is not None or beside)
     if facts.partitions and not plan.watermark:
         do = "set [watermark] subject, for the relay and for the runners"
         yield _line("watermark", "ok", "not published: up to when a read model is complete is not known", do)
@@ -22,7 +53,7 @@ def judge_projections(found: PostgresFacts, plan: Expectation) -> Iterator[Findi
         do = "GRANT USAGE ON SCHEMA projection, and SELECT on its tables, to this role, or ask as the runners' role"
         yield _line("state", "ok", f"there are projections here: {facts.refused}", do)
     for name in dict.fromkeys(one.projection for one in facts.partitions):
-        yield from _projection(name, [one for one in facts.partitions if one.projection == name], plan)
+        yield from _projection(name, [one for one in facts.partitions if one.projection == name], plan, _IN_POSTGRES)
 
 
 def _line(check: str, level: Level, seen: str, do: str = "") -> Finding:
@@ -43,9 +74,12 @@ def _headers(plan: Expectation, has_origin: bool, *, is_needed: bool) -> Finding
     return _line("headers", "ok", "key, seq, created_at and Outbox-Origin are sent")
 
 
-def _projection(name: str, partitions: Sequence[PartitionFacts], plan: Expectation) -> Iterator[Finding]:
+def _projection(
+    name: str, partitions: Sequence[PartitionFacts], plan: Expectation, commands: _Commands
+) -> Iterator[Finding]:
     check = f"projection {name}"
-    troubles = [found for one in partitions for found in _troubles(check, one, plan, alone=len(partitions) == 1)]
+    alone = len(partitions) == 1
+    troubles = [found for one in partitions for found in _troubles(check, one, plan, commands, alone=alone)]
     if troubles:
         yield from troubles
         return
@@ -55,16 +89,19 @@ def _projection(name: str, partitions: Sequence[PartitionFacts], plan: Expectati
     yield _line(check, "ok", f"running, at sequence {at} of its stream{complete}")
 
 
-def _troubles(check: str, one: PartitionFacts, plan: Expectation, *, alone: bool) -> Iterator[Finding]:
+def _troubles(
+    check: str, one: PartitionFacts, plan: Expectation, commands: _Commands, *, alone: bool
+) -> Iterator[Finding]:
     where = "" if alone else f"partition {one.partition}: "
     because = f": {one.reason}" if one.reason else ""
     name = one.projection
+    group, look = commands.group, commands.look.format(name=one.projection)
     match one.status:
         case "stopped":
-            do = f"relay projection status {name}; once the cause is gone, relay projection resume {name}"
+            do = f"{look}; once the cause is gone, {group} resume {name}"
             yield _line(check, "fault", f"{where}stopped{because}", do)
         case "paused":
-            yield _line(check, "warning", f"{where}paused by an operator", f"relay projection resume {name}")
+            yield _line(check, "warning", f"{where}paused by an operator", f"{group} resume {name}")
         case _ if not one.owned:
             yield _line(check, "fault", f"{where}nobody runs it", "start relay projection run, or see why it has ended")
         case "waiting":
@@ -72,10 +109,10 @@ def _troubles(check: str, one: PartitionFacts, plan: Expectation, *, alone: bool
             yield _line(check, "warning", f"{where}waits{because}", do)
     if one.parked:
         seen = f"{where}{one.parked:,} events are parked: they and what comes after them of their keys are missing"
-        yield _line(check, "warning", seen, f"relay projection parked {name}; then retry or skip them")
+        yield _line(check, "warning", seen, f"{group} parked {name}; then retry or skip them")
     if one.crashes > 1:
         seen = f"{where}{one.crashes} processes in a row have ended without giving it back"
         yield _line(check, "warning", seen, "see the log of the runner, and whether it was killed for its memory")
     if plan.watermark and one.owned and one.complete_s is not None and one.complete_s > _OLD_S:
         seen = f"{where}it was complete {seconds(round(one.complete_s))} ago, and not since"
-        yield _line(check, "warning", seen, f"relay projection status {name}; is the relay's own watermark up to date?")
+        yield _line(check, "warning", seen, f"{look}; is the relay's own watermark up to date?")

@@ -381,6 +381,29 @@ def test_a_file_is_checked_and_run(world: World, events: Events, empty_database:
     assert world.state()["owner"] == ""
 
 
+def test_the_doctor_says_how_each_projection_in_redis_is(
+    world: World, events: Events, empty_database: str, run: Any
+) -> None:
+    def told(url: str) -> dict[str, tuple[str, str]]:
+        environ = {"RELAY_NATS__SERVERS": events.url, "RELAY_REDIS__URL": url}
+        found = json.loads(relay(empty_database, "doctor", "--output", "json", **environ).stdout)["findings"]
+        return {one["check"]: (one["level"], one["seen"]) for one in found if one["part"] == "projections"}
+
+    events.make()
+    events.fill(1, 20)
+    one = run()
+    world.reach(20)
+    assert told(world.server.url)["redis"][0] == "ok"
+    assert told(world.server.url)["projection trail"] == ("ok", "running, at sequence 20 of its stream")
+    one.stop()
+    level, seen = told(world.server.url)["projection trail"]
+    assert (level, seen.startswith("nobody runs it")) == ("fault", True)
+    world.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    level, seen = told(world.server.url)["redis"]
+    assert (level, "maxmemory-policy is allkeys-lru" in seen) == ("fault", True)
+    assert told("redis://127.0.0.1:1/0")["redis"][0] == "fault"
+
+
 def test_an_operator_sees_retries_skips_pauses_and_resumes(world: World, events: Events, run: Any) -> None:
     def command(*args: str) -> list[dict[str, Any]]:
         lines = done(None, "projection", "redis", *args, RELAY_REDIS__URL=world.server.url).stdout.splitlines()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.operate.doctor.facts import Expectation, PartitionFacts, PostgresFacts, ProjectionFacts
+from relay.operate.doctor.facts import Expectation, PartitionFacts, PostgresFacts, ProjectionFacts, RedisFacts
 from relay.operate.doctor.findings import Finding
 from relay.operate.doctor.judge_projections import judge_projections
 
@@ -83,6 +83,26 @@ def test_without_a_watermark_it_is_said_that_completeness_is_not_known() -> None
     found = judged(replace(GOOD, complete_s=None), plan=replace(PLAN, watermark=False))
     assert [(one.check, one.level) for one in found[1:]] == [("watermark", "ok"), ("projection order_list", "ok")]
     assert found[2].seen == "running, at sequence 4,711 of its stream"
+
+
+@pytest.mark.parametrize(
+    ("partitions", "level"), [((), "ok"), ((GOOD,), "warning")], ids=["no projection", "a projection in Redis"]
+)
+def test_headers_are_needed_by_projections_in_redis_too(partitions: tuple[PartitionFacts, ...], level: str) -> None:
+    facts, plan = PostgresFacts(has_origin=True), replace(PLAN, sends_seq=False)
+    assert next(iter(judge_projections(facts, plan, RedisFacts(partitions)))).level == level
+
+
+def test_of_a_projection_in_redis_the_commands_for_it_are_named_also_if_postgres_is_gone() -> None:
+    stopped = replace(GOOD, status="stopped", reason="a gap", owned=False)
+    _, found = judge_projections(PostgresFacts(error="gone"), PLAN, RedisFacts((stopped,)))
+    assert (found.level, found.seen) == ("fault", "stopped: a gap")
+    assert found.do == "relay projection redis list; once the cause is gone, relay projection redis resume order_list"
+
+
+def test_a_redis_that_cannot_be_used_is_a_fault() -> None:
+    (found,) = judge_projections(PostgresFacts(error="gone"), PLAN, RedisFacts(error="Redis: refused"))
+    assert (found.level, found.check, found.seen) == ("fault", "redis", "Redis: refused")
 
 
 def test_nothing_is_said_of_projections_if_the_database_does_not_answer() -> None:
