@@ -61,7 +61,10 @@ class OutboxWriter:
         return bool(value(await self._run(self._tables.query("delivery/ours"), self._fence)))
 
     def _marks(self, stream: str, delivered: Sequence[Delivered]) -> tuple[object, ...]:
-        seqs, stream_seqs = bigints([one[0].seq for one in delivered]), bigints([one[2] for one in delivered])
+        try:
+            seqs, stream_seqs = bigints([one[0].seq for one in delivered]), bigints([one[2] for one in delivered])
+        except OverflowError as error:
+            raise BadValue("a sequence of the stream is out of range for type bigint") from error
         return stream, seqs, stream_seqs, *self._fence, uuids([one[0].id for one in delivered])
 
     async def still_pending(self, events: Sequence[Event]) -> set[int]:
