@@ -9,6 +9,8 @@ _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 # If none is changed for so long while some are refused, nothing may be.
 _NONE_S = 10.0
+# So many refused rows have no faults of their own.
+_MANY = 10
 # Distinct reasons that are remembered, so that each is new once.
 _REASONS = 100
 
@@ -74,7 +76,10 @@ class RefusedRows:
         self._none_since = None
 
     def accepts_none(self, now: float) -> str | None:
-        """Return why rows are refused, if none was changed for 10 s while some were refused; else None."""
-        if not self._rows or self._none_since is None or now - self._none_since < _NONE_S:
+        """Return why rows are refused, if ten or more are and none was changed for 10 s; else None.
+
+        Fewer may each have a fault of its own, which says nothing of the next one.
+        """
+        if len(self._rows) < _MANY or self._none_since is None or now - self._none_since < _NONE_S:
             return None
         return self.reason
