@@ -1,6 +1,7 @@
 """What a projection is: a name, the events it takes, its tables, and what each event does to them."""
 
 import hashlib
+import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from relay.errors import ConfigError
 from relay.projection.rules.grouping import Mode
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.refreshing import Refresh
-from relay.rules.subjects import matches
+from relay.rules.subjects import matches, overlap
 
 OnRefused = Literal["park", "stop", "skip"]
 StoreKind = Literal["postgres", "redis"]
@@ -93,6 +94,12 @@ class Definition:
         ]
         if not self.subjects:
             faults.append("subjects: must name at least one")
+        faults += [
+            f"on: {topic} is on none of the subjects {', '.join(self.subjects)}: nothing of it would be applied"
+            for topic in dict.fromkeys(handler.topic for handler in self.handlers)
+            if self.subjects and not any(overlap(topic, one) for one in self.subjects)
+        ]
+        faults += [f"on: {one}: an earlier one takes its events" for one in _never_asked(self.handlers)]
         if not self.handlers:
             faults.append("on: there is nothing that it does")
         if self.version < 1:
@@ -164,6 +171,16 @@ class Definition:
         return first, event.fault or f"nothing is defined for version {version} of {topic}"
 
 
+def _never_asked(handlers: Sequence[Handler]) -> list[str]:
+    """Return the topics, with their versions, whose events an earlier handler of the same topic takes."""
+    different = list(dict.fromkeys(handlers))
+    return [
+        one.topic if one.version is None else f"{one.topic}, version {one.version}"
+        for at, one in enumerate(different)
+        if any(one.topic == before.topic and before.version in (None, one.version) for before in different[:at])
+    ]
+
+
 class Projection:
     """A read model whose events are applied by Python: make a subclass, and give it to `run`.
 
@@ -209,12 +226,16 @@ class Projection:
         Raises:
             ConfigError: Something is wrong; it holds every fault.
         """
+        if isinstance(cls.subjects, str):
+            raise ConfigError([f"projection {cls.name}: subjects must be a list, such as [{cls.subjects!r}]"])
         itself = cls()
         handlers: list[Handler] = []
         upcasters: dict[tuple[str, int], Callable[[Any], Any]] = {}
         for name, value in [pair for base in reversed(cls.__mro__) for pair in vars(base).items()]:
             for marked in getattr(value, "__projection_on__", ()):
                 topic, version, batch = marked
+                if not inspect.iscoroutinefunction(value):
+                    raise ConfigError([f"projection {cls.name}: {name} must be written with `async def`"])
                 mode = Mode.FOLD if batch else Mode.EACH
                 handlers.append(Handler(topic, version, mode, function=getattr(itself, name)))
             for topic, version in getattr(value, "__projection_upcast__", ()):
@@ -242,6 +263,9 @@ def on(topic: str, *, version: int | None = None, batch: bool = False) -> Callab
         version: Of the payload's form, after `upcast`; None takes every one.
         batch: Call it with a list of events instead of one: in the order of the stream, one key may come several times.
     """
+
+    if not isinstance(topic, str):
+        raise TypeError('on needs a topic: @on("orders.placed")')
 
     def mark(function: F) -> F:
         marks = [*getattr(function, "__projection_on__", ()), (topic, version, batch)]

@@ -116,7 +116,11 @@ class Batch:
         """
         reason = self.breaker.reason()
         if reason is not None:
-            raise Stopped(f"{reason}; nothing more is parked")
+            last = ""
+            if self.refused:
+                event, word = self.refused[-1]
+                last = f", the last at sequence {event.stream_seq} ({event.topic}): {word}"
+            raise Stopped(f"{reason}{last}; nothing more is parked")
 
 
 def standing_of(

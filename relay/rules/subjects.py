@@ -51,6 +51,17 @@ def matches(pattern: str, subject: str) -> bool:
     return len(tokens) == len(wanted)
 
 
+def overlap(one: str, other: str) -> bool:
+    """Report whether some subject matches both of two NATS patterns."""
+    tokens, others = one.split("."), other.split(".")
+    for left, right in zip(tokens, others, strict=False):
+        if ">" in (left, right):
+            return True
+        if "*" not in (left, right) and left != right:
+            return False
+    return len(tokens) == len(others)
+
+
 def key_token(key: str | None) -> str:
     """Return a key as one token: ``_`` without a key; what a token may not hold is percent-encoded."""
     if not key:

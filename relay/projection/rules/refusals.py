@@ -123,7 +123,7 @@ class Breaker:
     def reason(self) -> str | None:
         """Return why no more may be parked, None if it may."""
         if self._in_a_row >= MAX_STREAK:
-            return f"{self._in_a_row} events of different keys were refused in a row: the fault is not in the events"
+            return f"{self._in_a_row} events of different keys were refused in a row"
         if len(self.keys) + self.keyless > MAX_KEYS:
             return f"more than {MAX_KEYS} keys have parked events"
         if self.events > MAX_EVENTS:

@@ -280,6 +280,7 @@ def test_all_poison_stops_the_projection(world: World, events: Events, run: Any)
     run()
     wait_until("stopped", lambda: world.state().get("status") == "stopped")
     assert "in a row" in world.state()["error"]
+    assert "the last at sequence 11 (" in world.state()["error"]
     assert world.state()["position"] == "10"
     assert len(world.parked()) == 9
 

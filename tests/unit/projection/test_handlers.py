@@ -2,7 +2,9 @@
 
 import pytest
 
-from relay.projection.definition import Definition, Handler
+from relay.errors import ConfigError
+from relay.projection.definition import Definition, Handler, Projection, on
+from relay.projection.event import Event, Transaction
 from relay.projection.rules.grouping import Mode
 from tests.unit.projection.events import event
 
@@ -37,7 +39,7 @@ def test_the_first_handler_that_fits_topic_and_version_applies_an_event(
 
 
 def test_an_event_that_no_topic_fits_is_none_of_ours() -> None:
-    assert _definition(_handler("orders.paid"), _handler("shop.>")).handler_of(event(1)) == (None, None)
+    assert _definition(_handler("orders.paid"), _handler("orders.void.>")).handler_of(event(1)) == (None, None)
 
 
 def test_an_event_of_a_version_that_nobody_has_defined_is_at_fault() -> None:
@@ -54,3 +56,56 @@ def test_the_fault_of_an_event_itself_is_told_first() -> None:
 
     assert found is not None
     assert fault is not None and "Outbox-Seq" in fault
+
+
+@pytest.mark.parametrize(
+    ("before", "later", "told"),
+    [
+        (None, None, "on: orders.placed: an earlier one takes its events"),
+        (2, 2, "on: orders.placed, version 2: an earlier one takes its events"),
+        (None, 2, "on: orders.placed, version 2: an earlier one takes its events"),
+    ],
+)
+def test_a_handler_that_would_never_be_asked_is_a_fault(before: int | None, later: int | None, told: str) -> None:
+    second = Handler("orders.placed", later, Mode.EACH, sql=b"SELECT 2")
+    with pytest.raises(ConfigError) as raised:
+        _definition(_handler("orders.placed", before), second)
+    assert raised.value.lines == (f"projection model: {told}",)
+
+
+@pytest.mark.parametrize("topic", ["invoices.placed", "order.placed", "orders", "*", "shop.>"])
+def test_a_topic_that_comes_on_no_subject_is_a_fault(topic: str) -> None:
+    with pytest.raises(ConfigError, match="is on none of the subjects"):
+        _definition(_handler("orders.placed"), _handler(topic))
+
+
+def test_a_method_that_is_not_async_is_a_fault_before_anything_runs() -> None:
+    class Plain(Projection):
+        name, stream, subjects, version = "plain", "ORDERS", ["orders.>"], 1
+
+        @on("orders.placed")
+        def placed(self, tx: Transaction, event: Event) -> None:
+            """Do nothing, without `async`."""
+
+    with pytest.raises(ConfigError, match="placed must be written with `async def`"):
+        Plain.definition()
+
+
+def test_a_text_is_no_list_of_subjects() -> None:
+    class OfOne(Projection):
+        name, stream, subjects, version = "of_one", "ORDERS", "orders.>", 1
+
+        @on("orders.placed")
+        async def placed(self, tx: Transaction, event: Event) -> None:
+            """Do nothing."""
+
+    with pytest.raises(ConfigError, match="subjects must be a list"):
+        OfOne.definition()
+
+
+def test_on_without_a_topic_is_told_at_once() -> None:
+    async def placed(self: Projection, tx: Transaction, event: Event) -> None:
+        """Do nothing."""
+
+    with pytest.raises(TypeError, match="on needs a topic"):
+        on(placed)  # type: ignore[arg-type] # what is tested

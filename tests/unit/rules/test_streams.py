@@ -1,11 +1,13 @@
 """What is known of streams, and for how long."""
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.rules.streams import StreamFacts, StreamMap, may_exist, qualified, split
-from relay.rules.subjects import matches
+from relay.rules.subjects import matches, overlap
 
 
 def test_a_subject_belongs_to_the_stream_that_takes_it() -> None:
@@ -112,3 +114,17 @@ def test_names_of_streams_may_exist(stream: str) -> None:
 @pytest.mark.parametrize("stream", ["", "hub/", "a.b", "a b", "*", ">", "a\r\nPUB x 0", "a/b c", "x" * 600])
 def test_names_that_no_server_lets_in_are_asked_of_none(stream: str) -> None:
     assert not may_exist(stream)
+
+
+_TOKENS = ["a", "b", "*"]
+_PATTERNS = st.builds(
+    lambda tokens, rest: ".".join([*tokens, *rest]),
+    st.lists(st.sampled_from(_TOKENS), max_size=3),
+    st.sampled_from([["a"], ["*"], [">"]]),
+)
+_SUBJECTS = [".".join(tokens) for size in range(1, 6) for tokens in product("ab", repeat=size)]
+
+
+@given(_PATTERNS, _PATTERNS)
+def test_two_patterns_overlap_if_some_subject_matches_both(one: str, other: str) -> None:
+    assert overlap(one, other) == any(matches(one, subject) and matches(other, subject) for subject in _SUBJECTS)
