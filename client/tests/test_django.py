@@ -203,13 +203,33 @@ def test_the_check_says_what_is_missing(default: None, empty_database: str, admi
     assert check_outbox(databases=["default"]) == []
     assert check_outbox(databases=None) == []
     admin.execute("REVOKE INSERT (headers) ON outbox_events FROM outbox_producer")
-    (error,) = check_outbox(databases=["default"])
-    assert (error.id, "column headers may not be written" in error.msg) == ("outbox_client.E001", True)
+    (warning,) = check_outbox(databases=["default"])
+    assert (warning.id, "this login may not write headers" in warning.msg) == ("outbox_client.W001", True)
+    assert "outbox_producer" in str(warning.hint)
     admin.execute("ALTER TABLE outbox_events ALTER payload TYPE json")
-    assert any("the payload is json" in error.msg for error in check_outbox(databases=["default"]))
+    assert any("the payload is json" in one.msg and "'json'" in str(one.hint) for one in check_outbox(["default"]))
     _point("default", empty_database)
-    (error,) = check_outbox(databases=["default"])
-    assert "does not exist" in error.msg
+    (warning,) = check_outbox(databases=["default"])
+    assert "does not exist" in warning.msg
+
+
+def test_an_application_migrates_before_there_is_an_outbox(default: None, empty_database: str) -> None:
+    from django.core.management import call_command
+
+    _point("default", empty_database)
+    call_command("migrate", verbosity=0, skip_checks=False)
+
+
+def test_a_database_that_is_no_postgresql_is_told_and_asked_nothing(
+    default: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import connections
+
+    from outbox_client.django.checks import check_outbox
+
+    monkeypatch.setattr(connections["default"], "vendor", "sqlite")
+    (warning,) = check_outbox(databases=["default"])
+    assert "is no PostgreSQL" in warning.msg
 
 
 def test_the_model_reads_and_never_writes(default: None, database: str) -> None:

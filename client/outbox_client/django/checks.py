@@ -1,12 +1,14 @@
 """The system check: does the outbox exist, and may this application write it?
 
-Django runs it by ``manage.py check --database default`` and before it migrates.
+Django runs it by ``manage.py check --database default`` and before it migrates, which an error would keep it from. But
+the outbox is made by ``relay migrate``, which may come later, and a login that migrates need not be one that publishes.
+So these are warnings.
 """
 
 from collections.abc import Collection
 from typing import Any
 
-from django.core.checks import Error
+from django.core.checks import Warning as CheckWarning
 from django.db import connections, router
 
 from outbox_client.django.models import OutboxEvent
@@ -14,11 +16,15 @@ from outbox_client.django.publishing import configured
 from outbox_client.statements import COLUMNS
 
 
-def check_outbox(databases: Collection[str] | None = None, **_: Any) -> list[Error]:
-    """Report ``outbox_client.E001`` if events cannot be written where the router writes them."""
+def check_outbox(databases: Collection[str] | None = None, **_: Any) -> list[CheckWarning]:
+    """Report ``outbox_client.W001`` if events cannot be written where the router writes them."""
     alias = router.db_for_write(OutboxEvent)
     if alias not in (databases or ()):
         return []
+    if connections[alias].vendor != "postgresql":
+        return [
+            _warning(f"database {alias!r} is no PostgreSQL", "let a router send OutboxEvent to the one with the outbox")
+        ]
     table = configured().table
     with connections[alias].cursor() as cursor:
         cursor.execute(
@@ -28,14 +34,21 @@ def check_outbox(databases: Collection[str] | None = None, **_: Any) -> list[Err
         )
         found = {name: (kind, granted) for name, kind, granted in cursor.fetchall()}
     if not found:
-        return [_error(f"table {table} does not exist in database {alias!r}", "run relay migrate")]
-    faults = [f"column {name} is missing" for name in COLUMNS if name not in found]
-    faults += [f"column {name} may not be written" for name in COLUMNS if name in found and not found[name][1]]
+        return [_warning(f"table {table} does not exist in database {alias!r}", "run relay migrate")]
+    where = f"table {table} in database {alias!r}:"
+    warnings = []
+    missing = [name for name in COLUMNS if name not in found]
+    if missing:
+        warnings.append(_warning(f"{where} it has no {', '.join(missing)}", "run relay migrate"))
+    refused = [name for name in COLUMNS if name in found and not found[name][1]]
+    if refused:
+        hint = "grant the role outbox_producer to the login of the application"
+        warnings.append(_warning(f"{where} this login may not write {', '.join(refused)}", hint))
     if "payload" in found and found["payload"][0] != configured().payload:
-        faults.append(f"the payload is {found['payload'][0]}, and OUTBOX_CLIENT says {configured().payload}")
-    hint = "run relay migrate, and grant outbox_producer to the application's login"
-    return [_error(f"table {table} in database {alias!r}: {fault}", hint) for fault in faults]
+        text = f"{where} the payload is {found['payload'][0]}, and OUTBOX_CLIENT says {configured().payload}"
+        warnings.append(_warning(text, f"set OUTBOX_CLIENT['payload'] to {found['payload'][0]!r}"))
+    return warnings
 
 
-def _error(text: str, hint: str) -> Error:
-    return Error(text, hint=hint, id="outbox_client.E001")
+def _warning(text: str, hint: str) -> CheckWarning:
+    return CheckWarning(text, hint=hint, id="outbox_client.W001")
