@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,10 @@ from relay.errors import Exit, Unreachable
 from relay.operate.access import reading
 from relay.operate.adopt.mapping import Mapping
 from relay.operate.adopt.presets import PRESETS, REFUSED
-from relay.operate.changes import changing
+from relay.operate.changes import Changer, changing
 from relay.text import json_line
 
+_LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
 _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
 
 
@@ -173,6 +175,7 @@ def install(
     from relay.operate.adopt import work
 
     with changing(settings) as changer:
+        work.check(changer, source, mapping)
         if consent.given(f"adopt {source} as {preset}"):
             done = work.install(changer, source, mapping, preset, where=backfill)
             click.echo(f"{source} is adopted, {done.copied:,} older rows were copied")
@@ -209,17 +212,46 @@ def cutover(
     from relay.operate.adopt import work
 
     with changing(settings) as changer:
+        work.check(changer, source, mapping, publication=publication, slot=slot)
         if not consent.given(f"take {source} out of {publication} and adopt it as {preset}"):
             return
         done = work.install(changer, source, mapping, preset, publication=publication)
         click.echo(f"{source} is adopted; the cut is at {done.lsn}")
         if slot is None:
             message(f"start the relay when the old reader has confirmed {done.lsn}")
-        elif work.await_slot(changer, slot, done.lsn, wait_s):
-            message(f"slot {slot} has passed the cut: start the relay")
         else:
-            message(f"slot {slot} has not passed {done.lsn} yet: do not start the relay before it has")
-            raise SystemExit(int(Exit.DRAIN_INCOMPLETE))
+            _await(changer, slot, done.lsn, wait_s)
+
+
+@adopt.command("await")
+@with_settings("--dsn-file", "--table")
+@click.option("--slot", metavar="NAME", required=True, help="Of the old reader.")
+@click.option("--cut", metavar="LSN", required=True, help="What `adopt cutover` has printed, such as 0/16B3748.")
+@click.option(
+    "--wait", "wait_s", type=click.FloatRange(0, 86_400), default=60, show_default=True, metavar="SECONDS",
+    help="The longest to wait for the slot.",
+)  # fmt: skip
+def await_cut(settings: Settings, slot: str, cut: str, wait_s: float) -> None:
+    """Wait again until the old reader has sent everything before the cut. Exit code 4 if that takes too long.
+
+    \b
+    relay adopt await --slot debezium --cut 0/16B3748
+    """
+    if _LSN.fullmatch(cut) is None:
+        raise click.UsageError(f"--cut {cut} is no position of the write-ahead log, such as 0/16B3748")
+    with changing(settings) as changer:
+        _await(changer, slot, cut, wait_s)
+
+
+def _await(changer: Changer, slot: str, cut: str, wait_s: float) -> None:
+    from relay.operate.adopt import work
+
+    if work.await_slot(changer, slot, cut, wait_s):
+        message(f"slot {slot} has passed the cut: start the relay")
+        return
+    message(f"slot {slot} has not passed {cut} yet: do not start the relay before it has")
+    message(f"to wait again: relay adopt await --slot {slot} --cut {cut}")
+    raise SystemExit(int(Exit.DRAIN_INCOMPLETE))
 
 
 @adopt.command()
@@ -282,6 +314,7 @@ def remove(settings: Settings, source: str, give_back: str | None, consent: Cons
     from relay.operate.adopt import work
 
     with changing(settings) as changer:
+        work.check_removal(changer, source, publication=give_back)
         back = f", and put it back into {give_back}" if give_back else ""
         if consent.given(f"end the adoption of {source}{back}"):
             work.remove(changer, source, publication=give_back)
@@ -312,7 +345,7 @@ def read_connector(path: Path) -> None:
     for line in found.notes:
         message(line)
     for line in found.refused:
-        message(f"{click.style('refused:', fg='red')} {line}")
+        message(f"refused: {line}")
     if found.refused:
         raise SystemExit(int(Exit.UNFIT))
 

@@ -76,7 +76,9 @@ def compare(
             click.echo(line)
         if not found.with_key:
             message("no order was compared: the new stream has no key in Outbox-Key (headers.key)")
-        if not found.differences and found.both:
+        if not found.old and not found.new:
+            message(f"nothing was old enough to be judged: what is newer than {slack_s:g} s is left out (--slack)")
+        elif not found.differences and found.both:
             message("both sides agree")
-    if found.differences or not found.both:
+    if found.differences or not found.both or not (found.old or found.new):
         raise SystemExit(int(Exit.UNFIT))

@@ -1,5 +1,6 @@
 """A Debezium connector's configuration, translated into the options of ``relay adopt``. Pure: no I/O."""
 
+import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -57,7 +58,10 @@ def translate(config: Mapping[str, str]) -> Translated:
     if "predicate" in router:
         notes.append("the transform has a predicate: check that it selects the outbox table alone")
     publication, slot = config.get("publication.name", "dbz_publication"), config.get("slot.name", "debezium")
-    notes.append(f"hand the table over by: relay adopt cutover --publication {publication} --slot {slot}")
+    notes.append(
+        "hand the table over by: "
+        + shlex.join(["relay", "adopt", "cutover", *options, "--publication", publication, "--slot", slot])
+    )
     if config.get("publication.autocreate.mode", "all_tables") != "disabled":
         notes.append("set publication.autocreate.mode to disabled first: otherwise the connector takes the table back")
     return Translated(options, refused, notes)

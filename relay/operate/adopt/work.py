@@ -56,9 +56,7 @@ def install(
         Refused: The mapping cannot be installed, or the table cannot be handed over.
         psycopg.errors.LockNotAvailable: The table was busy for 2 s. Nothing was changed; try again.
     """
-    with changer.step():
-        facts = gather(changer, table, None)
-    _refuse([*_faults(mapping, facts), *_obstacles(facts, publication)])
+    facts = check(changer, table, mapping, publication=publication)
     record = {"table": facts.source.label, "preset": preset, "publication": publication}
     with changer.audited("adopt install", record, 1) as audit, changer.step():
         run = changer.cursor.execute
@@ -70,6 +68,26 @@ def install(
         copied = _copy(changer, facts, mapping, where)
         audit.add(1)
     return Installed(lsn, copied)
+
+
+def check(
+    changer: Changer, table: str, mapping: Mapping, *, publication: str | None = None, slot: str | None = None
+) -> Facts:
+    """Find out what would keep an adoption from beginning, and change nothing; return what is known of the table.
+
+    Args:
+        publication: As for `install`.
+        slot: Of the old reader, for `await_slot` later.
+
+    Raises:
+        Refused: The mapping cannot be installed, the table cannot be handed over, or there is no such slot.
+    """
+    with changer.step():
+        facts = gather(changer, table, None)
+        lacks_slot = slot is not None and not changer.rows("adopt/slot", (slot, "0/0"))
+    missing = [f"there is no replication slot {slot}"] if lacks_slot else []
+    _refuse([*_faults(mapping, facts), *_obstacles(facts, publication), *missing])
+    return facts
 
 
 def backfill(changer: Changer, table: str, mapping: Mapping, where: str) -> int:
@@ -97,13 +115,10 @@ def remove(changer: Changer, table: str, *, publication: str | None = None) -> N
         publication: Put the table back into it in the same transaction.
 
     Raises:
-        Refused: The table is not adopted by this outbox.
+        Refused: The table is not adopted by this outbox, or there is no such publication.
         psycopg.errors.LockNotAvailable: The table was busy for 2 s. Nothing was changed; try again.
     """
-    with changer.step():
-        facts = gather(changer, table, None)
-    if not facts.adopted:
-        raise Refused(f"{table} is not adopted by {facts.outbox}")
+    facts = check_removal(changer, table, publication=publication)
     record = {"table": facts.source.label, "publication": publication}
     with changer.audited("adopt remove", record, 1) as audit, changer.step():
         run = changer.cursor.execute
@@ -112,6 +127,22 @@ def remove(changer: Changer, table: str, *, publication: str | None = None) -> N
         if publication is not None:
             run(f"ALTER PUBLICATION {quoted(publication)} ADD TABLE {facts.source.sql}".encode())
         audit.add(1)
+
+
+def check_removal(changer: Changer, table: str, *, publication: str | None = None) -> Facts:
+    """Find out what would keep an adoption from ending, and change nothing; return what is known of the table.
+
+    Raises:
+        Refused: The table is not adopted by this outbox, or there is no such publication.
+    """
+    with changer.step():
+        facts = gather(changer, table, None)
+        lacks = publication is not None and not changer.row("adopt/publication", (publication,))[0]
+    if not facts.adopted:
+        raise Refused(f"{table} is not adopted by {facts.outbox}")
+    if lacks:
+        raise Refused(f"there is no publication {publication}")
+    return facts
 
 
 def await_slot(changer: Changer, slot: str, lsn: str, timeout_s: float) -> bool:

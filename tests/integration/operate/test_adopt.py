@@ -435,6 +435,27 @@ def test_removing_gives_the_table_back_and_leaves_what_was_copied(database: str,
     assert actions == ["adopt remove", "adopt install"]
 
 
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_what_does_not_exist_is_refused_before_anything_is_changed(
+    database: str, db: psycopg.Connection, dry: tuple[str, ...]
+) -> None:
+    debezium(db)
+    db.execute("CREATE PUBLICATION dbz FOR TABLE outbox")
+    cutover = ("adopt", "cutover", "--preset", "debezium", "--yes", *dry)
+    no_slot = relay(database, *cutover, "--publication", "dbz", "--slot", "nope")
+    assert (no_slot.exit_code, no_slot.stdout) == (8, "")
+    assert "there is no replication slot nope" in no_slot.stderr
+    assert relay(database, *cutover, "--publication", "other").exit_code == 8
+    carried = "SELECT tablename FROM pg_publication_tables WHERE pubname = 'dbz'"
+    assert db.execute(carried).fetchall() == [("outbox",)]
+    assert relay(database, "adopt", "status").stdout == ""
+    done(database, *cutover[:-1], "--publication", "dbz") if dry else done(database, *cutover, "--publication", "dbz")
+    no_publication = relay(database, "adopt", "remove", "--source", "outbox", "--give-back", "nope", "--yes", *dry)
+    assert no_publication.exit_code == 8
+    assert "there is no publication nope" in no_publication.stderr
+    assert "debezium" in done(database, "adopt", "status").stdout
+
+
 def test_a_cut_over_is_refused_for_a_publication_of_all_tables_and_while_a_relay_runs(
     database: str, db: psycopg.Connection
 ) -> None:

@@ -75,6 +75,10 @@ def test_sides_that_sent_the_same_agree(outbox: Outbox, streams: Streams, old_si
     assert compared(outbox.dsn, streams) == (0, {"old": 6, "new": 6, "both": 6, "with_key": 6, "differences": []})
     people = relay(outbox.dsn, *COMPARE[:-2], RELAY_NATS__SERVERS=streams.url)
     assert "both sides agree" in people.stderr
+    # Nothing is old enough for this: that is no agreement.
+    young = relay(outbox.dsn, *COMPARE[:-4], "--slack", "600", RELAY_NATS__SERVERS=streams.url)
+    assert young.exit_code == 8
+    assert "nothing was old enough" in young.stderr and "agree" not in young.stderr
 
 
 def test_each_difference_is_told_with_its_event(outbox: Outbox, streams: Streams, old_side: Old) -> None:

@@ -98,6 +98,10 @@ def test_a_cut_over_under_load_loses_nothing_repeats_nothing_and_keeps_the_order
     assert result.exit_code == 4, result.output
     cut = re.search(r"the cut is at (\S+)", result.stdout)
     assert cut is not None
+    wait = ("adopt", "await", "--slot", "debezium", "--cut", cut[1], "--wait", "0")
+    again = relay(dsn, *wait)
+    assert again.exit_code == 4, again.output
+    assert f"relay adopt await --slot debezium --cut {cut[1]}" in again.stderr
     with psycopg.connect(dsn, autocommit=True) as conn:
         debezium = inserted(conn)
         ours = [row[0] for row in conn.execute("SELECT id FROM outbox_events ORDER BY seq").fetchall()]
@@ -105,6 +109,9 @@ def test_a_cut_over_under_load_loses_nothing_repeats_nothing_and_keeps_the_order
             "SELECT confirmed_flush_lsn >= %s::pg_lsn FROM pg_replication_slots WHERE slot_name = 'debezium'", (cut[1],)
         ).fetchone()
     assert passed == (True,)
+    assert relay(dsn, *wait).exit_code == 0
+    assert relay(dsn, *wait[:3], "nope", *wait[4:]).exit_code == 8
+    assert relay(dsn, *wait[:5], "yesterday", *wait[6:]).exit_code == 2
     assert debezium
     assert ours
     assert not set(debezium) & set(ours)

@@ -1,5 +1,7 @@
 """What may be adopted, and how a connector's options are translated."""
 
+import shlex
+
 import pytest
 
 from relay.operate.adopt.connector import translate
@@ -126,7 +128,8 @@ def test_a_plain_connector_is_translated() -> None:
         "--header", "id=id", "--header", "type=type",
     ]  # fmt: skip
     assert found.refused == []
-    assert found.notes == ["hand the table over by: relay adopt cutover --publication dbz_publication --slot debezium"]
+    options = shlex.join([*found.options, "--publication", "dbz_publication", "--slot", "debezium"])
+    assert found.notes == [f"hand the table over by: relay adopt cutover {options}"]
 
 
 def test_every_option_of_the_router_is_translated_or_refused_or_said() -> None:
