@@ -26,7 +26,7 @@ THE_WAY = {
 }
 # And after relays that crashed again and again.
 WITH_CARE = {
-    "read the suspects": "AfterCrash.next_group > OutboxReader.outlines",
+    "read the suspects": "AfterCrash.next_group > OutboxReader.suspects",
     "raise their attempts": "OutboxWriter.raise_attempts",
     "outlive them": "AfterCrash.survived",
     "forget what ended": "Ownership.reset_crashes",
