@@ -96,12 +96,16 @@ async def test_who_is_cancelled_in_the_middle_leaves_a_connection_that_goes_on(c
             await execute_repeated(conn, b"SELECT pg_sleep($1::float8)", [(30,)] * 100)
 
     task = asyncio.create_task(work())
-    sleeping = "SELECT FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep'"
-    async with asyncio.timeout(20):
-        await asyncio.to_thread(wait_until, "it sleeps", lambda: run_sql(empty_database, sleeping) != [])
+    sleeping = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep'"
+    try:
+        async with asyncio.timeout(20):
+            await asyncio.to_thread(wait_until, "it sleeps", lambda: run_sql(empty_database, sleeping) != [])
+    finally:
+        # Whatever happens: the connection cannot be closed while it works.
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
+            async with asyncio.timeout(20):
+                await task
 
     assert await _found(conn) == []
 
