@@ -113,8 +113,7 @@ class Applier:
                 await self._run(conn, step.handler, step.events)
             except (psycopg.Error, OSError, Refused, Stopped):
                 raise
-            except Exception as error:
-                # The author's code may raise anything, as may the driver about a value that it cannot send.
+            except Exception as error:  # a handler, or the driver about its values, may raise anything
                 raise Refused(f"{type(error).__name__}: {error}", type(error).__name__) from error
 
     async def with_care(self, conn: Conn, due: Sequence[Due], batch: Batch) -> None:

@@ -288,7 +288,7 @@ class Client:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def request(self, subject: str, data: bytes, timeout: float) -> Msg:  # noqa: ASYNC109 - called as nats-py's own
+    async def request(self, subject: str, data: bytes, timeout: float) -> Msg:  # noqa: ASYNC109 - nats-py's signature, called with timeout=
         """Ask, and wait for the answer.
 
         Raises:
