@@ -366,7 +366,8 @@ class Publisher(Listener):
             self._in_doubt.doubt(event.seq, sent_at, subject)
             facts = self._in_hand.streams.find(subject)
             answered = self._answered_up_to.get(facts.name, sent_at) if facts is not None else sent_at
-            self._refusals.unanswered(event, subject, sent_at, alone=len(late) <= _FEW and answered > sent_at)
+            passed_over = self._in_doubt.pass_over(event.seq) if len(late) <= _FEW and answered > sent_at else 0
+            self._refusals.unanswered(event, subject, sent_at, passed_over)
         for number, batch in list(self._batches.items()):
             if batch.sent_at <= now - self._options.ack_timeout_s:
                 del self._batches[number]
@@ -374,8 +375,7 @@ class Publisher(Listener):
                 self._one_by_one(batch.events)
         if self._connection is not None:
             self._refusals.probe(now)
-            retry = self._enders.next_retry(now) if self._enders else None
-            if retry is not None:
+            if self._enders and (retry := self._enders.next_retry(now)) is not None:
                 self._lanes.put_back([retry], alone=True)
         self._answered()
 

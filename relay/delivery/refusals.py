@@ -140,19 +140,19 @@ class Refusals:
         """
         return self._streams.find(subject) is None and self._lookups.is_without(subject, sent_at)
 
-    def unanswered(self, event: Event, subject: str, sent_at: float, *, alone: bool) -> None:
+    def unanswered(self, event: Event, subject: str, sent_at: float, passed_over: int) -> None:
         """Take an event whose acknowledgement did not come in time, or will never come.
 
         Args:
             event: Which.
             subject: What it was sent on.
             sent_at: When, monotonic seconds.
-            alone: Whether its stream has stored what was sent later: then it is no outage of the stream.
+            passed_over: How often its stream has stored what was sent later, and left this event without an answer.
         """
         if self.is_of_no_stream(subject, sent_at):
             self._decide(event, subject, NoResponders(stream_exists=False))
         else:
-            self._ask(event, subject, TimedOut(alone))
+            self._ask(event, subject, TimedOut(passed_over))
 
     def _decide(self, event: Event, subject: str, failure: Failure) -> None:
         verdict = classify(failure)
@@ -162,6 +162,8 @@ class Refusals:
                 self.bury(event, verdict.failure_class, "refused", describe(failure))
             case FailureClass.UNKNOWN:
                 self._retry(event, subject, describe(failure))
+            case FailureClass.OUTAGE if verdict.scope is Scope.EVENT:
+                self._lanes.put_back([event], alone=True)
             case FailureClass.CONFIGURATION if self._options.on_misconfigured == "dead":
                 self.bury(event, verdict.failure_class, "configuration", describe(failure))
             case _:

@@ -2,7 +2,7 @@
 
 | class | what happens |
 |---|---|
-| outage | the broker, or its storage, cannot be reached: wait and probe, no attempt is counted |
+| outage | the broker, or its storage, cannot be reached: wait and probe, or send again; no attempt is counted |
 | capacity | a stream or account is full: the same, for that stream only |
 | configuration | no stream, no right, a sealed stream: the events of that subject wait and are probed slowly |
 | poison | this event can never be stored: dead letter at once |
@@ -63,10 +63,10 @@ class TimedOut:
     """No answer came in time: the event may be stored or not.
 
     Attributes:
-        alone: Events that were sent to the same stream later were stored: this one alone is not answered.
+        passed_over: How often the stream has stored what was sent later, and left this event without an answer.
     """
 
-    alone: bool = False
+    passed_over: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,17 @@ class Unacknowledging:
     stream: str
 
 
+# A leader of a replicated stream that gives its office up drops a few messages and takes later ones: an outage, which
+# costs no event an attempt. What is left without an answer each time is not answered for a reason of its own.
+TOLERATED_PASSES = 2
+
 # How the `last_error` of an event begins if NATS ended the connection each time it was sent.
 ENDS_CONNECTIONS = "NATS ended the connection each time this event alone was sent"
 
 Failure = Refused | NoResponders | TimedOut | Forbidden | Unacknowledging
 
 _OUTAGE_STREAM = Verdict(FailureClass.OUTAGE, Scope.STREAM)
+_OUTAGE_EVENT = Verdict(FailureClass.OUTAGE, Scope.EVENT)
 _CAPACITY_STREAM = Verdict(FailureClass.CAPACITY, Scope.STREAM)
 _CAPACITY_SUBJECT = Verdict(FailureClass.CAPACITY, Scope.SUBJECT)
 _CONFIG_STREAM = Verdict(FailureClass.CONFIGURATION, Scope.STREAM)
@@ -148,10 +153,10 @@ def classify(failure: Failure) -> Verdict:
             return BY_CODE.get(code, _UNKNOWN)
         case NoResponders(stream_exists=False):
             return _CONFIG_SUBJECT
-        case TimedOut(alone=True):
-            return _UNKNOWN
-        case NoResponders() | TimedOut():
+        case NoResponders() | TimedOut(passed_over=0):
             return _OUTAGE_STREAM
+        case TimedOut(passed_over=times):
+            return _OUTAGE_EVENT if times <= TOLERATED_PASSES else _UNKNOWN
         case Forbidden():
             return _CONFIG_SUBJECT
         case Unacknowledging():
@@ -192,10 +197,10 @@ def describe(failure: Failure) -> str:
             return "the stream has no leader now"
         case NoResponders():
             return "nobody answers on this subject, and the streams could not be looked up"
-        case TimedOut(alone=True):
-            return "the stream acknowledged what was sent later, and not this event"
-        case TimedOut():
+        case TimedOut(passed_over=0):
             return "no acknowledgement in time"
+        case TimedOut():
+            return "the stream acknowledged what was sent later, and not this event"
         case Forbidden(description=text):
             return f"not permitted to publish: {text}"
         case Unacknowledging(stream=stream):

@@ -25,6 +25,7 @@ class InDoubt:
         self.since: dict[int, float] = {}
         self.found: dict[int, tuple[str, int]] = {}
         self.subjects: dict[int, str] = {}
+        self._passed_over: dict[int, int] = {}
 
     def __bool__(self) -> bool:
         """Report whether any event has to be looked at before it is sent."""
@@ -35,13 +36,18 @@ class InDoubt:
         self.since.setdefault(seq, sent_at)
         self.subjects[seq] = subject
 
+    def pass_over(self, seq: int) -> int:
+        """Note that a stream stored what was sent after an event in doubt. Return how often that was seen of it."""
+        self._passed_over[seq] = self._passed_over.get(seq, 0) + 1
+        return self._passed_over[seq]
+
     def find(self, seq: int, stream: str, stream_seq: int) -> None:
         """Note that a stream holds an event that is not marked."""
         self.found[seq] = stream, stream_seq
 
     def resolve(self, seq: int) -> None:
         """Forget an event: it is known to be stored, or not to be."""
-        for book in (self.since, self.found, self.subjects):
+        for book in (self.since, self.found, self.subjects, self._passed_over):
             book.pop(seq, None)
 
     def id_may_be_forgotten(self, seq: int, window_s: float, now: float) -> bool:

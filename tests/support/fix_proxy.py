@@ -20,6 +20,7 @@ class Proxy:
     Attributes:
         delay_s: For which each read of bytes is kept back, seconds, in both directions.
         deadly: Cut the connection over which these bytes come; empty: none.
+        strays: Bytes, those of the same length that are passed on instead of them, and how often this is done yet.
         crumble: Pass on what was read in small pieces, so that the far end meets every message in halves.
     """
 
@@ -37,6 +38,7 @@ class Proxy:
         self.delay_s = 0.0
         self.crumble = False
         self.deadly = b""
+        self.strays: tuple[bytes, bytes, int] = (b"", b"", 0)
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -107,12 +109,20 @@ class Proxy:
                     one.transport.abort()
                     self._writers.discard(one)
 
+    def _lead_astray(self, data: bytes) -> bytes:
+        wanted, other, times = self.strays
+        if not times or wanted not in data:
+            return data
+        self.strays = (wanted, other, times - 1)
+        return data.replace(wanted, other, 1)
+
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, open_: asyncio.Event) -> None:
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
                 if self.deadly and self.deadly in data:
                     break
+                data = self._lead_astray(data)
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 await self._flows.wait()

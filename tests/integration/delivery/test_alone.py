@@ -1,10 +1,12 @@
 """What is wrong with one event keeps the others of its stream from nothing."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from relay.demo.servers import NatsServer
+from tests.support.fix_proxy import Proxy
 from tests.support.fix_relay import MakeRelay, Outbox, holds_for, wait_until
 from tests.support.fix_stream import Streams
 
@@ -64,3 +66,27 @@ def test_an_event_that_alone_is_not_answered_is_retried_alone(
     holds_for(5, "the others flow", flows)
     assert relay.lines("hold.opened") == []
     assert outbox.row(mute)["last_error"].startswith("the stream acknowledged what was sent later")
+
+
+def test_messages_that_a_server_drops_while_it_stores_later_ones_cost_their_events_no_attempt(
+    outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay, proxy: Callable[[int], Proxy]
+) -> None:
+    """So does a stream whose leader changes, seldom: here each message is led astray twice on its way."""
+    streams = Streams(own_nats.url)
+    streams.make("ORDERS", "orders.a", "orders.lost")
+    link = proxy(own_nats.port)
+    with streams.subscriber("orders.gone", None):
+        relay = make_relay(outbox.dsn, f"nats://127.0.0.1:{link.port}", delivery__ack_timeout_s="1").start()
+        outbox.delivered(outbox.insert("orders.a", "k", {}))
+        link.strays = (b" orders.lost ", b" orders.gone ", 2)
+        lost = [outbox.insert("orders.lost", "m", {"i": i}) for i in range(2)]
+
+        def flows_until_all_is_there() -> bool:
+            outbox.delivered(outbox.insert("orders.a", "k", {}), 2)
+            return outbox.count("delivered_at IS NULL") == 0
+
+        wait_until("all is delivered", flows_until_all_is_there)
+    assert link.strays[2] == 0
+    assert [outbox.row(seq)["attempts"] for seq in lost] == [0, 0]
+    assert relay.lines("hold.opened") == []
+    assert relay.lines("event.postponed") == []

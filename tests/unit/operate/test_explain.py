@@ -46,7 +46,7 @@ FAILURES: list[Failure] = [
     NoResponders(False),
     NoResponders(None),
     TimedOut(),
-    TimedOut(alone=True),
+    TimedOut(passed_over=3),
     Forbidden('permissions violation for publish to "orders.placed"'),
     Unacknowledging("ORDERS"),
 ]

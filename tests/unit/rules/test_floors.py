@@ -32,6 +32,15 @@ def test_the_first_time_that_an_event_was_sent_counts() -> None:
     assert not doubts.id_may_be_forgotten(1, WINDOW_S, now=310.0)
 
 
+def test_how_often_an_event_was_passed_over_counts_until_it_is_resolved() -> None:
+    book = InDoubt()
+    book.doubt(1, 0.0, "orders.a")
+    assert [book.pass_over(1), book.pass_over(1)] == [1, 2]
+    book.resolve(1)
+    book.doubt(1, 9.0, "orders.a")
+    assert book.pass_over(1) == 1
+
+
 @given(st.floats(0.1, 600), st.floats(0, 1200))
 def test_no_window_is_relied_upon_to_its_end(window_s: float, passed_s: float) -> None:
     doubts = InDoubt()
