@@ -217,19 +217,10 @@ class Publisher(Listener):
         if self._in_doubt and not self._in_doubt.disjoint(event.seq for event in taken):
             self._lanes.put_back(taken, alone=True)
             return
-        make, open_holds, max_payload = self._envelopes.make, self._open_holds, connection.max_payload
-        largest = max(max_payload - _BATCH_HEADERS_BYTES, max_payload // 2)
-        messages: list[Message] = []
-        for event in taken:
-            try:
-                subject, headers = make(event, max_payload)
-            except Poison:
-                break
-            if open_holds and self._refusals.held(subject):
-                break
-            if len(event.payload) > largest:
-                break
-            messages.append((event.seq, subject, event.payload, headers))
+        most_bytes = max(connection.max_payload - _BATCH_HEADERS_BYTES, connection.max_payload // 2)
+        messages: list[Message] = self._envelopes.make_all(taken, connection.max_payload, most_bytes)
+        if self._open_holds:
+            messages = list(takewhile(lambda message: not self._refusals.held(message[1]), messages))
         if len(messages) < len(taken):
             self._suspects.add(taken[len(messages)].seq)
             self._lanes.put_back(taken, alone=True)

@@ -358,3 +358,38 @@ def test_headers_may_have_65535_bytes(spare: int) -> None:
             Envelopes().make(one, MEBIBYTE)
     else:
         assert len(_wire(make(Envelopes(), one)[1])) == 65_535 - spare
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from(["t.x", "t.y", "no good", "$JS.x"]),
+            st.integers(0, 9000),
+            st.none() | st.just({"A": "b"}) | st.just({"Nats-Rollup": "all"}),
+            st.sampled_from([0, 0, 0, 5, "broken"]),
+        ),
+        max_size=6,
+    ),
+    configured=st.booleans(),
+    template=st.sampled_from(["{topic}", "{topic}.{key}"]),
+    limit=st.integers(0, 10_000),
+    most_bytes=st.integers(0, 10_000),
+)
+def test_messages_of_many_are_those_of_each_up_to_the_first_that_cannot_be_sent_so(
+    rows: list[tuple[str, int, object, int | str]], configured: bool, template: str, limit: int, most_bytes: int
+) -> None:
+    envelopes = Envelopes(template=template, add_seq=configured)
+    events = [
+        event(topic, payload=b"x" * size, headers=headers)._replace(seq=seq, unread=unread)
+        for seq, (topic, size, headers, unread) in enumerate(rows)
+    ]
+    wanted = []
+    for one in events:
+        try:
+            subject, lines = envelopes.make(one, limit)
+        except Poison:
+            break
+        if len(one.payload) > most_bytes:
+            break
+        wanted.append((one.seq, subject, one.payload, lines))
+    assert envelopes.make_all(events, limit, most_bytes) == wanted
