@@ -16,6 +16,7 @@ from relay.config.settings import Settings
 from relay.errors import Exit, RelayError
 from relay.operate.access import reading
 from relay.operate.changes import changing
+from relay.operate.claim import claimed
 from relay.operate.dead_letters import DeadGroup, Decision, begin, check, decide, matching, summarize
 from relay.operate.filters import Filters
 from relay.text import events_of, iso, json_line, moment
@@ -166,6 +167,7 @@ def _decide(settings: Settings, filters: Filters, everything: bool, consent: Con
             return
         if not consent.given(would.format(events_of(len(seqs), "dead letter"))):
             return
-        with Progress(len(seqs), decision) as progress:
-            changed = decide(changer, decision, begin(changer, decision, filters, len(seqs)), seqs, progress.add)
+        audit = begin(changer, decision, filters, len(seqs))
+        with claimed(settings, changer, audit.number), Progress(len(seqs), decision) as progress:
+            changed = decide(changer, decision, audit, seqs, progress.add)
     message(did.format(events_of(changed, "dead letter")))

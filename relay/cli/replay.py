@@ -15,8 +15,10 @@ from relay.cli.progress import Progress
 from relay.cli.table import message
 from relay.config.settings import Settings
 from relay.operate.changes import changing
+from relay.operate.claim import claimed
 from relay.operate.filters import Filters
 from relay.operate.replay import CannotReplay, Plan, Replay, begin, check, measure, planned, resumed
+from relay.operate.unfinished import go_on
 from relay.rules.subjects import subject_fault, template_fault
 from relay.text import events_of, json_line
 
@@ -77,10 +79,13 @@ def replay(
     relay replay --seq 100000..200000 --rate 500
     relay replay --resume 17
     """
-    with changing(settings) as changer:
+    with ExitStack() as stack:
+        changer = stack.enter_context(changing(settings))
         if resume is not None:
             if filters or everything or subject or same_id or discarded:
                 raise CannotReplay("a replay goes on as it was begun: use --resume alone (--rate may change)")
+            # Before its line is read: until then another process may be at work on it.
+            stack.enter_context(claimed(settings, changer, resume))
             plan = resumed(changer, resume, rate)
         else:
             if not filters and not everything:
@@ -92,12 +97,16 @@ def replay(
         if not extent.events:
             message("no matching events" if resume is None else "nothing left to replay")
             if resume is not None and not consent.dry_run:
-                changer.resume(resume).end()
+                go_on(changer, resume).end()
             return
         where = plan.subject or "their own subjects, where every consumer gets them again"
         if not consent.given(f"replay {events_of(extent.events)} to {where}"):
             return
-        audit = begin(changer, plan, extent.events) if resume is None else changer.resume(resume)
+        if resume is None:
+            audit = begin(changer, plan, extent.events)
+            stack.enter_context(claimed(settings, changer, audit.number))
+        else:
+            audit = go_on(changer, resume)
         run = Replay(settings, changer, plan, audit, message)
         began = time.monotonic()
         finished = asyncio.run(_send(run, extent.events))

@@ -37,6 +37,7 @@ from relay.console.site import HERE, Site, visitor_of
 from relay.errors import Exit, RelayError
 from relay.operate.access import foreseen
 from relay.operate.changes import who
+from relay.operate.claim import Taken
 
 _ASSETS = StaticFiles(directory=HERE / "static")
 
@@ -141,5 +142,11 @@ def _fault_page(site: Site, request: Request, error: Exception) -> Response:
         cause = foreseen(error) if isinstance(error, psycopg.Error) else error
         if not isinstance(cause, RelayError):
             raise error
-        status, text = 503 if cause.exit_code == Exit.UNREACHABLE else 422, str(cause)
+        status, text = _status(cause), str(cause)
     return site.page(request, "fault.html", status, text=text, status_code=status)
+
+
+def _status(cause: RelayError) -> int:
+    if isinstance(cause, Taken):
+        return 409
+    return 503 if cause.exit_code == Exit.UNREACHABLE else 422

@@ -73,8 +73,11 @@ def check_addresses(settings: "Settings") -> None:
         raise ConfigError(faults)
 
 
-def connect(settings: "Settings") -> psycopg.Connection[Row]:
+def connect(settings: "Settings", name: str = "outbox-relay cli") -> psycopg.Connection[Row]:
     """Connect to PostgreSQL, once.
+
+    Args:
+        name: Of the session, as ``pg_stat_activity`` shows it.
 
     Raises:
         ConfigError: The address is missing or malformed.
@@ -83,7 +86,7 @@ def connect(settings: "Settings") -> psycopg.Connection[Row]:
     check_addresses(settings)
     postgres = settings.postgres
     conn = psycopg.connect(
-        conninfo(postgres.dsn.get_secret_value(), "outbox-relay cli", postgres.connect_timeout_s),
+        conninfo(postgres.dsn.get_secret_value(), name, postgres.connect_timeout_s),
         autocommit=True,
         # Planned each time with the very parameters: a plan for any filter would have to read everything.
         prepare_threshold=None,

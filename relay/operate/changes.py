@@ -70,10 +70,14 @@ class BrokenOff(RelayError):
         self.exit_code = cause.exit_code
 
 
+class Overtaken(RelayError):
+    """Another process has gone on with a change. What this one had committed is counted; it did nothing more."""
+
+
 class Changer(Reader):
     """The outbox, to be changed in small transactions of their own.
 
-    Args:
+    Attributes:
         acting: Who changes it, for the audit table.
     """
 
@@ -81,7 +85,7 @@ class Changer(Reader):
         self, conn: psycopg.Connection[Row], tables: Tables, version: int, timeout_s: float, acting: str
     ) -> None:
         super().__init__(conn, tables, version)
-        self._acting = acting
+        self.acting = acting
         self._conn = conn
         self._timeout_s = timeout_s
         self._added: list[tuple[Audit, int]] = []
@@ -115,17 +119,26 @@ class Changer(Reader):
         with self.step():
             (number,) = self.row(
                 "operate/audit_begin",
-                (self._acting, action, json.dumps(filters, ensure_ascii=False), planned, position),
+                (self.acting, action, json.dumps(filters, ensure_ascii=False), planned, position),
             )
-        return self.resume(int(number))
+        return Audit(self, int(number), 0)
 
-    def resume(self, number: int) -> "Audit":
-        """Return a line of the audit table that is not ended, to go on with it."""
-        return Audit(self, number)
+    def resume(self, line: AuditLine) -> "Audit":
+        """Return a line of the audit table that is not ended, to go on with it from what it counts."""
+        return Audit(self, line.number, line.events)
 
     def count(self, audit: "Audit", events: int, position: int | None) -> None:
-        """Count events for a line of the audit table, in the open `step`."""
-        self.run("operate/audit_add", (audit.number, events, position))
+        """Count events for a line of the audit table, in the open `step`.
+
+        Raises:
+            Overtaken: Another process has gone on with it.
+        """
+        before = audit.counted + sum(more for other, more in self._added if other is audit)
+        if not self.run("operate/audit_add", (audit.number, events, position, before)):
+            raise Overtaken(
+                f"another process has gone on with change {audit.number}, or has ended it: this one has stopped, and "
+                "what it did before is counted; see `relay audit`"
+            )
         self._added.append((audit, events))
 
     @contextmanager
@@ -168,7 +181,7 @@ class Changer(Reader):
         """
         audit = (
             ("operate/audit_begin", ("", "", "{}", 0, None)),
-            ("operate/audit_add", (0, 0, None)),
+            ("operate/audit_add", (0, 0, None, 0)),
             ("operate/audit_end", (0,)),
         )
         with self.step():
@@ -184,12 +197,14 @@ class Audit:
 
     Attributes:
         number: Its id.
-        events: How many were counted by this process, in transactions that were committed.
+        counted: How many it counts, as far as this process knows.
+        events: How many of these were counted by this process, in transactions that were committed.
     """
 
-    def __init__(self, changer: Changer, number: int) -> None:
+    def __init__(self, changer: Changer, number: int, counted: int) -> None:
         self._changer = changer
         self.number = number
+        self.counted = counted
         self.events = 0
 
     def add(self, events: int, position: int | None = None) -> None:
@@ -198,11 +213,15 @@ class Audit:
         Args:
             events: How many more.
             position: The seq up to which all is done, for what can be resumed.
+
+        Raises:
+            Overtaken: Another process has gone on with it. The step changes nothing then.
         """
         self._changer.count(self, events, position)
 
     def committed(self, events: int) -> None:
         """Take note that a transaction that counted some events is committed."""
+        self.counted += events
         self.events += events
 
     def end(self) -> None:

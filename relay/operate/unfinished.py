@@ -68,12 +68,13 @@ def find_unfinished(reader: Reader, number: int) -> Unfinished:
 def go_on(changer: Changer, number: int) -> Audit:
     """Write down who goes on with a change, in a line of its own; return the line of the change, to count in.
 
-    Nobody may alter who a line names, and the change goes on to be counted in one place.
+    Nobody may alter who a line names, and the change goes on to be counted in one place. The caller has claimed the
+    change (`relay.operate.claim`).
 
     Raises:
         CannotGoOn: It was done meanwhile.
     """
     with changer.step():
-        find_unfinished(changer, number)
+        found = find_unfinished(changer, number)
     changer.begin(RESUME, {"change": number}, 0).end()
-    return changer.resume(number)
+    return changer.resume(found.line)

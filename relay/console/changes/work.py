@@ -1,6 +1,7 @@
 """Look for what an order means, and carry it out, with the rights of ``console.operator_dsn_file``."""
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from relay.credentials import IdentityError, secret
 from relay.errors import ConfigError
 from relay.operate import dead_letters, replay
 from relay.operate.access import Reader
-from relay.operate.changes import Changer, changing
+from relay.operate.changes import Audit, Changer, changing
+from relay.operate.claim import check_free, claimed
 from relay.operate.dead_letters import Decision
 from relay.operate.events import ListedEvent, find
 from relay.operate.unfinished import find_unfinished, go_on
@@ -66,6 +68,7 @@ def preview(settings: Settings, order: Order | int, acting: str, now: float) -> 
         plan = None
         if isinstance(order, int):
             with changer.step():
+                check_free(changer, order)
                 found = find_unfinished(changer, order)
             fixed, plan = rest_of(found), found.plan
         else:
@@ -86,26 +89,53 @@ def preview(settings: Settings, order: Order | int, acting: str, now: float) -> 
     return Shown(fixed, count, examples)
 
 
-def begin(settings: Settings, shown: Shown, acting: str) -> int:
-    """Write down in the audit table that what was shown is begun, or gone on with; return its number.
+@dataclass(frozen=True)
+class Begun:
+    """A change on which this process alone is at work, until `close`.
+
+    Attributes:
+        settings: With the operator's address.
+        audit: Its line in the audit table.
+        held: What is held for it: the connections.
+    """
+
+    settings: Settings
+    changer: Changer
+    audit: Audit
+    held: ExitStack
+
+    def close(self) -> None:
+        """Let go of it: another process may go on with what is left."""
+        self.held.close()
+
+
+def begin(settings: Settings, shown: Shown, acting: str) -> Begun:
+    """Write down in the audit table that what was shown is begun, or gone on with.
 
     From then on it can be gone on with, whatever becomes of this process.
 
     Raises:
+        Taken: Another process is at work on it.
         CannotGoOn: It was done meanwhile.
         psycopg.Error: PostgreSQL refuses it.
     """
     order = shown.order
-    with changing(settings, acting) as changer:
+    with ExitStack() as stack:
+        changer = stack.enter_context(changing(settings, acting))
         if order.rest_of is not None:
-            return go_on(changer, order.rest_of).number
-        if order.is_replay:
-            return replay.begin(changer, _plan(changer, order), shown.count).number
-        return dead_letters.begin(changer, decision(order), order.form.filters, shown.count).number
+            stack.enter_context(claimed(settings, changer, order.rest_of))
+            audit = go_on(changer, order.rest_of)
+        else:
+            if order.is_replay:
+                audit = replay.begin(changer, _plan(changer, order), shown.count)
+            else:
+                audit = dead_letters.begin(changer, decision(order), order.form.filters, shown.count)
+            stack.enter_context(claimed(settings, changer, audit.number))
+        return Begun(settings, changer, audit, stack.pop_all())
 
 
-def carry_out(settings: Settings, job: Job) -> None:
-    """Do what is left of a change that was begun, in batches, each counted in the audit table.
+def carry_out(begun: Begun, job: Job) -> None:
+    """Do what is left of a change that was begun, in batches, each counted in the audit table; then let go of it.
 
     Called in a thread of its own.
 
@@ -114,10 +144,10 @@ def carry_out(settings: Settings, job: Job) -> None:
         psycopg.Error: Likewise.
         Stopped: The console is told to stop.
     """
-    with changing(settings, job.acting) as changer:
+    changer, audit = begun.changer, begun.audit
+    with begun.held:
         with changer.step():
-            found = find_unfinished(changer, job.number)
-        audit = changer.resume(job.number)
+            found = find_unfinished(changer, audit.number)
         if found.plan is None:
             with changer.step():
                 seqs = dead_letters.matching(changer, found.filters)
@@ -126,7 +156,7 @@ def carry_out(settings: Settings, job: Job) -> None:
             job.finish(dead_letters.decide(changer, choice, audit, seqs, job.advance))
             return
         job.begin(replay.measure(changer, found.plan, _unheard).events)
-        run = replay.Replay(settings, changer, found.plan, audit, job.tell)
+        run = replay.Replay(begun.settings, changer, found.plan, audit, job.tell)
         asyncio.run(run.run(job.advance))
         job.finish(run.sent)
 

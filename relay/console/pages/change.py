@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from relay.console.changes.work import Shown, begin, carry_out, operator_setting
 from relay.console.form_body import read_body
 from relay.console.site import Site, answer_if_new, visitor_of
 from relay.operate.changes import audit_line
+from relay.operate.claim import holder_of
 from relay.operate.unfinished import can_go_on
 
 
@@ -47,18 +49,21 @@ class ChangePages:
         acting = _acting(request)
         self.jobs.check_room(shown.order.rest_of)
         settings = await site.run(lambda: operator_settings(site.settings))
-        number = await site.run(lambda: begin(settings, shown, acting))
-        job = Job(number, shown.order.sentence(shown.count), shown.order.command(), acting)
-        self.jobs.start(job, functools.partial(carry_out, settings))
-        return RedirectResponse(site.url(f"/changes/{number}"), 303)
+        begun = await site.run(lambda: begin(settings, shown, acting))
+        job = Job(begun.audit.number, shown.order.sentence(shown.count), shown.order.command(), acting)
+        with ExitStack() as otherwise:
+            otherwise.callback(begun.close)
+            self.jobs.start(job, functools.partial(carry_out, begun))
+            otherwise.pop_all()
+        return RedirectResponse(site.url(f"/changes/{job.number}"), 303)
 
     async def progress(self, site: Site, request: Request) -> Response:
         """Show how far a change is, or with ``?live`` the part that moves."""
         number = number_of(request.path_params["number"]) or 0
-        line = None
+        line = holder = None
         job = self.jobs.find(number)
         if job is None:
-            line = await site.read(lambda reader: audit_line(reader, number))
+            line, holder = await site.read(lambda reader: (audit_line(reader, number), holder_of(reader, number)))
             if line is None:
                 raise HTTPException(404, "there is no such change: see the audit")
         template = "progress_live.html" if "live" in request.query_params else "progress.html"
@@ -68,6 +73,7 @@ class ChangePages:
             number=number,
             job=job,
             line=line,
+            holder=holder,
             can_go_on=line is not None and can_go_on(line),
             as_table=False,
             command="relay audit",

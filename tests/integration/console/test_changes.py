@@ -155,7 +155,7 @@ def test_a_change_is_gone_on_with_after_its_console_was_killed(
     outbox.conn.execute("UPDATE outbox_events SET topic = 'orders.a', dead_at = now() WHERE topic = 'orders.later'")
     console = make_console(outbox.dsn, nats, **settings).enter()
     before = console.get(answer.headers["location"])
-    assert "dead discard: not finished, and not at work in this console." in before.plain
+    assert "dead discard: broken off: no process is at work on it." in before.plain
     assert "4,000 of 12,000" in before.plain
     assert answer.headers["location"] in console.get("/audit").text
     page = console.get(f"/change?resume={number(outbox)}")

@@ -55,6 +55,7 @@ OTHERS = [
     ("operate/tail_pending", (0, 0, "^orders", "no such key", 5000)),
     ("operate/bench_look", (ROWS - 10_000, ROWS, "no such topic")),
     ("operate/audit_one", (1,)),
+    ("operate/claimed", (1,)),
     ("operate/show", (4711, None, True)),
     ("operate/show", (None, SOME_ID, True)),
     ("operate/backlog", (PENDING_FROM, ROWS, 100_001)),
