@@ -3,10 +3,10 @@
 Nothing here opens a connection or commits. An event and the data that it tells of are committed together or not at all.
 """
 
-from outbox_client.errors import InvalidEvent, NotInTransaction
+from outbox_client.errors import InvalidEvent, KeyReused, NotBegun, NotInTransaction
 from outbox_client.event import Event
 from outbox_client.outbox import Outbox
 
 __version__ = "0.1.0"
 
-__all__ = ["Event", "InvalidEvent", "NotInTransaction", "Outbox", "__version__"]
+__all__ = ["Event", "InvalidEvent", "KeyReused", "NotBegun", "NotInTransaction", "Outbox", "__version__"]

@@ -1,7 +1,7 @@
 """Carry a command out once, however often it is sent: ``once`` is the first statement of its transaction.
 
-The table belongs to the application: create it in a migration of its own (`CREATE_TABLE`). A row is committed together
-with the effects of its command or not at all, so nothing is ever left half done.
+The table belongs to the application: create it in a migration of its own (`CREATE_TABLE`, `CREATE_INDEX`). A row is
+committed together with the effects of its command or not at all, so nothing is ever left half done.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from outbox_client.command_table import (
+    CREATE_INDEX,
     CREATE_TABLE,
+    DROP_TABLE,
     INSERT,
     SELECT,
     TABLE,
     UPDATE,
     Earlier,
-    KeyReused,
-    NotBegun,
     as_json,
     digest_of,
     earlier_of,
@@ -28,6 +28,7 @@ from outbox_client.drivers import (
     require_psycopg_transaction,
     tuples,
 )
+from outbox_client.errors import KeyReused, NotBegun
 from outbox_client.statements import of_table
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     import psycopg
 
 __all__ = [
+    "CREATE_INDEX",
     "CREATE_TABLE",
+    "DROP_TABLE",
     "TABLE",
     "Earlier",
     "KeyReused",
@@ -70,8 +73,8 @@ def once(
         psycopg.errors.SerializationFailure: In REPEATABLE READ or stricter, the same command was committed meanwhile.
             The transaction has failed; try again.
     """
-    connection = psycopg_connection(conn, asynchronous=False)
-    require_psycopg_transaction(connection)
+    connection = psycopg_connection(conn, "once")
+    require_psycopg_transaction(connection, "once")
     digest = digest_of(request)
     while True:
         if connection.execute(of_table(INSERT, table, key="%s", request="%s"), (key, digest)).rowcount:
@@ -90,7 +93,7 @@ def remember(conn: psycopg.Connection[Any] | psycopg.Cursor[Any], key: str, resu
     Raises:
         NotBegun: `once` has not begun it.
     """
-    connection = psycopg_connection(conn, asynchronous=False)
+    connection = psycopg_connection(conn, "remember")
     if not connection.execute(of_table(UPDATE, table, result="%s", key="%s"), (as_json(result), key)).rowcount:
         raise NotBegun(key)
 
@@ -106,14 +109,14 @@ async def once_async(
     digest = digest_of(request)
     if is_asyncpg(conn):
         driver: Any = conn
-        require_asyncpg_transaction(driver)
+        require_asyncpg_transaction(driver, "once_async")
         while True:
             if await driver.execute(of_table(INSERT, table, key="$1", request="$2"), key, digest) != "INSERT 0 0":
                 return None
             if (row := await driver.fetchrow(of_table(SELECT, table, key="$1"), key)) is not None:
                 return earlier_of(key, digest, *row)
-    connection = psycopg_connection(conn, asynchronous=True)
-    require_psycopg_transaction(connection)
+    connection = psycopg_connection(conn, "once_async")
+    require_psycopg_transaction(connection, "once_async")
     while True:
         if (await connection.execute(of_table(INSERT, table, key="%s", request="%s"), (key, digest))).rowcount:
             return None
@@ -136,7 +139,7 @@ async def remember_async(
         stored = await driver.execute(update, as_json(result), key) != "UPDATE 0"
     else:
         update = of_table(UPDATE, table, result="%s", key="%s")
-        cursor = await psycopg_connection(conn, asynchronous=True).execute(update, (as_json(result), key))
+        cursor = await psycopg_connection(conn, "remember_async").execute(update, (as_json(result), key))
         stored = cursor.rowcount > 0
     if not stored:
         raise NotBegun(key)

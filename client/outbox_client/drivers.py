@@ -14,33 +14,35 @@ if TYPE_CHECKING:
 _IDLE = 0  # of libpq's PQTransactionStatusType: connected, and in no transaction
 
 
-def psycopg_connection(given: Any, *, asynchronous: bool) -> Any:
+def psycopg_connection(given: Any, call: str) -> Any:
     """Find the psycopg connection of a connection or cursor.
 
     Args:
         given: What the caller passed.
-        asynchronous: Whether it must be an AsyncConnection.
+        call: The function that it was passed to. If its name ends in ``_async``, it must be an AsyncConnection.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: It is something else; the text says which function takes it.
     """
     connection = given if hasattr(given, "info") else getattr(given, "connection", given)
-    wanted = "AsyncConnection" if asynchronous else "Connection"
-    if any(kind.__name__ == wanted and _package(kind) == "psycopg" for kind in type(connection).__mro__):
+    wanted = "AsyncConnection" if call.endswith("_async") else "Connection"
+    if _is_psycopg(connection, wanted):
         return connection
-    kind = f"{type(given).__module__}.{type(given).__qualname__}"
-    if asynchronous:
-        raise TypeError(f"publish_async takes an asynchronous connection of psycopg 3 or asyncpg, not {kind}")
-    raise TypeError(f"publish takes a connection or cursor of psycopg 3, not {kind}")
+    raise TypeError(_refusal(given, connection, call))
 
 
 def is_asyncpg(given: Any) -> bool:
     """Report whether it is a connection of asyncpg, or one that its pool lends."""
-    return any(_package(kind) == "asyncpg" for kind in type(given).__mro__)
+    return "asyncpg" in _packages(given)
 
 
-def require_psycopg_transaction(connection: Any) -> None:
-    """Refuse a connection that would commit the event by itself.
+def is_asynchronous(given: Any) -> bool:
+    """Report whether it is an asynchronous connection or session, of whatever package."""
+    return is_asyncpg(given) or any(kind.__name__.lower().startswith("async") for kind in type(given).__mro__)
+
+
+def require_psycopg_transaction(connection: Any, call: str) -> None:
+    """Refuse a connection that would commit what it writes by itself.
 
     Without autocommit psycopg begins a transaction with the first statement, so that one is fine.
 
@@ -48,23 +50,58 @@ def require_psycopg_transaction(connection: Any) -> None:
         NotInTransaction: It is in autocommit, and in no transaction.
     """
     if connection.autocommit and connection.info.transaction_status == _IDLE:
-        raise NotInTransaction
+        raise NotInTransaction(call)
 
 
-def require_asyncpg_transaction(connection: Any) -> None:
+def require_asyncpg_transaction(connection: Any, call: str) -> None:
     """Refuse a connection of asyncpg that is in no transaction.
 
     Raises:
         NotInTransaction: It is in none.
     """
     if not connection.is_in_transaction():
-        raise NotInTransaction
+        raise NotInTransaction(call)
 
 
-def _package(kind: type) -> str:
-    return kind.__module__.partition(".")[0]
+def counterpart(call: str) -> str:
+    """Name the asynchronous function that does what a synchronous one does, and the other way round."""
+    return call.removesuffix("_async") if call.endswith("_async") else f"{call}_async"
+
+
+def name_of(given: Any) -> str:
+    """Name the type of a value, with its module."""
+    return f"{type(given).__module__}.{type(given).__qualname__}"
 
 
 def tuples(_: Any) -> type[tuple[Any, ...]]:
     """Make rows that are tuples, whatever the connection makes of them: psycopg's own ``tuple_row``."""
     return tuple
+
+
+def _refusal(given: Any, connection: Any, call: str) -> str:
+    if call.endswith("_async"):
+        takes = "an asynchronous connection of psycopg 3 or asyncpg"
+    else:
+        takes = "a connection or cursor of psycopg 3"
+    packages = _packages(given)
+    reads = not call.startswith(("publish", "once", "remember"))
+    other = "Connection" if call.endswith("_async") else "AsyncConnection"
+    do = ""
+    if _is_psycopg(connection, other) or "asyncpg" in packages:
+        do = f": call {counterpart(call)}"
+    elif packages & {"sqlalchemy", "sqlmodel"}:
+        own = "session.connection().connection.driver_connection"
+        do = f": pass the driver's own, {own}" if reads else ": use outbox_client.sqlalchemy"
+    elif "django" in packages:
+        do = ": pass the driver's own, connection.connection" if reads else ": use outbox_client.django"
+    return f"{call} takes {takes}, not {name_of(given)}{do}"
+
+
+def _is_psycopg(connection: Any, wanted: str) -> bool:
+    return any(
+        kind.__name__ == wanted and kind.__module__.partition(".")[0] == "psycopg" for kind in type(connection).__mro__
+    )
+
+
+def _packages(given: Any) -> set[str]:
+    return {kind.__module__.partition(".")[0] for kind in type(given).__mro__}

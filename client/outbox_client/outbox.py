@@ -81,9 +81,9 @@ class Outbox:
             psycopg.Error: PostgreSQL refused it; the transaction has failed.
         """
         row = self._rows.make(event)
-        connection = psycopg_connection(conn, asynchronous=False)
+        connection = psycopg_connection(conn, "publish")
         if not autocommit:
-            require_psycopg_transaction(connection)
+            require_psycopg_transaction(connection, "publish")
         connection.execute(self._one, row)
         return event.id
 
@@ -103,9 +103,9 @@ class Outbox:
         """
         events = list(events)
         arrays = self._arrays(events)
-        connection = psycopg_connection(conn, asynchronous=False)
+        connection = psycopg_connection(conn, "publish_many")
         if not autocommit:
-            require_psycopg_transaction(connection)
+            require_psycopg_transaction(connection, "publish_many")
         if events:
             connection.execute(self._many, arrays)
         return [event.id for event in events]
@@ -124,13 +124,13 @@ class Outbox:
         row = self._rows.make(event)
         if is_asyncpg(conn):
             if not autocommit:
-                require_asyncpg_transaction(conn)
+                require_asyncpg_transaction(conn, "publish_async")
             driver: Any = conn
             await driver.execute(self._one_asyncpg, *row)
             return event.id
-        connection = psycopg_connection(conn, asynchronous=True)
+        connection = psycopg_connection(conn, "publish_async")
         if not autocommit:
-            require_psycopg_transaction(connection)
+            require_psycopg_transaction(connection, "publish_async")
         await connection.execute(self._one, row)
         return event.id
 
@@ -146,14 +146,14 @@ class Outbox:
         arrays = self._arrays(events)
         if is_asyncpg(conn):
             if not autocommit:
-                require_asyncpg_transaction(conn)
+                require_asyncpg_transaction(conn, "publish_many_async")
             if events:
                 driver: Any = conn
                 await driver.execute(self._many_asyncpg, *arrays)
             return [event.id for event in events]
-        connection = psycopg_connection(conn, asynchronous=True)
+        connection = psycopg_connection(conn, "publish_many_async")
         if not autocommit:
-            require_psycopg_transaction(connection)
+            require_psycopg_transaction(connection, "publish_many_async")
         if events:
             await connection.execute(self._many, arrays)
         return [event.id for event in events]

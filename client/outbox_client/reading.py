@@ -65,7 +65,7 @@ def token(
     Raises:
         LookupError: There is no such event.
     """
-    connection = psycopg_connection(conn, asynchronous=False)
+    connection = psycopg_connection(conn, "token")
     cursor = connection.cursor(row_factory=tuples)
     return _token(event_id, cursor.execute(_token_of(table, "%s"), (str(event_id),)).fetchone())
 
@@ -80,7 +80,7 @@ async def token_async(
     if is_asyncpg(conn):
         driver: Any = conn
         return _token(event_id, await driver.fetchrow(_token_of(table, "$1"), str(event_id)))
-    connection = psycopg_connection(conn, asynchronous=True)
+    connection = psycopg_connection(conn, "token_async")
     cursor = await connection.cursor(row_factory=tuples).execute(_token_of(table, "%s"), (str(event_id),))
     return _token(event_id, await cursor.fetchone())
 
@@ -104,7 +104,7 @@ def wait_applied(
         ValueError: The token is none.
         NoProjection: There is no such projection.
     """
-    cursor = psycopg_connection(conn, asynchronous=False).cursor(row_factory=tuples)
+    cursor = psycopg_connection(conn, "wait_applied").cursor(row_factory=tuples)
     params = (projection, *_parse(token))
     pauses = _Pauses(timeout_s)
     while True:
@@ -128,7 +128,7 @@ async def wait_applied_async(
     params = (projection, *_parse(token))
     pauses = _Pauses(timeout_s)
     driver: Any = conn if is_asyncpg(conn) else None
-    cursor = None if driver is not None else psycopg_connection(conn, asynchronous=True).cursor(row_factory=tuples)
+    cursor = None if driver is not None else psycopg_connection(conn, "wait_applied_async").cursor(row_factory=tuples)
     while True:
         if cursor is None:
             row = await driver.fetchrow(_LOOK.format("$1", "$2", "$3"), *params)

@@ -94,4 +94,10 @@ class Rows:
         for method in ("model_dump_json", "__json__"):
             if (dump := getattr(payload, method, None)) is not None:
                 return str(dump())
-        return self._dumps(payload)
+        try:
+            return self._dumps(payload)
+        except TypeError as error:
+            if self._dumps is not json.dumps:
+                raise
+            hint = "to send such values as texts: dumps=functools.partial(json.dumps, default=str)"
+            raise TypeError(f"the payload cannot be encoded: {error}; {hint}") from error

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from outbox_client.drivers import is_asynchronous, name_of
 from outbox_client.event import Event
 from outbox_client.statements import of_table
 
@@ -50,7 +51,12 @@ def recorded(conn: Any, *, table: str = "outbox_events") -> list[Event]:
     Args:
         conn: A connection of psycopg 3, a Session or Connection of SQLAlchemy, or Django's ``connection``.
         table: The outbox.
+
+    Raises:
+        TypeError: It is an asynchronous one.
     """
+    if is_asynchronous(conn):
+        raise TypeError(f"recorded takes a synchronous connection or session, not {name_of(conn)}: call recorded_async")
     if callable(getattr(conn, "cursor", None)):
         with conn.cursor() as cursor:
             cursor.execute(of_table(_OWN_EVENTS, table))

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from outbox_client.commands import CREATE_TABLE
+from outbox_client.commands import CREATE_INDEX, CREATE_TABLE
 
 LOGIN = "suite_producer"
 PASSWORD = "produce"
@@ -55,6 +55,7 @@ def commands(producer: str, database: str) -> None:
     """Make the table of commands, with the application's rights on it."""
     with psycopg.connect(database) as conn:
         conn.execute(CREATE_TABLE.encode())
+        conn.execute(CREATE_INDEX.encode())
         conn.execute(
             sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_commands TO {}").format(sql.Identifier(LOGIN))
         )

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 
 import asyncpg
 import psycopg
@@ -93,7 +94,7 @@ def test_a_result_without_a_command_is_refused(producer: str) -> None:
 
 def test_autocommit_is_refused(producer: str) -> None:
     with psycopg.connect(producer, autocommit=True) as conn:
-        with pytest.raises(NotInTransaction):
+        with pytest.raises(NotInTransaction, match=r"call once inside a transaction.* the command would be"):
             once(conn, "pay-42")
         with conn.transaction():
             assert once(conn, "pay-42") is None
@@ -127,3 +128,12 @@ async def test_asyncpg_does_the_same(producer: str) -> None:
                 await remember_async(conn, "pay-43", 1)
     finally:
         await conn.close()
+
+
+def test_values_that_json_does_not_know_are_refused_by_name(producer: str) -> None:
+    with psycopg.connect(producer) as conn:
+        with pytest.raises(TypeError, match=r"the request of a command: .*Decimal.*: make a text of it"):
+            once(conn, "pay-42", request={"amount": Decimal(5)})
+        assert once(conn, "pay-42") is None
+        with pytest.raises(TypeError, match=r"the result of a command: .*Decimal"):
+            remember(conn, "pay-42", Decimal(5))

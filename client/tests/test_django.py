@@ -1,6 +1,10 @@
 """Through Django, with the producer's rights alone."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import django
 import psycopg
@@ -8,7 +12,7 @@ import pytest
 from conftest import Stored
 from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
-from samples import run, sample
+from samples import GUIDE, run, sample
 
 from outbox_client import Event, InvalidEvent, NotInTransaction
 from outbox_client.commands import Earlier, KeyReused
@@ -98,8 +102,11 @@ def test_the_samples_of_the_readme_run(default: None, stored: Stored) -> None:
 
     settings_module = run(sample("INSTALLED_APPS"), {"INSTALLED_APPS": ["django.contrib.admin"]})
     assert settings_module["INSTALLED_APPS"][-1] in settings.INSTALLED_APPS
-    run(sample("django.db"), {"order": Order()})
-    assert [row[1:4] for row in stored()] == [("orders.placed", "42", {"order": 42})]
+    run(sample("from django.db import transaction"), {"order": Order()})
+    from django.db import transaction
+
+    run(sample("transaction.atomic", GUIDE), {"order": Order(), "transaction": transaction})
+    assert [row[1:4] for row in stored()] == [("orders.placed", "order-42", {"order": 42})] * 2
 
 
 def test_a_test_that_is_rolled_back_reads_what_it_published(default: None, database: str, stored: Stored) -> None:
@@ -168,7 +175,7 @@ def test_a_command_is_carried_out_once(default: None, stored: Stored) -> None:
         once("pay-42", request={"amount": 6})
     with transaction.atomic(), pytest.raises(LookupError, match="call once first"):
         remember("pay-43", 1)
-    with pytest.raises(NotInTransaction):
+    with pytest.raises(NotInTransaction, match="call once inside a transaction"):
         once("pay-44")
 
 
@@ -211,6 +218,53 @@ def test_the_check_says_what_is_missing(default: None, empty_database: str, admi
     _point("default", empty_database)
     (warning,) = check_outbox(databases=["default"])
     assert "does not exist" in warning.msg
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"tabel": "x"}, "OUTBOX_CLIENT['tabel'] is unknown: did you mean 'table'?"),
+        ({"zzz": 1}, "OUTBOX_CLIENT['zzz'] is unknown: it takes table, payload, dumps, subject, allow_nats, max_bytes"),
+        (["table"], "OUTBOX_CLIENT is a dict, not list"),
+        ({"payload": "xml"}, "OUTBOX_CLIENT: payload 'xml': must be one of jsonb, json, text, bytea"),
+        ({"table": "Outbox"}, "OUTBOX_CLIENT: table 'Outbox': must be a plain lower-case name, or schema.name"),
+        ({"max_bytes": "1"}, "OUTBOX_CLIENT['max_bytes'] is of type int, not str"),
+        ({"dumps": "json.dumps"}, "OUTBOX_CLIENT['dumps'] is a function, such as json.dumps, and not its name"),
+        ({"allow_nats": "Nats-TTL"}, "OUTBOX_CLIENT['allow_nats'] is a list of headers, not one text"),
+    ],
+)
+def test_wrong_settings_are_one_line_of_the_system_check(tmp_path: Path, given: object, said: str) -> None:
+    # A process of its own: the model is made of the settings once.
+    (tmp_path / "wrong.py").write_text(
+        "INSTALLED_APPS = ['django.contrib.contenttypes', 'django.contrib.auth', 'outbox_client.django']\n"
+        "SECRET_KEY = 'x'\nUSE_TZ = True\nDEFAULT_AUTO_FIELD = 'django.db.models.BigAutoField'\n"
+        f"OUTBOX_CLIENT = {given!r}\n"
+    )
+    environ = os.environ | {"PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "wrong"}
+    command = [sys.executable, "-m", "django", "check"]
+    checked = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert checked.returncode == 1
+    assert f"?: (outbox_client.E001) {said}\n" in checked.stderr
+    assert "Traceback" not in checked.stderr
+    program = "import django; django.setup(); from outbox_client.django import publish; publish('a', 1)"
+    published = subprocess.run(
+        [sys.executable, "-c", program], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert published.stderr.endswith(f"ImproperlyConfigured: {said}\n")
+
+
+def test_the_migration_of_commands_goes_forward_and_back(
+    default: None, database: str, admin: psycopg.Connection
+) -> None:
+    from django.db import connection
+    from django.db.migrations.state import ProjectState
+
+    _point("default", database)
+    migration = run(sample("import migrations"), {})["Migration"]("0001_commands", "shop")
+    for step, there in (("apply", True), ("unapply", False)):
+        with connection.schema_editor() as editor:
+            getattr(migration, step)(ProjectState(), editor)
+        assert admin.execute("SELECT to_regclass('outbox_commands') IS NOT NULL").fetchone() == (there,)
 
 
 def test_an_application_migrates_before_there_is_an_outbox(default: None, empty_database: str) -> None:

@@ -12,6 +12,8 @@ from tests.support.fix_relay import Outbox as Seen
 from tests.support.fix_stream import Streams
 
 from outbox_client import Event, InvalidEvent, NotInTransaction, Outbox
+from outbox_client.commands import once_async
+from outbox_client.reading import wait_applied_async
 
 OUTBOX = Outbox()
 
@@ -153,11 +155,15 @@ async def test_an_asynchronous_connection_in_autocommit_is_refused(producer: str
 
 async def test_a_connection_of_the_wrong_kind_is_refused_by_name(producer: str) -> None:
     async with await psycopg.AsyncConnection.connect(producer) as conn:
-        with pytest.raises(TypeError, match=r"not psycopg\.\S*AsyncConnection"):
+        with pytest.raises(TypeError, match=r"publish takes .*, not psycopg\.\S*AsyncConnection: call publish_async"):
             OUTBOX.publish(cast(Any, conn), Event("orders.placed", 1))
     with psycopg.connect(producer) as plain:
-        with pytest.raises(TypeError, match="asynchronous connection"):
-            await OUTBOX.publish_async(plain, Event("orders.placed", 1))
+        with pytest.raises(TypeError, match=r"asynchronous connection.*: call publish_many$"):
+            await OUTBOX.publish_many_async(cast(Any, plain), [Event("orders.placed", 1)])
+        with pytest.raises(TypeError, match=r"once_async takes an asynchronous connection.*: call once$"):
+            await once_async(cast(Any, plain), "pay-42")
+        with pytest.raises(TypeError, match=r"wait_applied_async takes .*: call wait_applied$"):
+            await wait_applied_async(cast(Any, plain), "orders", "1.1.1")
         with pytest.raises(TypeError, match=r"not builtins\.str"):
             OUTBOX.publish(cast(Any, producer), Event("orders.placed", 1))
 

@@ -1,7 +1,10 @@
 """The client refuses what the relay would refuse, in the same words; one test holds both lists together."""
 
+import functools
 import json
 import uuid
+from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any, cast
 
 import pytest
@@ -118,3 +121,20 @@ def test_an_event_keeps_the_id_it_is_given_and_tells_no_payload() -> None:
 def test_a_key_that_is_no_text_is_refused() -> None:
     with pytest.raises(TypeError, match="text or None, not int"):
         Outbox().row(Event("t", 1, key=cast(Any, 42)))
+
+
+@pytest.mark.parametrize("value", [Decimal("1.5"), datetime(2026, 1, 1, tzinfo=timezone.utc), uuid.UUID(int=1)])
+def test_a_payload_that_json_does_not_know_is_refused_with_what_to_do(value: object) -> None:
+    with pytest.raises(TypeError, match=r"not JSON serializable; .*dumps=functools\.partial") as refused:
+        Outbox().row(Event("t", {"value": value}))
+    told = str(refused.value).rpartition("dumps=")[2]
+    dumps = eval(told, {"functools": functools, "json": json})  # noqa: S307 - the hint of this very error, to see it works
+    assert Outbox(dumps=dumps).row(Event("t", {"value": value}))["payload"] == json.dumps({"value": str(value)})
+
+
+def test_an_error_of_the_applications_own_dumps_is_its_own() -> None:
+    def dumps(value: object) -> str:
+        raise TypeError("no such codec")
+
+    with pytest.raises(TypeError, match=r"^no such codec$"):
+        Outbox(dumps=dumps).row(Event("t", 1))

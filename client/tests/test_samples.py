@@ -3,9 +3,12 @@
 import uuid
 from collections.abc import Iterator
 
+import asyncpg
 import psycopg
 import pytest
 import sqlalchemy as sa
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 from conftest import Stored
 from psycopg.types.json import Jsonb
 from relay.postgres.tables import sql_directory
@@ -14,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from outbox_client import Event, Outbox
+from outbox_client.commands import CREATE_INDEX, CREATE_TABLE, DROP_TABLE
 
 
 @pytest.fixture
@@ -27,18 +31,23 @@ def conn(database: str, producer: str, commands: None) -> Iterator[psycopg.Conne
 
 def test_every_sample_is_run_by_a_test_below() -> None:
     # Those of Django are run by test_django.py.
-    assert len(README) == 9
-    assert len(GUIDE) == 2
+    assert len(README) == 13
+    assert len(GUIDE) == 4
 
 
 def test_psycopg(conn: psycopg.Connection, producer: str, stored: Stored) -> None:
     run(sample("psycopg.connect"), {"dsn": producer})
-    assert [row[1:] for row in stored()] == [("orders.placed", "42", {"order": 42}, {"tenant": "a"})]
+    assert [row[1:] for row in stored()] == [("orders.placed", "order-42", {"order": 42}, {"tenant": "a"})]
+
+
+def test_asyncpg(conn: psycopg.Connection, producer: str, stored: Stored) -> None:
+    run(sample("VALUES ($1, $2)"), {"dsn": producer})
+    assert [row[1:] for row in stored()] == [("orders.placed", "order-43", {"order": 43}, None)]
 
 
 def test_the_guides_inserts(conn: psycopg.Connection, stored: Stored) -> None:
     run(sample("Jsonb", GUIDE), {"conn": conn, "Jsonb": Jsonb})
-    run(sample("outbox.publish", GUIDE), {"conn": conn, "outbox": Outbox(), "Event": Event})
+    run(sample("outbox.publish(conn", GUIDE), {"conn": conn, "outbox": Outbox(), "Event": Event})
     assert [row[1:4] for row in stored()] == [
         ("orders.placed", "order-42", {"order": 42}),
         ("orders.placed", "order-43", {"order": 43}),
@@ -81,10 +90,50 @@ def test_sqlalchemy(conn: psycopg.Connection, producer: str, stored: Stored) -> 
     class Base(DeclarativeBase):
         """The application's."""
 
-    mapped = {"Base": Base, "Mapped": Mapped, "mapped_column": mapped_column, "sessionmaker": sessionmaker}
+    class Placed(Base):
+        """The guide's Order."""
+
+        __tablename__ = "orders"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        total: Mapped[int]
+
+    run(sample("outbox.publish(session", GUIDE), names | {"Order": Placed})
+    assert stored()[-1][1:] == ("orders.placed", "order-44", {"order": 44}, None)
+
+    class OtherBase(DeclarativeBase):
+        """The README's."""
+
+    mapped = {"Base": OtherBase, "Mapped": Mapped, "mapped_column": mapped_column, "sessionmaker": sessionmaker}
     run(sample("class Order(Base, Records)"), names | mapped)
-    assert [row[1] for row in stored()] == ["orders.placed"] * 5
+    assert [row[1] for row in stored()] == ["orders.placed"] * 6
     engine.dispose()
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+async def test_the_migration_of_commands_goes_forward_and_back(
+    database: str, admin: psycopg.Connection, driver: str
+) -> None:
+    text = sample("from alembic import op")
+
+    def migrate(connection: sa.Connection, step: str) -> None:
+        with Operations.context(MigrationContext.configure(connection)):
+            run(text, {})[step]()
+
+    engine = create_async_engine(database.replace("postgresql:", f"postgresql+{driver}:"))
+    for step, there in (("upgrade", True), ("downgrade", False)):
+        async with engine.begin() as connection:
+            await connection.run_sync(migrate, step)
+        assert admin.execute("SELECT to_regclass('outbox_commands') IS NOT NULL").fetchone() == (there,)
+    await engine.dispose()
+
+
+async def test_the_table_of_commands_is_made_by_asyncpg_itself(database: str, producer: str) -> None:
+    conn = await asyncpg.connect(database)
+    try:
+        for statement in (CREATE_TABLE, CREATE_INDEX, DROP_TABLE):
+            await (await conn.prepare(statement)).fetch()
+    finally:
+        await conn.close()
 
 
 def test_commands(conn: psycopg.Connection, stored: Stored) -> None:
@@ -122,12 +171,33 @@ def session():
     pytester.makepyfile(
         """
 from outbox_client import Event, Outbox
+from outbox_client.commands import CREATE_INDEX, CREATE_TABLE, DROP_TABLE
 
 def place_order(session, order):
     Outbox().publish(session, Event("orders.placed", {"order": order}))
 
 """
         + sample("def test_placing")
+    )
+    pytester.runpytest_subprocess("-p", "no:cloudcoil").assert_outcomes(passed=1)
+    assert stored() == []
+
+
+def test_testing_with_asyncpg(
+    pytester: pytest.Pytester, conn: psycopg.Connection, database: str, stored: Stored
+) -> None:
+    pytester.makepyfile(
+        f"""
+import pytest
+from outbox_client import Event, Outbox
+
+dsn = {database!r}
+
+async def place_order(conn, order):
+    await Outbox().publish_async(conn, Event("orders.placed", {{"order": order}}))
+
+"""
+        + sample("pytest_asyncio")
     )
     pytester.runpytest_subprocess("-p", "no:cloudcoil").assert_outcomes(passed=1)
     assert stored() == []

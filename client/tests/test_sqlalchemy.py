@@ -1,5 +1,8 @@
 """Through SQLAlchemy 2 and SQLModel, with the producer's rights alone."""
 
+import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
@@ -10,9 +13,18 @@ import pytest
 import sqlalchemy as sa
 import sqlmodel
 from conftest import Stored
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+    create_async_engine,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column, sessionmaker
 
+import outbox_client
 from outbox_client import Event, InvalidEvent, NotInTransaction
 from outbox_client.alembic import include_name
 from outbox_client.commands import Earlier, KeyReused
@@ -267,10 +279,155 @@ async def test_a_command_is_carried_out_once_by_an_asynchronous_session(async_en
 
 async def test_targets_of_the_wrong_kind_are_refused(engine: sa.Engine, async_engine: AsyncEngine) -> None:
     async with AsyncSession(async_engine) as session:
-        with pytest.raises(TypeError, match="not AsyncSession"):
+        with pytest.raises(TypeError, match=r"publish takes .*, not \S*AsyncSession: call publish_async$"):
             OUTBOX.publish(cast(Any, session), Event("orders.placed", 1))
-    with Session(engine) as plain, pytest.raises(TypeError, match="not Session"):
-        await OUTBOX.publish_async(cast(Any, plain), Event("orders.placed", 1))
+        with pytest.raises(TypeError, match=r"publish takes .*AsyncSession: use outbox_client.sqlalchemy$"):
+            outbox_client.Outbox().publish(cast(Any, session), Event("orders.placed", 1))
+    with Session(engine) as plain:
+        with pytest.raises(TypeError, match=r"publish_async takes .*, not \S*Session: call publish$"):
+            await OUTBOX.publish_async(cast(Any, plain), Event("orders.placed", 1))
+        with pytest.raises(TypeError, match=r"once_async takes .*: call once$"):
+            await once_async(cast(Any, plain), "pay-42")
+    with pytest.raises(TypeError, match=r"not \S*Engine: pass the session or connection that writes the data$"):
+        OUTBOX.publish(cast(Any, engine), Event("orders.placed", 1))
+
+
+async def test_a_scoped_asynchronous_session_will_do(async_engine: AsyncEngine, stored: Stored) -> None:
+    scoped = async_scoped_session(
+        async_sessionmaker(async_engine, expire_on_commit=False), scopefunc=asyncio.current_task
+    )
+    OUTBOX.listen(scoped)
+    await OUTBOX.publish_async(scoped, Event("orders.placed", 1))
+    order = Order()
+    order.place()
+    scoped.add(order)
+    await scoped.commit()
+    assert payloads(stored) == [1, {"order": order.id}]
+    await scoped.remove()
+
+
+def test_a_synchronous_application_needs_no_greenlet() -> None:
+    program = """
+import sys
+sys.modules["greenlet"] = None
+from sqlalchemy.orm import sessionmaker
+from outbox_client.sqlalchemy import Outbox
+Outbox().listen(sessionmaker())
+try:
+    Outbox().publish(1, None)
+except AttributeError:
+    pass
+print("sqlalchemy.ext.asyncio" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_new_object_whose_events_were_rolled_back_is_not_taken_again(engine: sa.Engine, stored: Stored) -> None:
+    maker = sessionmaker(engine)
+    OUTBOX.listen(maker)
+    with maker() as session:
+        order = Order()
+        order.place()
+        session.add(order)
+        session.flush()
+        session.rollback()
+        order.place()
+        session.add(order)
+        with pytest.raises(RuntimeError, match="the events of this Order were rolled back"):
+            session.commit()
+    assert stored() == []
+
+
+def test_what_failed_to_be_written_is_written_with_the_object_that_is_added_again(
+    engine: sa.Engine, stored: Stored
+) -> None:
+    maker = sessionmaker(engine)
+    OUTBOX.listen(maker)
+    with maker.begin() as session:
+        session.add(Order(id=7))
+    with maker() as session:
+        order = Order(id=7)
+        order.place()
+        session.add(order)
+        with pytest.raises(sa.exc.IntegrityError):
+            session.flush()
+        session.rollback()
+        order.id = 8
+        session.add(order)
+        session.commit()
+    assert payloads(stored) == [{"order": 8}]
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["new", "change", "again", "flush", "savepoint", "release", "undo", "rollback", "commit"]),
+        st.integers(0, 3),
+    ),
+    max_size=25,
+)
+
+
+@given(STEPS)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example([("new", 0), ("flush", 0), ("rollback", 0), ("again", 0), ("commit", 0)])
+@example([("new", 0), ("commit", 0), ("change", 0), ("rollback", 0), ("change", 0), ("commit", 0)])
+@example([("new", 0), ("commit", 0), ("savepoint", 0), ("change", 0), ("undo", 0), ("change", 0), ("commit", 0)])
+@example([("savepoint", 0), ("new", 0), ("flush", 0), ("undo", 0), ("again", 0), ("commit", 0)])
+def test_the_events_of_an_aggregate_are_those_of_its_committed_row(
+    engine: sa.Engine, admin: psycopg.Connection, steps: list[tuple[str, int]]
+) -> None:
+    admin.execute("DELETE FROM outbox_events")
+    admin.execute("DELETE FROM orders")
+    maker = sessionmaker(engine)
+    OUTBOX.listen(maker)
+    with maker() as session:
+        _walk(session, [*steps, ("commit", 0)])
+    rows = admin.execute("SELECT id::text, note::int FROM orders ORDER BY id").fetchall()
+    events = admin.execute("SELECT key, payload::int FROM outbox_events ORDER BY seq").fetchall()
+    for order, changes in rows:
+        assert [number for key, number in events if key == order] == list(range(1, changes + 1))
+    assert {key for key, _ in events} == {order for order, _ in rows}
+
+
+def _walk(session: Session, steps: list[tuple[str, int]]) -> None:
+    """Do what an application may do; each change of an order counts in its row, and is an event of that number."""
+    orders: list[Order] = []
+    savepoints: list[SessionTransaction] = []
+    for step, which in steps:
+        attached = [one for one in orders if one in session]
+        detached = [one for one in orders if one not in session]
+        try:
+            if step == "new":
+                orders.append(Order())
+                _change(orders[-1])
+                session.add(orders[-1])
+            elif step == "change" and attached:
+                _change(attached[which % len(attached)])
+            elif step == "again" and detached:
+                session.add(detached[which % len(detached)])
+            elif step == "flush":
+                session.flush()
+            elif step == "savepoint":
+                savepoints.append(session.begin_nested())
+            elif step == "release" and savepoints:
+                savepoints.pop().commit()
+            elif step == "undo" and savepoints:
+                savepoints.pop().rollback()
+            elif step in ("rollback", "commit"):
+                getattr(session, step)()
+                savepoints.clear()
+        except (RuntimeError, sa.exc.InvalidRequestError):
+            # The object that is added again is refused: by us, or by SQLAlchemy if it has lost its values.
+            session.rollback()
+            savepoints.clear()
+            orders = [one for one in orders if one in session]
+
+
+def _change(order: Order) -> None:
+    number = int(order.note or 0) + 1
+    order.note = str(number)
+    order.record(lambda: Event("orders.changed", number, key=str(order.id)))
 
 
 def test_autogenerate_leaves_the_outbox_alone(database: str, producer: str) -> None:

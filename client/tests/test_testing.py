@@ -50,6 +50,15 @@ def test_the_fixture_returns_the_events_of_the_test_in_their_order(
     assert len(stored()) == 2
 
 
+async def test_an_asynchronous_connection_is_sent_to_the_asynchronous_function(database: str) -> None:
+    conn = await asyncpg.connect(database)
+    try:
+        with pytest.raises(TypeError, match=r"asyncpg.*: call recorded_async"):
+            recorded(conn)
+    finally:
+        await conn.close()
+
+
 @pytest.mark.parametrize(("kind", "payload"), [("text", "as it is"), ("bytea", b"\x00\xff"), ("json", {"a": 1})])
 def test_every_type_of_payload_is_read_as_it_was_given(empty_database: str, kind: str, payload: object) -> None:
     with psycopg.connect(empty_database, row_factory=psycopg.rows.dict_row) as conn:

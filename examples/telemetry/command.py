@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 from outbox_client import Event, Outbox
-from outbox_client.commands import CREATE_TABLE, KeyReused, once, remember
+from outbox_client.commands import CREATE_INDEX, CREATE_TABLE, KeyReused, once, remember
 from outbox_client.reading import token
 
 from examples.web import BadRequest
@@ -30,6 +30,7 @@ def create_tables(conn: psycopg.Connection[Any]) -> None:
     """Make the tables of the write side."""
     conn.execute(Path(__file__).with_name("schema.sql").read_bytes())
     conn.execute(CREATE_TABLE.encode())
+    conn.execute(CREATE_INDEX.encode())
 
 
 def validated(device: str, body: Any) -> Measurement:

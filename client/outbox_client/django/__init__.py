@@ -5,5 +5,15 @@
 
 from outbox_client.django.commands import once, remember
 from outbox_client.django.publishing import publish, publish_many
+from outbox_client.errors import InvalidEvent, KeyReused, NotBegun, NotInTransaction
 
-__all__ = ["once", "publish", "publish_many", "remember"]
+__all__ = [
+    "InvalidEvent",
+    "KeyReused",
+    "NotBegun",
+    "NotInTransaction",
+    "once",
+    "publish",
+    "publish_many",
+    "remember",
+]

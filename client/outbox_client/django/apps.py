@@ -5,7 +5,7 @@ from django.core.checks import Tags, register
 
 
 class OutboxClientConfig(AppConfig):
-    """Registers the system check; model and admin are found by their modules."""
+    """Registers the system checks; model and admin are found by their modules."""
 
     name = "outbox_client.django"
     label = "outbox_client"
@@ -13,8 +13,9 @@ class OutboxClientConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the check."""
-        # It imports the model, which there is only now.
-        from outbox_client.django.checks import check_outbox
+        """Register the checks."""
+        # Their module imports the model, which there is only now.
+        from outbox_client.django.checks import check_outbox, check_settings
 
+        register(check_settings)
         register(check_outbox, Tags.database)

@@ -1,23 +1,36 @@
-"""The system check: does the outbox exist, and may this application write it?
+"""The system checks: are the settings right, does the outbox exist, and may this application write it?
 
-Django runs it by ``manage.py check --database default`` and before it migrates, which an error would keep it from. But
-the outbox is made by ``relay migrate``, which may come later, and a login that migrates need not be one that publishes.
-So these are warnings.
+Django asks the database by ``manage.py check --database default`` and before it migrates, which an error would keep it
+from. But the outbox is made by ``relay migrate``, which may come later, and a login that migrates need not be one that
+publishes. So what is found in the database is a warning.
 """
 
 from collections.abc import Collection
 from typing import Any
 
+from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 
+from outbox_client.django.configured import configured
 from outbox_client.django.models import OutboxEvent
-from outbox_client.django.publishing import configured
 from outbox_client.statements import COLUMNS
+
+
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Report ``outbox_client.E001`` if ``OUTBOX_CLIENT`` in the settings is wrong."""
+    try:
+        configured()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), hint="see the README of outbox-client", id="outbox_client.E001")]
+    return []
 
 
 def check_outbox(databases: Collection[str] | None = None, **_: Any) -> list[CheckWarning]:
     """Report ``outbox_client.W001`` if events cannot be written where the router writes them."""
+    if check_settings():
+        return []  # which table is meant is not known
     alias = router.db_for_write(OutboxEvent)
     if alias not in (databases or ()):
         return []

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from outbox_client.command_table import INSERT, SELECT, TABLE, UPDATE, Earlier, NotBegun, as_json, digest_of, earlier_of
+from outbox_client.command_table import INSERT, SELECT, TABLE, UPDATE, Earlier, as_json, digest_of, earlier_of
 from outbox_client.django.publishing import connection_of
+from outbox_client.errors import NotBegun
 from outbox_client.statements import of_table
 
 
@@ -23,7 +24,7 @@ def once(key: str, *, request: Any = None, using: str | None = None, table: str 
     """
     digest = digest_of(request)
     insert, select = of_table(INSERT, table, key="%s", request="%s"), of_table(SELECT, table, key="%s")
-    with connection_of(using).cursor() as cursor:
+    with connection_of(using, "once").cursor() as cursor:
         while True:
             cursor.execute(insert, [key, digest])
             if cursor.rowcount:
@@ -39,7 +40,7 @@ def remember(key: str, result: Any, *, using: str | None = None, table: str = TA
     Raises:
         NotBegun: `once` has not begun it.
     """
-    with connection_of(using).cursor() as cursor:
+    with connection_of(using, "remember").cursor() as cursor:
         cursor.execute(of_table(UPDATE, table, result="%s", key="%s"), [as_json(result), key])
         if not cursor.rowcount:
             raise NotBegun(key)

@@ -7,19 +7,19 @@ from typing import Any, ClassVar, NoReturn
 
 from django.db import models
 
-from outbox_client.django.publishing import configured
+from outbox_client.django.configured import usable
 
 _PAYLOADS = {"jsonb": models.JSONField, "json": models.JSONField, "text": models.TextField, "bytea": models.BinaryField}
 
 
 def payload_field() -> Any:
     """Make the field that fits the type of the payload column."""
-    return _PAYLOADS[configured().payload]()
+    return _PAYLOADS[usable().payload]()
 
 
 def db_table() -> str:
     """Name the table as Django quotes it: it puts quotes around the whole."""
-    return configured().table.replace(".", '"."')
+    return usable().table.replace(".", '"."')
 
 
 class OutboxEvent(models.Model):

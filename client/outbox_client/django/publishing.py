@@ -1,44 +1,15 @@
 """Publish in the transaction of a Django connection."""
 
-import functools
-import json
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.conf import settings
 from django.db import router, transaction
 
+from outbox_client.django.configured import configured
 from outbox_client.errors import NotInTransaction
 from outbox_client.event import Event
-from outbox_client.rows import MAX_BYTES, Rows
-from outbox_client.statements import COLUMNS, insert_many, insert_one
-
-_PLACES = ("%s",) * 5
-
-
-class Configured:
-    """The outbox that the settings describe.
-
-    Raises:
-        TypeError: The settings hold an unknown name.
-        ValueError: The settings hold an unusable value.
-    """
-
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        options = dict(given)
-        self.table: str = options.pop("table", "outbox_events")
-        self.payload: str = options.pop("payload", "jsonb")
-        defaults: dict[str, Any] = {"dumps": json.dumps, "subject": "{topic}", "allow_nats": (), "max_bytes": MAX_BYTES}
-        self.rows = Rows(self.payload, **(defaults | options))
-        self.one = insert_one(self.table, self.payload, _PLACES)
-        self.many = insert_many(self.table, self.payload, _PLACES)
-
-
-@functools.cache
-def configured() -> Configured:
-    """Read the settings, once."""
-    return Configured(getattr(settings, "OUTBOX_CLIENT", {}))
+from outbox_client.statements import COLUMNS
 
 
 def publish(
@@ -64,11 +35,13 @@ def publish(
     Raises:
         InvalidEvent: The relay could never send it. Nothing was written.
         NotInTransaction: There is no transaction. Nothing was written.
+        TypeError: The payload cannot be encoded. Nothing was written.
+        django.core.exceptions.ImproperlyConfigured: ``OUTBOX_CLIENT`` in the settings is wrong. Nothing was written.
         django.db.Error: PostgreSQL refused it; the transaction has failed.
     """
     event = Event(topic, payload, key=None if key is None else str(key), headers=headers)
     row = configured().rows.make(event)
-    with connection_of(using).cursor() as cursor:
+    with connection_of(using, "publish").cursor() as cursor:
         cursor.execute(configured().one, row)
     return event.id
 
@@ -77,15 +50,19 @@ def publish_many(events: Iterable[Event], *, using: str | None = None) -> list[u
     """Write events in their order, by one statement. All are checked before any is written; see `publish`."""
     events = list(events)
     rows = [configured().rows.make(event) for event in events]
-    connection = connection_of(using)
+    connection = connection_of(using, "publish_many")
     if rows:
         with connection.cursor() as cursor:
             cursor.execute(configured().many, [[row[at] for row in rows] for at in range(len(COLUMNS))])
     return [event.id for event in events]
 
 
-def connection_of(using: str | None) -> Any:
+def connection_of(using: str | None, call: str) -> Any:
     """Return the connection of a database that has a transaction; None: where the router writes the outbox.
+
+    Args:
+        using: The alias of the database.
+        call: The function that needs it, for what is raised.
 
     Raises:
         NotInTransaction: It has none.
@@ -94,5 +71,5 @@ def connection_of(using: str | None) -> Any:
 
     connection = transaction.get_connection(router.db_for_write(OutboxEvent) if using is None else using)
     if not connection.in_atomic_block and connection.get_autocommit():
-        raise NotInTransaction
+        raise NotInTransaction(call)
     return connection
