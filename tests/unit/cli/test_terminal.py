@@ -29,8 +29,12 @@ def terminal() -> Iterator[tuple[int, TextIO]]:
 
 
 def drawn(picture: Redraw, terminal: tuple[int, TextIO], *lines: str) -> str:
+    """Draw, and return what came out: a terminal may hand it over in pieces, and wrapping again is the last."""
     picture.draw(lines)
-    return os.read(terminal[0], 65536).decode()
+    found = b""
+    while not found.endswith(b"\x1b[?7h"):
+        found += os.read(terminal[0], 65536)
+    return found.decode()
 
 
 def test_the_next_picture_begins_where_the_last_one_did(terminal: tuple[int, TextIO]) -> None:
