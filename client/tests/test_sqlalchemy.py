@@ -6,8 +6,6 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
-import alembic.autogenerate
-import alembic.migration
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -431,6 +429,10 @@ def _change(order: Order) -> None:
 
 
 def test_autogenerate_leaves_the_outbox_alone(database: str, producer: str) -> None:
+    # A second of imports, which each process of a test run would pay for.
+    import alembic.autogenerate
+    import alembic.migration
+
     engine = sa.create_engine(address(database, "psycopg"))
 
     def dropped(**options: object) -> set[str]:

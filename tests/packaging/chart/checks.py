@@ -7,7 +7,6 @@ from typing import Any
 
 import jsonschema
 import kubernetes_validate
-from cloudcoil.models.prometheus_operator import v1 as operator
 
 from tests.support.fix_helm import Manifest
 
@@ -23,6 +22,9 @@ def versions() -> list[str]:
 @functools.cache
 def monitoring_schema(kind: str) -> dict[str, Any]:
     """Return the schema of the operator's own definition, in which nothing unknown is allowed."""
+    # Its thousands of models take three seconds, which each process of a test run would pay for.
+    from cloudcoil.models.prometheus_operator import v1 as operator
+
     schema = getattr(operator, kind).model_json_schema()
     for node in _nodes(schema):
         if "properties" in node:
