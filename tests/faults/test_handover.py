@@ -16,7 +16,7 @@ from tests.faults.met_midway import ALERT
 from tests.integration.ownership.test_replicas import LEASE, Producer, shared
 from tests.support.faulty_relay.failpoints import INSTANTS
 from tests.support.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, holds_for, wait_until
-from tests.support.fix_stream import Streams, assert_once_and_in_order, ids
+from tests.support.fix_stream import SHORTEST_WINDOW, Streams, assert_once_and_in_order, ids, ids_are_forgotten
 
 KEYS = 50
 # The end of a term: what is in flight is awaited and written down, then shards are given.
@@ -42,8 +42,8 @@ def points_of(giver: Relay, taker: Relay, outbox: Outbox, file: Path) -> list[st
 def test_a_kill_at_any_await_of_a_hand_over_loses_repeats_and_reorders_nothing(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, tmp_path: Path
 ) -> None:
-    """The stream forgets ids after a tenth of a second: it drops no repeat itself."""
-    streams.make("ORDERS", "orders.>", allow_atomic=True, allow_direct=True, duplicate_window=100_000_000)
+    """The stream has forgotten the ids of what it holds before the next giver is there: it drops no repeat itself."""
+    streams.make("ORDERS", "orders.>", allow_atomic=True, allow_direct=True, duplicate_window=SHORTEST_WINDOW)
     giver, taker = (make_relay(outbox.dsn, streams.url, **LEASE) for _ in range(2))
     passed_by = []
     with Producer(outbox, KEYS) as producer:
@@ -53,6 +53,7 @@ def test_a_kill_at_any_await_of_a_hand_over_loses_repeats_and_reorders_nothing(
                 for relay in (giver, taker):
                     relay.end()
                 outbox.leases_run_out()
+                ids_are_forgotten()
                 giver.patch(failpoint=f"{instant} {point}")
                 giver.start()
                 shared(outbox, 64)
@@ -108,7 +109,7 @@ def test_one_from_which_some_shards_were_taken_calls_nothing_settled_that_is_not
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
     """Its marks are refused, also those in the shards that it has kept: they wait, and the watermark with them."""
-    streams.make("ORDERS", "orders.>", allow_direct=True, duplicate_window=100_000_000)
+    streams.make("ORDERS", "orders.>", allow_direct=True, duplicate_window=SHORTEST_WINDOW)
     outbox.fill("orders.placed", 4000, KEYS)
     relay = make_relay(outbox.dsn, streams.url, delivery__strategy="singles", **LEASE, **SLOWLY).start()
     for turn in range(5):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.faulty_relay.failpoints import INSTANTS
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, wait_until
-from tests.support.fix_stream import Streams, assert_once_and_in_order, ids
+from tests.support.fix_stream import SHORTEST_WINDOW, Streams, assert_once_and_in_order, ids, ids_are_forgotten
 
 KEYS = 5
 EVENTS = 25
@@ -97,7 +97,7 @@ def test_a_kill_at_any_await_of_retention_deletes_nothing_that_is_needed(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, tmp_path: Path
 ) -> None:
     """Rows go as soon as they are delivered, while others are under way; what is in no stream yet stays."""
-    streams.make("ORDERS", "orders.>", allow_direct=True, duplicate_window=100_000_000)
+    streams.make("ORDERS", "orders.>", allow_direct=True, duplicate_window=SHORTEST_WINDOW)
     filler = Filler(outbox)
     filler.fill()
     relay = make_relay(outbox.dsn, streams.url, retention__delivered_age_s="0.01", retention__dead_age_s="0.01")
@@ -113,6 +113,7 @@ def test_a_kill_at_any_await_of_retention_deletes_nothing_that_is_needed(
         for instant in INSTANTS:
             outbox.leases_run_out()
             filler.fill()
+            ids_are_forgotten()
             relay.patch(failpoint=f"{instant} {point}", tidy="1")
             relay.start()
             if any(one in point for one in BY_CHANCE) and not dies(relay, outbox):
@@ -121,6 +122,7 @@ def test_a_kill_at_any_await_of_retention_deletes_nothing_that_is_needed(
             gone = filler.events - outbox.count("true")
             assert gone <= streams.messages("ORDERS")
     outbox.leases_run_out()
+    ids_are_forgotten()
     relay.patch(tidy="1")
     relay.start()
     outbox.drained()
@@ -132,7 +134,7 @@ def test_without_a_look_into_the_tail_a_kill_before_the_mark_repeats_events(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, tmp_path: Path
 ) -> None:
     """What the test below shows is not the work of the stream: killed between acknowledgements and their marks."""
-    streams.make("ORDERS", "orders.>", duplicate_window=100_000_000)
+    streams.make("ORDERS", "orders.>", duplicate_window=SHORTEST_WINDOW)
     filler = Filler(outbox)
     filler.fill()
     relay = make_relay(outbox.dsn, streams.url)
@@ -146,6 +148,7 @@ def test_without_a_look_into_the_tail_a_kill_before_the_mark_repeats_events(
     unmarked = outbox.count("delivered_at IS NULL")
     assert streams.messages("ORDERS") > filler.events - unmarked
     outbox.leases_run_out()
+    ids_are_forgotten()
     relay.patch(mutant="no-look-up")
     relay.start()
     outbox.drained()
@@ -159,10 +162,10 @@ def test_a_kill_at_any_await_loses_repeats_and_reorders_nothing(
 ) -> None:
     """Each relay begins with what the one before it has left, and dies one await or one instant further on.
 
-    The stream forgets ids after a tenth of a second, sooner than the next relay is there: it drops no repeat itself.
+    The stream has forgotten the ids of what it holds before the next relay is there: it drops no repeat itself.
     If many relays are said to have crashed before, it begins with care; of that, only what differs is gone through.
     """
-    streams.make("ORDERS", "orders.>", allow_atomic=True, allow_direct=True, duplicate_window=100_000_000)
+    streams.make("ORDERS", "orders.>", allow_atomic=True, allow_direct=True, duplicate_window=SHORTEST_WINDOW)
     filler = Filler(outbox)
     filler.fill()
     settings = {"delivery__strategy": strategy, "delivery__window": "8", "delivery__atomic_batch": "8"}
@@ -180,6 +183,7 @@ def test_a_kill_at_any_await_loses_repeats_and_reorders_nothing(
             if "_of_unknown" in point:
                 outbox.conn.execute("DELETE FROM outbox_streams")
             filler.fill()
+            ids_are_forgotten()
             relay.patch(failpoint=f"{instant} {point}")
             relay.start()
             if not dies(relay, outbox):
@@ -191,6 +195,7 @@ def test_a_kill_at_any_await_loses_repeats_and_reorders_nothing(
             assert marked <= streams.messages("ORDERS"), f"marked before it was stored: {instant} {point}"
     assert len(passed_by) <= len(points) * len(INSTANTS) // 10, "\n".join(passed_by)
     outbox.leases_run_out()
+    ids_are_forgotten()
     relay.patch()
     relay.start()
     outbox.drained()

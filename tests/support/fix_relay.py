@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from relay.demo.servers import free_port, launch
+from tests.support import forks
 from tests.support.fix_rights import NATS_USER, as_relay
 
 TIMEOUT_S = 30.0
@@ -58,13 +59,17 @@ class Relay:
         self._arguments = arguments
         self._log = directory / "relay.log"
         self.target = f"127.0.0.1:{settings['RELAY_HTTP__PORT']}"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | forks.Fork | None = None
 
     def start(self) -> "Relay":
         """Start it; return itself."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
-        command = [sys.executable, "-m", self._module, *self._arguments]
-        self._process = launch(command, self._log, env=inherited | self._settings, cwd=ROOT)
+        env = inherited | self._settings
+        if forks.wanted():
+            self._process = forks.start(forks.Start(self._module, [*self._arguments], str(self._log), env))
+        else:
+            command = [sys.executable, "-m", self._module, *self._arguments]
+            self._process = launch(command, self._log, env=env, cwd=ROOT)
         return self
 
     @property
@@ -91,7 +96,8 @@ class Relay:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
-        os.kill(self.pid, number)
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def wait(self, timeout_s: float = TIMEOUT_S) -> int:
         """Await its end and give the exit code."""

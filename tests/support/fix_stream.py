@@ -28,7 +28,15 @@ T = TypeVar("T")
 _NO_LEADER = 10008
 _ELECTED_WITHIN_S = 10.0
 
+# The shortest window of duplicates that JetStream takes, in nanoseconds.
+SHORTEST_WINDOW = 100_000_000
+
 RELOADS = "2.9 shuts JetStream down if it is told to read its configuration again"
+
+
+def ids_are_forgotten() -> None:
+    """Let the time pass after which a stream of `SHORTEST_WINDOW` drops no repeat of what it holds by now."""
+    time.sleep(SHORTEST_WINDOW / 1e9)
 
 
 def own_server_needs(*version: int, why: str) -> None:
