@@ -7,9 +7,10 @@ TOOLS := .venv-tools
 COMPILE := $(TOOLS)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header pyproject.toml
 ARGS ?=
-# Processes of a test run; each has servers of its own. Tests wait more than they compute, so there is one more than
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# Processes of a test run; each has servers of its own. Tests wait more than they compute, so there are twice as many as
 # cores, and 8 at most. JOBS=0 runs all in one process, as --pdb and one external server need it.
-JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 7 ] && echo 8 || echo $$((n + 1)))
+JOBS ?= $(shell n=$$(($(CORES) * 2)); [ $$n -gt 8 ] && echo 8 || echo $$n)
 # The tests start hundreds of relays. Where the environment keeps Python from writing bytecode each would compile itself
 # again, 0.1 s of a core, and each process of pytest all the tests, 5 s.
 export PYTHONDONTWRITEBYTECODE :=
@@ -30,7 +31,7 @@ help:
 	@echo "make example-telemetry   devices, Redis and PostgreSQL, with faults on the way (ARGS=\"--seconds 60\")"
 	@echo "make console-demo   the operator's console over the demo's shop, until Ctrl-C (ARGS=8080: another port)"
 	@echo "make servers PostgreSQL and nats-server to try things on, until Ctrl-C (docs/tutorial.md)"
-	@echo "make check   lint and unit tests: a minute or two, for every change"
+	@echo "make check   lint and unit tests: within a minute, for every change"
 	@echo "make test    the whole suite on real servers (JOBS=2: in two processes)"
 	@echo "make chaos   faults at random on a cluster (ARGS=\"--minutes 10 --seed 7\")"
 	@echo "make lint    ruff, mypy, import-linter"
@@ -66,7 +67,7 @@ servers: $(READY)
 
 # What every change has to pass before anything else: lint, types, unit tests.
 check: lint
-	$(BIN)/python -m pytest -q tests/unit $(ARGS)
+	$(BIN)/python -m pytest -q -n $(CORES) tests/unit $(ARGS)
 
 test: $(READY) programs
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
