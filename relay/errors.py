@@ -24,7 +24,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """The exit codes of ``relay``; 130 and 143 are 128 + signal, as a shell has it (in the daemon, the second one)."""
+    """The exit codes of ``relay``; 130 and 143 are 128 + signal, as a shell has it."""
 
     DONE = 0
     FAULT = 1

@@ -17,7 +17,7 @@ from relay.cli.lazy import LazyCommand
     epilog="Exit codes: 0 done, 1 any other fault, 2 wrong usage or configuration, 3 schema missing or of "
     "another version, 4 events in flight at the shutdown deadline (sent again later), 5 PostgreSQL or NATS "
     "unreachable, 6 declined at the prompt, 7 the stream has lost events, 8 the set-up has a fault, 130 and 143 "
-    "a signal (the daemon: a second one).",
+    "a signal (run, projection run, console: a later second one).",
 )
 @click.version_option(__version__, prog_name="relay", message="%(prog)s %(version)s")
 def main() -> None:

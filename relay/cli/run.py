@@ -13,8 +13,8 @@ from relay.config import child_process
 def run(sources: Sources) -> None:
     """Relay events until told to stop.
 
-    Several may run: they share the keys among them. SIGTERM or Ctrl-C stops fetching and awaits what is in flight; the
-    second signal leaves at once. Nothing is lost either way.
+    Several may run: they share the keys among them. SIGTERM or Ctrl-C stops fetching and awaits what is in flight;
+    another one, half a second later or more, leaves at once. Nothing is lost either way.
 
     \b
     relay run --config relay.toml

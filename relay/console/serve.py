@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import logging
 import socket
+from collections.abc import Iterator
 
 import uvicorn
 
@@ -16,6 +17,7 @@ from relay.observe.logs import configure
 from relay.observe.logs import event as log_event
 from relay.operate.access import check_addresses
 from relay.operate.changes import Tell
+from relay.stop_signals import stop_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +65,19 @@ def serve(settings: Settings, tell: Tell) -> None:
         timeout_graceful_shutdown=_SHUTDOWN_S,
         limit_concurrency=200,
     )
+    server = _Server(config)
+    stop_on_signals(lambda: setattr(server, "should_exit", True))
     with listener:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us: by itself it raises them again at its end, which sets the exit code."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Change no handler."""
+        yield
 
 
 def _return_large_memory() -> None:

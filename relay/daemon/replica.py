@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
@@ -103,10 +102,8 @@ class Replica:
         used = [database.up for database in self._databases if database.up is not None]
         return bool(used) and all(used) and self._reported_hidden is None
 
-    def on_signal(self, number: int) -> None:
-        """Stop: at the first signal after what is in flight, at the second at once."""
-        if self._stop.is_set():
-            os._exit(128 + number)
+    def stop(self) -> None:
+        """Stop after what is in flight."""
         log_event(log, "info", "relay.stopping", "stopping: nothing new is sent, what is in flight is awaited")
         self._role = "stopping"
         self._stop.set()

@@ -3,13 +3,13 @@
 import asyncio
 import gc
 import logging
-import signal
 from typing import TYPE_CHECKING, Any
 
 from relay.daemon.replica import Replica
 from relay.http.health import RelayProbes
 from relay.http.server import HttpServer
 from relay.observe.logs import configure
+from relay.stop_signals import stop_loop_on_signals
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
@@ -42,8 +42,7 @@ async def serve(settings: "Settings") -> int:
     daemon = Replica(settings)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_on_loop_error)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.on_signal, number)
+    stop_loop_on_signals(daemon.stop)
     server = None
     if settings.http.enabled:
         probes = RelayProbes(daemon.snapshot)

@@ -6,10 +6,10 @@ it.
 
 import asyncio
 import os
-import signal
 import sys
 
 from relay.demo.shop import Shop
+from relay.stop_signals import stop_loop_on_signals
 
 _RATE = "20"
 
@@ -17,8 +17,7 @@ _RATE = "20"
 async def _trade() -> None:
     """Sell until told to stop."""
     closing = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, closing.set)
+    stop_loop_on_signals(closing.set)
     shop = Shop(os.environ["DEMO_SHOP_DSN"], rate=float(os.environ.get("DEMO_RATE", _RATE)), limit=None, seed=None)
     await shop.open()
     await shop.sell(closing)

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import signal
 from collections.abc import Sequence
 
 from relay.config.settings import Settings
@@ -11,6 +10,7 @@ from relay.http.server import HttpServer
 from relay.observe.projection_metrics import ProjectionMetrics
 from relay.projection.definition import Definition
 from relay.projection.service import run_watched
+from relay.stop_signals import stop_loop_on_signals
 
 _TURN_S = 0.25
 
@@ -36,9 +36,7 @@ async def serve(definitions: Sequence[Definition], settings: Settings) -> None:
         server.start()
     turning = asyncio.create_task(_turn(metrics))
     work = asyncio.create_task(run_watched(definitions, settings, metrics))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel)
+    stop_loop_on_signals(work.cancel)
     try:
         await asyncio.wait([work])
         if not work.cancelled():
