@@ -8,7 +8,7 @@ taken together here. Everything else is left to that parser, byte for byte.
 import re
 from typing import NamedTuple
 
-from relay.rules.streams import qualified
+from relay.rules.streams import may_exist, qualified
 
 Stored = tuple[int, str, int, bool]
 """Token, stream, sequence in the stream, and whether the stream had the event already.
@@ -18,8 +18,8 @@ A plain tuple: one is made for each event, in a fifth of a named tuple's time.
 
 # What the server writes before the sequence; every other answer is read as JSON, in three times the time.
 _BEFORE_SEQ = re.compile(rb'\{"stream":"([ !#-\[\]-~]+)",(?: ?"domain":"([ !#-\[\]-~]+)",)? ?"seq"')
-# Of token and sequence together: PostgreSQL's bigint has 19 digits, NATS's number 20.
-_MOST_DIGITS = 39
+# Whatever has no more digits is a bigint.
+_MOST_DIGITS = 18
 # A few streams take what a connection sends. Whoever answers on our inbox with ever new names fills no memory.
 _MOST_NAMES = 1_000
 
@@ -73,7 +73,9 @@ class Acknowledgements:
             before, _, end = body.rpartition(b":")
             stream = names.get(before) or self._stream(before)
             seq = end[:-1]
-            if stream is None or not end.endswith(b"}") or not seq.isdigit() or len(seq) + len(token) > _MOST_DIGITS:
+            if stream is None or not end.endswith(b"}") or not seq.isdigit() or seq < b"1":
+                break
+            if len(seq) > _MOST_DIGITS or len(token) > _MOST_DIGITS:
                 break
             stored.append((int(token), stream, int(seq), False))
         lines = lines[2 * len(stored) :]
@@ -88,5 +90,8 @@ class Acknowledgements:
         if len(self._names) >= _MOST_NAMES:
             self._names.clear()
         domain = "" if found[2] is None else found[2].decode()
-        name = self._names[before_seq] = qualified(domain, found[1].decode())
+        name = qualified(domain, found[1].decode())
+        if not may_exist(name):
+            return None
+        self._names[before_seq] = name
         return name

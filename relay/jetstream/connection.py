@@ -8,12 +8,10 @@ on most errors of the server. A connection that ends is thrown away with everyth
 
 import asyncio
 import functools
-import json
 import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -21,6 +19,7 @@ from nats.errors import Error as NatsError
 
 from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
+from relay.jetstream import answers
 from relay.jetstream.acknowledgements import Stored
 from relay.jetstream.client import Client, Inbox, NatsOptions, RawListener, check_heard, limit_of
 from relay.jetstream.errors import BrokerError
@@ -29,7 +28,6 @@ from relay.jetstream.listener import Listener
 from relay.jetstream.questions import Questions
 from relay.rules.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
 from relay.rules.server_words import forbidden_subject
-from relay.rules.streams import qualified
 
 # Events of a batch between two returns to the event loop: about 2 ms.
 _BREATH = 200
@@ -133,20 +131,17 @@ class Connection(Questions):
         """
         with honour_cancellation():
             try:
-                answer = await self._nc.request(subject, payload, timeout=timeout_s, headers=dict(headers))
-                told = json.loads(answer.data)
-                error = told.get("error")
+                msg = await self._nc.request(subject, payload, timeout=timeout_s, headers=dict(headers))
             except nats.errors.NoRespondersError:
                 return NoResponders(None)
             except nats.errors.TimeoutError:
                 return Forbidden(self._last_error) if subject.lower() in self._denied else TimedOut()
             except (NatsError, OSError) as error:
                 raise BrokerError(str(error)) from error
-            except (ValueError, AttributeError):
-                return Refused(0, "the answer is no acknowledgement")
-        if error is not None:
-            return Refused(error.get("err_code", 0), error.get("description", ""))
-        return None if "stream" in told and "seq" in told else Refused(0, "the answer is no acknowledgement")
+        answer = answers.read(msg.data)
+        if isinstance(answer, answers.Acknowledged):
+            return None
+        return answer or Refused(0, "the answer is no acknowledgement")
 
     async def listen(self, take: RawListener) -> Inbox:
         """Listen on a new inbox of ours.
@@ -200,32 +195,29 @@ class Connection(Questions):
 
     async def on_answer(self, msg: Msg) -> None:
         """Take any other answer on our inbox."""
-        listener = self._listener
-        tail = msg.subject[self._skip :]
-        data = msg.data
-        if not data:
+        token = answers.token_of(msg.subject[self._skip :])
+        if token is None:
+            return
+        if not msg.data:
             if msg.headers and msg.headers.get("Status") == "503":
-                self._refused(tail, NoResponders(None))
+                self._refused(token, NoResponders(None))
             return  # else: an atomic batch has begun
-        answer = json.loads(data)
-        error = answer.get("error")
-        if error is not None:
-            self._refused(tail, Refused(error.get("err_code", 0), error.get("description", "")))
-        elif tail[0] == "b":
-            # Servers before 2.12 answer the commit as a single event: it has no count, and is no success.
-            count = answer.get("count")
-            if count is None:
-                listener.batch_refused(int(tail[1:]), Refused(0, "the server does not know atomic batches"))
-            else:
-                listener.batch_stored(int(tail[1:]), _stream(answer), answer["seq"], count)
-        else:
-            listener.stored([(int(tail), _stream(answer), answer["seq"], "duplicate" in answer)])
+        match answers.read(msg.data):
+            case Refused() as refusal:
+                self._refused(token, refusal)
+            case answers.Acknowledged(events=None) if token.is_batch:
+                # Servers before 2.12 answer the commit as a single event: it has no count, and is no success.
+                self._refused(token, Refused(0, "the server does not know atomic batches"))
+            case answers.Acknowledged(stream, seq, _, int() as count) if token.is_batch:
+                self._listener.batch_stored(token.number, stream, seq, count)
+            case answers.Acknowledged(stream, seq, duplicate):
+                self._listener.stored([(token.number, stream, seq, duplicate)])
 
-    def _refused(self, tail: str, failure: Refused | NoResponders) -> None:
-        if tail[0] == "b":
-            self._listener.batch_refused(int(tail[1:]), failure)
+    def _refused(self, token: answers.Token, failure: Refused | NoResponders) -> None:
+        if token.is_batch:
+            self._listener.batch_refused(token.number, failure)
         else:
-            self._listener.refused(int(tail), failure)
+            self._listener.refused(token.number, failure)
 
     async def on_error(self, error: Exception) -> None:
         """Take an asynchronous error; must not raise (nats-py's reader would end)."""
@@ -288,7 +280,3 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
         heed_cancellation()
         raise BrokerError(errors[-1] if errors else str(error) or type(error).__name__) from error
     return connection
-
-
-def _stream(acknowledgement: Mapping[str, Any]) -> str:
-    return qualified(acknowledgement.get("domain", ""), acknowledgement["stream"])

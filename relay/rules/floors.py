@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
+from relay.rules.seqs import LARGEST
+
 # A stream is saved a moment after the first event that went there: this many messages may lie below that one.
 _MARGIN = 10_000
-# The outbox holds no higher sequence, so nothing is ever marked beyond it.
-_HIGHEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Floors:
             stream: Which one.
             lowest: The lowest sequence among them.
         """
-        if stream not in self.marks and lowest <= _HIGHEST:
+        if stream not in self.marks and lowest <= LARGEST:
             self.floors.setdefault(stream, max(0, lowest - _MARGIN))
             self.marks[stream] = Mark()
 

@@ -27,7 +27,7 @@ def split(stream: str) -> tuple[str, str]:
 
 
 # What no server lets into the name of a stream or a domain: it would be other tokens of a subject, or other commands.
-_NO_NAME = re.compile(r"[\s.*>/\\\x00-\x1f\x7f]")
+_NO_NAME = re.compile(r"[\s.*>/\\\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def may_exist(stream: str) -> bool:

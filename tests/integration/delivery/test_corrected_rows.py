@@ -97,7 +97,7 @@ def test_a_postponed_event_that_gets_another_key_frees_its_key(
     streams.make("ORDERS", "orders.>")
     slowly = {"failures__backoff_base_s": "2", "failures__backoff_max_s": "2"}
     relay = make_relay(outbox.dsn, streams.url, **slowly).start()
-    refusal = b'{"error":{"code":400,"err_code":99,"description":"for no known reason"}}'
+    refusal = b'{"error":{"code":400,"err_code":19999,"description":"for no known reason"}}'
     with streams.subscriber("silent.>", refusal):
         postponed = outbox.insert("silent.x", "k", {"i": 0})
         relay.said("event.postponed")
@@ -175,7 +175,7 @@ def test_a_row_that_is_corrected_before_its_retry_is_written_is_sent_at_once_bef
     streams.make("ORDERS", "orders.>")
     relay = make_relay(outbox.dsn, streams.url, failures__backoff_base_s="600", failures__backoff_max_s="600")
     refused = outbox.insert("silent.x", "k", {"i": 1})
-    refusal = b'{"error":{"code":400,"err_code":99,"description":"for no known reason"}}'
+    refusal = b'{"error":{"code":400,"err_code":19999,"description":"for no known reason"}}'
     with streams.subscriber("silent.>", refusal):
         with psycopg.connect(outbox.dsn) as operator:
             operator.execute("UPDATE outbox_events SET topic = 'orders.corrected' WHERE seq = %s", (refused,))

@@ -88,7 +88,7 @@ def test_ends_of_relays_are_no_refusals(outbox: Outbox, streams: Streams, make_r
     seq = outbox.insert("silent.x", "k", {"i": 1})
     outbox.conn.execute("UPDATE outbox_events SET attempts = 3")
     outbox.leases_run_out(ended=3)
-    with streams.subscriber("silent.>", b'{"error":{"code":400,"err_code":99,"description":"for no known reason"}}'):
+    with streams.subscriber("silent.>", b'{"error":{"code":400,"err_code":19999,"description":"for no known reason"}}'):
         relay = make_relay(outbox.dsn, streams.url, failures__max_attempts="3", failures__backoff_base_s="60").start()
         assert relay.said("event.postponed")["attempts"] == 1
         relay.said("start.survived")

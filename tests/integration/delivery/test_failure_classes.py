@@ -137,11 +137,23 @@ def test_without_a_stream_events_wait_until_it_is_made(outbox: Outbox, streams: 
     ]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"OK",
+        b'{"stream":"ORDERS","seq":"0007"}',
+        b'{"stream":"ORDERS","seq":9999999999999999999}',
+        b'{"stream":"ORDERS","seq":0}',
+        b'{"stream":5,"seq":5}',
+        b'{"stream":"a\\ud800","seq":5}',
+        b'{"error":{"code":400,"message":"unknown order"}}',
+    ],
+)
 def test_a_subscriber_that_answers_is_taken_for_no_stream_and_for_no_acknowledgement(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, answer: bytes
 ) -> None:
     seq = outbox.insert("orders.placed", "k", {"i": 1})
-    with streams.subscriber("orders.>", b"OK"):
+    with streams.subscriber("orders.>", answer):
         relay = make_relay(outbox.dsn, streams.url, delivery__ack_timeout_s="0.3", **QUICK).start()
         opened = relay.said("hold.opened")
         assert opened["failure_class"] == "configuration"
@@ -154,6 +166,7 @@ def test_a_subscriber_that_answers_is_taken_for_no_stream_and_for_no_acknowledge
     stored = streams.read("ORDERS")
     assert len(stored) == 501
     assert outbox.marks() == ids(stored)
+    assert outbox.count("attempts > 0") == 0
 
 
 def test_a_missing_stream_kills_only_where_that_is_configured(

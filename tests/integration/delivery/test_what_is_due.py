@@ -35,7 +35,7 @@ def test_a_postponed_event_that_somebody_removes_or_marks_keeps_neither_its_key_
     streams.make("ORDERS", "orders.>")
     slowly = {"failures__backoff_base_s": "120", "failures__backoff_max_s": "120"}
     relay = make_relay(outbox.dsn, streams.url, **slowly).start()
-    refusal = b'{"error":{"code":400,"err_code":99,"description":"for no known reason"}}'
+    refusal = b'{"error":{"code":400,"err_code":19999,"description":"for no known reason"}}'
     with streams.subscriber("silent.>", refusal):
         postponed = outbox.insert("silent.x", "k", {"i": 0})
         relay.said("event.postponed")

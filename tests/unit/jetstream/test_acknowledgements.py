@@ -9,9 +9,9 @@ _INBOX = "_INBOX_relay.x."
 _SUBSCRIPTION = 7
 
 _STORED = st.tuples(
-    st.integers(0, 2**63 - 1),
-    st.sampled_from(["ORDERS", "A B", "hub/ORDERS"]),
-    st.integers(0, 2**64 - 1),
+    st.integers(0, 10**18 - 1),
+    st.sampled_from(["ORDERS", "A-B", "hub/ORDERS"]),
+    st.integers(1, 10**18 - 1),
     st.just(False),
 )
 _OTHERS = st.sampled_from(
@@ -27,6 +27,10 @@ _OTHERS = st.sampled_from(
         b"MSG _INBOX_relay.x.1 7 44\r\n" + b'{"stream":"ORDERS","seq":1,"duplicate": true}\r\n',
         b'MSG _INBOX_relay.x.1 7 42\r\n{"error":{"code":400},"stream":"A","seq":0}\r\n',
         b"MSG _INBOX_relay.x.1 7 " + b"9" * 5000 + b"\r\n",
+        # What no stream says of itself, and what no bigint holds: it is read with more care.
+        b"MSG _INBOX_relay.x.1 7 27\r\n" + b'{"stream":"ORDERS","seq":0}\r\n',
+        b"MSG _INBOX_relay.x.1 7 24\r\n" + b'{"stream":"A B","seq":7}\r\n',
+        b"MSG _INBOX_relay.x.1 7 45\r\n" + b'{"stream":"ORDERS","seq":9999999999999999999}\r\n',
         b"MSG _INBOX_relay.x." + b"9" * 5000 + b' 7 27\r\n{"stream":"ORDERS","seq":1}\r\n',
         b'HMSG _INBOX_relay.x.1 7 16 16\r\nNATS/1.0 503\r\n\r\n\r\n',
         # An acknowledgement inside of somebody's payload.
