@@ -9,6 +9,7 @@
     |  `- BadValue              a value of a row that PostgreSQL cannot read or make
     |- Unreachable         5    what was done before it stands
     `- BrokerError         5    relay.jetstream.connection: what was in flight is unknown
+       |- RequestRefused        a question that was answered with an error: nothing was done
        `- LookupForbidden       a question that nobody answers
           `- LookupRefused      a question that this account may not ask
     TermEnded                   what ends a term of the daemon, which then begins another

@@ -270,6 +270,7 @@ def backfill(settings: Settings, source: str, preset: str, mapping: Mapping, whe
     from relay.operate.adopt import work
 
     with changing(settings) as changer:
+        work.check_backfill(changer, source, mapping)
         if consent.given(f"copy the rows of {source} for which {where}"):
             click.echo(f"{work.backfill(changer, source, mapping, where):,} rows were copied")
 

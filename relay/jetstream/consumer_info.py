@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from relay.jetstream.connection import Connection
-from relay.jetstream.errors import BrokerError, LookupForbidden
+from relay.jetstream.errors import LookupForbidden, RequestRefused
 from relay.jetstream.stream_reader import StreamReader
 from relay.observe.snapshot import ConsumerView
 
@@ -41,7 +41,7 @@ async def _list(stored: StreamReader) -> list[Mapping[str, Any]]:
             raise LookupForbidden(f"not permitted to ask {question}")
         answer = await stored.connection.request(question, {"offset": len(found)}, _TIMEOUT_S, api)
         if "error" in answer:
-            raise BrokerError(f"{question}: {answer['error'].get('description')}")
+            raise RequestRefused(f"{question}: {answer['error'].get('description')}")
         page = answer.get("consumers") or []
         found += page
         if not page or len(found) >= answer.get("total", 0):

@@ -20,6 +20,10 @@ class BrokerError(RelayError):
     exit_code = Exit.UNREACHABLE
 
 
+class RequestRefused(BrokerError):
+    """The server has answered a question with an error. It did nothing."""
+
+
 class LookupForbidden(BrokerError):
     """This account may not ask about streams, or nobody answers such questions."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.jetstream.connection import Connection
-from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, in_words
+from relay.jetstream.errors import NO_SUCH_STREAM, RequestRefused, in_words
 from relay.observe.logs import event as log_event
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ async def ensure_stream(connection: Connection, plan: ManagedStream) -> None:
     info = await connection.request(f"STREAM.INFO.{plan.name}", None, _TIMEOUT_S)
     error = info.get("error")
     if error is not None and error.get("err_code") != NO_SUCH_STREAM:
-        raise BrokerError(f"stream {plan.name}: {error.get('description')}")
+        raise RequestRefused(f"stream {plan.name}: {error.get('description')}")
     if error is not None:
         await _done(connection, "CREATE", plan.name, {**NEW_STREAM, **wanted})
         return
@@ -74,5 +74,5 @@ async def ensure_stream(connection: Connection, plan: ManagedStream) -> None:
 async def _done(connection: Connection, verb: str, name: str, config: dict[str, Any]) -> None:
     answer = await connection.request(f"STREAM.{verb}.{name}", config, _TIMEOUT_S)
     if "error" in answer:
-        raise BrokerError(f"stream {name}: {in_words(answer['error'])}")
+        raise RequestRefused(f"stream {name}: {in_words(answer['error'])}")
     log_event(log, "info", "stream.managed", f"stream {verb.lower()}d", stream=name)

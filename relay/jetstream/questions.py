@@ -11,7 +11,7 @@ from nats.errors import Error as NatsError
 
 from relay.cancellation import honour_cancellation
 from relay.jetstream.client import Client
-from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, LookupForbidden, LookupRefused, in_words
+from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, LookupForbidden, LookupRefused, RequestRefused, in_words
 from relay.jetstream.stream_info import read_facts, read_state
 from relay.rules.streams import JETSTREAM_API, StreamFacts, StreamState, may_exist, split
 
@@ -62,7 +62,7 @@ class Questions:
         if info.get("error", {}).get("err_code") == NO_SUCH_STREAM:
             return None
         if "error" in info:
-            raise BrokerError(f"{question}: {info['error'].get('description')}")
+            raise RequestRefused(f"{question}: {info['error'].get('description')}")
         if domain and info.get("domain", "") != domain:
             return None
         return read_state(info, api, takes_atomic=self.takes_atomic, reads_batches=self._reads_batches)
@@ -171,5 +171,5 @@ class Questions:
     async def _ask(self, question: str, body: Mapping[str, object] | None, timeout_s: float) -> dict[str, Any]:
         answer = await self.request(question, body, timeout_s)
         if "error" in answer:
-            raise BrokerError(f"{question}: {in_words(answer['error'])}")
+            raise RequestRefused(f"{question}: {in_words(answer['error'])}")
         return answer

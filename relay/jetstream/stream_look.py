@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from relay.jetstream.connection import Connection
-from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError
+from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, RequestRefused
 
 _TIMEOUT_S = 5.0
 _NO_MESSAGE = 10037
@@ -14,7 +14,7 @@ _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d
 _NEVER = "0001-01-01T00:00:00Z"
 
 
-class NoSuchStream(BrokerError):
+class NoSuchStream(RequestRefused):
     """There is no stream of this name, or this account does not see it."""
 
 
@@ -62,7 +62,7 @@ async def look_at(connection: Connection, stream: str) -> StreamLook:
     answer = await connection.request(question, None, _TIMEOUT_S)
     error = answer.get("error")
     if error is not None:
-        kind = NoSuchStream if error.get("err_code") == NO_SUCH_STREAM else BrokerError
+        kind = NoSuchStream if error.get("err_code") == NO_SUCH_STREAM else RequestRefused
         raise kind(f"{question}: {error.get('description')}")
     state, config = answer["state"], answer["config"]
     first_time, last_time = state.get("first_ts", _NEVER), state.get("last_ts", _NEVER)
@@ -122,7 +122,7 @@ async def _message(connection: Connection, stream: str, which: dict[str, object]
         return message
     if error.get("err_code") == _NO_MESSAGE:
         return None
-    raise BrokerError(f"{question}: {error.get('description')}")
+    raise RequestRefused(f"{question}: {error.get('description')}")
 
 
 def unix_ns(moment: str) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from relay.jetstream.connection import Connection
-from relay.jetstream.errors import BrokerError, LookupForbidden, LookupRefused
+from relay.jetstream.errors import LookupForbidden, LookupRefused, RequestRefused
 from relay.jetstream.stream_info import unix_time
 from relay.rules.streams import StreamState
 
@@ -140,7 +140,7 @@ class StreamReader:
             return unix_time(answer["message"]["time"])
         if error.get("err_code") == _NO_MESSAGE:
             return None
-        raise BrokerError(f"{question}: {error.get('description')}")
+        raise RequestRefused(f"{question}: {error.get('description')}")
 
     async def _message(self, seq: int, how: dict[str, object]) -> StoredId | None:
         question = f"STREAM.MSG.GET.{self.state.bare_name}"
@@ -153,7 +153,7 @@ class StreamReader:
         if error is not None:
             if error.get("err_code") == _NO_MESSAGE:
                 return None
-            raise BrokerError(f"{question}: {error.get('description')}")
+            raise RequestRefused(f"{question}: {error.get('description')}")
         message = answer["message"]
         found = _MESSAGE_ID.search(base64.b64decode(message.get("hdrs", "")))
         return StoredId(message["seq"], found[1].decode("utf-8", "replace") if found else None)

@@ -55,6 +55,27 @@ def foreseen(error: psycopg.Error) -> RelayError | None:
             return None
 
 
+@contextmanager
+def telling_rights(tables: Tables, needs: str | None = None) -> Iterator[None]:
+    """Raise `Denied`, which names the roles, if PostgreSQL refuses something for want of a right.
+
+    Args:
+        tables: Of the outbox: its roles have its name.
+        needs: What it takes; None: a role of the outbox.
+
+    Raises:
+        Denied: PostgreSQL refused it.
+    """
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        roles = (
+            f"looking takes the role {tables.name('reader')} and changing the role {tables.name('relay')}, which "
+            "`relay migrate` makes for this table: GRANT one of them to this login"
+        )
+        raise Denied(f"PostgreSQL does not permit it: {words(error)}: {needs or roles}") from error
+
+
 def check_addresses(settings: "Settings") -> None:
     """Find a malformed address before the driver does, whose own text would repeat it, password and all.
 
@@ -155,7 +176,7 @@ class Watcher(Reader):
     @contextmanager
     def look(self) -> Iterator[None]:
         """Open a transaction: every answer in it is of the same moment."""
-        with self._conn.transaction():
+        with telling_rights(self.tables), self._conn.transaction():
             # Settings of the transaction, so that nothing of them stays in a pooler's connection. Without
             # statistics of a young table the planner would read all of it; every question here has its index.
             self._conn.execute(
@@ -185,6 +206,11 @@ def checked(conn: psycopg.Connection[Row], table: str) -> tuple[Tables, int]:
         SchemaError: The outbox is not there, or of another version, or the database is not UTF-8.
     """
     check_encoding(conn)
+    with telling_rights(Tables(table)):
+        return _checked(conn, table)
+
+
+def _checked(conn: psycopg.Connection[Row], table: str) -> tuple[Tables, int]:
     found = psycopg.RawCursor(conn).execute(Tables(table).query("migrate/payload_type")).fetchone()
     if found is None:
         check_schema(None, table)

@@ -125,7 +125,7 @@ def check(changer: Changer) -> None:
 
     Raises:
         Unfit: No relay owns the outbox.
-        psycopg.errors.InsufficientPrivilege: A right is missing.
+        Denied: A right is missing.
     """
     with changer.step():
         if not any(shard.held for shard in read_shards(changer)):

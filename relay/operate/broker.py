@@ -7,7 +7,7 @@ from relay.config.derived_options import nats_options
 from relay.config.settings import Settings
 from relay.errors import Unreachable
 from relay.jetstream.connection import Connection, connect
-from relay.jetstream.errors import BrokerError
+from relay.jetstream.errors import BrokerError, LookupRefused, RequestRefused
 from relay.jetstream.listener import Listener
 
 
@@ -16,7 +16,7 @@ async def broker(settings: Settings, listener: Listener | None = None) -> AsyncI
     """Connect to the first server that lets us in; acknowledgements go to the listener.
 
     Raises:
-        Unreachable: None of them did, or the connection ended meanwhile.
+        Unreachable: None of them did, the connection ended meanwhile, or NATS refused a question.
     """
     options = nats_options(settings)
     reasons = []
@@ -28,6 +28,8 @@ async def broker(settings: Settings, listener: Listener | None = None) -> AsyncI
             continue
         try:
             yield connection
+        except (RequestRefused, LookupRefused) as error:
+            raise Unreachable(f"NATS refuses: {error}") from error
         except BrokerError as error:
             raise Unreachable(f"NATS does not answer: {error}") from error
         finally:

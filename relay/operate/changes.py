@@ -11,7 +11,7 @@ import psycopg
 
 from relay.config.settings import Settings
 from relay.errors import RelayError, Unreachable
-from relay.operate.access import Reader, Row, checked, connect, foreseen
+from relay.operate.access import Denied, Reader, Row, checked, connect, foreseen, telling_rights
 from relay.postgres.tables import Tables
 
 OnProgress = Callable[[int], None]
@@ -91,10 +91,17 @@ class Changer(Reader):
         self._added: list[tuple[Audit, int]] = []
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """Open a transaction for some statements."""
+    def step(self, needs: str | None = None) -> Iterator[None]:
+        """Open a transaction for some statements.
+
+        Args:
+            needs: What they take, in words; None: a role of the outbox.
+
+        Raises:
+            Denied: This login lacks a right. Nothing was changed.
+        """
         try:
-            with self._conn.transaction():
+            with telling_rights(self.tables, needs), self._conn.transaction():
                 # Of the transaction, so that nothing of it stays in a pooler's connection.
                 self.cursor.execute(
                     "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', '5s', true),"
@@ -160,8 +167,8 @@ class Changer(Reader):
         """
         try:
             yield audit
-        except psycopg.Error as error:
-            cause = foreseen(error)
+        except (psycopg.Error, Denied) as error:
+            cause = error if isinstance(error, Denied) else foreseen(error)
             if cause is None:
                 raise
             raise BrokenOff(cause, audit, planned) from error
@@ -176,7 +183,7 @@ class Changer(Reader):
             statements: Each the name of a query, and parameters of the right types.
 
         Raises:
-            psycopg.errors.InsufficientPrivilege: A right is missing.
+            Denied: A right is missing.
             psycopg.errors.ReadOnlySqlTransaction: This server accepts no changes.
         """
         audit = (

@@ -43,7 +43,7 @@ def check(changer: Changer, decision: Decision) -> None:
     """Find out whether this role may decide, and change nothing.
 
     Raises:
-        psycopg.errors.InsufficientPrivilege: It may not.
+        Denied: It may not.
     """
     changer.check((f"operate/dead_{decision}", ([],)))
 

@@ -51,7 +51,7 @@ def check(changer: Changer) -> None:
     """Find out whether this role may delete, and change nothing.
 
     Raises:
-        psycopg.errors.InsufficientPrivilege: It may not.
+        Denied: It may not.
     """
     changer.check(("maintenance/prune_dead", (0, 0.0, True, None, None)))
 

@@ -172,7 +172,7 @@ def check(settings: Settings, changer: Changer, plan: Plan, extent: Extent) -> N
     Raises:
         CannotReplay: A subject has no stream that could acknowledge it, or an event breaks a rule.
         Unreachable: NATS cannot be reached.
-        psycopg.errors.InsufficientPrivilege: This role may not write to the audit table.
+        Denied: This role may not write to the audit table.
     """
     changer.check()
     events = []

@@ -46,7 +46,7 @@ def check(changer: Changer, event: NewEvent) -> None:
 
     Raises:
         Unacceptable: It does not.
-        psycopg.errors.InsufficientPrivilege: This role may not insert.
+        Denied: This role may not insert.
     """
     with _refusals():
         changer.check(("operate/send", _values(changer, event)))

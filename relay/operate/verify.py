@@ -225,7 +225,7 @@ def check(changer: Changer) -> None:
     """Find out whether this role may have events sent again, and change nothing.
 
     Raises:
-        psycopg.errors.InsufficientPrivilege: It may not.
+        Denied: It may not.
     """
     changer.check(("integrity/mark_lost", ([], "", 0.0, 0.0, None, None, [], [])), ("integrity/loss_healed", ("", 0.0)))
 

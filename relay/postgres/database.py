@@ -282,11 +282,16 @@ class Database:
         self._lost = True
         if is_new:
             self._reported.add(reason)
+            message = "PostgreSQL cannot be used; trying again until it can"
+            if isinstance(error, psycopg.errors.InsufficientPrivilege):
+                message = (
+                    "this login lacks a right, and `relay doctor` names the role to grant; trying again until it has it"
+                )
             log_event(
                 log,
                 "warning",
                 "postgres.lost",
-                "PostgreSQL cannot be used; trying again until it can",
+                message,
                 connection=self._name,
                 error=reason,
             )

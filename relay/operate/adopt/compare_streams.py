@@ -9,7 +9,7 @@ from relay.config.settings import Settings
 from relay.errors import Exit, RelayError
 from relay.jetstream.connection import Connection
 from relay.jetstream.consumer import StreamMessage, headers_of, open_consumer_at
-from relay.jetstream.stream_look import look_at
+from relay.jetstream.stream_look import NoSuchStream, look_at
 from relay.operate.adopt.compare_rules import Comparison, Sent, Window, compare
 from relay.operate.broker import broker
 
@@ -42,6 +42,12 @@ class Plan(NamedTuple):
     id_header: str
 
 
+class NoStream(RelayError):
+    """One of the streams does not exist, or this account does not see it."""
+
+    exit_code = Exit.UNFIT
+
+
 class TooMany(RelayError):
     """There are more messages than can be compared at once."""
 
@@ -53,8 +59,8 @@ async def compare_streams(settings: Settings, plan: Plan) -> Comparison:
 
     Raises:
         TooMany: A stream holds more messages of that time than `MOST`.
-        BrokerError: A stream does not exist, or may not be read.
-        Unreachable: NATS did not answer.
+        NoStream: A stream does not exist.
+        Unreachable: NATS did not answer, or this account may not read a stream.
     """
     now_ns = time.time_ns()
     slack_ns = round(plan.slack_s * _NANOSECONDS)
@@ -68,7 +74,10 @@ async def compare_streams(settings: Settings, plan: Plan) -> Comparison:
 
 async def _read(connection: Connection, stream: str, begin_ns: int) -> list[StreamMessage]:
     """Return what a stream was sent from a time on until now, without the payloads."""
-    last_seq = (await look_at(connection, stream)).last_seq
+    try:
+        last_seq = (await look_at(connection, stream)).last_seq
+    except NoSuchStream as error:
+        raise NoStream(f"there is no stream {stream}, or this account does not see it") from error
     start = datetime.fromtimestamp(begin_ns / _NANOSECONDS, UTC)
     consumer = await open_consumer_at(connection, stream, "outbox_compare", start)
     found: list[StreamMessage] = []

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from relay.errors import ConfigError
 from relay.operate.access import Reader, Row
 from relay.operate.adopt import script
-from relay.operate.adopt.judge import Facts
+from relay.operate.adopt.judge import Facts, Publication, Rights
 from relay.operate.adopt.mapping import Mapping, Source, faults
 from relay.rules.adoption import Adoption, adoption_of
+from relay.text import quoted
 
 
 def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
@@ -20,29 +21,39 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
     rows = reader.rows("adopt/source", (table,))
     if not rows:
         raise ConfigError([f"table {table} does not exist here; a name with capitals needs quotes"])
-    schema, name, kind, owned, columns, key_columns, server, encoding = rows[0]
+    schema, name, kind, owned, owner, columns, key_columns, server, encoding = rows[0]
     source = Source(schema, name, json.loads(columns), tuple(json.loads(key_columns)))
-    outbox_schema, outbox_name, may_insert, runs = reader.row("adopt/target")
+    outbox_schema, outbox_name, runs, login, *may = reader.row("adopt/target")
     outbox = f"{outbox_schema}.{outbox_name}"
     payload_type = reader.tables.payload_type
     sample: list[Row] = []
-    if mapping is not None and not faults(mapping, source, payload_type, server):
+    if mapping is not None and owned and not faults(mapping, source, payload_type, server):
         text = script.sample(mapping, source, reader.tables)
         sample = reader.cursor.execute(text.encode()).fetchall()
     return Facts(
         source=source,
         kind=kind,
-        owned=owned,
+        rights=Rights(login, owner, owned, _missing(reader, login, outbox_schema, outbox_name, may)),
         server=server,
         encoding=encoding,
         outbox=outbox,
         payload_type=payload_type,
-        may_insert=may_insert,
         relay_runs=runs,
-        publications=[(name, of_all) for name, of_all in reader.rows("adopt/publications", (table,))],
+        publications=[Publication._make(row) for row in reader.rows("adopt/publications", (table,))],
         adopted=any(one.source == source.sql and one.outbox == outbox for one in adoptions(reader)),
         sample=[(topic, key) for topic, key in sample],
     )
+
+
+def _missing(reader: Reader, login: str, schema: str, outbox: str, may: Sequence[bool]) -> list[tuple[str, str]]:
+    """Return what an adoption takes and this login may not do, each with the statement that permits it."""
+    to = quoted(login)
+    wanted = (
+        (f"insert into {schema}.{outbox}", f"GRANT {reader.tables.name('producer')} TO {to}"),
+        (f"make the trigger's function in schema {schema}", f"GRANT CREATE ON SCHEMA {quoted(schema)} TO {to}"),
+        ("write a line of the audit", f"GRANT {reader.tables.name('relay')} TO {to}"),
+    )
+    return [one for one, is_allowed in zip(wanted, may, strict=True) if not is_allowed]
 
 
 def adoptions(reader: Reader) -> Sequence[Adoption]:

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from relay.operate.adopt.mapping import Mapping, Source, faults
 from relay.rules.subjects import key_token, subject_fault
+from relay.text import quoted
 
 Level = Literal["ok", "warning", "fault"]
 
@@ -23,33 +24,61 @@ class Finding(NamedTuple):
     do: str = ""
 
 
+class Rights(NamedTuple):
+    """What this login may do.
+
+    Attributes:
+        login: Its role.
+        owner: Whose the foreign table is.
+        owned: Whether the login may do what that owner may.
+        missing: What else an adoption takes and the login lacks: what it may not do, and the statement that permits it.
+    """
+
+    login: str
+    owner: str
+    owned: bool
+    missing: Sequence[tuple[str, str]]
+
+
+class Publication(NamedTuple):
+    """A publication.
+
+    Attributes:
+        of_all: Whether it is of all tables.
+        owned: Whether this login may do what its owner may.
+    """
+
+    name: str
+    of_all: bool
+    owned: bool
+    owner: str
+
+
 class Facts(NamedTuple):
     """What the database says of a foreign table and of the outbox.
 
     Attributes:
         kind: Of the foreign table, as PostgreSQL's catalogue has it: ``r`` a table, ``p`` a partitioned one.
-        owned: Whether this role may do what the table's owner may.
+        rights: Of this login.
         server: The major version of PostgreSQL.
         encoding: Of the database.
         outbox: The outbox in SQL, with its schema.
         payload_type: Of the outbox.
-        may_insert: Whether this role may insert into the outbox.
         relay_runs: Whether a relay works on the outbox now.
-        publications: Those that carry the foreign table, and whether each is of all tables.
+        publications: Those that carry the foreign table.
         adopted: Whether the foreign table has this outbox's trigger already.
         sample: Topic and key that the mapping makes of at most 1,000 rows.
     """
 
     source: Source
     kind: str
-    owned: bool
+    rights: Rights
     server: int
     encoding: str
     outbox: str
     payload_type: str
-    may_insert: bool
     relay_runs: bool
-    publications: Sequence[tuple[str, bool]]
+    publications: Sequence[Publication]
     adopted: bool
     sample: Sequence[tuple[str, str | None]]
 
@@ -67,10 +96,12 @@ def refusals(mapping: Mapping, facts: Facts) -> list[Finding]:
                 f"the database is encoded as {facts.encoding}: a conversion could fail the application's insert",
             )
         )
-    if not facts.owned:
-        found.append(Finding("fault", f"{name} belongs to another role", "run this as its owner"))
-    if not facts.may_insert:
-        found.append(Finding("fault", f"this role may not insert into {facts.outbox}", "run this as its owner"))
+    rights = facts.rights
+    if not rights.owned:
+        seen = f"{name} belongs to {rights.owner}, and this login is {rights.login}"
+        do = f"GRANT {quoted(rights.owner)} TO {quoted(rights.login)}, or log in as {rights.owner}"
+        found.append(Finding("fault", seen, do))
+    found += [Finding("fault", f"this login, {rights.login}, may not {what}", do) for what, do in rights.missing]
     return found
 
 
@@ -88,14 +119,14 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
         found.append(Finding("warning", "without a key no order is kept", "name it with --key if the table has one"))
     if mapping.created_at is not None:
         found.append(Finding("warning", "created_at is the application's: a time of the past shows as lag"))
-    for publication, of_all in facts.publications:
+    for publication in facts.publications:
         found.append(
             Finding(
                 "warning",
-                f"publication {publication} carries {name}: its reader sends the same events"
-                + (", and now those of the outbox too" if of_all else ""),
-                "relay adopt cutover ends that without loss and without a repeat"
-                if not of_all
+                f"publication {publication.name} carries {name}: its reader sends the same events"
+                + (", and now those of the outbox too" if publication.of_all else ""),
+                "a trial leaves it so; relay adopt cutover ends it without loss and without a repeat"
+                if not publication.of_all
                 else "list its tables instead of FOR ALL TABLES, without the outbox",
             )
         )

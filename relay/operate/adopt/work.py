@@ -7,7 +7,7 @@ from typing import NamedTuple
 from relay.errors import Exit, RelayError
 from relay.operate.adopt import script
 from relay.operate.adopt.facts import gather
-from relay.operate.adopt.judge import Facts, refusals
+from relay.operate.adopt.judge import Facts, Publication, refusals
 from relay.operate.adopt.mapping import Mapping, Source
 from relay.operate.changes import Changer
 from relay.text import quoted
@@ -15,6 +15,7 @@ from relay.text import quoted
 # Behind whoever waits for the table's lock all writers of the application wait.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 _SLOT_LOOK_S = 0.5
+_OWNER = "run this as the owner of both tables, and of the publication if there is one: see `relay adopt check`"
 
 
 class Refused(RelayError):
@@ -58,7 +59,7 @@ def install(
     """
     facts = check(changer, table, mapping, publication=publication)
     record = {"table": facts.source.label, "preset": preset, "publication": publication}
-    with changer.audited("adopt install", record, 1) as audit, changer.step():
+    with changer.audited("adopt install", record, 1) as audit, changer.step(_OWNER):
         run = changer.cursor.execute
         _keep_writers_out(changer, facts.source)
         lsn = changer.row("adopt/wal")[0]
@@ -94,18 +95,35 @@ def backfill(changer: Changer, table: str, mapping: Mapping, where: str) -> int:
     """Copy older rows, oldest first; return how many were copied. A row that was copied already is left.
 
     Raises:
-        Refused: The mapping cannot be used.
+        Refused: The mapping cannot be used, or the table is not adopted by this outbox.
         psycopg.errors.LockNotAvailable: The table was busy for 2 s. Nothing was changed; try again.
     """
-    with changer.step():
-        facts = gather(changer, table, None)
-    require(mapping, facts)
+    facts = check_backfill(changer, table, mapping)
     record = {"table": facts.source.label, "where": where}
-    with changer.audited("adopt backfill", record, 0) as audit, changer.step():
+    with changer.audited("adopt backfill", record, 0) as audit, changer.step(_OWNER):
         _keep_writers_out(changer, facts.source)
         copied = _copy(changer, facts, mapping, where)
         audit.add(copied)
     return copied
+
+
+def check_backfill(changer: Changer, table: str, mapping: Mapping) -> Facts:
+    """Find out what would keep older rows from being copied, and change nothing; return what is known of the table.
+
+    Without an adoption the rows that are written after the copy would be missed by both.
+
+    Raises:
+        Refused: The mapping cannot be used, or the table is not adopted by this outbox.
+    """
+    with changer.step():
+        facts = gather(changer, table, None)
+    require(mapping, facts)
+    if not facts.adopted:
+        raise Refused(
+            f"{table} is not adopted by {facts.outbox}, so rows that are written after the copy would be missed: "
+            "`relay adopt install --backfill` copies older rows and begins the adoption in one transaction"
+        )
+    return facts
 
 
 def remove(changer: Changer, table: str, *, publication: str | None = None) -> None:
@@ -120,7 +138,7 @@ def remove(changer: Changer, table: str, *, publication: str | None = None) -> N
     """
     facts = check_removal(changer, table, publication=publication)
     record = {"table": facts.source.label, "publication": publication}
-    with changer.audited("adopt remove", record, 1) as audit, changer.step():
+    with changer.audited("adopt remove", record, 1) as audit, changer.step(_OWNER):
         run = changer.cursor.execute
         _keep_writers_out(changer, facts.source)
         run(script.remove(facts.source, facts.outbox, changer.tables).encode())
@@ -137,11 +155,12 @@ def check_removal(changer: Changer, table: str, *, publication: str | None = Non
     """
     with changer.step():
         facts = gather(changer, table, None)
-        lacks = publication is not None and not changer.row("adopt/publication", (publication,))[0]
+        rows = [] if publication is None else changer.rows("adopt/publication", (publication,))
     if not facts.adopted:
         raise Refused(f"{table} is not adopted by {facts.outbox}")
-    if lacks:
+    if publication is not None and not rows:
         raise Refused(f"there is no publication {publication}")
+    _refuse([one for row in rows for one in _not_ours(Publication._make(row), facts)])
     return facts
 
 
@@ -189,17 +208,32 @@ def _obstacles(facts: Facts, publication: str | None) -> list[str]:
         found.append("the table is adopted already: relay adopt remove, then install again")
     if publication is None:
         return found
-    known = dict(facts.publications)
+    known = {one.name: one for one in facts.publications}
     if publication not in known:
         found.append(f"publication {publication} does not carry the table")
-    elif known[publication]:
+    elif known[publication].of_all:
         found.append(f"publication {publication} is FOR ALL TABLES: list its tables first, without the outbox")
+    else:
+        found += _not_ours(known[publication], facts)
     if facts.relay_runs:
         found.append(
             f"a relay works on {facts.outbox}: its later events would overtake what the old reader has not sent; "
             "stop it, and start it when the slot has passed the cut"
         )
     return found
+
+
+def _not_ours(publication: Publication, facts: Facts) -> list[str]:
+    """Return why this login may not change a publication; empty if it may."""
+    if publication.owned:
+        return []
+    login = facts.rights.login
+    return [
+        (
+            f"publication {publication.name} belongs to {publication.owner}, and this login is {login}: "
+            f"GRANT {quoted(publication.owner)} TO {quoted(login)}, or log in as {publication.owner}"
+        )
+    ]
 
 
 def _keep_writers_out(changer: Changer, source: Source) -> None:

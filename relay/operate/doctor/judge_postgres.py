@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from relay.operate.doctor.facts import Expectation, Holders, PostgresFacts, Server, Session, Table
 from relay.operate.doctor.findings import Finding, Level, seconds
 from relay.operate.doctor.judge_shards import judge_shards
+from relay.postgres.tables import Tables
 from relay.rules.adoption import Adoption
 from relay.rules.seqs import BELOW_ALL
 
@@ -21,11 +22,12 @@ def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]
     if facts.error is not None:
         yield _line("connection", "fault", facts.error, "see [postgres] dsn, and docs/operations/security.md")
         return
+    role = Tables(plan.table).name("relay")
     if facts.server is not None:
-        yield from _server(facts.server)
+        yield from _server(facts.server, role)
     yield _schema(facts, plan)
     if facts.rights:
-        yield _rights(facts)
+        yield _rights(facts, role)
     if facts.table is not None:
         yield _stored(facts.table, facts, plan)
         yield from _table(facts.table, plan, facts.server is None or facts.server.autovacuum)
@@ -42,7 +44,7 @@ def _line(check: str, level: Level, seen: str, do: str = "") -> Finding:
     return Finding("postgres", check, level, seen, do)
 
 
-def _server(server: Server) -> Iterator[Finding]:
+def _server(server: Server, role: str) -> Iterator[Finding]:
     if server.version_number < _OLDEST:
         yield _line("version", "fault", f"PostgreSQL {server.version}", "the outbox needs PostgreSQL 14 or newer")
     else:
@@ -58,7 +60,7 @@ def _server(server: Server) -> Iterator[Finding]:
     else:
         yield _line("primary", "ok", "takes writes")
     if server.superuser:
-        do = "log in with a role that has outbox_relay granted, and nothing else (docs/operations/security.md)"
+        do = f"log in with a role that has {role} granted, and nothing else (docs/operations/security.md)"
         yield _line("role", "warning", f"{server.role} is a superuser", do)
     else:
         yield _line("role", "ok", f"{server.role}, no superuser")
@@ -72,6 +74,8 @@ def _server(server: Server) -> Iterator[Finding]:
 
 def _schema(facts: PostgresFacts, plan: Expectation) -> Finding:
     found, wanted = facts.schema_version, facts.wanted_version
+    if found is None and any(right.refusal is not None for right in facts.rights):
+        return _line("schema", "fault", f"{plan.table} is there; this login may not read its version", "see rights")
     if found is None:
         return _line("schema", "fault", f"{plan.table} is not in this database", "run `relay migrate`")
     if found < wanted:
@@ -83,12 +87,12 @@ def _schema(facts: PostgresFacts, plan: Expectation) -> Finding:
     return _line("schema", "ok", f"version {found} of {plan.table}, payload {facts.payload_type}")
 
 
-def _rights(facts: PostgresFacts) -> Finding:
+def _rights(facts: PostgresFacts, role: str) -> Finding:
     refused = [right for right in facts.rights if right.refusal is not None]
     if not refused:
         return _line("rights", "ok", f"each of {len(facts.rights)} that the relay uses was tried and rolled back")
     missing = "; ".join(f"{right.verb} on {right.table}: {right.refusal}" for right in refused)
-    return _line("rights", "fault", missing, "GRANT outbox_relay to this role; `relay migrate` renews what it holds")
+    return _line("rights", "fault", missing, f"GRANT {role} to this role; `relay migrate` renews what it holds")
 
 
 def _stored(table: Table, facts: PostgresFacts, plan: Expectation) -> Finding:

@@ -1,5 +1,5 @@
 -- What a foreign table is like, from the catalogue; no row if it does not exist. By the primary keys of the catalogue.
-SELECT n.nspname, c.relname, c.relkind::text, pg_has_role(c.relowner, 'USAGE'),
+SELECT n.nspname, c.relname, c.relkind::text, pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner)::text,
        coalesce((SELECT json_object_agg(a.attname, format_type(a.atttypid, NULL))
                  FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '{}')::text,
        coalesce((SELECT json_agg(a.attname)

@@ -1,10 +1,12 @@
 """``relay adopt``: tables of other tools, with the DDL that those tools make."""
 
 import json
+import re
 import threading
 import uuid
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -512,3 +514,95 @@ def test_adopted_events_reach_the_stream_once_each_key_in_its_order(
     assert len(read) == len({message.headers["Nats-Msg-Id"] for message in read}) == 200
     for key in ("k0", "k1", "k2", "k3"):
         assert [message.i for message in read if rows[message.headers["id"]] == key] == list(range(50))
+
+
+@pytest.fixture
+def login(database: str, db: psycopg.Connection) -> Iterator[tuple[str, str]]:
+    """A login without any right, and its DSN."""
+    role = f"app_{uuid.uuid4().hex[:8]}"
+    db.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(role)))
+    parts = urlsplit(database)
+    yield role, urlunsplit(parts._replace(netloc=f"{role}:x@{parts.netloc.rpartition('@')[2]}"))
+    db.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
+    db.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+@pytest.mark.denials
+def test_what_a_login_lacks_is_named_with_the_grant_and_enough_once_granted(
+    database: str, db: psycopg.Connection, login: tuple[str, str]
+) -> None:
+    role, dsn = login
+    debezium(db)
+    command = ("adopt", "check", "--preset", "debezium")
+    result = relay(dsn, *command)
+    assert result.exit_code == 1, result.output
+    assert "the role outbox_reader" in result.stderr
+    db.execute(f"GRANT outbox_reader TO {role}".encode())
+    result = relay(dsn, *command)
+    assert result.exit_code == 8, result.output
+    assert f"public.outbox belongs to postgres, and this login is {role}" in result.stdout
+    refused = relay(dsn, "adopt", "install", "--preset", "debezium", "--yes")
+    assert (refused.exit_code, "GRANT outbox_producer TO" in refused.stderr) == (8, True)
+    # In a database of one's own the table would be another role's than the superuser's.
+    db.execute(f"ALTER TABLE outbox OWNER TO {role}".encode())
+    grants = re.findall(r"GRANT .*", relay(dsn, *command).stdout)
+    assert grants == [
+        f'GRANT outbox_producer TO "{role}"',
+        f'GRANT CREATE ON SCHEMA "public" TO "{role}"',
+        f'GRANT outbox_relay TO "{role}"',
+    ]
+    for grant in grants:
+        db.execute(grant.encode())
+    install(dsn, "--preset", "debezium")
+    db.execute(INSERT, (uuid.uuid4(), "{}"))
+    assert len(events(db)) == 1
+    # Neither may it change a publication that is not its own.
+    db.execute("CREATE PUBLICATION theirs")
+    back = relay(dsn, "adopt", "remove", "--source", "outbox", "--give-back", "theirs", "--yes")
+    assert (back.exit_code, "publication theirs belongs to postgres" in back.stderr) == (8, True)
+    done(dsn, "adopt", "remove", "--source", "outbox", "--yes")
+    db.execute("ALTER PUBLICATION theirs ADD TABLE outbox")
+    cut = relay(dsn, "adopt", "cutover", "--preset", "debezium", "--publication", "theirs", "--yes")
+    assert (cut.exit_code, f'GRANT "postgres" TO "{role}"' in cut.stderr) == (8, True)
+
+
+@pytest.mark.denials
+def test_the_roles_that_are_named_are_those_of_the_table(
+    database: str, db: psycopg.Connection, login: tuple[str, str]
+) -> None:
+    other_outbox(database, "text")
+    for command in (("list",), ("adopt", "status")):
+        result = relay(login[1], *command, "--table", "as_text")
+        assert result.exit_code == 1, result.output
+        assert "the role as_text_reader and changing the role as_text_relay" in result.stderr
+
+
+@pytest.mark.denials
+def test_a_trial_in_the_wrong_role_is_told_the_right_one_by_log_and_doctor(
+    database: str, login: tuple[str, str], streams: Streams, make_relay: MakeRelay
+) -> None:
+    role, dsn = login
+    table = {"RELAY_POSTGRES__TABLE": "outbox_shadow_events", "RELAY_SUBJECT__TEMPLATE": "orders.{topic}"}
+    done(database, "migrate", "--table", "outbox_shadow_events")
+    with psycopg.connect(database, autocommit=True) as admin:
+        admin.execute(f"GRANT outbox_relay TO {role}".encode())
+    trial = make_relay(dsn, streams.url, postgres__table="outbox_shadow_events", subject__template="orders.{topic}")
+    trial.start()
+    assert "relay doctor" in trial.said("postgres.lost")["message"]
+    result = relay(dsn, "doctor", "--output", "json", RELAY_NATS__SERVERS=streams.url, **table)
+    told = {one["check"]: one for one in json.loads(result.stdout)["findings"] if one["level"] == "fault"}
+    assert told["rights"]["do"].startswith("GRANT outbox_shadow_relay to this role")
+    assert (told["schema"]["do"], "may not read its version" in told["schema"]["seen"]) == ("see rights", True)
+    with psycopg.connect(database, autocommit=True) as admin:
+        admin.execute(f"GRANT outbox_shadow_relay TO {role}".encode())
+    trial.said("relay.active")
+
+
+def test_a_backfill_without_an_adoption_is_refused(database: str, db: psycopg.Connection) -> None:
+    debezium(db)
+    db.execute(INSERT, (uuid.uuid4(), "{}"))
+    result = relay(database, "adopt", "backfill", "--preset", "debezium", "--where", "true", "--yes")
+    assert result.exit_code == 8, result.output
+    assert "outbox is not adopted by public.outbox_events" in result.stderr
+    assert "relay adopt install --backfill" in result.stderr
+    assert events(db) == []

@@ -110,5 +110,5 @@ def test_nothing_to_compare_is_no_agreement(outbox: Outbox, streams: Streams) ->
     code, found = compared(outbox.dsn, streams)
     assert (code, found["both"]) == (8, 0)
     missing = relay(outbox.dsn, *COMPARE, "--old", "NONE", RELAY_NATS__SERVERS=streams.url)
-    assert missing.exit_code == 5
-    assert "NONE" in missing.stderr
+    assert missing.exit_code == 8
+    assert missing.stderr == "error: there is no stream NONE, or this account does not see it\n"

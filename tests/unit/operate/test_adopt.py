@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from relay.operate.adopt.connector import translate
-from relay.operate.adopt.judge import Facts, judge, judge_streams, refusals, subjects_of
+from relay.operate.adopt.judge import Facts, Publication, Rights, judge, judge_streams, refusals, subjects_of
 from relay.operate.adopt.mapping import Mapping, Source, faults, literal, values
 from relay.operate.adopt.presets import PRESETS, REFUSED
 from relay.rules.adoption import adoption_of, columns_of
@@ -72,12 +72,11 @@ def test_names_and_texts_are_quoted() -> None:
 FACTS = Facts(
     source=SOURCE,
     kind="r",
-    owned=True,
+    rights=Rights("me", "shop", True, ()),
     server=18,
     encoding="UTF8",
     outbox="public.outbox_events",
     payload_type="jsonb",
-    may_insert=True,
     relay_runs=False,
     publications=(),
     adopted=False,
@@ -89,8 +88,8 @@ FACTS = Facts(
     "facts",
     [
         FACTS._replace(kind="v"),
-        FACTS._replace(owned=False),
-        FACTS._replace(may_insert=False),
+        FACTS._replace(rights=Rights("me", "shop", False, ())),
+        FACTS._replace(rights=Rights("me", "shop", True, [("insert", "GRANT x TO me")])),
         FACTS._replace(encoding="LATIN1"),
         FACTS._replace(payload_type="bytes"),
     ],
@@ -103,7 +102,10 @@ def test_what_could_fail_the_application_is_refused(facts: Facts) -> None:
 def test_a_reader_of_its_publication_and_subjects_that_die_are_said() -> None:
     found = judge(
         Mapping(topic="{type}", key="type"),
-        FACTS._replace(publications=[("dbz", False)], sample=[("orders.placed", None), ("bad subject", "k")]),
+        FACTS._replace(
+            publications=[Publication("dbz", False, True, "shop")],
+            sample=[("orders.placed", None), ("bad subject", "k")],
+        ),
         "shop.{topic}",
     )
     said = " ".join(one.seen for one in found)
