@@ -218,10 +218,13 @@ async def _stream_full(world: World, rng: random.Random) -> str:
 
 async def _stream_unreadable(world: World, rng: random.Random) -> str:
     """Take the right to look at AUDIT away from the relays for a while."""
-    world.entries.append(Unreadable("AUDIT"))
-    await world.reload(unreadable="AUDIT")
-    await asyncio.sleep(rng.uniform(1, 5))
-    await world.reload()
+    since = time.monotonic()
+    try:
+        await world.reload(unreadable="AUDIT")
+        await asyncio.sleep(rng.uniform(1, 5))
+        await world.reload()
+    finally:
+        world.entries.append(Unreadable("AUDIT", since, time.monotonic()))
     await world.streams_lead()
     return "AUDIT"
 

@@ -92,9 +92,16 @@ class Setback:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A stream that the relays had no right to look at for a while: what is in doubt could not be looked up."""
+    """A stream that the relays had no right to look at for a while: what is in doubt could not be looked up.
+
+    Attributes:
+        since: By the clock of the run.
+        until: When the right was given back.
+    """
 
     stream: str
+    since: float = float("-inf")
+    until: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
