@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 _OBSERVE_S = 0.25
 # How long a relay that could send stays ready while a new term connects to NATS and checks the streams again, seconds.
 _CHANGEOVER_S = 5.0
+# How often a relay without shards that is owed some asks whether they were given back, seconds: nobody sends their
+# events meanwhile.
+_OWED_S = 0.2
 
 _NO_SHARDS = "outbox_shards is empty: nobody can own anything of the outbox"
 
@@ -142,32 +145,35 @@ class Replica:
                 settings.lease.ttl_s,
             )
             while not self._stop.is_set():
-                if await self._unless_stopped(self._share(ownership)):
+                pause_s = await self._unless_stopped(self._share(ownership))
+                if pause_s == 0:
                     code = await self._work(ownership, reading, writing, bell)
                     reading.rest()
                     writing.rest()
                     if code is not None:
                         return code
-                else:
-                    await self._wait_for_turn()
+                elif pause_s is not None:
+                    await self._wait_for_turn(pause_s)
             if self._postgres_up():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(BEAT_S):
                         await ownership.leave(Watermark())
         return Exit.DONE
 
-    async def _share(self, ownership: Ownership) -> bool:
-        """Claim free shards up to our share; return whether we own any."""
+    async def _share(self, ownership: Ownership) -> float:
+        """Claim free shards up to our share; return after how many seconds to ask again, 0 if we own any."""
         try:
             beat = await ownership.beat(Watermark())
         except LeaseLost as lost:
             _say_lost(lost)
-            return bool(ownership.epochs)
+            return 0 if ownership.epochs else BEAT_S
         if self._sees_too_little(beat.database) or self._finds_no_shards(ownership.shards):
-            return False
+            return BEAT_S
         if len(ownership.epochs) < beat.share and beat.free:
             await ownership.claim(beat.share - len(ownership.epochs))
-        return bool(ownership.epochs)
+        if ownership.epochs:
+            return 0
+        return _OWED_S if beat.share else BEAT_S
 
     def _sees_too_little(self, database: DatabaseState) -> bool:
         """Report whether rows are hidden from this role; log that, and what it may not ask, once."""
@@ -227,14 +233,14 @@ class Replica:
                 one.cancel()
             await asyncio.gather(task, stopping, return_exceptions=True)
 
-    async def _wait_for_turn(self) -> None:
+    async def _wait_for_turn(self, pause_s: float) -> None:
         if self._stop.is_set():
             return
         if self._reported_hidden is None and self._role != "standby":
             self._role = "standby"
             log_event(log, "info", "relay.standby", "other relays own every shard; ready to take over")
         try:
-            async with asyncio.timeout(BEAT_S):
+            async with asyncio.timeout(pause_s):
                 await self._stop.wait()
         except TimeoutError:
             pass

@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from datetime import datetime
 
 import psycopg
 
@@ -200,3 +201,28 @@ def test_the_watermark_in_time_covers_every_commit_and_never_moves_back(
             == (True,)
         ),
     )
+
+
+def test_one_that_is_owed_shards_asks_for_them_several_times_a_second(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    """What is handed over has no owner until it asks."""
+    streams.make("ORDERS", "orders.>")
+    owner = make_relay(outbox.dsn, streams.url).start()
+    shared(outbox, 64)
+    owner.signal(signal.SIGSTOP)
+    make_relay(outbox.dsn, streams.url).start()
+    wait_until("another one waits for its share", lambda: len(members(outbox)) == 2)
+    asked = {max(members(outbox))}
+    until = time.monotonic() + 5
+    while len(asked) < 9 and time.monotonic() < until:
+        asked.add(max(members(outbox)))
+        time.sleep(0.02)
+    owner.signal(signal.SIGCONT)
+    assert len(asked) == 9
+    shared(outbox, 32, 32)
+
+
+def members(outbox: Outbox) -> list[datetime]:
+    """Return up to when each relay has reported that it lives."""
+    return [until for (until,) in outbox.conn.execute("SELECT lease_until FROM outbox_members")]
