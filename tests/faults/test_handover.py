@@ -129,6 +129,22 @@ def test_one_from_which_some_shards_were_taken_calls_nothing_settled_that_is_not
     assert_once_and_in_order(streams.read("ORDERS"), 4000, KEYS)
 
 
+@pytest.mark.parametrize("owner", [None, "another"])
+def test_shards_that_an_operator_takes_from_a_relay_by_hand_are_claimed_again_when_their_lease_has_run_out(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, owner: str | None
+) -> None:
+    """The epoch is as it was: the fence refuses each mark of the relay, and its beat does not renew the lease."""
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url, **LEASE).start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    outbox.conn.execute("UPDATE outbox_shards SET owner = %s", (owner,))
+    relay.said("lease.lost")
+    outbox.fill("orders.placed", 100, KEYS)
+    outbox.drained()
+    assert len(streams.read("ORDERS")) == 101
+    wait_until("readiness", lambda: relay.get("/readyz")[0] == 200)
+
+
 def test_a_claim_whose_answer_was_lost_knows_what_it_took(outbox: Outbox) -> None:
     async def claim_twice() -> None:
         async with Database(outbox.dsn, "test", connect_timeout_s=5, statement_timeout_s=5) as database:

@@ -1,4 +1,5 @@
--- One beat of relay $1: it lives for $2 more seconds, keeps its shards ($3) in their epochs ($4) for as long, and
+-- One beat of relay $1: it lives for $2 more seconds, keeps its shards ($3) in their epochs ($4) for as long if they are
+-- still its own (an operator may have written another owner, and no other epoch), and
 -- persists their watermark ($5: seq, $6: time in Unix seconds or null), which never moves back, but for a time that the
 -- clock of the database has yet to reach: then that clock was set back, and what is committed now would lie before it. The
 -- watermark is of the database whose identity is $7 (null: any): in another one nothing is persisted. It never passes the sequence: rows that
@@ -29,6 +30,7 @@ WITH database AS (
          (SELECT coalesce(identity = $7::text, true) AS ours, drawn FROM database) AS d
     WHERE s.shard = held.shard
       AND s.epoch = held.epoch
+      AND s.owner = $1
     RETURNING s.shard
 ), cut AS (
     UPDATE outbox_shards
