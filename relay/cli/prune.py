@@ -13,7 +13,7 @@ from relay.cli.table import message
 from relay.config.settings import Settings
 from relay.errors import Exit, RelayError
 from relay.operate.changes import changing
-from relay.operate.prune import check, count_dead, count_delivered, delete_dead, delete_delivered
+from relay.operate.prune import check, check_streams, count_dead, count_delivered, delete_dead, delete_delivered
 from relay.text import json_line
 
 
@@ -24,7 +24,7 @@ class NothingSaid(RelayError):
 
 
 @click.command()
-@with_settings("--dsn-file", "--table")
+@with_settings("--dsn-file", "--table", "--server", "--creds-file")
 @click.option(
     "--older-than",
     callback=moment_or_span,
@@ -32,14 +32,21 @@ class NothingSaid(RelayError):
     help="Delivered (or dead) for longer than 12h, 30d.  [default: the ages of [retention]]",
 )
 @click.option("--dead", is_flag=True, help="Delete dead letters, instead of delivered events.")
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Look at no stream: what one has lost, or will lose, cannot be sent again from rows that are deleted.",
+)
 @table_or_json
 @consenting
-def prune(settings: Settings, older_than: float | None, dead: bool, output: str, consent: Consent) -> None:
+def prune(
+    settings: Settings, older_than: float | None, dead: bool, accept_loss: bool, output: str, consent: Consent
+) -> None:
     """Delete delivered events, or dead letters, that are old enough.
 
-    In small steps, beside producers and a running relay. Only below the watermark, and nothing while a stream has
-    a loss that was not healed. If keys wait for their dead letters (failures.on_dead = "block"), only discarded
-    ones are deleted.
+    In small steps, beside producers and a running relay. Only below the watermark, and nothing while a stream cannot
+    be looked at or has lost what it had acknowledged: the rows are what it is healed from. If keys wait for their
+    dead letters (failures.on_dead = "block"), only discarded ones are deleted.
 
     \b
     relay prune --older-than 30d --dry-run
@@ -50,6 +57,8 @@ def prune(settings: Settings, older_than: float | None, dead: bool, output: str,
     what = "dead letters" if dead else "delivered events"
     discarded_only = settings.failures.on_dead == "block"
     with changing(settings) as changer:
+        if not dead and not accept_loss:
+            check_streams(settings, changer)
         planned = count_dead(changer, age_s, discarded_only=discarded_only) if dead else count_delivered(changer, age_s)
         check(changer)
         pruned = 0
@@ -58,7 +67,7 @@ def prune(settings: Settings, older_than: float | None, dead: bool, output: str,
                 if dead:
                     pruned = delete_dead(changer, age_s, planned, progress.add, discarded_only=discarded_only)
                 else:
-                    pruned = delete_delivered(changer, age_s, planned, progress.add)
+                    pruned = delete_delivered(settings, changer, age_s, planned, progress.add, accept_loss=accept_loss)
     if output == "json":
         click.echo(json_line(json.dumps({"what": what, "planned": planned, "pruned": pruned})))
     elif not planned:

@@ -1,33 +1,23 @@
 """Delete old events by hand: how many there are, and deleting them in small steps."""
 
+import asyncio
 import time
 
-from relay.errors import Exit, RelayError
+from relay.config.settings import Settings
 from relay.maintenance.retention import DEAD_STEP, SPAN
 from relay.operate.changes import Changer, OnProgress
+from relay.operate.still_stored import last_seen, look
 from relay.rules.seqs import BELOW_ALL
 
 # Counting holds nobody up; deleting leaves room for others after each step.
 _COUNT_SPAN = 50_000
 _STEP_PAUSE_S = 0.05
-
-
-class OpenLoss(RelayError):
-    """A stream has a loss that nobody has healed, and the rows are what it is healed from. Nothing was deleted."""
-
-    exit_code = Exit.LOST
+# What a stream loses meanwhile is noticed after this time, as `healing.check_every_s` is for a relay.
+_LOOK_AGAIN_S = 10.0
 
 
 def count_delivered(changer: Changer, age_s: float) -> int:
-    """Count the delivered events below the watermark that are older than `age_s` seconds.
-
-    Raises:
-        OpenLoss: Nothing may be deleted now.
-    """
-    with changer.step():
-        # The last column: whether the stream has lost something.
-        if any(lost for *_, lost in changer.rows("operate/streams")):
-            raise OpenLoss("a stream has lost events: see `relay verify`, and heal it with `relay verify --redeliver`")
+    """Count the delivered events below the watermark that are older than `age_s` seconds."""
     count, above = 0, BELOW_ALL
     while True:
         with changer.step():
@@ -56,23 +46,43 @@ def check(changer: Changer) -> None:
     changer.check(("maintenance/prune_dead", (0, 0.0, True, None, None)))
 
 
-def delete_delivered(changer: Changer, age_s: float, planned: int, on_progress: OnProgress) -> int:
+def check_streams(settings: Settings, changer: Changer) -> None:
+    """Find out whether each stream still holds what it has acknowledged; change nothing.
+
+    Raises:
+        OpenLoss: One does not.
+        Unreachable: NATS did not answer, or does not let us look.
+    """
+    asyncio.run(look(settings, last_seen(changer)))
+
+
+def delete_delivered(
+    settings: Settings, changer: Changer, age_s: float, planned: int, on_progress: OnProgress, *, accept_loss: bool
+) -> int:
     """Delete old delivered events, range by range, each in a transaction with its count in the audit table.
+
+    The streams are looked at from time to time, as a relay does.
 
     Args:
         age_s: Seconds since the delivery.
         planned: How many were counted, for the audit table.
+        accept_loss: Look at no stream.
 
     Returns:
         How many were deleted.
 
     Raises:
+        OpenLoss: A stream has lost events. The steps before are done, and counted in the audit table.
+        Unreachable: A stream cannot be looked at. The same.
         BrokenOff: PostgreSQL failed. The steps before are done, and counted in the audit table.
     """
     record: dict[str, object] = {"what": "delivered events", "older_than_s": round(age_s)}
-    deleted, above = 0, BELOW_ALL
+    deleted, above, looked_at = 0, BELOW_ALL, float("-inf")
     with changer.audited("prune", record, planned) as audit:
         while True:
+            if not accept_loss and time.monotonic() - looked_at > _LOOK_AGAIN_S:
+                check_streams(settings, changer)
+                looked_at = time.monotonic()
             with changer.step():
                 first = _first_above(changer, above)
                 if first is None:

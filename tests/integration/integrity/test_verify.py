@@ -136,10 +136,28 @@ def test_a_loss_that_was_sent_again_in_parts_can_be_closed(delivered: Outbox, st
     assert open_losses(delivered) == {"OTHER"}, "the loss of another stream stays open"
     result = verify(delivered, streams, "--redeliver", "--yes")
     assert "closed the open loss of OTHER\n" in result.stderr
-    done(delivered.dsn, "prune", "--older-than", "0s", "--dry-run")
+    done(delivered.dsn, "prune", "--older-than", "0s", "--dry-run", "--server", streams.url)
     lines = [json.loads(line) for line in done(delivered.dsn, "audit", "--output", "json").stdout.splitlines()]
     assert [line["filter"] for line in lines] == [{"closes": ["OTHER"]}, {"stream": "ORDERS", "closes": ["ORDERS"]}, {}]
     assert all(line["ended_at"] is not None for line in lines)
+
+
+def test_what_a_stream_has_lost_is_not_pruned_before_a_relay_has_noticed_it(
+    delivered: Outbox, streams: Streams, own_nats: NatsServer
+) -> None:
+    prune = ("prune", "--older-than", "0s", "--yes")
+    streams.api("STREAM.DELETE.ORDERS")
+    gone = relay(delivered.dsn, *prune, "--server", streams.url)
+    assert (gone.exit_code, "is gone" in gone.stderr) == (Exit.LOST, True)
+    streams.make("ORDERS", "orders.>")
+    again = relay(delivered.dsn, *prune, "--server", streams.url)
+    assert (again.exit_code, "does not hold" in again.stderr) == (Exit.LOST, True)
+    own_nats.kill()
+    away = relay(delivered.dsn, *prune, "--server", own_nats.url)
+    assert away.exit_code == Exit.UNREACHABLE
+    assert delivered.count("true") == EVENTS
+    # The row at the watermark itself stays.
+    assert f"{EVENTS - 1} delivered events deleted" in done(delivered.dsn, *prune, "--accept-loss").stdout
 
 
 @pytest.mark.denials
