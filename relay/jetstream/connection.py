@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-import nats.errors
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
@@ -131,17 +130,29 @@ class Connection(Questions):
         """
         with honour_cancellation():
             try:
-                msg = await self._nc.request(subject, payload, timeout=timeout_s, headers=dict(headers))
-            except nats.errors.NoRespondersError:
-                return NoResponders(None)
-            except nats.errors.TimeoutError:
+                async with asyncio.timeout(timeout_s):
+                    return await self._store(subject, payload, dict(headers))
+            except TimeoutError:
                 return Forbidden(self._last_error) if subject.lower() in self._denied else TimedOut()
             except (NatsError, OSError) as error:
                 raise BrokerError(str(error)) from error
-        answer = answers.read(msg.data)
-        if isinstance(answer, answers.Acknowledged):
-            return None
-        return answer or Refused(0, "the answer is no acknowledgement")
+
+    async def _store(self, subject: str, payload: bytes, headers: dict[str, str]) -> Failure | None:
+        """Publish one message, and wait for the first answer that proves something."""
+        inbox = self._nc.new_inbox()
+        heard: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await self._nc.subscribe(inbox, cb=heard.put)
+        try:
+            await self._nc.publish(subject, payload, inbox, headers)
+            while True:
+                msg = await heard.get()
+                if _nobody_listens(msg):
+                    return NoResponders(None)
+                answer = answers.read(msg.data)
+                if answer is not None:
+                    return answer if isinstance(answer, Refused) else None
+        finally:
+            await subscription.unsubscribe()
 
     async def listen(self, take: RawListener) -> Inbox:
         """Listen on a new inbox of ours.
@@ -198,18 +209,15 @@ class Connection(Questions):
         token = answers.token_of(msg.subject[self._skip :])
         if token is None:
             return
-        if not msg.data:
-            if msg.headers and msg.headers.get("Status") == "503":
-                self._refused(token, NoResponders(None))
-            return  # else: an atomic batch has begun
+        if _nobody_listens(msg):
+            self._refused(token, NoResponders(None))
+            return
         match answers.read(msg.data):
             case Refused() as refusal:
                 self._refused(token, refusal)
-            case answers.Acknowledged(events=None) if token.is_batch:
-                # Servers before 2.12 answer the commit as a single event: it has no count, and is no success.
-                self._refused(token, Refused(0, "the server does not know atomic batches"))
-            case answers.Acknowledged(stream, seq, _, int() as count) if token.is_batch:
-                self._listener.batch_stored(token.number, stream, seq, count)
+            case answers.Acknowledged(stream, seq, _, events) if token.is_batch:
+                # Servers before 2.12 answer the commit as a single event, without a count.
+                self._listener.batch_stored(token.number, stream, seq, events or 0)
             case answers.Acknowledged(stream, seq, duplicate):
                 self._listener.stored([(token.number, stream, seq, duplicate)])
 
@@ -280,3 +288,8 @@ async def connect(options: NatsOptions, server: str, listener: Listener) -> Conn
         heed_cancellation()
         raise BrokerError(errors[-1] if errors else str(error) or type(error).__name__) from error
     return connection
+
+
+def _nobody_listens(answer: Msg) -> bool:
+    """Report whether this is the server's word that nobody listens on the subject of a message."""
+    return not answer.data and (answer.headers or {}).get("Status") == "503"

@@ -13,7 +13,11 @@ class Listener:
         """Single events are in their streams, each under the token with which it was sent."""
 
     def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
-        """A whole atomic batch is in the stream, at `count` sequences that end with `last_seq`."""
+        """An atomic batch is in the stream, at `count` sequences that end with `last_seq`.
+
+        Another count than that of its events proves nothing of them: a server that does not know batches stores single
+        messages, and counts none.
+        """
 
     def refused(self, token: int, failure: Refused | NoResponders) -> None:
         """One event was not stored."""

@@ -138,7 +138,7 @@ class Questions:
 
         Raises:
             LookupForbidden: Nobody answers, or not in time, as if the account has no right to ask.
-            BrokerError: The connection has ended.
+            BrokerError: The connection has ended, or what answered is not JetStream.
         """
         data = b"" if body is None else json.dumps(body).encode()
         with honour_cancellation():
@@ -148,7 +148,13 @@ class Questions:
                 raise self._unanswered(question, api) from error
             except (NatsError, OSError) as error:
                 raise BrokerError(str(error)) from error
-        decoded: dict[str, Any] = json.loads(answer.data)
+        try:
+            decoded = json.loads(answer.data)
+        except (ValueError, RecursionError):
+            decoded = None
+        # Somebody else may answer on the subject of a question.
+        if not isinstance(decoded, dict) or not isinstance(decoded.get("error", {}), dict):
+            raise BrokerError(f"{api}.{question}: the answer is not JetStream's")
         return decoded
 
     async def responds(self, question: str, body: Mapping[str, object], timeout_s: float) -> bool | None:

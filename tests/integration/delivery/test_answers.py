@@ -85,3 +85,31 @@ def test_every_spelling_of_an_answer_is_understood(streams: Streams, body: bytes
 def test_what_is_no_answer_is_passed_over(streams: Streams) -> None:
     nonsense = [b"nonsense", b"[" * 100_000, b"[]", b"7", b"{}", b'{"stream":"ORDERS"}', b'{"error":7}', b"\xff\xfe"]
     assert answered(streams, *nonsense) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error":"out of order"}',
+        b'{"error":["no"]}',
+        b'{"error":true}',
+        b'{"error":{}}',
+        b'{"error":{"code":500,"description":"handler failed"}}',
+        b'{"error":{"code":-32601,"message":"Method not found"}}',
+        b'{"error":{"err_code":"10054","description":"no"}}',
+        b'{"error":{"err_code":true}}',
+        b'{"error":{"err_code":500}}',
+        b'{"error":{"err_code":1e4}}',
+        b'{"stream":"ORDERS","seq":"7"}',
+        b'{"stream":"ORDERS","seq":true}',
+        b'{"stream":"ORDERS","seq":0}',
+        b'{"seq":18446744073709551616,"stream":"ORDERS"}',
+        b'{"stream":"a b","seq":7}',
+        b'{"stream":7,"seq":7}',
+        b'{"stream":"ORDERS","domain":7,"seq":7}',
+        b"",
+    ],
+)
+def test_an_answer_that_is_not_jetstreams_proves_neither_a_refusal_nor_a_success(streams: Streams, body: bytes) -> None:
+    after = b'{"stream":"ORDERS","seq":7}'
+    assert answered(streams, body, after) == [("stored", TOKEN, "ORDERS", 7, False)]

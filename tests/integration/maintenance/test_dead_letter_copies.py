@@ -127,3 +127,16 @@ def test_without_the_right_to_publish_copies_the_events_flow(
     assert "not permitted to publish" in relay.said("dead.uncopied")["reason"]
     outbox.delivered(outbox.insert("orders.x", "k", {}))
     assert outbox.row(dead)["dead_copied_at"] is None
+
+
+def test_what_a_subscriber_answers_on_their_subject_makes_no_second_copy(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    # The stream forgets an id at once, so that a copy that is sent again is stored again.
+    streams.make("DEAD", "dead.>", duplicate_window=100_000_000)
+    with streams.subscriber("dead.>", b'{"error":{"code":500,"description":"handler failed"}}'):
+        relay = make_relay(outbox.dsn, streams.url, **TO).start()
+        for i in range(20):
+            outbox.insert("orders.> ", f"k{i}", {"i": i})
+        copied(outbox, streams, 20)
+    assert not relay.lines("dead.uncopied")
