@@ -12,15 +12,16 @@ from dataclasses import dataclass
 import psycopg
 
 from relay.config.settings import Settings
-from relay.console.history import LAST_S, SLOT_S, History, Slot
+from relay.console.history import History, Slot
+from relay.console.past import read_past
 from relay.errors import RelayError, Unreachable
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
-from relay.operate.access import Reader, Row, Watcher, foreseen, watching
+from relay.operate.access import Watcher, foreseen, watching
 from relay.operate.broker import broker
 from relay.operate.nats_status import NatsView, look
 from relay.operate.pace import Pace, pace
-from relay.operate.status import LATELY_SEQS, Status, read_status
+from relay.operate.status import Status, read_standing, read_status
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,10 @@ class Live:
         self._closing = asyncio.create_task(self.close())
 
     async def _fresh(self) -> Look:
-        status, fault = await asyncio.to_thread(self._read)
+        if self._seen:
+            status, fault = await asyncio.to_thread(self._read)
+        else:
+            status, fault = await self._first()
         if status is None:
             self._seen.clear()
         else:
@@ -133,6 +137,17 @@ class Live:
         now = time.time()
         return Look(now, status, fault, nats, pace(self._seen), tuple(self._history.slots(now)))
 
+    async def _first(self) -> tuple[Status | None, str | None]:
+        """Ask PostgreSQL for the first time, or after a fault: over two connections, since a page waits for it."""
+        (status, fault), past = await asyncio.gather(
+            asyncio.to_thread(self._read), asyncio.to_thread(read_past, self._settings)
+        )
+        self._history.clear()
+        if status is None or past is None:
+            return status, fault
+        self._history.fill(past.slots)
+        return past.completed(status), None
+
     def _read(self) -> tuple[Status | None, str | None]:
         """Ask PostgreSQL; a connection that has ended meanwhile is made again once."""
         for is_kept in (self._watcher is not None, False):
@@ -141,9 +156,8 @@ class Live:
                     self._watcher = self._stack.enter_context(watching(self._settings))
                 with self._watcher.look():
                     if not self._seen:
-                        self._history.clear()
-                        self._history.fill(_history(self._watcher))
-                    return read_status(self._watcher, self._seen[-1] if self._seen else None), None
+                        return read_standing(self._watcher), None
+                    return read_status(self._watcher, self._seen[-1]), None
             except RelayError as error:
                 self._let_go()
                 return None, str(error)
@@ -177,9 +191,3 @@ class Live:
             return await look(self._connection, streams)
         except (Unreachable, BrokerError) as error:
             return NatsView(unreachable=str(error))
-
-
-def _history(reader: Reader) -> list[Row]:
-    """Return what was delivered in the last hour, as far as the newest events tell."""
-    _, newest = reader.row("operate/range")
-    return reader.rows("console/history", (newest - LATELY_SEQS, newest, LAST_S, SLOT_S))

@@ -95,6 +95,10 @@ class Site:
             }
         )
 
+        # Now, and not while somebody waits for a page.
+        for name in self._env.list_templates():
+            self._env.get_template(name)
+
     def page(self, request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
         """Render a page."""
         return HTMLResponse(self._render(request, template, values), status)

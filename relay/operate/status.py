@@ -1,7 +1,7 @@
 """The state of the outbox at one moment, from the database alone. Cheap on a table of any size."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from relay.operate.access import Reader
@@ -144,14 +144,30 @@ def read_status(reader: Reader, before: Status | None = None) -> Status:
     Args:
         before: An earlier look, from which on deliveries are counted; None: those of the last minute.
     """
+    found = read_standing(reader, before)
+    from_seq = found.watermark - LATELY_SEQS if before is None else before.watermark
+    return replace(
+        found,
+        dead_by_reason=read_dead_reasons(reader, before, found.dead_mark),
+        delivered=_delivered(reader, from_seq, found.newest, found.delivered_s, settled_below=before is not None),
+    )
+
+
+def read_standing(reader: Reader, before: Status | None = None) -> Status:
+    """Ask the database for what `read_status` returns, but for the reasons of dead letters and for deliveries.
+
+    Args:
+        before: As `read_status` takes it.
+
+    Returns:
+        Without reasons, and with none or more deliveries.
+    """
     watermark, newest = reader.row("operate/range")
     at = time.time()
     upper = min(newest, watermark + SCAN_SEQS)
     pending, *reasons = [_Pending._make(row) for row in reader.rows("operate/pending", (watermark, upper, _COUNTED))]
     retry, next_retry_at = reader.row("operate/retrying", (_COUNTED,))
     dead, dead_mark = reader.row("operate/dead_count", (_COUNTED,))
-    delivered_s = LATELY_S if before is None else at - before.at
-    from_seq = watermark - LATELY_SEQS if before is None else before.watermark
     return Status(
         at=at,
         table=reader.tables.events,
@@ -169,9 +185,9 @@ def read_status(reader: Reader, before: Status | None = None) -> Status:
         waiting=[reason.as_waiting() for reason in reasons],
         dead=_bounded(dead),
         dead_mark=dead_mark,
-        dead_by_reason=_dead_by_reason(reader, before, dead_mark),
-        delivered=_delivered(reader, from_seq, newest, delivered_s, settled_below=before is not None),
-        delivered_s=delivered_s,
+        dead_by_reason=[],
+        delivered=Count(0, "at least "),
+        delivered_s=LATELY_S if before is None else at - before.at,
         streams=[stream for stream, *_ in reader.rows("operate/streams")],
     )
 
@@ -201,8 +217,12 @@ class _Pending(NamedTuple):
         return Waiting(self.reason, self.events, oldest.seq, oldest.topic, oldest.created_at, self.failure_class)
 
 
-def _dead_by_reason(reader: Reader, before: Status | None, mark: str) -> list[DeadReason]:
-    """Return the most frequent reasons; they are read again only if the dead letters are others than before."""
+def read_dead_reasons(reader: Reader, before: Status | None = None, mark: str = "") -> list[DeadReason]:
+    """Return the most frequent reasons of dead letters.
+
+    Args:
+        before: An earlier look; its reasons are taken if its dead letters are those of `mark`.
+    """
     if before is not None and before.dead_mark == mark:
         return before.dead_by_reason
     rows = reader.rows("operate/dead", (_COUNTED,))
