@@ -157,8 +157,16 @@ def show(settings: Settings, name: str | None, output: str) -> None:
 @click.argument("name", callback=_name)
 @click.option("--subject", "subjects", multiple=True, help="All that it takes; repeatable.")
 @_limited
+@click.option("--max-msgs", type=click.IntRange(1), help="How many messages are kept.")
 @consenting
-def edit(settings: Settings, name: str, subjects: tuple[str, ...], limits: Limits, consent: Consent) -> None:
+def edit(
+    settings: Settings,
+    name: str,
+    subjects: tuple[str, ...],
+    limits: Limits,
+    max_msgs: int | None,
+    consent: Consent,
+) -> None:
     """Change what the options say, and leave the rest alone. A lower limit deletes messages.
 
     \b
@@ -172,6 +180,7 @@ def edit(settings: Settings, name: str, subjects: tuple[str, ...], limits: Limit
         "duplicate_window": _nanoseconds(limits.duplicate_window_s),
         "max_age": _nanoseconds(limits.max_age_s),
         "max_bytes": limits.max_bytes,
+        "max_msgs": max_msgs,
     }
     wanted = {field: value for field, value in given.items() if value is not None}
     if not wanted:
@@ -204,8 +213,10 @@ def _title(field: str) -> str:
 def _shown(field: str, value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(str, value))
+    if field in ("max_bytes", "max_msgs") and value < 0:
+        return "no limit"
     if field.endswith("bytes"):
-        return "no limit" if value < 0 else about_size(value)
+        return about_size(value)
     if field == "max_age_s" and value == 0:
         return "for ever"
     if field.endswith("_s"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from relay.console.filter_form import command
-from relay.operate.explain import MEANING
+from relay.operate.explain import MEANING, Facts
 from relay.operate.nats_status import NatsView, StreamView
 from relay.operate.status import Status, Waiting
 from relay.outcomes import FailureClass
@@ -53,19 +53,23 @@ def unreachable(fault: str) -> Concern:
     )
 
 
-def concerns(found: Status, nats: NatsView | None, objective_s: float, on_dead: str) -> list[Concern]:
-    """Return what is wrong, faults first.
+def concerns(
+    found: Status, nats: NatsView | None, objective_s: float, on_dead: str, on_loss: str = "redeliver"
+) -> list[Concern]:
+    """Return what is wrong, faults first, and causes before what follows from them.
 
     Args:
         objective_s: Within how many seconds an event should be delivered.
         on_dead: What the key of a dead letter does: ``skip`` it or ``block``.
+        on_loss: Whether what a stream has lost is sent again (``redeliver``) or waits for an operator (``alert``).
     """
     parts = (
         _owners(found),
-        _nats(found, nats),
-        (_wait(found, one) for one in found.waiting),
-        _lag(found, objective_s),
+        _nats(found, nats, on_loss),
+        _losses(found),
+        (_wait(one) for one in found.waiting),
         _dead(found, on_dead),
+        _lag(found, objective_s),
         _version(found),
     )
     listed = [concern for part in parts for concern in part]
@@ -102,49 +106,109 @@ def _owners(found: Status) -> Iterator[Concern]:
         )
 
 
-def _nats(found: Status, nats: NatsView | None) -> Iterator[Concern]:
+def _nats(found: Status, nats: NatsView | None, on_loss: str) -> Iterator[Concern]:
     if nats is None:
         return
     if nats.unreachable is not None:
+        # What has waited for it alone may have begun to before somebody looked.
+        waits = found.oldest is not None and found.oldest.last_error is None
+        times = [nats.since, found.oldest.created_at if found.oldest is not None and waits else None]
         yield Concern(
             "fault",
             "NATS cannot be reached from here",
-            nats.unreachable,
-            None if found.oldest is None else found.oldest.created_at,
-            "See whether it runs and lets this console in. The relays wait and count no attempt.",
+            f"{nats.unreachable}. Nothing is delivered while the relays cannot reach it either.",
+            min((one for one in times if one is not None), default=None),
+            "See whether NATS runs and lets this console in. The relays wait, count no attempt, and go on then.",
             command("doctor"),
-            "/doctor",
+            "/streams",
             "OutboxRelayOutage",
         )
         return
+    full = [one for one in nats.streams if _is_short_of_room(one) and (one.room or 0.0) <= 0]
+    refused = [one.created_at for one in found.waiting if _class_of(one) is FailureClass.CAPACITY]
     for stream in nats.streams:
         if stream.missing is not None:
-            yield Concern(
-                "fault",
-                f"Nothing is known of stream {stream.name}",
-                stream.missing,
-                None,
-                "Make it again if it was deleted: what it had lost is sent again from the outbox.",
-                command("verify"),
-                "/streams",
-                "OutboxRelayStreamLoss",
-            )
-        elif stream.room is not None and stream.room < _LITTLE_ROOM and stream.refuses:
-            yield _room(stream)
+            yield _gone(stream, on_loss) if stream.gone else _unknown(stream)
+        elif _is_short_of_room(stream):
+            yield _room(stream, min(refused, default=None) if full == [stream] else None)
 
 
-def _room(stream: StreamView) -> Concern:
-    full = (stream.room or 0.0) <= 0
+def _is_short_of_room(stream: StreamView) -> bool:
+    return stream.missing is None and stream.refuses and stream.room is not None and stream.room < _LITTLE_ROOM
+
+
+def _gone(stream: StreamView, on_loss: str) -> Concern:
+    took = [word for subject in stream.subjects for word in ("--subject", subject)] or ["--subject", "SUBJECT"]
+    subjects = "" if stream.subjects else " (the topics of its events are among those delivered)"
+    then = (
+        "What it had lost is then sent again from the outbox, each key in its order."
+        if on_loss == "redeliver"
+        else "What it had lost is then found missing, and waits for `relay verify --redeliver` (healing.on_loss)."
+    )
     return Concern(
-        "fault" if full else "warning",
-        f"Stream {stream.name} is {'full' if full else 'nearly full'}",
-        f"{max(0.0, stream.room or 0.0):.0%} of {stream.limit} is left, and it refuses new messages when it is full.",
-        None,
-        "Raise its limit, or let consumers that remove messages catch up.",
-        command("stream", "edit", stream.name),
+        "fault",
+        f"Stream {stream.name} is gone",
+        f"NATS says: {stream.missing}. Its events wait, and those that it had stored are lost with it.",
+        stream.since,
+        f"Make it again with the subjects that it had{subjects}. {then}",
+        command("stream", "create", stream.name, *took),
+        "/streams",
+        "OutboxRelayStreamLoss",
+    )
+
+
+def _unknown(stream: StreamView) -> Concern:
+    return Concern(
+        "fault",
+        f"Nothing is known of stream {stream.name}",
+        stream.missing or "",
+        stream.since,
+        "See whether NATS answers, and whether this console may ask for the stream.",
+        command("stream", "show", stream.name),
+        "/streams",
+        "OutboxRelayStreamLoss",
+    )
+
+
+def _room(stream: StreamView, since: float | None) -> Concern:
+    left = max(0.0, stream.room or 0.0)
+    option = {"max_bytes": "--max-bytes", "max_msgs": "--max-msgs"}[stream.limit or "max_bytes"]
+    return Concern(
+        "fault" if left <= 0 else "warning",
+        f"Stream {stream.name} is {'full' if left <= 0 else 'nearly full'}",
+        f"{left:.0%} of its {stream.limit} of {stream.limit_at:,} is left; when it is full it refuses new messages.",
+        since,
+        "Raise its limit, for example to twice as much, or let consumers that remove messages catch up.",
+        command("stream", "edit", stream.name, option, str(max(1, 2 * stream.limit_at))),
         "/streams",
         "OutboxRelayCapacity",
     )
+
+
+def _losses(found: Status) -> Iterator[Concern]:
+    for loss in found.losses:
+        if loss.lost_at is not None:
+            yield Concern(
+                "fault",
+                f"Stream {loss.stream} has lost events that it had acknowledged",
+                "They wait for an operator: healing.on_loss says so, or what was sent again was missing again.",
+                loss.lost_at,
+                "Look at what is lost with this command; with --redeliver it has them sent again.",
+                command("verify", "--stream", loss.stream),
+                "/streams",
+                "OutboxRelayStreamLoss",
+            )
+        else:
+            yield Concern(
+                "warning",
+                f"Stream {loss.stream} had lost events, and they were sent again",
+                "It held less than it had acknowledged. This is shown until it has stored a later event.",
+                loss.repaired_at,
+                "Find out what happened to NATS. Consumers beyond the end of the stream have to be made again.",
+                command("list", "--state", "any", "--error", f"stream {loss.stream} lost it"),
+                "/streams",
+                "OutboxRelayStreamLoss",
+            )
 
 
 _RUNBOOK = {
@@ -166,8 +230,33 @@ def runbook_of(failure: FailureClass | None) -> str:
     return "OutboxRelayLagOverObjective" if failure is None else _RUNBOOK.get(failure, "OutboxRelayDeadLetters")
 
 
-def _wait(found: Status, waiting: Waiting) -> Concern:
-    failure = stored_class(waiting.failure_class, waiting.reason)
+def runbook_of_event(facts: Facts) -> str | None:
+    """Return the alert whose runbook is about what keeps an event where it is; None: nothing is wrong with it."""
+    if facts.state == "dead":
+        return dead_runbook(facts.on_dead)
+    if facts.state not in ("pending", "retry"):
+        return None
+    if not facts.working:
+        return "OutboxRelayDown"
+    if not facts.owned:
+        return "OutboxRelayShardsUnowned"
+    if facts.broker.unreachable is not None:
+        return "OutboxRelayOutage"
+    if facts.ordered and facts.dead_ahead and facts.on_dead == "block":
+        return "OutboxRelayKeyBlocked"
+    if facts.broker.full is not None:
+        return "OutboxRelayCapacity"
+    if facts.broker.unknown is None and facts.broker.stream is None:
+        return "OutboxRelayMisconfigured" if facts.subject_fault is None else "OutboxRelayDeadLetters"
+    return None if facts.last_error is None else runbook_of(facts.failure_class)
+
+
+def _class_of(waiting: Waiting) -> FailureClass | None:
+    return stored_class(waiting.failure_class, waiting.reason)
+
+
+def _wait(waiting: Waiting) -> Concern:
+    failure = _class_of(waiting)
     meaning = "" if failure is None else f" Class {failure}: {MEANING[failure]}."
     return Concern(
         "fault",
@@ -182,17 +271,26 @@ def _wait(found: Status, waiting: Waiting) -> Concern:
 
 
 def _lag(found: Status, objective_s: float) -> Iterator[Concern]:
-    if found.oldest is not None and found.lag_s > objective_s:
-        yield Concern(
-            "fault",
-            f"The oldest pending event is {age(found.lag_s)} old",
-            f"Events should be delivered within {age(objective_s)}; {found.backlog} are pending.",
-            found.oldest.created_at,
-            "See what it waits for.",
-            command("explain", str(found.oldest.seq)),
-            f"/events/{found.oldest.seq}",
-            "OutboxRelayLagOverObjective",
-        )
+    oldest = found.oldest
+    # Why that one waits is said already if it is the first with its reason.
+    if oldest is None or found.lag_s <= objective_s or any(one.seq == oldest.seq for one in found.waiting):
+        return
+    yield Concern(
+        "fault",
+        f"The oldest pending event is {age(found.lag_s)} old",
+        f"Events should be delivered within {age(objective_s)}; {found.backlog} "
+        f"{'is' if found.backlog.events == 1 and not found.backlog.bound else 'are'} pending.",
+        oldest.created_at,
+        "See what it waits for.",
+        command("explain", str(oldest.seq)),
+        f"/events/{oldest.seq}",
+        "OutboxRelayLagOverObjective",
+    )
+
+
+def dead_runbook(on_dead: str) -> str:
+    """Return the alert whose runbook is about dead letters that nobody has decided about."""
+    return "OutboxRelayKeyBlocked" if on_dead == "block" else "OutboxRelayDeadLettersUndecided"
 
 
 def _dead(found: Status, on_dead: str) -> Iterator[Concern]:
@@ -203,12 +301,12 @@ def _dead(found: Status, on_dead: str) -> Iterator[Concern]:
     yield Concern(
         "fault" if blocks else "warning",
         f"{found.dead.bound}{events_of(found.dead.events, 'dead letter')} without a decision",
-        reasons + (" Their keys wait behind them." if blocks else ""),
-        None,
+        reasons + ("." if reasons else "") + (" What comes later of their keys waits behind them." if blocks else ""),
+        found.dead_since,
         "Remove the cause, then retry them; discard what must never be sent.",
         command("dead", "summary"),
         "/dead",
-        "OutboxRelayKeyBlocked" if blocks else "OutboxRelayDeadLettersUndecided",
+        dead_runbook(on_dead),
     )
 
 

@@ -13,6 +13,7 @@ import psycopg
 
 from relay.config.settings import Settings
 from relay.console.history import History, Slot
+from relay.console.memory import Memory
 from relay.console.past import read_past
 from relay.errors import RelayError, Unreachable
 from relay.jetstream.connection import Connection
@@ -73,6 +74,7 @@ class Live:
         self._connection: Connection | None = None
         self._asking: asyncio.Task[NatsView] | None = None
         self._nats: NatsView | None = None
+        self._memory = Memory()
         self._idle: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -107,6 +109,7 @@ class Live:
             await asyncio.to_thread(self._let_go)
             self._seen.clear()
             self._history.clear()
+            self._memory.pause()
             self._latest = self._nats = None
 
     async def _look_again(self) -> Look:
@@ -180,7 +183,8 @@ class Live:
             self._asking = asyncio.create_task(self._ask(streams))
         done, _ = await asyncio.wait({self._asking}, timeout=_NATS_WAIT_S)
         if done:
-            self._nats, self._asking = self._asking.result(), None
+            self._nats = self._memory.completed(self._asking.result(), time.time())
+            self._asking = None
         return self._nats
 
     async def _ask(self, streams: Sequence[str]) -> NatsView:

@@ -38,6 +38,7 @@ class Broker:
         unknown: Why it did not say which stream takes the subject; None: it did.
         stream: The stream that takes the subject; None without one.
         full: Which limit of the stream is reached while it refuses new messages.
+        doubled: The option of `relay stream edit` that doubles that limit.
         sealed: The stream accepts nothing any more.
         no_ack: The stream acknowledges nothing.
         window_s: Its duplicate window, seconds.
@@ -47,6 +48,7 @@ class Broker:
     unknown: str | None = None
     stream: str | None = None
     full: str | None = None
+    doubled: str = ""
     sealed: bool = False
     no_ack: bool = False
     window_s: float = 0.0
@@ -226,7 +228,7 @@ def _mending(facts: Facts) -> list[str]:
         return [f"relay stream create NAME --subject '{facts.subject}'"]
     if broker.no_ack:
         return [f"nats stream edit {broker.stream}"]
-    return [] if broker.full is None else [f"relay stream edit {broker.stream}"]
+    return [] if broker.full is None else [f"relay stream edit {broker.stream} {broker.doubled}".rstrip()]
 
 
 def _next(facts: Facts) -> str:

@@ -156,21 +156,24 @@ async def _look(connection: Connection, subject: str | None) -> Broker:
         return Broker()
     info = await connection.request(f"STREAM.INFO.{split(facts.name)[1]}", None, _LOOKUP_TIMEOUT_S)
     config, state = info.get("config", {}), info.get("state", {})
+    full, doubled = _full(config, state)
     return Broker(
         stream=facts.name,
-        full=_full(config, state),
+        full=full,
+        doubled=doubled,
         sealed=bool(config.get("sealed")),
         no_ack=facts.no_ack,
         window_s=facts.duplicate_window_s,
     )
 
 
-def _full(config: dict[str, Any], state: dict[str, Any]) -> str | None:
-    """Return which limit of a stream is reached, if it refuses new messages instead of dropping old ones."""
+def _full(config: dict[str, Any], state: dict[str, Any]) -> tuple[str | None, str]:
+    """Return which limit of a stream is reached, if it refuses new messages, and the option that doubles that limit."""
     if config.get("discard") != "new":
-        return None
+        return None, ""
     for limit, field, unit in (("max_msgs", "messages", "messages"), ("max_bytes", "bytes", "bytes")):
         highest = config.get(limit, -1)
         if 0 < highest <= state.get(field, 0):
-            return f"{state[field]:,} of {highest:,} {unit} (discard=new)"
-    return None
+            option = f"--{limit.replace('_', '-')} {2 * highest}"
+            return f"{state[field]:,} of {highest:,} {unit} (discard=new)", option
+    return None, ""

@@ -8,7 +8,7 @@ from relay.config.settings import Settings
 from relay.errors import Unreachable
 from relay.jetstream.connection import Connection
 from relay.jetstream.consumer_info import consumers_of
-from relay.jetstream.errors import BrokerError
+from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError
 from relay.observe.snapshot import ConsumerView
 from relay.operate.broker import broker
 from relay.rules.streams import may_exist, split
@@ -22,18 +22,25 @@ class StreamView:
 
     Attributes:
         missing: Why nothing is known of it; None: it is.
+        gone: NATS has none of this name.
+        since: When it was first found missing by who asks, Unix seconds.
+        subjects: What it takes; of one that is missing, what it took when it was seen last.
         room: What is left of its narrowest limit, as a share of it; None without a limit.
-        limit: What that limit is, such as ``max_bytes``.
+        limit: What that limit is, such as ``max_bytes``, and `limit_at` how much.
         refuses: Whether it refuses new messages when it is full, instead of letting old ones go.
     """
 
     name: str
     missing: str | None = None
+    gone: bool = False
+    since: float | None = None
+    subjects: tuple[str, ...] = ()
     messages: int = 0
     bytes: int = 0
     last_seq: int = 0
     room: float | None = None
     limit: str | None = None
+    limit_at: int = 0
     refuses: bool = False
 
 
@@ -43,6 +50,7 @@ class NatsView:
 
     Attributes:
         unreachable: Why it could not be asked; None: it was.
+        since: When it was first found so by who asks, Unix seconds.
         consumers: The durable ones, the furthest behind first; None if this account may not ask.
     """
 
@@ -50,6 +58,7 @@ class NatsView:
     server: str = ""
     streams: tuple[StreamView, ...] = ()
     consumers: tuple[ConsumerView, ...] | None = ()
+    since: float | None = None
 
 
 async def ask_nats(settings: Settings, streams: Sequence[str]) -> NatsView:
@@ -92,7 +101,8 @@ async def _stream(connection: Connection, name: str) -> StreamView:
             raise
         return StreamView(name, missing=str(error))
     if "error" in info:
-        return StreamView(name, missing=str(info["error"].get("description")))
+        why = info["error"]
+        return StreamView(name, missing=str(why.get("description")), gone=why.get("err_code") == NO_SUCH_STREAM)
     config, state = info["config"], info["state"]
     room, limit = _room(config, state)
     return StreamView(
@@ -100,8 +110,10 @@ async def _stream(connection: Connection, name: str) -> StreamView:
         messages=state["messages"],
         bytes=state["bytes"],
         last_seq=state["last_seq"],
+        subjects=tuple(config.get("subjects") or ()),
         room=room,
         limit=limit,
+        limit_at=0 if limit is None else config[limit],
         refuses=config.get("discard") == "new",
     )
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import Literal, NamedTuple
 
 from relay.operate.access import Reader
@@ -43,6 +44,19 @@ class Waiting(NamedTuple):
     topic: str
     created_at: float
     failure_class: str | None
+
+
+class Loss(NamedTuple):
+    """A stream that has lost events which it had acknowledged; times in Unix seconds.
+
+    Attributes:
+        lost_at: Since when nobody has healed it; None: it was.
+        repaired_at: When they were given back to be sent again, if the stream was not seen to hold a later event since.
+    """
+
+    stream: str
+    lost_at: float | None
+    repaired_at: float | None
 
 
 class Shard(NamedTuple):
@@ -102,6 +116,8 @@ class Status:
         dead_mark: The same as long as the dead letters are the same ones.
         delivered: How many were delivered in the last `delivered_s` seconds.
         streams: The streams that were published to.
+        dead_since: When the oldest of the dead letters that were counted was given up.
+        losses: Streams that have lost events.
     """
 
     at: float
@@ -124,6 +140,8 @@ class Status:
     delivered: Count
     delivered_s: float
     streams: list[str]
+    dead_since: float | None = None
+    losses: tuple[Loss, ...] = ()
 
     @property
     def lag_s(self) -> float:
@@ -167,7 +185,7 @@ def read_standing(reader: Reader, before: Status | None = None) -> Status:
     upper = min(newest, watermark + SCAN_SEQS)
     pending, *reasons = [_Pending._make(row) for row in reader.rows("operate/pending", (watermark, upper, _COUNTED))]
     retry, next_retry_at = reader.row("operate/retrying", (_COUNTED,))
-    dead, dead_mark = reader.row("operate/dead_count", (_COUNTED,))
+    dead, dead_mark, dead_since = reader.row("operate/dead_count", (_COUNTED,))
     return Status(
         at=at,
         table=reader.tables.events,
@@ -189,6 +207,8 @@ def read_standing(reader: Reader, before: Status | None = None) -> Status:
         delivered=Count(0, "at least "),
         delivered_s=LATELY_S if before is None else at - before.at,
         streams=[stream for stream, *_ in reader.rows("operate/streams")],
+        dead_since=dead_since,
+        losses=tuple(starmap(Loss, reader.rows("operate/losses"))),
     )
 
 

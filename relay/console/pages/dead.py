@@ -5,6 +5,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
+from relay.console.concerns import dead_runbook
 from relay.console.filter_form import FilterForm, command, read_form
 from relay.console.site import Site
 from relay.operate.dead_letters import DeadGroup, summarize
@@ -28,6 +29,7 @@ async def dead(site: Site, request: Request) -> Response:
         groups=[(group, _of_group(form, group)) for group in groups],
         most=_GROUPS,
         on_dead=site.settings.failures.on_dead,
+        runbook_name=dead_runbook(site.settings.failures.on_dead),
         command=command("dead", "summary", *form.flags()),
     )
 

@@ -7,11 +7,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from relay.console.concerns import runbook_of_event
 from relay.console.filter_form import command
 from relay.console.plain import fitting
 from relay.console.site import Site
 from relay.operate.access import Reader
 from relay.operate.events import EventName, WholeEvent, event_name, try_one
+from relay.operate.explain import Facts
 from relay.operate.explain_facts import Explained, explain_event
 from relay.operate.payload_text import pretty
 
@@ -42,11 +44,21 @@ async def event(site: Site, request: Request) -> Response:
         event=whole.listed,
         facts=explained.facts,
         explanation=explained.explanation,
+        ahead=_ahead(explained.facts),
+        runbook_name=runbook_of_event(explained.facts),
         header_names=names[:_HEADER_NAMES],
         more_headers=max(0, len(names) - _HEADER_NAMES),
         payloads=site.settings.console.payloads,
         command=command("explain", str(whole.listed.seq)),
     )
+
+
+def _ahead(facts: Facts) -> list[int]:
+    """Return what of its key is in the way of an event, the first one first."""
+    if not facts.ordered or facts.state not in ("pending", "retry"):
+        return []
+    blocking = facts.dead_ahead if facts.on_dead == "block" else ()
+    return sorted({*blocking, *(other.seq for other in facts.in_the_way)})
 
 
 async def payload(site: Site, request: Request) -> Response:

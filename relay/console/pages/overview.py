@@ -15,7 +15,9 @@ def concerns_of(site: Site, look: Look) -> list[Concern]:
     if look.status is None:
         return [unreachable(look.fault or "it does not answer")]
     settings = site.settings
-    return concerns(look.status, look.nats, settings.delivery.objective_s, settings.failures.on_dead)
+    return concerns(
+        look.status, look.nats, settings.delivery.objective_s, settings.failures.on_dead, settings.healing.on_loss
+    )
 
 
 async def overview(site: Site, request: Request) -> Response:
