@@ -21,9 +21,11 @@ export DOCKER_BUILD ?=
 # What compose.yaml is run with: `docker compose`, or docker-compose.
 export COMPOSE ?=
 ENGINE := $(BIN)/python -m tests.support.docker_engine
+# That of the test extra; of PATH on machines for which there is no wheel of it.
+HELM = $(or $(wildcard $(BIN)/helm),helm)
 
 .PHONY: help demo console-demo example-orders example-telemetry servers check test programs chaos lint sql docs bench lock sbom image image-base image-test \
-	release clean
+	release release-image clean
 
 help:
 	@echo "make demo    orders, relay, read model: live in the terminal (ARGS=\"--events 5000 --plain\")"
@@ -40,7 +42,8 @@ help:
 	@echo "make bench   the benchmark (ARGS=\"--quick\")"
 	@echo "make image   the container image, outbox-relay:dev (PYTHON_IMAGE=python:3.13-slim-bookworm)"
 	@echo "make image-test   build it and run it for real; docs/operations/packaging.md"
-	@echo "make release   wheels and sdists of both packages into dist/release, checked; uploads and signs nothing"
+	@echo "make release   wheels, sdists, chart and SBOM into dist/release, checked (TAG=v1.2.3); uploads and signs nothing"
+	@echo "make release-image   the image as an archive beside them, with its digest"
 	@echo "make sbom    what the image runs with, as CycloneDX"
 
 $(READY): requirements/constraints.txt pyproject.toml client/pyproject.toml
@@ -136,17 +139,34 @@ sbom: $(READY) $(TOOLS)/.ready
 		--of JSON -o dist/sbom.json
 	rm -rf dist/environment
 
-# Both packages, of one version, the same bytes for one commit; what is left to do is printed at the end.
+# Both packages, the chart and what the image holds, of one version; wheels and sdists are the same bytes for one commit.
+# TAG=v1.2.3 refuses unless that is the version. Signs and uploads nothing; what is left to do is printed at the end.
 release: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct)
 release: $(READY) $(TOOLS)/.ready
 	@test -z "$$(git status --porcelain)" || { echo "release: there are uncommitted changes"; exit 1; }
+	@test -z "$(TAG)" || test "$(TAG)" = "v$$($(BIN)/relay version)" || \
+		{ echo "release: $(TAG) is not the version, v$$($(BIN)/relay version)"; exit 1; }
 	$(BIN)/python -m pytest -q tests/unit/packaging
 	rm -rf dist/release
 	$(BIN)/python -m hatchling build -d "$(CURDIR)/dist/release"
 	cd client && "$(CURDIR)/$(BIN)/python" -m hatchling build -d "$(CURDIR)/dist/release"
 	$(TOOLS)/bin/twine check --strict dist/release/*
-	cd dist/release && sha256sum * > SHA256SUMS && cat SHA256SUMS
-	@echo "Next: tag the commit v$$($(BIN)/relay version), upload dist/release/*.whl and *.tar.gz, make image, make sbom."
+	$(HELM) package helm/outbox-relay --destination dist/release
+	$(MAKE) --no-print-directory sbom
+	mv dist/sbom.json dist/release/outbox-relay-$$($(BIN)/relay version).cdx.json
+	cd dist/release && sha256sum *-* > SHA256SUMS && cat SHA256SUMS
+	@echo "Next: make release-image, tag the commit v$$($(BIN)/relay version), sign and upload dist/release."
+
+# The image as an archive beside the rest, with its digest: `docker load` and `docker push` take it to any registry.
+release-image: image
+	mkdir -p dist/release
+	$(ENGINE) sh -euc ' \
+		version=$$($(BIN)/relay version); \
+		$(DOCKER) tag outbox-relay:dev outbox-relay:$$version; \
+		$(DOCKER) save --output dist/release/outbox-relay-$$version.image.tar outbox-relay:$$version; \
+		$(DOCKER) image inspect --format "{{.Id}}" outbox-relay:dev > dist/release/outbox-relay-$$version.image.digest; \
+		cat dist/release/outbox-relay-$$version.image.digest'
+	cd dist/release && sha256sum *-* > SHA256SUMS
 
 clean:
 	rm -rf $(VENV) $(TOOLS) .programs dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache bench/results

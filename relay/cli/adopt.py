@@ -250,6 +250,7 @@ def _await(changer: Changer, slot: str, cut: str, wait_s: float) -> None:
         message(f"slot {slot} has passed the cut: start the relay")
         return
     message(f"slot {slot} has not passed {cut} yet: do not start the relay before it has")
+    message("a Debezium that has nothing more to send confirms nothing, unless its heartbeat.interval.ms is set")
     message(f"to wait again: relay adopt await --slot {slot} --cut {cut}")
     raise SystemExit(int(Exit.DRAIN_INCOMPLETE))
 

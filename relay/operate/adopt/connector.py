@@ -64,6 +64,11 @@ def translate(config: Mapping[str, str]) -> Translated:
     )
     if config.get("publication.autocreate.mode", "all_tables") != "disabled":
         notes.append("set publication.autocreate.mode to disabled first: otherwise the connector takes the table back")
+    if str(config.get("heartbeat.interval.ms", "0")) == "0":
+        notes.append(
+            "set heartbeat.interval.ms first, such as to 5000: without it the slot passes the cut only if another "
+            "table of the publication changes"
+        )
     return Translated(options, refused, notes)
 
 

@@ -31,7 +31,8 @@ PRESETS = {
             key="aggregateid",
             headers=(("id", "id"), ("type", "type")),
         ),
-        "set the connector's publication.autocreate.mode to disabled; then relay adopt cutover hands the table over",
+        "set the connector's publication.autocreate.mode to disabled, and its heartbeat.interval.ms; then relay adopt "
+        "cutover hands the table over",
     ),
     "eventuate": Preset(
         "eventuate.message",

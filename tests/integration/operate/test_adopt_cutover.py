@@ -102,6 +102,7 @@ def test_a_cut_over_under_load_loses_nothing_repeats_nothing_and_keeps_the_order
     again = relay(dsn, *wait)
     assert again.exit_code == 4, again.output
     assert f"relay adopt await --slot debezium --cut {cut[1]}" in again.stderr
+    assert "heartbeat.interval.ms" in again.stderr
     with psycopg.connect(dsn, autocommit=True) as conn:
         debezium = inserted(conn)
         ours = [row[0] for row in conn.execute("SELECT id FROM outbox_events ORDER BY seq").fetchall()]

@@ -124,7 +124,7 @@ ROUTER = {"transforms": "outbox", "transforms.outbox.type": "io.debezium.transfo
 
 
 def test_a_plain_connector_is_translated() -> None:
-    found = translate({**ROUTER, "publication.autocreate.mode": "disabled"})
+    found = translate({**ROUTER, "publication.autocreate.mode": "disabled", "heartbeat.interval.ms": "5000"})
     assert found.options == [
         "--preset", "debezium", "--source", "public.outbox", "--topic", "outbox.event.{aggregatetype}",
         "--header", "id=id", "--header", "type=type",
@@ -163,6 +163,7 @@ def test_every_option_of_the_router_is_translated_or_refused_or_said() -> None:
         assert wanted in said
     assert [one.split()[0] for one in found.refused] == ["route.topic.regex", "a", "p", "new.option"]
     assert any("autocreate" in one for one in found.notes)
+    assert any("heartbeat.interval.ms" in one for one in found.notes)
 
 
 def test_a_connector_without_the_router_is_refused() -> None:
