@@ -259,6 +259,15 @@ class Replica:
             return None
         ownership.begin_term(start.database.identity)
         if start.set_back:
+            log_event(
+                log,
+                "error",
+                "seqs.again",
+                "the sequence of the outbox was set back while no relay saw it: seqs are drawn again; read models"
+                " that go by seqs may pass over new events. Run `relay migrate --new-origin`, then"
+                " `relay projection verify`",
+                drawn=start.database.drawn,
+            )
             await self._unless_stopped(ownership.lower_watermark(0))
         log_event(
             log,

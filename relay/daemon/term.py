@@ -25,6 +25,7 @@ from relay.errors import DatabaseChanged, LeaseLost, StreamHealed
 from relay.integrity.delivered_events import DeliveredEvents
 from relay.integrity.loss_watch import LossWatch
 from relay.integrity.reconciler import Reconciler
+from relay.integrity.reused_seqs import ReusedSeqs
 from relay.integrity.tail_search import TailSearch
 from relay.integrity.watched import WatchedStreams
 from relay.jetstream.reconnect import Reconnector
@@ -75,7 +76,8 @@ class Term:
         metrics: Metrics,
         start: StartingPoint,
     ) -> None:
-        envelopes = envelopes_of(settings).with_origins(Origins(start.database.origins))
+        origins = Origins(start.database.origins)
+        envelopes = envelopes_of(settings).with_origins(origins)
         self._settings = settings
         self._metrics = metrics
         self._ownership = ownership
@@ -98,7 +100,7 @@ class Term:
             self._gate,
             streams,
             LossWatch(settings.healing, self._in_hand, self._gate, streams, delivered, metrics),
-            TailSearch(self._in_hand, streams, reader, envelopes, metrics),
+            TailSearch(self._in_hand, streams, reader, envelopes, ReusedSeqs(reader, origins, metrics), metrics),
         )
         self._publisher = Publisher(
             settings.delivery, self._in_hand, self._gate, envelopes, self._refusals, self._settler, metrics

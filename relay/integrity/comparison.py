@@ -147,7 +147,7 @@ class Comparison:
         reading = StreamReader(self._connection, state)
         for first, last in _runs(sorted({row.stream_seq for row in rows})):
             async for page in reading.pages(first, last):
-                found.update(page)
+                found.update((one.seq, one.message_id) for one in page)
         return found
 
 

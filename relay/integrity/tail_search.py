@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 
+from relay.integrity.reused_seqs import ReusedSeqs
 from relay.integrity.watched import PATIENCE_S, Watched, WatchedStreams
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError, LookupRefused
@@ -38,12 +39,19 @@ class TailSearch:
     """Looks for events that a stream may hold without a mark."""
 
     def __init__(
-        self, in_hand: InHand, streams: WatchedStreams, reader: OutboxReader, envelopes: Envelopes, metrics: Metrics
+        self,
+        in_hand: InHand,
+        streams: WatchedStreams,
+        reader: OutboxReader,
+        envelopes: Envelopes,
+        reused: ReusedSeqs,
+        metrics: Metrics,
     ) -> None:
         self._in_hand = in_hand
         self._streams = streams
         self._reader = reader
         self._envelopes = envelopes
+        self._reused = reused
         self._metrics = metrics
         self._patience = Patience(PATIENCE_S)
         self._at_once = asyncio.Semaphore(_ASKED_AT_ONCE)
@@ -205,6 +213,7 @@ class TailSearch:
             for seq, event_id in await self._reader.pending_ids(list(places)):
                 self._in_hand.in_doubt.find(seq, watched.name, places[event_id])
                 found += 1
+            await self._reused.compare(watched.name, page)
         watched.searched_up_to(state.last_seq)
         self._metrics.found(found)
         if messages:

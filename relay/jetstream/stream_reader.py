@@ -20,19 +20,36 @@ _BATCH = 1000
 # Payloads come along with the headers: this much of them at a time.
 _BATCH_BYTES = 8 * 1024 * 1024
 _NO_MESSAGE = 10037
-_MESSAGE_ID = re.compile(rb"^nats-msg-id:\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
+_HEADER = re.compile(rb"^(nats-msg-id|outbox-seq|outbox-origin):[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_MAX_SEQ = 2**63 - 1
 
 
 class StoredId(NamedTuple):
-    """A message in a stream: its sequence, and its ``Nats-Msg-Id`` if it has one."""
+    """A message in a stream.
+
+    Attributes:
+        seq: Its sequence.
+        message_id: Its ``Nats-Msg-Id``, None without.
+        outbox_seq: Its ``Outbox-Seq``, None without one that an outbox could have.
+        origin: Its ``Outbox-Origin``, empty without.
+    """
 
     seq: int
     message_id: str | None
+    outbox_seq: int | None = None
+    origin: str = ""
 
 
 def event_ids(page: Sequence[StoredId]) -> dict[str, int]:
     """Return the message ids that may be those of events, which are UUIDs, with their sequences; ascending."""
     return {one.message_id: one.seq for one in page if one.message_id is not None and _is_uuid(one.message_id)}
+
+
+def _outbox_seq(text: str) -> int | None:
+    """Read a seq; anybody may write that header."""
+    seq = int(text) if _DIGITS.fullmatch(text) else None
+    return seq if seq is not None and seq <= _MAX_SEQ else None
 
 
 def _is_uuid(text: str) -> bool:
@@ -89,7 +106,15 @@ class StreamReader:
             return None
         if status not in ("204", "404"):
             return None
-        return [StoredId(int(one["Nats-Sequence"]), one.get("Nats-Msg-Id")) for one in headers]
+        return [
+            StoredId(
+                int(one["Nats-Sequence"]),
+                one.get("Nats-Msg-Id"),
+                _outbox_seq(one.get("Outbox-Seq", "")),
+                one.get("Outbox-Origin", ""),
+            )
+            for one in headers
+        ]
 
     async def _by_leader(self, first: int, last: int) -> list[StoredId]:
         page: list[StoredId] = []
@@ -155,5 +180,12 @@ class StreamReader:
                 return None
             raise RequestRefused(f"{question}: {error.get('description')}")
         message = answer["message"]
-        found = _MESSAGE_ID.search(base64.b64decode(message.get("hdrs", "")))
-        return StoredId(message["seq"], found[1].decode("utf-8", "replace") if found else None)
+        block = base64.b64decode(message.get("hdrs", ""))
+        # The first of each name counts, as with the headers of a batch.
+        headers = {name.lower(): value.decode("utf-8", "replace") for name, value in reversed(_HEADER.findall(block))}
+        return StoredId(
+            message["seq"],
+            headers.get(b"nats-msg-id"),
+            _outbox_seq(headers.get(b"outbox-seq", "")),
+            headers.get(b"outbox-origin", ""),
+        )

@@ -61,6 +61,7 @@ class Metrics(Collector):
         self._snapshot: Callable[[], Snapshot] | None = None
         self._found = 0
         self._redelivered = 0
+        self._reused = 0
         self._losses_open = 0
         self._dead_copied = 0
         # When the oldest delivered event was delivered (Unix seconds), and how long one is kept (seconds).
@@ -102,6 +103,10 @@ class Metrics(Collector):
     def found(self, events: int) -> None:
         """Count events that a stream held already, found before they were sent again."""
         self._found += events
+
+    def reused(self, events: int) -> None:
+        """Count stored events whose seq is another row's now, or is about to be drawn again."""
+        self._reused += events
 
     def redelivered(self, events: int) -> None:
         """Count events that a stream has lost and that are sent again."""
@@ -234,6 +239,11 @@ class Metrics(Collector):
             ("duplicates", "Acknowledgements for an event that the stream held already", self._duplicates),
             ("found_events", "Events that were found in a stream before they were sent again", self._found),
             ("redelivered_events", "Events that a stream had lost and that are sent again", self._redelivered),
+            (
+                "seq_reused_events",
+                "Stored events whose seq is another row's now, or is about to be drawn again",
+                self._reused,
+            ),
             ("copied_dead_letters", "Dead letters published to failures.dead_subject as well", self._dead_copied),
         ):
             yield CounterMetricFamily(f"outbox_relay_{name}", text, value=count)

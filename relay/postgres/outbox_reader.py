@@ -9,7 +9,7 @@ from relay.errors import BadValue
 from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.postgres.database import LOCK_TIMEOUT_S, Database, Row
-from relay.postgres.rows import AdoptionRow, DeadRow, StreamStateRow, TableRow
+from relay.postgres.rows import AdoptionRow, DeadRow, ReusedSeq, StreamStateRow, TableRow
 from relay.postgres.single_value import value
 from relay.postgres.tables import Tables, array
 from relay.rules.adoption import Adoption
@@ -327,6 +327,16 @@ class OutboxReader:
         """Return seq and id of those of the message ids, all of them UUIDs, that are pending events of ours."""
         rows = await self._run(self._tables.query("integrity/pending_ids"), ("{" + ",".join(ids) + "}", *self._ours))
         return [(seq, event_id) for seq, event_id in rows]
+
+    async def reused_seqs(self, events: Sequence[tuple[int, str]]) -> list[ReusedSeq]:
+        """Return which stored events have a seq that is another row's now, or that is yet to be drawn again.
+
+        Args:
+            events: The seq and the id, a UUID, of each.
+        """
+        seqs, ids = array(seq for seq, _ in events), "{" + ",".join(event_id for _, event_id in events) + "}"
+        rows = await self._run(self._tables.query("integrity/reused_seqs"), (seqs, ids))
+        return [ReusedSeq._make(row) for row in rows]
 
     async def delivered(self, above: int, up_to: int, stream: str, stored_above: int) -> list[DeliveredRow]:
         """Return our delivered events of a stream in a range of seqs, which must be small, in the order of seq."""

@@ -161,3 +161,15 @@ class DeadRow(NamedTuple):
         """Return it as it is copied."""
         event = Event._make((*self[: self._fields.index("died_at")], 0))
         return DeadLetter(event, self.died_at, self.last_error or "", self.payload_bytes, self.failure_class)
+
+
+class ReusedSeq(NamedTuple):
+    """Of `integrity/reused_seqs`: an event that a stream holds with a seq that is no longer its own.
+
+    Attributes:
+        drawn_already: Another row has the seq; otherwise none has, and the sequence has yet to draw it.
+    """
+
+    seq: int
+    event_id: str
+    drawn_already: bool

@@ -22,7 +22,10 @@ class Change(Enum):
     """What has happened to the database since the term began."""
 
     SERVER = "PostgreSQL was restarted, has crashed or failed over, or is another server, database or table"
-    SEQUENCE = "the sequence of the outbox was set back: seqs are drawn again"
+    SEQUENCE = (
+        "the sequence of the outbox was set back: seqs are drawn again; if read models go by seqs, run"
+        " `relay migrate --new-origin`, then `relay projection verify`"
+    )
     ORIGIN = "a new history of seqs was begun by relay migrate --new-origin"
 
 

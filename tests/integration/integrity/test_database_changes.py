@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from relay.demo.servers import NatsServer, PostgresServer
+from relay.postgres.migrate import new_origin
 from tests.support.fix_relay import MakeRelay, Outbox, holds_for, wait_until
 from tests.support.fix_stream import Streams, ids
 
@@ -88,6 +89,62 @@ def test_marks_that_a_failover_took_back_do_not_send_events_again(
     assert streams.messages("ORDERS") == 60
 
 
+@pytest.mark.parametrize("in_batches", [True, False], ids=["read in batches", "read one by one"])
+def test_seqs_that_a_failover_lets_be_drawn_again_are_reported_until_they_have_another_origin(
+    own_postgres: PostgresServer,
+    own_outbox: Outbox,
+    own_nats: NatsServer,
+    make_relay: MakeRelay,
+    tmp_path: Path,
+    in_batches: bool,
+) -> None:
+    streams = Streams(own_nats.url)
+    streams.make("ORDERS", "orders.>", allow_direct=in_batches)
+    relay = make_relay(own_postgres.dsn(), own_nats.url, headers__seq="true").start()
+    own_outbox.fill("orders.first", 10, keys=5)
+    own_outbox.drained()
+    with failover(own_postgres, own_outbox, tmp_path / "standby"):
+        own_outbox.fill("orders.lost", 20, keys=5)
+        own_outbox.drained()
+    seq = own_outbox.insert("orders.new", "k0", {"i": 0})
+    own_outbox.delivered(seq)
+    said = relay.said("seqs.again")
+    assert (said["stream"], said["events"], said["seq"]) == ("ORDERS", 20, 11)
+    assert said["drawn_already"] in (0, 1), "the new row may have been there already"
+    assert "outbox_relay_seq_reused_events_total 20.0" in relay.get("/metrics")[1]
+    with psycopg.connect(own_postgres.dsn()) as conn:
+        new_origin(conn, "outbox_events")
+    own_outbox.fill("orders.new", 5, keys=5)
+    own_outbox.drained()
+    relay.stop()
+    reported = len(relay.lines("seqs.again"))
+    own_outbox.conn.execute("UPDATE outbox_streams SET floor = 0")
+    relay.start()
+    own_outbox.delivered(own_outbox.insert("orders.new", "k1", {"i": 1}))
+    left = [line["events"] for line in relay.lines("seqs.again")[reported:]]
+    assert left == [1], "only the row that was sent before it had another origin is left"
+
+
+def test_what_was_deleted_or_written_far_ahead_is_no_seq_that_is_drawn_again(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>", allow_direct=True)
+    relay = make_relay(outbox.dsn, streams.url, headers__seq="true").start()
+    outbox.fill("orders.placed", 20, keys=5)
+    outbox.conn.execute(
+        "INSERT INTO outbox_events (seq, topic, payload) OVERRIDING SYSTEM VALUE VALUES (5000, 'orders.ahead', '{}')"
+    )
+    outbox.drained()
+    relay.stop()
+    outbox.conn.execute("DELETE FROM outbox_events WHERE seq % 2 = 0 AND seq < 100")
+    outbox.conn.execute("UPDATE outbox_streams SET floor = 0")
+    relay.start()
+    outbox.delivered(outbox.insert("orders.placed", "k0", {"i": 0}))
+    assert relay.said("tail.read")["messages"] == 21
+    assert relay.lines("seqs.again") == []
+    assert "outbox_relay_seq_reused_events_total 0.0" in relay.get("/metrics")[1]
+
+
 def test_a_watermark_is_not_written_into_a_database_that_went_back(
     own_postgres: PostgresServer, own_outbox: Outbox, streams: Streams, make_relay: MakeRelay, tmp_path: Path
 ) -> None:
@@ -147,6 +204,7 @@ def test_rows_of_a_sequence_that_was_set_back_are_found_at_once(
         outbox.conn.execute("DELETE FROM outbox_events WHERE seq <= 20")
     if not running:
         relay.start()
+        relay.said("seqs.again")
     seqs = [outbox.insert("orders.again", "k", {"i": i}) for i in range(10)]
     assert max(seqs) <= 20
     for seq in seqs:

@@ -75,6 +75,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("operate/prunable", (DELIVERED - 1000, DELIVERED, 0.0), 200),
     ("operate/prunable_dead", (0.0, False), FEW_PAGES),
     ("integrity/places", ("{00000000-0000-4000-8000-000000000000}",), FEW_PAGES),
+    ("integrity/reused_seqs", ("{17,100150}", _ids(17, 100150)), FEW_PAGES),
     ("integrity/outline_of", (_id(17),), FEW_PAGES),
     ("integrity/delivered", (DELIVERED - 1000, DELIVERED, "ORDERS", 7, *SOME), 200),
     ("delivery/next_seq", (DELIVERED,), FEW_PAGES),
