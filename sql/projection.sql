@@ -78,6 +78,10 @@ CREATE INDEX IF NOT EXISTS parked_wanted ON projection.parked (name, generation,
 ALTER TABLE projection.state ADD COLUMN IF NOT EXISTS complete_origin text;
 ALTER TABLE projection.state ADD COLUMN IF NOT EXISTS crashes integer NOT NULL DEFAULT 0;
 
+ALTER TABLE projection.parked ADD COLUMN IF NOT EXISTS refusals integer NOT NULL DEFAULT 0;
+ALTER TABLE projection.parked ADD COLUMN IF NOT EXISTS refused_at timestamptz;
+UPDATE projection.parked SET refusals = 1, refused_at = parked_at WHERE reason IS NOT NULL AND refusals = 0;
+
 CREATE TABLE IF NOT EXISTS projection.audit (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at     timestamptz NOT NULL DEFAULT now(),
@@ -118,6 +122,8 @@ COMMENT ON COLUMN projection.state.has_bits IS 'Whether every event that was app
 COMMENT ON COLUMN projection.state.gap_last IS 'The last sequence of a gap that the projection stopped at';
 COMMENT ON COLUMN projection.applied.bits IS 'One bit for each seq of the outbox from chunk * 8192 on: settled or not';
 COMMENT ON COLUMN projection.parked.reason IS 'Why it was refused; null if it only waits behind an earlier event of its key';
+COMMENT ON COLUMN projection.parked.refusals IS 'How often it was refused, by a retry too; 0 if it only waits';
+COMMENT ON COLUMN projection.parked.refused_at IS 'When it was refused last';
 
 -- Moves the position, or raises if another runner owns the partition or has moved it. The first statement of the
 -- transaction of the effects: the row's lock is the fence, and a runner that was frozen changes nothing.
@@ -137,4 +143,4 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON SCHEMA projection IS 'relay projection, layout 3';
+COMMENT ON SCHEMA projection IS 'relay projection, layout 4';

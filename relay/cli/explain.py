@@ -40,11 +40,34 @@ def explain(settings: Settings, identity: EventName, output: str) -> None:
         event, facts, explanation = explain_event(settings, reader, identity)
         origin = Origins(reader.row("operate/origin")[0]).of(event.seq)
         parked = parked_by(reader.cursor, origin, event.seq) if event.state == "delivered" else []
+    explanation = _with_parked(explanation, parked)
     if output == "json":
         click.echo(json_line(json.dumps(_for_programs(event, facts, explanation, parked), ensure_ascii=False)))
         return
     for line in _for_people(event, facts, explanation, parked, time.time()):
         click.echo(line)
+
+
+def _with_parked(explanation: Explanation, parked: "list[ParkedBy]") -> Explanation:
+    """Add of an event that read models have parked what they wait for, and what an operator can do."""
+    if not parked:
+        return explanation
+    names = ", ".join(one.projection for one in parked)
+    decide = []
+    for one in parked:
+        # One that waits behind another follows by itself once that is decided.
+        number = one.number if one.behind is None else one.behind
+        decide += [f"relay projection {what} {one.projection} --number {number}" for what in ("retry", "skip")]
+    now_what = f"Nothing by itself: it is not in the read model of {names} until an operator decides."
+    return Explanation(explanation.why, now_what, [*decide, *explanation.do])
+
+
+def _parked(one: "ParkedBy", now: float) -> str:
+    text = f"{one.projection}, number {one.number}: {one.reason}"
+    if one.refused_at is not None:
+        often = "once" if one.refusals == 1 else f"{one.refusals:,} times"
+        return f"{text} (refused {often}, {moment(one.refused_at, now)})"
+    return text if one.behind is None else f"{text} (number {one.behind})"
 
 
 def _for_people(
@@ -67,7 +90,7 @@ def _for_people(
         ("created", moment(event.created_at, now)),
         ("state", event.state),
         *(("why" if number == 0 else "", line) for number, line in enumerate(explanation.why)),
-        *(("parked by", f"{one.projection}, number {one.number}: {one.reason}") for one in parked),
+        *(("parked by", _parked(one, now)) for one in parked),
         ("next", explanation.next),
         *(("you can" if number == 0 else "", line) for number, line in enumerate(explanation.do)),
     ]

@@ -7,7 +7,7 @@ import click
 from relay.cli.consent import Consent, consenting
 from relay.cli.options import with_settings
 from relay.cli.projection_look import audit, list_projections, parked, status, verify, wait
-from relay.cli.projection_parked import agreed, numbers_option
+from relay.cli.projection_parked import agreed, numbers_option, tell
 from relay.cli.projection_redis import redis_group
 from relay.cli.table import message
 from relay.config.flags import PROJECTION_FLAGS
@@ -122,11 +122,14 @@ def skip(settings: Settings, name: str, numbers: tuple[int, ...], consent: Conse
 def _want(
     settings: Settings, name: str, key: str | None, numbers: list[int] | None, what: str, consent: Consent
 ) -> None:
-    from relay.projection.operator import count_wanted, want
+    from relay.projection.operator import check_retry, count_wanted, want
 
     with connect(settings) as conn:
-        if agreed(what, count_wanted(conn, name, key, numbers), numbers or (), consent):
-            click.echo(f"{want(conn, name, key, numbers, what, who()):,} parked events to {what}")
+        count = count_wanted(conn, name, key, numbers)
+        if what == "retry" and numbers:
+            check_retry(conn, name, numbers)
+        if agreed(what, count, key, numbers or (), consent):
+            tell(what, name, want(conn, name, key, numbers, what, who()), "projection")
 
 
 @projection.command()

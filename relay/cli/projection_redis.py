@@ -9,7 +9,7 @@ import click
 
 from relay.cli.consent import Consent, consenting
 from relay.cli.options import with_settings
-from relay.cli.projection_parked import agreed, numbers_option
+from relay.cli.projection_parked import agreed, numbers_option, tell
 from relay.config.settings import Settings
 from relay.errors import ConfigError, RelayError
 from relay.text import json_line
@@ -118,10 +118,10 @@ def _want(
         settings,
         lambda client: operator.matching(client, name, key=key, numbers=numbers or None, partition=partition),
     )
-    if agreed(what, len(chosen), numbers, consent):
-        click.echo(
-            f"{_ask(settings, lambda client: operator.want(client, name, chosen, what)):,} parked events to {what}"
-        )
+    if what == "retry" and numbers:
+        _ask(settings, lambda client: operator.check_retry(client, name, chosen))
+    if agreed(what, len(chosen), key, numbers, consent):
+        tell(what, name, _ask(settings, lambda client: operator.want(client, name, chosen, what)), "projection redis")
 
 
 @redis_group.command()

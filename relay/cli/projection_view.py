@@ -67,7 +67,9 @@ def refresh_table(found: "Sequence[RefreshStatus]") -> list[str]:
 def parked_table(found: "Sequence[ParkedEvent]") -> list[str]:
     """Lay parked events out, a line each."""
     columns = [Column("NUMBER", right=True), Column("SEQ", right=True), Column("STREAM SEQ", right=True)]
-    columns += [Column("KEY"), Column("SUBJECT"), Column("WANTED"), Column("REASON", rest=True)]
+    columns += [Column("KEY"), Column("SUBJECT"), Column("WANTED"), Column("REFUSED", right=True), Column("LAST")]
+    columns += [Column("REASON", rest=True)]
+    now = time.time()
     rows = [
         [
             str(one.number),
@@ -76,6 +78,8 @@ def parked_table(found: "Sequence[ParkedEvent]") -> list[str]:
             one.key or "",
             one.subject,
             one.wanted or "",
+            "" if not one.refusals else "once" if one.refusals == 1 else f"{one.refusals:,} times",
+            "" if one.refused_at is None else moment(one.refused_at, now),
             one.reason,
         ]
         for one in found

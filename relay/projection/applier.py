@@ -1,36 +1,22 @@
 """Apply events inside a transaction: a batch at once, and halved if one of its events is refused."""
 
-import logging
+import inspect
 from collections.abc import Sequence
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from relay.observe.logs import event as log_event
 from relay.postgres.repeated import execute_repeated
 from relay.projection.definition import Definition, Handler
 from relay.projection.event import Transaction, event_of, read_json
 from relay.projection.outcome import Stopped, stopped_at
 from relay.projection.ports import Batch, Due, Move, Parked, Redone, Work
+from relay.projection.refusal import Refusals, Refused, is_refusal, refusal_of
 from relay.projection.rules.grouping import Mode, group
 from relay.projection.rules.incoming import Incoming
-from relay.projection.rules.refusals import MAX_REASON, RefusalClass, classify
+from relay.projection.rules.refusals import RefusalClass
 from relay.projection.sql_text import parameters
 from relay.projection.store import Conn, Store
-
-log = logging.getLogger(__name__)
-
-
-class Refused(Exception):
-    """An event cannot be applied, for a reason of its own; its text may repeat values of the event.
-
-    Attributes:
-        loggable: What of the reason may be logged; the text itself if left out.
-    """
-
-    def __init__(self, reason: str, loggable: str | None = None) -> None:
-        super().__init__(reason)
-        self.loggable = reason if loggable is None else loggable
 
 
 class Applier:
@@ -39,6 +25,7 @@ class Applier:
     def __init__(self, definition: Definition, store: Store) -> None:
         self._definition = definition
         self._store = store
+        self._refusals = Refusals(definition)
 
     async def apply(self, epoch: int, move: Move, work: Work) -> Batch:
         """Apply a batch in one transaction that moves the position; if an event is refused, again with care.
@@ -74,28 +61,34 @@ class Applier:
     async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> Redone:
         """Retry or skip parked events of one key in one transaction, in their order, until one is refused.
 
+        What is skipped is given up wherever it stands: nothing else of the key depends on it.
+
         Raises:
             Fenced: The partition has another owner or position. Nothing was changed.
             psycopg.Error: The fault is not in the events.
         """
-        applied = skipped = 0
+        skipped = [one for one in rows if one.wanted == "skip"]
+        applied = 0
+        refused = None
         async with self._store.moving(epoch, move) as conn:
+            for parked in skipped:
+                await self._store.unpark(conn, parked.number)
             for parked in rows:
+                if parked.wanted == "skip":
+                    continue
                 if parked.wanted is None and parked.reason is not None:
                     break
                 handler, fault = self._definition.handler_of(parked.event)
-                if parked.wanted != "skip" and handler is not None:
-                    event = parked.event._replace(fault=fault)
-                    reason = await self.again(conn, (event, handler))
-                    if reason is not None:
-                        await self._store.park_again(conn, parked.number, reason)
+                if handler is not None:
+                    why = await self.again(conn, (parked.event._replace(fault=fault), handler))
+                    if why is not None:
+                        await self._store.park_again(conn, parked.number, why[0])
+                        refused = (parked.event, why[1])
                         break
                     applied += 1
-                elif parked.wanted == "skip":
-                    skipped += 1
                 await self._store.unpark(conn, parked.number)
             await self._store.count_applied(conn, applied)
-        return Redone(applied, skipped)
+        return Redone(applied, len(skipped), refused)
 
     async def at_once(self, conn: Conn, due: Sequence[Due]) -> None:
         """Apply events by as few statements as their handlers allow.
@@ -114,7 +107,7 @@ class Applier:
             except (psycopg.Error, OSError, Refused, Stopped):
                 raise
             except Exception as error:  # a handler, or the driver about its values, may raise anything
-                raise Refused(f"{type(error).__name__}: {error}", type(error).__name__) from error
+                raise self._refusals.refused_by(error) from error
 
     async def with_care(self, conn: Conn, due: Sequence[Due], batch: Batch) -> None:
         """Apply events of which some may be refused: halve them until those are found, and park them.
@@ -151,8 +144,8 @@ class Applier:
             batch.add_applied(len(due))
             batch.breaker.applied()
 
-    async def again(self, conn: Conn, due: Due) -> str | None:
-        """Apply a parked event; return why it was refused, None if it was applied.
+    async def again(self, conn: Conn, due: Due) -> tuple[str, str] | None:
+        """Apply a parked event; return why it was refused, and a word that may be logged, None if it was applied.
 
         Raises:
             psycopg.Error: The fault is not in the event. The transaction must be rolled back.
@@ -164,7 +157,7 @@ class Applier:
         except (Refused, psycopg.Error) as error:
             if not is_refusal(error):
                 raise
-            return reason_of(error)
+            return self._refusals.reason_of(error), self._refusals.loggable(error)
         return None
 
     async def park_behind(self, conn: Conn, event: Incoming, batch: Batch) -> None:
@@ -178,14 +171,14 @@ class Applier:
         await self._store.park(conn, batch.created, event, None)
 
     async def _refuse(self, conn: Conn, event: Incoming, error: Refused | psycopg.Error, batch: Batch) -> None:
-        policy = self._definition.on_refused
+        policy, word = self._definition.on_refused, self._refusals.loggable(error)
         if policy == "stop":
-            raise stopped_at(event.stream_seq, loggable(error)) from error
-        batch.add_refused(event, loggable(error))
+            raise stopped_at(event.stream_seq, word) from error
+        batch.add_refused(event, word)
         if policy == "park":
             batch.breaker.refused(event.key)
             batch.check()
-            await self._store.park(conn, batch.created, event, reason_of(error))
+            await self._store.park(conn, batch.created, event, self._refusals.reason_of(error))
 
     async def _run(self, conn: Conn, handler: Handler, events: Sequence[Incoming]) -> None:
         if handler.sql is not None:
@@ -196,7 +189,15 @@ class Applier:
         elif handler.function is not None:
             made = [self._made(event) for event in events]
             for argument in [made] if handler.mode is Mode.FOLD else made:
-                await handler.function(Transaction(conn), argument)
+                transaction = Transaction(conn)
+                try:
+                    left = await handler.function(transaction, argument)
+                finally:
+                    forgotten = transaction.end()
+                if inspect.iscoroutine(left):
+                    left.close()
+                if inspect.isawaitable(left) or forgotten is not None:
+                    raise Refused(_forgotten(handler, forgotten))
                 if conn.info.transaction_status == TransactionStatus.INERROR:
                     raise Refused("the handler went on after PostgreSQL had refused a statement")
                 if conn.info.transaction_status != TransactionStatus.INTRANS and not conn.closed:
@@ -209,46 +210,8 @@ class Applier:
         return event_of(event, data, self._definition.version_of(event))
 
 
-def refusal_of(error: Refused | psycopg.Error) -> RefusalClass:
-    """Return the class of what was raised while events were applied."""
-    if isinstance(error, Refused):
-        return RefusalClass.POISON
-    # What the driver says before the server is asked, as that a text holds a NUL, is the parameters' fault.
-    local = isinstance(error, psycopg.DataError) and error.sqlstate is None
-    return RefusalClass.POISON if local else classify(error.sqlstate)
-
-
-def is_refusal(error: Refused | psycopg.Error) -> bool:
-    """Return whether an event is at fault, and not the database or the set-up."""
-    return refusal_of(error) in (RefusalClass.POISON, RefusalClass.CONFLICT)
-
-
-def loggable(error: Refused | psycopg.Error) -> str:
-    """Return what was raised without any value of an event."""
-    if isinstance(error, Refused):
-        return error.loggable
-    named = error.diag.constraint_name or error.diag.column_name or error.diag.table_name
-    return f"SQLSTATE {error.sqlstate}" + (f" ({named})" if named else "")
-
-
-def reason_of(error: Refused | psycopg.Error) -> str:
-    """Return why an event was refused, for the table that holds its payload as well."""
-    full = str(error) if isinstance(error, Refused) else f"{loggable(error)}: {error.diag.message_primary or error}"
-    return full.replace("\x00", "\ufffd")[:MAX_REASON]
-
-
-def log_refused(name: str, partition: int, batch: Batch, policy: str) -> None:
-    """Log each event that a committed batch has parked or skipped."""
-    for event, why in batch.refused:
-        log_event(
-            log,
-            "warning",
-            "projection.refused",
-            "an event was refused, and is parked with everything later of its key, or skipped",
-            projection=name,
-            partition=partition,
-            stream_seq=event.stream_seq,
-            seq=event.seq,
-            policy=policy,
-            reason=why,
-        )
+def _forgotten(handler: Handler, place: str | None) -> str:
+    """Return what a handler has forgotten to await: it would never be carried out."""
+    if place is None:
+        return f"the handler of {handler.topic} returned what must be awaited in it"
+    return f"the statement at {place} was not awaited to its end: write `await` before it"

@@ -42,7 +42,7 @@ class Handler:
     version: int | None
     mode: Mode
     sql: bytes | None = None
-    function: Callable[..., Awaitable[None]] | None = None
+    function: Callable[..., Awaitable[object]] | None = None
     lua: str | None = None
 
 

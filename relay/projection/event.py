@@ -1,11 +1,14 @@
 """What a handler gets: an event, and the transaction that it may write in."""
 
+import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -19,6 +22,8 @@ _CONTROL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _EPOCH = datetime.fromtimestamp(0, UTC)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class Event:
 class Transaction:
     """The transaction in which the position moves as well: a handler writes in it, and cannot end it.
 
-    Statements have PostgreSQL's own placeholders, ``$1`` and on. Every statement is a round trip.
+    Statements have PostgreSQL's own placeholders, ``$1`` and on. Every statement is a round trip, and must be awaited
+    before the handler returns: an event whose handler forgets that is refused.
 
     Raises:
         Stopped: From each method: the statement would begin or end a transaction. The projection stops.
@@ -59,33 +65,65 @@ class Transaction:
 
     def __init__(self, conn: psycopg.AsyncConnection[Any]) -> None:
         self._conn = conn
+        self._calls: list[tuple[Coroutine[Any, Any, Any], str, int]] = []
 
-    async def execute(self, query: str, params: Sequence[object] = ()) -> int:
+    def execute(self, query: str, params: Sequence[object] = ()) -> Coroutine[Any, Any, int]:
         """Run a statement; return how many rows it touched.
 
         Raises:
             psycopg.Error: It was refused. Let it pass: the event is parked, or tried again, by the kind of the error.
         """
-        _check(query)
-        cursor = psycopg.AsyncRawCursor(self._conn)
-        await cursor.execute(query.encode(), params or None)
-        return cursor.rowcount
+        return self._noted(self._execute(query, params), inspect.currentframe())
 
-    async def executemany(self, query: str, rows: Iterable[Sequence[object]]) -> None:
+    def executemany(self, query: str, rows: Iterable[Sequence[object]]) -> Coroutine[Any, Any, None]:
         """Run a statement once for each row of parameters, in one round trip.
 
         Raises:
             psycopg.Error: One was refused.
         """
-        _check(query)
-        await psycopg.AsyncRawCursor(self._conn).executemany(query.encode(), rows)
+        return self._noted(self._executemany(query, rows), inspect.currentframe())
 
-    async def fetch(self, query: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def fetch(self, query: str, params: Sequence[object] = ()) -> Coroutine[Any, Any, list[tuple[Any, ...]]]:
         """Run a query; return its rows.
 
         Raises:
             psycopg.Error: It was refused.
         """
+        return self._noted(self._fetch(query, params), inspect.currentframe())
+
+    def end(self) -> str | None:
+        """Take note that the handler has ended; return the place of a statement that it has not awaited, None if none.
+
+        A coroutine that nobody awaits does nothing, and says so to nobody.
+        """
+        found = None
+        for call, file, line in self._calls:
+            state = inspect.getcoroutinestate(call)
+            if state != inspect.CORO_CLOSED and found is None:
+                found = f"{Path(file).name}:{line}"
+            if state == inspect.CORO_CREATED:
+                call.close()
+        self._calls.clear()
+        return found
+
+    def _noted(self, call: Coroutine[Any, Any, T], ours: FrameType | None) -> Coroutine[Any, Any, T]:
+        """Remember a call and the line of the handler that it was made in; `ours` is the frame of the method."""
+        caller = None if ours is None else ours.f_back
+        place = ("a handler", 0) if caller is None else (caller.f_code.co_filename, caller.f_lineno)
+        self._calls.append((call, *place))
+        return call
+
+    async def _execute(self, query: str, params: Sequence[object]) -> int:
+        _check(query)
+        cursor = psycopg.AsyncRawCursor(self._conn)
+        await cursor.execute(query.encode(), params or None)
+        return cursor.rowcount
+
+    async def _executemany(self, query: str, rows: Iterable[Sequence[object]]) -> None:
+        _check(query)
+        await psycopg.AsyncRawCursor(self._conn).executemany(query.encode(), rows)
+
+    async def _fetch(self, query: str, params: Sequence[object]) -> list[tuple[Any, ...]]:
         _check(query)
         cursor = psycopg.AsyncRawCursor(self._conn)
         await cursor.execute(query.encode(), params or None)

@@ -20,6 +20,10 @@ class NoProjection(RelayError):
     """There is no such projection in this database. Nothing was changed."""
 
 
+class InItsPlace(RelayError):
+    """An event cannot be tried again before an earlier one of its key. Nothing was changed."""
+
+
 class StillOwned(RelayError):
     """A runner owns a partition of the projection. Nothing was changed."""
 
@@ -55,7 +59,15 @@ class PartitionStatus(NamedTuple):
 
 
 class ParkedEvent(NamedTuple):
-    """A parked event, without its payload; `parked_at` is in Unix seconds."""
+    """A parked event, without its payload; times are in Unix seconds.
+
+    Attributes:
+        number: Unique in its partition.
+        reason: Why it was refused the last time, or that it waits behind an earlier one of its key.
+        wanted: ``retry`` or ``skip`` until its owner has done that.
+        refusals: How often it was refused, by retries too; 0 if it only waits.
+        refused_at: When it was refused the last time.
+    """
 
     number: int
     partition: int
@@ -66,14 +78,25 @@ class ParkedEvent(NamedTuple):
     reason: str
     wanted: str | None
     parked_at: float
+    refusals: int = 0
+    refused_at: float | None = None
 
 
 class ParkedBy(NamedTuple):
-    """A projection that has parked an event, and its number there."""
+    """A projection that has parked an event, and its number there.
+
+    Attributes:
+        refusals: How often it was refused; 0 if it only waits.
+        refused_at: When it was refused the last time, in Unix seconds.
+        behind: The number of the earlier event of its key that was refused and that it waits for; None: there is none.
+    """
 
     projection: str
     number: int
     reason: str
+    refusals: int
+    refused_at: float | None
+    behind: int | None
 
 
 class RefreshStatus(NamedTuple):
@@ -143,6 +166,45 @@ def parked(conn: Conn, name: str, key: str | None = None) -> list[ParkedEvent]:
     """
     statuses(conn, name)
     found = psycopg.RawCursor(conn).execute(query("parked"), [name, key, BEHIND]).fetchall()
+    return [ParkedEvent(*row) for row in found]
+
+
+def check_order(chosen: Sequence[ParkedEvent], parked: Sequence[ParkedEvent]) -> None:
+    """Check that events may be tried again: each key is applied in its order.
+
+    Args:
+        chosen: Those that shall be tried again.
+        parked: All parked events of their keys.
+
+    Raises:
+        InItsPlace: An earlier event of a key was refused, and is not among them.
+    """
+    numbers = {(one.partition, one.number) for one in chosen}
+    for event in chosen:
+        for other in parked:
+            is_before = event.key is not None and other.key == event.key and other.number < event.number
+            is_same = is_before and other.partition == event.partition
+            is_held = other.refusals > 0 and other.wanted is None and (other.partition, other.number) not in numbers
+            if is_same and is_held:
+                raise InItsPlace(
+                    f"number {event.number} waits behind number {other.number} of its key, which was refused: retry or "
+                    f"skip {other.number} first, or retry both"
+                )
+
+
+def check_retry(conn: Conn, name: str, numbers: Sequence[int]) -> None:
+    """Check that the parked events of these numbers may be tried again.
+
+    Raises:
+        InItsPlace: An earlier event of a key was refused, and is not among them.
+    """
+    found = _parked_of_keys(conn, name, numbers)
+    check_order([one for one in found if one.number in numbers], found)
+
+
+def _parked_of_keys(conn: Conn, name: str, numbers: Sequence[int]) -> list[ParkedEvent]:
+    """Return all parked events of the keys of some."""
+    found = psycopg.RawCursor(conn).execute(query("parked_of_keys"), [name, list(numbers), BEHIND]).fetchall()
     return [ParkedEvent(*row) for row in found]
 
 

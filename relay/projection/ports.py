@@ -135,10 +135,17 @@ def standing_of(
 
 
 class Redone(NamedTuple):
-    """How many parked events were applied after all, and how many were given up, as an operator wanted."""
+    """What became of parked events of a key, as an operator wanted.
+
+    Attributes:
+        applied: How many were applied after all.
+        skipped: How many were given up.
+        refused: The one that was refused again, with a word that may be logged; what follows of its key waits.
+    """
 
     applied: int
     skipped: int
+    refused: tuple[Incoming, str] | None = None
 
 
 class Ledger(Protocol):

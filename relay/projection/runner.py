@@ -16,10 +16,10 @@ from relay.jetstream.stream_look import NoSuchStream
 from relay.observe.logs import event as log_event
 from relay.observe.projection_progress import FailureKind, PartitionProgress
 from relay.postgres.database import OUTAGES
-from relay.projection.applier import refusal_of
 from relay.projection.definition import Definition
 from relay.projection.outcome import Fenced, Stopped, Unfit
 from relay.projection.ports import LEASE_S, Effects, Ledger
+from relay.projection.refusal import refusal_of
 from relay.projection.rules.refusals import RefusalClass
 from relay.projection.term import Term, begin_term
 from relay.projection.watermark_watch import WatermarkWatch

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from relay.observe.logs import event as log_event
 from relay.observe.projection_progress import PartitionProgress, Settled, created_of
-from relay.projection.applier import log_refused
 from relay.projection.definition import Definition
 from relay.projection.outcome import Stopped
 from relay.projection.ports import Batch, Claim, Due, Effects, Ledger, Move, Redone, Work
+from relay.projection.refusal import log_refused
 from relay.projection.rules.caution import Caution
 from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import Incoming
@@ -161,7 +161,7 @@ class Settler:
         began_at = time.monotonic()
         batch = await self._effects.apply(self._epoch, move, work)
         self._tell_settled(move, work, intake, batch, time.monotonic() - began_at)
-        log_refused(self._definition.name, self._partition, batch, self._definition.on_refused)
+        log_refused(self._definition, self._partition, batch.refused, again=False)
         self._position, self._time_ns = move.position, move.time_ns
         self._has_bits = self._has_bits and move.numbered
         self._breaker = batch.breaker
@@ -229,5 +229,7 @@ class Settler:
             move = Move(self._position, self._position, self._time_ns)
             done.append(await self._effects.do_as_wanted(self._epoch, move, rows))
         self._breaker = await self._ledger.breaker()
+        refused = [one.refused for one in done if one.refused is not None]
+        log_refused(self._definition, self._partition, refused, again=True)
         applied, skipped = sum(one.applied for one in done), sum(one.skipped for one in done)
         self._progress.settled(Settled(self._position, self._breaker.events, applied, skipped=skipped), None)

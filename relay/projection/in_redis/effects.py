@@ -65,21 +65,26 @@ class RedisEffects:
     async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> Redone:
         """Retry or skip parked events of one key in one script, in their order, until one is refused.
 
+        What is skipped is given up wherever it stands: nothing else of the key depends on it.
+
         Raises:
             Fenced: The partition has another owner or position. Nothing was changed.
             RedisFault: Redis or the way to it failed.
         """
         taken: list[dict[str, Any]] = []
         events: list[Incoming] = []
-        for parked in rows:
+        for parked in sorted(rows, key=lambda one: one.wanted != "skip"):
             if parked.wanted is None and parked.reason is not None:
                 break
             handler, fault = self._definition.handler_of(parked.event)
             event = parked.event._replace(fault=fault)
             taken.append({**self._event(event, handler), "number": parked.number, "wanted": parked.wanted})
             events.append(event)
-        applied, skipped = await self._run("want", {**self._fence(epoch, move), "events": taken}, events)
-        return Redone(applied, skipped)
+        applied, skipped, *failed = await self._run("want", {**self._fence(epoch, move), "events": taken}, events)
+        if not failed:
+            return Redone(applied, skipped)
+        event = events[int(failed[0]) - 1]
+        return Redone(applied, skipped, (event, event.fault or bytes(failed[1]).decode()))
 
     def _count(self, batch: Batch, events: Sequence[Incoming], answers: Sequence[Any]) -> None:
         """Count what the script has answered: pairs of a place, and a word that says why that event was not applied."""

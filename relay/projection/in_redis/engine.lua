@@ -150,6 +150,7 @@ local function park(one, payload, reason, created)
   local row = prefix .. ':parked:' .. number
   redis.call('HSET', row, 'created', created, 'stream_seq', one.stream_seq, 'time_ns', one.time_ns, 'subject', one.topic,
     'headers', one.headers, 'payload', payload, 'reason', reason or '', 'parked_at', now_ms())
+  if reason then redis.call('HSET', row, 'refusals', 1, 'refused_at', now_ms()) end
   if one.key then redis.call('HSET', row, 'key', one.key) end
   if one.seq then redis.call('HSET', row, 'seq', one.seq) end
 end
@@ -299,8 +300,8 @@ function ops.apply(header)
   return {halted, why, unpack(answers)}
 end
 
--- Retry or skip parked events of one key, in their order, until one is refused. Answer how many were applied, and how
--- many were given up.
+-- Retry or skip parked events of one key, in their order, until one is refused. Answer how many were applied, how many
+-- were given up, and of the one that was refused again its place and a word that may be logged.
 function ops.want(header)
   local h = cjson.decode(header)
   if not is_mine(h.epoch, h.owner) or redis.call('HGET', state, 'position') ~= h.previous then return false end
@@ -312,10 +313,12 @@ function ops.want(header)
     local is_applied = one.wanted ~= 'skip' and one.handler
     if is_applied then failure = apply_event(one, ARGV[i + 2]) end
     if failure then
-      redis.call('HSET', prefix .. ':parked:' .. one.number, 'reason', text_of(failure))
-      redis.call('HDEL', prefix .. ':parked:' .. one.number, 'wanted')
+      local row = prefix .. ':parked:' .. one.number
+      redis.call('HSET', row, 'reason', text_of(failure), 'refused_at', now_ms())
+      redis.call('HINCRBY', row, 'refusals', 1)
+      redis.call('HDEL', row, 'wanted')
       redis.call('SREM', wanted, one.number)
-      break
+      return {applied, skipped, i, word_of(failure)}
     end
     if is_applied then
       redis.call('HINCRBY', state, 'applied', 1)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from relay.errors import RelayError
 from relay.projection.in_redis.client import Client, script
 from relay.projection.in_redis.ledger import prefix_of
-from relay.projection.operator import BEHIND, NoProjection, ParkedEvent, PartitionStatus
+from relay.projection.operator import BEHIND, NoProjection, ParkedEvent, PartitionStatus, check_order
 
 
 async def statuses(client: Client, name: str | None = None) -> list[PartitionStatus]:
@@ -91,6 +91,17 @@ async def matching(
     return found
 
 
+async def check_retry(client: Client, name: str, events: Sequence[ParkedEvent]) -> None:
+    """Check that parked events may be tried again.
+
+    Raises:
+        InItsPlace: An earlier event of a key was refused, and is not among them.
+        NoProjection: There is no such projection.
+        RedisFault: Redis cannot be used.
+    """
+    check_order(events, await parked(client, name))
+
+
 async def want(client: Client, name: str, events: Sequence[ParkedEvent], what: str) -> int:
     """Ask the owners to ``retry`` or ``skip`` parked events; return how many are still parked and were asked for.
 
@@ -155,6 +166,8 @@ def _event(number: int, partition: int, row: Mapping[str, str]) -> ParkedEvent:
         row["reason"] or BEHIND,
         row.get("wanted"),
         float(row["parked_at"]) / 1000,
+        int(row.get("refusals", 1 if row["reason"] else 0)),
+        float(row.get("refused_at", row["parked_at"])) / 1000 if row["reason"] else None,
     )
 
 

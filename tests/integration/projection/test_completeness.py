@@ -173,6 +173,15 @@ def test_explain_names_the_projections_that_have_parked_an_event(
     (parked,) = json.loads(line)["parked_by"]
     assert (parked["projection"], "22P02" in parked["reason"]) == ("trail", True)
     assert "parked by  trail, number 1: " in done(outbox.dsn, "explain", str(seq), **env).stdout
+    behind = outbox.insert("orders.placed", "k", {"i": 2})
+    outbox.delivered(behind)
+    wait_until("it waits", lambda: state(outbox.dsn).get("position") == 2)
+    for one in (seq, behind):
+        told = json.loads(done(outbox.dsn, "explain", str(one), "--output", "json", **env).stdout)
+        assert told["next"].startswith("Nothing by itself: it is not in the read model of trail")
+        decide = [f"relay projection {what} trail --number {parked['number']}" for what in ("retry", "skip")]
+        assert told["commands"][:2] == decide
+    assert told["parked_by"][0]["behind"] == parked["number"]
     done(outbox.dsn, "projection", "skip", "trail", "--number", str(parked["number"]), "--yes")
     wait_until("it is skipped", lambda: run_sql(outbox.dsn, "SELECT 1 FROM projection.parked") == [])
     assert "parked by" not in done(outbox.dsn, "explain", str(seq), **env).stdout
