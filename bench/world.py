@@ -153,10 +153,7 @@ class World:
         """Run the real ``relay console`` beside the block; yield its process id and the link that lets in."""
         log = self._logs / "contender.log"
         before = log.stat().st_size if log.exists() else 0
-        # It ends by the signal that it is sent, as uvicorn does.
-        with self._command(
-            ["relay", "console"], {"RELAY_CONSOLE__PORT": "0", **settings}, code=128 + signal.SIGTERM
-        ) as process:
+        with self._command(["relay", "console"], {"RELAY_CONSOLE__PORT": "0", **settings}) as process:
             deadline = time.monotonic() + _START_S
             while (link := re.search(rb"^http://\S+$", log.read_bytes()[before:], re.MULTILINE)) is None:
                 if process.poll() is not None or time.monotonic() > deadline:
@@ -171,9 +168,7 @@ class World:
             yield process
 
     @contextmanager
-    def _command(
-        self, module: list[str], settings: Mapping[str, str], code: int = 0
-    ) -> Iterator[subprocess.Popen[bytes]]:
+    def _command(self, module: list[str], settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
         environment |= {
             "RELAY_POSTGRES__DSN": self.dsn,
@@ -189,7 +184,7 @@ class World:
             if process.poll() == -signal.SIGKILL:
                 return
             process.send_signal(signal.SIGTERM)
-            if process.wait(30) != code:
+            if process.wait(30) != 0:
                 raise RuntimeError(f"{' '.join(module)} ended with {process.returncode}: {self._tail()}")
 
     @contextmanager
