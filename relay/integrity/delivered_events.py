@@ -9,6 +9,9 @@ from relay.rules.floors import Mark
 from relay.rules.stream_loss import Seen, made_again
 from relay.rules.streams import StreamState
 
+# The newest seqs in which another event of a stream is looked for: 15 ms.
+_LATELY = 50_000
+
 
 class DeliveredEvents:
     """The delivered events of the outbox, found by their marks."""
@@ -26,9 +29,22 @@ class DeliveredEvents:
         """Return what compares the events that were delivered to a stream with what it holds."""
         return Healing(stream, seen, mark, reader=self._reader, writer=self._writer)
 
-    async def subject_of(self, mark: Mark) -> str | None:
-        """Return what the event of a mark was published on; None if its row was deleted, or the rules have changed."""
+    async def subject_of(self, name: str, mark: Mark, newest: int) -> str | None:
+        """Return what the event of a mark was published on; None if that cannot be known any more.
+
+        If its row was deleted, another one of the newest says what goes to the stream of this name: its mark came from
+        an acknowledgement of that stream.
+
+        Args:
+            name: The stream.
+            mark: Our highest mark in it.
+            newest: The newest seq.
+        """
         event = None if mark.event_id is None else await self._reader.outline_of(mark.event_id)
+        if event is None:
+            lately = dict(await self._reader.highest_marks(newest - _LATELY, newest))
+            other = lately[name].event_id if name in lately else None
+            event = None if other is None else await self._reader.outline_of(other)
         try:
             return None if event is None else self._envelopes.subject(event)
         except Poison:

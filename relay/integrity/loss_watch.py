@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 2.0
+# Times are compared as Unix seconds, which are exact to the microsecond.
+_BEFORE_S = 0.001
 _QUIET_TICK_S = 0.05
 _QUIET_TICKS = 100
 _GONE = (
@@ -108,7 +110,9 @@ class LossWatch:
         seen = replace(watched.seen, mark=mark)
         same = mark.stream_seq == 0 or is_same(seen, state, id_at_mark, None)
         if not same:
-            same = is_same(seen, state, id_at_mark, await self._delivered.subject_of(mark))
+            same = is_same(
+                seen, state, id_at_mark, await self._delivered.subject_of(watched.name, mark, self._in_hand.newest)
+            )
         if same:
             self._in_hand.streams.learn(state.facts)
         return Look(reader, mark, id_at_mark, same)
@@ -163,6 +167,8 @@ class LossWatch:
         self._in_hand.floors.start(watched.name, healing.intact_up_to, Mark())
         same = seen.created in (None, state.created) or is_copy(state, loss.oldest_intact_at)
         left_open = bool(lost) and not redeliver
+        # What this stream holds belongs to it, and what was delivered before that went to an earlier one.
+        began_at = min(now, loss.oldest_intact_at - _BEFORE_S)
         found = replace(
             seen,
             created=state.created,
@@ -171,7 +177,7 @@ class LossWatch:
             mark=Mark(),
             lost=left_open,
             # A loss that is left to the operator keeps begun_at, so that `relay verify` still finds it.
-            begun_at=seen.begun_at if same or left_open else now,
+            begun_at=seen.begun_at if same or left_open else max(seen.begun_at, began_at),
             repaired_at=now if lost and redeliver else seen.repaired_at,
         )
         watched.compared(found)

@@ -177,6 +177,41 @@ def test_a_stream_made_again_with_higher_sequences_gets_everything_again(
     assert_marks_are_true(outbox, streams)
 
 
+@pytest.mark.parametrize("pruned", [True, False], ids=["rows deleted before", "rows there"])
+def test_a_stream_that_was_made_again_and_used_is_healed_when_it_is_lost_once_more(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, pruned: bool
+) -> None:
+    """Without the row at the highest mark, the rows that the new stream has acknowledged say whose it is."""
+    streams.make("ORDERS", "orders.>")
+    make_relay(outbox.dsn, streams.url, **OFTEN).start()
+    insert(outbox, 1, 50)
+    outbox.drained()
+    checked(outbox)
+    if pruned:
+        outbox.conn.execute("DELETE FROM outbox_events")
+    with outbox.conn.transaction():
+        # What is delivered to the new stream before the relay has looked at it belongs to it, too.
+        insert(outbox, 51, 60)
+        streams.api("STREAM.DELETE.ORDERS")
+        streams.make("ORDERS", "orders.>")
+    events = 10 if pruned else 60
+    wait_until("all is in the new stream", lambda: streams.messages("ORDERS") == events)
+
+    def begun() -> bool:
+        # Each of the shards' owners has seen that it is another stream.
+        found = outbox.conn.execute("SELECT count(begun_at) FROM outbox_streams WHERE stream = 'ORDERS'").fetchone()
+        return found is not None and found[0] > 0
+
+    wait_until("the relay has seen that it is another one", begun)
+    outbox.drained()
+    streams.api("STREAM.DELETE.ORDERS")
+    streams.make("ORDERS", "orders.>")
+    wait_until("all events in the stream", lambda: streams.messages("ORDERS") == events)
+    outbox.drained()
+    assert sorted(numbers(streams)) == list(range(51 if pruned else 1, 61)), "each once"
+    assert_marks_are_true(outbox, streams)
+
+
 def test_a_stream_that_is_gone_is_reported_while_the_outbox_has_its_events(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
