@@ -163,7 +163,7 @@ class Ownership:
         self.identity = identity
 
     async def lower_watermark(self, seq: int) -> None:
-        """Lower the watermark of our shards to `seq`: rows below the stored one may be pending again."""
+        """Lower the watermark of our shards to `seq`, and floors with it: rows below may be pending again."""
         held = array(self.epochs), array(self.epochs.values())
         await self.database.run(self.tables.query("ownership/lower_watermark"), (*held, seq))
 

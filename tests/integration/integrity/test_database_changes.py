@@ -15,7 +15,7 @@ import pytest
 from relay.demo.servers import NatsServer, PostgresServer
 from relay.postgres.migrate import new_origin
 from tests.support.fix_relay import MakeRelay, Outbox, holds_for, wait_until
-from tests.support.fix_stream import Streams, ids
+from tests.support.fix_stream import SHORTEST_WINDOW, Streams, ids, ids_are_forgotten
 
 
 @pytest.fixture
@@ -185,6 +185,37 @@ SET_BACK = {
     "truncated": "TRUNCATE outbox_events RESTART IDENTITY",
     "set by hand": "ALTER TABLE outbox_events ALTER COLUMN seq RESTART WITH 1",
 }
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["while it runs", "while it is down"])
+def test_a_table_that_is_restored_without_its_companions_has_nothing_sent_again(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, running: bool
+) -> None:
+    """What was pending in the copy lies in the stream below the floor that the companions still have."""
+    streams.make("ORDERS", "orders.>", duplicate_window=SHORTEST_WINDOW, allow_direct=True)
+    relay = make_relay(outbox.dsn, streams.url).start()
+    outbox.fill("orders.placed", 40, keys=5)
+    outbox.drained()
+    outbox.conn.execute("CREATE TABLE copy AS SELECT * FROM outbox_events")
+    outbox.conn.execute("UPDATE copy SET delivered_at = NULL, stream = NULL, stream_seq = NULL WHERE seq > 30")
+    outbox.fill("orders.later", 50, keys=5)
+    outbox.drained()
+    query = "SELECT count(*) FROM outbox_streams WHERE floor >= 90"
+    wait_until("the floor is written down", lambda: outbox.conn.execute(query).fetchall() != [(0,)])
+    ids_are_forgotten()
+    if not running:
+        assert relay.stop() == 0
+    with outbox.conn.transaction():
+        outbox.conn.execute("TRUNCATE outbox_events")
+        outbox.conn.execute("INSERT INTO outbox_events OVERRIDING SYSTEM VALUE SELECT * FROM copy")
+        outbox.conn.execute("SELECT setval(pg_get_serial_sequence('outbox_events', 'seq'), 40)")
+    if not running:
+        relay.start()
+    outbox.drained()
+    outbox.delivered(outbox.insert("orders.new", "k", {"i": 0}))
+    stored = streams.read("ORDERS")
+    assert len(stored) == len(set(ids(stored).values())) == 91
+    assert outbox.marks() == {seq: event_id for seq, event_id in ids(stored).items() if not 40 < seq <= 90}
 
 
 @pytest.mark.parametrize("statement", SET_BACK.values(), ids=SET_BACK.keys())
