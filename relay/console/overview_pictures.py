@@ -8,7 +8,7 @@ from relay.console.history import SLOT_S, Slot
 from relay.console.live import Look
 from relay.console.owners import owners
 from relay.console.pictures.chart import chart
-from relay.console.pictures.flow import Station, flow
+from relay.console.pictures.flow import Station, flow, flow_down
 from relay.operate.nats_status import NatsView
 from relay.operate.status import Status
 from relay.text import age
@@ -34,10 +34,14 @@ def rate_picture(slots: Sequence[Slot]) -> Markup:
 
 
 def flow_picture(look: Look, objective_s: float) -> Markup:
-    """Draw the way of events from the outbox to the consumers; empty if the outbox cannot be read."""
+    """Draw the way of events from the outbox to the consumers, once for a wide screen and once for a narrow one.
+
+    Empty if the outbox cannot be read.
+    """
     if look.status is None:
         return Markup("")
-    return flow([*_of_outbox(look.status, objective_s), *_of_nats(look.nats)])
+    stations = [*_of_outbox(look.status, objective_s), *_of_nats(look.nats)]
+    return flow(stations) + flow_down(stations)
 
 
 def _of_outbox(status: Status, objective_s: float) -> tuple[Station, Station]:

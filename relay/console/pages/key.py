@@ -5,13 +5,15 @@ import time
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from relay.console.concerns import runbook_of
 from relay.console.filter_form import command
 from relay.console.key_story import KeyStory, key_story
 from relay.console.pictures.timeline import timeline
 from relay.console.site import Site
 from relay.operate.access import Reader
-from relay.operate.events import ListState, find
+from relay.operate.events import ListedEvent, ListState, find
 from relay.operate.filters import Filters
+from relay.rules.failure_class_of_old_rows import stored_class
 
 _EACH = 20
 # No index has the key: pending events are searched for from the watermark on, and settled ones among the newest seqs.
@@ -48,9 +50,17 @@ async def key(site: Site, request: Request) -> Response:
         "key.html",
         key=name,
         story=story,
+        runbook_name=None if story.blocker is None else _runbook(story.blocker),
         picture=timeline(story.events, story.blocker, time.time()),
         most=_EACH,
         pending_scan=_PENDING_SCAN,
         settled_scan=_SETTLED_SCAN,
         command=command("list", "--state", "any", f"--key={name}"),
     )
+
+
+def _runbook(blocker: ListedEvent) -> str:
+    """Return the alert whose runbook is about what the key waits for."""
+    if blocker.state == "dead":
+        return "OutboxRelayKeyBlocked"
+    return runbook_of(stored_class(None, blocker.last_error))

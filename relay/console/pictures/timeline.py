@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from relay.operate.events import ListedEvent
 
-_WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 460, 74, 74, 20, 6
+_WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 460, 88, 104, 20, 6
 _MOST = 24
 
 

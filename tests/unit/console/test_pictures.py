@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from relay.console.history import LAST_S, SLOT_S, History
 from relay.console.owners import owners
 from relay.console.pictures.chart import chart, round_up
-from relay.console.pictures.flow import Station, flow
+from relay.console.pictures.flow import Station, flow, flow_down
 from relay.console.pictures.shards import letter, shard_cells
 from relay.console.pictures.timeline import timeline
 from relay.operate.events import ListedEvent
@@ -53,8 +53,9 @@ def test_an_axis_ends_at_a_round_number_above_all_values(value: float) -> None:
 
 @given(TEXT, TEXT)
 def test_foreign_text_in_a_picture_is_text(name: str, owner: str) -> None:
-    root = parsed(flow([Station(name or "x", (owner,), "fault"), Station("b", (), "good")]))
-    assert (name or "x") in "".join(root.itertext())
+    for draw in (flow, flow_down):
+        root = parsed(draw([Station(name or "x", (owner,), "fault"), Station("b", (), "good")]))
+        assert (name or "x") in "".join(root.itertext())
     shards = [Shard(0, owner, 1, 5.0, 7, None), SHARDS[1]]
     parsed(shard_cells(shards, owners(shards)))
 
