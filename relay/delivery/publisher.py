@@ -176,7 +176,7 @@ class Publisher(Listener):
     def _may_go(self, event: Event, now: float) -> bool:
         """Let an event be sent unless the stream holds it already, or may hold it and has forgotten its id."""
         place = self._in_doubt.found.get(event.seq)
-        if place is None and event.seq not in self._in_doubt.since:
+        if not self._in_doubt.must_be_looked_at(event.seq):
             return True
         if place is not None:
             self._in_doubt.resolve(event.seq)
@@ -186,6 +186,8 @@ class Publisher(Listener):
                 # An earlier relay may have sent it by other rules than ours: what it is called now need not be good.
                 self._refusals.accepted(event, self._envelopes.wanted(event), place[0])
             return False
+        if self._in_doubt.takes_leave(event.seq, now):
+            return True
         facts = self._in_hand.streams.find(self._envelopes.subject(event))
         if facts is None or self._in_doubt.id_may_be_forgotten(event.seq, facts.duplicate_window_s, now):
             self._in_hand.look_for(event)

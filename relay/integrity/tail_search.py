@@ -104,8 +104,11 @@ class TailSearch:
             if event.seq not in done or event.seq not in subjects:
                 asked.append(event)
                 continue
-            if event.seq not in doubts.found and (event.seq in of_no_stream or self._given_up(subjects[event.seq])):
-                doubts.resolve(event.seq)
+            if event.seq not in doubts.found:
+                if event.seq in of_no_stream:
+                    doubts.resolve(event.seq)
+                elif event.seq in doubts.absent or self._given_up(subjects[event.seq]):
+                    doubts.let_go(event.seq, time.monotonic())
             self._in_hand.lanes.put_back([event], alone=True)
             returned += 1
         return returned
@@ -125,12 +128,12 @@ class TailSearch:
     async def _look_for(self, connection: Connection, name: str, seqs: Collection[int]) -> None:
         """Find out which events a stream holds, of those whose ids it may not remember by itself."""
         doubts = self._in_hand.in_doubt
-        forgotten = [seq for seq in seqs if self._is_forgotten(seq, doubts.subjects.get(seq, ""))]
+        forgotten = [seq for seq in seqs if self._is_forgotten(seq, doubts.subject(seq))]
         if forgotten:
             await self.read(connection, self._streams.of(name))
         for seq in forgotten:
             if seq not in doubts.found:
-                doubts.resolve(seq)
+                doubts.miss(seq)
 
     async def _try_each(
         self, connection: Connection, searches: Mapping[str, Callable[[], Awaitable[object]]]

@@ -1,7 +1,9 @@
 """Events whose acknowledgement did not come. Pure: no I/O, no clock.
 
 While the stream remembers the id of such an event (the duplicate window) it is simply sent again. After that the stream
-is searched for it first.
+is searched for it first. That the stream does not hold it then does not end the doubt: a leader without a quorum keeps
+what it has taken, and stores it once it is followed again. So the event may be sent once, and the stream is searched
+again before it is sent again.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,6 +12,8 @@ from collections.abc import Callable, Iterable
 # many seconds.
 _WINDOW_SHARE = 0.5
 _WINDOW_RESERVE_S = 5.0
+# For as long a search that has not found an event lets it be sent, seconds: it waits for its turn meanwhile.
+_FRESH_S = 1.0
 
 
 class InDoubt:
@@ -19,22 +23,51 @@ class InDoubt:
         since: When an event in doubt was first sent, monotonic seconds, by seq.
         subjects: What it was sent on, by seq.
         found: Events that a stream was seen to hold, not marked yet: stream and sequence, by seq.
+        absent: Events that their stream did not hold when it was searched last: when each was first sent, and on what,
+            by seq. It may still come, behind all that the stream held then.
     """
 
     def __init__(self) -> None:
         self.since: dict[int, float] = {}
         self.found: dict[int, tuple[str, int]] = {}
         self.subjects: dict[int, str] = {}
+        self.absent: dict[int, tuple[float, str]] = {}
+        # When a search has let an event be sent once.
+        self._may_go: dict[int, float] = {}
         self._passed_over: dict[int, int] = {}
 
     def __bool__(self) -> bool:
         """Report whether any event has to be looked at before it is sent."""
-        return bool(self.since or self.found)
+        return bool(self.since or self.found or self.absent)
 
     def doubt(self, seq: int, sent_at: float, subject: str) -> None:
         """Note an event whose outcome is unknown; the first time that it was sent counts."""
-        self.since.setdefault(seq, sent_at)
+        first_sent_at, _ = self.absent.pop(seq, (sent_at, subject))
+        self.since.setdefault(seq, first_sent_at)
         self.subjects[seq] = subject
+
+    def miss(self, seq: int) -> None:
+        """Note that a search has not found an event in its stream."""
+        if seq in self.since:
+            self.absent[seq] = self.since.pop(seq), self.subjects.pop(seq, "")
+
+    def let_go(self, seq: int, now: float) -> None:
+        """Let an event be sent once that a search has not found, or whose stream is done without."""
+        self.miss(seq)
+        if seq in self.absent:
+            self._may_go[seq] = now
+
+    def subject(self, seq: int) -> str:
+        """Return what an event was sent on, empty if that is not known."""
+        return self.subjects.get(seq) or self.absent.get(seq, (0.0, ""))[1]
+
+    def must_be_looked_at(self, seq: int) -> bool:
+        """Report whether an event has to be looked at before it is sent."""
+        return seq in self.since or seq in self.found or seq in self.absent
+
+    def takes_leave(self, seq: int, now: float) -> bool:
+        """Report whether a search has let an event be sent; once for each search."""
+        return now - self._may_go.pop(seq, float("-inf")) <= _FRESH_S
 
     def pass_over(self, seq: int) -> int:
         """Note that a stream stored what was sent after an event in doubt. Return how often that was seen of it."""
@@ -47,12 +80,12 @@ class InDoubt:
 
     def resolve(self, seq: int) -> None:
         """Forget an event: it is known to be stored, or not to be."""
-        for book in (self.since, self.found, self.subjects, self._passed_over):
+        for book in (self.since, self.found, self.subjects, self.absent, self._may_go, self._passed_over):
             book.pop(seq, None)
 
     def id_may_be_forgotten(self, seq: int, window_s: float, now: float) -> bool:
         """Report whether the stream may have forgotten the id of an event that it may hold."""
-        sent_at = self.since.get(seq)
+        sent_at = self.since.get(seq) if seq not in self.absent else self.absent[seq][0]
         return sent_at is not None and now - sent_at > window_s - min(window_s * _WINDOW_SHARE, _WINDOW_RESERVE_S)
 
     def places(self, stream_of: Callable[[str], str | None]) -> dict[int, str | None]:
@@ -66,9 +99,9 @@ class InDoubt:
 
     def forget(self, watermark: int) -> None:
         """Forget what is settled in another way: everything up to the watermark."""
-        for seq in [seq for seq in {*self.since, *self.found} if seq <= watermark]:
+        for seq in [seq for seq in {*self.since, *self.found, *self.absent} if seq <= watermark]:
             self.resolve(seq)
 
     def disjoint(self, seqs: Iterable[int]) -> bool:
         """Report whether nothing is in doubt or found among events."""
-        return not any(seq in self.since or seq in self.found for seq in seqs)
+        return not any(self.must_be_looked_at(seq) for seq in seqs)

@@ -34,6 +34,7 @@ from relay.integrity.loss_watch import LossWatch
 from relay.integrity.tail_search import TailSearch
 from relay.rules.connection_suspects import ConnectionSuspects
 from relay.rules.database_state import DatabaseState
+from relay.rules.in_doubt import InDoubt
 from relay.rules.in_hand import InHand
 from tests.support.model.broker import Broker, Stream
 from tests.support.model.clock import Clock
@@ -303,6 +304,14 @@ class RelayUnderFire(RuleBasedStateMachine):
         self.unsearched.add(name)
         self.broker.cut("authorization changed")
 
+    @rule(name=st.sampled_from(STREAMS), for_s=st.sampled_from((0.3, 0.9, 1.5)))
+    def lose_the_quorum(self, name: str, for_s: float) -> None:
+        """Let a stream store what it takes only later, though before it forgets the id."""
+        self.broker.lose_the_quorum(name)
+        self.process.rest(for_s)
+        self.broker.regain_the_quorum(name)
+        self._keep_running()
+
     # The server and the network.
 
     @rule()
@@ -449,6 +458,19 @@ def _one_stream_is_hidden_and_another_lost(world: RelayUnderFire) -> None:
     assert len(held) == 5, "what ORDERS has lost is sent again, whatever may not be read beside it"
 
 
+def _a_stream_stores_late(world: RelayUnderFire) -> None:
+    """A stream without a quorum is searched in vain, stores what it has taken, and forgets its id at once."""
+    world.process.rest(3)
+    world.broker.lose_the_quorum("LEDGER")
+    world.insert("ledger.a", "a", 1)
+    world.process.rest(3)
+    stream = world.broker.streams["LEDGER"]
+    [(taken_at, _)] = stream.remembered.values()
+    world.process.rest(taken_at + stream.window_s - 0.01 - world.clock.now)
+    world.broker.regain_the_quorum("LEDGER")
+    world.process.rest(10)
+
+
 def _remember(_: object, __: object) -> None:
     """See no change of the database."""
 
@@ -472,6 +494,10 @@ MENDS: dict[str, tuple[Callable[[RelayUnderFire], None], list[tuple[object, str,
         ],
     ),
     "A2": (_marks_vanish, [(TailSearch, "read", _unread)]),
+    "G4": (
+        _a_stream_stores_late,
+        [(InDoubt, "miss", InDoubt.resolve), (InDoubt, "let_go", lambda self, seq, _: self.resolve(seq))],
+    ),
     "B1": (_a_row_ends_the_connection, [(ConnectionSuspects, "ended", lambda *_: ([], []))]),
     "B2": (
         _many_wait,
@@ -527,9 +553,10 @@ def test_a_row_that_is_corrected_after_its_refusal_and_before_that_is_written_is
         assert all(row.delivered_at is not None and row.attempts == 0 for row in world.outbox.now.rows.values())
 
 
-TestRelayUnderFire = RelayUnderFire.TestCase
 # The same ones each time, so that a change is to blame for a failure; others, and more, if they are asked for.
 _MORE = os.environ.get("MODEL_EXAMPLES")
+# Those may take as long as they like.
+TestRelayUnderFire = pytest.mark.timeout(0 if _MORE else 120)(RelayUnderFire.TestCase)
 TestRelayUnderFire.settings = examples(
     max_examples=int(_MORE or 30), stateful_step_count=25, deadline=None, derandomize=_MORE is None
 )

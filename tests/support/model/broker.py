@@ -42,12 +42,15 @@ class Stream:
     atomic: bool = False
     full: bool = False
     readable: bool = True
+    quorum: bool = True
     first: int = 1
     last: int = 0
     # Id and subject by sequence.
     messages: dict[int, tuple[str, str]] = field(default_factory=dict)
-    # When each id was stored, and where.
+    # When each id was taken, and where it was stored; 0 until it is.
     remembered: dict[str, tuple[float, int]] = field(default_factory=dict)
+    # What was taken without a quorum: subject and id.
+    log: list[tuple[str, str]] = field(default_factory=list)
 
     def holds(self, event_id: str) -> bool:
         """Report whether an event is in it."""
@@ -131,7 +134,7 @@ class Broker:
             if "Nats-Batch-Commit" not in headers:
                 return
             answer = self._store_all(client.batches.pop(batch))
-        if not self.silent:
+        if answer is not None and not self.silent:
             client.answer(reply, answer)
 
     def _refusal(self, subject: str, event_id: str) -> dict[str, Any] | None:
@@ -145,18 +148,37 @@ class Broker:
             return {"error": {"err_code": 19999, "description": "weird"}}
         return None
 
-    def _store(self, subject: str, event_id: str) -> dict[str, Any]:
+    def lose_the_quorum(self, name: str) -> None:
+        """Let the leader of a stream take what comes and store nothing of it."""
+        self.streams[name].quorum = False
+
+    def regain_the_quorum(self, name: str) -> None:
+        """Store what was taken meanwhile; nobody hears of it."""
+        stream = self.streams[name]
+        stream.quorum = True
+        for subject, event_id in stream.log:
+            taken_at, _ = stream.remembered[event_id]
+            stream.remembered[event_id] = taken_at, self._put(stream, subject, event_id)
+        stream.log.clear()
+
+    def _store(self, subject: str, event_id: str) -> dict[str, Any] | None:
         refusal = self._refusal(subject, event_id)
         if refusal is not None:
             return refusal
         stream = self.of(subject)
         assert stream is not None
         known = self._remembered(stream, event_id)
+        if known == 0:
+            return {"error": {"err_code": 10158, "description": "duplicate message id is in process"}}
         if known is not None:
             return {"stream": stream.name, "seq": known, "duplicate": True}
+        if not stream.quorum:
+            stream.log.append((subject, event_id))
+            stream.remembered[event_id] = self.clock.now, 0
+            return None
         return {"stream": stream.name, "seq": self._put(stream, subject, event_id)}
 
-    def _store_all(self, messages: list[tuple[str, str]]) -> dict[str, Any]:
+    def _store_all(self, messages: list[tuple[str, str]]) -> dict[str, Any] | None:
         for subject, event_id in messages:
             refusal = self._refusal(subject, event_id)
             stream = self.of(subject)
@@ -166,6 +188,8 @@ class Broker:
                 return refusal or {"error": {"err_code": 10174, "description": "batch publish not enabled"}}
         stream = self.of(messages[0][0])
         assert stream is not None
+        if not stream.quorum:
+            return None
         last = [self._put(stream, subject, event_id) for subject, event_id in messages][-1]
         return {"stream": stream.name, "seq": last, "batch": "b", "count": len(messages)}
 
