@@ -4,6 +4,7 @@ import asyncio
 import random
 import shutil
 import time
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 import psycopg
@@ -13,10 +14,15 @@ from tests.chaos.history import Setback
 from tests.support.fix_standby import base_backup
 
 
-async def lose_the_newest_commits(postgres: PostgresServer, rng: random.Random) -> Setback:
+async def lose_the_newest_commits(
+    postgres: PostgresServer, rng: random.Random, away: AbstractAsyncContextManager[None] | None = None
+) -> Setback:
     """Replace the server by a standby that is up to about two seconds behind; returns what it may have lost.
 
     The standby takes over the address. It begins a timeline of its own, as any promoted standby does.
+
+    Args:
+        away: Entered as the server dies, and left when the standby is promoted: until then there is something to lose.
 
     Raises:
         psycopg.OperationalError: No copy could be made; the server is as it was.
@@ -25,12 +31,13 @@ async def lose_the_newest_commits(postgres: PostgresServer, rng: random.Random) 
     since = time.monotonic()
     await asyncio.to_thread(_copy, postgres, copy)
     await asyncio.sleep(rng.uniform(0, 1))
-    await asyncio.to_thread(postgres.kill)
-    until, at = time.monotonic(), time.time()
-    await asyncio.to_thread(_swap, postgres, copy)
-    await asyncio.sleep(rng.uniform(0, 1))
-    await asyncio.to_thread(postgres.start)
-    await asyncio.to_thread(_promote, postgres)
+    async with away or nullcontext():
+        await asyncio.to_thread(postgres.kill)
+        until, at = time.monotonic(), time.time()
+        await asyncio.to_thread(_swap, postgres, copy)
+        await asyncio.sleep(rng.uniform(0, 1))
+        await asyncio.to_thread(postgres.start)
+        await asyncio.to_thread(_promote, postgres)
     return Setback("failover", at, since, until)
 
 

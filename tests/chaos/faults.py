@@ -117,8 +117,7 @@ def _may_lose_commits(world: World) -> None:
 
 async def _failover(world: World, rng: random.Random) -> str:
     """Promote an asynchronous standby that lacks up to the last two seconds."""
-    async with world.new_origin():
-        setback = await lose_the_newest_commits(world.postgres, rng)
+    setback = await lose_the_newest_commits(world.postgres, rng, world.new_origin())
     world.entries.append(setback)
     return f"{setback.until - setback.since:.1f} s behind"
 
