@@ -44,7 +44,7 @@ class Publication(NamedTuple):
     """A publication.
 
     Attributes:
-        of_all: Whether it is of all tables.
+        of_all: Whether it is of all tables, or of all tables of a schema: it does not name the table.
         owned: Whether this login may do what its owner may.
     """
 
@@ -127,7 +127,7 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
                 + (", and now those of the outbox too" if publication.of_all else ""),
                 "a trial leaves it so; relay adopt cutover ends it without loss and without a repeat"
                 if not publication.of_all
-                else "list its tables instead of FOR ALL TABLES, without the outbox",
+                else "let it name its tables, without the outbox",
             )
         )
     bad = {subject: fault for subject in subjects_of(facts, template) if (fault := subject_fault(subject)) is not None}

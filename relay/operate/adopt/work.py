@@ -212,7 +212,9 @@ def _obstacles(facts: Facts, publication: str | None) -> list[str]:
     if publication not in known:
         found.append(f"publication {publication} does not carry the table")
     elif known[publication].of_all:
-        found.append(f"publication {publication} is FOR ALL TABLES: list its tables first, without the outbox")
+        found.append(
+            f"publication {publication} is FOR ALL TABLES, or of a whole schema: let it name its tables, without the outbox"
+        )
     else:
         found += _not_ours(known[publication], facts)
     if facts.relay_runs:

@@ -468,6 +468,11 @@ def test_a_cut_over_is_refused_for_a_publication_of_all_tables_and_while_a_relay
     refused = relay(database, *args, "every")
     assert refused.exit_code == 8
     assert "is FOR ALL TABLES" in refused.stderr
+    db.execute("DROP PUBLICATION every")
+    db.execute("CREATE PUBLICATION every FOR TABLES IN SCHEMA public")
+    assert "publication every carries public.outbox" in done(database, "adopt", "check", "--preset", "debezium").stdout
+    refused = relay(database, *args, "every")
+    assert (refused.exit_code, "of a whole schema" in refused.stderr) == (8, True)
     assert "a relay works on public.outbox_events" in refused.stderr
     assert "does not carry the table" in relay(database, *args, "other").stderr
 
