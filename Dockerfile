@@ -17,10 +17,12 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/var/cache/pip \
 COPY pyproject.toml README.md LICENSE ./
 COPY sql sql
 COPY relay relay
-# Bytecode that is never checked against its source: nothing is written at run time, and no start compiles.
+# Bytecode that is never checked against its source: nothing is written at run time, and no start compiles. What the
+# console alone runs on is left out: it would be half of what the console adds, and saves 0.15 s of a start that is rare.
 RUN tools/bin/python -m hatchling build -t wheel -d wheel; \
     tools/bin/pip --python /opt/relay/bin/python3 install --no-cache-dir --no-compile --no-deps --no-index wheel/*.whl; \
-    /opt/relay/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/relay/lib
+    /opt/relay/bin/python3 -m compileall -q --invalidation-mode unchecked-hash \
+        -x '/site-packages/(anyio|h11|idna|jinja2|markupsafe|starlette|uvicorn)/' /opt/relay/lib
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=unknown

@@ -213,7 +213,8 @@ def _obstacles(facts: Facts, publication: str | None) -> list[str]:
         found.append(f"publication {publication} does not carry the table")
     elif known[publication].of_all:
         found.append(
-            f"publication {publication} is FOR ALL TABLES, or of a whole schema: let it name its tables, without the outbox"
+            f"publication {publication} is FOR ALL TABLES, or of a whole schema: let it name its tables, without the "
+            "outbox"
         )
     else:
         found += _not_ours(known[publication], facts)
