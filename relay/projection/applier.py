@@ -45,7 +45,7 @@ class Applier:
 
     async def _settle(self, epoch: int, move: Move, work: Work, *, careful: bool) -> Batch:
         batch = Batch(work.created, work.breaker.copy())
-        async with self._store.moving(epoch, move) as conn:
+        async with self._store.moving(epoch, move, piped=not careful and _needs_no_answer(work.due)) as conn:
             for event in work.behind:
                 await self.park_behind(conn, event, batch)
             if careful:
@@ -208,6 +208,14 @@ class Applier:
         for version in range(event.version, self._definition.version_of(event)):
             data = self._definition.upcasters[event.topic, version](data)
         return event_of(event, data, self._definition.version_of(event))
+
+
+def _needs_no_answer(due: Sequence[Due]) -> bool:
+    """Report whether events are applied by statements alone, a few for all of them."""
+    return all(
+        handler.sql is not None and handler.mode is not Mode.EACH
+        for handler in {id(one): one for _, one in due}.values()
+    )
 
 
 def _forgotten(handler: Handler, place: str | None) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -150,6 +150,15 @@ class Definition:
         while (event.topic, version) in self.upcasters:
             version += 1
         return version
+
+    def by_topic(self, topics: Iterable[str]) -> dict[str, Handler]:
+        """Return what applies every event of a topic, if it is the same for all versions."""
+        found = {}
+        for topic in topics:
+            first = next((one for one in self.handlers if one.topic == topic or matches(one.topic, topic)), None)
+            if first is not None and first.version is None:
+                found[topic] = first
+        return found
 
     def handler_of(self, event: Incoming) -> tuple[Handler | None, str | None]:
         """Return what applies an event: None if it is none of ours; and why it cannot be applied, None if it can."""

@@ -118,11 +118,17 @@ class Settler:
         """
         handlers = {}
         ours: list[Incoming] = []
+        by_topic = self._definition.by_topic({event.topic for event in events})
+        partitions = self._definition.partitions
         for event in events:
-            handler, fault = self._definition.handler_of(event)
-            if handler is not None and partition_of(event, self._definition.partitions) == self._partition:
+            handler = by_topic.get(event.topic)
+            if handler is None:
+                handler, fault = self._definition.handler_of(event)
+                if fault != event.fault:
+                    event = event._replace(fault=fault)
+            if handler is not None and (partitions == 1 or partition_of(event, partitions) == self._partition):
                 handlers[event.stream_seq] = handler
-                ours.append(event if fault == event.fault else event._replace(fault=fault))
+                ours.append(event)
         for chunk_id, chunk in (await self._ledger.chunks(self._bits.missing(ours))).items():
             self._bits.take(chunk_id, chunk)
         intake = sort_out(ours, self._bits, self._breaker.keys)

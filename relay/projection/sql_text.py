@@ -5,7 +5,8 @@ joined by U+001E, which valid JSON cannot hold, and each payload is cast alone: 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from relay.projection.rules.incoming import ABSENT, SEPARATOR, Incoming
 
@@ -17,6 +18,7 @@ _EVENT = """event AS (
 _COLUMNS = 8
 # An empty text would be taken for no element at all: each text ends with a separator, and the last element is cut off.
 _COLUMN = "(string_to_array(${number}::text, E'\\x1e', E'\\x1d'))[1:$9::integer]"
+_ID, _TOPIC, _AT, _TEXT = (attrgetter(name) for name in ("id", "topic", "at", "text"))
 _WITH = re.compile(r"\s*WITH\s+(RECURSIVE\s+)?", re.IGNORECASE)
 
 
@@ -36,15 +38,15 @@ def parameters(events: Sequence[Incoming]) -> list[object]:
     return [
         _join([ABSENT if event.seq is None else str(event.seq) for event in events]),
         _join([str(event.stream_seq) for event in events]),
-        _join([event.id for event in events]),
+        _join(map(_ID, events)),
         _join([ABSENT if event.key is None else event.key for event in events]),
-        _join([event.topic for event in events]),
-        _join([event.at for event in events]),
+        _join(map(_TOPIC, events)),
+        _join(map(_AT, events)),
         _join([str(event.version) for event in events]),
-        _join([event.text for event in events]),
+        _join(map(_TEXT, events)),
         len(events),
     ]
 
 
-def _join(texts: list[str]) -> str:
+def _join(texts: Iterable[str]) -> str:
     return SEPARATOR.join(texts) + SEPARATOR

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -231,8 +231,12 @@ class Store:
         ]
 
     @asynccontextmanager
-    async def moving(self, epoch: int, move: Move) -> AsyncIterator[Conn]:
+    async def moving(self, epoch: int, move: Move, *, piped: bool = False) -> AsyncIterator[Conn]:
         """Open the transaction that applies a batch; its first statement moves the position, and fences it.
+
+        Args:
+            piped: Whether the block needs no answer of its statements: they are sent at once, and the first error is
+                raised at its end.
 
         Raises:
             Fenced: The partition has another owner or position. Nothing was changed.
@@ -240,7 +244,8 @@ class Store:
         """
         conn = await self._database.connection()
         try:
-            async with conn.transaction():
+            # The pipeline ends before the commit, so an error is rolled back like any other.
+            async with conn.transaction(), conn.pipeline() if piped else nullcontext():
                 params = [search_path(self._definition), _STATEMENT_TIMEOUT, *self._row, epoch, LEASE_S, *move]
                 await psycopg.AsyncRawCursor(conn).execute(query("move"), params)
                 yield conn

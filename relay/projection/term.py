@@ -17,7 +17,7 @@ from relay.observe.retention_margin import Kept
 from relay.projection.definition import Definition
 from relay.projection.outcome import Stopped
 from relay.projection.ports import Effects, Ledger
-from relay.projection.rules.incoming import read
+from relay.projection.rules.incoming import is_clean, read
 from relay.projection.rules.stream_identity import Finding, Known, Seen, gap_reason, judge, jump_is_proved
 from relay.projection.settler import Settler
 from relay.projection.watermark_watch import WatermarkWatch
@@ -94,7 +94,10 @@ class Term:
         gap = await self._unproved_jump(messages)
         proved = messages if gap is None else messages[: gap[0]]
         if proved:
-            events = [read(one[0], one[1], one[2], headers_of(one[3]), one[4]) for one in proved]
+            # Looked at together: for each alone it is a sixth of the time of reading it.
+            subjects = "".join({one[2] for one in proved}).encode()
+            clean = is_clean([subjects, *(one[3] for one in proved), *(one[4] for one in proved)])
+            events = [read(one[0], one[1], one[2], headers_of(one[3]), one[4], known_clean=clean) for one in proved]
             self._progress.taking(events[0].created or events[0].time_ns / _NANOSECONDS)
             await self._settler.settle(events)
         if gap is not None:
@@ -104,6 +107,8 @@ class Term:
     async def _unproved_jump(self, messages: Sequence[StreamMessage]) -> tuple[int, int] | None:
         """Return the index of the first message that a gap may lie before, and the first sequence of the stream."""
         position = self._settler.position
+        if messages[-1].stream_seq - position == len(messages):
+            return None  # sequences rise, so each is there
         jumps: list[tuple[int, int]] = []
         for index, message in enumerate(messages):
             if message.stream_seq != position + 1:

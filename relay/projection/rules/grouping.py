@@ -8,6 +8,7 @@ applied in its order. Between keys no order was promised, and three ways of appl
 - ``fold``: one statement for many events, also of one key: the author's statement aggregates.
 """
 
+from bisect import bisect_left
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -44,30 +45,29 @@ def group(events: Iterable[tuple[Incoming, H, Mode]]) -> list[Step[H]]:
     steps: list[Step[H]] = []
     last: dict[str, int] = {}  # of each key, the step of its last event
     open_steps: dict[H, list[int]] = {}  # of each handler, its steps, ascending; never of mode each
+    previous: H | None = None
+    opened: list[int] = []
     for event, handler, mode in events:
-        before = -1 if event.key is None else last.get(event.key, -1)
+        key = event.key
+        before = -1 if key is None else last.get(key, -1)
         if mode is Mode.EACH:
             at = len(steps) - 1
             if at < 0 or steps[at].handler != handler:
                 steps.append(Step(handler, mode))
                 at += 1
         else:
-            at = _room(open_steps.setdefault(handler, []), before + (mode is Mode.SET), len(steps))
-            if at == len(steps):
+            if handler is not previous:
+                # To look it up costs more than all else here, and in most batches it is that of the event before.
+                previous, opened = handler, open_steps.setdefault(handler, [])
+            # The first of the handler's steps that the key has not passed.
+            place = bisect_left(opened, before + (mode is Mode.SET)) if before >= 0 else 0
+            if place < len(opened):
+                at = opened[place]
+            else:
+                at = len(steps)
                 steps.append(Step(handler, mode))
-                open_steps[handler].append(at)
+                opened.append(at)
         steps[at].events.append(event)
-        if event.key is not None:
-            last[event.key] = at
+        if key is not None:
+            last[key] = at
     return steps
-
-
-def _room(steps: list[int], lowest: int, otherwise: int) -> int:
-    """Return the first of a handler's steps that is not below `lowest`."""
-    # From the end: in most batches a key comes back soon after, or not at all.
-    found = otherwise
-    for at in reversed(steps):
-        if at < lowest:
-            break
-        found = at
-    return found

@@ -5,7 +5,7 @@ read keeps what could be read of it, and a fault that says why: it is parked lik
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -16,9 +16,10 @@ ABSENT = "\x1d"
 """Stands for NULL in such a parameter."""
 
 _MAX_SEQ = 2**63 - 1
-_DIGITS = re.compile(r"[0-9]{1,19}")
+_MAX_DIGITS = 19
 _VERSION = re.compile(r"[1-9][0-9]{0,5}")
 _NUL = "\x00"
+_CONTROLS = tuple(one.encode() for one in (_NUL, ABSENT, SEPARATOR))
 _NANOSECONDS = 1_000_000_000
 
 
@@ -60,17 +61,33 @@ class Incoming(NamedTuple):
     fault: str | None
 
 
-def read(stream_seq: int, time_ns: int, subject: str, headers: Mapping[str, str], payload: bytes) -> Incoming:
+def is_clean(parts: Iterable[bytes]) -> bool:
+    """Report whether none of these bytes, those of whole messages, is a control character that PostgreSQL or we use."""
+    everything = b"".join(parts)
+    return not any(one in everything for one in _CONTROLS)
+
+
+def read(
+    stream_seq: int,
+    time_ns: int,
+    subject: str,
+    headers: Mapping[str, str],
+    payload: bytes,
+    *,
+    known_clean: bool = False,
+) -> Incoming:
     """Read a message.
 
     Args:
         headers: By name, in the spelling of the relay.
+        known_clean: Whether `is_clean` has looked at all of it.
     """
     faults: list[str] = []
     seq_text = headers.get("Outbox-Seq")
     seq = None
     if seq_text is not None:
-        seq = int(seq_text) if _DIGITS.fullmatch(seq_text) else None
+        is_number = len(seq_text) <= _MAX_DIGITS and seq_text.isascii() and seq_text.isdigit()
+        seq = int(seq_text) if is_number else None
         if seq is None or not 0 < seq <= _MAX_SEQ:
             seq = None
             faults.append("the header Outbox-Seq is not a number of the outbox")
@@ -98,9 +115,7 @@ def read(stream_seq: int, time_ns: int, subject: str, headers: Mapping[str, str]
     key = headers.get("Outbox-Key") or None
     origin = headers.get("Outbox-Origin", "")
     message_id = headers.get("Outbox-Replay-Of") or headers.get("Nats-Msg-Id", "")
-    # Looked for in all at once, since this is done for each event; what was taken out of the headers is among them.
-    everything = "".join((text, subject, *headers, *headers.values()))
-    if _NUL in everything or ABSENT in everything or SEPARATOR in everything:
+    if not known_clean and _has_controls(text, subject, headers):
         faults.append("the message holds a control character that no JSON text may hold")
         subject, origin, message_id = _storable(subject), _storable(origin), _storable(message_id)
         key = None if key is None else _storable(key)
@@ -119,8 +134,14 @@ def read(stream_seq: int, time_ns: int, subject: str, headers: Mapping[str, str]
         headers,
         payload,
         text,
-        "; ".join(faults) or None,
+        "; ".join(faults) if faults else None,
     )
+
+
+def _has_controls(text: str, subject: str, headers: Mapping[str, str]) -> bool:
+    # Looked for in all at once; what was taken out of the headers is among them.
+    everything = "".join((text, subject, *headers, *headers.values()))
+    return _NUL in everything or ABSENT in everything or SEPARATOR in everything
 
 
 def _storable(text: str) -> str:

@@ -12,7 +12,7 @@ An event may have come without an origin first, and come again with one, after t
 settled without an origin counts for every origin.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from relay.projection.rules.incoming import Incoming
@@ -72,6 +72,27 @@ class SeqBits:
         if len(self._chunks) > _MAX_CHUNKS:
             self._chunks.clear()
 
+    def all_new(self, events: Sequence[Incoming]) -> bool:
+        """Report whether each event has a seq, none comes twice, and nothing from the lowest of them on is settled.
+
+        That is so for most batches, and told at once; False says nothing of any event. The chunks of all must have been
+        read.
+        """
+        seqs = {event.seq for event in events}
+        if not seqs or None in seqs or len(seqs) != len(events):
+            return False
+        known = [seq for seq in seqs if seq is not None]
+        first, place = divmod(min(known), CHUNK_SEQS)
+        origins = {"", *(event.origin for event in events)}
+        for number in {seq // CHUNK_SEQS for seq in known}:
+            passed = place if number == first else 0
+            for origin in origins:
+                # An origin that has no event in the chunk has no chunk to read either.
+                chunk = self._chunks.get((origin, number))
+                if chunk is not None and int.from_bytes(chunk.bits, "little") >> passed:
+                    return False
+        return True
+
     def settled(self, event: Incoming) -> bool:
         """Return whether the event's bit is set; False without a seq.
 
@@ -105,25 +126,35 @@ class SeqBits:
         Raises:
             KeyError: A chunk was not read.
         """
-        changed: dict[tuple[str, int], bytearray] = {}
-        newest: dict[tuple[str, int], float | None] = {}
+        by_chunk: dict[tuple[str, int], list[Incoming]] = {}
+        at: tuple[str, int] | None = None
+        group: list[Incoming] = []
         for event in events:
-            if event.seq is None:
+            seq = event.seq
+            if seq is None:
                 continue
-            number, place = divmod(event.seq, CHUNK_SEQS)
-            at = (event.origin, number)
-            bits = changed.get(at)
-            if bits is None:
-                bits = changed[at] = bytearray(self._chunks[at].bits)
-                newest[at] = self._chunks[at].newest
-            bits[place >> 3] |= 1 << (place & 7)
-            created = event.created
-            if created is not None:
-                known = newest[at]
-                if known is None or created > known:
-                    newest[at] = created
-        return {ChunkId(*at): Chunk(bytes(bits), newest[at]) for at, bits in changed.items()}
+            number = seq // CHUNK_SEQS
+            # Most events are of the chunk of the one before.
+            if at is None or number != at[1] or event.origin != at[0]:
+                at = (event.origin, number)
+                group = by_chunk.setdefault(at, [])
+            group.append(event)
+        return {ChunkId(*one): _with(self._chunks[one], group) for one, group in by_chunk.items()}
 
     def accept(self, changed: Mapping[ChunkId, Chunk]) -> None:
         """Remember chunks that were committed."""
         self._chunks.update(changed.items())
+
+
+def _with(chunk: Chunk, events: Iterable[Incoming]) -> Chunk:
+    """Return a chunk with the bits of events of its own."""
+    bits = bytearray(chunk.bits)
+    times = [] if chunk.newest is None else [chunk.newest]
+    for event in events:
+        seq, created = event.seq, event.created
+        if seq is not None:
+            place = seq % CHUNK_SEQS
+            bits[place >> 3] |= 1 << (place & 7)
+        if created is not None:
+            times.append(created)
+    return Chunk(bytes(bits), max(times, default=None))

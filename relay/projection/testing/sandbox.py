@@ -55,9 +55,9 @@ class _Inside(Store):
     crash_next = False
 
     @asynccontextmanager
-    async def moving(self, epoch: int, move: Move) -> AsyncIterator[Conn]:
+    async def moving(self, epoch: int, move: Move, *, piped: bool = False) -> AsyncIterator[Conn]:
         """Open a savepoint that ends as the commit of a transaction does: what is checked there is checked."""
-        async with super().moving(epoch, move) as conn:
+        async with super().moving(epoch, move, piped=piped) as conn:
             yield conn
             if self.crash_next:
                 self.crash_next = False

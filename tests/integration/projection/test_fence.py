@@ -16,6 +16,7 @@ from relay.projection import run
 from relay.projection.applier import Applier
 from relay.projection.outcome import Fenced
 from relay.projection.ports import Due, Move
+from relay.projection.rules.grouping import Mode
 from relay.projection.service import open_database
 from relay.projection.store import Conn, Store
 from tests.integration.projection.fix_runner import Run
@@ -82,9 +83,9 @@ class LostAnswer(Store):
     left = 3
 
     @asynccontextmanager
-    async def moving(self, epoch: int, move: Move) -> AsyncIterator[Conn]:
+    async def moving(self, epoch: int, move: Move, *, piped: bool = False) -> AsyncIterator[Conn]:
         """Break the connection after the transaction was committed."""
-        async with super().moving(epoch, move) as conn:
+        async with super().moving(epoch, move, piped=piped) as conn:
             yield conn
         if move.applied and LostAnswer.left:
             LostAnswer.left -= 1
@@ -107,7 +108,7 @@ def test_a_commit_whose_answer_was_lost_is_not_made_twice(
     assert LostAnswer.left == 0
 
 
-def killed_at(dsn: str, url: str, point: str, after: int) -> None:
+def killed_at(dsn: str, url: str, mode: Mode, point: str, after: int) -> None:
     """Run the projection in this process, and kill it at a point."""
     passed = 0
 
@@ -119,8 +120,8 @@ def killed_at(dsn: str, url: str, point: str, after: int) -> None:
 
     class Killed(Store):
         @asynccontextmanager
-        async def moving(self, epoch: int, move: Move) -> AsyncIterator[Conn]:
-            async with super().moving(epoch, move) as conn:
+        async def moving(self, epoch: int, move: Move, *, piped: bool = False) -> AsyncIterator[Conn]:
+            async with super().moving(epoch, move, piped=piped) as conn:
                 pass_point("moved")
                 yield conn
                 pass_point("before the commit")
@@ -133,16 +134,19 @@ def killed_at(dsn: str, url: str, point: str, after: int) -> None:
         pass_point("applied")
 
     with patch.object(Applier, "at_once", applied), patch("relay.projection.service.Store", Killed):
-        asyncio.run(run([definition()], settings_of(dsn, url)))
+        asyncio.run(run([definition(mode=mode)], settings_of(dsn, url)))
 
 
+@pytest.mark.parametrize("mode", [Mode.EACH, Mode.SET])
 @pytest.mark.parametrize("point", ["moved", "applied", "before the commit", "committed"])
 def test_a_runner_that_is_killed_leaves_nothing_half_done(
-    empty_database: str, events: Events, running: Run, point: str
+    empty_database: str, events: Events, running: Run, point: str, mode: Mode
 ) -> None:
     events.make()
     events.fill(1, 1_500)
-    child = multiprocessing.get_context("spawn").Process(target=killed_at, args=(empty_database, events.url, point, 2))
+    child = multiprocessing.get_context("spawn").Process(
+        target=killed_at, args=(empty_database, events.url, mode, point, 2)
+    )
     child.start()
     wait_until("the first batch", lambda: state(empty_database).get("position", 0) > 0)
     events.fill(1_501, 200)

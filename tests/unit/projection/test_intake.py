@@ -61,3 +61,26 @@ def test_each_key_has_one_partition(keys: list[str], partitions: int) -> None:
     for key in keys:
         found = {partition_of(event(at, key=key or None), partitions) for at in (1, 2)}
         assert len(found) == 1 and found <= set(range(partitions))
+
+
+@given(
+    settled=st.sets(st.integers(8_180, 8_200)),
+    seqs=st.lists(st.one_of(st.none(), st.integers(8_180, 8_200)), max_size=12),
+    origins=st.lists(st.sampled_from(["", "aa"]), min_size=12, max_size=12),
+)
+def test_a_batch_is_all_new_only_if_each_event_is_due(
+    settled: set[int], seqs: list[int | None], origins: list[str]
+) -> None:
+    before = [event(seq, seq=seq) for seq in settled]
+    events = [
+        event(at, seq=seq, **({"Outbox_Origin": origin} if origin else {}))
+        for at, (seq, origin) in enumerate(zip(seqs, origins, strict=False), 1)
+    ]
+    bits = SeqBits()
+    for chunk in bits.missing([*before, *events]):
+        bits.take(chunk, Chunk())
+    bits.accept(bits.with_settled(before))
+    one_by_one = [found for one in events if (found := sort_out([one], bits, {"parked"})).due]
+    if events and bits.all_new(events):
+        assert len(one_by_one) == len(events) and len(set(seqs)) == len(seqs)
+    assert sort_out(events, bits, ()) == sort_out(events, bits, {"parked"})
