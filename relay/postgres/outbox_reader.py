@@ -1,6 +1,6 @@
 """The outbox as the relay sees it: fetch, settle, postpone, bury. Each method is one statement of ``sql/queries``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from itertools import repeat
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from relay.rules.adoption import Adoption
 from relay.rules.as_read import Digest
 from relay.rules.database_state import DatabaseState, StartingPoint
 from relay.rules.floors import Mark
+from relay.rules.gaps import Holder
 from relay.rules.read_size import SMALL_BYTES, Read, Room
 from relay.rules.seqs import BELOW_ALL
 from relay.rules.stream_loss import DeliveredRow, Place, Seen
@@ -232,9 +233,14 @@ class OutboxReader:
         drawn = value(await self._run(self._tables.query("delivery/drawn")))
         return None if drawn is None else int(drawn)
 
-    async def holders(self) -> dict[str, bool]:
-        """Return the transactions that may still commit events; True for a prepared one."""
-        return dict(await self._run(self._tables.query("delivery/holders")))
+    async def holders(self) -> dict[str, Holder]:
+        """Return the transactions that may still commit events."""
+        rows = await self._run(self._tables.query("delivery/holders"))
+        return {name: Holder(prepared, xid) for name, prepared, xid in rows}
+
+    async def ended(self, xids: Collection[int]) -> list[int]:
+        """Return those of the transactions, by their ids, that have ended: all that they will ever show is visible."""
+        return [xid for (xid,) in await self._run(self._tables.query("delivery/ended"), (array(xids),))]
 
     async def watermark(self) -> Watermark:
         """Return the watermark of the whole outbox, whoever owns it."""

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from relay.postgres.migrate import migrate
+from relay.rules.gaps import FEW
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_until
 from tests.support.fix_stream import Streams
 
@@ -357,6 +358,29 @@ def test_thousands_of_gaps_are_given_up_and_a_late_row_among_them_is_found(outbo
         assert watermark(outbox) == late - 1
         assert commit_late(outbox, conn, late) < FOUND_WITHIN_S
     wait_until("the watermark at the end", lambda: watermark(outbox) == newest)
+
+
+@pytest.mark.usefixtures("reader_stays_open", "relay")
+def test_nothing_overtakes_a_late_row_among_more_gaps_than_are_read_each_time(outbox: Outbox, streams: Streams) -> None:
+    wanted = []
+    for turn in range(6):
+        first = 10 * turn
+        with psycopg.connect(outbox.dsn) as conn:
+            insert(conn, "k", first)
+            # Between two rows a number is drawn that no row has.
+            outbox.conn.execute(
+                "INSERT INTO outbox_events (topic, key, payload) SELECT 'orders.other', 'other', '{\"i\": -1}'"
+                " FROM generate_series(1, %s) i WHERE nextval('outbox_events_seq_seq') > 0",
+                (2 * FEW,),
+            )
+            for _ in range(3):
+                outbox.delivered(outbox.insert("orders.other", "other", {"i": -1}))
+            insert(conn, "k", first + 1)
+            conn.commit()
+        insert(outbox.conn, "k", first + 2)
+        outbox.drained()
+        wanted += [first, first + 1, first + 2]
+    assert [message.i for message in streams.read("ORDERS") if message.i >= 0] == wanted
 
 
 def test_a_prepared_transaction_that_is_rolled_back_is_given_up(outbox: Outbox, streams: Streams, relay: Relay) -> None:

@@ -115,6 +115,7 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
 OF_NO_ROWS = {
     "adopt/target",
     "delivery/drawn",
+    "delivery/ended",
     "delivery/holders",
     "doctor/identity",
     "doctor/table",

@@ -73,6 +73,7 @@ class Transaction:
     """An open transaction, and the rows that it will show when it commits."""
 
     name: str
+    xid: int
     rows: list[Row] = field(default_factory=list)
 
 
@@ -121,7 +122,7 @@ class Outbox:
     def begin(self) -> Transaction:
         """Begin a transaction."""
         self.begun += 1
-        self.open.append(Transaction(f"3/{self.begun}"))
+        self.open.append(Transaction(f"3/{self.begun}", self.begun))
         return self.open[-1]
 
     def draw(self, transaction: Transaction, topic: str, key: str | None, payload: bytes, event_id: str) -> Row:
@@ -288,7 +289,11 @@ class Outbox:
         return [(self.now.drawn,)]
 
     def _delivery_holders(self) -> Answer:
-        return [(one.name, False) for one in self.open if one.rows]
+        return [(one.name, False, one.xid) for one in self.open if one.rows]
+
+    def _delivery_ended(self, xids: str) -> Answer:
+        at_work = {one.xid for one in self.open}
+        return [(xid,) for xid in numbers(xids) if xid not in at_work]
 
     def _delivery_newest(self) -> Answer:
         return [(self._newest(),)]

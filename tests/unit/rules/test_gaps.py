@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.gaps import Gaps
+from relay.rules.gaps import Gaps, Holder
 from tests.unit.rules.transactions import Database, Reader, Transaction
 
 
@@ -220,7 +220,7 @@ def test_without_a_right_to_the_sequence_everything_missing_counts_as_drawn() ->
     gaps = Gaps()
     gaps.passed(0, [3], 3)
     gaps.observe({}, None)
-    gaps.ranges()
+    gaps.ask()
     assert gaps.close() == 1
 
 
@@ -266,12 +266,12 @@ def test_a_read_that_was_cut_short_gives_up_nothing_beyond_its_end() -> None:
     gaps = Gaps()
     gaps.passed(0, [3, 6, 9], 9)
     gaps.observe({})
-    gaps.ranges()
+    gaps.ask()
     gaps.found([(4, 4)])
     assert gaps.close(up_to=4) == 1
     assert gaps.lowest() == 5
     gaps.observe({})
-    gaps.ranges()
+    gaps.ask()
     assert gaps.close() == 2
     assert gaps.lowest() is None
 
@@ -279,9 +279,9 @@ def test_a_read_that_was_cut_short_gives_up_nothing_beyond_its_end() -> None:
 def test_a_read_beyond_its_last_row_leaves_a_gap_at_its_end() -> None:
     gaps = Gaps()
     gaps.passed(10, [12], 20)
-    assert gaps.ranges() == ([11, 13], [11, 20])
+    assert gaps.ask() == ([11, 13], [11, 20])
     gaps.passed(20, [], 25)
-    assert gaps.ranges() == ([11, 13, 21], [11, 20, 25])
+    assert gaps.ask() == ([11, 13, 21], [11, 20, 25])
 
 
 @given(
@@ -299,7 +299,7 @@ def test_what_is_missing_is_what_was_passed_and_not_found(
     gaps.found(ranges)
     expected = {seq for seq in range(1, reached + 1) if seq not in seqs}
     expected -= {seq for lo, hi in ranges for seq in range(lo, hi + 1)}
-    los, his = gaps.ranges()
+    los, his = gaps.ask()
     assert [seq for lo, hi in zip(los, his, strict=True) for seq in range(lo, hi + 1)] == sorted(expected)
     assert gaps.lowest() == min(expected, default=None)
     assert all(lo <= hi for lo, hi in zip(los, his, strict=True))
@@ -308,10 +308,10 @@ def test_what_is_missing_is_what_was_passed_and_not_found(
 def test_a_chain_of_unrelated_prepared_transactions_keeps_no_gap() -> None:
     gaps = Gaps()
     gaps.passed(0, [1, 3], 3)
-    gaps.observe({"-1/1": True})
+    gaps.observe({"-1/1": Holder(prepared=True, xid=1)})
     for name in range(2, 6):
-        gaps.observe({f"-1/{name}": True})
-    gaps.ranges()
+        gaps.observe({f"-1/{name}": Holder(prepared=True, xid=name)})
+    gaps.ask()
     assert gaps.close() == 1
 
 
@@ -324,3 +324,128 @@ def test_the_oldest_gap_is_the_lowest_also_when_a_part_of_it_is_found() -> None:
     assert gaps.oldest_since() == 100.0
     gaps.found([(1, 4)])
     assert gaps.oldest_since() == 200.0
+
+
+def many_gaps(database: Database, owner: Transaction) -> Reader:
+    """Make a reader that has passed over five rows of `owner`, and has looked into these gaps."""
+    reader = Reader(database, few=0)
+    for _ in range(5):
+        database.draw(owner)
+        later = database.begin()
+        database.draw(later)
+        database.end(later, commit=True)
+    reader.fetch()
+    reader.round()
+    return reader
+
+
+def test_a_gap_is_not_read_again_while_all_who_may_own_it_are_at_work() -> None:
+    database = Database()
+    owner = database.begin()
+    reader = many_gaps(database, owner)
+    assert reader.asked == 5
+    for _ in range(3):
+        later = database.begin()
+        database.draw(later)
+        database.end(later, commit=True)
+        reader.begin_fetch(10)
+        reader.ask()
+        reader.read()
+        reader.round()
+        assert reader.asked == 0
+    database.end(owner, commit=True)
+    reader.round()
+    assert reader.missing() == []
+    assert reader.found == dict.fromkeys(range(1, 14), 1)
+
+
+def test_a_look_adds_nothing_to_what_is_read_of_older_gaps() -> None:
+    database = Database()
+    owner = database.begin()
+    reader = many_gaps(database, owner)
+    for _ in range(4):
+        database.draw(owner)
+        later = database.begin()
+        database.draw(later)
+        database.end(later, commit=True)
+        reader.fetch()
+        reader.look()
+        reader.ask()
+        assert reader.asked == 1
+        reader.read()
+
+
+def test_an_owner_that_ends_before_a_newer_row_is_read_is_taken_in_first() -> None:
+    database = Database()
+    owner = database.begin()
+    reader = many_gaps(database, owner)
+    database.draw(owner)
+    database.end(owner, commit=True)
+    reader.begin_fetch(10)
+    reader.ask()
+    reader.read()
+    assert reader.taken[5:] == [1, 3, 5, 7, 9, 11]
+
+
+def test_an_owner_that_ends_between_what_was_asked_and_its_read_is_read_whole() -> None:
+    database = Database()
+    owner = database.begin()
+    reader = many_gaps(database, owner)
+    database.draw(owner)
+    later = database.begin()
+    database.draw(later)
+    database.end(later, commit=True)
+    reader.fetch()
+    reader.ask()
+    assert reader.asked == 1
+    database.end(owner, commit=True)
+    reader.read()
+    assert reader.taken[6:] == [1, 3, 5, 7, 9, 11]
+
+
+def test_a_lock_that_outlives_its_commit_hides_no_row() -> None:
+    database = Database()
+    owner = database.begin()
+    reader = many_gaps(database, owner)
+    database.end_and_keep_the_lock(owner, commit=True)
+    reader.begin_fetch(10)
+    reader.ask()
+    reader.read()
+    assert reader.missing() == []
+
+
+def test_gaps_of_a_holder_without_an_id_are_read_each_time() -> None:
+    database = Database()
+    owner = database.begin()
+    database.draw_only(owner)
+    later = database.begin()
+    database.draw(later)
+    database.end(later, commit=True)
+    reader = Reader(database, few=0)
+    reader.fetch()
+    reader.round()
+    database.end(owner, commit=True)
+    reader.begin_fetch(10)
+    reader.ask()
+    assert reader.asked == 1
+    reader.read()
+    assert reader.found == {1: 1, 2: 1}
+
+
+def test_gaps_that_need_not_be_read_are_read_in_turn() -> None:
+    database = Database()
+    owner = database.begin()
+    reader = many_gaps(database, owner)
+    asked = [reader.gaps.ask(spare=2)[0] for _ in range(4)]
+    assert asked == [[1, 3], [5, 7], [9], [1, 3]]
+
+
+def test_few_gaps_are_all_read_each_time() -> None:
+    database = Database()
+    owner = database.begin()
+    many_gaps(database, owner)
+    reader = Reader(database, few=5)
+    reader.fetch()
+    reader.round()
+    reader.ask()
+    assert (reader.asked, reader.gaps.skipped()) == (5, set())

@@ -303,7 +303,7 @@ def test_a_row_far_ahead_neither_keeps_the_cursor_there_nor_makes_gaps_of_what_i
     in_hand.gaps.passed(10, [12, 10**12], 10**12)
     in_hand.read_up_to(10**12)
     in_hand.saw(DatabaseState("this", 10**12, 14))
-    assert (in_hand.cursor, in_hand.watermark(), in_hand.gaps.ranges()) == (14, 10, ([11, 13], [11, 14]))
+    assert (in_hand.cursor, in_hand.watermark(), in_hand.gaps.ask()) == (14, 10, ([11, 13], [11, 14]))
     in_hand.gaps.found([(11, 11), (13, 14)])
     # What was read since, up to the sequence, is not read again: nothing would be found, and nothing move the cursor.
     in_hand.read_up_to(15)
