@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from relay.config.settings import load
 from relay.demo.redis_server import RedisServer
@@ -208,6 +209,38 @@ def test_without_memory_it_waits_and_nothing_is_half_done(world: World, events: 
     world.reach(200)
     assert world.trail() == filled(1, 200)
     assert world.parked() == []
+
+
+def test_a_server_that_cannot_write_to_its_disk_is_an_outage_and_nothing_is_half_done(
+    tmp_path: Path, events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "no-room"
+    events.make()
+    events.fill(1, 100)
+    with RedisServer(directory, settings={"appendonly": "no", "save": "3600 1000000"}) as server:
+        world = World(server)
+        settings = load(None, {"redis.url": server.url, "nats.servers": (events.url,)}, environ={})
+        running = Running([definition()], settings)
+        try:
+            world.reach(100)
+            # A snapshot cannot take its place, so the server refuses every write, as it does once the disk is full.
+            in_the_way = directory / "dump.rdb"
+            in_the_way.mkdir()
+            world.ask("BGSAVE")
+            wait_until("no snapshot", lambda: world.ask("INFO")["rdb_last_bgsave_status"] == "err")
+            with pytest.raises(ResponseError, match="MISCONF"):
+                world.ask("SET", "a", "b")
+            events.fill(101, 100)
+            wait_until("it waits, and says why", lambda: "MISCONF" in str([vars(one) for one in caplog.records]))
+            assert (world.state()["position"], world.parked()) == ("100", [])
+            assert not [one for one in caplog.records if vars(one).get("relay_action") == "projection.stopped"]
+            in_the_way.rmdir()
+            world.ask("BGSAVE")
+            world.reach(200)
+            assert world.trail() == filled(1, 200)
+            assert world.parked() == []
+        finally:
+            running.stop()
 
 
 def test_a_server_that_would_evict_is_not_written_to(world: World, events: Events, run: Any) -> None:

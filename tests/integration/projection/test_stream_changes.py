@@ -1,11 +1,18 @@
 """The stream is checked at each connect: a gap is told, and what a stream has lost is not applied twice."""
 
+import shutil
+from pathlib import Path
+
+import pytest
+
+from relay.demo.servers import NatsServer
 from relay.projection.definition import Handler
 from relay.projection.rules.grouping import Mode
 from relay.projection.sql_text import statement
 from tests.integration.projection.fix_runner import Run
 from tests.integration.projection.world import STREAM, Events, definition, filled, run_sql, state, trail
 from tests.support.fix_relay import wait_until
+from tests.support.fix_stream import Streams
 
 # Events without the headers of the relay have no key that the table could hold.
 UNREAD = Handler("orders.>", None, Mode.EACH, sql=statement("SELECT count(*) FROM event"))
@@ -95,6 +102,56 @@ def test_what_was_purged_behind_the_position_is_no_gap(empty_database: str, even
     running(empty_database, events.url, definition())
     reach(empty_database, 25)
     assert trail(empty_database) == filled(1, 25)
+
+
+@pytest.mark.parametrize(("settled", "gap"), [(20, None), (10, "sequences 11 to 20")])
+def test_what_has_aged_out_is_a_gap_only_ahead_of_the_position(
+    empty_database: str, events: Events, running: Run, settled: int, gap: str | None
+) -> None:
+    events.make()
+    events.fill(1, settled)
+    first = running(empty_database, events.url, definition())
+    reach(empty_database, settled)
+    first.stop()
+    events.fill(settled + 1, 20 - settled)
+    config = events.streams.api(f"STREAM.INFO.{STREAM}")["config"]
+    events.streams.api(f"STREAM.UPDATE.{STREAM}", {**config, "max_age": 200_000_000, "duplicate_window": 200_000_000})
+    wait_until("all have aged out", lambda: events.streams.messages(STREAM) == 0)
+    events.streams.api(f"STREAM.UPDATE.{STREAM}", config)
+    events.fill(21, 5)
+    running(empty_database, events.url, definition())
+    if gap is None:
+        reach(empty_database, 25)
+        assert trail(empty_database) == filled(1, 25)
+    else:
+        assert gap in stopped(empty_database)
+        assert trail(empty_database) == filled(1, settled)
+
+
+def test_a_stream_that_was_restored_from_a_copy_is_read_again_and_nothing_is_applied_twice(
+    empty_database: str, own_nats: NatsServer, running: Run, tmp_path: Path
+) -> None:
+    events = Events(Streams(own_nats.url), own_nats.url)
+    store, copy = own_nats.directory / "jetstream", tmp_path / "copy"
+    events.make()
+    events.fill(1, 20)
+    running(empty_database, events.url, definition())
+    reach(empty_database, 20)
+    own_nats.stop()
+    shutil.copytree(store, copy)
+    own_nats.start()
+    events.fill(21, 10)
+    reach(empty_database, 30)
+    own_nats.stop()
+    shutil.rmtree(store)
+    shutil.copytree(copy, store)
+    own_nats.start()
+    # The relay sends again what was lost, and goes on: the same sequences hold other messages.
+    events.fill(25, 16)
+    events.fill(21, 4)
+    wait_until("all is settled", lambda: state(empty_database).get("applied") == 40)
+    reach(empty_database, 40)
+    assert trail(empty_database) == filled(1, 40)
 
 
 def test_a_history_without_its_beginning_is_refused_unless_it_is_accepted(
