@@ -9,14 +9,17 @@ from psycopg.pq import TransactionStatus
 from relay.postgres.repeated import execute_repeated
 from relay.projection.definition import Definition, Handler
 from relay.projection.event import Transaction, event_of, read_json
-from relay.projection.outcome import Stopped, stopped_at
+from relay.projection.outcome import StatementUnfit, Stopped, stopped_at
 from relay.projection.ports import Batch, Due, Move, Parked, Redone, Work
-from relay.projection.refusal import Refusals, Refused, is_refusal, refusal_of
+from relay.projection.refusal import Refusals, Refused, is_raised, is_refusal, may_be_refusal, refusal_of, words_of
 from relay.projection.rules.grouping import Mode, group
 from relay.projection.rules.incoming import Incoming
-from relay.projection.rules.refusals import RefusalClass
+from relay.projection.rules.refusals import Evidence, RefusalClass, judge
 from relay.projection.sql_text import parameters
 from relay.projection.store import Conn, Store
+
+# How many other events are tried, to learn whether a handler works.
+_MOST_TRIED = 10
 
 
 class Applier:
@@ -33,13 +36,14 @@ class Applier:
         Raises:
             Fenced: The partition has another owner or position. Nothing was changed.
             Stopped: No more may be parked, or a handler has overstepped.
+            StatementUnfit: A statement fails, and no event is known to be at fault. Nothing was changed.
             psycopg.Error: The fault is not in the events. Whether it was committed is not known if the connection
                 broke.
         """
         try:
             return await self._settle(epoch, move, work, careful=False)
         except (Refused, psycopg.Error) as error:
-            if not is_refusal(error):
+            if not may_be_refusal(error):
                 raise
         return await self._settle(epoch, move, work, careful=True)
 
@@ -49,7 +53,7 @@ class Applier:
             for event in work.behind:
                 await self.park_behind(conn, event, batch)
             if careful:
-                await self.with_care(conn, work.due, batch)
+                await self.with_care(conn, work.due, batch, work.due)
                 await self._store.count_applied(conn, batch.applied - move.applied)
             elif work.due:
                 await self.at_once(conn, work.due)
@@ -109,11 +113,15 @@ class Applier:
             except Exception as error:  # a handler, or the driver about its values, may raise anything
                 raise self._refusals.refused_by(error) from error
 
-    async def with_care(self, conn: Conn, due: Sequence[Due], batch: Batch) -> None:
+    async def with_care(self, conn: Conn, due: Sequence[Due], batch: Batch, whole: Sequence[Due]) -> None:
         """Apply events of which some may be refused: halve them until those are found, and park them.
+
+        Args:
+            whole: The batch that these events are of: the others show whether their handlers work.
 
         Raises:
             Stopped: No more may be parked.
+            StatementUnfit: A statement fails, and no event is known to be at fault.
             psycopg.Error: The fault is not in the events. The transaction must be rolled back.
         """
         parked = batch.breaker.keys
@@ -129,17 +137,19 @@ class Applier:
                 # What is checked at the commit would otherwise fail there, where nobody knows whose it is.
                 await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except (Refused, psycopg.Error) as error:
-            if not is_refusal(error):
+            if not may_be_refusal(error):
                 raise
             if len(due) == 1:
+                if isinstance(error, psycopg.Error) and not is_refusal(error):
+                    await self._check_own(conn, due[0], error, whole)
                 await self._refuse(conn, due[0][0], error, batch)
             elif refusal_of(error) is RefusalClass.CONFLICT:
                 for one in due:
-                    await self.with_care(conn, [one], batch)
+                    await self.with_care(conn, [one], batch, whole)
             else:
                 middle = len(due) // 2
-                await self.with_care(conn, due[:middle], batch)
-                await self.with_care(conn, due[middle:], batch)
+                await self.with_care(conn, due[:middle], batch, whole)
+                await self.with_care(conn, due[middle:], batch, whole)
         else:
             batch.add_applied(len(due))
             batch.breaker.applied()
@@ -147,7 +157,10 @@ class Applier:
     async def again(self, conn: Conn, due: Due) -> tuple[str, str] | None:
         """Apply a parked event; return why it was refused, and a word that may be logged, None if it was applied.
 
+        An error without evidence leaves it parked, too: that stops nobody.
+
         Raises:
+            StatementUnfit: The statement itself cannot be carried out.
             psycopg.Error: The fault is not in the event. The transaction must be rolled back.
         """
         try:
@@ -155,8 +168,10 @@ class Applier:
                 await self.at_once(conn, [due])
                 await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except (Refused, psycopg.Error) as error:
-            if not is_refusal(error):
+            if not may_be_refusal(error):
                 raise
+            if isinstance(error, psycopg.Error) and not is_refusal(error) and not is_raised(error):
+                await self._check_plan(conn, due[1])
             return self._refusals.reason_of(error), self._refusals.loggable(error)
         return None
 
@@ -169,6 +184,63 @@ class Applier:
         batch.breaker.parked(event.key)
         batch.check()
         await self._store.park(conn, batch.created, event, None)
+
+    async def _check_own(self, conn: Conn, one: Due, error: psycopg.Error, whole: Sequence[Due]) -> None:
+        """Check that an error of no class is the event's own reason.
+
+        Raises:
+            StatementUnfit: There is no evidence of that.
+        """
+        event, handler = one
+        evidence = Evidence(is_raised(error), error.diag.context is not None)
+        if not evidence.raised:
+            evidence = evidence._replace(is_planned=await self._check_plan(conn, handler))
+        if judge(error.sqlstate, evidence) is not RefusalClass.POISON:
+            evidence = evidence._replace(others_apply=await self._applies_another(conn, one, whole))
+        if judge(error.sqlstate, evidence) is not RefusalClass.POISON:
+            word = self._refusals.loggable(error)
+            raise StatementUnfit(
+                f"PostgreSQL: {word} at the event at stream sequence {event.stream_seq} ({event.topic}): it waits "
+                "until the cause is removed, or the same handler can apply another event"
+            ) from error
+
+    async def _check_plan(self, conn: Conn, handler: Handler) -> bool | None:
+        """Plan a statement without any event; return None if it is not known.
+
+        Raises:
+            StatementUnfit: PostgreSQL cannot plan it. What it says holds no value of an event.
+        """
+        if handler.sql is None:
+            return None
+        try:
+            async with conn.transaction():
+                await psycopg.AsyncRawCursor(conn).execute(b"EXPLAIN " + handler.sql, parameters([]))
+        except psycopg.Error as error:
+            if refusal_of(error) is RefusalClass.OUTAGE:
+                raise
+            raise StatementUnfit(f"PostgreSQL: {words_of(error)}") from error
+        return True
+
+    async def _applies_another(self, conn: Conn, one: Due, whole: Sequence[Due]) -> bool:
+        """Return whether the handler of an event can apply another one of the batch now; nothing of that stays.
+
+        Raises:
+            psycopg.Error: The connection or the server failed.
+        """
+        event, handler = one
+        others = [other for other in whole if other[1] is handler and other[0] is not event and other[0].fault is None]
+        others.sort(key=lambda other: other[0].stream_seq < event.stream_seq)
+        for other in others[:_MOST_TRIED]:
+            try:
+                async with conn.transaction(force_rollback=True):
+                    await self.at_once(conn, [other])
+                    await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            except (Refused, psycopg.Error) as error:
+                if isinstance(error, psycopg.Error) and refusal_of(error) is RefusalClass.OUTAGE:
+                    raise
+            else:
+                return True
+        return False
 
     async def _refuse(self, conn: Conn, event: Incoming, error: Refused | psycopg.Error, batch: Batch) -> None:
         policy, word = self._definition.on_refused, self._refusals.loggable(error)

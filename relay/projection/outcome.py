@@ -23,6 +23,10 @@ class Unfit(OSError):
     """The store cannot be used until somebody corrects a setting, a right or a handler; it is tried again."""
 
 
+class StatementUnfit(Unfit):
+    """A statement fails, and as far as is known no event is at fault. The connection is sound."""
+
+
 def stopped_at(stream_seq: int, word: str) -> Stopped:
     """Return the end of a projection that stops at each event that is refused.
 

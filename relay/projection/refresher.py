@@ -14,8 +14,8 @@ from psycopg import sql
 from relay.observe.logs import event as log_event
 from relay.observe.refresh_progress import RefreshProgress
 from relay.postgres.database import Database
-from relay.postgres.server_error import words
 from relay.projection.definition import Definition
+from relay.projection.refusal import words_of_view
 from relay.projection.rules.refreshing import LOOK_S, Known, Refresh, wait_s
 from relay.projection.store import LAYOUT, query, read_model
 
@@ -142,7 +142,7 @@ class Refresher:
             Exception: psycopg.Error or OSError: PostgreSQL could not be told.
         """
         self._progress.failed()
-        reason = words(error)
+        reason = words_of_view(error)
         if reason != self._told:
             self._told = reason
             log_event(

@@ -10,11 +10,15 @@ from typing import Any
 import psycopg
 
 from relay.observe.logs import event as log_event
+from relay.postgres.server_error import words
 from relay.projection.definition import Definition
 from relay.projection.rules.incoming import Incoming
-from relay.projection.rules.refusals import MAX_REASON, RefusalClass, classify
+from relay.projection.rules.refusals import MAX_REASON, RefusalClass, classify, is_undecided, may_be_told
 
 log = logging.getLogger(__name__)
+
+# What PostgreSQL's own languages call, in the server, to raise what an author has written.
+_RAISING = frozenset({"exec_stmt_raise", "PLy_output", "do_util_elog", "pltcl_elog"})
 
 
 class Refused(Exception):
@@ -87,6 +91,39 @@ def refusal_of(error: Refused | psycopg.Error) -> RefusalClass:
 def is_refusal(error: Refused | psycopg.Error) -> bool:
     """Return whether an event is at fault, and not the database or the set-up."""
     return refusal_of(error) in (RefusalClass.POISON, RefusalClass.CONFLICT)
+
+
+def may_be_refusal(error: Refused | psycopg.Error) -> bool:
+    """Return whether an event is at fault, or may be: only evidence can tell."""
+    return is_refusal(error) or (isinstance(error, psycopg.Error) and is_undecided(error.sqlstate))
+
+
+def is_raised(error: psycopg.Error) -> bool:
+    """Return whether a function of the author's chose this error and its words."""
+    return error.diag.source_function in _RAISING
+
+
+def words_of(error: psycopg.Error) -> str:
+    """Return what may be logged of an error: what PostgreSQL says unless that may hold a value of an event."""
+    if error.sqlstate is None or may_be_told(error.sqlstate, raised=is_raised(error)):
+        return error.diag.message_primary or type(error).__name__
+    return f"SQLSTATE {error.sqlstate}"
+
+
+def words_of_view(error: psycopg.Error) -> str:
+    """Return what may be logged of a view that cannot be refreshed."""
+    if error.sqlstate is None or may_be_told(error.sqlstate, raised=is_raised(error), reads_values=True):
+        return words(error)
+    return (
+        f"SQLSTATE {error.sqlstate}: what PostgreSQL says may hold values; REFRESH MATERIALIZED VIEW by hand shows it"
+    )
+
+
+def without_values(error: Exception) -> Exception:
+    """Return an error that may be logged in place of one whose words may hold a value of an event."""
+    if not isinstance(error, psycopg.Error) or may_be_told(error.sqlstate, raised=is_raised(error)):
+        return error
+    return OSError(words_of(error))
 
 
 def log_refused(

@@ -17,9 +17,9 @@ from relay.observe.logs import event as log_event
 from relay.observe.projection_progress import FailureKind, PartitionProgress
 from relay.postgres.database import OUTAGES
 from relay.projection.definition import Definition
-from relay.projection.outcome import Fenced, Stopped, Unfit
+from relay.projection.outcome import Fenced, StatementUnfit, Stopped, Unfit
 from relay.projection.ports import LEASE_S, Effects, Ledger
-from relay.projection.refusal import refusal_of
+from relay.projection.refusal import refusal_of, without_values, words_of
 from relay.projection.rules.refusals import RefusalClass
 from relay.projection.term import Term, begin_term
 from relay.projection.watermark_watch import WatermarkWatch
@@ -173,7 +173,7 @@ class Runner:
             Fenced: The partition is ours no more.
         """
         if isinstance(error, psycopg.Error):
-            reason = f"PostgreSQL: {error.diag.message_primary or type(error).__name__}"
+            reason = f"PostgreSQL: {words_of(error)}"
         else:
             reason = f"NATS: {error}" if isinstance(error, BrokerError) else str(error) or type(error).__name__
         self._progress.fails(_kind_of(error), reason)
@@ -187,9 +187,9 @@ class Runner:
                 reason=reason,
                 **self._place,
             )
-        broken = isinstance(error, _OUTAGES) and not isinstance(error, BrokerError)
+        broken = isinstance(error, _OUTAGES) and not isinstance(error, BrokerError | StatementUnfit)
         if broken and (not isinstance(error, psycopg.Error) or refusal_of(error) is RefusalClass.OUTAGE):
-            await self._ledger.drop(error)
+            await self._ledger.drop(without_values(error))
         if epoch is None:
             return
         try:

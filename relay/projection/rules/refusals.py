@@ -7,12 +7,13 @@
 | conflict | one statement met a row twice: the batch is applied event by event |
 | poison | the batch is halved until one event is left, and that one is parked |
 
-What is not in the table is taken for configuration: waiting loses nothing, parking might hide a fault of the whole
-set-up behind thousands of events.
+An error of no class is taken for configuration until there is evidence that the event is at fault (`judge`): waiting
+loses nothing, parking might hide a fault of the whole set-up behind thousands of events.
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 MAX_KEYS = 100
 MAX_EVENTS = 1_000
@@ -47,6 +48,10 @@ _BY_CLASS = {
     "P0": RefusalClass.POISON,  # raised by a function of the author's
     "XX": RefusalClass.OUTAGE,  # a fault inside the server
 }
+_MISSING_RIGHT = "42501"
+_OF_NAMES = frozenset({"42", "3F"})  # syntax, names and types; schemas
+_INTERNAL = "XX"
+_FIXED_WORDS = frozenset({"21000", "22012"})  # two rows where one is due, a division by zero
 
 
 def classify(sqlstate: str | None) -> RefusalClass:
@@ -59,6 +64,64 @@ def classify(sqlstate: str | None) -> RefusalClass:
         return RefusalClass.OUTAGE
     found = _EXACT.get(sqlstate) or _BY_CLASS.get(sqlstate[:2])
     return found or RefusalClass.CONFIGURATION
+
+
+class Evidence(NamedTuple):
+    """What is known of a statement that failed at one event.
+
+    Attributes:
+        raised: Whether a function of the author's chose this error, by RAISE.
+        in_function: Whether it comes from a function or a trigger, into which a plan of the statement does not look.
+        is_planned: Whether PostgreSQL plans the statement without any event: its tables, columns, functions and
+            rights are there. None: the statement is not known, as of a handler in Python.
+        others_apply: Whether the same handler applied another event in the same transaction.
+    """
+
+    raised: bool = False
+    in_function: bool = False
+    is_planned: bool | None = None
+    others_apply: bool = False
+
+
+def is_undecided(sqlstate: str | None) -> bool:
+    """Return whether only evidence can tell a fault of the set-up from a reason of the event's own.
+
+    `to_tsquery` reports a text that it cannot read as a syntax error, and ``::regclass`` a name that is not there as a
+    missing table. A right that is missing is never the event's fault.
+    """
+    return classify(sqlstate) is RefusalClass.CONFIGURATION and sqlstate != _MISSING_RIGHT
+
+
+def judge(sqlstate: str | None, evidence: Evidence) -> RefusalClass:
+    """Return the class of an error, with evidence for one that is undecided.
+
+    It is the event's own reason if the author raised it, if the same handler applies other events, or if it speaks of
+    a name or of syntax although the whole statement, outside functions, is sound.
+    """
+    if not is_undecided(sqlstate):
+        return classify(sqlstate)
+    if evidence.raised:
+        return RefusalClass.POISON
+    if evidence.is_planned is False:
+        return RefusalClass.CONFIGURATION
+    is_of_names = sqlstate is not None and sqlstate[:2] in _OF_NAMES
+    is_sound = bool(evidence.is_planned) and is_of_names and not evidence.in_function
+    return RefusalClass.POISON if is_sound or evidence.others_apply else RefusalClass.CONFIGURATION
+
+
+def may_be_told(sqlstate: str | None, *, raised: bool, reads_values: bool = False) -> bool:
+    """Return whether what PostgreSQL says of an error holds no value of an event, and may be logged.
+
+    Args:
+        raised: Whether a function of the author's chose the words.
+        reads_values: Whether an error of no class may come from a value. Of a handler's statement only those are left
+            that do not (`judge`); of the query of a view nobody has asked.
+    """
+    if raised or (sqlstate or "")[:2] == _INTERNAL or (reads_values and is_undecided(sqlstate)):
+        return False
+    if sqlstate in _FIXED_WORDS:
+        return True
+    return classify(sqlstate) in (RefusalClass.OUTAGE, RefusalClass.CONFIGURATION)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Outage and configuration wait; poison parks its key and everything later of it; too much of it stops."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 
 from relay.projection import Event, Projection, Transaction, on, upcast
+from relay.projection.definition import Definition, Handler
 from relay.projection.rules.grouping import Mode
+from relay.projection.sql_text import statement
 from tests.integration.projection.fix_runner import Run, Running
 from tests.integration.projection.world import STREAM, TABLES, Events, definition, fold, run_sql, state, trail
 from tests.support.fix_relay import wait_until
@@ -217,3 +220,108 @@ def test_python_reads_its_settings_from_the_environment(
         reach(empty_database, 1, "python")
     finally:
         by_default.stop()
+
+
+SECRET = "cat dog"
+# Reads a payload as a query of a search, as a name and as whatever a function of the author's makes of it.
+OWN_TABLES = f"""{TABLES};
+    CREATE FUNCTION checked(what text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+        IF what = 'cat dog' THEN RAISE EXCEPTION 'refused %', what USING ERRCODE = 'AB123'; END IF;
+        RETURN what;
+    END $$;
+    CREATE FUNCTION looked(what text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+        IF what = 'cat dog' THEN EXECUTE 'SELECT 1 FROM "' || what || '"'; END IF;
+        RETURN what;
+    END $$"""
+
+
+def reading(expression: str, **fields: Any) -> Definition:
+    """Return the projection whose statement makes something of the text of an event first."""
+    read = f"""INSERT INTO trail (key, numbers)
+        SELECT key, ARRAY[seq] FROM event WHERE ({expression}) IS NOT NULL
+        ON CONFLICT (key) DO UPDATE SET numbers = trail.numbers || excluded.numbers"""
+    other = "INSERT INTO trail (key, numbers) SELECT key, ARRAY[seq] FROM event"
+    handlers = (
+        Handler("orders.placed", None, Mode.EACH, sql=statement(read)),
+        Handler("orders.other", None, Mode.EACH, sql=statement(other)),
+    )
+    return definition(tables=OWN_TABLES, handlers=handlers, **fields)
+
+
+@pytest.mark.parametrize("on_refused", ["park", "skip"])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "to_tsquery('simple', data->>'q')",  # 42601
+        "(data->>'q')::regclass",  # 42P01, or 42602
+        "(data->>'q')::regconfig",  # 42704
+        "checked(data->>'q')",  # a SQLSTATE that nobody knows
+    ],
+)
+def test_an_event_that_fails_for_a_reason_of_its_own_is_refused_whatever_its_sqlstate_is(
+    empty_database: str,
+    events: Events,
+    running: Run,
+    caplog: pytest.LogCaptureFixture,
+    expression: str,
+    on_refused: Any,
+) -> None:
+    events.make()
+    events.send((1, "hot"), payload={"q": SECRET})
+    events.send((2, "other"), topic="orders.other")
+    running(empty_database, events.url, reading(expression, on_refused=on_refused))
+    reach(empty_database, 2)
+    assert trail(empty_database) == fold((2, "other"))
+    assert run_sql(empty_database, PARKED) == ([("hot", 1, True)] if on_refused == "park" else [])
+    told = [json.dumps(vars(record), default=str) for record in caplog.records] + [str(state(empty_database))]
+    assert not [one for one in told if SECRET in one]
+
+
+def test_an_error_inside_a_function_is_the_events_own_once_the_same_handler_applies_another_event(
+    empty_database: str, events: Events, running: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    events.make()
+    events.send((1, "hot"), payload={"q": SECRET})
+    running(empty_database, events.url, reading("looked(data->>'q')"))
+    wait_until("it waits", lambda: state(empty_database).get("status") == "waiting")
+    error = str(state(empty_database)["error"])
+    assert "SQLSTATE 42P01" in error and "stream sequence 1" in error
+    events.send((2, "b"), payload={"q": "cat"})
+    reach(empty_database, 2)
+    assert trail(empty_database) == fold((2, "b"))
+    assert run_sql(empty_database, PARKED) == [("hot", 1, True)]
+    told = [json.dumps(vars(record), default=str) for record in caplog.records] + [error]
+    assert not [one for one in told if SECRET in one]
+    # What an operator tries again stays parked, and stops nobody.
+    run_sql(empty_database, "UPDATE projection.parked SET wanted = 'retry'")
+    wait_until("tried", lambda: run_sql(empty_database, "SELECT 1 FROM projection.parked WHERE wanted <> ''") == [])
+    events.send((3, "b"), payload={"q": "cat"})
+    reach(empty_database, 3)
+    assert run_sql(empty_database, PARKED) == [("hot", 1, True)]
+
+
+@pytest.mark.parametrize(
+    ("broken", "mended"),
+    [
+        (
+            "DROP FUNCTION trail.checked",
+            "CREATE FUNCTION trail.checked(text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
+        ),
+        ("ALTER TABLE trail.trail DROP COLUMN numbers", "ALTER TABLE trail.trail ADD numbers bigint[]"),
+    ],
+)
+def test_what_no_event_can_pass_is_waited_for_though_events_are_to_be_skipped(
+    empty_database: str, events: Events, running: Run, broken: str, mended: str
+) -> None:
+    events.make()
+    events.send((1, "a"), payload={"q": "cat"})
+    running(empty_database, events.url, reading("checked(data->>'q')", on_refused="skip"))
+    reach(empty_database, 1)
+    run_sql(empty_database, broken)
+    events.send((2, "b"), (3, "c"), payload={"q": "cat"})
+    wait_until("it waits", lambda: state(empty_database)["status"] == "waiting")
+    assert "does not exist" in str(state(empty_database)["error"])
+    assert state(empty_database)["position"] == 1
+    run_sql(empty_database, mended)
+    reach(empty_database, 3)
+    assert {"b", "c"} <= trail(empty_database).keys()
