@@ -316,6 +316,58 @@ def test_a_row_of_pg_transactional_outbox_becomes_an_event_of_its_aggregate(
     assert events(db) == [("movie.made", "7", 1, {})]
 
 
+def test_a_row_of_sbmt_outbox_becomes_an_event_once_a_topic_is_given(database: str, db: psycopg.Connection) -> None:
+    db.execute(
+        "CREATE TABLE order_outbox_items (id bigserial PRIMARY KEY, uuid uuid NOT NULL UNIQUE,"
+        " event_key varchar NOT NULL, bucket integer NOT NULL, status integer NOT NULL DEFAULT 0, options jsonb,"
+        " payload bytea NOT NULL, errors_count integer NOT NULL DEFAULT 0, error_log text, processed_at timestamptz,"
+        " created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL)"
+    )
+    table = other_outbox(database, "bytea")
+    args = ("--preset", "sbmt-outbox", "--source", "order_outbox_items", "--table", table)
+    assert relay(database, "adopt", "install", *args, "--yes").exit_code == 8
+    install(database, *args, "--topic", "orders.placed")
+    made = uuid.uuid4()
+    db.execute(
+        "INSERT INTO order_outbox_items (uuid, event_key, bucket, payload, created_at, updated_at)"
+        " VALUES (%s, '42', 0, '\\x0001', now(), now())",
+        (made,),
+    )
+    assert events(db, "id, topic, key, payload, headers", table) == [(made, "orders.placed", "42", b"\x00\x01", None)]
+
+
+def test_a_row_of_active_outbox_becomes_an_event_of_its_aggregate(database: str, db: psycopg.Connection) -> None:
+    db.execute(
+        "CREATE TABLE outboxes (id bigserial PRIMARY KEY, identifier uuid NOT NULL UNIQUE, event varchar NOT NULL,"
+        " payload jsonb, aggregate varchar NOT NULL, aggregate_identifier uuid NOT NULL, created_at timestamp NOT NULL,"
+        " updated_at timestamp NOT NULL)"
+    )
+    install(database, "--preset", "active-outbox")
+    made, aggregate = uuid.uuid4(), uuid.uuid4()
+    db.execute(
+        "INSERT INTO outboxes (identifier, event, payload, aggregate, aggregate_identifier, created_at, updated_at)"
+        " VALUES (%s, 'created', '{\"after\": 1}', 'Order', %s, now(), now())",
+        (made, aggregate),
+    )
+    assert events(db, "id, topic, key, payload") == [(made, "Order.created", str(aggregate), {"after": 1})]
+
+
+def test_rows_of_faststream_outbox_become_events_but_those_for_later(database: str, db: psycopg.Connection) -> None:
+    db.execute(
+        "CREATE TABLE outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, queue varchar(255) NOT NULL,"
+        " payload bytea NOT NULL, headers jsonb, attempts_count bigint NOT NULL DEFAULT 0,"
+        " next_attempt_at timestamptz NOT NULL DEFAULT now(), acquired_at timestamptz, acquired_token uuid,"
+        " timer_id varchar(255))"
+    )
+    table = other_outbox(database, "bytea")
+    install(database, "--preset", "faststream-outbox", "--table", table)
+    insert = "INSERT INTO outbox (queue, payload, headers, timer_id) VALUES ('orders', '\\x7b7d', '{\"a\": \"1\"}', %s)"
+    for timer in (None, "tomorrow"):
+        db.execute(insert, (timer,))
+    ((topic, key, payload, headers),) = events(db, table=table)
+    assert (topic, key, payload, headers) == ("orders", None, b"{}", {"a": "1", "Outbox-Source-Id": "1"})
+
+
 def test_a_partitioned_table_by_its_columns(database: str, db: psycopg.Connection) -> None:
     db.execute(
         "CREATE TABLE audit (nr bigint, kind text, what jsonb, at timestamptz, PRIMARY KEY (nr))"
