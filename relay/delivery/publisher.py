@@ -188,7 +188,8 @@ class Publisher(Listener):
             return False
         if self._in_doubt.takes_leave(event.seq, now):
             return True
-        facts = self._in_hand.streams.find(self._envelopes.subject(event))
+        # What it was sent on, as the search goes by: its row may have been corrected since.
+        facts = self._in_hand.streams.find(self._in_doubt.subject(event.seq) or self._envelopes.subject(event))
         if facts is None or self._in_doubt.id_may_be_forgotten(event.seq, facts.duplicate_window_s, now):
             self._in_hand.look_for(event)
             return False

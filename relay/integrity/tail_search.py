@@ -84,7 +84,8 @@ class TailSearch:
             How many have returned to the lanes.
         """
         asked, doubts, streams = self._in_hand.to_look_for, self._in_hand.in_doubt, self._in_hand.streams
-        subjects = {event.seq: self._envelopes.subject(event) for event in asked}
+        # What each was sent on: its row may have been corrected since.
+        subjects = {event.seq: doubts.subject(event.seq) or self._envelopes.subject(event) for event in asked}
         unknown = {subject for subject in subjects.values() if streams.find(subject) is None}
         answered = await self._try_each(
             connection, {subject: partial(self._facts, connection, subject) for subject in unknown}

@@ -17,6 +17,7 @@ own: replica, term, fetcher, lanes, publisher, settler, gaps, holds, healing, se
 import logging
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from random import Random
@@ -104,6 +105,8 @@ class RelayUnderFire(RuleBasedStateMachine):
         # Events that may be stored twice: their stream could not be looked at, or the operator has sent them again.
         self.unsearched: set[str] = set()
         self.spoiled = False
+        # How often each row's mark was taken away by hand.
+        self.taken_away: Counter[str] = Counter()
         self.crashed_at = float("-inf")
 
     @initialize(atomic=st.booleans())
@@ -225,6 +228,7 @@ class RelayUnderFire(RuleBasedStateMachine):
         if row is not None and row.delivered_at is not None:
             row.delivered_at, row.odd = None, True
             self.outbox.given_back.add(row.seq)
+            self.taken_away[row.id] += 1
 
     @rule()
     def retry_dead_letters(self) -> None:
@@ -382,6 +386,10 @@ class RelayUnderFire(RuleBasedStateMachine):
         self.outbox.locked.clear()
         for transaction in list(self.outbox.open):
             self.outbox.end(transaction, commit=True)
+        for row in self.outbox.now.rows.values():
+            # What takes marks back again and again is sent once more and then left to the operator (`scrub.in_vain`).
+            if row.pending and self.taken_away[row.id] > 1:
+                row.retry_at = self.clock.time()
         for stream in self.broker.streams.values():
             stream.full, stream.readable = False, True
         self.broker.make("NOWHERE", "nowhere.>")
@@ -551,6 +559,17 @@ def test_a_row_that_is_corrected_after_its_refusal_and_before_that_is_written_is
         world.insert("orders.a", key, 2)
         world.process.rest(3)
         assert all(row.delivered_at is not None and row.attempts == 0 for row in world.outbox.now.rows.values())
+
+
+def test_an_event_in_doubt_whose_topic_is_corrected_to_one_of_a_stream_is_delivered() -> None:
+    """It was sent to no stream that is known, so none is searched for it, again and again."""
+    with machine() as world:
+        for tenths in range(60, 80, 2):
+            world.correct_in_a_transaction(None, HOMELESS[0], 0.0)
+            world.fall_silent(tenths / 10)
+            world.rest(3.0)
+        world.rest(10.0)
+        assert all(row.delivered_at is not None for row in world.outbox.now.rows.values())
 
 
 # The same ones each time, so that a change is to blame for a failure; others, and more, if they are asked for.
