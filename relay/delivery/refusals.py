@@ -30,6 +30,7 @@ from relay.rules.failures import (
 )
 from relay.rules.holds import Hold
 from relay.rules.in_hand import InHand
+from relay.rules.line_budget import LineBudget
 from relay.rules.retry_backoff import backoff
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ log = logging.getLogger(__name__)
 
 # A dead letter that must be written first is tried again after this, seconds.
 _WRITE_PAUSE_S = 1.0
+# So many holds of subjects are logged one by one, as they open and as they end; thousands may have one cause.
+_HOLD_LINES = 50
+_HOLD_LINES_WINDOW_S = 60.0
+_OPENED, _ENDED = "opened", "ended"
 
 
 class Refusals:
@@ -62,6 +67,7 @@ class Refusals:
         self._lookups = lookups
         self._settler = settler
         self._metrics = metrics
+        self._hold_lines = LineBudget(_HOLD_LINES, _HOLD_LINES_WINDOW_S)
 
     def attach(self, connection: Connection) -> None:
         """Ask over this connection from now on; nothing that was known of streams or holds counts any more."""
@@ -100,7 +106,18 @@ class Refusals:
             self._holds.park(hold, event)
 
     def probe(self, now: float) -> None:
-        """Send the probes that are due, by giving them back to the lanes."""
+        """Send the probes that are due, by giving them back to the lanes; count in the log the holds without a line."""
+        left_out = self._hold_lines.left_out(now)
+        if left_out:
+            log_event(
+                log,
+                "warning",
+                "hold.more",
+                "more subjects are held, or flow again, than are logged one by one",
+                opened=left_out.get(_OPENED, 0),
+                ended=left_out.get(_ENDED, 0),
+                held_now=len(self._holds.open),
+            )
         for event in self._holds.due(now):
             self._lanes.put_back([event], alone=True)
 
@@ -114,17 +131,22 @@ class Refusals:
     def _end(self, scope: str) -> None:
         hold = self._holds.end(scope)
         if hold is not None:
-            log_event(
-                log,
-                "info",
-                "hold.ended",
-                "events flow again",
-                scope=hold.scope,
-                failure_class=str(hold.failure_class),
-                held_s=round(time.monotonic() - hold.since, 1),
-                events=len(hold.parked),
-            )
+            if self._is_logged(scope, _ENDED):
+                log_event(
+                    log,
+                    "info",
+                    "hold.ended",
+                    "events flow again",
+                    scope=hold.scope,
+                    failure_class=str(hold.failure_class),
+                    held_s=round(time.monotonic() - hold.since, 1),
+                    events=len(hold.parked),
+                )
             self._in_hand.resume(list(hold.parked))
+
+    def _is_logged(self, scope: str, kind: str) -> bool:
+        """Report whether a hold has a line of its own. One of a stream always has: there are few, and each matters."""
+        return scope.startswith("stream ") or self._hold_lines.takes(kind, time.monotonic())
 
     def failed(self, event: Event, subject: str, failure: Failure) -> None:
         """Do what the class of a failure asks for, when it is known."""
@@ -177,6 +199,7 @@ class Refusals:
         self._wait(hold, event)
         if is_new:
             self._settler.take(Noted(event, failure_class, reason))
+        if is_new and self._is_logged(scope, _OPENED):
             log_event(
                 log,
                 "error" if failure_class is FailureClass.CONFIGURATION else "warning",
