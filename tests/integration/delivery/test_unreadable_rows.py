@@ -16,6 +16,8 @@ INTO_HEADERS = (
     f" VALUES ('orders.x', 'b', '{{}}', jsonb_build_object('a', {HUGE})) RETURNING seq"
 )
 PATIENCE_S = 60.0
+# PostgreSQL works on a gigabyte before it refuses, seconds on a busy machine, and a test waits for that several times.
+pytestmark = pytest.mark.timeout(400)
 
 
 def insert_huge(outbox: Outbox, statement: str = INTO_PAYLOAD) -> int:
