@@ -142,6 +142,7 @@ class Publisher(Listener):
         if self._in_doubt:
             events = [event for event in events if self._may_go(event, now)]
         in_flight, open_holds, make = self._in_flight, self._open_holds, self._envelopes.make
+        may_send, unbegun = self._in_hand.streams.begun.may_send, set()
         max_payload = connection.max_payload
         messages: list[Message] = []
         poisoned: list[tuple[Event, Poison]] = []
@@ -153,11 +154,15 @@ class Publisher(Listener):
                 continue
             if open_holds and self._refusals.park(event, subject):
                 continue
+            if not may_send(subject):
+                unbegun.add(event.seq)
+                self._refusals.begin(event, subject)
+                continue
             in_flight[event.seq] = (event, subject, now)
             messages.append((event.seq, subject, event.payload, headers))
         if self._enders:
-            # What is looked for in its stream comes back, and is as suspicious then.
-            waiting = {event.seq for event in self._in_hand.to_look_for}
+            # What is looked for in its stream comes back, and is as suspicious then; so does what was not sent yet.
+            waiting = {event.seq for event in self._in_hand.to_look_for} | unbegun
             concluded = [event.seq for event in taken if event.seq not in in_flight and event.seq not in waiting]
             self._enders.answered(concluded, proven=False)
         if messages and self._timed not in in_flight:
@@ -209,7 +214,7 @@ class Publisher(Listener):
         facts = self._in_hand.streams.find(subject)
         if facts is None:
             self._refusals.look_up(subject)
-        return facts is not None and facts.atomic
+        return facts is not None and facts.atomic and self._in_hand.streams.begun.may_send(subject)
 
     async def _send_batch(self, connection: Connection) -> None:
         """Send the next run of events that go to one stream as one batch.

@@ -335,7 +335,14 @@ class Refusals:
         """Find out which stream takes a subject, unless that was asked a moment ago."""
         self._lookups.look_up(subject)
 
-    def _ask(self, event: Event, subject: str, failure: Failure) -> None:
+    def begin(self, event: Event, subject: str) -> None:
+        """Have the stream of an event written down before the first one is sent there; until then its key waits."""
+        if self._streams.find(subject) is None:
+            self._ask(event, subject, None)
+        else:
+            self._in_hand.look_for(event)
+
+    def _ask(self, event: Event, subject: str, failure: Failure | None) -> None:
         """Decide about an event only when its stream was looked up; until then its key waits."""
         self._lanes.stick(event)
         self._lookups.ask(event, subject, failure)

@@ -42,8 +42,8 @@ class StreamLookups:
     def __init__(self, streams: StreamMap) -> None:
         self._streams = streams
         self._connection: Connection | None = None
-        # An event that failed, and how; None: the subject alone.
-        self._questions: deque[tuple[str, tuple[Event, Failure] | None]] = deque()
+        # An event, and how it failed (None: it was not sent yet); None: the subject alone.
+        self._questions: deque[tuple[str, tuple[Event, Failure | None] | None]] = deque()
         self._looked_up_at: dict[str, float] = {}
         # Subjects that no stream takes: when the look-up that said so was begun, monotonic seconds.
         self._without: dict[str, float] = {}
@@ -78,8 +78,8 @@ class StreamLookups:
         self.look_up(subject)
         return False
 
-    def ask(self, event: Event, subject: str, failure: Failure) -> None:
-        """Find out what a failure was; `answer` returns it."""
+    def ask(self, event: Event, subject: str, failure: Failure | None) -> None:
+        """Find out what a failure was, or which stream takes an event that was not sent yet; `answer` returns it."""
         self._questions.append((subject, (event, failure)))
         self._asking.set()
 
@@ -92,12 +92,23 @@ class StreamLookups:
                     await self._ask_about(subject)
                 if failed is not None:
                     event, failure = failed
+                    if failure is None:
+                        self._note_place(subject)
+                        return Answer(event, subject, None)
                     facts = self._streams.find(subject)
                     mute = facts.name if facts is not None and facts.no_ack else None
                     return Answer(event, subject, after_lookup(failure, self._known[subject], mute))
             self._known.clear()
             self._asking.clear()
             await self._asking.wait()
+
+    def _note_place(self, subject: str) -> None:
+        """Let a subject be sent on if no stream is found for it; one that is found is written down first."""
+        exists = self._known[subject]
+        if exists is None:
+            self._streams.begun.give_up()
+        elif not exists:
+            self._streams.begun.of_no_stream(subject)
 
     async def _ask_about(self, first: str) -> None:
         """Find out about a subject, and at the same time about others that come next."""

@@ -115,6 +115,8 @@ class LossWatch:
             )
         if same:
             self._in_hand.streams.learn(state.facts)
+            if watched.saved is not None:
+                self._in_hand.streams.begun.wrote(state.name, state.facts.subjects)
         return Look(reader, mark, id_at_mark, same)
 
     async def act(self, watched: Watched, look: Look) -> None:

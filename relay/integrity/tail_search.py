@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from functools import partial
 
 from relay.integrity.reused_seqs import ReusedSeqs
@@ -19,6 +20,7 @@ from relay.jetstream.errors import BrokerError, LookupRefused
 from relay.jetstream.stream_reader import StreamReader, event_ids
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
+from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.in_hand import InHand
@@ -77,6 +79,8 @@ class TailSearch:
     async def answer(self, connection: Connection) -> int:
         """Look for the events that were asked for, and for those that are in doubt for longer than ids are remembered.
 
+        A stream that was asked for and is not written down yet is written down.
+
         The former return to the lanes, at last if their stream does not answer. The latter may wait long, for a right
         or for room, and would keep the floor of their stream down meanwhile.
 
@@ -97,7 +101,11 @@ class TailSearch:
             if name is not None and (seq in subjects or self._is_forgotten(seq, subject)):
                 by_stream.setdefault(name, set()).add(seq)
                 of_no_stream.discard(seq)
-        searches = {name: partial(self._look_for, connection, name, seqs) for name, seqs in by_stream.items()}
+        unbegun = {streams.name_of(subject) for subject in subjects.values() if not streams.begun.may_send(subject)}
+        searches = {
+            name: partial(self._look_for, connection, name, seqs, begin=name in unbegun)
+            for name, seqs in by_stream.items()
+        }
         done = of_no_stream.union(*[by_stream[name] for name in await self._try_each(connection, searches)])
         returned = 0
         for _ in range(len(asked)):
@@ -110,6 +118,8 @@ class TailSearch:
                     doubts.resolve(event.seq)
                 elif event.seq in doubts.absent or self._given_up(subjects[event.seq]):
                     doubts.let_go(event.seq, time.monotonic())
+            if not streams.begun.may_send(subjects[event.seq]):
+                streams.begun.give_up()
             self._in_hand.lanes.put_back([event], alone=True)
             returned += 1
         return returned
@@ -126,8 +136,14 @@ class TailSearch:
         name = self._in_hand.streams.name_of(subject)
         return name is not None and self._patience.is_over(name)
 
-    async def _look_for(self, connection: Connection, name: str, seqs: Collection[int]) -> None:
-        """Find out which events a stream holds, of those whose ids it may not remember by itself."""
+    async def _look_for(self, connection: Connection, name: str, seqs: Collection[int], *, begin: bool) -> None:
+        """Find out which events a stream holds, of those whose ids it may not remember by itself.
+
+        Args:
+            begin: Whether to write the stream down first.
+        """
+        if begin:
+            await self._begin(connection, name)
         doubts = self._in_hand.in_doubt
         forgotten = [seq for seq in seqs if self._is_forgotten(seq, doubts.subject(seq))]
         if forgotten:
@@ -135,6 +151,24 @@ class TailSearch:
         for seq in forgotten:
             if seq not in doubts.found:
                 doubts.miss(seq)
+
+    async def _begin(self, connection: Connection, name: str) -> None:
+        """Write a stream down, if it is not, before the first event is sent there.
+
+        What a later relay finds in doubt lies above what the stream holds now.
+
+        Raises:
+            BrokerError: It did not say what it holds.
+        """
+        state = await connection.stream_state(name, _TIMEOUT_S)
+        if state is None:
+            return
+        if self._streams.of(name).saved is None:
+            self._in_hand.floors.stored(name, state.last_seq + 1)
+            # While somebody has locked that table events flow without.
+            with suppress(Unfinished):
+                await self._streams.save()
+        self._in_hand.streams.begun.wrote(name, state.facts.subjects)
 
     async def _try_each(
         self, connection: Connection, searches: Mapping[str, Callable[[], Awaitable[object]]]

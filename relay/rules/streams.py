@@ -8,6 +8,7 @@ No stream has a slash in its name.
 import re
 from dataclasses import dataclass
 
+from relay.rules.begun import Begun
 from relay.rules.subjects import matches
 
 JETSTREAM_API = "$JS.API"
@@ -100,12 +101,17 @@ class StreamState:
 
 
 class StreamMap:
-    """Which stream takes which subject, as far as it was looked up; no two streams of an account share a subject."""
+    """Which stream takes which subject, as far as it was looked up; no two streams of an account share a subject.
+
+    Attributes:
+        begun: Which subjects may be sent on, for the whole of a term.
+    """
 
     def __init__(self, most_subjects: int = 10_000) -> None:
         self._streams: dict[str, StreamFacts] = {}
         self._by_subject: dict[str, StreamFacts] = {}
         self._most = most_subjects
+        self.begun = Begun()
 
     def find(self, subject: str) -> StreamFacts | None:
         """Return the stream of a subject, None if it is not known."""

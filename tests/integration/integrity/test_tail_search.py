@@ -76,6 +76,23 @@ def test_a_kill_between_publish_and_mark_stores_nothing_twice_after_the_window(
         assert (stream, stream_seq) == ("ORDERS", places[event_id])
 
 
+@pytest.mark.parametrize("strategy", ["singles", "atomic"])
+def test_the_first_events_of_a_stream_are_found_there_although_another_one_has_their_subjects_now(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str
+) -> None:
+    streams.make("ORDERS", "orders.>", allow_atomic=True, duplicate_window=WINDOW_NS)
+    relay = make_relay(outbox.dsn, streams.url, delivery__strategy=strategy)
+    unmarked = killed_between_publish_and_mark(outbox, streams, relay)
+    streams.change("ORDERS", subjects=["orders-before.>"])
+    streams.make("LATER", "orders.>", allow_atomic=True, duplicate_window=WINDOW_NS)
+    relay.start()
+    outbox.drained()
+    stored = Counter(message.headers["Nats-Msg-Id"] for name in ("ORDERS", "LATER") for message in streams.read(name))
+    assert len(stored) == EVENTS
+    assert set(stored.values()) == {1}
+    assert outbox.count("stream = 'ORDERS'") == unmarked == streams.messages("ORDERS")
+
+
 def test_a_term_in_which_no_tail_could_be_read_hides_nothing_from_the_next_look(
     outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
 ) -> None:
