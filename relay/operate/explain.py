@@ -7,6 +7,7 @@ relay has in memory is not asked for; its traces in the table are.
 from dataclasses import dataclass, field
 from typing import Literal
 
+from relay.operate.hindrances import Hindrance
 from relay.outcomes import FailureClass
 
 State = Literal["pending", "retry", "dead", "discarded", "delivered"]
@@ -70,6 +71,9 @@ class Facts:
         in_the_way: Earlier events of its key that are neither delivered nor dead.
         dead_ahead: Dead letters of its key that nobody has decided about, with a lower seq.
         oldest_error: What the oldest pending event says, if that is another one.
+        stored_at: Its sequence in its stream, if it was found there; None if it was not, or was not looked for.
+        hindrances: What of the database may keep its mark from being made.
+        table: The table of events.
     """
 
     seq: int
@@ -95,6 +99,9 @@ class Facts:
     on_misconfigured: Literal["hold", "dead"]
     max_attempts: int
     hold_max_s: float
+    stored_at: int | None = None
+    hindrances: tuple[Hindrance, ...] = ()
+    table: str = "outbox_events"
 
 
 @dataclass(slots=True)
@@ -119,8 +126,25 @@ def explain(facts: Facts) -> Explanation:
             )
         case "dead":
             return _dead(facts)
+        case "pending" | "retry" if facts.stored_at is not None:
+            return _unmarked(facts, facts.stored_at)
         case "pending" | "retry":
             return _waiting(facts)
+
+
+def _unmarked(facts: Facts, stored_at: int) -> Explanation:
+    """Explain an event that is in its stream although its row says that it waits."""
+    answer = Explanation([f"Stream {facts.broker.stream} holds it, at sequence {stored_at}: its mark is missing."])
+    if facts.hindrances:
+        answer.why += [f"The mark is most likely refused: {one.seen()}." for one in facts.hindrances]
+        answer.next = "It is not sent again, and is marked within a minute of that being mended."
+    else:
+        answer.next = "It is not sent again: it is marked within moments, or when its row is not locked any more."
+    if not facts.working:
+        answer.why.append("No relay holds the lease now.")
+        answer.next = "Nothing until a relay runs: it looks for the event in the stream, and marks it."
+    answer.do = [*(one.mend(facts.table) for one in facts.hindrances), "relay doctor"]
+    return answer
 
 
 def _delivered(facts: Facts) -> Explanation:

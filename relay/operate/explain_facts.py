@@ -11,10 +11,12 @@ from relay.errors import Unreachable
 from relay.event import Event
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
+from relay.jetstream.stream_reader import StreamReader
 from relay.operate.access import Reader
 from relay.operate.broker import broker
 from relay.operate.events import EventName, ListedEvent, WholeEvent, find_one
 from relay.operate.explain import Broker, Explanation, Facts, Other, State, explain
+from relay.operate.hindrances import Hindrance
 from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, read_shards
 from relay.rules.envelopes import Poison
 from relay.rules.failure_class_of_old_rows import stored_class
@@ -22,6 +24,9 @@ from relay.rules.streams import split
 
 _SHOWN = 5
 _LOOKUP_TIMEOUT_S = 3.0
+# So many of the newest messages of its stream are searched for an event that is not marked, for so long, seconds.
+_NEWEST = 10_000
+_SEARCH_S = 3.0
 # The default of a server, assumed if it cannot be asked.
 _MAX_PAYLOAD = 1024 * 1024
 
@@ -44,6 +49,7 @@ class _Around:
     oldest: Oldest | None = None
     in_the_way: tuple[Other, ...] = ()
     dead_ahead: tuple[int, ...] = ()
+    hindrances: tuple[Hindrance, ...] = ()
 
 
 def explain_event(settings: Settings, reader: Reader, name: EventName) -> Explained:
@@ -84,6 +90,7 @@ def _around(reader: Reader, event: ListedEvent) -> _Around:
         read_oldest(reader, watermark, upper),
         tuple(sorted(in_the_way, key=lambda other: other.seq)),
         dead_ahead,
+        tuple(Hindrance(*row) for row in reader.rows("doctor/hindrances")),
     )
 
 
@@ -105,7 +112,7 @@ def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -
         fault = None
     except Poison as poison:
         subject, fault = None, str(poison)
-    now_in_nats, max_payload = asyncio.run(_ask(settings, subject))
+    now_in_nats, max_payload, stored_at = asyncio.run(_ask(settings, subject, None if event.settled else event.id))
     if fault is None:
         try:
             envelopes(settings).make(sent, max_payload)
@@ -135,19 +142,46 @@ def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -
         on_misconfigured=settings.failures.on_misconfigured,
         max_attempts=settings.failures.max_attempts,
         hold_max_s=settings.failures.hold_max_s,
+        stored_at=stored_at,
+        hindrances=around.hindrances,
+        table=settings.postgres.table,
     )
 
 
-async def _ask(settings: Settings, subject: str | None) -> tuple[Broker, int]:
-    """Ask NATS about a subject; return its answer, and how large a message may be."""
+async def _ask(settings: Settings, subject: str | None, pending: str | None) -> tuple[Broker, int, int | None]:
+    """Ask NATS about a subject; return its answer, how large a message may be, and where the event is if it is stored.
+
+    Args:
+        pending: The id of the event; None if its row says that it is settled.
+    """
     try:
         async with broker(settings) as connection:
             try:
-                return await _look(connection, subject), connection.max_payload
+                now = await _look(connection, subject)
             except BrokerError as error:
-                return Broker(unknown=str(error)), connection.max_payload
+                return Broker(unknown=str(error)), connection.max_payload, None
+            place = None
+            if now.stream is not None and pending is not None:
+                place = await _place(connection, now.stream, pending)
+            return now, connection.max_payload, place
     except Unreachable as error:
-        return Broker(unreachable=str(error)), _MAX_PAYLOAD
+        return Broker(unreachable=str(error)), _MAX_PAYLOAD, None
+
+
+async def _place(connection: Connection, stream: str, event_id: str) -> int | None:
+    """Return where a stream holds an event; None if it is not among the newest messages, or they cannot be read."""
+    try:
+        async with asyncio.timeout(_SEARCH_S):
+            state = await connection.stream_state(stream, _LOOKUP_TIMEOUT_S)
+            if state is None:
+                return None
+            async for page in StreamReader(connection, state).pages(state.last_seq - _NEWEST + 1, state.last_seq):
+                found = next((one.seq for one in page if one.message_id == event_id), None)
+                if found is not None:
+                    return found
+    except (BrokerError, TimeoutError):
+        pass
+    return None
 
 
 async def _look(connection: Connection, subject: str | None) -> Broker:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from relay.operate.hindrances import Hindrance
 from relay.rules.adoption import Adoption
 
 
@@ -195,6 +196,7 @@ class PostgresFacts:
         error: Why nothing could be learnt.
         oldest_relay: The schema version that a relay must know to work here.
         hidden: The tables of which row-level security hides rows from this role, with commas between them.
+        hindrances: What may keep rows of the outbox from being marked.
         unreachable: Whether a row has the lowest of all seqs, which no range includes.
         bell_error: Why the bell's own address is of no use.
         adoptions: Foreign tables of this database whose rows are copied, into this outbox or another one.
@@ -212,6 +214,7 @@ class PostgresFacts:
     rights: tuple[Right, ...] = ()
     table: Table | None = None
     hidden: str | None = None
+    hindrances: tuple[Hindrance, ...] = ()
     unreachable: bool = False
     holders: Holders | None = None
     leases: Leases | None = None

@@ -22,6 +22,7 @@ from relay.operate.doctor.facts import (
     Topic,
 )
 from relay.operate.doctor.rights import Wanted, wanted
+from relay.operate.hindrances import Hindrance
 from relay.postgres.migrate import newest_version, schema_of
 from relay.postgres.server_error import is_of_value, words
 from relay.postgres.session import conninfo, pin_now
@@ -90,6 +91,7 @@ def _asked(
         watermark = _value(conn, tables.query("doctor/watermark")) or 0
         of_table = _rows(conn, tables.query("doctor/table"))
         identity = _value(conn, tables.query("doctor/identity")) or ""
+        hindrances = _rows(conn, tables.query("doctor/hindrances"))
         unreachable = bool(_value(conn, tables.query("doctor/unreachable")))
         holders = _rows(conn, tables.query("doctor/holders"))
         leases = _rows(conn, tables.query("doctor/leases"))
@@ -112,6 +114,7 @@ def _asked(
         rights=rights,
         table=_table(of_table[0]) if of_table else None,
         hidden=DatabaseState(identity, 0, None).hidden(),
+        hindrances=tuple(Hindrance(*row) for row in hindrances),
         unreachable=unreachable,
         holders=_holders(holders[0]) if holders else None,
         leases=Leases(*leases[0]) if leases else None,

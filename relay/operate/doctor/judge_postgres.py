@@ -14,6 +14,8 @@ _OLDEST = 140000
 # The relay marks every row once, in place: below this much free space the mark moves to another page.
 _FILLFACTOR = 60
 _LONG_S = 300.0
+# An update that a publication does not let happen: its row filter, or no replica identity.
+_OF_PUBLICATIONS = ("42P10", "55000")
 _MANY_DEAD = 100_000
 
 
@@ -30,6 +32,7 @@ def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]
         yield _rights(facts, role)
     if facts.table is not None:
         yield _stored(facts.table, facts, plan)
+        yield from _changes(facts, plan)
         yield from _table(facts.table, plan, facts.server is None or facts.server.autovacuum)
         yield from _bell(facts, facts.table, plan)
     if facts.holders is not None:
@@ -92,7 +95,24 @@ def _rights(facts: PostgresFacts, role: str) -> Finding:
     if not refused:
         return _line("rights", "ok", f"each of {len(facts.rights)} that the relay uses was tried and rolled back")
     missing = "; ".join(f"{right.verb} on {right.table}: {right.refusal}" for right in refused)
+    if all(_is_no_right(right.refusal or "") for right in refused):
+        return _line("rights", "fault", missing, "no right is missing: see what hinders changes, below")
     return _line("rights", "fault", missing, f"GRANT {role} to this role; `relay migrate` renews what it holds")
+
+
+def _is_no_right(refusal: str) -> bool:
+    """Report whether an update failed for a publication of the table."""
+    return any(f"SQLSTATE {state}" in refusal for state in _OF_PUBLICATIONS)
+
+
+def _changes(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]:
+    """Report what may keep an event that is stored from being marked."""
+    refused = any(_is_no_right(right.refusal or "") for right in facts.rights)
+    for one in facts.hindrances:
+        is_fault = one.kind in ("rule", "identity") or (one.kind == "filter" and refused)
+        yield _line("changes", "fault" if is_fault else "warning", one.seen(), one.mend(plan.table))
+    if not facts.hindrances:
+        yield _line("changes", "ok", "no rule, trigger or publication stands in the way of a mark")
 
 
 def _stored(table: Table, facts: PostgresFacts, plan: Expectation) -> Finding:

@@ -121,3 +121,56 @@ def test_an_event_that_is_not_there_ends_with_1(outbox: Outbox, identity: str) -
     result = relay(outbox.dsn, "explain", identity)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "there is no event" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("hinder", "mend", "what"),
+    [
+        (
+            "CREATE RULE theirs AS ON UPDATE TO outbox_events DO INSTEAD NOTHING",
+            "DROP RULE theirs ON outbox_events",
+            "rule theirs",
+        ),
+        (
+            """CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+            CREATE TRIGGER theirs BEFORE UPDATE ON outbox_events FOR EACH ROW EXECUTE FUNCTION keep()""",
+            "DROP TRIGGER theirs ON outbox_events",
+            "trigger theirs",
+        ),
+        (
+            "ALTER TABLE outbox_events REPLICA IDENTITY NOTHING; CREATE PUBLICATION theirs FOR TABLE outbox_events",
+            "ALTER TABLE outbox_events REPLICA IDENTITY DEFAULT",
+            "publication theirs",
+        ),
+        (
+            "CREATE PUBLICATION theirs FOR TABLE outbox_events WHERE (topic <> 'secret')",
+            "DROP PUBLICATION theirs",
+            "publication theirs",
+        ),
+    ],
+    ids=["rule", "trigger", "identity", "filter"],
+)
+def test_a_stored_event_whose_mark_the_database_refuses_is_explained_and_the_doctor_names_the_cause(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, hinder: str, mend: str, what: str
+) -> None:
+    if "WHERE (topic" in hinder and outbox.conn.info.server_version < 150000:
+        pytest.skip("PostgreSQL 14 has no row filters")
+    streams.make("ORDERS", "orders.>")
+    outbox.conn.execute(hinder)
+    seq = outbox.insert("orders.placed", "k", {"i": 1})
+    make_relay(outbox.dsn, streams.url).start()
+    wait_until("it is stored", lambda: streams.messages("ORDERS") == 1)
+    told = explained(outbox, streams.url, seq)
+    assert told["state"] == "pending"
+    assert told["why"][0] == "Stream ORDERS holds it, at sequence 1: its mark is missing."
+    assert what in told["why"][1]
+    assert "is not sent again" in told["next"]
+    doctor = relay(outbox.dsn, "doctor", "--output", "json", RELAY_NATS__SERVERS=streams.url)
+    seen = {f"{one['check']} {one['level']}": one for one in json.loads(doctor.stdout)["findings"]}
+    changes = [one for name, one in seen.items() if name.startswith("changes")]
+    assert [one["level"] for one in changes] == ["warning" if "TRIGGER" in hinder else "fault"]
+    assert what in changes[0]["seen"]
+    assert "GRANT" not in json.dumps([one for one in seen.values() if one["level"] == "fault"])
+    outbox.conn.execute(mend)
+    outbox.drained()
+    assert streams.messages("ORDERS") == 1

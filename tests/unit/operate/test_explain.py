@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.operate.explain import MEANING, Broker, Facts, Other, explain
+from relay.operate.hindrances import Hindrance
 from relay.outcomes import FailureClass
 from relay.rules.failure_class_of_old_rows import stored_class
 from relay.rules.failures import (
@@ -185,3 +186,17 @@ def test_what_nats_has_in_the_way_comes_with_the_command_that_mends_it(broker: B
 @pytest.mark.parametrize("broker", [Broker(unreachable="no"), Broker(unknown="no"), FINE])
 def test_no_command_is_offered_where_no_stream_is_to_be_mended(broker: Broker) -> None:
     assert not any(command.startswith("nats") for command in explain(facts(broker=broker)).do)
+
+
+@pytest.mark.parametrize("kind", ["rule", "trigger", "filter", "identity"])
+def test_an_event_that_its_stream_holds_is_called_stored_and_says_what_may_refuse_its_mark(kind: Any) -> None:
+    told = explain(facts(stored_at=7, hindrances=(Hindrance(kind, "theirs"),), last_error="the stream is full"))
+    assert told.why[0] == "Stream ORDERS holds it, at sequence 7: its mark is missing."
+    assert "theirs" in told.why[1]
+    assert "not sent again" in told.next
+    assert "theirs" in told.do[0]
+    assert "GRANT" not in " ".join(told.do)
+
+
+def test_an_event_that_its_stream_holds_is_marked_once_a_relay_runs() -> None:
+    assert "looks for the event in the stream" in explain(facts(stored_at=7, working=False)).next
