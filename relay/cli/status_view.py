@@ -28,6 +28,7 @@ def _summary(found: Status, nats: NatsView | None, measured: Pace | None) -> lis
         ("outbox", f"{found.table}, payload {found.payload_type}, schema version {found.version}{newer}", None),
         *([("origin", found.origin, None)] if found.origin else []),
         *(("owner", *owner) for owner in owners(found.shards)),
+        *([("settings", f"the relays differ in {'; '.join(found.differing)}", "yellow")] if found.differing else []),
         ("watermark", _watermark(found, now), None),
         ("backlog", _backlog(found, measured), None),
     ]
@@ -227,6 +228,7 @@ def for_programs(found: Status, nats: NatsView | None, measured: Pace | None = N
             }
             for shard in found.shards
         ],
+        "differing_settings": list(found.differing),
         "backlog": _count(found.backlog),
         "lag_s": round(found.lag_s, 3),
         "oldest_pending": None

@@ -2,6 +2,7 @@
 
 import logging
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from relay.jetstream.client import NatsOptions
 from relay.rules.cloudevents import CloudEvents
@@ -20,6 +21,34 @@ def nats_options(settings: "Settings") -> NatsOptions:
     for name, secret in (("password", nats.password), ("token", nats.token)):
         plain[name] = None if secret is None else secret.get_secret_value()
     return NatsOptions(**plain)
+
+
+def agreed(settings: "Settings") -> dict[str, object]:
+    """Return what all relays of one outbox should share, by group (`relay.rules.agreement`); no secrets."""
+    failures, nats, stream = settings.failures, settings.nats, settings.stream
+    servers = sorted(urlsplit(server).netloc.rpartition("@")[2].lower() for server in nats.servers)
+    return {
+        "subjects": [settings.subject.template, list(settings.subject.allow)],
+        "headers": [_plain(settings.headers), _plain(settings.cloudevents)],
+        "failures": [
+            settings.delivery.ordering,
+            failures.on_dead,
+            failures.max_attempts,
+            failures.on_misconfigured,
+            failures.dead_subject,
+        ],
+        "nats": [servers, nats.user, _plain(stream) if stream.manage else None],
+        "keeping": [
+            _plain(settings.retention),
+            settings.healing.on_loss,
+            settings.watermark.subject,
+            settings.lease.ttl_s,
+        ],
+    }
+
+
+def _plain(section: object) -> dict[str, object]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(section).items()}
 
 
 def envelopes(settings: "Settings", side_subject: str | None = None) -> Envelopes:

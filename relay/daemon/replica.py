@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
+from relay.config.derived_options import agreed
 from relay.daemon.term import Term
 from relay.daemon.term_end import Drained, Unfinished
 from relay.daemon.wiring import BEAT_S
@@ -24,6 +25,7 @@ from relay.postgres.presence import Presence
 from relay.postgres.session import refuse_encoding
 from relay.postgres.single_value import value, value_or_none
 from relay.postgres.tables import Tables
+from relay.rules.agreement import differing, digests
 from relay.rules.database_state import DatabaseState
 from relay.rules.watermark import Watermark
 
@@ -49,7 +51,7 @@ class Replica:
 
     def __init__(self, settings: "Settings") -> None:
         self._settings = settings
-        self._presence = Presence()
+        self._presence = Presence(digests(agreed(settings)))
         self._stop = asyncio.Event()
         self._role: Role = "starting"
         # The connections that events and leases need, as far as they are open.
@@ -62,6 +64,7 @@ class Replica:
         self._reported_hidden: str | None = None
         self._reported_unasked = False
         self._lacks_shards = False
+        self._reported_differing: list[str] = []
         self._snapshot = self._look()
         self.metrics = Metrics(settings.delivery.objective_s, settings.consumers.objective_s)
         self.metrics.watch(self.snapshot)
@@ -167,6 +170,7 @@ class Replica:
         except LeaseLost as lost:
             _say_lost(lost)
             return 0 if ownership.epochs else BEAT_S
+        self._compare_settings(beat.others)
         if self._sees_too_little(beat.database) or self._finds_no_shards(ownership.shards):
             return BEAT_S
         if len(ownership.epochs) < beat.share and beat.free:
@@ -174,6 +178,20 @@ class Replica:
         if ownership.epochs:
             return 0
         return _OWED_S if beat.share else BEAT_S
+
+    def _compare_settings(self, others: Iterable[str]) -> None:
+        """Log which settings differ between the relays of this outbox; once until that changes."""
+        settings = differing([str(self._presence.member), *others])
+        if settings and settings != self._reported_differing:
+            log_event(
+                log,
+                "warning",
+                "settings.differ",
+                "the relays of this outbox work with different settings: what becomes of an event depends on which one"
+                " takes it",
+                settings=settings,
+            )
+        self._reported_differing = settings
 
     def _sees_too_little(self, database: DatabaseState) -> bool:
         """Report whether rows are hidden from this role; log that, and what it may not ask, once."""

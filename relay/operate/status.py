@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from relay.operate.access import Reader
 from relay.postgres.migrate import newest_version
+from relay.rules.agreement import differing
 from relay.rules.origins import Origins
 
 # So far every count is exact; beyond it says "more than". It keeps each query to tenths of a second.
@@ -118,6 +119,7 @@ class Status:
         streams: The streams that were published to.
         dead_since: When the oldest of the dead letters that were counted was given up.
         losses: Streams that have lost events.
+        differing: The settings in which the relays that work differ.
     """
 
     at: float
@@ -142,6 +144,7 @@ class Status:
     streams: list[str]
     dead_since: float | None = None
     losses: tuple[Loss, ...] = ()
+    differing: tuple[str, ...] = ()
 
     @property
     def lag_s(self) -> float:
@@ -207,6 +210,7 @@ def read_standing(reader: Reader, before: Status | None = None) -> Status:
         delivered=Count(0, "at least "),
         delivered_s=LATELY_S if before is None else at - before.at,
         streams=[stream for stream, *_ in reader.rows("operate/streams")],
+        differing=tuple(differing(member for member, _ in reader.rows("migrate/beats"))),
         dead_since=dead_since,
         losses=tuple(starmap(Loss, reader.rows("operate/losses"))),
     )

@@ -24,13 +24,16 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class Presence:
     """The name of this process, held until it ends.
 
+    Args:
+        settings: What the name says of the settings; None: nothing.
+
     Attributes:
         member: The name. It has no place if the kernel offers no such proof: then leases are waited for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: str | None = None) -> None:
         place = _place()
-        member = Member(socket.gethostname(), os.getpid(), uuid.uuid4().hex[:8], place)
+        member = Member(socket.gethostname(), os.getpid(), uuid.uuid4().hex[:8], place, settings)
         if place is not None and not _hold(str(member)):
             member = member._replace(place=None)
         self.member = member

@@ -1,14 +1,17 @@
 """What the name of a relay says about where it runs. Pure: no I/O.
 
 A name is of one process and never comes again: ``host:pid:token:place``. The place stands for one network namespace of
-one boot of one kernel; it is missing if the process could not prove there that it lives.
+one boot of one kernel; it is missing if the process could not prove there that it lives. What follows says which
+settings the relay works with (`relay.rules.agreement`).
 """
 
 import re
 from collections.abc import Iterable
 from typing import NamedTuple, Self
 
-_NAME = re.compile(r"(?P<host>[^:]+):(?P<pid>[0-9]+):(?P<token>[0-9a-f]{8}):(?P<place>[0-9a-f]{16})")
+_NAME = re.compile(
+    r"(?P<host>[^:]+):(?P<pid>[0-9]+):(?P<token>[0-9a-f]{8}):(?P<place>[0-9a-f]{16})(:(?P<settings>[a-z][0-9a-f]*))?"
+)
 
 
 class Member(NamedTuple):
@@ -17,22 +20,26 @@ class Member(NamedTuple):
     Attributes:
         token: Chance, so that a later process of the same host and pid has another name.
         place: Where it runs; None if nobody there can tell whether it lives.
+        settings: The digests of its settings; None if it says nothing of them.
     """
 
     host: str
     pid: int
     token: str
     place: str | None
+    settings: str | None = None
 
     def __str__(self) -> str:
-        parts = [self.host, str(self.pid), self.token]
-        return ":".join(parts if self.place is None else [*parts, self.place])
+        parts = [self.host, str(self.pid), self.token, self.place, self.settings]
+        return ":".join(part for part in parts if part is not None)
 
     @classmethod
     def placed(cls, name: str) -> Self | None:
         """Read a name that has a place; None for any other."""
         found = _NAME.fullmatch(name)
-        return None if found is None else cls(found["host"], int(found["pid"]), found["token"], found["place"])
+        return (
+            None if found is None else cls(found["host"], int(found["pid"]), *found.group("token", "place", "settings"))
+        )
 
 
 def neighbours(me: Member, names: Iterable[str]) -> list[str]:

@@ -197,6 +197,7 @@ class PostgresFacts:
         oldest_relay: The schema version that a relay must know to work here.
         hidden: The tables of which row-level security hides rows from this role, with commas between them.
         hindrances: What may keep rows of the outbox from being marked.
+        members: The names of the relays that work.
         unreachable: Whether a row has the lowest of all seqs, which no range includes.
         bell_error: Why the bell's own address is of no use.
         adoptions: Foreign tables of this database whose rows are copied, into this outbox or another one.
@@ -215,6 +216,7 @@ class PostgresFacts:
     table: Table | None = None
     hidden: str | None = None
     hindrances: tuple[Hindrance, ...] = ()
+    members: tuple[str, ...] = ()
     unreachable: bool = False
     holders: Holders | None = None
     leases: Leases | None = None

@@ -92,6 +92,7 @@ def _asked(
         of_table = _rows(conn, tables.query("doctor/table"))
         identity = _value(conn, tables.query("doctor/identity")) or ""
         hindrances = _rows(conn, tables.query("doctor/hindrances"))
+        members = _rows(conn, tables.query("migrate/beats"))
         unreachable = bool(_value(conn, tables.query("doctor/unreachable")))
         holders = _rows(conn, tables.query("doctor/holders"))
         leases = _rows(conn, tables.query("doctor/leases"))
@@ -115,6 +116,7 @@ def _asked(
         table=_table(of_table[0]) if of_table else None,
         hidden=DatabaseState(identity, 0, None).hidden(),
         hindrances=tuple(Hindrance(*row) for row in hindrances),
+        members=tuple(member for member, _ in members),
         unreachable=unreachable,
         holders=_holders(holders[0]) if holders else None,
         leases=Leases(*leases[0]) if leases else None,

@@ -7,6 +7,7 @@ from relay.operate.doctor.findings import Finding, Level, seconds
 from relay.operate.doctor.judge_shards import judge_shards
 from relay.postgres.tables import Tables
 from relay.rules.adoption import Adoption
+from relay.rules.agreement import differing
 from relay.rules.seqs import BELOW_ALL
 
 # CREATE OR REPLACE TRIGGER, which the bell is made with.
@@ -39,6 +40,8 @@ def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]
         yield from _holders(facts.holders, facts.server)
     if facts.leases is not None:
         yield from judge_shards(facts.leases, plan)
+    if len(facts.members) > 1:
+        yield _settings(facts.members)
     for adoption in facts.adoptions:
         yield _adoption(adoption)
 
@@ -250,6 +253,15 @@ def _holders(holders: Holders, server: Server | None) -> Iterator[Finding]:
         yield _line("slots", "warning", seen, "start its reader, or SELECT pg_drop_replication_slot(...)")
     else:
         yield _line("slots", "ok", "no replication slot is left behind")
+
+
+def _settings(members: tuple[str, ...]) -> Finding:
+    found = differing(members)
+    if not found:
+        return _line("settings", "ok", f"{len(members)} relays work, and none says that its settings are others")
+    seen = f"of {len(members)} relays that work some differ in {'; '.join(found)}"
+    do = "give all relays of an outbox one configuration; while one is rolled out this passes"
+    return _line("settings", "warning", seen, do)
 
 
 def _adoption(adoption: Adoption) -> Finding:

@@ -9,8 +9,9 @@ HOSTS = st.sampled_from(["a", "b", "relay-0.shop"]) | st.text(
     st.characters(blacklist_characters=":", codec="utf-8"), min_size=1, max_size=8
 )
 PLACES = st.none() | st.sampled_from(["0" * 16, "f" * 16, "0123456789abcdef"])
+SETTINGS = st.none() | st.sampled_from(["s" + "0" * 15, "s0123456789abcde"])
 MEMBERS = st.builds(
-    Member, HOSTS, st.integers(1, 4_194_304), st.text("0123456789abcdef", min_size=8, max_size=8), PLACES
+    Member, HOSTS, st.integers(1, 4_194_304), st.text("0123456789abcdef", min_size=8, max_size=8), PLACES, SETTINGS
 )
 NAMES = MEMBERS.map(str) | st.text(max_size=40)
 
