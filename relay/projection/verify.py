@@ -5,7 +5,7 @@ read. The rows are read first and the bits after them, so that an event that is 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -29,6 +29,7 @@ Conn = psycopg.Connection[Any]
 
 # How many messages of the stream are asked for before the answers are awaited.
 _AT_ONCE = 100
+_MAX_SEQ = 2**63 - 1
 
 
 class Unsettled(NamedTuple):
@@ -69,10 +70,10 @@ def verify(definition: Definition, models: Conn, outbox: Conn, tables: Tables, e
     newest = cursor.execute(tables.query("delivery/newest")).fetchall()[0][0] or 0
     gaps = accepted_gaps(models, definition.name)
     compared, in_gaps, unsettled = 0, 0, list[Unsettled]()
-    for chunk in range(newest // CHUNK_SEQS + 1):
+    for chunk in _chunks_with_rows(cursor, tables, newest):
         rows = cursor.execute(
             tables.query("operate/projected"),
-            [chunk * CHUNK_SEQS - 1, (chunk + 1) * CHUNK_SEQS - 1, definition.stream, position],
+            [chunk * CHUNK_SEQS - 1, min((chunk + 1) * CHUNK_SEQS - 1, _MAX_SEQ), definition.stream, position],
         ).fetchall()
         ours = {seq: stream_seq for seq, topic, key, stream_seq in rows if _is_ours(definition, envelopes, topic, key)}
         if not ours:
@@ -89,6 +90,18 @@ def verify(definition: Definition, models: Conn, outbox: Conn, tables: Tables, e
             else:
                 unsettled.append(Unsettled(seq, stream_seq))
     return Verdict(compared, in_gaps, tuple(unsettled))
+
+
+def _chunks_with_rows(cursor: psycopg.RawCursor[Any], tables: Tables, newest: int) -> Iterator[int]:
+    """Find the chunks that hold rows, up to a seq: seqs may lie far apart, and the cost follows the rows."""
+    above = -1
+    while above < newest:
+        found = cursor.execute(tables.query("delivery/next_seq"), [above]).fetchall()
+        if not found or found[0][0] > newest:
+            return
+        chunk = found[0][0] // CHUNK_SEQS
+        yield chunk
+        above = (chunk + 1) * CHUNK_SEQS - 1
 
 
 async def find_unnumbered(settings: Settings, stream: str, unsettled: Sequence[Unsettled]) -> set[int]:
