@@ -68,12 +68,15 @@ class ConsumerState(NamedTuple):
 
 
 def headers_of(block: bytes) -> dict[str, str]:
-    """Read the headers of a message; of a name that comes twice the last one counts."""
+    """Read the headers of a message, each value as it was sent; of a name that comes twice the last one counts.
+
+    One space after the colon belongs to the line. What is left is the value: two keys may differ in white space alone.
+    """
     headers: dict[str, str] = {}
     for line in block.decode("utf-8", "replace").split("\r\n")[1:]:
         name, found, value = line.partition(":")
         if found:
-            headers[name] = value.strip()
+            headers[name] = value.removeprefix(" ")
     return headers
 
 
@@ -224,7 +227,7 @@ class StreamConsumer:
         if status.startswith(_HEARTBEAT):
             return
         if status.lower().startswith(_REQUEST_ENDED):
-            left = headers_of(header_block).get("Nats-Pending-Messages", "")
+            left = headers_of(header_block).get("Nats-Pending-Messages", "").strip()
             self._outstanding = max(0, self._outstanding - (int(left) if left.isdigit() else _REQUEST))
             self._changed.set()
         else:

@@ -26,6 +26,7 @@ _HEADERS_WE_ADD_BYTES = 4 * 1024
 
 _HEADER_NAME = re.compile(r"[!-9;-~]+")  # printable ASCII but space and colon
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a tab may stand in a value
+_REPLAY_HEADERS = frozenset({"outbox-replay", "outbox-replay-of"})
 _RESERVED_HEADERS = frozenset({"nats-msg-id", "nats-batch-id", "nats-batch-sequence", "nats-batch-commit"})
 
 
@@ -73,6 +74,14 @@ class Envelopes:
         self._add_created_at = add_created_at
         self._cloud_events = cloud_events
         self._origins = Origins()
+        self._ours = frozenset(
+            [
+                *_REPLAY_HEADERS,
+                *(["outbox-key"] if add_key else []),
+                *(["outbox-seq", "outbox-origin"] if add_seq else []),
+                *(["outbox-created-at"] if add_created_at else []),
+            ]
+        )
         self._plain = not (add_key or add_seq or add_created_at or cloud_events)
         self._allow_nats = frozenset(name.lower() for name in allow_nats) - _RESERVED_HEADERS
         self._known: dict[str, str] = {}
@@ -197,7 +206,11 @@ class Envelopes:
         return headers
 
     def _own(self, text: str) -> dict[str, str]:
-        """Take the headers that the row asks for: none if it says null, and none of which it says so, as ORMs do."""
+        """Take the headers that the row asks for: none if it says null, and none of which it says so, as ORMs do.
+
+        Those that the relay sends are left out: a row that passes on the headers of a message that was consumed would
+        otherwise speak of another event's key or seq wherever it has none of its own.
+        """
         try:
             own = json.loads(text)
         except (ValueError, RecursionError):
@@ -214,7 +227,7 @@ class Envelopes:
             lower = name.lower()
             if lower.startswith("nats-") and lower not in self._allow_nats:
                 raise Poison("headers", f"header {name[:100]} would steer the server and is not allowed")
-            if value is not None:
+            if value is not None and lower not in self._ours:
                 taken[name] = _value(name, value)
         return taken
 

@@ -8,7 +8,7 @@
 --   :newest           hash   of each such chunk the latest time of creation
 --   :parked           zset   numbers of parked events, in their order
 --   :parked:N         hash   one of them
---   :parked_keys      hash   of each key how many are parked; '' for events without a key
+--   :parked_keys      hash   of each key how many are parked; '' for events without a key, NUL for the empty key
 --   :wanted           set    numbers of which an operator wants something
 -- ARGV[1] says what to do; all numbers travel as texts, since Lua has only doubles.
 local prefix = KEYS[1]
@@ -143,10 +143,16 @@ local function is_too_much(in_a_row, new_key)
   return in_a_row >= MAX_STREAK or keys > MAX_KEYS or redis.call('ZCARD', parked) >= MAX_EVENTS
 end
 
+-- No other key is a NUL alone: a key that holds one is changed before it comes here.
+local function field_of(key)
+  if not key then return '' end
+  return key == '' and '\0' or key
+end
+
 local function park(one, payload, reason, created)
   local number = redis.call('HINCRBY', state, 'parked_number', 1)
   redis.call('ZADD', parked, number, number)
-  redis.call('HINCRBY', parked_keys, one.key or '', 1)
+  redis.call('HINCRBY', parked_keys, field_of(one.key), 1)
   local row = prefix .. ':parked:' .. number
   redis.call('HSET', row, 'created', created, 'stream_seq', one.stream_seq, 'time_ns', one.time_ns, 'subject', one.topic,
     'headers', one.headers, 'payload', payload, 'reason', reason or '', 'parked_at', now_ms())
@@ -159,7 +165,7 @@ local function unpark(number, key)
   redis.call('ZREM', parked, number)
   redis.call('SREM', wanted, number)
   redis.call('DEL', prefix .. ':parked:' .. number)
-  if redis.call('HINCRBY', parked_keys, key or '', -1) <= 0 then redis.call('HDEL', parked_keys, key or '') end
+  if redis.call('HINCRBY', parked_keys, field_of(key), -1) <= 0 then redis.call('HDEL', parked_keys, field_of(key)) end
 end
 
 local function event_of(meta, now)
@@ -253,7 +259,7 @@ function ops.apply(header)
   for i, meta in ipairs(h.events) do
     local one, payload = event_of(meta, now), ARGV[i + 2]
     local key = one.key
-    local is_behind = any_parked and key and redis.call('HEXISTS', parked_keys, key) == 1
+    local is_behind = any_parked and key and redis.call('HEXISTS', parked_keys, field_of(key)) == 1
     if is_behind then
       answers[#answers + 1] = i
       answers[#answers + 1] = ''

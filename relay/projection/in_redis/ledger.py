@@ -144,7 +144,8 @@ class RedisLedger:
         """Count what is parked."""
         breaker = Breaker()
         for key, count in (await self.client.hash(f"{self.prefix}:parked_keys")).items():
-            breaker.found(key.decode() if key else None, int(count))
+            # The script counts events without a key under an empty field, and those of the empty key under a NUL.
+            breaker.found(key.decode().removeprefix("\x00") if key else None, int(count))
         return breaker
 
     async def wanted(self) -> list[Parked]:

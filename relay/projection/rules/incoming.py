@@ -33,7 +33,7 @@ class Incoming(NamedTuple):
         seq: Its seq in the outbox, None without the header ``Outbox-Seq``.
         origin: Which history of the outbox the seq belongs to; empty without the header ``Outbox-Origin``.
         id: Its message id; of a replay the id of the event that is replayed.
-        key: Events of one key keep their order; None asks for none.
+        key: Events of one key keep their order; None asks for none. White space and an empty text are keys like others.
         at: When it was created, RFC 3339; when it was stored if that is not known.
         created: Unix seconds of the creation, None without the header ``Outbox-Created-At``.
         version: Of its payload's form, header ``Event-Version``; 1 without it.
@@ -86,6 +86,7 @@ def read(
     seq_text = headers.get("Outbox-Seq")
     seq = None
     if seq_text is not None:
+        seq_text = seq_text.strip()
         is_number = len(seq_text) <= _MAX_DIGITS and seq_text.isascii() and seq_text.isdigit()
         seq = int(seq_text) if is_number else None
         if seq is None or not 0 < seq <= _MAX_SEQ:
@@ -94,6 +95,7 @@ def read(
     version_text = headers.get("Event-Version")
     version = 1
     if version_text is not None:
+        version_text = version_text.strip()
         if _VERSION.fullmatch(version_text):
             version = int(version_text)
         else:
@@ -102,6 +104,7 @@ def read(
     created = None
     at = created_text
     if created_text is not None:
+        at = created_text = created_text.strip()
         created = _unix(created_text)
         if created is None:
             faults.append("the header Outbox-Created-At is not a time")
@@ -112,9 +115,9 @@ def read(
     except UnicodeDecodeError:
         text = ""
         faults.append("the payload is not UTF-8")
-    key = headers.get("Outbox-Key") or None
-    origin = headers.get("Outbox-Origin", "")
-    message_id = headers.get("Outbox-Replay-Of") or headers.get("Nats-Msg-Id", "")
+    key = headers.get("Outbox-Key")
+    origin = headers.get("Outbox-Origin", "").strip()
+    message_id = (headers.get("Outbox-Replay-Of") or headers.get("Nats-Msg-Id", "")).strip()
     if not known_clean and _has_controls(text, subject, headers):
         faults.append("the message holds a control character that no JSON text may hold")
         subject, origin, message_id = _storable(subject), _storable(origin), _storable(message_id)

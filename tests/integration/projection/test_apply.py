@@ -2,10 +2,12 @@
 
 import pytest
 
+from relay.projection.definition import Handler
 from relay.projection.rules.grouping import Mode
+from relay.projection.sql_text import statement
 from tests.integration.projection.fix_runner import Run
 from tests.integration.projection.world import Events, definition, filled, fold, run_sql, state, trail
-from tests.support.fix_relay import wait_until
+from tests.support.fix_relay import MakeRelay, Outbox, wait_until
 
 
 @pytest.mark.parametrize("mode", [Mode.EACH, Mode.SET, Mode.FOLD])
@@ -86,3 +88,21 @@ def test_a_backlog_of_several_requests_is_read_in_one_stay(
     wait_until("these too", lambda: state(empty_database).get("position") == 5_000)
     assert trail(empty_database) == filled(1, 5_000)
     assert [one.getMessage() for one in caplog.records if one.levelname != "INFO"] == []
+
+
+KEYS = ["acc", "acc ", " acc", "  acc", "acc\u00a0", "acc\t", "\tacc", "acc\u0085", "acc\u2028", "", " ", None]
+
+
+def test_each_key_arrives_as_it_was_written_whatever_stands_at_its_ends(
+    empty_database: str, outbox: Outbox, make_relay: MakeRelay, events: Events, running: Run
+) -> None:
+    events.make()
+    make_relay(outbox.dsn, events.url, headers__key="true", headers__seq="true").start()
+    for key in KEYS:
+        outbox.insert("orders.placed", key, headers={"outbox-key": "x", "Outbox-Key": "another event's"})
+    tables = "CREATE TABLE seen (n bigint GENERATED ALWAYS AS IDENTITY, key text)"
+    sql = statement("INSERT INTO seen (key) SELECT key FROM event")
+    keys = definition(tables=tables, handlers=(Handler("orders.>", None, Mode.EACH, sql=sql),))
+    running(empty_database, events.url, keys)
+    wait_until("all is applied", lambda: state(empty_database).get("applied") == len(KEYS))
+    assert run_sql(empty_database, "SELECT key FROM trail.seen ORDER BY n") == [(key,) for key in KEYS]

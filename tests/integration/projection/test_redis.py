@@ -306,6 +306,17 @@ def test_poison_parks_its_key_and_others_flow(
     assert reason in world.parked()[0][1]
 
 
+def test_the_empty_key_is_a_key_like_any_other(world: World, events: Events, run: Any) -> None:
+    events.make()
+    events.send((1, ""), payload={"i": []})
+    events.send((2, ""), (3, "b"))
+    run()
+    world.reach(3)
+    assert [(key, bool(reason)) for key, reason in world.parked()] == [("", True), ("", False)]
+    assert world.ask("HGETALL", f"{prefix_of('trail', 0)}:parked_keys") == {"\x00": "2"}
+    assert world.trail() == fold((3, "b"))
+
+
 def test_all_poison_stops_the_projection(world: World, events: Events, run: Any) -> None:
     events.make()
     events.send((1, "good"))

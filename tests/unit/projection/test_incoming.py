@@ -1,7 +1,10 @@
 """What is read of a message, and what is found wrong with it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from relay.jetstream.consumer import headers_of
 from relay.projection.rules.incoming import read
 
 
@@ -63,3 +66,11 @@ def test_what_no_text_of_postgresql_may_hold_is_replaced_wherever_it_is_kept() -
 def test_a_character_that_is_only_in_a_header_or_its_name_is_a_fault(place: str) -> None:
     assert read(9, 0, "s", {place: "\x1e"}, b"{}").fault is not None
     assert read(9, 0, "s", {place.rstrip("\x00"): "plain"}, b"{}").fault is None
+
+
+@given(st.text(st.characters(exclude_characters="\r\n\x00\x1d\x1e", exclude_categories=["Cs"])))
+def test_a_key_is_read_as_it_was_sent(key: str) -> None:
+    block = f"NATS/1.0\r\nOutbox-Key: {key}\r\nOutbox-Seq: 7 \r\n\r\n".encode()
+    found = read(9, 0, "s", headers_of(block), b"{}")
+    assert (found.key, found.seq, found.fault) == (key, 7, None)
+    assert read(9, 0, "s", headers_of(b"NATS/1.0\r\nOutbox-Key:k\r\n\r\n"), b"{}").key == "k"

@@ -208,6 +208,30 @@ def test_configured_headers_come_with_those_of_the_row() -> None:
     }
 
 
+def test_a_row_lends_no_event_the_key_the_seq_or_the_replay_of_another_one() -> None:
+    forwarded = {
+        "Outbox-Key": "x",
+        "outbox-key": "x",
+        "Outbox-Seq": "1",
+        "OUTBOX-ORIGIN": "x",
+        "Outbox-Created-At": "x",
+        "Outbox-Replay": "1",
+        "Outbox-Replay-Of": "x",
+    }
+    own = event(key=None, headers=forwarded)
+    sent = Envelopes(add_key=True, add_seq=True, add_created_at=True).headers(own, MEBIBYTE)
+    assert sent == {
+        "Outbox-Seq": "7",
+        "Outbox-Created-At": "2023-11-14T22:13:20.250000+00:00",
+        "Nats-Msg-Id": "an-id",
+    }
+    # What the relay does not send is the row's own affair.
+    assert Envelopes().headers(own, MEBIBYTE) == {
+        **{name: value for name, value in forwarded.items() if "Replay" not in name},
+        "Nats-Msg-Id": "an-id",
+    }
+
+
 def test_the_origin_goes_out_with_the_seq_alone() -> None:
     origins = Origins("0:aaaaaaaa,6:bbbbbbbb")
     assert "Outbox-Origin" not in Envelopes().with_origins(origins).headers(event(), MEBIBYTE)
