@@ -150,8 +150,9 @@ class PartitionProgress:
         self._written_at = self._monotonic()
 
     def reading(self, position: int, parked: int) -> None:
-        """Note that the stream is read on from a position."""
-        self._status, self._reason = "running", None
+        """Note that the stream is read on from a position; what was waited for is told until something is written."""
+        if self._status != "waiting":
+            self._status, self._reason = "running", None
         self._position, self._parked = position, parked
         self._written_at = self._monotonic()
 
@@ -165,6 +166,7 @@ class PartitionProgress:
         Args:
             batch_s: How long the transaction took, seconds; None if it had no event to apply.
         """
+        self._goes_on()
         self._position, self._parked = one.position, one.parked
         self.applied += one.applied
         self.repeats["settled"] += one.repeats
@@ -188,7 +190,8 @@ class PartitionProgress:
         self._kept = kept
 
     def beat(self) -> None:
-        """Note that the lease was renewed."""
+        """Note that the lease was renewed after whatever came was applied."""
+        self._goes_on()
         self._written_at = self._monotonic()
 
     def complete(self, up_to: float | None) -> None:
@@ -209,6 +212,10 @@ class PartitionProgress:
     def released(self) -> None:
         """Note that the partition is ours no more."""
         self._owned = False
+
+    def _goes_on(self) -> None:
+        if self._status == "waiting":
+            self._status, self._reason = "running", None
 
     def _lose_sight(self) -> None:
         self._pending = None

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from relay.observe.logs import event as log_event
-from relay.postgres.server_error import words
+from relay.postgres import server_error
 from relay.projection.definition import Definition
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.refusals import MAX_REASON, RefusalClass, classify, is_undecided, may_be_told
@@ -103,17 +103,23 @@ def is_raised(error: psycopg.Error) -> bool:
     return error.diag.source_function in _RAISING
 
 
+def is_locked(error: psycopg.Error) -> bool:
+    """Return whether a lock that another session holds was not to be had in time."""
+    return isinstance(error, psycopg.errors.LockNotAvailable)
+
+
 def words_of(error: psycopg.Error) -> str:
     """Return what may be logged of an error: what PostgreSQL says unless that may hold a value of an event."""
     if error.sqlstate is None or may_be_told(error.sqlstate, raised=is_raised(error)):
-        return error.diag.message_primary or type(error).__name__
+        words = error.diag.message_primary or type(error).__name__
+        return f"{words}: another session holds a lock that is needed; pg_locks names it" if is_locked(error) else words
     return f"SQLSTATE {error.sqlstate}"
 
 
 def words_of_view(error: psycopg.Error) -> str:
     """Return what may be logged of a view that cannot be refreshed."""
     if error.sqlstate is None or may_be_told(error.sqlstate, raised=is_raised(error), reads_values=True):
-        return words(error)
+        return server_error.words(error)
     return (
         f"SQLSTATE {error.sqlstate}: what PostgreSQL says may hold values; REFRESH MATERIALIZED VIEW by hand shows it"
     )

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from relay.projection import Event, Projection, Transaction, on, upcast
@@ -325,3 +326,20 @@ def test_what_no_event_can_pass_is_waited_for_though_events_are_to_be_skipped(
     run_sql(empty_database, mended)
     reach(empty_database, 3)
     assert {"b", "c"} <= trail(empty_database).keys()
+
+
+def test_a_lock_of_another_session_is_told_and_waited_for(empty_database: str, events: Events, running: Run) -> None:
+    events.make()
+    events.send((1, "a"))
+    running(empty_database, events.url, definition())
+    reach(empty_database, 1)
+    with psycopg.connect(empty_database) as conn:
+        conn.execute("SELECT 1 FROM trail.trail WHERE key = 'a' FOR UPDATE")
+        events.send((2, "a"), (3, "b"))
+        wait_until("it waits", lambda: state(empty_database)["status"] == "waiting")
+        assert "another session holds a lock" in str(state(empty_database)["error"])
+        assert (state(empty_database)["position"], state(empty_database)["owner"] is None) == (1, False)
+    reach(empty_database, 3)
+    assert trail(empty_database) == fold((1, "a"), (2, "a"), (3, "b"))
+    assert run_sql(empty_database, PARKED) == []
+    wait_until("it runs", lambda: state(empty_database)["status"] == "running")

@@ -77,6 +77,18 @@ def test_an_owner_that_writes_nothing_is_stalled_and_one_that_waits_says_why() -
     assert progress.view().status == "waiting"
 
 
+def test_what_is_waited_for_is_told_until_something_is_written_again() -> None:
+    progress = owner(Clock())
+    progress.fails("outage", "PostgreSQL: a lock")
+    progress.reading(5, 0)
+    assert (progress.view().status, progress.view().reason) == ("waiting", "PostgreSQL: a lock")
+    progress.beat()
+    assert (progress.view().status, progress.view().reason) == ("running", None)
+    progress.fails("outage", "PostgreSQL: a lock")
+    progress.settled(Settled(6, 0, 1), 0.02)
+    assert progress.view().status == "running"
+
+
 def test_what_is_not_ours_is_said_as_it_is_written_down_and_without_a_lag() -> None:
     clock = Clock()
     progress = owner(clock)
