@@ -5,10 +5,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from relay.demo.servers import NatsServer, PostgresServer
+from tests.support.backends import SETTINGS
 from tests.support.fix_relay import MakeRelay, Outbox, wait_until
+from tests.support.fix_standby import base_backup
 from tests.support.fix_stream import Streams, assert_once_and_in_order
 
 WINDOW_S = 1.0
@@ -66,3 +69,26 @@ def test_events_whose_marks_a_failover_has_lost_are_found_in_the_stream_after_th
     assert sum(line["found"] for line in relay.lines("tail.read")) >= 50
     # And what comes after it flows.
     outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+
+
+def test_each_connection_goes_to_the_primary_though_a_standby_is_named_first(
+    own_postgres: PostgresServer, own_outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay, tmp_path: Path
+) -> None:
+    streams = Streams(own_nats.url)
+    streams.make("ORDERS", "orders.>")
+    standby = PostgresServer(tmp_path / "standby", settings=SETTINGS)
+    standby.directory.mkdir()
+    base_backup(own_postgres, standby.data)
+    with standby:
+        hosts = f"127.0.0.1:{standby.port},127.0.0.1:{own_postgres.port}"
+        make_relay(f"postgresql://postgres@{hosts}/postgres", own_nats.url).start()
+        own_outbox.fill("orders.placed", 20, keys=KEYS)
+        own_outbox.drained()
+        ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'outbox-relay%'"
+        assert len(own_outbox.conn.execute(ours).fetchall()) >= 3
+        own_outbox.fill("orders.placed", 20, keys=KEYS)
+        own_outbox.drained()
+        with psycopg.connect(standby.dsn(), autocommit=True) as conn:
+            there = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'outbox-relay%'"
+            assert conn.execute(there).fetchall() == [], "none has stayed at the standby"
+    assert streams.messages("ORDERS") == 40
