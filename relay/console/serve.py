@@ -47,9 +47,6 @@ def serve(settings: Settings, tell: Tell) -> None:
     port = int(listener.getsockname()[1])
     settings = settings.model_copy(update={"console": settings.console.model_copy(update={"port": port})})
     app, entry = build(settings)
-    address = f"http://{_shown(settings.console.host)}:{port}{settings.console.base_path}/"
-    tell(f"{address}?key={entry.key}" if settings.console.auth == "link" else address)
-    log_event(log, "info", "console.started", "the console answers", port=port, write=settings.console.write)
     config = uvicorn.Config(
         app,
         # What a proxy says is believed by our own rules alone.
@@ -66,13 +63,26 @@ def serve(settings: Settings, tell: Tell) -> None:
         limit_concurrency=200,
     )
     server = _Server(config)
-    stop_on_signals(lambda: setattr(server, "should_exit", True))
+    stop_on_signals(server.end)
+    address = f"http://{_shown(settings.console.host)}:{port}{settings.console.base_path}/"
+    tell(f"{address}?key={entry.key}" if settings.console.auth == "link" else address)
+    log_event(log, "info", "console.started", "the console answers", port=port, write=settings.console.write)
     with listener:
         server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """A server that leaves signals to us: by itself it raises them again at its end, which sets the exit code."""
+
+    _is_wanted_to_end = False
+
+    def end(self) -> None:
+        """End after the answers that are on their way; also if it has not begun yet."""
+        self._is_wanted_to_end = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to end; asked ten times a second."""
+        return await super().on_tick(counter) or self._is_wanted_to_end
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
