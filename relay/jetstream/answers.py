@@ -9,9 +9,10 @@ import re
 from typing import Any, NamedTuple, TypeGuard
 
 from relay.rules.failures import Refused
-from relay.rules.seqs import LARGEST
 from relay.rules.streams import may_exist, qualified
 
+# JetStream counts up to here. The outbox holds less: what to do with such an event is decided where it is marked.
+_LARGEST_SEQ = 2**64 - 1
 # The server's own numbers of errors; their HTTP codes stand beside them.
 _CODES = range(10_000, 20_000)
 _LONGEST_DESCRIPTION = 500
@@ -76,7 +77,7 @@ def read(body: bytes) -> Acknowledged | Refused | None:
 
 def _is_count(value: object) -> TypeGuard[int]:
     # True is an int.
-    return type(value) is int and 0 < value <= LARGEST
+    return type(value) is int and 0 < value <= _LARGEST_SEQ
 
 
 def _refusal(error: Any) -> Refused | None:

@@ -142,7 +142,7 @@ def test_without_a_stream_events_wait_until_it_is_made(outbox: Outbox, streams: 
     [
         b"OK",
         b'{"stream":"ORDERS","seq":"0007"}',
-        b'{"stream":"ORDERS","seq":9999999999999999999}',
+        b'{"stream":"ORDERS","seq":99999999999999999999}',
         b'{"stream":"ORDERS","seq":0}',
         b'{"stream":5,"seq":5}',
         b'{"stream":"a\\ud800","seq":5}',
