@@ -20,7 +20,7 @@ from tests.support.model.outbox import Link, Names, Outbox
 class _Presence:
     """The name of a process; no other one is near enough for its end to be noticed."""
 
-    def __init__(self) -> None:
+    def __init__(self, _: str) -> None:
         self.member = f"model:{uuid.uuid4().hex}"
 
     def ended(self, _: object) -> list[str]:
