@@ -104,8 +104,11 @@ class OutboxReader:
         """Whether every shard is ours."""
         return self._ours[0] is None
 
-    async def starting_point(self) -> StartingPoint:
+    async def starting_point(self, *, with_due: bool = False) -> StartingPoint:
         """Return the seq above which fetching begins, and how the database is found.
+
+        Args:
+            with_due: Begin below everything that is due, which comes by itself later on otherwise.
 
         It begins at the lowest watermark, or below the first event that a stream has lost and that is to be sent
         again, so that nothing of its key goes before it. If the sequence was set back below the watermark, it begins
@@ -115,7 +118,7 @@ class OutboxReader:
         database = DatabaseState(*state)
         if not database.settles(watermark):
             return StartingPoint(0, database, set_back=True)
-        lowest = value(await self._run(self._tables.query("delivery/redeliver_from"), self._ours))
+        lowest = value(await self._run(self._tables.query("delivery/redeliver_from"), (*self._ours, with_due)))
         return StartingPoint(watermark if lowest is None else min(watermark, lowest - 1), database)
 
     async def fetch(self, cursor: int, upper: int, room: Room) -> Read:

@@ -207,12 +207,12 @@ class Outbox:
     def _delivery_start(self, _: object) -> Answer:
         return [(self.now.watermark, self._identity(), self._newest(), self.now.drawn, _ORIGINS)]
 
-    def _delivery_redeliver_from(self, *_: object) -> Answer:
+    def _delivery_redeliver_from(self, *given: object) -> Answer:
         now = self.clock.time()
         due = [
             row.seq
             for row in self._pending(-(1 << 62), 1 << 62)
-            if row.retry_at is not None and row.retry_at <= now and row.stream_seq is not None
+            if row.retry_at is not None and row.retry_at <= now and (row.stream_seq is not None or given[-1])
         ]
         return [(min(due, default=None),)]
 
