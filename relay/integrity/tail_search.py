@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 
+from relay.event import Event
 from relay.integrity.reused_seqs import ReusedSeqs
 from relay.integrity.watched import PATIENCE_S, Watched, WatchedStreams
 from relay.jetstream.connection import Connection
@@ -107,7 +108,7 @@ class TailSearch:
             for name, seqs in by_stream.items()
         }
         done = of_no_stream.union(*[by_stream[name] for name in await self._try_each(connection, searches)])
-        returned = 0
+        returned: list[Event] = []
         for _ in range(len(asked)):
             event = asked.popleft()
             if event.seq not in done or event.seq not in subjects:
@@ -120,9 +121,10 @@ class TailSearch:
                     doubts.let_go(event.seq, time.monotonic())
             if not streams.begun.may_send(subjects[event.seq]):
                 streams.begun.give_up()
-            self._in_hand.lanes.put_back([event], alone=True)
-            returned += 1
-        return returned
+            returned.append(event)
+        # Together, so that they keep their order, which nobody is owed but within a key.
+        self._in_hand.lanes.put_back(returned, alone=True)
+        return len(returned)
 
     def _is_forgotten(self, seq: int, subject: str) -> bool:
         """Report whether the stream of a subject may have forgotten the id of an event that it may hold."""

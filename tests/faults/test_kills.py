@@ -180,7 +180,8 @@ def test_a_kill_at_any_await_loses_repeats_and_reorders_nothing(
     for point in points:
         for instant in INSTANTS:
             outbox.leases_run_out(ended)
-            if "_of_unknown" in point:
+            if "_of_unknown" in point or "TailSearch._begin" in point:
+                # A stream that nothing is saved of.
                 outbox.conn.execute("DELETE FROM outbox_streams")
             filler.fill()
             ids_are_forgotten()
