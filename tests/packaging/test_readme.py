@@ -31,7 +31,7 @@ def shape(text: str) -> str:
     for pattern, word in (
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
-        (r"[\w.-]+:\d+:[0-9a-f]{8}(?::[0-9a-f]{16})?", "RELAY"),
+        (r"[\w.-]+:\d+:[0-9a-f]{8}(?::[0-9a-f]{16})?(?::s[0-9a-f]+)?", "RELAY"),
         (r"(?m)^(origin +)[0-9a-f]{8}$", r"\1ORIGIN"),
         (r"\d[\d,.]* (?:ms|s|min|h|d)(?: \d+ (?:s|min|h))?\b", "SPAN"),
         (r"\d[\d,.]* (?:bytes|KiB|MiB|GiB)\b", "SIZE"),
