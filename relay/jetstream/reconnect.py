@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _PROVEN_S = 10.0
 _PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
+# A stream that could not be made as configured is tried again after so many seconds: a cluster may have no leader yet.
+_UNMANAGED_PAUSE_S = 5.0
 # So many in a row may live shortly before the relay is called unable to send: a server that restarts ends one or two.
 _TOLERATED = 2
 
@@ -42,7 +44,8 @@ class Reconnector:
     """Keeps a connection to NATS: one line in the log when it is lost, one when it stands again.
 
     Args:
-        stream: The stream that each new connection makes or adjusts; None leaves streams alone.
+        stream: The stream that each new connection makes or adjusts, and again until that is done; None leaves streams
+            alone.
         listener: Hears what comes on each connection.
         users: Get each connection, in this order, and are told of its end.
 
@@ -69,6 +72,8 @@ class Reconnector:
         self._told: set[str] = set()
         # Connections in a row that have lived shortly.
         self._short_lived = 0
+        # Why the stream is not as configured; None if it is.
+        self._unmanaged: str | None = None
 
     async def run(self) -> None:
         """Keep it for ever; the connection ends with the task."""
@@ -81,7 +86,7 @@ class Reconnector:
                 log_event(log, "info", "nats.connected", "connected to NATS", version=connection.server)
                 for user in self._users:
                     user.attach(connection)
-                reason = await self._life(connection)
+                reason = await self._managed_life(connection)
                 for user in self._users:
                     user.detach()
                 log_event(
@@ -101,6 +106,40 @@ class Reconnector:
             self.trouble = "not connected"
             if connection is not None:
                 await connection.close()
+
+    async def _managed_life(self, connection: Connection) -> str:
+        """Wait until the connection has ended, and try the stream again meanwhile; return why it has ended."""
+        managing = asyncio.create_task(self._manage_later(connection), name="manage")
+        try:
+            return await self._life(connection)
+        finally:
+            managing.cancel()
+            await asyncio.wait([managing])
+
+    async def _manage_later(self, connection: Connection) -> None:
+        """Make the stream as configured as soon as JetStream does it, if that has failed before."""
+        with suppress(BrokerError):  # the connection has ended
+            while self._unmanaged is not None:
+                await asyncio.sleep(_UNMANAGED_PAUSE_S)
+                await self._manage(connection)
+
+    async def _manage(self, connection: Connection) -> None:
+        """Make the stream as configured, or report once for each reason that it is not.
+
+        Raises:
+            BrokerError: The connection has ended.
+        """
+        if self._stream is None:
+            return
+        try:
+            await ensure_stream(connection, self._stream)
+            self._unmanaged = None
+        except BrokerError as error:
+            if not connection.up:
+                raise
+            if str(error) != self._unmanaged:
+                log_event(log, "error", "stream.unmanaged", "the stream is not as configured", reason=str(error))
+            self._unmanaged = str(error)
 
     async def _life(self, connection: Connection) -> str:
         """Wait until the connection has ended; return why."""
@@ -134,13 +173,7 @@ class Reconnector:
         connection = await connect(self._options, server, self._listener)
         async with AsyncExitStack() as otherwise:
             otherwise.push_async_callback(connection.close)
-            if self._stream is not None:
-                try:
-                    await ensure_stream(connection, self._stream)
-                except BrokerError as error:
-                    if not connection.up:
-                        raise
-                    log_event(log, "error", "stream.unmanaged", "the stream is not as configured", reason=str(error))
+            await self._manage(connection)
             otherwise.pop_all()
         return connection
 

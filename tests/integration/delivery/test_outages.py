@@ -246,3 +246,17 @@ def test_of_two_databases_the_first_may_be_silent(outbox: Outbox, streams: Strea
         dsn = make_conninfo(outbox.dsn, host="127.0.0.1,127.0.0.1", port=ports)
         make_relay(dsn, streams.url, postgres__connect_timeout_s="2", postgres__statement_timeout_s="1").start()
         outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+
+
+def test_a_managed_stream_that_could_not_be_made_is_made_over_the_same_connection(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("OTHER", "orders.>")
+    managing = {"stream__manage": "true", "stream__name": "ORDERS", "stream__subjects": "orders.>"}
+    relay = make_relay(outbox.dsn, streams.url, **managing).start()
+    relay.said("stream.unmanaged")
+    streams.api("STREAM.DELETE.OTHER")
+    relay.said("stream.managed")
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    assert len(streams.read("ORDERS")) == 1
+    assert len(relay.lines("stream.unmanaged")) == len(relay.lines("nats.connected")) == 1
