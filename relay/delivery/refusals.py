@@ -350,8 +350,9 @@ class Refusals:
     async def run(self) -> None:
         """Decide about events whose streams were looked up, for ever."""
         while True:
-            event, subject, failure = await self._lookups.answer()
-            if failure is None:
-                self._lanes.put_back([event], alone=True)
-            else:
-                self._decide(event, subject, failure)
+            answers = await self._lookups.answers()
+            # Together, so that they keep their order, which nobody is owed but within a key.
+            self._lanes.put_back([one.event for one in answers if one.failure is None], alone=True)
+            for event, subject, failure in answers:
+                if failure is not None:
+                    self._decide(event, subject, failure)

@@ -79,28 +79,36 @@ class StreamLookups:
         return False
 
     def ask(self, event: Event, subject: str, failure: Failure | None) -> None:
-        """Find out what a failure was, or which stream takes an event that was not sent yet; `answer` returns it."""
+        """Find out what a failure was, or which stream takes an event that was not sent yet; `answers` returns it."""
         self._questions.append((subject, (event, failure)))
         self._asking.set()
 
-    async def answer(self) -> Answer:
-        """Wait for the next answer. Questions that wait together are answered by one look-up a subject."""
+    async def answers(self) -> list[Answer]:
+        """Wait for the next answers, in the order of their questions: those that one look-up a subject has brought."""
+        found: list[Answer] = []
         while True:
             while self._questions:
-                subject, failed = self._questions.popleft()
+                subject, failed = self._questions[0]
                 if subject not in self._known:
+                    if found:
+                        return found
                     await self._ask_about(subject)
+                self._questions.popleft()
                 if failed is not None:
-                    event, failure = failed
-                    if failure is None:
-                        self._note_place(subject)
-                        return Answer(event, subject, None)
-                    facts = self._streams.find(subject)
-                    mute = facts.name if facts is not None and facts.no_ack else None
-                    return Answer(event, subject, after_lookup(failure, self._known[subject], mute))
+                    found.append(self._answer(subject, *failed))
+            if found:
+                return found
             self._known.clear()
             self._asking.clear()
             await self._asking.wait()
+
+    def _answer(self, subject: str, event: Event, failure: Failure | None) -> Answer:
+        if failure is None:
+            self._note_place(subject)
+            return Answer(event, subject, None)
+        facts = self._streams.find(subject)
+        mute = facts.name if facts is not None and facts.no_ack else None
+        return Answer(event, subject, after_lookup(failure, self._known[subject], mute))
 
     def _note_place(self, subject: str) -> None:
         """Let a subject be sent on if no stream is found for it; one that is found is written down first."""
