@@ -72,7 +72,7 @@ class Web:
             def do_POST(self) -> None:  # the name that http.server calls
                 self._serve("POST")
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server names it so, and calls it by position
+            def log_message(self, *_: object, **__: object) -> None:
                 """Log nothing: the example has a picture of its own."""
 
             def _serve(self, method: str) -> None:

@@ -23,14 +23,13 @@ from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.in_hand import InHand
 from relay.rules.read_size import Read, ReadSize, Room
 from relay.rules.scrub_findings import ScrubFindings
-from relay.rules.seqs import BELOW_ALL
+from relay.rules.seqs import BELOW_ALL, LARGEST
 
 if TYPE_CHECKING:
     from relay.config.sections import DeliverySection
 
 log = logging.getLogger(__name__)
 
-_NO_LIMIT = 2**63 - 1
 # A row that commits late is found within this time.
 _GAP_PAUSE_S = 0.25
 # Looking into gaps, or reading again what cannot flow yet, takes a fifth of the time at most.
@@ -164,7 +163,7 @@ class Fetcher:
         wait_s = max(0.0, at - time.monotonic())
         return min(wait_s, _GAP_PAUSE_S) if len(self._in_hand.gaps) else wait_s
 
-    async def _advance(self, now: float, upper: int = _NO_LIMIT) -> int:
+    async def _advance(self, now: float, upper: int = LARGEST) -> int:
         """Read what has appeared in gaps, then above the cursor up to `upper`; return how many events."""
         found = 0
         if self._late_up_to is not None or (len(self._in_hand.gaps) and now >= self._gaps_at):
@@ -274,7 +273,7 @@ class Fetcher:
         self._findings.passed(self._scrubbed, reached, {event.seq for event in events})
         self._scrubbed = reached
         known = self._in_hand.gaps.lowest(), self._lanes.overflow_from, self._in_hand.backfilling
-        lowest = min((seq for seq in known if seq is not None), default=_NO_LIMIT)
+        lowest = min((seq for seq in known if seq is not None), default=LARGEST)
         # What waits for a retry comes back by itself, in its own order.
         lost = [
             event
@@ -319,7 +318,7 @@ class Fetcher:
         self._gaps_at = now + max(_GAP_PAUSE_S, _REST * (now - started))
         return found
 
-    async def _take_late(self, below: int = _NO_LIMIT, spare: int = 0) -> int:
+    async def _take_late(self, below: int = LARGEST, spare: int = 0) -> int:
         """Take in what has become visible in the gaps below a seq; return how many events.
 
         It comes between each read of later events and their offer: a transaction may have one event in a gap and

@@ -26,6 +26,7 @@ from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.in_hand import InHand
 from relay.rules.patience import Patience
+from relay.rules.seqs import LARGEST
 from relay.rules.streams import StreamFacts
 
 log = logging.getLogger(__name__)
@@ -213,7 +214,7 @@ class TailSearch:
         # This database may be behind what is in memory.
         watermark = min(self._in_hand.watermark(), (await self._reader.starting_point()).above)
         subjects = set()
-        for event in await self._reader.outlines(watermark, 2**63 - 1, _FIRST_PENDING):
+        for event in await self._reader.outlines(watermark, LARGEST, _FIRST_PENDING):
             try:
                 subjects.add(self._envelopes.subject(event))
             except Poison:

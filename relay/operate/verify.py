@@ -13,14 +13,12 @@ from relay.config.settings import Settings
 from relay.integrity.comparison import Compared, Comparison
 from relay.operate.broker import broker
 from relay.operate.changes import Audit, Changer, OnProgress
-from relay.rules.seqs import BELOW_ALL
+from relay.rules.seqs import BELOW_ALL, LARGEST
 from relay.rules.stream_loss import DeliveredRow, Fate, Seen
 
 SPAN = 2000
 _SHOWN = 20
 _CHUNK = 1000
-# Above every seq.
-_END = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -191,7 +189,7 @@ def _read(changer: Changer, scope: Scope, above: int, up_to: int) -> tuple[dict[
     if not found:
         with changer.step():
             following = changer.rows("delivery/next_seq", (up_to,))
-        return {}, int(following[0][0]) - 1 if following else _END
+        return {}, int(following[0][0]) - 1 if following else LARGEST
     by_stream: dict[str, list[DeliveredRow]] = defaultdict(list)
     for *row, stream in found:
         by_stream[stream].append(DeliveredRow(*row))

@@ -27,9 +27,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from relay.rules.seqs import LARGEST
+
 # So few gaps are all read each time: that costs no more than to ask who has ended.
 FEW = 100
-_NO_LIMIT = 2**63 - 1
 
 
 class Holder(NamedTuple):
@@ -199,7 +200,7 @@ class Gaps:
                 joined.append(group)
         self._groups = joined
 
-    def ask(self, below: int = _NO_LIMIT, spare: int = 0) -> tuple[list[int], list[int]]:
+    def ask(self, below: int = LARGEST, spare: int = 0) -> tuple[list[int], list[int]]:
         """Return the gaps in which a row may have appeared since they were read: they are read again now.
 
         Args:
@@ -262,7 +263,7 @@ class Gaps:
                 gaps[-1].hi = min(gaps[-1].hi, above)
         self._groups = [group for group in self._groups if group.gaps]
 
-    def close(self, up_to: int = _NO_LIMIT) -> int:
+    def close(self, up_to: int = LARGEST) -> int:
         """Note that what was asked for was read, and give up the gaps of it that nobody can fill any more.
 
         Args:
