@@ -37,7 +37,8 @@ from relay.maintenance.dead_letters_and_size import TableFacts
 from relay.maintenance.duty import Duty, DutyRunner
 from relay.maintenance.retention import Retention
 from relay.observe.metrics import Metrics
-from relay.observe.snapshot import HoldView, TermView
+from relay.observe.snapshot import HeldView, TermView
+from relay.outcomes import FailureClass
 from relay.postgres.doorbell import Doorbell
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from relay.config.settings import Settings
 
 _TICK_S = 0.25
+# So many outages are told by name on /readyz; the others are counted.
+_OUTAGES = 5
 _STALLED_S = 30.0
 _COLUMNS_S = 2.0
 
@@ -275,7 +278,6 @@ class Term:
     def view(self) -> TermView:
         """Return how the term stands now."""
         in_hand, settled = self._in_hand, self.settled
-        offset = time.time() - time.monotonic()
         return TermView(
             backlog=in_hand.backlog(self._ratio),
             oldest_pending_at=in_hand.unsettled.oldest_created_at(),
@@ -285,10 +287,8 @@ class Term:
             watermark=settled.seq,
             watermark_at=settled.at,
             shards=len(self._ownership.epochs),
-            holds=tuple(
-                HoldView(hold.scope, str(hold.failure_class), hold.since + offset, hold.reason, len(hold.parked))
-                for hold in in_hand.holds.open.values()
-            ),
+            held=tuple(HeldView(str(name), *held) for name, held in in_hand.holds.held().items()),
+            outages=tuple(f"{hold.scope}: {hold.reason}" for hold in in_hand.holds.some(FailureClass.OUTAGE, _OUTAGES)),
             nats_trouble=self._reconnector.trouble,
             paused=self._paused(time.monotonic()),
             stalled=self._stalled,

@@ -1,8 +1,6 @@
 """What waits in memory is compared with the table: an operator may correct, mark or delete a row meanwhile."""
 
 import logging
-from bisect import bisect_right
-from itertools import accumulate
 
 from relay.errors import BadValue
 from relay.event import Event
@@ -11,13 +9,14 @@ from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.as_read import Digest, is_still, most_stored
 from relay.rules.in_hand import InHand
+from relay.rules.in_turn import InTurn
 
 log = logging.getLogger(__name__)
 
-_PAUSE_S = 5.0
-# Some 10 ms of the database for small events, and as much again for the bytes: a round of 10,000 takes 25 s.
-_AT_ONCE = 2_000
-_BYTES_AT_ONCE = 8 << 20
+_PAUSE_S = 1.0
+# Some 2 ms of the database for small events, since the next read waits for it: a round of 10,000 takes 25 s.
+_AT_ONCE = 400
+_BYTES_AT_ONCE = 2 << 20
 
 
 class WaitingCheck:
@@ -27,7 +26,7 @@ class WaitingCheck:
         self._in_hand = in_hand
         self._reader = reader
         self._due_at = 0.0
-        self._checked_up_to: int | None = None
+        self._turns = InTurn(_BYTES_AT_ONCE)
         # Fewer after a failure, down to the one row that fails.
         self._at_once = _AT_ONCE
 
@@ -40,7 +39,7 @@ class WaitingCheck:
         if now < self._due_at:
             return
         self._due_at = now + _PAUSE_S
-        asked, is_last = self._next()
+        asked = self._turns.next(self._in_hand.waiting_events(), self._at_once)
         if not asked:
             return
         try:
@@ -51,7 +50,7 @@ class WaitingCheck:
                 return
             # A row that PostgreSQL fails to read is met as such when it is read again.
             changed, keys = {asked[0].seq} if isinstance(error, BadValue) else set(), set()
-        self._checked_up_to = None if is_last else asked[-1].seq
+        self._turns.done(asked)
         self._at_once = min(_AT_ONCE, self._at_once * 2)
         again = self._in_hand.read_again(changed, keys) if changed else 0
         if again:
@@ -80,14 +79,3 @@ class WaitingCheck:
             changed |= unread - await self._reader.pending_among(sorted(unread))
         keys = {found[seq].key for seq in changed & found.keys()}
         return changed, {key for key in keys if key is not None}
-
-    def _next(self) -> tuple[list[Event], bool]:
-        """Return the events to compare now, in the order of seq, and whether these are the last."""
-        waiting = sorted(self._in_hand.waiting_events(), key=lambda event: event.seq)
-        begin = 0
-        if self._checked_up_to is not None:
-            begin = bisect_right(waiting, self._checked_up_to, key=lambda event: event.seq)
-        rest = waiting[begin : begin + self._at_once]
-        sizes = list(accumulate(event.size for event in rest))
-        asked = rest[: max(1, bisect_right(sizes, _BYTES_AT_ONCE))]
-        return asked, begin + len(asked) >= len(waiting)

@@ -62,7 +62,8 @@ def ready_faults(now: Snapshot) -> list[str]:
             faults.append(f"nothing is sent: {now.term.paused}")
     if now.term.refusal is not None:
         faults.append(printable(now.term.refusal))
-    faults += [
-        printable(f"outage of {hold.scope}: {hold.reason}") for hold in now.term.holds if hold.failure_class == "outage"
-    ]
+    faults += [printable(f"outage of {one}") for one in now.term.outages]
+    untold = sum(one.holds for one in now.term.held if one.failure_class == "outage") - len(now.term.outages)
+    if untold > 0:
+        faults.append(f"outage of {untold} more streams and subjects")
     return faults

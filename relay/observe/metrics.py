@@ -355,9 +355,10 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
     yield role
     holds = GaugeMetricFamily("outbox_relay_holds", "Streams and subjects that are held", labels=["class"])
     held = GaugeMetricFamily("outbox_relay_held_events", "Events in memory that wait in holds", labels=["class"])
+    of_class = {one.failure_class: one for one in term.held}
     for name in CLASSES[:3]:
-        of_class = [hold for hold in term.holds if hold.failure_class == name]
-        holds.add_metric([name], len(of_class))
-        held.add_metric([name], sum(hold.events for hold in of_class))
+        found = of_class.get(name)
+        holds.add_metric([name], found.holds if found else 0)
+        held.add_metric([name], found.events if found else 0)
     yield holds
     yield held

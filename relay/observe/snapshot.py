@@ -10,21 +10,17 @@ Role = Literal["starting", "standby", "active", "stopping"]
 
 
 @dataclass(frozen=True, slots=True)
-class HoldView:
-    """Events that wait until a stream or a subject takes events again.
+class HeldView:
+    """Events that wait until streams and subjects take events again, of one class of failure.
 
     Attributes:
-        scope: ``stream NAME`` or ``subject NAME``.
         failure_class: outage, capacity or configuration.
-        since: Unix seconds.
-        reason: What the broker said last.
-        events: How many wait in memory.
+        holds: How many streams and subjects are held.
+        events: How many events wait for them in memory.
     """
 
-    scope: str
     failure_class: str
-    since: float
-    reason: str
+    holds: int
     events: int
 
 
@@ -41,7 +37,8 @@ class TermView:
         watermark: Every event of our shards up to this seq is settled.
         watermark_at: Every event of our shards whose commit had returned by then is settled; Unix seconds.
         shards: How many shards are ours.
-        holds: What is held now.
+        held: What is held now, by class.
+        outages: Some of the streams and subjects that are held because nobody answers, each with what was said last.
         nats_trouble: Why nothing can be sent over NATS, None while it can.
         paused: Why nothing is sent although NATS is there, None while events may be sent.
         stalled: Something could be sent, and nothing was settled for 30 s.
@@ -61,7 +58,8 @@ class TermView:
     watermark: int = 0
     watermark_at: float | None = None
     shards: int = 0
-    holds: tuple[HoldView, ...] = ()
+    held: tuple[HeldView, ...] = ()
+    outages: tuple[str, ...] = ()
     nats_trouble: str | None = "not connected"
     paused: str | None = None
     stalled: bool = False
@@ -104,7 +102,7 @@ class Snapshot:
 
     def troubles(self) -> set[str]:
         """Return the classes of what keeps events from being delivered now: of the holds, or ``database``."""
-        classes = {hold.failure_class for hold in self.term.holds}
+        classes = {one.failure_class for one in self.term.held}
         if self.role == "active" and not self.nats_up:
             classes.add("outage")
         if self.role != "stopping" and not self.postgres_up:

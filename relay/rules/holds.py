@@ -7,7 +7,9 @@ probe when its pause is over, and the first that is acknowledged ends the hold. 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from heapq import nsmallest
+from heapq import heappop, heappush
+from itertools import count, islice
+from typing import NamedTuple
 
 from relay.event import Event
 from relay.outcomes import FailureClass
@@ -43,6 +45,22 @@ class Hold:
     parked: deque[Event] = field(default_factory=deque)
 
 
+# When, a number that tells entries of one moment apart, and the hold.
+_Due = tuple[float, int, Hold]
+
+
+class Held(NamedTuple):
+    """What is held of one class.
+
+    Attributes:
+        holds: How many holds are open.
+        events: How many events are parked in them.
+    """
+
+    holds: int
+    events: int
+
+
 class Holds:
     """All holds that are open.
 
@@ -50,7 +68,7 @@ class Holds:
         base_s: Pause before the first probe, seconds; it doubles with each probe that fails.
         max_s: Longest pause, seconds.
 
-    Everything that is asked for each event takes the same time, however many holds are open.
+    What is asked for each event, or a few times a second, takes the same time, however many holds are open.
 
     Attributes:
         open: The open holds by scope. To be read only; a plain dict, since it is asked about for each event.
@@ -64,6 +82,14 @@ class Holds:
         self.open: dict[str, Hold] = {}
         # The holds whose probes are not answered, by the seq of the probe.
         self._probing: dict[int, Hold] = {}
+        # The open holds of each class by scope, and how many events are parked in them.
+        self._of_class: dict[FailureClass, dict[str, Hold]] = {one: {} for one in FailureClass}
+        self._events_of: dict[FailureClass, int] = dict.fromkeys(FailureClass, 0)
+        # When a hold is to be probed, in heaps: an entry for each in which something waits and that has no probe in
+        # flight. What has become of a hold since it was entered is seen when its entry comes up.
+        self._streams_due: list[_Due] = []
+        self._subjects_due: list[_Due] = []
+        self._entries = count()
         self.parked_events = 0
         self.parked_bytes = 0
         # Whether a hold has ended since probes were last taken.
@@ -72,8 +98,9 @@ class Holds:
     def park(self, hold: Hold, event: Event) -> None:
         """Let an event wait in a hold."""
         hold.parked.append(event)
-        self.parked_events += 1
-        self.parked_bytes += event.size
+        self._count(hold, 1, event.size)
+        if len(hold.parked) == 1:
+            self._schedule(hold)
 
     def unpark(self, unwanted: Callable[[Event], bool]) -> list[Event]:
         """Take events out of their holds; a hold that nothing waits in any more, not even a probe, is closed.
@@ -87,8 +114,7 @@ class Holds:
             if not out:
                 continue
             hold.parked = deque(event for event in hold.parked if not unwanted(event))
-            self.parked_events -= len(out)
-            self.parked_bytes -= sum(event.size for event in out)
+            self._count(hold, -len(out), -sum(event.size for event in out))
             taken += out
             if not hold.parked and hold.probing is None:
                 self.end(hold.scope)
@@ -97,6 +123,14 @@ class Holds:
     def probes(self) -> int:
         """Return how many probes were sent and are not answered."""
         return len(self._probing)
+
+    def held(self) -> dict[FailureClass, Held]:
+        """Return what is held of each class of which anything is."""
+        return {one: Held(len(holds), self._events_of[one]) for one, holds in self._of_class.items() if holds}
+
+    def some(self, failure_class: FailureClass, most: int) -> list[Hold]:
+        """Return holds of a class, those that are held longest so: `most` at most."""
+        return list(islice(self._of_class[failure_class].values(), most))
 
     def find(self, *scopes: str) -> Hold | None:
         """Return the first hold that is open on one of the scopes."""
@@ -119,19 +153,48 @@ class Holds:
         hold = self.open.get(scope)
         is_new = hold is None or hold.failure_class is not failure_class
         if hold is None:
-            hold = self.open[scope] = Hold(scope, failure_class, reason, now)
+            hold = Hold(scope, failure_class, reason, now)
             hold.probe_at = now + backoff(1, self._base_s, self._max_s, chance)
-        hold.failure_class, hold.reason = failure_class, reason
+            self._enter(hold)
+        elif is_new:
+            self._leave(hold)
+            hold.failure_class = failure_class
+            self._enter(hold)
+        hold.reason = reason
         probed = self._probing.pop(event.seq, None)
         if probed is not None and probed is not hold:
             # The probe of one hold ran into another: what waited there waits here now.
-            del self.open[probed.scope]
+            self._leave(probed)
+            is_first = not hold.parked
             hold.parked.extend(probed.parked)
+            self._events_of[failure_class] += len(probed.parked)
+            if is_first:
+                self._schedule(hold)
         if hold.probing == event.seq:
             hold.probing = None
             hold.probes += 1
             hold.probe_at = now + backoff(hold.probes + 1, self._base_s, self._max_s, chance)
+            self._schedule(hold)
         return hold, is_new
+
+    def _enter(self, hold: Hold) -> None:
+        self.open[hold.scope] = self._of_class[hold.failure_class][hold.scope] = hold
+        self._events_of[hold.failure_class] += len(hold.parked)
+
+    def _leave(self, hold: Hold) -> None:
+        del self.open[hold.scope], self._of_class[hold.failure_class][hold.scope]
+        self._events_of[hold.failure_class] -= len(hold.parked)
+
+    def _count(self, hold: Hold, events: int, size: int) -> None:
+        self.parked_events += events
+        self.parked_bytes += size
+        self._events_of[hold.failure_class] += events
+
+    def _schedule(self, hold: Hold) -> None:
+        """Enter when a hold is to be probed, if there is anything to probe it with."""
+        if hold.parked and hold.probing is None:
+            due = self._subjects_due if hold.scope.startswith("subject ") else self._streams_due
+            heappush(due, (hold.probe_at, next(self._entries), hold))
 
     def due(self, now: float) -> list[Event]:
         """Return the probes that are to be sent now, taken out of their holds.
@@ -139,19 +202,20 @@ class Holds:
         However many holds are open, few are probed at a time, so that probes take little from what flows. Those of
         streams go first, then those that have waited longest. As long as holds end these are more.
         """
-        waiting = [one for one in self.open.values() if one.probing is None and one.parked and one.probe_at <= now]
         most = _PROBES_WHILE_HOLDS_END if self._has_ended else _PROBES
         self._has_ended = False
-        if len(waiting) > most:
-            waiting = nsmallest(most, waiting, key=lambda one: (one.scope.startswith("subject "), one.probe_at))
         probes: list[Event] = []
-        for hold in waiting:
-            probe = hold.parked.popleft()
-            hold.probing = probe.seq
-            self._probing[probe.seq] = hold
-            self.parked_events -= 1
-            self.parked_bytes -= probe.size
-            probes.append(probe)
+        for heap in (self._streams_due, self._subjects_due):
+            while heap and heap[0][0] <= now and len(probes) < most:
+                entered_for, _, hold = heappop(heap)
+                is_current = self.open.get(hold.scope) is hold and hold.probe_at == entered_for
+                if not is_current or not hold.parked or hold.probing is not None:
+                    continue
+                probe = hold.parked.popleft()
+                hold.probing = probe.seq
+                self._probing[probe.seq] = hold
+                self._count(hold, -1, -probe.size)
+                probes.append(probe)
         return probes
 
     def probed_by(self, seq: int) -> Hold | None:
@@ -164,24 +228,27 @@ class Holds:
         if hold is not None:
             hold.probing = None
             hold.probe_at = now + self._base_s
+            self._schedule(hold)
 
     def end(self, scope: str) -> Hold | None:
         """Close a hold; what is parked in it may be sent again."""
-        hold = self.open.pop(scope, None)
+        hold = self.open.get(scope)
         if hold is not None:
             self._has_ended = True
-            self._closed(hold)
+            self._close(hold)
         return hold
 
     def end_all(self) -> list[Hold]:
         """Close every hold: over a new connection every answer may differ."""
         ended = list(self.open.values())
-        self.open.clear()
         for hold in ended:
-            self._closed(hold)
+            self._close(hold)
+        self._streams_due.clear()
+        self._subjects_due.clear()
         return ended
 
-    def _closed(self, hold: Hold) -> None:
+    def _close(self, hold: Hold) -> None:
+        self._leave(hold)
         if hold.probing is not None:
             self._probing.pop(hold.probing, None)
         self.parked_events -= len(hold.parked)

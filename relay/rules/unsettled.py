@@ -22,6 +22,8 @@ class Unsettled:
         self.blocked: dict[int, str] = {}
         self.payload_bytes = 0
         self._just_settled: set[int] = set()
+        # No unsettled seq is lower; it may be settled itself.
+        self._none_below: int | None = None
 
     def begin_read(self) -> None:
         """Note that a read of the outbox begins now.
@@ -66,6 +68,8 @@ class Unsettled:
         # The pairs are made by zip: in half of the time that a comprehension takes.
         in_memory.update(zip(seqs, zip([event.created_at for event in events], sizes, strict=True), strict=True))
         self.payload_bytes += sum(sizes)
+        if seqs:
+            self._enter(min(seqs))
         return events
 
     def come_back(self, event: Event) -> bool:
@@ -76,6 +80,7 @@ class Unsettled:
         self.blocked.pop(event.seq, None)
         self.in_memory[event.seq] = event.created_at, event.size
         self.payload_bytes += event.size
+        self._enter(event.seq)
         return True
 
     def forget(self, events: list[Event]) -> None:
@@ -96,6 +101,7 @@ class Unsettled:
         """Move an event from memory to those that wait in the outbox."""
         self.forget([event])
         self.postponed[event.seq] = (event.key, event.created_at)
+        self._enter(event.seq)
 
     def forget_postponed(self, seqs: Iterable[int]) -> set[str]:
         """Forget postponed events that are not pending any more; return their keys."""
@@ -103,8 +109,16 @@ class Unsettled:
         return {key for key in forgotten if key is not None}
 
     def lowest(self) -> int | None:
-        """Return the lowest seq that is not settled."""
-        return min((min(seqs) for seqs in (self.in_memory, self.postponed) if seqs), default=None)
+        """Return the lowest seq that is not settled; looked for only if that of the last call is settled by now."""
+        known = self._none_below
+        if known is None or not (known in self.in_memory or known in self.postponed):
+            known = min((min(seqs) for seqs in (self.in_memory, self.postponed) if seqs), default=None)
+            self._none_below = known
+        return known
+
+    def _enter(self, seq: int) -> None:
+        if self._none_below is not None and seq < self._none_below:
+            self._none_below = seq
 
     def oldest_postponed_at(self) -> float | None:
         """Return the time of creation of the postponed event with the lowest seq, Unix seconds."""

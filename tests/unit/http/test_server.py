@@ -15,7 +15,7 @@ from relay.errors import ConfigError
 from relay.http.health import RelayProbes, health_faults, ready_faults
 from relay.http.server import HttpServer
 from relay.observe.metrics import Metrics
-from relay.observe.snapshot import HoldView, Snapshot, TermView
+from relay.observe.snapshot import HeldView, Snapshot, TermView
 from tests.support.relay_cli import relay
 
 GOOD = Snapshot(
@@ -41,8 +41,8 @@ def term(**changes: Any) -> Snapshot:
     return replace(GOOD, term=replace(GOOD.term, **changes))
 
 
-OUTAGE = HoldView("broker", "outage", 0.0, "no answer\nat all", 3)
-FULL = HoldView("stream A", "capacity", 0.0, "full", 3)
+OUTAGE = {"held": (HeldView("outage", 1, 3),), "outages": ("broker: no answer\nat all",)}
+OUTAGES = {"held": (HeldView("capacity", 2, 3), HeldView("outage", 20_000, 9)), "outages": ("subject a: mute",)}
 
 Get = Callable[..., tuple[int, str, str]]
 
@@ -88,7 +88,7 @@ def get(port: int) -> Get:
         (GOOD, []),
         (replace(GOOD, last_progress=80.0), ["the loop has not turned for 20 s"]),
         (term(stalled=True), ["events could be sent, and nothing was settled for 30 s"]),
-        (replace(term(nats_trouble="refused", holds=(OUTAGE,)), postgres_up=False), []),
+        (replace(term(nats_trouble="refused", **OUTAGE), postgres_up=False), []),
     ],
 )
 def test_health_is_progress_and_nothing_else(now: Snapshot, faults: list[str]) -> None:
@@ -104,10 +104,11 @@ def test_health_is_progress_and_nothing_else(now: Snapshot, faults: list[str]) -
         (replace(GOOD, role="starting", postgres_up=False), ["starting"]),
         (replace(GOOD, role="stopping"), ["stopping"]),
         (replace(term(nats_trouble="not connected", paused="checking"), changing_over=True), []),
-        (replace(term(holds=(OUTAGE,)), changing_over=True), [r"outage of broker: no answer\nat all"]),
+        (replace(term(**OUTAGE), changing_over=True), [r"outage of broker: no answer\nat all"]),
+        (term(**OUTAGES), ["outage of subject a: mute", "outage of 19999 more streams and subjects"]),
         (term(paused="the streams are not checked yet"), ["nothing is sent: the streams are not checked yet"]),
         (
-            replace(term(nats_trouble="it\nsaid no", paused="checking", holds=(OUTAGE, FULL)), postgres_up=False),
+            replace(term(nats_trouble="it\nsaid no", paused="checking", **OUTAGE), postgres_up=False),
             ["postgres down", r"nats down: it\nsaid no", r"outage of broker: no answer\nat all"],
         ),
     ],
@@ -172,7 +173,7 @@ def test_relay_health_passes_on_what_the_relay_says_and_ends_with_0_or_1(port: i
     good = relay(None, "health", **asked)
     assert (good.exit_code, good.stdout) == (0, "ok\n")
     assert relay(None, "health", "--ready", **asked).stdout == "ready: active\n"
-    world.now = replace(world.now, term=term(holds=(OUTAGE,)).term)
+    world.now = replace(world.now, term=term(**OUTAGE).term)
     assert relay(None, "health", **asked).exit_code == 0
     bad = relay(None, "health", "--ready", **asked)
     assert (bad.exit_code, bad.stdout) == (1, "")

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from relay.observe.distribution import LATENCY_BUCKETS_S
 from relay.observe.metrics import CLASSES, Metrics
-from relay.observe.snapshot import ConsumerView, HoldView, Snapshot, TermView
+from relay.observe.snapshot import ConsumerView, HeldView, Snapshot, TermView
 from relay.outcomes import FailureClass
 
 SNAPSHOT = Snapshot(
@@ -110,11 +110,11 @@ def test_gauges_are_read_at_the_scrape() -> None:
     assert value(metrics, "backlog_events") == 7
     assert value(metrics, "oldest_pending_age_seconds") == 0
     created_at = time.time() - 60
-    hold = HoldView("stream A", "capacity", 0.0, "full", 4)
+    hold = HeldView("capacity", 1, 4)
     now = replace(
         SNAPSHOT,
         role="standby",
-        term=replace(SNAPSHOT.term, backlog=8, oldest_pending_at=created_at, holds=(hold,)),
+        term=replace(SNAPSHOT.term, backlog=8, oldest_pending_at=created_at, held=(hold,)),
     )
     assert value(metrics, "backlog_events") == 8
     assert value(metrics, "oldest_pending_timestamp_seconds") == created_at
@@ -169,12 +169,12 @@ def test_a_consumer_is_behind_by_the_age_of_its_first_message() -> None:
 
 
 def test_trouble_is_named_by_what_is_in_the_way() -> None:
-    hold = HoldView("stream ORDERS", "capacity", 1.0, "full", 1)
+    hold = HeldView("capacity", 1, 1)
     assert SNAPSHOT.troubles() == set()
-    assert term(holds=(hold,)).troubles() == {"capacity"}
+    assert term(held=(hold,)).troubles() == {"capacity"}
     assert term(nats_trouble="refused").troubles() == {"outage"}
     assert replace(term(nats_trouble="refused"), role="standby").troubles() == set()
-    assert replace(term(holds=(hold,)), postgres_up=False).troubles() == {"capacity", "database"}
+    assert replace(term(held=(hold,)), postgres_up=False).troubles() == {"capacity", "database"}
 
 
 def test_seconds_of_trouble_add_up_by_class() -> None:

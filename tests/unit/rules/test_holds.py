@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from relay.event import Event
 from relay.outcomes import FailureClass
-from relay.rules.holds import Hold, Holds
+from relay.rules.holds import Held, Hold, Holds
 
 
 def event(seq: int) -> Event:
@@ -144,6 +144,7 @@ class HoldsUnderFire(RuleBasedStateMachine):
     # Numbers that a float holds exactly.
     CHANCES = st.sampled_from([0.0, 0.25, 0.5, 0.75])
     SCOPES = st.sampled_from(["subject x", "subject y", "stream S"])
+    CLASSES = st.sampled_from([FailureClass.OUTAGE, FailureClass.CAPACITY])
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,31 +164,33 @@ class HoldsUnderFire(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.now += seconds
 
-    def _park(self, scope: str, one: Event, chance: float) -> Hold:
-        hold, news = self.holds.fail(scope, FailureClass.CAPACITY, "full", one, self.now, chance)
-        assert news == (scope not in self.parked)
+    def _park(self, scope: str, one: Event, chance: float, failure_class: FailureClass) -> Hold:
+        before = self.holds.open.get(scope)
+        is_known = before is not None and before.failure_class is failure_class
+        hold, news = self.holds.fail(scope, failure_class, "full", one, self.now, chance)
+        assert news != is_known and hold.failure_class is failure_class
         self.holds.park(hold, one)
         self.parked.setdefault(scope, []).append(one)
         return hold
 
     @precondition(lambda self: self.sent)
-    @rule(which=st.integers(0, 99), scope=SCOPES, chance=CHANCES)
-    def fail_an_event(self, which: int, scope: str, chance: float) -> None:
+    @rule(which=st.integers(0, 99), scope=SCOPES, chance=CHANCES, failure_class=CLASSES)
+    def fail_an_event(self, which: int, scope: str, chance: float, failure_class: FailureClass) -> None:
         one = self.sent.pop(which % len(self.sent))
         before = self.holds.open.get(scope)
         at = before.probe_at if before is not None else None
-        hold = self._park(scope, one, chance)
+        hold = self._park(scope, one, chance, failure_class)
         assert at is None or hold.probe_at == at
         assert at is not None or self.BASE_S / 2 <= hold.probe_at - self.now <= self.BASE_S
 
     @precondition(lambda self: self.probes)
-    @rule(which=st.integers(0, 99), scope=st.none() | SCOPES, chance=CHANCES)
-    def fail_a_probe(self, which: int, scope: str | None, chance: float) -> None:
+    @rule(which=st.integers(0, 99), scope=st.none() | SCOPES, chance=CHANCES, failure_class=CLASSES)
+    def fail_a_probe(self, which: int, scope: str | None, chance: float, failure_class: FailureClass) -> None:
         probe = list(self.probes)[which % len(self.probes)]
         of = self.probes.pop(probe)
         into = of if scope is None else scope
         before = self.holds.open[of].probes
-        hold = self._park(into, probe, chance)
+        hold = self._park(into, probe, chance, failure_class)
         if into != of:
             self.parked[into] += self.parked.pop(of)
         else:
@@ -258,6 +261,13 @@ class HoldsUnderFire(RuleBasedStateMachine):
         held = {scope: sorted(hold.parked) for scope, hold in self.holds.open.items()}
         assert held == {scope: sorted(parked) for scope, parked in self.parked.items()}
         assert self.holds.parked_events == sum(len(parked) for parked in self.parked.values())
+        for failure_class in FailureClass:
+            of_class = [hold for hold in self.holds.open.values() if hold.failure_class is failure_class]
+            counted = self.holds.held().get(failure_class, Held(0, 0))
+            assert counted == (len(of_class), sum(len(hold.parked) for hold in of_class))
+            assert sorted(hold.scope for hold in self.holds.some(failure_class, 9)) == sorted(
+                hold.scope for hold in of_class
+            )
         for one, scope in self.probes.items():
             assert self.holds.probed_by(one.seq) is self.holds.open[scope]
 
