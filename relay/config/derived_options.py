@@ -24,7 +24,7 @@ def nats_options(settings: "Settings") -> NatsOptions:
 
 
 def agreed(settings: "Settings") -> dict[str, object]:
-    """Return what all relays of one outbox should share, by group (`relay.rules.agreement`); no secrets."""
+    """Return what all relays of one outbox should share, by group (`relay.rules.differing_settings`); no secrets."""
     failures, nats, stream = settings.failures, settings.nats, settings.stream
     servers = sorted(urlsplit(server).netloc.rpartition("@")[2].lower() for server in nats.servers)
     return {

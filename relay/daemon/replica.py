@@ -20,13 +20,13 @@ from relay.postgres.doorbell import Doorbell
 from relay.postgres.migrate import check_schema, schema_of
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.postgres.ownership import Ownership
 from relay.postgres.presence import Presence
 from relay.postgres.session import refuse_encoding
+from relay.postgres.shard_leases import Ownership
 from relay.postgres.single_value import value, value_or_none
 from relay.postgres.tables import Tables
-from relay.rules.agreement import differing, digests
 from relay.rules.database_state import DatabaseState
+from relay.rules.differing_settings import differing, digests
 from relay.rules.watermark import Watermark
 
 if TYPE_CHECKING:

@@ -42,11 +42,11 @@ from relay.outcomes import FailureClass
 from relay.postgres.doorbell import Doorbell
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.postgres.ownership import Ownership
+from relay.postgres.shard_leases import Ownership
 from relay.rules.database_state import Change, DatabaseState, StartingPoint
-from relay.rules.gate import Gate
 from relay.rules.origins import Origins
-from relay.rules.read_size import ReadSize
+from relay.rules.read_batch_size import ReadSize
+from relay.rules.send_gate import Gate
 from relay.rules.watermark import SettledClock, Watermark
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.postgres.ownership import Ownership
+from relay.postgres.shard_leases import Ownership
 from relay.rules.crash_suspects import TOLERATED_CRASHES, goes_alone, next_group, own_attempts
-from relay.rules.gate import Gate
 from relay.rules.in_hand import InHand
+from relay.rules.send_gate import Gate
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from relay.observe.metrics import Metrics
 from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.in_hand import InHand
-from relay.rules.read_size import Read, ReadSize, Room
+from relay.rules.read_batch_size import Read, ReadSize, Room
 from relay.rules.scrub_findings import ScrubFindings
 from relay.rules.seqs import BELOW_ALL, LARGEST
 

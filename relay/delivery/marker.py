@@ -10,7 +10,7 @@ from relay.observe.logs import event as log_event
 from relay.outcomes import Delivered
 from relay.postgres.database import Locked, Unfinished
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.mark_size import MarkSize
+from relay.rules.mark_batch_size import MarkSize
 from relay.rules.refused_rows import RefusedRows
 
 log = logging.getLogger(__name__)

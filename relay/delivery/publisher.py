@@ -26,8 +26,8 @@ from relay.rules.batch_fit import fit
 from relay.rules.connection_suspects import ConnectionSuspects
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.failures import ENDS_CONNECTIONS, Forbidden, NoResponders, Refused, describe
-from relay.rules.gate import Gate
 from relay.rules.in_hand import Batch, InFlight, InHand
+from relay.rules.send_gate import Gate
 
 if TYPE_CHECKING:
     from relay.config.sections import DeliverySection

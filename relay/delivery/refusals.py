@@ -30,7 +30,7 @@ from relay.rules.failures import (
 )
 from relay.rules.holds import Hold
 from relay.rules.in_hand import InHand
-from relay.rules.line_budget import LineBudget
+from relay.rules.log_line_budget import LineBudget
 from relay.rules.retry_backoff import backoff
 
 if TYPE_CHECKING:

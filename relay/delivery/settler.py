@@ -15,8 +15,8 @@ from relay.observe.metrics import Metrics
 from relay.outcomes import Buried, Delivered, Noted, Postponed
 from relay.postgres.database import Unfinished
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.floors import Mark
 from relay.rules.in_hand import InHand
+from relay.rules.stream_floors import Mark
 
 log = logging.getLogger(__name__)
 

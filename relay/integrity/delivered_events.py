@@ -5,7 +5,7 @@ from relay.jetstream.stream_reader import StreamReader
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.envelopes import Envelopes, Poison
-from relay.rules.floors import Mark
+from relay.rules.stream_floors import Mark
 from relay.rules.stream_loss import Seen, made_again
 from relay.rules.streams import StreamState
 

@@ -7,8 +7,8 @@ from relay.integrity.comparison import Comparison
 from relay.jetstream.stream_reader import StreamReader, event_ids
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.floors import Mark
 from relay.rules.seqs import BELOW_ALL
+from relay.rules.stream_floors import Mark
 from relay.rules.stream_loss import Seen
 
 # Delivered events are compared in ranges of this many seqs.

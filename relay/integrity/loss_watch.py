@@ -18,9 +18,9 @@ from relay.jetstream.connection import Connection
 from relay.jetstream.stream_reader import StreamReader
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
-from relay.rules.floors import Mark
-from relay.rules.gate import Gate
 from relay.rules.in_hand import InHand
+from relay.rules.send_gate import Gate
+from relay.rules.stream_floors import Mark
 from relay.rules.stream_loss import Seen, is_copy, is_same, may_repair, suspicious
 
 if TYPE_CHECKING:

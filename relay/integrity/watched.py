@@ -10,8 +10,8 @@ from relay.jetstream.connection import Connection
 from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.floors import Mark
 from relay.rules.in_hand import InHand
+from relay.rules.stream_floors import Mark
 from relay.rules.stream_loss import Seen
 from relay.rules.streams import StreamState
 

@@ -10,8 +10,8 @@ from relay.observe.metrics import Metrics
 from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.gate import Gate
 from relay.rules.in_hand import InHand
+from relay.rules.send_gate import Gate
 from relay.rules.seqs import BELOW_ALL
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from relay.operate.access import Reader
 from relay.postgres.migrate import newest_version
-from relay.rules.agreement import differing
+from relay.rules.differing_settings import differing
 from relay.rules.origins import Origins
 
 # So far every count is exact; beyond it says "more than". It keeps each query to tenths of a second.

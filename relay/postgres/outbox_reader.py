@@ -13,12 +13,12 @@ from relay.postgres.rows import AdoptionRow, DeadRow, ReusedSeq, StreamStateRow,
 from relay.postgres.single_value import value
 from relay.postgres.tables import Tables, array
 from relay.rules.adoption import Adoption
-from relay.rules.as_read import Digest
 from relay.rules.database_state import DatabaseState, StartingPoint
-from relay.rules.floors import Mark
 from relay.rules.gaps import Holder
-from relay.rules.read_size import SMALL_BYTES, Read, Room
+from relay.rules.read_batch_size import SMALL_BYTES, Read, Room
+from relay.rules.row_unchanged import Digest
 from relay.rules.seqs import BELOW_ALL
+from relay.rules.stream_floors import Mark
 from relay.rules.stream_loss import DeliveredRow, Place, Seen
 from relay.rules.watermark import Watermark
 

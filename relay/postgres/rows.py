@@ -6,7 +6,7 @@ from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.rules.adoption import Adoption, adoption_of
 from relay.rules.database_state import DatabaseState
-from relay.rules.floors import Mark
+from relay.rules.stream_floors import Mark
 from relay.rules.stream_loss import Seen
 
 

@@ -12,12 +12,12 @@ from typing import NamedTuple, Protocol
 from relay.event import Event
 from relay.outcomes import Delivered
 from relay.rules.database_state import DatabaseState
-from relay.rules.floors import Floors
 from relay.rules.gaps import Gaps
 from relay.rules.holds import Holds
 from relay.rules.in_doubt import InDoubt
 from relay.rules.lanes import Lanes
 from relay.rules.set_aside import SetAside
+from relay.rules.stream_floors import Floors
 from relay.rules.streams import StreamMap
 from relay.rules.unsettled import Unsettled
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from relay.rules.floors import Mark
+from relay.rules.stream_floors import Mark
 from relay.rules.streams import StreamState
 
 # An event that was delivered this long before the stream was made, by the clocks of two machines, went to an earlier

@@ -8,7 +8,7 @@ No stream has a slash in its name.
 import re
 from dataclasses import dataclass
 
-from relay.rules.begun import Begun
+from relay.rules.sendable_subjects import Begun
 from relay.rules.subjects import matches
 
 JETSTREAM_API = "$JS.API"

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.faults.met_midway import ALERT, ends_well
+from tests.faults.relay_midway import ALERT, ends_well
 from tests.support.fix_cluster import Cluster
 from tests.support.fix_relay import SLOWLY, MakeRelay, Outbox, wait_until
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from relay.demo.servers import NatsServer
-from tests.faults.met_midway import ALERT, ends_well
+from tests.faults.relay_midway import ALERT, ends_well
 from tests.support.fix_relay import MakeRelay, Outbox
 from tests.support.fix_stream import Streams
 

@@ -3,7 +3,7 @@
 import time
 
 from relay.demo.servers import PostgresServer
-from tests.faults.met_midway import ALERT, ends_well
+from tests.faults.relay_midway import ALERT, ends_well
 from tests.support.fix_relay import SLOWLY, MakeRelay, Outbox
 from tests.support.fix_stream import Streams
 

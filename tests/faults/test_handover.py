@@ -9,10 +9,10 @@ import pytest
 
 from relay.demo.servers import PostgresServer
 from relay.postgres.database import Database
-from relay.postgres.ownership import Ownership
 from relay.postgres.presence import Presence
+from relay.postgres.shard_leases import Ownership
 from relay.postgres.tables import Tables
-from tests.faults.met_midway import ALERT
+from tests.faults.relay_midway import ALERT
 from tests.integration.ownership.test_replicas import LEASE, Producer, shared
 from tests.support.faulty_relay.failpoints import INSTANTS
 from tests.support.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, holds_for, wait_until

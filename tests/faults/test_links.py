@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.met_midway import ALERT, ends_well
+from tests.faults.relay_midway import ALERT, ends_well
 from tests.support.fix_proxy import Proxy
 from tests.support.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, wait_until
 from tests.support.fix_stream import Streams

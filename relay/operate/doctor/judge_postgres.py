@@ -7,7 +7,7 @@ from relay.operate.doctor.findings import Finding, Level, seconds
 from relay.operate.doctor.judge_shards import judge_shards
 from relay.postgres.tables import Tables
 from relay.rules.adoption import Adoption
-from relay.rules.agreement import differing
+from relay.rules.differing_settings import differing
 from relay.rules.seqs import BELOW_ALL
 
 # CREATE OR REPLACE TRIGGER, which the bell is made with.

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from relay.cli import main
-from tests.support.faulty_relay import elsewhere, failpoints, mutants
+from tests.support.faulty_relay import failpoints, mutants, on_another_machine
 
 mutant = os.environ.get("RELAY_TEST_MUTANT")
 if mutant is not None:
@@ -21,5 +21,5 @@ if freeze is not None:
 if "RELAY_TEST_TIDY" in os.environ:
     mutants.tidy()
 if "RELAY_TEST_ELSEWHERE" in os.environ:
-    elsewhere.move()
+    on_another_machine.move()
 main(prog_name="relay")

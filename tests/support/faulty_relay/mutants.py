@@ -14,13 +14,13 @@ from relay.integrity.tail_search import TailSearch
 from relay.integrity.watched import Watched
 from relay.jetstream.connection import Connection, Message
 from relay.postgres import outbox_reader as outbox
-from relay.postgres.ownership import Ownership
+from relay.postgres.shard_leases import Ownership
 from relay.projection.ports import Move
 from relay.projection.store import Conn, Store, search_path
 from relay.rules.envelopes import Envelopes
 from relay.rules.gaps import Gaps
-from relay.rules.gate import Gate
-from relay.rules.members import Member
+from relay.rules.relay_names import Member
+from relay.rules.send_gate import Gate
 
 
 def apply(name: str) -> None:

@@ -13,7 +13,7 @@ from relay.event import Event
 from relay.postgres.arrays import BinaryArray
 from relay.postgres.database import Locked, TooSlow
 from relay.postgres.tables import Tables
-from relay.rules.as_read import digest
+from relay.rules.row_unchanged import digest
 from tests.support.model.broker import Broker
 from tests.support.model.clock import Clock
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.floors import Mark
+from relay.rules.stream_floors import Mark
 from relay.rules.stream_loss import (
     DeliveredRow,
     Fate,

@@ -2,7 +2,7 @@
 
 A name is of one process and never comes again: ``host:pid:token:place``. The place stands for one network namespace of
 one boot of one kernel; it is missing if the process could not prove there that it lives. What follows says which
-settings the relay works with (`relay.rules.agreement`).
+settings the relay works with (`relay.rules.differing_settings`).
 """
 
 import re

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.rules.floors import Floors, Mark
 from relay.rules.in_doubt import InDoubt
+from relay.rules.stream_floors import Floors, Mark
 
 WINDOW_S = 120.0
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.patience import Patience
+from relay.rules.answer_timeouts import Patience
 
 PLACES = ("ORDERS", "AAA", "nowhere.x")
 places = st.sampled_from(PLACES)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.following import LATE_S, Following
+from relay.rules.tail_reading import LATE_S, Following
 
 
 def test_what_is_open_is_looked_at_in_turn() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.server_words import forbidden_subject
+from relay.rules.refused_right import forbidden_subject
 
 SUBJECT = st.text(string.ascii_letters + string.digits + string.punctuation, min_size=1)
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.event import Event
-from relay.rules.read_size import Read, ReadSize
+from relay.rules.read_batch_size import Read, ReadSize
 
 ROWS, BUFFER = 1000, 32 * 1024 * 1024
 

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.agreement import GROUPS, differing, digests
-from relay.rules.members import Member, neighbours
+from relay.rules.differing_settings import GROUPS, differing, digests
+from relay.rules.relay_names import Member, neighbours
 
 _VALUES: Any = st.fixed_dictionaries({group: st.text(max_size=5) for group in GROUPS})
 

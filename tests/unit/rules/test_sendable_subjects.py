@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.begun import Begun
+from relay.rules.sendable_subjects import Begun
 
 _SUBJECTS = st.sampled_from(["orders.a", "orders.b", "other.a", "else"])
 

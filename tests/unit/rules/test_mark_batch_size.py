@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.mark_size import MarkSize
+from relay.rules.mark_batch_size import MarkSize
 
 MOST = 4000
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.members import Member, neighbours
+from relay.rules.relay_names import Member, neighbours
 
 HOSTS = st.sampled_from(["a", "b", "relay-0.shop"]) | st.text(
     st.characters(blacklist_characters=":", codec="utf-8"), min_size=1, max_size=8

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.shares import fair_share, surplus
+from relay.rules.shard_shares import fair_share, surplus
 
 _OWNED = st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(0, 64), min_size=1, max_size=25)
 

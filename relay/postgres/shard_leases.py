@@ -15,7 +15,7 @@ from relay.postgres.presence import Presence
 from relay.postgres.rows import BeatRow, ClaimedRow
 from relay.postgres.tables import Tables, array
 from relay.rules.database_state import UNKNOWN, DatabaseState
-from relay.rules.shares import fair_share, surplus
+from relay.rules.shard_shares import fair_share, surplus
 from relay.rules.watermark import Watermark
 
 log = logging.getLogger(__name__)

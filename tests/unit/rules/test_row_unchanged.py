@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.event import Event
-from relay.rules.as_read import Digest, digest, is_still, is_still_unread, most_stored
+from relay.rules.row_unchanged import Digest, digest, is_still, is_still_unread, most_stored
 
 texts = st.text(max_size=4)
 events = st.builds(

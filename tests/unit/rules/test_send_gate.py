@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.gate import Gate
+from relay.rules.send_gate import Gate
 
 REASONS = st.sampled_from(["connection", "ORDERS is compared", "OTHER is compared"])
 

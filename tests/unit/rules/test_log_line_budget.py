@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.line_budget import LineBudget
+from relay.rules.log_line_budget import LineBudget
 
 LINES, WINDOW_S = 3, 60.0
 
