@@ -34,7 +34,7 @@ _IMPORTED = (
     "relay.config.settings",
     "relay.daemon.serve",
     "relay.operate.access",
-    "tests.support.faulty_relay.elsewhere",
+    "tests.support.faulty_relay.on_another_machine",
     "tests.support.faulty_relay.failpoints",
     "tests.support.faulty_relay.mutants",
 )

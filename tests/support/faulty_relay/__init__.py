@@ -3,5 +3,5 @@
 ``RELAY_TEST_FAILPOINT`` kills the process at one await (`failpoints`), ``RELAY_TEST_FREEZE`` freezes it there,
 ``RELAY_TEST_RECORD`` writes down which awaits there are, ``RELAY_TEST_MUTANT`` breaks one of its promises on purpose
 (`mutants`), ``RELAY_TEST_TIDY`` lets it delete old rows all the time, ``RELAY_TEST_ELSEWHERE`` has it run as on another
-machine (`elsewhere`). The relay itself knows nothing of them.
+machine (`on_another_machine`). The relay itself knows nothing of them.
 """
