@@ -134,8 +134,10 @@ class Lanes:
 
     def queued(self) -> Iterator[Event]:
         """Go through the events that queue behind stuck heads."""
+        queues = self._queues
         for key in self._stuck:
-            yield from self._queues[key] or ()
+            if queue := queues[key]:
+                yield from queue
 
     def drop_queue(self, key: str) -> list[Event]:
         """Drop what queues behind the stuck head of a key; return it. The lane stays as it is otherwise."""
