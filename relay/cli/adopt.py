@@ -316,8 +316,8 @@ def remove(settings: Settings, source: str, give_back: str | None, consent: Cons
     from relay.operate.adopt import work
 
     with changing(settings) as changer:
-        work.check_removal(changer, source, publication=give_back)
-        back = f", and put it back into {give_back}" if give_back else ""
+        carried = work.check_removal(changer, source, publication=give_back).carried
+        back = f", and put it back into {give_back}{carried.clause}" if carried is not None else ""
         if consent.given(f"end the adoption of {source}{back}"):
             work.remove(changer, source, publication=give_back)
             click.echo(f"{source} is no longer adopted")
@@ -328,20 +328,21 @@ def remove(settings: Settings, source: str, give_back: str | None, consent: Cons
 def read_connector(path: Path) -> None:
     """Translate the configuration of a Debezium connector; report what cannot be kept. Exit code 8 if anything cannot.
 
+    A connector's JSON, or the properties of Debezium Server.
+
     \b
     relay adopt read-connector connector.json
+    relay adopt read-connector application.properties
     """
     import shlex
 
-    from relay.operate.adopt.connector import translate
+    from relay.operate.adopt.connector import options_of, translate
 
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = options_of(path.read_text("utf-8"))
     except ValueError as error:
-        raise click.UsageError(f"{path} is no JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise click.UsageError(f"{path} is no JSON object")
-    found = translate(config.get("config", config))
+        raise click.UsageError(f"{path} is no configuration of a connector: {error}") from error
+    found = translate(config)
     if found.options:
         click.echo(f"relay adopt check {shlex.join(found.options)}")
     for line in found.notes:

@@ -26,7 +26,7 @@ class WaitingCheck:
         self._in_hand = in_hand
         self._reader = reader
         self._due_at = 0.0
-        self._turns = InTurn(_AT_ONCE, _BYTES_AT_ONCE)
+        self._turns = InTurn(_BYTES_AT_ONCE)
         # Fewer after a failure, down to the one row that fails.
         self._at_once = _AT_ONCE
 
@@ -39,9 +39,7 @@ class WaitingCheck:
         if now < self._due_at:
             return
         self._due_at = now + _PAUSE_S
-        asked = self._turns.next(
-            self._in_hand.waiting_events, self._in_hand.unsettled.in_memory.__contains__, self._at_once
-        )
+        asked = self._turns.next(self._in_hand.waiting_events(), self._at_once)
         if not asked:
             return
         try:

@@ -13,6 +13,26 @@ _TEXT = re.compile(r"'(?:[^']|'')*'")
 _COLUMN = re.compile(r"\bnew\.(?:\"((?:[^\"]|\"\")+)\"|([A-Za-z_][A-Za-z_0-9$]*))", re.IGNORECASE)
 
 
+class Carried(NamedTuple):
+    """How a publication carried the foreign table, before the table was handed over.
+
+    Attributes:
+        publication: Its name.
+        columns: Its list of columns, empty for all of them.
+        rows: Its row filter in SQL, None for every row.
+    """
+
+    publication: str
+    columns: tuple[str, ...] = ()
+    rows: str | None = None
+
+    @property
+    def clause(self) -> str:
+        """What follows the table's name if it is put back, with a blank before it; empty if all of it was carried."""
+        columns = f" ({', '.join(map(quoted, self.columns))})" if self.columns else ""
+        return columns + (f" WHERE ({self.rows})" if self.rows is not None else "")
+
+
 class Adoption(NamedTuple):
     """An adoption as it stands in the database.
 
@@ -24,6 +44,7 @@ class Adoption(NamedTuple):
         preset: With which it was installed.
         unchanged: Whether its function is the one that was installed.
         missing: Columns that the function reads and the table has no longer: each insert into it fails.
+        carried: How the publication carried the table from which it was taken, None if it was taken from none.
     """
 
     table: str
@@ -33,6 +54,7 @@ class Adoption(NamedTuple):
     preset: str
     unchanged: bool
     missing: tuple[str, ...]
+    carried: Carried | None = None
 
     @property
     def sound(self) -> bool:
@@ -65,20 +87,34 @@ def adoption_of(schema: str, name: str, enabled: bool, comment: str, function: s
         table=f"{schema}.{name}",
         source=f"{quoted(schema)}.{quoted(name)}",
         enabled=enabled,
-        outbox=noted.get("outbox", "unknown"),
-        preset=noted.get("preset", "unknown"),
+        outbox=_text(noted, "outbox") or "unknown",
+        preset=_text(noted, "preset") or "unknown",
         unchanged=noted.get("function_sha256") == hashlib.sha256(function.encode()).hexdigest(),
         missing=tuple(one for one in columns_of(function) if one not in columns),
+        carried=_carried(noted),
     )
 
 
-def _noted(comment: str) -> dict[str, str]:
+def _noted(comment: str) -> dict[str, object]:
     """Return what the installation has written down; nothing if somebody has changed it since."""
     try:
         noted = json.loads(comment)
     except ValueError:
         return {}
-    return {name: value for name, value in noted.items() if isinstance(value, str)}
+    return dict(noted)
+
+
+def _text(noted: dict[str, object], name: str) -> str | None:
+    value = noted.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _carried(noted: dict[str, object]) -> Carried | None:
+    publication, columns = _text(noted, "publication"), noted.get("publication_columns")
+    if publication is None:
+        return None
+    named = [one for one in columns if isinstance(one, str)] if isinstance(columns, list) else []
+    return Carried(publication, tuple(named), _text(noted, "publication_rows"))
 
 
 def columns_of(function: str) -> list[str]:

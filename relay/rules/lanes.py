@@ -134,10 +134,8 @@ class Lanes:
 
     def queued(self) -> Iterator[Event]:
         """Go through the events that queue behind stuck heads."""
-        queues = self._queues
         for key in self._stuck:
-            if queue := queues[key]:
-                yield from queue
+            yield from self._queues[key] or ()
 
     def drop_queue(self, key: str) -> list[Event]:
         """Drop what queues behind the stuck head of a key; return it. The lane stays as it is otherwise."""

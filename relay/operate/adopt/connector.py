@@ -1,5 +1,7 @@
 """A Debezium connector's configuration, translated into the options of ``relay adopt``. Pure: no I/O."""
 
+import json
+import re
 import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,11 +17,15 @@ _COLUMNS = {
 # What has no meaning here, and why that is right.
 _WITHOUT_MEANING = {
     "table.field.additional.missing": "columns are checked when it is installed",
-    "table.field.additional.error.on.missing": "columns are checked when it is installed",
+    "table.fields.additional.error.on.missing": "columns are checked when it is installed",
     "table.op.invalid.behavior": "updates are not seen at all",
     "tracing.operation.name": "no span is made on the way",
     "tracing.with.context.field.only": "no span is made on the way",
 }
+
+
+# A line of Java's properties: a name, and what follows the first = or :.
+_PROPERTY = re.compile(r"\s*([^\s=:#!][^\s=:]*)\s*[=:]\s*(.*?)\s*")
 
 
 class Translated(NamedTuple):
@@ -34,6 +40,26 @@ class Translated(NamedTuple):
     options: list[str]
     refused: list[str]
     notes: list[str]
+
+
+def options_of(text: str) -> dict[str, str]:
+    """Return the options of a connector: of its JSON, or of the properties of Kafka Connect or Debezium Server.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not text.lstrip().startswith(("{", "[")):
+        lines = filter(None, map(_PROPERTY.fullmatch, re.sub(r"\\\r?\n\s*", "", text).splitlines()))
+        properties = {line[1]: line[2] for line in lines}
+        if not properties:
+            raise ValueError("it is neither JSON nor properties")
+        return {re.sub(r"^debezium\.(source\.)?", "", name): value for name, value in properties.items()}
+    found = json.loads(text)
+    config = found.get("config", found) if isinstance(found, dict) else None
+    options = config.items() if isinstance(config, dict) else ()
+    if not options:
+        raise ValueError("it is no JSON object with options")
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in options}
 
 
 def translate(config: Mapping[str, str]) -> Translated:
@@ -117,11 +143,12 @@ def _headers(router: dict[str, str], options: list[str], refused: list[str]) -> 
 
 
 def _payload(router: dict[str, str], options: list[str], refused: list[str], notes: list[str]) -> None:
+    nulls = router.pop("table.json.payload.null.behavior", "ignore")
+    router.pop("table.json.payload.empty.array.behavior", None)
     if router.pop("table.expand.json.payload", "false") == "true":
         options.append("--expand")
-        if router.pop("table.json.payload.null.behavior", "ignore") != "ignore":
-            notes.append("null members of a payload stay as they are: the payload is not read")
-        router.pop("table.json.payload.empty.array.behavior", None)
+        if nulls == "ignore":
+            notes.append("members of a payload that are null stay, whereas the connector leaves them out")
     if router.pop("route.tombstone.on.empty.payload", "false") == "true":
         notes.append("NATS has no tombstone: --empty send publishes an empty payload, --empty skip nothing")
         options += ["--empty", "send"]

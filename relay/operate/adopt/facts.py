@@ -8,7 +8,7 @@ from relay.operate.access import Reader, Row
 from relay.operate.adopt import script
 from relay.operate.adopt.judge import Facts, Publication, Rights
 from relay.operate.adopt.mapping import Mapping, Source, faults
-from relay.rules.adoption import Adoption, adoption_of
+from relay.rules.adoption import Adoption, Carried, adoption_of
 from relay.text import quoted
 
 
@@ -21,9 +21,9 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
     rows = reader.rows("adopt/source", (table,))
     if not rows:
         raise ConfigError([f"table {table} does not exist here; a name with capitals needs quotes"])
-    schema, name, kind, owned, owner, columns, key_columns, server, encoding = rows[0]
+    schema, name, kind, owned, owner, columns, key_columns, subscribed, server, encoding = rows[0]
     source = Source(schema, name, json.loads(columns), tuple(json.loads(key_columns)))
-    outbox_schema, outbox_name, runs, login, *may = reader.row("adopt/target")
+    outbox_schema, outbox_name, runs, unpreparable, login, *may = reader.row("adopt/target")
     outbox = f"{outbox_schema}.{outbox_name}"
     payload_type = reader.tables.payload_type
     sample: list[Row] = []
@@ -33,13 +33,15 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
     return Facts(
         source=source,
         kind=kind,
+        subscribed=subscribed,
         rights=Rights(login, owner, owned, _missing(reader, login, outbox_schema, outbox_name, may)),
         server=server,
         encoding=encoding,
         outbox=outbox,
         payload_type=payload_type,
         relay_runs=runs,
-        publications=[Publication._make(row) for row in reader.rows("adopt/publications", (table,))],
+        unpreparable=unpreparable,
+        publications=[_publication(row) for row in reader.rows("adopt/publications", (table,))],
         adopted=any(one.source == source.sql and one.outbox == outbox for one in adoptions(reader)),
         sample=[(topic, key) for topic, key in sample],
     )
@@ -54,6 +56,11 @@ def _missing(reader: Reader, login: str, schema: str, outbox: str, may: Sequence
         ("write a line of the audit", f"GRANT {reader.tables.name('relay')} TO {to}"),
     )
     return [one for one, is_allowed in zip(wanted, may, strict=True) if not is_allowed]
+
+
+def _publication(row: Row) -> Publication:
+    name, of_all, owned, owner, columns, rows = row
+    return Publication(name, of_all, owned, owner, Carried(name, tuple(json.loads(columns)) if columns else (), rows))
 
 
 def adoptions(reader: Reader) -> Sequence[Adoption]:

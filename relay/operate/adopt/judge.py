@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from relay.operate.adopt.mapping import Mapping, Source, faults
+from relay.rules.adoption import Carried
 from relay.rules.subjects import key_token, subject_fault
 from relay.text import quoted
 
@@ -46,12 +47,15 @@ class Publication(NamedTuple):
     Attributes:
         of_all: Whether it is of all tables, or of all tables of a schema: it does not name the table.
         owned: Whether this login may do what its owner may.
+        owner: Whose it is.
+        carried: How it carries the foreign table.
     """
 
     name: str
     of_all: bool
     owned: bool
     owner: str
+    carried: Carried
 
 
 class Facts(NamedTuple):
@@ -59,12 +63,14 @@ class Facts(NamedTuple):
 
     Attributes:
         kind: Of the foreign table, as PostgreSQL's catalogue has it: ``r`` a table, ``p`` a partitioned one.
+        subscribed: Whether a subscription of logical replication writes into the foreign table.
         rights: Of this login.
         server: The major version of PostgreSQL.
         encoding: Of the database.
         outbox: The outbox in SQL, with its schema.
         payload_type: Of the outbox.
         relay_runs: Whether a relay works on the outbox now.
+        unpreparable: Whether transactions may be prepared here, but none that has inserted into the outbox.
         publications: Those that carry the foreign table.
         adopted: Whether the foreign table has this outbox's trigger already.
         sample: Topic and key that the mapping makes of at most 1,000 rows.
@@ -72,12 +78,14 @@ class Facts(NamedTuple):
 
     source: Source
     kind: str
+    subscribed: bool
     rights: Rights
     server: int
     encoding: str
     outbox: str
     payload_type: str
     relay_runs: bool
+    unpreparable: bool
     publications: Sequence[Publication]
     adopted: bool
     sample: Sequence[tuple[str, str | None]]
@@ -105,6 +113,18 @@ def refusals(mapping: Mapping, facts: Facts) -> list[Finding]:
     return found
 
 
+def unseen_rows(mapping: Mapping, publication: Publication) -> Finding | None:
+    """Return that a publication leaves rows out which would become events; None if it does not, or --when is given."""
+    if publication.carried.rows is None or mapping.when is not None:
+        return None
+    return Finding(
+        "warning",
+        f"publication {publication.name} carries only the rows for which {publication.carried.rows}: its reader never "
+        "saw the others",
+        "name the same by --when, over the row `new`, such as --when 'new.kind = 1'; for all rows --when true",
+    )
+
+
 def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
     """Return every finding, faults first.
 
@@ -119,6 +139,17 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
         found.append(Finding("warning", "without a key no order is kept", "name it with --key if the table has one"))
     if mapping.created_at is not None:
         found.append(Finding("warning", "created_at is the application's: a time of the past shows as lag"))
+    if facts.subscribed:
+        seen = f"a subscription writes into {name}: its rows fire no trigger, and become no events"
+        found.append(Finding("warning", seen, "adopt the table in the database that the rows come from"))
+    if facts.unpreparable:
+        found.append(
+            Finding(
+                "warning",
+                "PREPARE TRANSACTION will fail after an insert: the outbox notifies the relay",
+                "if the application uses two-phase commit: relay migrate --no-bell first",
+            )
+        )
     for publication in facts.publications:
         found.append(
             Finding(
@@ -130,6 +161,8 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
                 else "let it name its tables, without the outbox",
             )
         )
+        if (unseen := unseen_rows(mapping, publication)) is not None:
+            found.append(unseen)
     bad = {subject: fault for subject in subjects_of(facts, template) if (fault := subject_fault(subject)) is not None}
     for subject, fault in list(bad.items())[:5]:
         found.append(

@@ -18,6 +18,7 @@ Empty = Literal["send", "skip"]
 # IS JSON, without which a text cannot be told from JSON before it is cast.
 _IS_JSON_SINCE = 16
 _FIELD = re.compile(r"\{([^{}]+)\}")
+_JSON = ("jsonb", "json")
 _TEXTS = ("text", "character varying", "character")
 _TIMES = ("timestamp with time zone", "timestamp without time zone")
 # JSON that says these cannot be read as text by PostgreSQL. A longer text may be nested too deeply.
@@ -70,12 +71,13 @@ class Mapping:
         key: A field, None for no order.
         payload: The column of the payload.
         headers: Header names and the fields of their values.
-        header_object: A column that holds headers as a JSON object.
+        header_object: A field that holds headers as a JSON object.
         trace: A column of Java properties (Debezium's tracing span), from which ``traceparent`` is taken.
         created_at: A column; None: now.
         when: An SQL condition over the row ``new``; rows for which it is not true are no events.
         empty: Whether a row without a payload is sent, as ``null`` or an empty text.
-        expand: Whether a payload of type text that is JSON is sent as JSON, through an outbox of type json.
+        expand: Whether a payload of type text that is JSON is sent as JSON, through an outbox of type json. One of type
+            json or jsonb is sent as JSON in any case.
         purge: Whether the row is deleted as soon as it is copied.
         order_by: The column that orders older rows for a backfill.
     """
@@ -144,7 +146,7 @@ def faults(mapping: Mapping, source: Source, payload_type: str, server: int) -> 
 
 
 def _payload_faults(mapping: Mapping, kind: str, payload_type: str, server: int) -> list[str]:
-    if mapping.expand:
+    if mapping.expand and kind not in _JSON:
         if kind not in _TEXTS or payload_type != "json":
             return [
                 "--expand takes a payload of type text to an outbox of type json: relay migrate --payload-type json"
@@ -238,7 +240,7 @@ def _id(mapping: Mapping, source: Source) -> str:
 
 def _payload(mapping: Mapping, kind: str, payload_type: str) -> str:
     row = f"new.{quoted(mapping.payload)}"
-    if mapping.expand:
+    if mapping.expand and kind not in _JSON:
         text = f"CASE WHEN {row} IS JSON THEN {row}::text ELSE coalesce(to_json({row}::text)::text, 'null') END"
         return f"({text})::json"
     empty = "'null'" if kind in ("jsonb", "json") else "''"
@@ -259,10 +261,13 @@ def _headers(mapping: Mapping, source: Source) -> str:
     own = f"jsonb_strip_nulls(jsonb_build_object({', '.join(pairs)}))" if pairs else None
     if mapping.header_object is None:
         return own or "NULL::jsonb"
-    row = f"new.{quoted(mapping.header_object)}"
-    if source.columns[mapping.header_object] == "jsonb":
-        each = f"jsonb_each_text(CASE WHEN jsonb_typeof({row}) = 'object' THEN {row} END)"
-    else:
-        each = f"json_each_text({_object(mapping.header_object)})"
+    column, arrow, name = mapping.header_object.partition("->")
+    kind = "jsonb" if source.columns[column] == "jsonb" else "json"
+    value = f"new.{quoted(column)}" if kind == "jsonb" else _object(column)
+    if arrow:
+        value = f"({value} -> {literal(name)})"
+    # An object of type json is read by _object already, but not a member of one.
+    sure = value if kind == "json" and not arrow else f"CASE WHEN {kind}_typeof({value}) = 'object' THEN {value} END"
+    each = f"{kind}_each_text({sure})"
     theirs = _MEMBERS_OF.substitute(each=each)
     return theirs if own is None else f"{theirs} || {own}"

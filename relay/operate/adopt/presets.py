@@ -102,7 +102,14 @@ PRESETS = {
     ),
     "sbmt-outbox": Preset(
         "public.TOPIC_outbox_items",
-        Mapping(id="uuid", key="event_key", order_by="id"),
+        Mapping(
+            id="uuid",
+            key="event_key",
+            # Its daemon makes these two of the row, and sends them beside those of the options.
+            headers=(("Idempotency-Key", "uuid"), ("Sequence-ID", "id")),
+            header_object="options->headers",
+            order_by="id",
+        ),
         "stop its daemon; the topic is in the table's name, so --topic is needed",
     ),
     "active-outbox": Preset(

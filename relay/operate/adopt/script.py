@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from relay.operate.adopt.mapping import Mapping, Source, conditions, literal, values
 from relay.postgres.tables import Tables
+from relay.rules.adoption import Carried
 from relay.text import quoted
 
 MARK = '{"adopted_by": "outbox-relay"'
@@ -35,8 +36,14 @@ def names(source: Source, outbox: str, tables: Tables) -> Names:
     return Names(f"{tables.base}_adopt", f"{schema}.{quoted(f'{tables.base}_adopt_{digest}')}")
 
 
-def install(mapping: Mapping, source: Source, outbox: str, tables: Tables, preset: str) -> str:
-    """Return the statements that begin an adoption; only for a mapping without faults."""
+def install(
+    mapping: Mapping, source: Source, outbox: str, tables: Tables, preset: str, carried: Carried | None = None
+) -> str:
+    """Return the statements that begin an adoption; only for a mapping without faults.
+
+    Args:
+        carried: How the publication carried the table from which it is taken, to be written down.
+    """
     own = names(source, outbox, tables)
     condition = conditions(mapping)
     made = values(mapping, source, tables.payload_type)
@@ -52,7 +59,12 @@ def install(mapping: Mapping, source: Source, outbox: str, tables: Tables, prese
         purge=purge,
     )
     digest = hashlib.sha256(body.encode()).hexdigest()
-    comment = json.dumps({"adopted_by": "outbox-relay", "outbox": outbox, "preset": preset, "function_sha256": digest})
+    noted: dict[str, object] = {"outbox": outbox, "preset": preset, "function_sha256": digest}
+    if carried is not None:
+        noted["publication"] = carried.publication
+        noted |= {"publication_columns": carried.columns} if carried.columns else {}
+        noted |= {"publication_rows": carried.rows} if carried.rows is not None else {}
+    comment = json.dumps({"adopted_by": "outbox-relay", **noted})
     return _filled(
         tables.file("adopt/install"),
         function=own.function,

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from relay.errors import Exit, RelayError
 from relay.operate.adopt import script
-from relay.operate.adopt.facts import gather
-from relay.operate.adopt.judge import Facts, Publication, refusals
+from relay.operate.adopt.facts import adoptions, gather
+from relay.operate.adopt.judge import Facts, refusals, unseen_rows
 from relay.operate.adopt.mapping import Mapping, Source
 from relay.operate.changes import Changer
+from relay.rules.adoption import Carried
 from relay.text import quoted
 
 # Behind whoever waits for the table's lock all writers of the application wait.
@@ -22,6 +23,20 @@ class Refused(RelayError):
     """It cannot be done safely. Nothing was changed."""
 
     exit_code = Exit.UNFIT
+
+
+class Removal(NamedTuple):
+    """What the end of an adoption would be.
+
+    Attributes:
+        facts: Of the table.
+        carried: How the publication that it is put back into is to carry it; None for no publication.
+        tables: How many tables that publication names.
+    """
+
+    facts: Facts
+    carried: Carried | None
+    tables: int
 
 
 class Installed(NamedTuple):
@@ -59,13 +74,14 @@ def install(
     """
     facts = check(changer, table, mapping, publication=publication)
     record = {"table": facts.source.label, "preset": preset, "publication": publication}
+    carried = next((one.carried for one in facts.publications if one.name == publication), None)
     with changer.audited("adopt install", record, 1) as audit, changer.step(_OWNER):
         run = changer.cursor.execute
         _keep_writers_out(changer, facts.source)
         lsn = changer.row("adopt/wal")[0]
         if publication is not None:
             run(f"ALTER PUBLICATION {quoted(publication)} DROP TABLE {facts.source.sql}".encode())
-        run(script.install(mapping, facts.source, facts.outbox, changer.tables, preset).encode())
+        run(script.install(mapping, facts.source, facts.outbox, changer.tables, preset, carried).encode())
         copied = _copy(changer, facts, mapping, where)
         audit.add(1)
     return Installed(lsn, copied)
@@ -87,7 +103,7 @@ def check(
         facts = gather(changer, table, None)
         lacks_slot = slot is not None and not changer.rows("adopt/slot", (slot, "0/0"))
     missing = [f"there is no replication slot {slot}"] if lacks_slot else []
-    _refuse([*_faults(mapping, facts), *_obstacles(facts, publication), *missing])
+    _refuse([*_faults(mapping, facts), *_obstacles(mapping, facts, publication), *missing])
     return facts
 
 
@@ -130,38 +146,50 @@ def remove(changer: Changer, table: str, *, publication: str | None = None) -> N
     """End an adoption; what was copied is still sent.
 
     Args:
-        publication: Put the table back into it in the same transaction.
+        publication: Put the table back into it in the same transaction, as it carried the table before.
 
     Raises:
-        Refused: The table is not adopted by this outbox, or there is no such publication.
+        Refused: The table is not adopted by this outbox, or cannot be put back. Nothing was changed.
         psycopg.errors.LockNotAvailable: The table was busy for 2 s. Nothing was changed; try again.
     """
-    facts = check_removal(changer, table, publication=publication)
+    facts, carried, tables = check_removal(changer, table, publication=publication)
     record = {"table": facts.source.label, "publication": publication}
     with changer.audited("adopt remove", record, 1) as audit, changer.step(_OWNER):
         run = changer.cursor.execute
         _keep_writers_out(changer, facts.source)
         run(script.remove(facts.source, facts.outbox, changer.tables).encode())
-        if publication is not None:
-            run(f"ALTER PUBLICATION {quoted(publication)} ADD TABLE {facts.source.sql}".encode())
+        if carried is not None:
+            name = quoted(carried.publication)
+            # Only one statement can be sent so: the row filter comes from the comment of the trigger.
+            run(f"ALTER PUBLICATION {name} ADD TABLE {facts.source.sql}{carried.clause}".encode(), binary=True)
+            if changer.row("adopt/publication", (publication,))[-1] != tables + 1:
+                raise Refused(f"the comment of the trigger puts more than {table} into publication {publication}")
         audit.add(1)
 
 
-def check_removal(changer: Changer, table: str, *, publication: str | None = None) -> Facts:
-    """Find out what would keep an adoption from ending, and change nothing; return what is known of the table.
+def check_removal(changer: Changer, table: str, *, publication: str | None = None) -> Removal:
+    """Find out what would keep an adoption from ending, and change nothing; return what would be done.
 
     Raises:
-        Refused: The table is not adopted by this outbox, or there is no such publication.
+        Refused: The table is not adopted by this outbox, or cannot be put back.
     """
     with changer.step():
         facts = gather(changer, table, None)
         rows = [] if publication is None else changer.rows("adopt/publication", (publication,))
-    if not facts.adopted:
+        adopted = [one for one in adoptions(changer) if (one.source, one.outbox) == (facts.source.sql, facts.outbox)]
+    if not adopted:
         raise Refused(f"{table} is not adopted by {facts.outbox}")
-    if publication is not None and not rows:
+    if publication is None:
+        return Removal(facts, None, 0)
+    if not rows:
         raise Refused(f"there is no publication {publication}")
-    _refuse([one for row in rows for one in _not_ours(Publication._make(row), facts)])
-    return facts
+    of_all, owned, owner, tables = rows[0]
+    if of_all or any(one.name == publication for one in facts.publications):
+        raise Refused(f"publication {publication} carries {table} already")
+    _refuse([] if owned else [_not_ours(publication, owner, facts)])
+    carried = adopted[0].carried
+    plain = carried is None or carried.publication != publication
+    return Removal(facts, Carried(publication) if plain else carried, tables)
 
 
 def await_slot(changer: Changer, slot: str, lsn: str, timeout_s: float) -> bool:
@@ -201,8 +229,8 @@ def _faults(mapping: Mapping, facts: Facts) -> list[str]:
     return [f"{one.seen}: {one.do}" if one.do else one.seen for one in refusals(mapping, facts)]
 
 
-def _obstacles(facts: Facts, publication: str | None) -> list[str]:
-    """Return what keeps an adoption from beginning, whatever the mapping."""
+def _obstacles(mapping: Mapping, facts: Facts, publication: str | None) -> list[str]:
+    """Return what keeps an adoption from beginning that could be installed."""
     found = []
     if facts.adopted:
         found.append("the table is adopted already: relay adopt remove, then install again")
@@ -217,7 +245,10 @@ def _obstacles(facts: Facts, publication: str | None) -> list[str]:
             "outbox"
         )
     else:
-        found += _not_ours(known[publication], facts)
+        one = known[publication]
+        found += [] if one.owned else [_not_ours(publication, one.owner, facts)]
+        if (unseen := unseen_rows(mapping, one)) is not None:
+            found.append(f"{unseen.seen}: {unseen.do}")
     if facts.relay_runs:
         found.append(
             f"a relay works on {facts.outbox}: its later events would overtake what the old reader has not sent; "
@@ -226,17 +257,13 @@ def _obstacles(facts: Facts, publication: str | None) -> list[str]:
     return found
 
 
-def _not_ours(publication: Publication, facts: Facts) -> list[str]:
-    """Return why this login may not change a publication; empty if it may."""
-    if publication.owned:
-        return []
+def _not_ours(publication: str, owner: str, facts: Facts) -> str:
+    """Return why this login may not change a publication."""
     login = facts.rights.login
-    return [
-        (
-            f"publication {publication.name} belongs to {publication.owner}, and this login is {login}: "
-            f"GRANT {quoted(publication.owner)} TO {quoted(login)}, or log in as {publication.owner}"
-        )
-    ]
+    return (
+        f"publication {publication} belongs to {owner}, and this login is {login}: "
+        f"GRANT {quoted(owner)} TO {quoted(login)}, or log in as {owner}"
+    )
 
 
 def _keep_writers_out(changer: Changer, source: Source) -> None:

@@ -1,6 +1,8 @@
 """What may be adopted, and how a connector's options are translated."""
 
+import json
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +10,9 @@ from relay.operate.adopt.connector import translate
 from relay.operate.adopt.judge import Facts, Publication, Rights, judge, judge_streams, refusals, subjects_of
 from relay.operate.adopt.mapping import Mapping, Source, faults, literal, values
 from relay.operate.adopt.presets import PRESETS, REFUSED
-from relay.rules.adoption import adoption_of, columns_of
+from relay.rules.adoption import Carried, adoption_of, columns_of
 from relay.text import quoted
+from tests.support.relay_cli import relay
 
 SOURCE = Source(
     "public",
@@ -53,6 +56,11 @@ def test_expanding_takes_a_text_and_an_outbox_of_json() -> None:
     assert not faults(mapping, SOURCE, "json", 18)
     assert faults(mapping, SOURCE, "jsonb", 18)
     assert faults(mapping, SOURCE, "json", 15)
+    # What is JSON already stays as it is: connectors often have the option for such a column too.
+    as_it_is = Mapping(topic="orders")
+    expanded = Mapping(topic="orders", expand=True)
+    assert not faults(expanded, SOURCE, "jsonb", 15)
+    assert values(expanded, SOURCE, "jsonb") == values(as_it_is, SOURCE, "jsonb")
 
 
 def test_purging_takes_a_key_of_one_column() -> None:
@@ -72,12 +80,14 @@ def test_names_and_texts_are_quoted() -> None:
 FACTS = Facts(
     source=SOURCE,
     kind="r",
+    subscribed=False,
     rights=Rights("me", "shop", True, ()),
     server=18,
     encoding="UTF8",
     outbox="public.outbox_events",
     payload_type="jsonb",
     relay_runs=False,
+    unpreparable=False,
     publications=(),
     adopted=False,
     sample=(),
@@ -103,7 +113,7 @@ def test_a_reader_of_its_publication_and_subjects_that_die_are_said() -> None:
     found = judge(
         Mapping(topic="{type}", key="type"),
         FACTS._replace(
-            publications=[Publication("dbz", False, True, "shop")],
+            publications=[Publication("dbz", False, True, "shop", Carried("dbz"))],
             sample=[("orders.placed", None), ("bad subject", "k")],
         ),
         "shop.{topic}",
@@ -113,6 +123,20 @@ def test_a_reader_of_its_publication_and_subjects_that_die_are_said() -> None:
     assert "'shop.bad subject'" in said
     assert "1 of 2 rows have no key" in said
     assert found[-1].level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("facts", "seen"),
+    [
+        (FACTS._replace(unpreparable=True), "PREPARE TRANSACTION will fail"),
+        (FACTS._replace(subscribed=True), "fire no trigger"),
+    ],
+)
+def test_what_the_application_or_the_events_would_suffer_from_is_said(facts: Facts, seen: str) -> None:
+    mapping = Mapping(topic="orders", key="type")
+    assert not [one for one in judge(mapping, FACTS, "{topic}") if one.level != "ok"]
+    (said,) = [one for one in judge(mapping, facts, "{topic}") if one.level != "ok"]
+    assert (said.level, seen in said.seen) == ("warning", True)
 
 
 def test_a_tool_is_a_preset_or_refused_with_its_reason() -> None:
@@ -142,7 +166,7 @@ def test_every_option_of_the_router_is_translated_or_refused_or_said() -> None:
         "table.field.event.timestamp": "ts",
         "table.field.event.schema.version": "v",
         "table.fields.additional.placement": "tenant:header,kind:header:eventKind,a:envelope,p:partition",
-        "table.field.additional.error.on.missing": "true",
+        "table.fields.additional.error.on.missing": "true",
         "table.op.invalid.behavior": "warn",
         "table.expand.json.payload": "true",
         "table.json.payload.null.behavior": "optional_bytes",
@@ -164,6 +188,52 @@ def test_every_option_of_the_router_is_translated_or_refused_or_said() -> None:
     assert [one.split()[0] for one in found.refused] == ["route.topic.regex", "a", "p", "new.option"]
     assert any("autocreate" in one for one in found.notes)
     assert any("heartbeat.interval.ms" in one for one in found.notes)
+
+
+def test_options_that_only_matter_with_another_are_no_reason_to_refuse() -> None:
+    router = "transforms.outbox.table"
+    lonely = {f"{router}.json.payload.null.behavior": "ignore", f"{router}.json.payload.empty.array.behavior": "none"}
+    assert translate({**ROUTER, **lonely}).refused == []
+    nulls = "members of a payload that are null stay, whereas the connector leaves them out"
+    assert nulls in translate({**ROUTER, f"{router}.expand.json.payload": "true"}).notes
+
+
+PROPERTIES = r"""
+# Debezium Server
+debezium.sink.type=nats-jetstream
+debezium.source.table.include.list = public.outbox
+debezium.source.publication.name: shop
+debezium.source.slot.name=\
+    shop_slot
+debezium.transforms=outbox
+debezium.transforms.outbox.type=io.debezium.transforms.outbox.EventRouter
+debezium.transforms.outbox.route.topic.replacement=shop.${routedByValue}
+debezium.transforms.outbox.table.expand.json.payload=true
+"""
+
+
+def test_a_connector_is_read_from_json_and_from_properties(tmp_path: Path) -> None:
+    path = tmp_path / "connector"
+    inner = {"table.include.list": "public.outbox", "publication.name": "shop", "slot.name": "shop_slot"}
+    router = {
+        "transforms.outbox.route.topic.replacement": "shop.${routedByValue}",
+        "transforms.outbox.table.expand.json.payload": True,
+    }
+    said = []
+    for text in (json.dumps({"name": "x", "config": ROUTER | inner | router}), PROPERTIES):
+        path.write_text(text, "utf-8")
+        result = relay(None, "adopt", "read-connector", str(path))
+        assert result.exit_code == 0, result.output
+        said.append((result.stdout, result.stderr))
+    assert said[0] == said[1]
+    assert "--source public.outbox --topic 'shop.{aggregatetype}'" in said[0][0]
+    assert "--expand" in said[0][0]
+    assert "--publication shop --slot shop_slot" in said[0][1]
+    for text in ("", "hello", "[1]", "{"):
+        path.write_text(text, "utf-8")
+        assert relay(None, "adopt", "read-connector", str(path)).exit_code == 2
+    path.write_text("a=b", "utf-8")
+    assert relay(None, "adopt", "read-connector", str(path)).exit_code == 8
 
 
 def test_a_connector_without_the_router_is_refused() -> None:
@@ -196,3 +266,21 @@ def test_subjects_that_no_stream_takes_are_told() -> None:
 def test_an_adoption_whose_comment_was_changed_by_hand_is_not_sound(comment: str) -> None:
     found = adoption_of("app", "outbox", True, comment, "BEGIN RETURN NULL; END", ["id"])
     assert (found.outbox, found.unchanged, found.sound) == ("unknown", False, False)
+
+
+@pytest.mark.parametrize(
+    ("noted", "clause"),
+    [
+        ({"publication": "dbz"}, ""),
+        ({"publication": "dbz", "publication_columns": ["id", 'a"b']}, ' ("id", "a""b")'),
+        ({"publication": "dbz", "publication_rows": "(kind = 1)"}, " WHERE ((kind = 1))"),
+        ({"publication": "dbz", "publication_columns": 7, "publication_rows": 7}, ""),
+        ({"publication": 7, "publication_rows": "true"}, None),
+        ({}, None),
+    ],
+)
+def test_how_the_publication_carried_the_table_is_read_from_the_comment(
+    noted: dict[str, object], clause: str | None
+) -> None:
+    found = adoption_of("app", "outbox", True, json.dumps(noted), "", [])
+    assert (None if found.carried is None else found.carried.clause) == clause
