@@ -24,7 +24,7 @@ ENGINE := $(BIN)/python -m tests.support.docker_engine
 # That of the test extra; of PATH on machines for which there is no wheel of it.
 HELM = $(or $(wildcard $(BIN)/helm),helm)
 
-.PHONY: help demo console-demo example-orders example-telemetry servers check test programs chaos lint sql docs bench lock sbom image image-base image-test \
+.PHONY: help demo console-demo example-orders example-telemetry servers check test programs drivers chaos lint sql docs bench lock sbom image image-base image-test \
 	release release-image clean
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo "make servers PostgreSQL and nats-server to try things on, until Ctrl-C (docs/tutorial.md)"
 	@echo "make check   lint and unit tests: within a minute, for every change"
 	@echo "make test    the whole suite on real servers (JOBS=2: in two processes)"
+	@echo "make drivers   what the tests of the guide's samples in Go, Java and Node need, into .programs"
 	@echo "make chaos   faults at random on a cluster (ARGS=\"--minutes 10 --seed 7\")"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make sql     a statement with its shared parts, for psql (QUERY=delivery/fetch)"
@@ -78,6 +79,11 @@ test: $(READY) programs
 # Prometheus and PgBouncer for the tests: into .programs, if they are not installed.
 programs:
 	@sh tests/support/programs.sh .programs
+	@[ -z "$$CI" ] || sh tests/support/drivers.sh .programs
+
+# Drivers for the samples of the producers' guide in Go, Java and Node, whichever toolchain is installed: into .programs.
+drivers:
+	@sh tests/support/drivers.sh .programs
 
 chaos: $(READY)
 	@$(BIN)/python -m tests.chaos $(ARGS)
@@ -115,9 +121,9 @@ lock: $(TOOLS)/.ready
 	$(COMPILE) --extra tools --output-file requirements/tools.txt
 
 image: $(READY)
-	DOCKER_BUILDKIT=1 $(ENGINE) $(DOCKER) build $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) \
+	$(ENGINE) tests/packaging/image/build.sh $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) \
 		--build-arg VERSION=$$($(BIN)/relay version) --build-arg REVISION=$$(git rev-parse HEAD) \
-		$(DOCKER_BUILD) --tag outbox-relay:dev .
+		$(DOCKER_BUILD) --tag outbox-relay:dev
 
 image-test: $(READY)
 	$(ENGINE) $(BIN)/python -m pytest -m image tests/packaging/image $(ARGS)

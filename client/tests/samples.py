@@ -31,10 +31,15 @@ def run(text: str, names: Names) -> Names:
     return names
 
 
+def block_of(language: str) -> str:
+    """Return the guide's sample in another language."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```", _GUIDE, re.DOTALL | re.MULTILINE)
+    return str(block)
+
+
 def insert_of(language: str) -> str:
     """Return the INSERT of the guide's sample in another language, with the placeholders of psycopg's RawCursor."""
-    (block,) = re.findall(rf"^```{language}\n(.*?)^```", _GUIDE, re.DOTALL | re.MULTILINE)
-    (statement,) = re.findall(r"[\"`](INSERT INTO outbox_events [^\"`]+)[\"`]", block)
+    (statement,) = re.findall(r"[\"`](INSERT INTO outbox_events [^\"`]+)[\"`]", block_of(language))
     numbers = iter(range(1, 10))
     return re.sub(r"\?", lambda _: f"${next(numbers)}", statement)
 

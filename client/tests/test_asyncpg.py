@@ -51,6 +51,24 @@ async def test_rollback_and_savepoint_take_their_events_along(producer: str, sto
     assert [row[3] for row in stored()] == [1, 2]
 
 
+async def test_two_databases_get_each_their_own(producer: str, empty_database: str, stored: Stored) -> None:
+    here, there = await asyncpg.connect(producer), await asyncpg.connect(empty_database)
+    try:
+        await there.execute("CREATE TABLE outbox_events (id uuid, topic text, key text, payload jsonb, headers jsonb)")
+        undone = there.transaction()
+        await undone.start()
+        async with here.transaction():
+            await OUTBOX.publish_async(there, Event("orders.placed", "there"))
+            await OUTBOX.publish_async(here, Event("orders.placed", "here"))
+        assert await there.fetchval("SELECT payload::text FROM outbox_events") == '"there"'
+        await undone.rollback()
+        assert await there.fetchval("SELECT count(*) FROM outbox_events") == 0
+    finally:
+        await here.close()
+        await there.close()
+    assert [row[3] for row in stored()] == ["here"]
+
+
 async def test_it_is_refused_outside_a_transaction_unless_asked_for(producer: str, stored: Stored) -> None:
     conn = await asyncpg.connect(producer)
     try:

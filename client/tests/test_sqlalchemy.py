@@ -229,6 +229,22 @@ async def test_an_asynchronous_session_does_the_same(async_engine: AsyncEngine, 
     assert [row[3] for row in found[1:]] == [*range(1, 500), {"order": number}]
 
 
+async def test_two_asynchronous_engines_get_each_their_own(
+    async_engine: AsyncEngine, empty_database: str, stored: Stored
+) -> None:
+    other = create_async_engine(address(empty_database, "asyncpg"))
+    async with other.connect() as there, AsyncSession(async_engine) as session:
+        await there.execute(
+            sa.text("CREATE TABLE outbox_events (id uuid, topic text, key text, payload jsonb, headers jsonb)")
+        )
+        await OUTBOX.publish_async(there, Event("orders.placed", "there"))
+        await OUTBOX.publish_async(session, Event("orders.placed", "here"))
+        await there.rollback()
+        await session.commit()
+    await other.dispose()
+    assert payloads(stored) == ["here"]
+
+
 async def test_asynchronous_autocommit_is_refused(async_engine: AsyncEngine, stored: Stored) -> None:
     async with async_engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
