@@ -41,7 +41,7 @@ chmod 755 "$context"/*.sh
 image() {
     { echo "FROM $base"; cat; } >"$context/Dockerfile"
     # shellcheck disable=SC2086  # several arguments, as for `docker build`
-    DOCKER_BUILDKIT=1 "$docker" build --quiet ${DOCKER_BUILD:-} --tag "$1" "$context"
+    DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-1} "$docker" build --quiet ${DOCKER_BUILD:-} --tag "$1" "$context"
 }
 
 # The directory is the one of the official image, on which compose.yaml mounts its volume.
