@@ -158,6 +158,12 @@ def show(settings: Settings, name: str | None, output: str) -> None:
 @click.option("--subject", "subjects", multiple=True, help="All that it takes; repeatable.")
 @_limited
 @click.option("--max-msgs", type=click.IntRange(1), help="How many messages are kept.")
+@click.option(
+    "--max-msg-size",
+    metavar="SIZE",
+    callback=_amount,
+    help="Largest message, with its headers; none: no limit.",
+)
 @consenting
 def edit(
     settings: Settings,
@@ -165,6 +171,7 @@ def edit(
     subjects: tuple[str, ...],
     limits: Limits,
     max_msgs: int | None,
+    max_msg_size: int | None,
     consent: Consent,
 ) -> None:
     """Change what the options say, and leave the rest alone. A lower limit deletes messages.
@@ -181,6 +188,7 @@ def edit(
         "max_age": _nanoseconds(limits.max_age_s),
         "max_bytes": limits.max_bytes,
         "max_msgs": max_msgs,
+        "max_msg_size": max_msg_size,
     }
     wanted = {field: value for field, value in given.items() if value is not None}
     if not wanted:
@@ -213,9 +221,9 @@ def _title(field: str) -> str:
 def _shown(field: str, value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(str, value))
-    if field in ("max_bytes", "max_msgs") and value < 0:
+    if field in ("max_bytes", "max_msgs", "max_msg_size") and value < 0:
         return "no limit"
-    if field.endswith("bytes"):
+    if field.endswith("bytes") or field == "max_msg_size":
         return about_size(value)
     if field == "max_age_s" and value == 0:
         return "for ever"

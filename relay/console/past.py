@@ -10,7 +10,8 @@ from relay.config.settings import Settings
 from relay.console.history import LAST_S, SLOT_S
 from relay.errors import RelayError
 from relay.operate.access import foreseen, reading
-from relay.operate.status import LATELY_S, LATELY_SEQS, Count, DeadReason, Status, read_dead_reasons
+from relay.operate.message_size import LargeDead
+from relay.operate.status import LATELY_S, LATELY_SEQS, Count, DeadReason, Status, read_dead_reasons, read_large
 
 
 class Past(NamedTuple):
@@ -20,11 +21,13 @@ class Past(NamedTuple):
         slots: For each slot the time of its beginning, events delivered in it, and their longest delay.
         is_all: There are no other events.
         reasons: The most frequent ones of all dead letters.
+        large: Those that a stream has refused for their size.
     """
 
     slots: Sequence[tuple[float, int, float | None]]
     is_all: bool
     reasons: list[DeadReason]
+    large: tuple[LargeDead, ...]
 
     def completed(self, status: Status) -> Status:
         """Return a status with what `read_standing` leaves out; deliveries are counted in whole slots."""
@@ -33,6 +36,7 @@ class Past(NamedTuple):
         return replace(
             status,
             dead_by_reason=self.reasons if status.dead.events else [],
+            large=self.large if status.dead.events else (),
             delivered=Count(events, "" if self.is_all else "at least "),
             delivered_s=status.at - first_at,
         )
@@ -49,7 +53,7 @@ def read_past(settings: Settings) -> Past | None:
                     "console/history", (newest - LATELY_SEQS, newest, LAST_S, SLOT_S)
                 )
             ]
-            return Past(slots, newest <= LATELY_SEQS, read_dead_reasons(reader))
+            return Past(slots, newest <= LATELY_SEQS, read_dead_reasons(reader), read_large(reader))
     except RelayError:
         return None
     except psycopg.Error as error:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from relay.operate.hindrances import Hindrance
+from relay.operate.message_size import command_to_raise
+from relay.operate.poison import NEVER, meaning_of, refused_for_size, remedy
 from relay.outcomes import FailureClass
 
 State = Literal["pending", "retry", "dead", "discarded", "delivered"]
@@ -16,7 +18,7 @@ MEANING = {
     FailureClass.OUTAGE: "the way to the broker is not there: the relay waits, and counts no attempt",
     FailureClass.CAPACITY: "the stream or account is full: the relay waits, and counts no attempt",
     FailureClass.CONFIGURATION: "stream or rights are not set up for it: its subject waits and is tried slowly",
-    FailureClass.POISON: "this event can never be sent as it is",
+    FailureClass.POISON: NEVER,
     FailureClass.UNKNOWN: "a refusal that says nothing about its cause: tried again with growing pauses",
 }
 
@@ -43,6 +45,7 @@ class Broker:
         sealed: The stream accepts nothing any more.
         no_ack: The stream acknowledges nothing.
         window_s: Its duplicate window, seconds.
+        max_msg_size: How large a message it takes, bytes; -1: no limit of its own.
     """
 
     unreachable: str | None = None
@@ -53,6 +56,7 @@ class Broker:
     sealed: bool = False
     no_ack: bool = False
     window_s: float = 0.0
+    max_msg_size: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class Facts:
         stored_at: Its sequence in its stream, if it was found there; None if it was not, or was not looked for.
         hindrances: What of the database may keep its mark from being made.
         table: The table of events.
+        size: What its message takes, headers and payload, bytes; 0 if none can be made of it.
     """
 
     seq: int
@@ -102,6 +107,7 @@ class Facts:
     stored_at: int | None = None
     hindrances: tuple[Hindrance, ...] = ()
     table: str = "outbox_events"
+    size: int = 0
 
 
 @dataclass(slots=True)
@@ -119,11 +125,7 @@ def explain(facts: Facts) -> Explanation:
         case "delivered":
             return _delivered(facts)
         case "discarded":
-            return Explanation(
-                ["It was a dead letter, and an operator has discarded it."],
-                "Nothing: it is settled, and its key does not wait for it.",
-                [f"relay replay --discarded --seq {facts.seq}"],
-            )
+            return _discarded(facts)
         case "dead":
             return _dead(facts)
         case "pending" | "retry" if facts.stored_at is not None:
@@ -147,23 +149,81 @@ def _unmarked(facts: Facts, stored_at: int) -> Explanation:
     return answer
 
 
+def _discarded(facts: Facts) -> Explanation:
+    answer = Explanation(["It was a dead letter, and an operator has discarded it."])
+    answer.next = "Nothing: it is settled, and its key does not wait for it."
+    against = why_no_replay(facts)
+    if against is None:
+        answer.do = [f"relay replay --discarded --seq {facts.seq}"]
+    else:
+        answer.why.append(f"A replay cannot send it now: {against}.")
+    return answer
+
+
+def why_no_replay(facts: Facts) -> str | None:
+    """Return why an event that is settled cannot be sent again now; None: nothing is known to be against it."""
+    if facts.subject_fault is not None:
+        found = remedy(facts.subject_fault)
+        return facts.subject_fault if found is None else f"{facts.subject_fault} ({found.meaning})"
+    if _is_too_large(facts):
+        return (
+            f"it takes {facts.size:,} bytes, stream {facts.broker.stream} {facts.broker.max_msg_size:,} (max_msg_size)"
+        )
+    if facts.state == "discarded" and facts.failure_class is FailureClass.POISON and remedy(facts.last_error) is None:
+        return f"{NEVER} ({facts.last_error})"
+    return None
+
+
+def _is_too_large(facts: Facts) -> bool:
+    return 0 < facts.broker.max_msg_size < facts.size
+
+
 def _delivered(facts: Facts) -> Explanation:
     answer = Explanation(["It was acknowledged by its stream and marked."], "Nothing: it is settled.")
-    answer.do = [f"relay verify --seq {facts.seq}", f"relay replay --seq {facts.seq}"]
+    answer.do = [f"relay verify --seq {facts.seq}"]
+    against = why_no_replay(facts)
+    if against is None:
+        answer.do.append(f"relay replay --seq {facts.seq}")
+    else:
+        answer.why.append(f"A replay cannot send it now: {against}.")
     return answer
 
 
 def _dead(facts: Facts) -> Explanation:
     answer = Explanation()
     answer.why.append(f"It was given up {_attempts(facts.attempts)}: {facts.last_error or 'no reason was written'}.")
-    if facts.failure_class is not None:
-        answer.why.append(f"Class {facts.failure_class}: {MEANING[facts.failure_class]}.")
+    answer.why += _class_of(facts)
+    if refused_for_size(facts.last_error) == "stream":
+        _of_size(facts, answer)
     if facts.key is not None and facts.ordered and facts.on_dead == "block":
         answer.why.append('Its key waits behind it (failures.on_dead = "block").')
     answer.why += _broker_now(facts)
-    answer.next = "Nothing until an operator decides."
-    answer.do = [f"relay dead retry --seq {facts.seq}", f"relay dead discard --seq {facts.seq}"]
+    found = remedy(facts.last_error)
+    answer.next = f"Nothing until an operator decides.{'' if found is None else f' {found.do}'}"
+    answer.do += [f"relay dead retry --seq {facts.seq}", f"relay dead discard --seq {facts.seq}"]
     return answer
+
+
+def _class_of(facts: Facts) -> list[str]:
+    failure = facts.failure_class
+    return [] if failure is None else [f"Class {failure}: {meaning_of(failure, facts.last_error, MEANING)}."]
+
+
+def _of_size(facts: Facts, answer: Explanation) -> None:
+    """Add what an event that was refused for its size takes, and what its stream takes now."""
+    broker = facts.broker
+    if not facts.size:
+        return
+    if broker.stream is None:
+        answer.why.append(f"It takes {facts.size:,} bytes; what its stream takes is not known now.")
+        return
+    takes = f"{broker.max_msg_size:,}" if broker.max_msg_size > 0 else "any size"
+    told = f"It takes {facts.size:,} bytes, and stream {broker.stream} takes {takes} (max_msg_size)"
+    if _is_too_large(facts):
+        answer.why.append(f"{told}.")
+        answer.do.append(command_to_raise(broker.stream, facts.size))
+    else:
+        answer.why.append(f"{told}: a retry sends it now.")
 
 
 def _attempts(count: int) -> str:
@@ -173,7 +233,10 @@ def _attempts(count: int) -> str:
 def _waiting(facts: Facts) -> Explanation:
     answer = Explanation()
     if facts.subject_fault is not None:
-        answer.why.append(f"It can never be sent as it is: {facts.subject_fault}.")
+        found = remedy(facts.subject_fault)
+        told = "It can never be sent as it is" if found is None else "It cannot be sent now"
+        answer.why.append(f"{told}: {facts.subject_fault}.")
+        answer.why += [] if found is None else [f"That is, {found.meaning}."]
         answer.next = "It becomes a dead letter when its turn comes."
     if facts.state == "retry" and facts.last_error is not None and facts.attempts:
         answer.why.append(f"It was refused, attempt {facts.attempts} of {facts.max_attempts}: {facts.last_error}.")
@@ -182,7 +245,7 @@ def _waiting(facts: Facts) -> Explanation:
     elif facts.last_error is not None:
         answer.why.append(f"It was held back: {facts.last_error}.")
     if facts.failure_class is not None and facts.attempts + (facts.state == "pending"):
-        answer.why.append(f"Class {facts.failure_class}: {MEANING[facts.failure_class]}.")
+        answer.why += _class_of(facts)
     _key(facts, answer)
     answer.why += _broker_now(facts)
     answer.do += _mending(facts)

@@ -18,7 +18,7 @@ from relay.operate.events import EventName, ListedEvent, WholeEvent, find_one
 from relay.operate.explain import Broker, Explanation, Facts, Other, State, explain
 from relay.operate.hindrances import Hindrance
 from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, read_shards
-from relay.rules.envelopes import Poison
+from relay.rules.envelopes import Poison, size_on_the_wire
 from relay.rules.failure_class_of_old_rows import stored_class
 from relay.rules.streams import split
 
@@ -108,10 +108,11 @@ def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -
         False,
     )
     try:
-        subject: str | None = envelopes(settings).make(sent, 2**62)[0]
-        fault = None
+        made, lines = envelopes(settings).make(sent, 2**62)
+        subject: str | None = made
+        fault, size = None, size_on_the_wire(lines, whole.payload)
     except Poison as poison:
-        subject, fault = None, str(poison)
+        subject, fault, size = None, str(poison), 0
     now_in_nats, max_payload, stored_at = asyncio.run(_ask(settings, subject, None if event.settled else event.id))
     if fault is None:
         try:
@@ -145,6 +146,7 @@ def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -
         stored_at=stored_at,
         hindrances=around.hindrances,
         table=settings.postgres.table,
+        size=size,
     )
 
 
@@ -198,6 +200,7 @@ async def _look(connection: Connection, subject: str | None) -> Broker:
         sealed=bool(config.get("sealed")),
         no_ack=facts.no_ack,
         window_s=facts.duplicate_window_s,
+        max_msg_size=config.get("max_msg_size", -1),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from relay.config.settings import Settings
@@ -28,6 +29,8 @@ class StreamView:
         room: What is left of its narrowest limit, as a share of it; None without a limit.
         limit: What that limit is, such as ``max_bytes``, and `limit_at` how much.
         refuses: Whether it refuses new messages when it is full, instead of letting old ones go.
+        max_msg_size: How large a message it takes, bytes; -1: no limit of its own.
+        last_at: When its last message was stored, Unix seconds; None: it never held one.
     """
 
     name: str
@@ -42,6 +45,8 @@ class StreamView:
     limit: str | None = None
     limit_at: int = 0
     refuses: bool = False
+    max_msg_size: int = -1
+    last_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,14 @@ async def _stream(connection: Connection, name: str) -> StreamView:
         limit=limit,
         limit_at=0 if limit is None else config[limit],
         refuses=config.get("discard") == "new",
+        max_msg_size=config.get("max_msg_size", -1),
+        last_at=_moment(state.get("last_ts")) if state["last_seq"] else None,
     )
+
+
+def _moment(text: str | None) -> float | None:
+    """Read a time of JetStream's, which has nanoseconds."""
+    return None if text is None else datetime.fromisoformat(text).timestamp()
 
 
 def _room(config: dict[str, Any], state: dict[str, Any]) -> tuple[float | None, str | None]:

@@ -6,6 +6,7 @@ from itertools import starmap
 from typing import Literal, NamedTuple
 
 from relay.operate.access import Reader
+from relay.operate.message_size import LargeDead
 from relay.postgres.migrate import newest_version
 from relay.rules.differing_settings import differing
 from relay.rules.origins import Origins
@@ -18,6 +19,8 @@ SCAN_SEQS = 1_000_000
 # What was delivered lately lies around the watermark, and, while one event keeps that back, among the newest.
 LATELY_SEQS = 50_000
 LATELY_S = 60.0
+# Among how many dead letters those are looked for that were too large, and of how many topics a payload is read.
+_LARGE, _LARGE_TOPICS = 20_000, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ class Status:
         dead_since: When the oldest of the dead letters that were counted was given up.
         losses: Streams that have lost events.
         differing: The settings in which the relays that work differ.
+        large: Dead letters that a stream has refused for their size.
     """
 
     at: float
@@ -145,6 +149,7 @@ class Status:
     dead_since: float | None = None
     losses: tuple[Loss, ...] = ()
     differing: tuple[str, ...] = ()
+    large: tuple[LargeDead, ...] = ()
 
     @property
     def lag_s(self) -> float:
@@ -170,6 +175,7 @@ def read_status(reader: Reader, before: Status | None = None) -> Status:
     return replace(
         found,
         dead_by_reason=read_dead_reasons(reader, before, found.dead_mark),
+        large=before.large if before is not None and before.dead_mark == found.dead_mark else read_large(reader),
         delivered=_delivered(reader, from_seq, found.newest, found.delivered_s, settled_below=before is not None),
     )
 
@@ -251,6 +257,11 @@ def read_dead_reasons(reader: Reader, before: Status | None = None, mark: str = 
         return before.dead_by_reason
     rows = reader.rows("operate/dead", (_COUNTED,))
     return [DeadReason(str(reason), int(count)) for reason, count in rows[:10]]
+
+
+def read_large(reader: Reader) -> tuple[LargeDead, ...]:
+    """Return the dead letters that a stream has refused for their size, by topic: of the newest 20,000, 5 topics."""
+    return tuple(starmap(LargeDead, reader.rows("operate/dead_large", (_LARGE, _LARGE_TOPICS))))
 
 
 def _backlog(pending: int, *, all_searched: bool) -> Count:

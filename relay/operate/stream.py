@@ -25,7 +25,7 @@ class StreamFigures(NamedTuple):
 
     Attributes:
         max_age_s: Seconds; 0 keeps messages for ever.
-        max_bytes: -1 sets no limit.
+        max_bytes: -1 sets no limit; likewise `max_msgs`, and `max_msg_size` in bytes of one message.
         discard: ``new`` refuses messages when it is full, ``old`` lets the oldest go.
     """
 
@@ -38,6 +38,8 @@ class StreamFigures(NamedTuple):
     duplicate_window_s: float
     max_age_s: float
     max_bytes: int
+    max_msgs: int
+    max_msg_size: int
     allow_atomic: bool
     allow_direct: bool
     messages: int
@@ -154,6 +156,8 @@ def _figures(info: Mapping[str, Any]) -> StreamFigures:
         duplicate_window_s=config.get("duplicate_window", 0) / _NANOSECONDS,
         max_age_s=config.get("max_age", 0) / _NANOSECONDS,
         max_bytes=config.get("max_bytes", -1),
+        max_msgs=config.get("max_msgs", -1),
+        max_msg_size=config.get("max_msg_size", -1),
         allow_atomic=bool(config.get("allow_atomic")),
         allow_direct=bool(config.get("allow_direct")),
         messages=state["messages"],

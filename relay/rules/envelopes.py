@@ -245,6 +245,15 @@ class Envelopes:
             )
 
 
+def size_on_the_wire(lines: str, payload: bytes) -> int:
+    """Return what the limits of server and stream count of a message, bytes.
+
+    Args:
+        lines: Its headers, as `Envelopes.make` returns them.
+    """
+    return _HEADERS_BYTES + len(lines.encode()) + len(payload)
+
+
 def _unread(why: int | str) -> Poison:
     if isinstance(why, str):
         return Poison("unreadable", f"PostgreSQL cannot read the row: {why}")

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 from relay.operate.doctor.facts import Expectation, NatsFacts, StreamReport, SubjectFacts
 from relay.operate.doctor.findings import Finding, Level, seconds
+from relay.operate.message_size import OWN_HEADERS_BYTES, command_to_raise
 
 # Rows this close to a limit will exceed it sooner or later.
 _NEAR = 0.8
-# The relay adds a message id and, in a batch, three headers; with what [headers] may add.
-_OWN_HEADERS_BYTES = 300
 _API = "$JS.API."
 
 
@@ -110,7 +109,7 @@ def _sizes(facts: NatsFacts) -> Iterator[Finding]:
     if largest is None:
         yield _line("max_payload", "ok", f"{facts.max_payload:,} bytes")
         return
-    size = largest.largest + _OWN_HEADERS_BYTES
+    size = largest.largest + OWN_HEADERS_BYTES
     seen = f"{facts.max_payload:,} bytes; the largest row seen takes {size:,} ({largest.topic})"
     do = "raise max_payload on every server, or store large things elsewhere and send their address"
     yield _line("max_payload", *_against(size, facts.max_payload, seen, do))
@@ -118,7 +117,7 @@ def _sizes(facts: NatsFacts) -> Iterator[Finding]:
 
 def _against(size: int, limit: int, seen: str, do: str) -> tuple[Level, str, str]:
     if size > limit:
-        return "fault", f"{seen}: it becomes a dead letter", do
+        return "fault", f"{seen}: it becomes a dead letter", f"{do}; then retry the dead letters"
     if size > limit * _NEAR:
         return "warning", seen, do
     return "ok", seen, ""
@@ -221,9 +220,9 @@ def _limits_of_size(stream: StreamReport, facts: NatsFacts) -> Iterator[Finding]
     limit = stream.config.get("max_msg_size", -1)
     sizes = [one.topic.largest for one in facts.subjects if one.stream == stream.name]
     if limit > 0 and sizes:
-        size = max(sizes) + _OWN_HEADERS_BYTES
+        size = max(sizes) + OWN_HEADERS_BYTES
         seen = f"max_msg_size {limit:,}; the largest row seen takes {size:,}"
-        yield _of(stream, "size", *_against(size, limit, seen, "nats stream edit --max-msg-size"))
+        yield _of(stream, "size", *_against(size, limit, seen, command_to_raise(stream.name, size)))
 
 
 def _window(stream: StreamReport, plan: Expectation) -> Finding:

@@ -64,6 +64,7 @@ OTHERS = [
     ("operate/retrying", (100_001,)),
     ("operate/dead", (100_001,)),
     ("operate/dead_count", (100_001,)),
+    ("operate/dead_large", (20_000, 5)),
     ("operate/delivered_lately", (ROWS - 10_000, ROWS, 60)),
     ("console/history", (ROWS - 10_000, ROWS, 3600.0, 10.0)),
 ]

@@ -65,12 +65,15 @@ def test_streams_are_shown_as_a_table_one_by_one_and_as_json(streams: Streams) -
 
 def test_an_edit_changes_what_is_given_and_leaves_the_rest(streams: Streams) -> None:
     streams.make("ORDERS", "orders.>", max_age=10**12, description="kept", max_bytes=GiB)
-    edit = ("stream", "edit", "ORDERS", "--max-age", "30d", "--max-bytes", "none")
+    edit = ("stream", "edit", "ORDERS", "--max-age", "30d", "--max-bytes", "none", "--max-msg-size", "2KiB")
     dry = done(None, *edit, "--dry-run", **on(streams))
-    assert "max_age from 1,000 s to 2,592,000 s; max_bytes from 1.0 GiB to no limit" in dry.stderr
+    assert (
+        "max_age from 1,000 s to 2,592,000 s; max_bytes from 1.0 GiB to no limit; max_msg_size from no limit to 2.0 KiB"
+        in dry.stderr
+    )
     before = streams.config("ORDERS")
     done(None, *edit, "--yes", **on(streams))
-    assert streams.config("ORDERS") == {**before, "max_age": 2_592_000 * 10**9, "max_bytes": -1}
+    assert streams.config("ORDERS") == {**before, "max_age": 2_592_000 * 10**9, "max_bytes": -1, "max_msg_size": 2048}
     assert done(None, *edit, "--yes", **on(streams)).stderr == "stream ORDERS needs no change\n"
 
 

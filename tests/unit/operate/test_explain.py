@@ -140,10 +140,47 @@ def test_settled_events_say_what_an_operator_can_still_do() -> None:
     assert told.do == ["relay dead retry --seq 50", "relay dead discard --seq 50"]
 
 
+LARGE = "refused by the stream: message size exceeds maximum allowed (10054)"
+
+
+def test_a_dead_letter_that_its_stream_is_too_small_for_names_the_limit_and_the_command_that_raises_it() -> None:
+    small = Broker(stream="CATALOG", max_msg_size=900)
+    told = explain(facts(state="dead", last_error=LARGE, size=1276, broker=small))
+    assert "never" not in " ".join(told.why)
+    assert "It takes 1,276 bytes, and stream CATALOG takes 900 (max_msg_size)." in told.why
+    assert told.do[:2] == ["relay stream edit CATALOG --max-msg-size 2048", "relay dead retry --seq 50"]
+    assert "then retry" in told.next
+    raised = explain(
+        facts(state="dead", last_error=LARGE, size=1276, broker=Broker(stream="CATALOG", max_msg_size=2048))
+    )
+    assert "a retry sends it now" in " ".join(raised.why)
+    assert raised.do == ["relay dead retry --seq 50", "relay dead discard --seq 50"]
+    away = explain(facts(state="dead", last_error=LARGE, size=1276, broker=Broker(unreachable="refused")))
+    assert "what its stream takes is not known now" in " ".join(away.why)
+
+
+def test_a_header_that_steers_says_what_it_would_do_and_which_setting_decides() -> None:
+    fault = "header Nats-Rollup would steer the server and is not allowed"
+    told = " ".join(explain(facts(state="dead", last_error=fault, subject=None, subject_fault=fault)).why)
+    assert "headers.allow_nats" in told and "delete older messages" in told and "never" not in told
+    waits = explain(facts(subject=None, subject_fault=fault))
+    assert "cannot be sent now" in waits.why[0] and "headers.allow_nats" in waits.why[1]
+
+
+@pytest.mark.parametrize("state", ["discarded", "delivered"])
+def test_a_replay_that_cannot_work_is_not_offered(state: Any) -> None:
+    fault = "header Nats-Rollup would steer the server and is not allowed"
+    told = explain(facts(state=state, last_error=fault, subject=None, subject_fault=fault))
+    assert not any("replay" in command for command in told.do)
+    assert "A replay cannot send it now" in told.why[-1]
+    small = Broker(stream="CATALOG", max_msg_size=900)
+    assert not any("replay" in one for one in explain(facts(state=state, size=1276, broker=small)).do)
+
+
 TEXT = st.none() | st.text(max_size=20) | st.sampled_from([describe(failure) for failure in FAILURES])
 BROKERS = st.builds(
     Broker, unreachable=TEXT, unknown=TEXT, stream=st.none() | st.just("S"), full=TEXT, sealed=st.booleans(),
-    no_ack=st.booleans(),
+    no_ack=st.booleans(), max_msg_size=st.sampled_from([-1, 900]),
 )  # fmt: skip
 
 
@@ -159,7 +196,7 @@ BROKERS = st.builds(
         dead_ahead=st.lists(st.integers(1), max_size=2).map(tuple), oldest_error=TEXT, broker=BROKERS,
         ordered=st.booleans(), on_dead=st.sampled_from(["skip", "block"]),
         on_misconfigured=st.sampled_from(["hold", "dead"]), max_attempts=st.integers(1, 1000),
-        hold_max_s=st.floats(0.1, 1e6),
+        hold_max_s=st.floats(0.1, 1e6), size=st.integers(0, 10**7),
     )
 )  # fmt: skip
 def test_whatever_is_known_there_is_a_reason_and_a_next_step(given_facts: Facts) -> None:
