@@ -1,11 +1,15 @@
-"""The last hour in slots of ten seconds: how much was delivered, and how late. Pure."""
+"""The last hour in slots of ten seconds: how much was delivered, and how late. Pure.
+
+A delivery belongs to the slot in which it was marked, whenever somebody looks: each look reads again the slots that may
+have changed since the one before, whole, and they take the place of what was read of them.
+"""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from relay.operate.delivered import SLOT_S, DeliveredSlot
 from relay.operate.status import Status
 
-SLOT_S = 10.0
 LAST_S = 3600.0
 
 
@@ -15,7 +19,7 @@ class Slot(NamedTuple):
     Attributes:
         at: When it begins, Unix seconds.
         delivered: Events delivered in it.
-        lag_s: The longest that an event delivered in it had waited, or the age of the oldest pending event.
+        lag_s: The longest that an event had waited which was delivered in it, or was still pending at its end.
     """
 
     at: float
@@ -24,46 +28,50 @@ class Slot(NamedTuple):
 
 
 class History:
-    """What was seen, slot by slot; slots without anything seen are missing."""
+    """What the table tells of the last hour, and what was seen at each look."""
 
     def __init__(self) -> None:
-        self._slots: dict[float, Slot] = {}
-        self._first_at: float | None = None
-        self._last_at: float | None = None
+        self._slots: dict[float, DeliveredSlot] = {}
+        self._seen: dict[float, float] = {}
+        self._oldest_at: float | None = None
 
-    def fill(self, rows: Iterable[tuple[float, int, float | None]]) -> None:
-        """Begin with what the table says: the beginning of a slot, events delivered in it, the longest delay."""
-        for at, delivered, delay_s in rows:
-            self._slots[at] = Slot(at, delivered, max(0.0, delay_s or 0.0))
+    def fill(self, slots: Iterable[DeliveredSlot]) -> None:
+        """Begin with what the table says."""
+        self._slots.update((one.at, one) for one in slots)
 
     def add(self, status: Status) -> None:
-        """Add a look; deliveries count from the second one on, since the first look counts those of a minute."""
+        """Add a look, with the slots that it has read again."""
+        self.fill(status.slots)
         at = status.at // SLOT_S * SLOT_S
-        before = self._slots.get(at, Slot(at, 0, 0.0))
-        delivered = status.delivered.events if self._last_at is not None else 0
-        self._slots[at] = Slot(at, before.delivered + delivered, max(before.lag_s, status.lag_s))
-        self._last_at = status.at
-        self._first_at = at if self._first_at is None else self._first_at
-        for old in [one for one in self._slots if one <= status.at - LAST_S]:
-            del self._slots[old]
+        self._seen[at] = max(self._seen.get(at, 0.0), status.lag_s)
+        self._oldest_at = None if status.oldest is None or not status.lag_s else status.at - status.lag_s
+        for slots in (self._slots, self._seen):
+            for old in [one for one in slots if one <= status.at - LAST_S]:
+                del slots[old]
 
     def clear(self) -> None:
         """Forget everything: nobody looked for a while, and what happened meanwhile is in the table."""
         self._slots.clear()
-        self._first_at = self._last_at = None
+        self._seen.clear()
+        self._oldest_at = None
 
     def slots(self, now: float) -> list[Slot]:
-        """Return every slot from the first one seen to that of `now`.
+        """Return every slot from the first one known to that of `now`, which is not over.
 
-        In a slot that was not looked at nothing was delivered. Before the first look, nothing waited in it as far
-        as the table can tell. Since then its lag is what the previous look has shown.
+        What is delivered later than a slot, or pending now, and was created before its end was waiting then: so the lag
+        of an outage is known for the time in which nobody looked, too.
         """
-        if not self._slots:
+        if not self._slots and not self._seen:
             return []
-        first, last = min(self._slots), max(max(self._slots), now // SLOT_S * SLOT_S)
+        known = [*self._slots, *self._seen]
+        first, last = min(known), max(*known, now // SLOT_S * SLOT_S)
+        later = self._oldest_at
         found: list[Slot] = []
-        for number in range(round((last - first) / SLOT_S) + 1):
+        for number in range(round((last - first) / SLOT_S), -1, -1):
             at = first + SLOT_S * number
-            looked_before = self._first_at is not None and at > self._first_at
-            found.append(self._slots.get(at) or Slot(at, 0, found[-1].lag_s if looked_before and found else 0.0))
-        return found
+            slot = self._slots.get(at, DeliveredSlot(at))
+            waited_s = 0.0 if later is None else min(at + SLOT_S, max(now, at)) - later
+            found.append(Slot(at, slot.delivered, max(0.0, slot.delay_s or 0.0, self._seen.get(at, 0.0), waited_s)))
+            if slot.first_created_at is not None:
+                later = slot.first_created_at if later is None else min(later, slot.first_created_at)
+        return found[::-1]

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from relay.console.history import SLOT_S, Slot
+from relay.console.history import Slot
 from relay.console.live import Look
 from relay.console.owners import owners
 from relay.console.pictures.chart import chart
 from relay.console.pictures.flow import Station, flow, flow_down
+from relay.operate.delivered import SLOT_S
 from relay.operate.nats_status import NatsView
 from relay.operate.status import Status
 from relay.text import age

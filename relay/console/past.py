@@ -1,15 +1,16 @@
 """What somebody who begins to look is shown of the last hour, read once beside the first look."""
 
-from collections.abc import Sequence
+import time
 from dataclasses import replace
 from typing import NamedTuple
 
 import psycopg
 
 from relay.config.settings import Settings
-from relay.console.history import LAST_S, SLOT_S
+from relay.console.history import LAST_S
 from relay.errors import RelayError
 from relay.operate.access import foreseen, reading
+from relay.operate.delivered import DeliveredSlot, read_delivered, slot_of
 from relay.operate.message_size import LargeDead
 from relay.operate.status import LATELY_S, LATELY_SEQS, Count, DeadReason, Status, read_dead_reasons, read_large
 
@@ -18,27 +19,28 @@ class Past(NamedTuple):
     """The last hour, as far as the newest events tell.
 
     Attributes:
-        slots: For each slot the time of its beginning, events delivered in it, and their longest delay.
+        slots: What was delivered, slot by slot; the first one is left out if it may be cut.
         is_all: There are no other events.
         reasons: The most frequent ones of all dead letters.
         large: Those that a stream has refused for their size.
     """
 
-    slots: Sequence[tuple[float, int, float | None]]
+    slots: tuple[DeliveredSlot, ...]
     is_all: bool
     reasons: list[DeadReason]
     large: tuple[LargeDead, ...]
 
     def completed(self, status: Status) -> Status:
         """Return a status with what `read_standing` leaves out; deliveries are counted in whole slots."""
-        first_at = (status.at - LATELY_S) // SLOT_S * SLOT_S
-        events = sum(delivered for at, delivered, _ in self.slots if at >= first_at)
+        first_at = slot_of(status.at - LATELY_S)
+        events = sum(one.delivered for one in self.slots if one.at >= first_at)
         return replace(
             status,
             dead_by_reason=self.reasons if status.dead.events else [],
             large=self.large if status.dead.events else (),
             delivered=Count(events, "" if self.is_all else "at least "),
             delivered_s=status.at - first_at,
+            last_delivered_at=max((one.last_at for one in self.slots if one.last_at is not None), default=None),
         )
 
 
@@ -47,13 +49,10 @@ def read_past(settings: Settings) -> Past | None:
     try:
         with reading(settings) as reader:
             _, newest = reader.row("operate/range")
-            slots = [
-                (float(at), int(delivered), delay_s)
-                for at, delivered, delay_s in reader.rows(
-                    "console/history", (newest - LATELY_SEQS, newest, LAST_S, SLOT_S)
-                )
-            ]
-            return Past(slots, newest <= LATELY_SEQS, read_dead_reasons(reader), read_large(reader))
+            begin = slot_of(time.time() - LAST_S)
+            slots, _ = read_delivered(reader, [(newest - LATELY_SEQS, newest)], begin, LATELY_S)
+            is_all = newest <= LATELY_SEQS
+            return Past(slots if is_all else slots[1:], is_all, read_dead_reasons(reader), read_large(reader))
     except RelayError:
         return None
     except psycopg.Error as error:

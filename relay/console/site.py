@@ -85,6 +85,7 @@ class Site:
         self._env.globals.update(
             {
                 "base": settings.console.base_path,
+                "clock": _clock,
                 "letter": letter,
                 "login_form": entry.has_login,
                 "menu": PAGES,
@@ -176,6 +177,12 @@ def visitor_of(request: Request) -> Visitor:
     if not isinstance(visitor, Visitor):
         raise TypeError("this page is open to nobody without a name")
     return visitor
+
+
+def _clock(at: float) -> Markup:
+    """Return a moment for a list whose lines stay as they are: the time of day in UTC, all of it in the title."""
+    utc = iso(at) or ""
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(utc, utc, utc[11:19] or utc)
 
 
 def _time(at: float | None, now: float) -> Markup:

@@ -6,6 +6,7 @@ from itertools import starmap
 from typing import Literal, NamedTuple
 
 from relay.operate.access import Reader
+from relay.operate.delivered import DeliveredSlot, Mark, changed_since, marks_from, read_delivered, slot_of
 from relay.operate.message_size import LargeDead
 from relay.postgres.migrate import newest_version
 from relay.rules.differing_settings import differing
@@ -124,6 +125,9 @@ class Status:
         losses: Streams that have lost events.
         differing: The settings in which the relays that work differ.
         large: Dead letters that a stream has refused for their size.
+        slots: What was delivered by the clock, in every slot that may have changed since the earlier look.
+        last_delivered_at: When the last event was delivered, as far as any look has seen.
+        marks: How far everything was settled at looks before, as far back as the next one needs it.
     """
 
     at: float
@@ -150,6 +154,9 @@ class Status:
     losses: tuple[Loss, ...] = ()
     differing: tuple[str, ...] = ()
     large: tuple[LargeDead, ...] = ()
+    slots: tuple[DeliveredSlot, ...] = ()
+    last_delivered_at: float | None = None
+    marks: tuple[Mark, ...] = ()
 
     @property
     def lag_s(self) -> float:
@@ -171,12 +178,23 @@ def read_status(reader: Reader, before: Status | None = None) -> Status:
         before: An earlier look, from which on deliveries are counted; None: those of the last minute.
     """
     found = read_standing(reader, before)
-    from_seq = found.watermark - LATELY_SEQS if before is None else before.watermark
+    begin = slot_of(found.at - LATELY_S) if before is None else changed_since(before.at)
+    marks = () if before is None else marks_from((*before.marks, Mark(before.at, before.watermark)), begin)
+    from_seq = marks[0].watermark if marks else found.watermark
+    if not marks or marks[0].at > begin:
+        from_seq -= LATELY_SEQS
+    middle = from_seq + 2 * LATELY_SEQS
+    ranges = [(from_seq, middle), (max(middle, found.newest - LATELY_SEQS), found.newest)]
+    slots, count = read_delivered(reader, ranges, begin, found.delivered_s)
+    all_searched = found.newest <= middle + LATELY_SEQS and (before is not None or count < LATELY_SEQS)
     return replace(
         found,
         dead_by_reason=read_dead_reasons(reader, before, found.dead_mark),
         large=before.large if before is not None and before.dead_mark == found.dead_mark else read_large(reader),
-        delivered=_delivered(reader, from_seq, found.newest, found.delivered_s, settled_below=before is not None),
+        delivered=Count(count, "" if all_searched else "at least "),
+        slots=slots,
+        last_delivered_at=max((one.last_at for one in slots if one.last_at), default=found.last_delivered_at),
+        marks=marks,
     )
 
 
@@ -219,6 +237,7 @@ def read_standing(reader: Reader, before: Status | None = None) -> Status:
         differing=tuple(differing(member for member, _ in reader.rows("migrate/beats"))),
         dead_since=dead_since,
         losses=tuple(starmap(Loss, reader.rows("operate/losses"))),
+        last_delivered_at=None if before is None else before.last_delivered_at,
     )
 
 
@@ -281,11 +300,3 @@ def read_oldest(reader: Reader, above: int, up_to: int) -> Oldest | None:
 
 def _bounded(count: int) -> Count:
     return Count(count) if count <= COUNT_UP_TO else Count(COUNT_UP_TO, "more than ")
-
-
-def _delivered(reader: Reader, from_seq: int, newest: int, seconds: float, *, settled_below: bool) -> Count:
-    middle = from_seq + 2 * LATELY_SEQS
-    ranges = [(from_seq, middle), (max(middle, newest - LATELY_SEQS), newest)]
-    count = sum(reader.row("operate/delivered_lately", (*seqs, seconds))[0] for seqs in ranges if seqs[0] < seqs[1])
-    all_searched = newest <= middle + LATELY_SEQS and (settled_below or count < LATELY_SEQS)
-    return Count(count, "" if all_searched else "at least ")

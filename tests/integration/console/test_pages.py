@@ -1,6 +1,8 @@
 """What the pages of the console say, over a real outbox, a real relay and a real NATS."""
 
 import re
+import time
+from contextlib import closing
 from html import unescape
 from urllib.parse import urlencode
 
@@ -9,7 +11,7 @@ from markupsafe import escape
 
 from relay.demo.servers import NatsServer, PostgresServer
 from tests.integration.console.world import MARKUP, Night, night
-from tests.support.fix_console import Console, MakeConsole
+from tests.support.fix_console import Answer, Console, MakeConsole
 from tests.support.fix_relay import MakeRelay, Outbox, wait_until
 from tests.support.fix_stream import Streams
 from tests.support.relay_cli import done
@@ -298,3 +300,53 @@ def test_the_last_hour_is_drawn_from_the_table_and_goes_on_with_each_look(
     outbox.insert("orders.placed", "k", {"i": 1})
     wait_until("the next slot is there", lambda: len(re.findall("<tr>", console.get("/?as=table").text)) > before)
     assert 'hx-get="/?live&amp;as=table"' in console.get("/?as=table").text
+
+
+def test_each_ten_seconds_are_counted_as_they_were_whenever_somebody_looked_and_an_outage_has_its_lag(
+    own_postgres: PostgresServer, own_nats: NatsServer, make_console: MakeConsole, make_relay: MakeRelay
+) -> None:
+    Streams(own_nats.url).make("ORDERS", "orders.>")
+    outbox = Outbox(own_postgres.dsn())
+    with closing(outbox.conn):
+        make_relay(outbox.dsn, own_nats.url, failures__hold_max_s="1").start()
+
+        def produce(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                outbox.insert("orders.placed", "k", {"i": 1})
+                time.sleep(0.05)
+
+        produce(3)
+        console = make_console(outbox.dsn, own_nats.url).enter()
+        console.get("/")
+        produce(11)
+        own_nats.kill()
+        killed_at = time.time()
+        produce(16)
+        console.get("/")
+        own_nats.start()
+        # Nobody looks while the events that waited are delivered, nor for a while after that.
+        produce(14)
+        outbox.drained()
+        console.get("/")
+        time.sleep(2)
+        shown = _slots(console.get("/?as=table"))
+        true = outbox.conn.execute(
+            "SELECT to_char(to_timestamp(floor(date_part('epoch', delivered_at) / 10) * 10) AT TIME ZONE 'UTC',"
+            " 'HH24:MI:SS'), count(*) FROM outbox_events GROUP BY 1"
+        ).fetchall()
+        assert {at: events for at, (events, _) in shown.items() if events} == dict(true)
+        away = time.strftime("%H:%M:%S", time.gmtime((killed_at + 10) // 10 * 10))
+        assert shown[away] != (0, "0 ms") and re.match(r"\d+(\.\d+)? s", shown[away][1]), shown
+        fresh = make_console(outbox.dsn, own_nats.url).enter()
+        fresh.get("/")
+        assert _slots(fresh.get("/?as=table")).items() >= {at: one for at, one in shown.items() if one[0]}.items()
+
+
+def _slots(page: Answer) -> dict[str, tuple[int, str]]:
+    """Read the table of the last hour: events delivered and longest lag, by the time of day."""
+    rows = re.findall(
+        r'<time [^>]*>([0-9:]{8})</time>.*?<td class="n">([0-9,]+)</td><td class="n">(.*?)</td>', page.text
+    )
+    assert len({at for at, *_ in rows}) == len(rows), "no slot stands there twice"
+    return {at: (int(events.replace(",", "")), lag) for at, events, lag in rows}

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree as ET
@@ -9,14 +10,15 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.console.history import LAST_S, SLOT_S, History
+from relay.console.history import LAST_S, History
 from relay.console.owners import owners
 from relay.console.pictures.chart import chart, round_up
 from relay.console.pictures.flow import Station, flow, flow_down
 from relay.console.pictures.shards import letter, shard_cells
 from relay.console.pictures.timeline import timeline
+from relay.operate.delivered import SLOT_S, DeliveredSlot, changed_since, slot_of
 from relay.operate.events import ListedEvent
-from relay.operate.status import Count, Shard
+from relay.operate.status import Shard, Status
 from tests.unit.console.test_stories import PENDING, SHARDS, WELL
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=20)
@@ -90,33 +92,42 @@ def test_a_timeline_has_a_row_for_each_event_and_marks_the_one_in_the_way(
     assert sum("◀" in (element.text or "") for element in root.iter()) == 1
 
 
-@given(st.lists(st.tuples(st.integers(0, 7200), st.integers(0, 50), st.floats(0, 100)), min_size=1, max_size=50))
-def test_the_history_has_every_slot_of_the_last_hour_once(looks: list[tuple[int, int, float]]) -> None:
+def look(at: float, *slots: DeliveredSlot, oldest_at: float | None = None) -> Status:
+    oldest = None if oldest_at is None else PENDING._replace(created_at=oldest_at)
+    return replace(WELL, at=at, oldest=oldest, slots=slots)
+
+
+@given(st.lists(st.floats(0, 7200), max_size=60), st.lists(st.floats(0, 7200), min_size=1, max_size=20))
+def test_the_history_is_what_was_delivered_whenever_somebody_looks(deliveries: list[float], looks: list[float]) -> None:
+    def truth(begin: float, now: float) -> list[DeliveredSlot]:
+        counts = Counter(slot_of(at) for at in deliveries if begin <= slot_of(at) and at <= now)
+        return [DeliveredSlot(at, count) for at, count in counts.items()]
+
     history = History()
-    history.fill([(0.0, 3, 2.0)])
     looks.sort()
-    total = 0
-    for number, (at, delivered, _) in enumerate(looks):
-        history.add(replace(WELL, at=float(at), delivered=Count(delivered)))
-        total += delivered if number else 0
-    now = float(looks[-1][0])
+    history.fill(truth(slot_of(looks[0] - LAST_S), looks[0]))
+    before = looks[0]
+    for now in looks:
+        history.add(look(now, *truth(changed_since(before), now)))
+        before = now
     slots = history.slots(now)
-    assert [slot.at for slot in slots] == sorted({slot.at for slot in slots})
     assert all(later.at - earlier.at == SLOT_S for earlier, later in pairwise(slots))
-    assert slots[0].at > now - LAST_S - SLOT_S
-    assert sum(slot.delivered for slot in slots) <= total + 3
-    if now < LAST_S:
-        assert sum(slot.delivered for slot in slots) == total + 3
+    assert slots[0].at > now - LAST_S - SLOT_S and slots[-1].at == slot_of(now)
+    expected = {one.at: one.delivered for one in truth(0.0, now) if one.at > now - LAST_S}
+    assert {one.at: one.delivered for one in slots if one.delivered} == expected
     history.clear()
     assert history.slots(now) == []
 
 
-def test_the_lag_stays_as_it_was_seen_until_the_next_look() -> None:
+def test_the_lag_of_an_outage_is_known_for_the_time_in_which_nobody_looked() -> None:
     history = History()
-    history.fill([(0.0, 3, 2.0)])
-    history.add(replace(WELL, at=25.0, oldest=PENDING._replace(created_at=5.0)))
-    lag_s = history.slots(25.0)[-1].lag_s
-    assert lag_s > 0
-    assert [slot.lag_s for slot in history.slots(49.0)] == [2.0, 0.0, lag_s, lag_s, lag_s]
-    history.add(replace(WELL, at=51.0))
-    assert history.slots(51.0)[-1].lag_s == 0.0
+    history.fill([DeliveredSlot(0.0, 3, 2.0, 1.0), DeliveredSlot(40.0, 9, 33.0, 8.0)])
+    history.add(look(55.0))
+    assert [one.at for one in history.slots(55.0)] == [0, 10, 20, 30, 40, 50]
+    assert [one.lag_s for one in history.slots(55.0)] == [2, 12, 22, 32, 33, 0]
+    history.add(look(58.0, oldest_at=51.0))
+    assert history.slots(58.0)[-1].lag_s == 7.0
+    assert [one.lag_s for one in history.slots(75.0)[-3:]] == [9.0, 19.0, 24.0]
+    history.add(look(76.0, DeliveredSlot(60.0, 1, 11.0, 51.0)))
+    known = [one.lag_s for one in history.slots(76.0)[-3:]]
+    assert known == [9.0, 11.0, 0.0], "what was guessed gives way to what is known"
