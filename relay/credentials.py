@@ -64,7 +64,7 @@ def credentials(path: Path) -> str:
     return "\n".join([_JWT[0], jwt, _JWT[1], _SEED[0], seed_text, _SEED[1], ""])
 
 
-def tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+def tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> "ssl.SSLContext":
     """Make the context of a client: the server proves its name by `ca`, or by the system's own if it is None.
 
     Raises:

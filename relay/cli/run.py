@@ -1,11 +1,10 @@
 """``relay run``: the daemon."""
 
-import asyncio
-
 import click
 
 from relay.cli.options import Sources, with_sources
 from relay.config import child_process
+from relay.daemon.put_off import put_off
 
 
 @click.command()
@@ -22,6 +21,9 @@ def run(sources: Sources) -> None:
     """
     reading = child_process.begin(sources.load)
     # Meanwhile, so that it takes no time.
+    put_off()
+    import asyncio
+
     from relay.daemon.serve import serve
     from relay.operate.access import check_addresses
 

@@ -46,7 +46,7 @@ async def serve(settings: "Settings") -> int:
     server = None
     if settings.http.enabled:
         probes = RelayProbes(daemon.snapshot)
-        server = HttpServer(settings.http.host, settings.http.port, daemon.metrics.registry, probes)
+        server = HttpServer(settings.http.host, settings.http.port, daemon.metrics.collect, probes)
         server.start()
     observing = asyncio.create_task(daemon.observe())
     try:

@@ -5,15 +5,13 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
-
 from relay.errors import ConfigError
+from relay.observe.exposition import Family, write
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +37,21 @@ class HttpServer:
     Args:
         host: Address to listen on.
         port: 0 takes a free one.
-        registry: What ``/metrics`` shows.
+        metrics: Makes what ``/metrics`` shows; called by other threads than the loop's.
         section: Of the settings, for the fault of an address that cannot be listened on.
     """
 
     def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, probes: Probes, *, section: str = "http"
+        self,
+        host: str,
+        port: int,
+        metrics: Callable[[], Iterable[Family]],
+        probes: Probes,
+        *,
+        section: str = "http",
     ) -> None:
         self._address = (host, port)
-        self._registry = registry
+        self._metrics = metrics
         self._probes = probes
         self._section = section
         self._server: _Server | None = None
@@ -82,8 +86,7 @@ class HttpServer:
         """Return status, content type and body."""
         match path.partition("?")[0]:
             case "/metrics":
-                encode, content_type = choose_encoder(accept)
-                return HTTPStatus.OK, content_type, encode(self._registry)
+                return HTTPStatus.OK, *write(self._metrics(), accept)
             case "/healthz":
                 return _verdict(self._probes.health_faults(), "ok")
             case "/readyz":

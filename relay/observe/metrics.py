@@ -8,18 +8,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
-
 from relay import __version__
 from relay.observe.distribution import LATENCY_BUCKETS_S, STAGE_BUCKETS_S, Distribution
+from relay.observe.exposition import Family
+from relay.observe.process_metrics import process_metrics
 from relay.observe.snapshot import STUCK_AFTER_S, ConsumerView, Role, Snapshot
 
 CLASSES = ("outage", "capacity", "configuration", "poison", "unknown")
@@ -39,8 +31,8 @@ def _add(counts: dict[str, int], label: str, count: int) -> None:
     counts[label] = counts.get(label, 0) + count
 
 
-class Metrics(Collector):
-    """All counts of one daemon, in a registry of their own.
+class Metrics:
+    """All counts of one daemon.
 
     Args:
         delivery_objective_s: Within what time an event should be in its stream, seconds; for the alerts alone.
@@ -49,7 +41,6 @@ class Metrics(Collector):
 
     def __init__(self, delivery_objective_s: float = 60.0, consumer_objective_s: float = 300.0) -> None:
         self._objectives_s = (delivery_objective_s, consumer_objective_s)
-        self.registry = CollectorRegistry()
         self._fetched = 0
         self._delivered = 0
         self._duplicates = 0
@@ -74,8 +65,6 @@ class Metrics(Collector):
         self._adoptions: Mapping[str, bool] = {}
         # None while the consumers of the streams cannot be looked at.
         self._consumers: Sequence[ConsumerView] | None = None
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
 
     def fetched(self, events: int) -> None:
         """Count events read from the table."""
@@ -176,26 +165,20 @@ class Metrics(Collector):
         """Read the gauges from here at each scrape; called from the thread of the scrape."""
         self._snapshot = snapshot
 
-    def describe(self) -> Iterable[Metric]:
-        """Describe nothing, so that the registry does not collect when this is registered."""
-        return ()
-
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         """Make the families."""
-        build = InfoMetricFamily("outbox_relay_build", "Version of the relay")
-        build.add_metric([], {"version": __version__})
-        yield build
+        yield Family("info", "outbox_relay_build", "Version of the relay", ["version"]).add(1, __version__)
         yield from self._counters()
         yield from self._distributions()
-        up = GaugeMetricFamily("outbox_relay_connection_up", "1 while the connection is up", labels=["component"])
+        up = Family("gauge", "outbox_relay_connection_up", "1 while the connection is up", ["component"])
         for component, stands in list(self._connections.items()):
-            up.add_metric([component], float(stands))
+            up.add(float(stands), component)
         yield up
-        yield GaugeMetricFamily(
+        yield Family(
+            "gauge",
             "outbox_relay_open_losses",
             "Streams that have lost events and wait for the operator",
-            value=self._losses_open,
-        )
+        ).add(self._losses_open)
         (oldest, kept_s), (delivery_s, consumer_s) = self._oldest_delivered, self._objectives_s
         for name, text, value in (
             ("delivery_objective_seconds", "Within how many seconds an event should be delivered", delivery_s),
@@ -221,18 +204,22 @@ class Metrics(Collector):
                 max(0.0, time.time() - oldest - kept_s) if oldest else 0.0,
             ),
         ):
-            yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=value)
-        adoptions = GaugeMetricFamily(
-            "outbox_relay_adoption_ok", "1 while each new row of an adopted table is copied as agreed", labels=["table"]
+            yield Family("gauge", f"outbox_relay_{name}", text).add(value)
+        adoptions = Family(
+            "gauge",
+            "outbox_relay_adoption_ok",
+            "1 while each new row of an adopted table is copied as agreed",
+            ["table"],
         )
         for table, sound in self._adoptions.items():
-            adoptions.add_metric([table], float(sound))
+            adoptions.add(float(sound), table)
         yield adoptions
         yield from _read_models(self._consumers)
         if self._snapshot is not None:
             yield from _gauges(self._snapshot())
+        yield from process_metrics()
 
-    def _counters(self) -> Iterator[Metric]:
+    def _counters(self) -> Iterator[Family]:
         for name, text, count in (
             ("fetched_events", "Events read from the table", self._fetched),
             ("published_events", "Events acknowledged by the stream and marked delivered", self._delivered),
@@ -246,7 +233,7 @@ class Metrics(Collector):
             ),
             ("copied_dead_letters", "Dead letters published to failures.dead_subject as well", self._dead_copied),
         ):
-            yield CounterMetricFamily(f"outbox_relay_{name}", text, value=count)
+            yield Family("counter", f"outbox_relay_{name}", text).add(count)
         counts: Mapping[str, float]
         for name, text, label, counts in (
             ("failures", "Refusals and missing acknowledgements", "class", self._failures),
@@ -254,23 +241,22 @@ class Metrics(Collector):
             ("pruned_events", "Rows deleted because they were old enough", "kind", self._pruned),
             ("outage_seconds", "Time in which something kept events from delivery", "class", self._trouble_s),
         ):
-            family = CounterMetricFamily(f"outbox_relay_{name}", text, labels=[label])
+            family = Family("counter", f"outbox_relay_{name}", text, [label])
             for value, number in list(counts.items()):
-                family.add_metric([value], number)
+                family.add(number, value)
             yield family
 
-    def _distributions(self) -> Iterator[Metric]:
-        yield HistogramMetricFamily(
+    def _distributions(self) -> Iterator[Family]:
+        yield Family(
+            "histogram",
             "outbox_relay_delivery_latency_seconds",
             "From the creation of the row to the acknowledgement of the stream",
-            buckets=self._latency.buckets(),
-            sum_value=self._latency.total,
-        )
-        stages = HistogramMetricFamily(
-            "outbox_relay_stage_duration_seconds", "Time of one batch in each stage", labels=["stage"]
+        ).add_buckets(self._latency.buckets(), self._latency.total)
+        stages = Family(
+            "histogram", "outbox_relay_stage_duration_seconds", "Time of one batch in each stage", ["stage"]
         )
         for name, known in list(self._stages.items()):
-            stages.add_metric([name], buckets=known.buckets(), sum_value=known.total)
+            stages.add_buckets(known.buckets(), known.total, name)
         yield stages
 
 
@@ -278,39 +264,41 @@ def _age(since: float | None) -> float:
     return max(0.0, time.time() - since) if since else 0.0
 
 
-def _read_models(consumers: Sequence[ConsumerView] | None) -> Iterator[Metric]:
+def _read_models(consumers: Sequence[ConsumerView] | None) -> Iterator[Family]:
     """Make the families of the durable consumers."""
     labels = ["stream", "consumer"]
-    pending = GaugeMetricFamily(
-        "outbox_relay_consumer_pending_events", "Messages not yet delivered to the consumer", labels=labels
+    pending = Family(
+        "gauge", "outbox_relay_consumer_pending_events", "Messages not yet delivered to the consumer", labels
     )
-    given = GaugeMetricFamily(
+    given = Family(
+        "gauge",
         "outbox_relay_consumer_unacknowledged_events",
         "Messages delivered to the consumer and not yet acknowledged",
-        labels=labels,
+        labels,
     )
-    age = GaugeMetricFamily(
+    age = Family(
+        "gauge",
         "outbox_relay_consumer_oldest_unacknowledged_age_seconds",
         "How long the stream has held the first message that the consumer has not acknowledged, 0 without one",
-        labels=labels,
+        labels,
     )
     for one in consumers or ():
         which = [one.stream, one.consumer]
-        pending.add_metric(which, one.pending)
-        given.add_metric(which, one.unacknowledged)
+        pending.add(one.pending, *which)
+        given.add(one.unacknowledged, *which)
         if one.oldest_at is not None or not (one.pending or one.unacknowledged):
-            age.add_metric(which, _age(one.oldest_at))
+            age.add(_age(one.oldest_at), *which)
     yield pending
     yield given
     yield age
-    yield GaugeMetricFamily(
+    yield Family(
+        "gauge",
         "outbox_relay_consumers_readable",
         "1 while the consumers of the streams can be looked at",
-        value=float(consumers is not None),
-    )
+    ).add(float(consumers is not None))
 
 
-def _gauges(now: Snapshot) -> Iterator[Metric]:
+def _gauges(now: Snapshot) -> Iterator[Family]:
     """Make the families of what holds at this moment."""
     term = now.term
     oldest = term.oldest_pending_at
@@ -348,17 +336,17 @@ def _gauges(now: Snapshot) -> Iterator[Metric]:
         ("blocked_keys", "Keys that wait for the operator to decide about a dead letter", term.blocked_keys),
         ("stalled", "1 if events could be sent, but nothing was settled for 30 s", stalled),
     ):
-        yield GaugeMetricFamily(f"outbox_relay_{name}", text, value=float(value))
-    role = GaugeMetricFamily("outbox_relay_role", "1 for the role that this relay has now", labels=["role"])
+        yield Family("gauge", f"outbox_relay_{name}", text).add(float(value))
+    role = Family("gauge", "outbox_relay_role", "1 for the role that this relay has now", ["role"])
     for name in get_args(Role):
-        role.add_metric([name], float(name == now.role))
+        role.add(float(name == now.role), name)
     yield role
-    holds = GaugeMetricFamily("outbox_relay_holds", "Streams and subjects that are held", labels=["class"])
-    held = GaugeMetricFamily("outbox_relay_held_events", "Events in memory that wait in holds", labels=["class"])
+    holds = Family("gauge", "outbox_relay_holds", "Streams and subjects that are held", ["class"])
+    held = Family("gauge", "outbox_relay_held_events", "Events in memory that wait in holds", ["class"])
     of_class = {one.failure_class: one for one in term.held}
     for name in CLASSES[:3]:
         found = of_class.get(name)
-        holds.add_metric([name], found.holds if found else 0)
-        held.add_metric([name], found.events if found else 0)
+        holds.add(found.holds if found else 0, name)
+        held.add(found.events if found else 0, name)
     yield holds
     yield held

@@ -1,28 +1,20 @@
 """What `relay projection run` counts, for Prometheus. Dashboards rely on the names: they are a contract."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
-
 from relay import __version__
+from relay.observe.exposition import Family
+from relay.observe.process_metrics import process_metrics
 from relay.observe.projection_progress import PartitionProgress, PartitionView, Status
 from relay.observe.refresh_progress import RefreshProgress
 
 _LABELS = ["projection", "partition"]
 
 
-class ProjectionMetrics(Collector):
-    """All partitions that one process keeps up to date, in a registry of their own.
+class ProjectionMetrics:
+    """All partitions that one process keeps up to date.
 
     Args:
         objective_s: Within what time an event should be in its read model, seconds; for the alerts alone.
@@ -34,9 +26,6 @@ class ProjectionMetrics(Collector):
         self._refreshes: list[RefreshProgress] = []
         # When the event loop has turned last, monotonic seconds.
         self.turned_at = time.monotonic()
-        self.registry = CollectorRegistry()
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
 
     def partition(self, projection: str, partition: int) -> PartitionProgress:
         """Return the place where the runner of a partition says what it does; made once for each."""
@@ -58,28 +47,25 @@ class ProjectionMetrics(Collector):
         """Return every partition at this moment; safe in the threads of the HTTP server."""
         return [one.view() for one in list(self._partitions)]
 
-    def describe(self) -> Iterable[Metric]:
-        """Describe nothing, so that the registry does not collect when this is registered."""
-        return ()
-
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         """Make the families."""
-        build = InfoMetricFamily("outbox_projection_build", "Version of the relay whose runner this is")
-        build.add_metric([], {"version": __version__})
-        yield build
-        yield GaugeMetricFamily(
+        yield Family("info", "outbox_projection_build", "Version of the relay whose runner this is", ["version"]).add(
+            1, __version__
+        )
+        yield Family(
+            "gauge",
             "outbox_projection_objective_seconds",
             "Within how many seconds an event should be in its read model",
-            value=self._objective_s,
-        )
+        ).add(self._objective_s)
         partitions = list(self._partitions)
         yield from _gauges([one.view() for one in partitions])
         yield from _counters(partitions)
         yield from _distributions(partitions)
         yield from _views(list(self._refreshes))
+        yield from process_metrics()
 
 
-def _gauges(views: Sequence[PartitionView]) -> Iterator[Metric]:
+def _gauges(views: Sequence[PartitionView]) -> Iterator[Family]:
     read: Callable[[PartitionView], float | None]
     for name, text, read in (
         ("owner", "1 if this process applies the partition", lambda one: float(one.owned)),
@@ -98,74 +84,75 @@ def _gauges(views: Sequence[PartitionView]) -> Iterator[Metric]:
             lambda one: one.complete_up_to or 0.0,
         ),
     ):
-        family = GaugeMetricFamily(f"outbox_projection_{name}", text, labels=_LABELS)
+        family = Family("gauge", f"outbox_projection_{name}", text, _LABELS)
         for one in views:
             value = read(one)
             if value is not None:
-                family.add_metric(_labels(one), value)
+                family.add(value, *_labels(one))
         yield family
-    status = GaugeMetricFamily(
-        "outbox_projection_status", "1 for the status that the partition has now", labels=[*_LABELS, "status"]
+    status = Family(
+        "gauge", "outbox_projection_status", "1 for the status that the partition has now", [*_LABELS, "status"]
     )
     for one in views:
         for name in get_args(Status):
-            status.add_metric([*_labels(one), name], float(name == one.status))
+            status.add(float(name == one.status), *_labels(one), name)
     yield status
 
 
-def _views(refreshes: Sequence[RefreshProgress]) -> Iterator[Metric]:
+def _views(refreshes: Sequence[RefreshProgress]) -> Iterator[Family]:
     read: Callable[[RefreshProgress], float | None]
     for name, text, read in (
         ("age_seconds", "Since the beginning of the last refresh that succeeded", lambda one: one.age_s),
         ("duration_seconds", "How long that refresh took", lambda one: one.took_s),
         ("failures", "How many refreshes in a row have failed", lambda one: one.failures),
     ):
-        family = GaugeMetricFamily(f"outbox_projection_refresh_{name}", text, labels=["projection", "view"])
+        family = Family("gauge", f"outbox_projection_refresh_{name}", text, ["projection", "view"])
         for one in refreshes:
             value = read(one)
             if value is not None:
-                family.add_metric([one.projection, one.view], value)
+                family.add(value, one.projection, one.view)
         yield family
 
 
-def _counters(partitions: Sequence[PartitionProgress]) -> Iterator[Metric]:
+def _counters(partitions: Sequence[PartitionProgress]) -> Iterator[Family]:
     count: Callable[[PartitionProgress], int]
     for name, text, count in (
         ("applied_events", "Events that were applied", lambda one: one.applied),
         ("refused_events", "Events that were refused for a reason of their own", lambda one: one.refused),
         ("skipped_events", "Events that were given up", lambda one: one.skipped),
     ):
-        family = CounterMetricFamily(f"outbox_projection_{name}", text, labels=_LABELS)
+        family = Family("counter", f"outbox_projection_{name}", text, _LABELS)
         for one in partitions:
-            family.add_metric(_labels(one), count(one))
+            family.add(count(one), *_labels(one))
         yield family
-    repeats = CounterMetricFamily(
-        "outbox_projection_repeats", "Events that came again and were passed over", labels=[*_LABELS, "why"]
+    repeats = Family(
+        "counter", "outbox_projection_repeats", "Events that came again and were passed over", [*_LABELS, "why"]
     )
-    failures = CounterMetricFamily(
-        "outbox_projection_failures", "How often the work was begun again", labels=[*_LABELS, "class"]
+    failures = Family(
+        "counter", "outbox_projection_failures", "How often the work was begun again", [*_LABELS, "class"]
     )
     for one in partitions:
         for why, number in list(one.repeats.items()):
-            repeats.add_metric([*_labels(one), why], number)
+            repeats.add(number, *_labels(one), why)
         for kind, number in list(one.failures.items()):
-            failures.add_metric([*_labels(one), kind], number)
+            failures.add(number, *_labels(one), kind)
     yield repeats
     yield failures
 
 
-def _distributions(partitions: Sequence[PartitionProgress]) -> Iterator[Metric]:
-    latency = HistogramMetricFamily(
+def _distributions(partitions: Sequence[PartitionProgress]) -> Iterator[Family]:
+    latency = Family(
+        "histogram",
         "outbox_projection_latency_seconds",
         "From the creation of an event to the commit of its effects",
-        labels=_LABELS,
+        _LABELS,
     )
-    batches = HistogramMetricFamily(
-        "outbox_projection_batch_duration_seconds", "Time of the transaction that applies a batch", labels=_LABELS
+    batches = Family(
+        "histogram", "outbox_projection_batch_duration_seconds", "Time of the transaction that applies a batch", _LABELS
     )
     for one in partitions:
-        latency.add_metric(_labels(one), buckets=one.latency.buckets(), sum_value=one.latency.total)
-        batches.add_metric(_labels(one), buckets=one.batches.buckets(), sum_value=one.batches.total)
+        latency.add_buckets(one.latency.buckets(), one.latency.total, *_labels(one))
+        batches.add_buckets(one.batches.buckets(), one.batches.total, *_labels(one))
     yield latency
     yield batches
 

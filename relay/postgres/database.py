@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
@@ -19,6 +19,7 @@ from relay.observe.logs import event as log_event
 from relay.postgres.arrays import BinaryArray, BinaryArrayDumper
 from relay.postgres.server_error import is_of_value, words
 from relay.postgres.session import conninfo, pin
+from relay.rules.retry_backoff import scattered
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,9 @@ OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, *_REFUSALS, Timeout
 # is given up sooner, and the statement is run again on another connection.
 _CANCEL_TIMEOUT_S = 1.0
 
-# After the first failure a statement is run again after this, seconds; then after random times, up to 2 s.
+# After the first failure a statement is run again after this, seconds; then after random times, up to the longest.
 _FIRST_PAUSE_S = 0.1
+_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
 
 # How long what can be put off waits for a lock on a table: others wait behind it on the same connection.
 LOCK_TIMEOUT_S = 0.1
@@ -169,16 +171,15 @@ class Database:
             BadValue: It failed at a value of a row.
         """
         async with self._turn:
-            # The way of nearly every statement has no object of the retries: making them took a fifth of it.
-            with suppress(*OUTAGES), honour_cancellation():
-                return await self._once(query, params, patient=patient, lock_timeout_s=lock_timeout_s)
-            await asyncio.sleep(_FIRST_PAUSE_S)
-            async for attempt in AsyncRetrying(
-                wait=wait_random_exponential(multiplier=0.2, max=2), retry=retry_if_exception_type(OUTAGES)
-            ):
-                with attempt, honour_cancellation():
+            failures = 0
+            while True:
+                with suppress(*OUTAGES), honour_cancellation():
                     return await self._once(query, params, patient=patient, lock_timeout_s=lock_timeout_s)
-        raise AssertionError("tenacity retries without end")
+                pause_s = (
+                    scattered(failures, _PAUSE_S, _LONGEST_PAUSE_S, random.random()) if failures else _FIRST_PAUSE_S
+                )
+                failures += 1
+                await asyncio.sleep(pause_s)
 
     async def _once(
         self, query: bytes, params: Sequence[object], *, patient: bool, lock_timeout_s: float | None

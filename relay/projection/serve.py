@@ -32,7 +32,7 @@ async def serve(definitions: Sequence[Definition], settings: Settings) -> None:
     server = None
     if http.enabled:
         probes = ProjectionProbes(metrics)
-        server = HttpServer(http.host, http.port, metrics.registry, probes, section="projection_http")
+        server = HttpServer(http.host, http.port, metrics.collect, probes, section="projection_http")
         server.start()
     turning = asyncio.create_task(_turn(metrics))
     work = asyncio.create_task(run_watched(definitions, settings, metrics))

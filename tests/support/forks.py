@@ -26,6 +26,8 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+from relay.daemon.put_off import put_off
+
 ROOT = Path(__file__).parents[2]
 # What a relay imports before it does anything, whatever it is told to do.
 _IMPORTED = (
@@ -162,6 +164,7 @@ def _forker() -> _Forker:
 
 def _serve(requests: socket.socket) -> Start:
     """Fork a relay for each request and report how each ended; return in a fork alone, with what it is to run."""
+    put_off()
     for module in _IMPORTED:
         import_module(module)
     told, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -63,7 +63,7 @@ def world() -> World:
 
 @pytest.fixture
 def port(world: World) -> Iterator[int]:
-    server = HttpServer("127.0.0.1", 0, world.metrics.registry, RelayProbes(lambda: world.now))
+    server = HttpServer("127.0.0.1", 0, world.metrics.collect, RelayProbes(lambda: world.now))
     yield server.start()
     server.stop()
 
@@ -149,20 +149,20 @@ def test_a_slow_peer_keeps_nobody_waiting(port: int, get: Get) -> None:
 
 
 def test_a_port_that_is_taken_is_a_fault_of_configuration(port: int, world: World) -> None:
-    second = HttpServer("127.0.0.1", port, world.metrics.registry, RelayProbes(lambda: world.now))
+    second = HttpServer("127.0.0.1", port, world.metrics.collect, RelayProbes(lambda: world.now))
     with pytest.raises(ConfigError, match=rf"\[http\] cannot listen on 127.0.0.1 port {port}: "):
         second.start()
     second.stop()
 
 
 def test_stopping_frees_the_port_and_ends_the_thread(world: World) -> None:
-    server = HttpServer("127.0.0.1", 0, world.metrics.registry, RelayProbes(lambda: world.now))
+    server = HttpServer("127.0.0.1", 0, world.metrics.collect, RelayProbes(lambda: world.now))
     port = server.start()
     server.stop()
     server.stop()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
-    again = HttpServer("127.0.0.1", port, world.metrics.registry, RelayProbes(lambda: world.now))
+    again = HttpServer("127.0.0.1", port, world.metrics.collect, RelayProbes(lambda: world.now))
     assert again.start() == port
     again.stop()
     assert not [thread for thread in threading.enumerate() if thread.name == "http" and thread.is_alive()]

@@ -40,11 +40,11 @@ def shown() -> dict[str, tuple[str, set[str]]]:
     metrics.adoptions_seen({"public.outbox": True})
     metrics.consumers_seen((ConsumerView("ORDERS", "orders", 1, 0, 1.0),))
     return {
-        family.name + _SUFFIX.get(family.type, ""): (
-            family.type,
+        family.name + _SUFFIX.get(family.kind, ""): (
+            family.kind,
             {label for sample in family.samples for label in sample.labels} - {"le"},
         )
-        for family in (*metrics.registry.collect(), *projections().registry.collect())
+        for family in (*metrics.collect(), *projections().collect())
     }
 
 

@@ -2,6 +2,7 @@
 
 from relay.observe.projection_metrics import ProjectionMetrics
 from relay.observe.refresh_progress import RefreshProgress
+from tests.support.samples import sample
 
 
 def test_the_age_counts_from_the_beginning_of_the_last_refresh_that_succeeded() -> None:
@@ -25,7 +26,7 @@ def test_a_view_is_shown_with_what_is_known_of_it() -> None:
     labels = {"projection": "order_list", "view": "daily"}
 
     def value(name: str) -> float | None:
-        return metrics.registry.get_sample_value(f"outbox_projection_refresh_{name}", labels)
+        return sample(metrics.collect(), f"outbox_projection_refresh_{name}", labels)
 
     assert [value(name) for name in ("age_seconds", "duration_seconds", "failures")] == [None, None, 0]
     progress.refreshed(1.5)
