@@ -9,7 +9,7 @@ the oldest event that was seen, whichever is older.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -57,7 +57,7 @@ class Settled(NamedTuple):
     ignored: int = 0
     refused: int = 0
     skipped: int = 0
-    created: tuple[float, ...] = ()
+    created: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from relay.postgres.repeated import execute_repeated
 from relay.projection.definition import Definition, Handler
 from relay.projection.event import Transaction, event_of, read_json
 from relay.projection.outcome import StatementUnfit, Stopped, stopped_at
-from relay.projection.ports import Batch, Due, Move, Parked, Redone, Work
+from relay.projection.ports import Alike, Batch, Due, Move, Parked, Redone, Work
 from relay.projection.refusal import Refusals, Refused, is_raised, is_refusal, may_be_refusal, refusal_of, words_of
 from relay.projection.rules.grouping import Mode, group
 from relay.projection.rules.incoming import Incoming
@@ -49,14 +49,17 @@ class Applier:
 
     async def _settle(self, epoch: int, move: Move, work: Work, *, careful: bool) -> Batch:
         batch = Batch(work.created, work.breaker.copy())
-        async with self._store.moving(epoch, move, piped=not careful and _needs_no_answer(work.due)) as conn:
+        async with self._store.moving(epoch, move, piped=not careful and _needs_no_answer(work)) as conn:
             for event in work.behind:
                 await self.park_behind(conn, event, batch)
             if careful:
                 await self.with_care(conn, work.due, batch, work.due)
                 await self._store.count_applied(conn, batch.applied - move.applied)
             elif work.due:
-                await self.at_once(conn, work.due)
+                if work.alike is not None:
+                    await self.all_alike(conn, work.alike)
+                else:
+                    await self.at_once(conn, work.due)
                 batch.add_applied(len(work.due))
                 batch.breaker.applied()
             await self._store.save_bits(conn, work.bits)
@@ -112,6 +115,17 @@ class Applier:
                 raise
             except Exception as error:  # a handler, or the driver about its values, may raise anything
                 raise self._refusals.refused_by(error) from error
+
+    async def all_alike(self, conn: Conn, alike: Alike) -> None:
+        """Apply events of the usual form, which were not even read one by one.
+
+        Raises:
+            psycopg.Error: PostgreSQL refused one, or the way to it failed. The transaction must be rolled back.
+        """
+        handler = alike.handler
+        if handler.sql is not None:
+            for values in alike.columns.steps(handler.mode):
+                await psycopg.AsyncRawCursor(conn).execute(handler.sql, values)
 
     async def with_care(self, conn: Conn, due: Sequence[Due], batch: Batch, whole: Sequence[Due]) -> None:
         """Apply events of which some may be refused: halve them until those are found, and park them.
@@ -282,12 +296,11 @@ class Applier:
         return event_of(event, data, self._definition.version_of(event))
 
 
-def _needs_no_answer(due: Sequence[Due]) -> bool:
+def _needs_no_answer(work: Work) -> bool:
     """Report whether events are applied by statements alone, a few for all of them."""
-    return all(
-        handler.sql is not None and handler.mode is not Mode.EACH
-        for handler in {id(one): one for _, one in due}.values()
-    )
+    if work.alike is not None:
+        return True
+    return all(handler.takes_many for handler in {id(one): one for _, one in work.due}.values())
 
 
 def _forgotten(handler: Handler, place: str | None) -> str:

@@ -45,6 +45,11 @@ class Handler:
     function: Callable[..., Awaitable[object]] | None = None
     lua: str | None = None
 
+    @property
+    def takes_many(self) -> bool:
+        """Whether one statement applies many events."""
+        return self.sql is not None and self.mode is not Mode.EACH
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -159,6 +164,12 @@ class Definition:
             if first is not None and first.version is None:
                 found[topic] = first
         return found
+
+    def one_handler(self, topics: Iterable[str]) -> Handler | None:
+        """Return what applies every event of some topics, if it is the same for all of them and for all versions."""
+        asked = set(topics)
+        found = list(self.by_topic(asked).values())
+        return found[0] if len(found) == len(asked) > 0 and all(one is found[0] for one in found) else None
 
     def handler_of(self, event: Incoming) -> tuple[Handler | None, str | None]:
         """Return what applies an event: None if it is none of ours; and why it cannot be applied, None if it can."""

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from relay.observe.projection_progress import Standing
 from relay.projection.definition import Handler
 from relay.projection.outcome import Stopped
+from relay.projection.rules.columns import Columns
 from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.refusals import Breaker
@@ -66,6 +67,13 @@ class Parked(NamedTuple):
     wanted: str | None
 
 
+class Alike(NamedTuple):
+    """Events of the usual form that one handler applies, many in a statement."""
+
+    handler: Handler
+    columns: Columns
+
+
 class Work(NamedTuple):
     """A batch that was told apart.
 
@@ -75,6 +83,7 @@ class Work(NamedTuple):
         behind: To be parked, since their keys have parked events.
         bits: The chunks of bits as they are once all of these are settled.
         breaker: What was parked before this batch; not to be changed.
+        alike: What is due, by columns; None if it was read one by one.
     """
 
     created: str
@@ -82,6 +91,7 @@ class Work(NamedTuple):
     behind: Sequence[Incoming]
     bits: Mapping[ChunkId, Chunk]
     breaker: Breaker
+    alike: Alike | None = None
 
 
 @dataclass

@@ -7,18 +7,21 @@ import logging
 import time
 from collections.abc import Sequence
 
+from relay.jetstream.consumer import StreamMessage
 from relay.observe.logs import event as log_event
 from relay.observe.projection_progress import PartitionProgress, Settled, created_of
-from relay.projection.definition import Definition
+from relay.projection.definition import Definition, Handler
 from relay.projection.outcome import Stopped
-from relay.projection.ports import Batch, Claim, Due, Effects, Ledger, Move, Redone, Work
+from relay.projection.ports import Alike, Batch, Claim, Effects, Ledger, Move, Redone, Work
+from relay.projection.reading import Unread
 from relay.projection.refusal import log_refused
 from relay.projection.rules.caution import Caution
+from relay.projection.rules.columns import Columns
 from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.intake import Intake, partition_of, sort_out
 from relay.projection.rules.refusals import Breaker
-from relay.projection.rules.seq_bits import SeqBits
+from relay.projection.rules.seq_bits import ChunkId, SeqBits
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +108,29 @@ class Settler:
         await self._ledger.complete(self._epoch, mark)
         self._progress.complete(mark.at)
 
+    async def settle_alike(self, messages: Sequence[StreamMessage], columns: Columns) -> bool:
+        """Do as `settle` with messages that were read by columns, if nothing about them needs a look at each.
+
+        Returns:
+            False if something does, and nothing was done: read them one by one.
+        """
+        handler = self._definition.one_handler(columns.topics)
+        if handler is None or not handler.takes_many or self._definition.partitions > 1:
+            return False
+        if self._breaker.keys or self._caution.found:
+            return False
+        origin, seqs, created = columns.origin, columns.seqs, columns.created
+        await self._know(self._bits.missing_of(origin, seqs))
+        if not self._bits.all_new_of(origin, seqs):
+            return False
+        changed = self._bits.with_settled_of(origin, seqs, created)
+        last = messages[-1]
+        move = Move(self._position, last.stream_seq, last.time_ns, len(messages))
+        due = Unread(messages, handler)
+        work = Work(self.created, due, (), changed, self._breaker, Alike(handler, columns))
+        await self._commit(move, work, Intake(), created)
+        return True
+
     async def settle(self, events: Sequence[Incoming]) -> None:
         """Apply messages in one transaction that moves the position behind the last one.
 
@@ -116,7 +142,7 @@ class Settler:
             Stopped: The projection must not go on by itself.
             Exception: What `Effects.apply` raises: the fault is not in the events.
         """
-        handlers = {}
+        handlers: dict[int, Handler] = {}
         ours: list[Incoming] = []
         by_topic = self._definition.by_topic({event.topic for event in events})
         partitions = self._definition.partitions
@@ -129,8 +155,7 @@ class Settler:
             if handler is not None and (partitions == 1 or partition_of(event, partitions) == self._partition):
                 handlers[event.stream_seq] = handler
                 ours.append(event)
-        for chunk_id, chunk in (await self._ledger.chunks(self._bits.missing(ours))).items():
-            self._bits.take(chunk_id, chunk)
+        await self._know(self._bits.missing(ours))
         intake = sort_out(ours, self._bits, self._breaker.keys)
         if intake.doubt is not None:
             raise Stopped(intake.doubt)
@@ -149,9 +174,16 @@ class Settler:
             intake.repeats + intake.ignored,
             not intake.unnumbered,
         )
-        await self._commit(move, due, intake)
+        created = created_of(event.created for event in intake.due)
+        changed = self._bits.with_settled([*intake.due, *intake.behind])
+        await self._commit(move, Work(self.created, due, intake.behind, changed, self._breaker), intake, created)
         if ended_it and self._caution.refused():
             await self._ledger.no_crashes(self._epoch)
+
+    async def _know(self, missing: set[ChunkId]) -> None:
+        """Read chunks of bits."""
+        for chunk_id, chunk in (await self._ledger.chunks(missing)).items():
+            self._bits.take(chunk_id, chunk)
 
     async def pass_over(self, position: int, time_ns: int | None) -> None:
         """Move the position over messages of which none is ours.
@@ -159,22 +191,23 @@ class Settler:
         Raises:
             Fenced: The partition is ours no more.
         """
-        await self._commit(Move(self._position, position, time_ns), (), Intake())
+        work = Work(self.created, (), (), {}, self._breaker)
+        await self._commit(Move(self._position, position, time_ns), work, Intake(), ())
 
-    async def _commit(self, move: Move, due: Sequence[Due], intake: Intake) -> None:
-        changed = self._bits.with_settled([*intake.due, *intake.behind])
-        work = Work(self.created, due, intake.behind, changed, self._breaker)
+    async def _commit(self, move: Move, work: Work, intake: Intake, created: Sequence[float]) -> None:
         began_at = time.monotonic()
         batch = await self._effects.apply(self._epoch, move, work)
-        self._tell_settled(move, work, intake, batch, time.monotonic() - began_at)
+        self._tell_settled(move, intake, batch, created, time.monotonic() - began_at if work.due else None)
         log_refused(self._definition, self._partition, batch.refused, again=False)
         self._position, self._time_ns = move.position, move.time_ns
         self._has_bits = self._has_bits and move.numbered
         self._breaker = batch.breaker
-        self._bits.accept(changed)
+        self._bits.accept(work.bits)
         self._bits.shrink()
 
-    def _tell_settled(self, move: Move, work: Work, intake: Intake, batch: Batch, took_s: float) -> None:
+    def _tell_settled(
+        self, move: Move, intake: Intake, batch: Batch, created: Sequence[float], took_s: float | None
+    ) -> None:
         refused = len(batch.refused)
         settled = Settled(
             move.position,
@@ -184,9 +217,9 @@ class Settler:
             intake.ignored,
             refused,
             refused if self._definition.on_refused == "skip" else 0,
-            created_of(event.created for event, _ in work.due),
+            created,
         )
-        self._progress.settled(settled, took_s if work.due else None)
+        self._progress.settled(settled, took_s)
 
     def _tell(self, intake: Intake) -> None:
         if intake.unnumbered and self._has_bits:

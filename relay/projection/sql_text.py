@@ -5,10 +5,10 @@ joined by U+001E, which valid JSON cannot hold, and each payload is cast alone: 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 
-from relay.projection.rules.incoming import ABSENT, SEPARATOR, Incoming
+from relay.projection.rules.incoming import ABSENT, Incoming, joined
 
 _EVENT = """event AS (
     SELECT e.seq::bigint AS seq, e.stream_seq::bigint AS stream_seq, e.id, e.key, e.topic, e.at::timestamptz AS at,
@@ -16,7 +16,7 @@ _EVENT = """event AS (
     FROM unnest({columns}) AS e (seq, stream_seq, id, key, topic, at, version, data)
 )"""
 _COLUMNS = 8
-# An empty text would be taken for no element at all: each text ends with a separator, and the last element is cut off.
+# What `joined` makes: the last element is cut off.
 _COLUMN = "(string_to_array(${number}::text, E'\\x1e', E'\\x1d'))[1:$9::integer]"
 _ID, _TOPIC, _AT, _TEXT = (attrgetter(name) for name in ("id", "topic", "at", "text"))
 _WITH = re.compile(r"\s*WITH\s+(RECURSIVE\s+)?", re.IGNORECASE)
@@ -36,17 +36,13 @@ def statement(sql: str) -> bytes:
 def parameters(events: Sequence[Incoming]) -> list[object]:
     """Return what carries these events into a statement; none of them may have a fault."""
     return [
-        _join([ABSENT if event.seq is None else str(event.seq) for event in events]),
-        _join([str(event.stream_seq) for event in events]),
-        _join(map(_ID, events)),
-        _join([ABSENT if event.key is None else event.key for event in events]),
-        _join(map(_TOPIC, events)),
-        _join(map(_AT, events)),
-        _join([str(event.version) for event in events]),
-        _join(map(_TEXT, events)),
+        joined([ABSENT if event.seq is None else str(event.seq) for event in events]),
+        joined([str(event.stream_seq) for event in events]),
+        joined(map(_ID, events)),
+        joined([ABSENT if event.key is None else event.key for event in events]),
+        joined(map(_TOPIC, events)),
+        joined(map(_AT, events)),
+        joined([str(event.version) for event in events]),
+        joined(map(_TEXT, events)),
         len(events),
     ]
-
-
-def _join(texts: Iterable[str]) -> str:
-    return SEPARATOR.join(texts) + SEPARATOR

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from relay.jetstream.connection import Connection
-from relay.jetstream.consumer import ConsumerLost, StreamConsumer, StreamMessage, headers_of, open_consumer
+from relay.jetstream.consumer import ConsumerLost, StreamConsumer, StreamMessage, open_consumer
 from relay.jetstream.stream_look import StreamLook, look_at, time_at
 from relay.observe.logs import event as log_event
 from relay.observe.projection_progress import PartitionProgress
@@ -17,7 +17,8 @@ from relay.observe.retention_margin import Kept
 from relay.projection.definition import Definition
 from relay.projection.outcome import Stopped
 from relay.projection.ports import Effects, Ledger
-from relay.projection.rules.incoming import is_clean, read
+from relay.projection.reading import read_all
+from relay.projection.rules.columns import columns_of
 from relay.projection.rules.stream_identity import Finding, Known, Seen, gap_reason, judge, jump_is_proved
 from relay.projection.settler import Settler
 from relay.projection.watermark_watch import WatermarkWatch
@@ -94,15 +95,20 @@ class Term:
         gap = await self._unproved_jump(messages)
         proved = messages if gap is None else messages[: gap[0]]
         if proved:
-            # Looked at together: for each alone it is a sixth of the time of reading it.
-            subjects = "".join({one[2] for one in proved}).encode()
-            clean = is_clean([subjects, *(one[3] for one in proved), *(one[4] for one in proved)])
-            events = [read(one[0], one[1], one[2], headers_of(one[3]), one[4], known_clean=clean) for one in proved]
-            self._progress.taking(events[0].created or events[0].time_ns / _NANOSECONDS)
-            await self._settler.settle(events)
+            await self._settle(proved)
         if gap is not None:
             first_seq = min(gap[1], messages[gap[0]].stream_seq)
             raise Stopped(gap_reason(self._settler.position, first_seq), first_seq - 1)
+
+    async def _settle(self, messages: Sequence[StreamMessage]) -> None:
+        columns = columns_of(messages)
+        if columns is not None:
+            self._progress.taking(columns.created[0])
+            if await self._settler.settle_alike(messages, columns):
+                return
+        events = read_all(messages)
+        self._progress.taking(events[0].created or events[0].time_ns / _NANOSECONDS)
+        await self._settler.settle(events)
 
     async def _unproved_jump(self, messages: Sequence[StreamMessage]) -> tuple[int, int] | None:
         """Return the index of the first message that a gap may lie before, and the first sequence of the stream."""

@@ -15,9 +15,9 @@ SEPARATOR = "\x1e"
 ABSENT = "\x1d"
 """Stands for NULL in such a parameter."""
 
-_MAX_SEQ = 2**63 - 1
-_MAX_DIGITS = 19
-_VERSION = re.compile(r"[1-9][0-9]{0,5}")
+MAX_SEQ = 2**63 - 1
+MAX_DIGITS = 19
+VERSION = re.compile(r"[1-9][0-9]{0,5}")
 _NUL = "\x00"
 _CONTROLS = tuple(one.encode() for one in (_NUL, ABSENT, SEPARATOR))
 _NANOSECONDS = 1_000_000_000
@@ -61,6 +61,14 @@ class Incoming(NamedTuple):
     fault: str | None
 
 
+def joined(texts: Iterable[str]) -> str:
+    """Join texts for one parameter of a statement.
+
+    An empty text would be taken for no element at all: so each ends with a separator, and the last element is cut off.
+    """
+    return SEPARATOR.join(texts) + SEPARATOR
+
+
 def is_clean(parts: Iterable[bytes]) -> bool:
     """Report whether none of these bytes, those of whole messages, is a control character that PostgreSQL or we use."""
     everything = b"".join(parts)
@@ -87,16 +95,16 @@ def read(
     seq = None
     if seq_text is not None:
         seq_text = seq_text.strip()
-        is_number = len(seq_text) <= _MAX_DIGITS and seq_text.isascii() and seq_text.isdigit()
+        is_number = len(seq_text) <= MAX_DIGITS and seq_text.isascii() and seq_text.isdigit()
         seq = int(seq_text) if is_number else None
-        if seq is None or not 0 < seq <= _MAX_SEQ:
+        if seq is None or not 0 < seq <= MAX_SEQ:
             seq = None
             faults.append("the header Outbox-Seq is not a number of the outbox")
     version_text = headers.get("Event-Version")
     version = 1
     if version_text is not None:
         version_text = version_text.strip()
-        if _VERSION.fullmatch(version_text):
+        if VERSION.fullmatch(version_text):
             version = int(version_text)
         else:
             faults.append("the header Event-Version is not a number from 1 to 999999")

@@ -59,7 +59,13 @@ class SeqBits:
 
     def missing(self, events: Iterable[Incoming]) -> set[ChunkId]:
         """Return the chunks that must be read before these events can be judged."""
-        wanted = {(event.origin, event.seq // CHUNK_SEQS) for event in events if event.seq is not None}
+        return self._missing({(event.origin, event.seq // CHUNK_SEQS) for event in events if event.seq is not None})
+
+    def missing_of(self, origin: str, seqs: Sequence[int]) -> set[ChunkId]:
+        """Return the chunks that must be read before these seqs of an origin can be judged."""
+        return self._missing({(origin, number) for number in _numbers(seqs)})
+
+    def _missing(self, wanted: set[tuple[str, int]]) -> set[ChunkId]:
         wanted |= {("", number) for _, number in wanted}
         return {ChunkId(*one) for one in wanted - self._chunks.keys()}
 
@@ -78,15 +84,20 @@ class SeqBits:
         That is so for most batches, and told at once; False says nothing of any event. The chunks of all must have been
         read.
         """
-        seqs = {event.seq for event in events}
-        if not seqs or None in seqs or len(seqs) != len(events):
+        seqs = [event.seq for event in events if event.seq is not None]
+        return len(seqs) == len(events) and self._all_new({event.origin for event in events}, seqs)
+
+    def all_new_of(self, origin: str, seqs: Sequence[int]) -> bool:
+        """Do as `all_new`, for the seqs of events of one origin."""
+        return self._all_new({origin}, seqs)
+
+    def _all_new(self, origins: set[str], seqs: Sequence[int]) -> bool:
+        if not seqs or len(set(seqs)) != len(seqs):
             return False
-        known = [seq for seq in seqs if seq is not None]
-        first, place = divmod(min(known), CHUNK_SEQS)
-        origins = {"", *(event.origin for event in events)}
-        for number in {seq // CHUNK_SEQS for seq in known}:
+        first, place = divmod(min(seqs), CHUNK_SEQS)
+        for number in _numbers(seqs):
             passed = place if number == first else 0
-            for origin in origins:
+            for origin in {"", *origins}:
                 # An origin that has no event in the chunk has no chunk to read either.
                 chunk = self._chunks.get((origin, number))
                 if chunk is not None and int.from_bytes(chunk.bits, "little") >> passed:
@@ -126,35 +137,56 @@ class SeqBits:
         Raises:
             KeyError: A chunk was not read.
         """
-        by_chunk: dict[tuple[str, int], list[Incoming]] = {}
-        at: tuple[str, int] | None = None
-        group: list[Incoming] = []
+        seqs: dict[tuple[str, int], list[int]] = {}
+        times: dict[tuple[str, int], list[float]] = {}
         for event in events:
-            seq = event.seq
-            if seq is None:
-                continue
-            number = seq // CHUNK_SEQS
-            # Most events are of the chunk of the one before.
-            if at is None or number != at[1] or event.origin != at[0]:
-                at = (event.origin, number)
-                group = by_chunk.setdefault(at, [])
-            group.append(event)
-        return {ChunkId(*one): _with(self._chunks[one], group) for one, group in by_chunk.items()}
+            if event.seq is not None:
+                at = (event.origin, event.seq // CHUNK_SEQS)
+                seqs.setdefault(at, []).append(event.seq)
+                if event.created is not None:
+                    times.setdefault(at, []).append(event.created)
+        return {ChunkId(*at): _with(self._chunks[at], own, times.get(at, ())) for at, own in seqs.items()}
+
+    def with_settled_of(self, origin: str, seqs: Sequence[int], created: Sequence[float]) -> dict[ChunkId, Chunk]:
+        """Do as `with_settled`, for the seqs of events of one origin, and when each was created.
+
+        Raises:
+            KeyError: A chunk was not read.
+        """
+        found = {}
+        numbers = _numbers(seqs)
+        for number in numbers:
+            own, times = seqs, created
+            if len(numbers) > 1:
+                both = [one for one in zip(seqs, created, strict=True) if one[0] // CHUNK_SEQS == number]
+                own, times = [seq for seq, _ in both], [at for _, at in both]
+            found[ChunkId(origin, number)] = _with(self._chunks[origin, number], own, times)
+        return found
 
     def accept(self, changed: Mapping[ChunkId, Chunk]) -> None:
         """Remember chunks that were committed."""
         self._chunks.update(changed.items())
 
 
-def _with(chunk: Chunk, events: Iterable[Incoming]) -> Chunk:
-    """Return a chunk with the bits of events of its own."""
-    bits = bytearray(chunk.bits)
-    times = [] if chunk.newest is None else [chunk.newest]
-    for event in events:
-        seq, created = event.seq, event.created
-        if seq is not None:
+def _numbers(seqs: Sequence[int]) -> set[int]:
+    """Return the numbers of the chunks that seqs belong to."""
+    lowest, highest = min(seqs) // CHUNK_SEQS, max(seqs) // CHUNK_SEQS
+    return {lowest} if lowest == highest else {seq // CHUNK_SEQS for seq in seqs}
+
+
+def _with(chunk: Chunk, seqs: Sequence[int], times: Sequence[float]) -> Chunk:
+    """Return a chunk with the bits of some of its own seqs, and the times of their events as far as they are known."""
+    first, last, bits = min(seqs), max(seqs), int.from_bytes(chunk.bits, "little")
+    if last - first + 1 == len(set(seqs)):
+        # Most come without a gap.
+        bits |= ((1 << (last - first + 1)) - 1) << first % CHUNK_SEQS
+    else:
+        own = bytearray(CHUNK_BYTES)
+        for seq in seqs:
             place = seq % CHUNK_SEQS
-            bits[place >> 3] |= 1 << (place & 7)
-        if created is not None:
-            times.append(created)
-    return Chunk(bytes(bits), max(times, default=None))
+            own[place >> 3] |= 1 << (place & 7)
+        bits |= int.from_bytes(own, "little")
+    newest = max(times, default=chunk.newest)
+    if newest is not None and chunk.newest is not None:
+        newest = max(newest, chunk.newest)
+    return Chunk(bits.to_bytes(CHUNK_BYTES, "little"), newest)

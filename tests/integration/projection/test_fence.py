@@ -4,7 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from unittest.mock import patch
 
@@ -13,10 +13,10 @@ import pytest
 
 from relay.config.settings import Settings, load
 from relay.projection import run
-from relay.projection.applier import Applier
 from relay.projection.outcome import Fenced
-from relay.projection.ports import Due, Move
+from relay.projection.ports import Move
 from relay.projection.rules.grouping import Mode
+from relay.projection.rules.seq_bits import Chunk, ChunkId
 from relay.projection.service import open_database
 from relay.projection.store import Conn, Store
 from tests.integration.projection.fix_runner import Run
@@ -127,13 +127,11 @@ def killed_at(dsn: str, url: str, mode: Mode, point: str, after: int) -> None:
                 pass_point("before the commit")
             pass_point("committed")
 
-    at_once = Applier.at_once
+        async def save_bits(self, conn: Conn, changed: Mapping[ChunkId, Chunk]) -> None:
+            pass_point("applied")
+            await super().save_bits(conn, changed)
 
-    async def applied(self: Applier, conn: Conn, due: Sequence[Due]) -> None:
-        await at_once(self, conn, due)
-        pass_point("applied")
-
-    with patch.object(Applier, "at_once", applied), patch("relay.projection.service.Store", Killed):
+    with patch("relay.projection.service.Store", Killed):
         asyncio.run(run([definition(mode=mode)], settings_of(dsn, url)))
 
 

@@ -4,6 +4,7 @@ import http.client
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,6 +19,9 @@ from tests.support.fix_prometheus import promtool
 from tests.support.fix_proxy import Proxy
 from tests.support.fix_relay import wait_until
 from tests.support.relay_cli import done, relay
+
+# The time at which the stream stored an event counts then.
+NOT_SAID: dict[str, Any] = {"Outbox-Created-At": None}
 
 
 class Http:
@@ -70,8 +74,8 @@ def test_a_runner_says_how_far_it_is_and_what_it_has_done(empty_database: str, e
     events.make()
     now = run_sql(empty_database, "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")[0][0]
     events.send((1, "a"), (2, "b"), **{"Outbox-Created-At": now})
-    events.send((3, "a"), payload={"i": "x"})
-    events.send((4, "a"), (5, "b"), (2, "b"))
+    events.send((3, "a"), payload={"i": "x"}, **NOT_SAID)
+    events.send((4, "a"), (5, "b"), (2, "b"), **NOT_SAID)
     with runner(empty_database, events.url, folder) as served:
         wait_until("it is ready", served.is_ready)
         wait_until("all is settled", lambda: served.value("position") == 6)
@@ -150,7 +154,7 @@ def test_a_runner_is_not_ready_while_a_server_is_away_and_its_lag_grows(
         wait_until("all is applied", lambda: served.value("lag_seconds") == 0.0)
         between.refuse(True)
         between.cut()
-        events.fill(4, 1)
+        events.send((4, "k4"), **NOT_SAID)
         wait_until("it is not ready", lambda: not served.is_ready())
         wait_until("it waits", lambda: f"trail partition 0: waiting: {link}: " in served.get("/readyz")[1])
         wait_until("the lag grows", lambda: (served.value("lag_seconds") or 0) > 1.0)
@@ -205,7 +209,7 @@ def test_a_runner_whose_database_is_silent_is_not_called_well(
     with runner(make_conninfo(empty_database, host="127.0.0.1", port=between.port), events.url, folder) as served:
         wait_until("all is applied", lambda: served.value("lag_seconds") == 0.0)
         between.swallow()
-        events.fill(4, 1)
+        events.send((4, "k4"), **NOT_SAID)
         wait_until("it is not ready", lambda: not served.is_ready(), timeout_s=60)
         assert served.get("/readyz")[1].startswith(("trail partition 0: stalled: ", "trail partition 0: waiting: "))
         assert served.get("/healthz")[0] == 200

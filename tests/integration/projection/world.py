@@ -1,7 +1,10 @@
 """A projection that folds events into its tables, so that order, repeats and gaps show; and what it should hold."""
 
 import json
+import uuid
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -13,6 +16,8 @@ from relay.projection.sql_text import statement
 from tests.support.fix_stream import Streams
 
 STREAM = "ORDERS"
+# When the event of seq 0 was created, and each later one a millisecond later: a repeat has the same time.
+_BEGAN = datetime.now(UTC)
 
 # The list of a key's numbers: any event that is missed, applied twice or out of order shows.
 TABLES = "CREATE TABLE trail (key text PRIMARY KEY, numbers bigint[] NOT NULL)"
@@ -47,17 +52,27 @@ class Events:
         """Make the stream."""
         self.streams.make(STREAM, "orders.>", **config)
 
-    def send(self, *events: tuple[int, str], payload: object = None, topic: str = "orders.placed", **own: str) -> None:
-        """Store events, each a seq and a key, with the headers of the relay; the number in each is its seq."""
+    def send(
+        self, *events: tuple[int, str], payload: object = None, topic: str = "orders.placed", **own: str | None
+    ) -> None:
+        """Store events, each a seq and a key, with the headers of the relay; the number in each is its seq.
+
+        Other values for headers may be given; one that is None is left out.
+        """
         self.sent += [(seq, key, seq) for seq, key in events]
+        self.store(
+            [(topic, {"i": seq} if payload is None else payload, headers_of(seq, key) | own) for seq, key in events]
+        )
+
+    def store(self, messages: Sequence[tuple[str, object, Mapping[str, str | None]]]) -> None:
+        """Store messages, each a subject, a payload and headers, of which those that are None are left out."""
 
         async def store(client: Client) -> None:
             js = client.jetstream(publish_async_max_pending=256)
             waiting = []
-            for seq, key in events:
-                body = json.dumps({"i": seq} if payload is None else payload).encode()
-                headers = {"Outbox-Seq": str(seq), "Outbox-Key": key, **own}
-                waiting.append(await js.publish_async(topic, body, headers=headers))
+            for topic, payload, headers in messages:
+                given = {name: value for name, value in headers.items() if value is not None}
+                waiting.append(await js.publish_async(topic, json.dumps(payload).encode(), headers=given))
             for one in waiting:
                 await one
 
@@ -66,6 +81,16 @@ class Events:
     def fill(self, first: int, count: int, keys: int = 7) -> None:
         """Store so many events from a seq on."""
         self.send(*((seq, f"k{seq % keys}") for seq in range(first, first + count)))
+
+
+def headers_of(seq: int, key: str) -> dict[str, str | None]:
+    """Return what the relay sends; the id is another one each time, so that the stream itself drops nothing."""
+    return {
+        "Nats-Msg-Id": uuid.uuid4().hex,
+        "Outbox-Key": key,
+        "Outbox-Seq": str(seq),
+        "Outbox-Created-At": (_BEGAN + timedelta(milliseconds=seq)).isoformat(),
+    }
 
 
 def trail(dsn: str, name: str = "trail") -> dict[str, list[int]]:

@@ -31,6 +31,34 @@ def test_exactly_the_committed_seqs_are_settled(batches: list[set[int]], asked: 
     assert all(len(chunk.bits) == CHUNK_BYTES for chunk in stored.values())
 
 
+@given(
+    settled=SEQS,
+    seqs=st.one_of(
+        st.lists(st.integers(1, 3 * CHUNK_SEQS), min_size=1, max_size=30),
+        st.builds(lambda first, count: [*range(first, first + count)], st.integers(1, 20_000), st.integers(1, 9_000)),
+    ),
+)
+def test_seqs_of_one_origin_are_judged_as_their_events_are(settled: set[int], seqs: list[int]) -> None:
+    bits = SeqBits()
+    before = [event(seq, seq=seq) for seq in settled]
+    events = [
+        event(at, seq=seq, Outbox_Origin="aa", Outbox_Created_At=f"2026-01-01T00:00:{seq % 60:02}+00:00")
+        for at, seq in enumerate(seqs)
+    ]
+    assert bits.missing_of("aa", seqs) == bits.missing(events)
+    for chunk in bits.missing([*before, *events]):
+        bits.take(chunk, Chunk())
+    bits.accept(bits.with_settled(before))
+    assert bits.all_new_of("aa", seqs) == bits.all_new(events)
+    created = [one.created or 0 for one in events]
+    assert bits.with_settled_of("aa", seqs, created) == bits.with_settled(events)
+    again = SeqBits()
+    for chunk_id in bits.missing_of("aa", seqs) | again.missing(events):
+        again.take(chunk_id, Chunk())
+    again.accept(bits.with_settled_of("aa", seqs, created))
+    assert all(again.settled(one) for one in events)
+
+
 def test_each_origin_has_its_own_bits() -> None:
     bits = SeqBits()
     first, second = event(1, seq=5, Outbox_Origin="aa"), event(2, seq=5, Outbox_Origin="bb")
