@@ -30,6 +30,7 @@ class Standing(NamedTuple):
         status: ``paused``, ``stopped``, or ``standby`` if there is nothing in the way of a runner.
         reason: Why it has stopped, None otherwise.
         complete_up_to: Everything that was committed up to then is settled; Unix seconds, None if not known.
+        owner: The name of the run that owns it, None if none does.
     """
 
     status: Literal["standby", "paused", "stopped"]
@@ -37,6 +38,7 @@ class Standing(NamedTuple):
     position: int
     parked: int
     complete_up_to: float | None
+    owner: str | None = None
 
 
 class Settled(NamedTuple):

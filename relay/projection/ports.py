@@ -134,14 +134,20 @@ class Batch:
 
 
 def standing_of(
-    paused: bool, status: str, error: str | None, position: int, parked: int, complete_up_to: float | None
+    paused: bool,
+    status: str,
+    error: str | None,
+    position: int,
+    parked: int,
+    complete_up_to: float | None,
+    owner: str | None,
 ) -> Standing:
     """Return how a partition that is not ours stands, from what is written down of it."""
     if paused:
-        return Standing("paused", None, position, parked, complete_up_to)
+        return Standing("paused", None, position, parked, complete_up_to, owner)
     if status == "stopped":
-        return Standing("stopped", error, position, parked, complete_up_to)
-    return Standing("standby", None, position, parked, complete_up_to)
+        return Standing("stopped", error, position, parked, complete_up_to, owner)
+    return Standing("standby", None, position, parked, complete_up_to, owner)
 
 
 class Redone(NamedTuple):
@@ -178,6 +184,9 @@ class Ledger(Protocol):
 
     async def standing(self) -> Standing | None:
         """Read what is written down of a partition that is not ours; None if nothing is."""
+
+    async def expire(self, owner: str) -> None:
+        """End the lease of an owner whose process has provably ended; the next claim finds the partition free."""
 
     async def load(self, epoch: int) -> Claim:
         """Read how far the partition is.

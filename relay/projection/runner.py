@@ -18,6 +18,7 @@ from relay.observe.projection_progress import FailureKind, PartitionProgress
 from relay.postgres.database import OUTAGES
 from relay.projection.definition import Definition
 from relay.projection.outcome import Fenced, StatementUnfit, Stopped, Unfit
+from relay.projection.owner import has_ended
 from relay.projection.ports import LEASE_S, Effects, Ledger
 from relay.projection.refusal import refusal_of, without_values, words_of
 from relay.projection.rules.refusals import RefusalClass
@@ -109,6 +110,7 @@ class Runner:
     async def _claimed(self) -> int:
         pause_s = 0.2
         looked_at: float | None = None
+        owner: str | None = None
         while True:
             now = asyncio.get_running_loop().time()
             try:
@@ -116,8 +118,13 @@ class Runner:
                 if claim is None and (looked_at is None or now - looked_at >= _STANDING_S):
                     looked_at = now
                     standing = await self._ledger.standing()
+                    owner = None if standing is None else standing.owner
                     if standing is not None:
                         self._progress.not_ours(standing)
+                if claim is None and owner is not None and has_ended(owner):
+                    await self._ledger.expire(owner)
+                    claim = await self._ledger.claim()
+                    owner, looked_at = None, None
             except (psycopg.Error, OSError) as error:
                 await self._failed(error, None)
                 looked_at = None

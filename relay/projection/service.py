@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import secrets
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from relay.observe.refresh_progress import RefreshProgress
 from relay.postgres.database import Database
 from relay.projection.applier import Applier
 from relay.projection.definition import Definition, Projection
+from relay.projection.owner import new_name
 from relay.projection.refresher import Refresher
 from relay.projection.rules.refreshing import Refresh
 from relay.projection.runner import Runner, Way
@@ -26,8 +25,8 @@ async def run(projections: Sequence[type[Projection] | Definition], settings: Se
     """Keep projections up to date until the task is cancelled.
 
     Several processes may run the same ones: each partition is applied by one of them, and another takes over within
-    10 s of its end. Cancel the task to stop; what is in its transaction is rolled back, and read again by the next
-    owner.
+    10 s of its end, one of the same host or pod within about a second. Cancel the task to stop; what is in its
+    transaction is rolled back, and read again by the next owner.
 
     Args:
         projections: Subclasses of `Projection`.
@@ -55,7 +54,7 @@ async def run_watched(definitions: Sequence[Definition], settings: Settings, met
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError([f"projection {name}: is given twice" for name in twice])
-    owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    owner = new_name()
     way = Way(nats_options(settings), settings.watermark.subject)
     try:
         async with asyncio.TaskGroup() as group:

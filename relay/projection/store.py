@@ -156,6 +156,10 @@ class Store:
         found = await self.rows("standing", self._row)
         return standing_of(*found[0]) if found else None
 
+    async def expire(self, owner: str) -> None:
+        """End the lease of an owner whose process has provably ended; the next claim finds the partition free."""
+        await self.rows("expire", [*self._row, owner])
+
     async def load(self, epoch: int) -> Claim:
         """Read how far the partition is.
 

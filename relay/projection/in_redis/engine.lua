@@ -239,6 +239,12 @@ function ops.release(epoch, owner)
   return 1
 end
 
+-- The owner has provably ended: its lease is over. It stays the owner, so that the next claim counts a crash.
+function ops.expire(owner)
+  if redis.call('HGET', state, 'owner') == owner then redis.call('HSET', state, 'lease_until', 0) end
+  return 1
+end
+
 function ops.follow(epoch, owner, previous, created, position, time_ns)
   if not is_mine(epoch, owner) or redis.call('HGET', state, 'position') ~= previous then return false end
   redis.call('HSET', state, 'created', created, 'position', position, 'time_ns', time_ns, 'status', 'running', 'error', '')

@@ -71,13 +71,19 @@ class RedisLedger:
 
     async def standing(self) -> Standing | None:
         """Read what is written down of a partition that is not ours; None if nothing is."""
-        fields = ("paused", "status", "error", "position", "complete_up_to")
+        fields = ("paused", "status", "error", "position", "complete_up_to", "owner")
         found = await self.client.call("HMGET", f"{self.prefix}:state", *fields)
         if found[3] is None:
             return None
-        paused, status, error, position, complete = (bytes(one or b"").decode("utf-8", "replace") for one in found)
+        texts = [bytes(one or b"").decode("utf-8", "replace") for one in found]
+        paused, status, error, position, complete, owner = texts
         parked = int(await self.client.call("ZCARD", f"{self.prefix}:parked"))
-        return standing_of(paused == "1", status, error or None, int(position), parked, float(complete or 0) or None)
+        complete_up_to = float(complete or 0) or None
+        return standing_of(paused == "1", status, error or None, int(position), parked, complete_up_to, owner or None)
+
+    async def expire(self, owner: str) -> None:
+        """End the lease of an owner whose process has provably ended; the next claim finds the partition free."""
+        await self._run("expire", owner)
 
     async def load(self, epoch: int) -> Claim:
         """Read how far the partition is.

@@ -3,6 +3,6 @@
 SELECT s.paused, s.status, s.error, s.position,
        (SELECT count(*) FROM projection.parked p
         WHERE p.name = s.name AND p.generation = s.generation AND p.partition = s.partition) AS parked,
-       extract(epoch FROM s.complete_up_to)::float8 AS complete_up_to
+       extract(epoch FROM s.complete_up_to)::float8 AS complete_up_to, s.owner
 FROM projection.state s
 WHERE s.name = $1 AND s.generation = $2 AND s.partition = $3
