@@ -32,10 +32,13 @@ ROOT = Path(__file__).parents[2]
 # What a relay imports before it does anything, whatever it is told to do.
 _IMPORTED = (
     "relay.cli",
+    "relay.cli.projection",
     "relay.cli.run",
     "relay.config.settings",
     "relay.daemon.serve",
     "relay.operate.access",
+    "relay.projection.serve",
+    "relay.projection.sources",
     "tests.support.faulty_relay.on_another_machine",
     "tests.support.faulty_relay.failpoints",
     "tests.support.faulty_relay.mutants",

@@ -16,6 +16,7 @@ from redis import Redis
 from relay.config.settings import load
 from relay.demo.redis_server import RedisServer
 from relay.demo.servers import PostgresServer
+from relay.projection.rules.grouping import Mode
 from tests.integration.projection.fix_runner import Run, Running
 from tests.integration.projection.test_files_and_commands import FILE
 from tests.integration.projection.test_redis import World
@@ -78,12 +79,13 @@ def test_a_runner_that_is_stopped_over_its_lease_is_replaced_and_changes_nothing
         assert state(empty_database)["applied"] == 200
 
 
+@pytest.mark.parametrize("mode", [Mode.EACH, Mode.SET])
 def test_answers_to_commits_that_are_lost_on_the_way_repeat_nothing(
-    empty_database: str, events: Events, running: Run, proxy: Callable[[int], Proxy]
+    empty_database: str, events: Events, running: Run, proxy: Callable[[int], Proxy], mode: Mode
 ) -> None:
     events.make()
     way = proxy(int(str(conninfo_to_dict(empty_database)["port"])))
-    running(make_conninfo(empty_database, host="127.0.0.1", port=way.port), events.url, definition())
+    running(make_conninfo(empty_database, host="127.0.0.1", port=way.port), events.url, definition(mode=mode))
     events.fill(1, 10)
     reach(empty_database, 10)
     way.deadly = COMMITTED

@@ -7,19 +7,23 @@ about to go on (the answer is here, and nothing was made of it).
 """
 
 import asyncio
+import gc
 import linecache
 import os
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import AsyncGeneratorType, ModuleType
 from typing import Any
 
 import relay
 import relay.daemon.serve
-from relay.config.settings import Settings
+import relay.projection.serve
 
 INSTANTS = ("sent", "done")
 
+# Both ends of `async with` stand in one line: at the other one, a transaction is committed.
+_LEAVES = "__aexit__"
 _PACKAGE = str(Path(relay.__file__).parent)
 _See = Callable[[str, str], None]
 
@@ -60,18 +64,23 @@ def _signal_at(wanted: str, number: signal.Signals) -> None:
 
 
 def _watch(see: _See) -> None:
-    serve = relay.daemon.serve.serve
+    for module in (relay.daemon.serve, relay.projection.serve):
+        _watch_tasks_of(module, see)
 
-    async def watched(settings: Settings) -> int:
+
+def _watch_tasks_of(module: ModuleType, see: _See) -> None:
+    serve: Callable[..., Coroutine[Any, Any, Any]] = module.serve
+
+    async def watched(*arguments: Any) -> Any:
         loop = asyncio.get_running_loop()
 
         def make(_: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
             return asyncio.Task(_Watched(coro, see), loop=loop, **options)
 
         loop.set_task_factory(make)
-        return await loop.create_task(serve(settings))
+        return await loop.create_task(serve(*arguments))
 
-    relay.daemon.serve.serve = watched
+    vars(module)["serve"] = watched
 
 
 class _Watched(Coroutine[Any, Any, Any]):
@@ -112,9 +121,25 @@ def _where(coroutine: Any) -> str | None:
     names: list[str] = []
     line = ""
     while coroutine is not None:
-        frame = getattr(coroutine, "cr_frame", None)
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "ag_frame", None)
         if frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
             names.append(frame.f_code.co_qualname)
             line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-        coroutine = getattr(coroutine, "cr_await", None)
-    return f"{' > '.join(names)}: {line}" if names else None
+        elif frame is not None and names and frame.f_code.co_name == _LEAVES:
+            names.append(_LEAVES)
+        coroutine = _awaited_by(coroutine)
+    if not line:
+        return None
+    # However deep a function calls itself, it is one place.
+    once = [name for name, before in zip(names, [None, *names], strict=False) if name != before]
+    return f"{' > '.join(once)}: {line}"
+
+
+def _awaited_by(waiting: Any) -> Any:
+    """Return what a coroutine or an asynchronous generator waits for, None if it is the end of the chain."""
+    for name in ("cr_await", "ag_await"):
+        if hasattr(waiting, name):
+            return getattr(waiting, name)
+    # The next value of an asynchronous generator, as at the ends of `async with`: only the collector knows whose.
+    generators = [one for one in gc.get_referents(waiting) if isinstance(one, AsyncGeneratorType)]
+    return generators[0] if type(waiting).__name__.startswith(("async_generator_", "anext")) and generators else None

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import relay.maintenance.retention
+import relay.projection.term
 from relay.daemon.replica import Replica
 from relay.delivery.fetcher import Fetcher
 from relay.integrity.tail_search import TailSearch
@@ -40,8 +41,9 @@ def _replace(owner: Any, name: str, by: Any) -> None:
 
 
 def tidy() -> None:
-    """Let retention rest for a moment instead of seconds; no promise is broken."""
+    """Let retention, and a runner between looks at its stream, rest for a moment; no promise is broken."""
     _replace(relay.maintenance.retention, "_IDLE_PAUSE_S", 0.05)
+    _replace(relay.projection.term, "_LOOK_S", 0.3)
 
 
 def _settle_early() -> None:
