@@ -7,6 +7,8 @@ In ``conftest.py``::
     @pytest.fixture
     def outbox_connection(session):  # the session, or the connection, that the test works with
         return session
+
+Without pytest, as in Django's own tests, there are `recorded` and `recorded_async`.
 """
 
 from __future__ import annotations
@@ -15,8 +17,6 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import pytest
 
 from outbox_client.drivers import is_asynchronous, name_of
 from outbox_client.event import Event
@@ -79,20 +79,25 @@ async def recorded_async(conn: Any, *, table: str = "outbox_events") -> list[Eve
     return [_event(tuple(row)) for row in await conn.execute(sqlalchemy.text(of_table(_OWN_EVENTS, table)))]
 
 
-@pytest.fixture
-def outbox_connection() -> Any:
-    """What the tests work with; `published` reads there. Define it in your own ``conftest.py``.
+try:
+    import pytest
+except ModuleNotFoundError:
+    pass
+else:
 
-    Raises:
-        NotImplementedError: It is not defined.
-    """
-    raise NotImplementedError("define a fixture outbox_connection that returns your test's session or connection")
+    @pytest.fixture
+    def outbox_connection() -> Any:
+        """What the tests work with; `published` reads there. Define it in your own ``conftest.py``.
 
+        Raises:
+            NotImplementedError: It is not defined.
+        """
+        raise NotImplementedError("define a fixture outbox_connection that returns your test's session or connection")
 
-@pytest.fixture
-def published(outbox_connection: Any) -> Callable[[], list[Event]]:
-    """Return the events that the test has published so far, each time it is called."""
-    return lambda: recorded(outbox_connection)
+    @pytest.fixture
+    def published(outbox_connection: Any) -> Callable[[], list[Event]]:
+        """Return the events that the test has published so far, each time it is called."""
+        return lambda: recorded(outbox_connection)
 
 
 def _event(row: Any) -> Event:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +123,18 @@ def test_a_test_that_is_rolled_back_reads_what_it_published(default: None, datab
             publish("orders.placed", 2, key=7)
         assert [(event.payload, event.key) for event in recorded(connection)] == [(1, None), (2, "7")]
         transaction.set_rollback(True)
+    assert stored() == []
+
+
+def test_the_test_of_the_readme_is_one_of_djangos(default: None, database: str, stored: Stored) -> None:
+    from outbox_client.django import publish
+
+    _point("default", database)
+    names = {"place_order": lambda order: publish("orders.placed", {"order": order}), "__name__": "sample"}
+    case = run(sample("from django.test import TestCase"), names)["Placing"]
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
+    assert (result.testsRun, result.errors, result.failures) == (1, [], [])
     assert stored() == []
 
 

@@ -31,7 +31,7 @@ def conn(database: str, producer: str, commands: None) -> Iterator[psycopg.Conne
 
 def test_every_sample_is_run_by_a_test_below() -> None:
     # Those of Django are run by test_django.py.
-    assert len(README) == 13
+    assert len(README) == 14
     assert len(GUIDE) == 4
 
 
@@ -177,7 +177,7 @@ def place_order(session, order):
     Outbox().publish(session, Event("orders.placed", {"order": order}))
 
 """
-        + sample("def test_placing")
+        + sample("(session, published)")
     )
     pytester.runpytest_subprocess("-p", "no:cloudcoil").assert_outcomes(passed=1)
     assert stored() == []

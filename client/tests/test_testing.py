@@ -1,5 +1,7 @@
 """A test sees what it has published, though nothing is ever committed."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import asyncpg
@@ -48,6 +50,11 @@ def test_the_fixture_returns_the_events_of_the_test_in_their_order(
     ]  # fmt: skip
     assert (events[0].id, events[0].key, events[0].headers) == (first, "k", {"t": "x"})
     assert len(stored()) == 2
+
+
+def test_events_are_read_without_pytest() -> None:
+    text = "import sys; sys.modules['pytest'] = None; from outbox_client.testing import recorded, recorded_async"
+    subprocess.run([sys.executable, "-c", text], check=True)
 
 
 async def test_an_asynchronous_connection_is_sent_to_the_asynchronous_function(database: str) -> None:

@@ -14,6 +14,7 @@ from relay.jetstream.consumer import headers_of
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.stream_look import last_on, look_at
 from relay.projection.definition import Definition
+from relay.projection.refusal import RIGHTS
 from relay.projection.rules.header_check import advice, missing_headers, none_of_them
 from relay.projection.runner import Way
 from relay.projection.service import open_database
@@ -42,6 +43,8 @@ async def check(definitions: Sequence[Definition], settings: Settings) -> Findin
             async with asyncio.timeout(_TIMEOUT_S):
                 check_store = _scripts if definition.store == "redis" else _statements
                 faults += await check_store(definition, settings)
+        except psycopg.errors.InsufficientPrivilege as error:
+            faults.append(f"{definition.name}: PostgreSQL: {error.diag.message_primary}: {RIGHTS}")
         except psycopg.Error as error:
             faults.append(f"{definition.name}: PostgreSQL: {error.diag.message_primary or error}")
         except TimeoutError:

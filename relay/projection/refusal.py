@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 # What PostgreSQL's own languages call, in the server, to raise what an author has written.
 _RAISING = frozenset({"exec_stmt_raise", "PLy_output", "do_util_elog", "pltcl_elog"})
 
+# What is to be done about a right that PostgreSQL says is missing.
+RIGHTS = "GRANT it to this login; to make its schemas a runner needs CREATE on the database"
+
 
 class Refused(Exception):
     """An event cannot be applied, for a reason of its own; its text may repeat values of the event.
@@ -112,6 +115,8 @@ def words_of(error: psycopg.Error) -> str:
     """Return what may be logged of an error: what PostgreSQL says unless that may hold a value of an event."""
     if error.sqlstate is None or may_be_told(error.sqlstate, raised=is_raised(error)):
         words = error.diag.message_primary or type(error).__name__
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            return f"{words}: {RIGHTS}"
         return f"{words}: another session holds a lock that is needed; pg_locks names it" if is_locked(error) else words
     return f"SQLSTATE {error.sqlstate}"
 

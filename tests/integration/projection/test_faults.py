@@ -172,7 +172,7 @@ def test_a_right_that_is_revoked_while_it_runs_is_waited_for_and_parks_nothing(
         run_sql(empty_database, f"REVOKE INSERT ON trail.trail FROM {role}_runner")
         events.fill(11, 10)
         wait_until("it waits", lambda: state(empty_database)["status"] == "waiting")
-        assert "permission denied for table trail" in state(empty_database)["error"]
+        assert "permission denied for table trail: GRANT it to this login" in state(empty_database)["error"]
         assert state(empty_database)["position"] == 10
         run_sql(empty_database, f"GRANT INSERT ON trail.trail TO {role}_runner")
         reach(empty_database, 20)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.integration.projection.fix_runner import run_by_command
 from tests.integration.projection.world import STREAM, TABLES, Events, filled, fold, run_sql, state, trail
@@ -92,6 +93,23 @@ def test_check_finds_wrong_sql_and_a_missing_stream(empty_database: str, events:
     found = relay(empty_database, "projection", "check", str(folder), RELAY_NATS__SERVERS=events.url)
     assert found.exit_code == 8
     assert "on.0 (orders.placed): column" in found.stdout and "stream not found" in found.stdout
+
+
+@pytest.mark.denials
+def test_a_login_that_may_make_no_schema_is_told_what_it_takes(
+    empty_database: str, events: Events, folder: Path
+) -> None:
+    role = f"{conninfo_to_dict(empty_database)['dbname']}_other"
+    run_sql(empty_database, f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+    try:
+        events.make()
+        dsn = make_conninfo(empty_database, user=role, password="x")
+        found = relay(dsn, "projection", "check", str(folder), RELAY_NATS__SERVERS=events.url)
+        assert found.exit_code == 8, found.output
+        assert "permission denied for database" in found.stdout
+        assert "a runner needs CREATE on the database" in found.stdout
+    finally:
+        run_sql(empty_database, f"DROP ROLE {role}")
 
 
 def test_a_projection_that_is_not_there_is_said(empty_database: str) -> None:
