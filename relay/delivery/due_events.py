@@ -14,6 +14,7 @@ from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import NOTHING_DUE, OutboxReader
 from relay.rules.in_hand import InHand
 from relay.rules.read_batch_size import Read, ReadSize
+from relay.rules.seqs import LARGEST
 
 # What is due is found within the first while some of it is known; what an operator has given back, within the second.
 _RETRY_PAUSE_S = 0.25
@@ -116,9 +117,22 @@ class DueEvents:
         self._unsettled.postpone(event)
         return True
 
+    def let_through(self, events: list[Event]) -> list[Event]:
+        """Take what a fetch has read and an operator has given back, of keys that are barred; return the other events.
+
+        Such an event takes its turn among the dead letters of its key. A fetch brings it that begins below it: since an
+        older event still waits, or since the last relay has crashed.
+        """
+        others: list[Event] = []
+        given_back: list[Event] = []
+        for event in events:
+            is_barred = event.postponed is False and event.key is not None and self._lanes.barred(event.key)
+            (given_back if is_barred else others).append(event)
+        self._take_in(given_back, LARGEST)
+        return others
+
     async def _take_due(self, cursor: int) -> int:
         started = time.monotonic()
-        self._unsettled.begin_read()
         try:
             read, self._after = await self._reader.due(self._after, self._size.room())
         except TooSlow:
@@ -213,7 +227,6 @@ class DueEvents:
             How many are on their way.
         """
         seqs = list(self._unsettled.blocked)
-        self._unsettled.begin_read()
         found = await self._reader.undecided(seqs) if seqs else {}
         # What is still in memory is not yet written as a dead letter.
         written = [seq for seq in seqs if not self._unsettled.has(seq)]
@@ -231,7 +244,6 @@ class DueEvents:
         seqs = seqs[:_CHECKED_AT_ONCE]
         if not seqs:
             return 0
-        self._unsettled.begin_read()
         try:
             read = await self._reader.reread(seqs, seqs, self._size.room())
         except TooSlow:

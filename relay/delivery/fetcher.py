@@ -86,6 +86,11 @@ class Fetcher:
         # Why a read has failed at last that no smaller one can replace.
         self._unreadable = ""
 
+    @property
+    def in_vain(self) -> int:
+        """How many events are pending again as soon as they are marked, and are not sent again."""
+        return self._findings.in_vain
+
     async def _rewind(self) -> None:
         """Begin again at the watermark if the connection is new, since the database may be another one.
 
@@ -132,7 +137,8 @@ class Fetcher:
             while in_hand.cursor < min(upper, self._settled_up_to):
                 await self._wait_for_room()
                 await self._rewind()
-                await self._advance(time.monotonic(), upper)
+                with self._unsettled.reading():
+                    await self._advance(time.monotonic(), upper)
                 in_hand.to_send.set()
             await after_crash.survived()
         await after_crash.end()
@@ -147,12 +153,17 @@ class Fetcher:
         now = time.monotonic()
         self._has_read_all = False
         await self._rewind()
-        found = await self._backfill(now)
-        found += await self._advance(now)
-        found += await self._due.turn(now, self._in_hand.cursor)
+        # Each of these reads, more than once if late events come first, and takes in what it has read.
+        with self._unsettled.reading():
+            found = await self._backfill(now)
+        with self._unsettled.reading():
+            found += await self._advance(now)
+        with self._unsettled.reading():
+            found += await self._due.turn(now, self._in_hand.cursor)
         if now >= self._scrub_at:
             self._scrub_at = now + _SCRUB_PAUSE_S
-            found += await self._scrub()
+            with self._unsettled.reading():
+                found += await self._scrub()
         return found
 
     def _nothing_before_s(self) -> float:
@@ -208,7 +219,6 @@ class Fetcher:
 
     async def _read(self, size: ReadSize, read: Callable[[Room], Awaitable[Read]]) -> Read | None:
         """Read as much as there is room for; None if it was not done: the next one is smaller."""
-        self._unsettled.begin_read()
         try:
             found = await read(size.room())
         except TooSlow:
@@ -242,6 +252,8 @@ class Fetcher:
             events = [event for event in events if not self._in_hand.comes_again(event)]
         if self._after_crash is not None:
             events = [self._after_crash.cleared(event) for event in events]
+        if self._unsettled.blocked:
+            events = self._due.let_through(events)
         new = self._unsettled.take_in(events)
         if any(event.postponed for event in new):
             new = [event for event in new if not self._due.keep(event)]

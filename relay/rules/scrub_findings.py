@@ -21,6 +21,11 @@ class ScrubFindings:
         self._sent: set[int] = set()
         self._in_vain: set[int] = set()
 
+    @property
+    def in_vain(self) -> int:
+        """How many events were sent in vain."""
+        return len(self._in_vain)
+
     def clear(self) -> None:
         """Forget everything: the connection is new."""
         self._sent.clear()

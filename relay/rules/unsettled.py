@@ -1,6 +1,7 @@
 """What is neither delivered nor dead, as far as the relay has read: the base of the watermark. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from relay.event import Event, sizes_of
 
@@ -24,21 +25,31 @@ class Unsettled:
         self._just_settled: set[int] = set()
         # No unsettled seq is lower; it may be settled itself.
         self._none_below: int | None = None
+        # How many reads are under way, one within another.
+        self._reads = 0
 
-    def begin_read(self) -> None:
-        """Note that a read of the outbox begins now.
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read the outbox, and take in what was read, within this.
 
-        An event that is settled while the read is under way may still be pending in what it returns, and must
-        not be taken for a new one.
+        An event that is settled meanwhile may still be pending in what a read has returned, and must not be taken for
+        a new one. Further reads may come before that is taken in: what was settled is remembered from the beginning of
+        the first one on.
         """
-        self._just_settled.clear()
+        if not self._reads:
+            self._just_settled.clear()
+        self._reads += 1
+        try:
+            yield
+        finally:
+            self._reads -= 1
 
     def knows(self, seq: int) -> bool:
-        """Report whether an event that the last read returned is in our hands, or was until a moment ago."""
+        """Report whether an event that was read is in our hands, or was until a moment ago."""
         return self.has(seq) or seq in self.postponed or seq in self.blocked
 
     def has(self, seq: int) -> bool:
-        """Report whether an event that the last read returned is in memory, or was until a moment ago."""
+        """Report whether an event that was read is in memory, or was until a moment ago."""
         return seq in self.in_memory or seq in self._just_settled
 
     def block(self, seq: int, key: str) -> None:

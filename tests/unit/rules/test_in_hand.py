@@ -328,8 +328,8 @@ def test_a_postponed_event_whose_row_has_changed_is_read_again_with_all_that_wai
     assert in_hand.can_backfill()
     in_hand.begin_backfill()
     assert (in_hand.backfilling, in_hand.watermark()) == (1, 0)
-    in_hand.unsettled.begin_read()
-    take_in(in_hand, event(1, "b"), event(2, "a"), event(4, "b"))
+    with in_hand.unsettled.reading():
+        take_in(in_hand, event(1, "b"), event(2, "a"), event(4, "b"))
     assert [one.seq for one in in_hand.lanes.take(9)] == [2]
     in_hand.lanes.release_key("b")
     assert [one.seq for one in in_hand.lanes.take(9)] == [1]
@@ -345,8 +345,8 @@ def test_an_event_without_whose_death_its_key_went_on_is_read_again_alone() -> N
     assert in_hand.read_decided_again(dead, {"a"}) == 1
     assert [one.seq for one in in_hand.lanes.take(9)] == [2]
     in_hand.begin_backfill()
-    in_hand.unsettled.begin_read()
-    take_in(in_hand, event(1, "a"), event(2, "a"))
+    with in_hand.unsettled.reading():
+        take_in(in_hand, event(1, "a"), event(2, "a"))
     assert in_hand.lanes.take(9) == [], "its key has an event out"
     in_hand.lanes.release_key("a")
     assert [one.seq for one in in_hand.lanes.take(9)] == [1]
@@ -362,8 +362,8 @@ def test_a_dead_letter_that_is_none_after_all_is_the_first_of_its_key_again() ->
     assert in_hand.read_decided_again(dead, {"a"}) == 2
     assert in_hand.unsettled.blocked == {}
     in_hand.begin_backfill()
-    in_hand.unsettled.begin_read()
-    take_in(in_hand, event(1, "a"), event(2, "a"))
+    with in_hand.unsettled.reading():
+        take_in(in_hand, event(1, "a"), event(2, "a"))
     assert [one.seq for one in in_hand.lanes.take(9)] == [1]
 
 

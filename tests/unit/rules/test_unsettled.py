@@ -1,5 +1,6 @@
 """The unsettled: what is neither delivered nor dead, as far as it was read."""
 
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from hypothesis import settings
@@ -42,19 +43,39 @@ def test_a_late_commit_is_the_lowest_though_it_came_last() -> None:
 def test_what_is_settled_while_a_read_is_under_way_is_not_taken_in_again_by_it() -> None:
     unsettled = Unsettled()
     unsettled.take_in([event(1)])
-    unsettled.begin_read()
-    unsettled.forget([event(1)])
-    assert unsettled.knows(1)
-    assert unsettled.take_in([event(1), event(2)]) == [event(2)]
-    assert not unsettled.come_back(event(1))
+    with unsettled.reading():
+        unsettled.forget([event(1)])
+        assert unsettled.knows(1)
+        assert unsettled.take_in([event(1), event(2)]) == [event(2)]
+        assert not unsettled.come_back(event(1))
+
+
+def test_what_is_settled_before_another_read_begins_is_not_taken_in_again_by_the_first() -> None:
+    unsettled = Unsettled()
+    unsettled.take_in([event(1)])
+    with unsettled.reading():
+        unsettled.forget([event(1)])
+        with unsettled.reading():
+            unsettled.take_in([event(2)])
+        assert unsettled.take_in([event(1), event(3)]) == [event(3)]
+
+
+def test_a_read_that_fails_leaves_nothing_to_the_next_one() -> None:
+    unsettled = Unsettled()
+    unsettled.take_in([event(1)])
+    with suppress(TimeoutError), unsettled.reading():
+        unsettled.forget([event(1)])
+        raise TimeoutError
+    with unsettled.reading():
+        assert unsettled.take_in([event(1)]) == [event(1)]
 
 
 def test_what_was_dropped_is_taken_in_by_the_next_read() -> None:
     unsettled = Unsettled()
     unsettled.take_in([event(1)])
     unsettled.forget([event(1)])
-    unsettled.begin_read()
-    assert unsettled.take_in([event(1)]) == [event(1)]
+    with unsettled.reading():
+        assert unsettled.take_in([event(1)]) == [event(1)]
 
 
 def test_a_postponed_event_waits_for_its_retry_and_comes_back_once() -> None:
@@ -63,8 +84,8 @@ def test_a_postponed_event_waits_for_its_retry_and_comes_back_once() -> None:
     unsettled.postpone(event(1, payload=b"12345"))
     assert unsettled.payload_bytes == 0
     assert unsettled.postponed == {1: ("a", 1001.0)}
-    unsettled.begin_read()
-    assert unsettled.take_in([event(1, payload=b"12345")]) == []
+    with unsettled.reading():
+        assert unsettled.take_in([event(1, payload=b"12345")]) == []
     assert unsettled.come_back(event(1, payload=b"12345"))
     assert not unsettled.come_back(event(1, payload=b"12345"))
     assert unsettled.postponed == {}
@@ -74,11 +95,11 @@ def test_a_postponed_event_waits_for_its_retry_and_comes_back_once() -> None:
 def test_a_retry_that_was_read_before_it_was_postponed_does_not_come_back() -> None:
     unsettled = Unsettled()
     unsettled.take_in([event(1)])
-    unsettled.begin_read()
-    unsettled.postpone(event(1))
-    assert not unsettled.come_back(event(1))
-    unsettled.begin_read()
-    assert unsettled.come_back(event(1))
+    with unsettled.reading():
+        unsettled.postpone(event(1))
+        assert not unsettled.come_back(event(1))
+    with unsettled.reading():
+        assert unsettled.come_back(event(1))
 
 
 def test_settling_twice_counts_once() -> None:
@@ -106,6 +127,7 @@ class UnsettledUnderFire(RuleBasedStateMachine):
         waiting: What is postponed.
         read: What a read that is under way will return, as the database was at its beginning.
         retries: The same of a read of the retries that are due.
+        spans: Those reads that are under way, the first one at the bottom.
     """
 
     def __init__(self) -> None:
@@ -116,6 +138,14 @@ class UnsettledUnderFire(RuleBasedStateMachine):
         self.waiting: set[int] = set()
         self.read: list[Event] | None = None
         self.retries: list[Event] | None = None
+        self.spans: list[AbstractContextManager[None]] = []
+
+    def _begin(self) -> None:
+        self.spans.append(self.unsettled.reading())
+        self.spans[-1].__enter__()
+
+    def _end(self) -> None:
+        self.spans.pop().__exit__(None, None, None)
 
     def _idle(self) -> bool:
         return self.read is None and self.retries is None
@@ -125,16 +155,16 @@ class UnsettledUnderFire(RuleBasedStateMachine):
         if seq not in self.outbox and self._idle():
             self.outbox[seq] = Row(event(seq, payload=b"x" * size))
 
-    @precondition(lambda self: self._idle())
+    @precondition(lambda self: self.read is None)
     @rule()
     def begin_read(self) -> None:
-        self.unsettled.begin_read()
+        self._begin()
         self.read = [self.outbox[seq].event for seq in sorted(self.outbox)]
 
-    @precondition(lambda self: self._idle())
+    @precondition(lambda self: self.retries is None)
     @rule()
     def begin_read_of_retries(self) -> None:
-        self.unsettled.begin_read()
+        self._begin()
         self.retries = [row.event for row in self.outbox.values() if row.postponed]
 
     @precondition(lambda self: self.read is not None)
@@ -150,6 +180,7 @@ class UnsettledUnderFire(RuleBasedStateMachine):
             assert one.seq in self.outbox
             self.ours.add(one.seq)
         self.read = None
+        self._end()
 
     @precondition(lambda self: self.retries is not None)
     @rule()
@@ -162,6 +193,7 @@ class UnsettledUnderFire(RuleBasedStateMachine):
                 self.outbox[one.seq].postponed = False
                 self.ours.add(one.seq)
         self.retries = None
+        self._end()
 
     @precondition(lambda self: self.ours)
     @rule(which=st.integers(0, 99), many=st.integers(1, 3))
@@ -198,8 +230,10 @@ class UnsettledUnderFire(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """One more read of each kind leaves nothing pending unknown."""
-        self.unsettled.begin_read()
-        self.unsettled.take_in([row.event for row in self.outbox.values()])
+        while self.spans:
+            self._end()
+        with self.unsettled.reading():
+            self.unsettled.take_in([row.event for row in self.outbox.values()])
         assert set(self.unsettled.in_memory) | set(self.unsettled.postponed) == set(self.outbox)
 
 

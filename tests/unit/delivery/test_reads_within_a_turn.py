@@ -1,0 +1,93 @@
+"""One turn of the fetcher may read twice before it takes in what it has read first: nothing is taken in twice."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+from relay.config.sections import DeliverySection
+from relay.delivery.due_events import DueEvents
+from relay.delivery.fetcher import Fetcher
+from relay.delivery.wakeup import Wakeup
+from relay.event import Event
+from relay.observe.metrics import Metrics
+from relay.postgres.outbox_reader import OutboxReader
+from relay.rules.database_state import DatabaseState
+from relay.rules.gaps import Holder
+from relay.rules.holds import Holds
+from relay.rules.in_hand import InHand, Limits
+from relay.rules.lanes import Lanes
+from relay.rules.read_batch_size import Read, Room
+
+_NOTHING = Read([], [], is_cut=False, is_crowded=False)
+
+
+def _event(seq: int) -> Event:
+    return Event(seq, f"id-{seq}", "orders.placed", None, b"{}", None, 1000.0, 0, None)
+
+
+class Reader:
+    """Has events, of which some are marked by the time at which the answer is there."""
+
+    generation = 1
+    has_all = True
+
+    def __init__(self, in_hand: InHand, pending: Sequence[Event]) -> None:
+        self._in_hand = in_hand
+        self._pending = pending
+        self.rereads = 0
+
+    async def fetch(self, cursor: int, upper: int, _: Room) -> Read:
+        found = [event for event in self._pending if cursor < event.seq <= upper]
+        self._in_hand.unsettled.forget(found)
+        return Read(found, [event.seq for event in found], is_cut=False, is_crowded=False)
+
+    async def reread(self, _: Sequence[int], __: Sequence[int], ___: Room) -> Read:
+        self.rereads += 1
+        return _NOTHING
+
+    async def holders(self) -> dict[str, Holder]:
+        return {}
+
+    async def ended(self, _: object) -> list[int]:
+        return []
+
+    async def next_seq(self, _: int) -> None:
+        return None
+
+
+class Due:
+    """Nothing is due."""
+
+    async def turn(self, _: float, __: int) -> int:
+        return 0
+
+    def let_through(self, events: list[Event]) -> list[Event]:
+        return events
+
+
+def test_an_event_that_is_marked_while_the_first_of_two_reads_is_under_way_is_not_sent_again() -> None:
+    in_hand = InHand(
+        lanes=Lanes(),
+        holds=Holds(base_s=1.0, max_s=1.0),
+        limits=Limits(events=100, payload_bytes=1_000_000, waiting=1000),
+        signal=asyncio.Event,
+        watermark=0,
+        database=DatabaseState("db", 3, 3, ""),
+    )
+    in_hand.gaps.passed(0, [2, 3], 3, 1000.0)
+    in_hand.read_up_to(3)
+    in_hand.unsettled.take_in([_event(3)])
+    in_hand.backfilling = 3
+    reader = Reader(in_hand, [_event(3)])
+    fetcher = Fetcher(
+        DeliverySection(),
+        in_hand,
+        cast("OutboxReader", reader),
+        cast("Wakeup", None),
+        cast("DueEvents", Due()),
+        Metrics(),
+    )
+    asyncio.run(fetcher.turn())
+    assert reader.rereads
+    assert len(in_hand.lanes) == 0
+    assert in_hand.unsettled.in_memory == {}
