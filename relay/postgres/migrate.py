@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from relay.errors import ConfigError, SchemaError
+from relay.postgres.server_error import words
 from relay.postgres.session import check_encoding
 from relay.postgres.tables import Tables, sql_directory
 from relay.rules.origins import Noticed
@@ -98,7 +99,7 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str | None,
         The names of the migrations applied, oldest first; empty if the schema was current.
 
     Raises:
-        ConfigError: The table has another payload type. Nothing was changed.
+        ConfigError: The table has another payload type, or it or its companions are another one's. Nothing was changed.
         SchemaError: The database holds a newer version that this relay cannot work on, or is not UTF-8. Nothing was
             changed.
         psycopg.errors.LockNotAvailable: The table was busy for 5 s. Nothing was changed; try again.
@@ -109,6 +110,7 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str | None,
     with conn.transaction(), psycopg.RawCursor(conn) as cursor:
         cursor.execute("SET LOCAL lock_timeout = '5s'")
         cursor.execute(tables.query("migrate/lock"))
+        _check_names(cursor, tables)
         _check_payload_type(cursor, tables, payload_type)
         if tables.schema is not None:
             cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {tables.schema}".encode())
@@ -121,7 +123,11 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str | None,
             return []
         for version, path in _numbered():
             if version > current:
-                cursor.execute(_migration(path, tables).encode())
+                try:
+                    cursor.execute(_migration(path, tables).encode())
+                except psycopg.errors.DuplicateTable as error:
+                    fault = f"table {table}: {words(error)}, and is no part of an outbox: choose another name"
+                    raise ConfigError([fault]) from None
                 cursor.execute(tables.query("migrate/applied"), (version, path.stem))
                 oldest = _oldest_relay(path)
                 if oldest is not None:
@@ -169,6 +175,7 @@ def missing(conn: psycopg.Connection[Any], table: str, payload_type: str | None)
     tables = _tables(table, payload_type)
     check_encoding(conn)
     with conn.transaction(), psycopg.RawCursor(conn) as cursor:
+        _check_names(cursor, tables)
         _check_payload_type(cursor, tables, payload_type)
         begun = _value(cursor, tables.query("migrate/began"))
         found = schema_of(cursor.execute(tables.query("migrate/schema_version")).fetchone()) if begun else None
@@ -176,6 +183,28 @@ def missing(conn: psycopg.Connection[Any], table: str, payload_type: str | None)
         check_schema(found, table)
     current = 0 if found is None else found.version
     return [path.stem for version, path in _numbered() if version > current]
+
+
+def _check_names(cursor: psycopg.RawCursor[Any], tables: Tables) -> None:
+    """Refuse a name whose table, or whose companions, are there already and are not of this outbox.
+
+    Raises:
+        ConfigError: They are. The companions of ``outbox`` have the names of those of ``outbox_events``.
+    """
+    twin = tables.twin()
+    found, has_twin = cursor.execute(tables.query("migrate/names"), (twin,)).fetchall()[0]
+    begun = _value(cursor, tables.query("migrate/began"))
+    made = begun and schema_of(cursor.execute(tables.query("migrate/schema_version")).fetchone()) is not None
+    migrations = tables.name("migrations")
+    if found and not begun:
+        fault = f"is there already and is no outbox ({migrations} is not there): choose another name"
+    elif made and not found and has_twin:
+        fault = f"{migrations} and the other companions would be those of {twin}: choose a name that begins otherwise"
+    elif made and not found:
+        fault = f"{migrations} says that it was made, and it is gone: restore it, or drop what is left of that outbox"
+    else:
+        return
+    raise ConfigError([f"table {tables.events}: {fault}"])
 
 
 def _check_payload_type(cursor: psycopg.RawCursor[Any], tables: Tables, wanted: str | None) -> None:

@@ -84,6 +84,11 @@ class Tables:
         """The common part of the companions' names: ``outbox`` for ``outbox_events``."""
         return self.events.split(".")[-1].removesuffix("_events")
 
+    def twin(self) -> str:
+        """Return the other name that a table of events may have whose companions have the same names as these."""
+        own = self.events.removesuffix("_events")
+        return own if own != self.events else f"{own}_events"
+
     def name(self, companion: str) -> str:
         """Name a companion, with the schema if one is configured; roles belong to no schema."""
         if companion == "events":

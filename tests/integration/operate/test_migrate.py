@@ -124,3 +124,48 @@ def test_a_busy_table_is_waited_for_and_then_said(empty_database: str) -> None:
         result = relay(empty_database, "migrate")
     assert result.exit_code == 1
     assert result.stderr == "error: the table was busy for 5 s: try again\n"
+
+
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("made", "table", "told"),
+    [
+        ("outbox_events", "outbox", "outbox_migrations and the other companions would be those of outbox_events"),
+        ("other", "other_events", "other_migrations and the other companions would be those of other"),
+        ("app.billing_events", "app.billing", "app.billing_migrations and the other companions would be those of"),
+        ("outbox_events", "outbox_shards", "is there already and is no outbox"),
+        ("outbox_events", "orders", "is there already and is no outbox"),
+    ],
+)
+def test_a_name_that_would_take_what_is_of_another_table_is_refused_and_changes_nothing(
+    empty_database: str, made: str, table: str, told: str, dry_run: list[str]
+) -> None:
+    done(empty_database, "migrate", "--table", made)
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        conn.execute("CREATE TABLE orders (id int)")
+        names = "SELECT array_agg(oid::regclass::text ORDER BY 1) FROM pg_class WHERE relnamespace > 16000"
+        before = conn.execute(names).fetchall()
+        result = relay(empty_database, "migrate", "--table", table, *dry_run)
+        assert (result.exit_code, result.stdout) == (Exit.CONFIG, "")
+        assert result.stderr.startswith(f"error: table {table}: ") and told in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+        assert conn.execute(names).fetchall() == before
+    assert "nothing to do" in done(empty_database, "migrate", "--table", made).stderr
+
+
+def test_what_is_left_of_an_outbox_whose_table_is_gone_is_told(empty_database: str) -> None:
+    done(empty_database, "migrate")
+    with psycopg.connect(empty_database) as conn:
+        conn.execute("DROP TABLE outbox_events")
+    result = relay(empty_database, "migrate")
+    assert result.exit_code == Exit.CONFIG
+    assert "outbox_migrations says that it was made, and it is gone" in result.stderr
+
+
+def test_companions_that_are_there_and_belong_to_no_outbox_are_told_in_a_line(empty_database: str) -> None:
+    with psycopg.connect(empty_database) as conn:
+        conn.execute("CREATE TABLE outbox_shards (id int)")
+    result = relay(empty_database, "migrate")
+    assert result.exit_code == Exit.CONFIG
+    assert "outbox_shards" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
