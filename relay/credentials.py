@@ -13,7 +13,7 @@ _SEED = ("-----BEGIN USER NKEY SEED-----", "------END USER NKEY SEED------")
 
 _TURNED_AWAY = re.compile(
     r"authenticat|authoriz|password|pg_hba|certificate|ssl|tls|permission|maximum|does not exist"
-    r"|cannot read|cannot use|creds file|nkey seed|is empty|neither a URL",
+    r"|cannot read|cannot use|creds file|nkey seed|is empty|neither a URL|libpq does not know",
     re.IGNORECASE,
 )
 

@@ -197,10 +197,23 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> _Source:
             # A line end comes along if a secret was read from a file.
             ours[upper.lower()] = value.rstrip("\r\n")
         elif upper.startswith(_PREFIX) and not _foreign(upper, value):
-            faults.append(f"environment {variable}: unknown setting{_hint(upper, known)}")
+            faults.append(f"environment {variable}: {_unknown(upper, known)}")
     reader = EnvSettingsSource(Settings)
     reader.env_vars = ours
     return _Source("environment", reader())
+
+
+def _unknown(variable: str, known: Mapping[str, tuple[str, str]]) -> str:
+    """Return what is wrong with a variable that names no setting: its section, if there is none of that name."""
+    section, parted, name = variable.removeprefix(_PREFIX.upper()).partition("__")
+    sections = {one.upper(): names for one, names in _names()}
+    if not parted or section in sections:
+        return f"unknown setting{_hint(variable, known)}"
+    near = get_close_matches(section, list(sections), n=1, cutoff=0.7)
+    if not near:
+        return f"unknown section {section}"
+    meant = f"{_PREFIX}{near[0]}__{name}".upper()
+    return f"unknown section {section}; did you mean {meant if meant in known else near[0]}?"
 
 
 def _foreign(variable: str, value: str) -> bool:

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from relay.errors import ConfigError, Exit, RelayError, SchemaError, Unreachable
 from relay.postgres.migrate import check_schema, schema_of
 from relay.postgres.server_error import is_of_value, words
-from relay.postgres.session import check_encoding, conninfo, pin_now
+from relay.postgres.session import address_fault, check_encoding, conninfo, pin_now
 from relay.postgres.tables import Tables
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def check_addresses(settings: "Settings") -> None:
     for name, secret in (("dsn", settings.postgres.dsn), ("bell_dsn", settings.postgres.bell_dsn)):
         try:
             conninfo_to_dict("" if secret is None else secret.get_secret_value())
-        except psycopg.ProgrammingError:
-            faults.append(f"[postgres] {name}: is neither a URL nor name=value pairs; its text is not shown")
+        except psycopg.ProgrammingError as error:
+            faults.append(f"[postgres] {name}: {address_fault(error)}")
     if faults:
         raise ConfigError(faults)
 

@@ -8,7 +8,9 @@ table without a schema, and `default_transaction_read_only`, by which a DBA forb
 Behind a pooler the session belongs to others too, so nothing is set there. What differs is reported instead.
 """
 
+import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -18,6 +20,8 @@ from relay.postgres.tables import Tables
 
 _PIN = Tables().query("connection/pin")
 _ENCODING = Tables().query("connection/encoding")
+
+_UNKNOWN_PARAMETER = re.compile(r'invalid (?:connection option|URI query parameter:) "(\w+)"')
 
 # A peer that has crashed is noticed within 5 + 3 * 2 s, also while nothing is asked.
 _KEEPALIVES = {
@@ -50,6 +54,21 @@ def conninfo(dsn: str, application_name: str, connect_timeout_s: float) -> str:
         connect_timeout=max(2, round(connect_timeout_s)),
         **_KEEPALIVES,
     )
+
+
+def address_fault(error: psycopg.ProgrammingError) -> str:
+    """Return what is wrong with an address that libpq cannot read, and nothing of it that may be a secret.
+
+    What libpq says repeats what it cannot read. Only the name of a parameter is repeated that is nearly one of its own.
+    """
+    found = _UNKNOWN_PARAMETER.search(str(error))
+    if found is None:
+        return "is neither a URL nor name=value pairs; its text is not shown"
+    known = [option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()]
+    near = get_close_matches(found[1], known, n=1, cutoff=0.7)
+    said = f" {found[1]}" if near else ""
+    hint = f"; did you mean {near[0]}?" if near else "; its text is not shown"
+    return f"has a parameter{said} that libpq does not know{hint}"
 
 
 async def pin(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> list[str]:

@@ -100,7 +100,17 @@ def test_each_fault_of_the_configuration_is_a_line_on_stderr() -> None:
 @pytest.mark.parametrize("command", [["run"], ["status"], ["list"], ["show", "1"], ["migrate"]])
 @pytest.mark.parametrize(
     ("dsn", "text"),
-    [("", "[postgres] dsn: is not set"), ("host=h password=hunter2 x", "is neither a URL nor name=value pairs")],
+    [
+        ("", "[postgres] dsn: is not set"),
+        ("host=h password=hunter2 x", "is neither a URL nor name=value pairs"),
+        (
+            "postgresql://u:hunter2@h/db?sslmod=require",
+            "has a parameter sslmod that libpq does not know; did you mean sslmode?",
+        ),
+        ("host=h password=hunter2 application_nam=x", "did you mean application_name?"),
+        # A secret with a space in it looks like a parameter.
+        ("host=h password=my hunter2=x", "has a parameter that libpq does not know; its text is not shown"),
+    ],
 )
 def test_an_address_that_cannot_be_used_is_named_and_never_shown(
     command: list[str], dsn: str, text: str, monkeypatch: pytest.MonkeyPatch

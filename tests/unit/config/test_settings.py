@@ -176,6 +176,21 @@ def test_an_unknown_variable_is_refused_with_the_nearest_name(variable: str, hin
     assert list(caught.value.lines) == [f"environment {variable}: unknown setting; did you mean {hint}?"]
 
 
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        ("RELAY_NATSS__X", "unknown section NATSS; did you mean NATS?"),
+        ("RELAY_NATSS__SERVERS", "unknown section NATSS; did you mean RELAY_NATS__SERVERS?"),
+        ("relay_postgress__dsn", "unknown section POSTGRESS; did you mean RELAY_POSTGRES__DSN?"),
+        ("RELAY_QUUX__X", "unknown section QUUX"),
+    ],
+)
+def test_of_a_variable_whose_section_is_unknown_the_section_is_named(variable: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(environ={variable: "1"})
+    assert list(caught.value.lines) == [f"environment {variable}: {told}"]
+
+
 def test_a_variable_unlike_any_setting_is_refused_without_a_hint() -> None:
     assert faults(RELAY_XYZZY="1") == ["environment RELAY_XYZZY: unknown setting"]
 
