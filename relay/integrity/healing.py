@@ -1,15 +1,21 @@
 """Find what a stream has lost among the delivered events, and have exactly that sent again."""
 
+import logging
+from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
+from relay.errors import StatementRefused
 from relay.integrity.comparison import Comparison
 from relay.jetstream.stream_reader import StreamReader, event_ids
+from relay.observe.logs import event as log_event
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.seqs import BELOW_ALL
 from relay.rules.stream_floors import Mark
-from relay.rules.stream_loss import Seen
+from relay.rules.stream_loss import DeliveredRow, Seen
+
+log = logging.getLogger(__name__)
 
 # Delivered events are compared in ranges of this many seqs.
 SPAN = 5000
@@ -50,6 +56,8 @@ class Healing:
         self._reader = reader
         self._writer = writer
         self.intact_up_to = 0
+        # Why rows were refused, so that each reason is logged once.
+        self._reported: set[str] = set()
 
     async def run(self, *, redeliver: bool) -> Loss:
         """Compare, and return what was lost.
@@ -82,12 +90,32 @@ class Healing:
                 newest_at = max([newest_at, *(row.delivered_at for row in (*compared.lost, *compared.removed))])
                 for gone, wait_s in ((compared.lost, 0.0), (compared.removed, compared.forgotten_s)):
                     if gone and redeliver:
-                        await self._writer.mark_lost(state.name, gone, due_at, wait_s)
+                        await self._give_back(gone, due_at, wait_s)
                 cursor += SPAN
             else:
                 following = await self._reader.next_seq(cursor + SPAN)
                 cursor = newest if following is None else following - 1
         return Loss(lost, newest_at, oldest_intact_at)
+
+    async def _give_back(self, gone: Sequence[DeliveredRow], due_at: float, wait_s: float) -> None:
+        """Have lost events sent again, all but those whose rows the database refuses to change: the loss stays open."""
+        try:
+            await self._writer.mark_lost(self._stored.state.name, gone, due_at, wait_s)
+        except StatementRefused as error:
+            middle = len(gone) // 2
+            for part in (gone[:middle], gone[middle:]) if middle else ():
+                await self._give_back(part, due_at, wait_s)
+            if not middle and str(error) not in self._reported:
+                self._reported.add(str(error))
+                log_event(
+                    log,
+                    "error",
+                    "settle.refused",
+                    "PostgreSQL refuses to change the row of an event that its stream has lost; it is not sent again",
+                    event_id=gone[0].event_id,
+                    seq=gone[0].seq,
+                    reason=str(error),
+                )
 
     async def _bisect(self) -> int:
         """Return a sequence up to which the stream holds what it acknowledged: it is rolled back from its end."""
