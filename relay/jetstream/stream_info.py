@@ -51,7 +51,18 @@ def read_state(info: Mapping[str, Any], api: str, *, takes_atomic: bool, reads_b
         or bool(config.get("allow_msg_ttl"))
         or bool(config.get("allow_rollup_hdrs")),
         direct=bool(config.get("allow_direct")) and reads_batches,
+        room=room_of(config, state)[0],
     )
+
+
+def room_of(config: Mapping[str, Any], state: Mapping[str, Any]) -> tuple[float | None, str | None]:
+    """Return which share of the narrowest limit of messages or bytes is left, and which limit; None without one."""
+    shares = [
+        (1 - state[held] / config[limit], limit)
+        for limit, held in (("max_msgs", "messages"), ("max_bytes", "bytes"))
+        if config.get(limit, -1) > 0
+    ]
+    return min(shares, default=(None, None))
 
 
 def unix_time(moment: str) -> float:

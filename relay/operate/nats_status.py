@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from relay.config.settings import Settings
 from relay.errors import Unreachable
 from relay.jetstream.connection import Connection
 from relay.jetstream.consumer_info import consumers_of
 from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError
+from relay.jetstream.stream_info import room_of
 from relay.observe.snapshot import ConsumerView
 from relay.operate.broker import broker
 from relay.rules.streams import may_exist, split
@@ -109,7 +109,7 @@ async def _stream(connection: Connection, name: str) -> StreamView:
         why = info["error"]
         return StreamView(name, missing=str(why.get("description")), gone=why.get("err_code") == NO_SUCH_STREAM)
     config, state = info["config"], info["state"]
-    room, limit = _room(config, state)
+    room, limit = room_of(config, state)
     return StreamView(
         name=name,
         messages=state["messages"],
@@ -128,12 +128,3 @@ async def _stream(connection: Connection, name: str) -> StreamView:
 def _moment(text: str | None) -> float | None:
     """Read a time of JetStream's, which has nanoseconds."""
     return None if text is None else datetime.fromisoformat(text).timestamp()
-
-
-def _room(config: dict[str, Any], state: dict[str, Any]) -> tuple[float | None, str | None]:
-    shares = [
-        (1 - state[held] / config[limit], limit)
-        for limit, held in (("max_msgs", "messages"), ("max_bytes", "bytes"))
-        if config.get(limit, -1) > 0
-    ]
-    return min(shares, default=(None, None))

@@ -75,6 +75,7 @@ class StreamState:
         trims: It drops its oldest messages by a limit of number, bytes or age.
         thins: It may drop messages from its middle: by subject, by consumption, by a message's own age, by rollups.
         direct: It may be read by batches, on server and stream.
+        room: What is left of its narrowest limit of messages or bytes, as a share of it; None without such a limit.
     """
 
     facts: StreamFacts
@@ -88,6 +89,7 @@ class StreamState:
     trims: bool = False
     thins: bool = False
     direct: bool = False
+    room: float | None = None
 
     @property
     def name(self) -> str:

@@ -37,6 +37,7 @@ def shown() -> dict[str, tuple[str, set[str]]]:
     """Return type and labels of each metric of a relay, and of a runner, that have something to say of everything."""
     metrics = Metrics()
     metrics.watch(lambda: SNAPSHOT)
+    metrics.rooms_seen({"ORDERS": 0.5})
     metrics.adoptions_seen({"public.outbox": True})
     metrics.consumers_seen((ConsumerView("ORDERS", "orders", 1, 0, 1.0),))
     return {
