@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from relay.config.sections import DeliverySection
+from relay.errors import Exit
 from tests.support.fix_helm import only, render
 from tests.support.fix_relay import ROOT
 
@@ -64,6 +66,26 @@ def test_the_hooks_of_pre_commit_are_local_and_run_what_the_venv_has() -> None:
     assert [repo["repo"] for repo in config["repos"]] == ["local"]
     entries = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
     assert entries and all(entry.startswith(".venv/bin/") for entry in entries)
+
+
+def test_each_way_to_install_that_the_readme_names_is_there() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    section = readme[readme.index("## Install") :].partition("\n## ")[0]
+    ways = re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)
+    assert {"pip, pipx, uv", "container", "Helm", "systemd"} <= set(ways)
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = re.findall(r"`make ([a-z-]+)`", section)
+    assert targets and not [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)]
+    for folder in ("helm/outbox-relay", "packaging/outbox-relay.service"):
+        assert folder in section and (ROOT / folder).exists()
+
+
+def test_the_unit_of_systemd_keeps_its_secret_to_itself_and_stops_as_slowly_as_the_relay_may() -> None:
+    unit = (ROOT / "packaging" / "outbox-relay.service").read_text("utf-8")
+    settings = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line and not line.startswith("#"))
+    assert "LoadCredential=dsn:" in unit and "Environment=RELAY_POSTGRES__DSN_FILE=%d/dsn" in unit
+    assert int(settings["TimeoutStopSec"]) > 3 * DeliverySection().shutdown_timeout_s
+    assert settings["RestartPreventExitStatus"].split() == [str(int(Exit.CONFIG)), str(int(Exit.SCHEMA))]
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:

@@ -346,6 +346,20 @@ def test_labels_that_overlap_are_written_once_and_the_charts_own_go_first(
         assert one["metadata"]["labels"]["app.kubernetes.io/instance"] == "relay"
 
 
+def test_a_service_and_annotations_for_scraping_lead_to_the_port_of_each_relay() -> None:
+    port = {"config": {"http": {"port": 9000}}}
+    plain = with_minimal(**port)
+    assert "Service" not in kinds(plain)
+    assert "prometheus.io/scrape" not in only(plain, "Deployment")["spec"]["template"]["metadata"].get(
+        "annotations", {}
+    )
+    found = with_minimal(service={"enabled": True}, scrapeAnnotations=True, **port)
+    service, pod = only(found, "Service")["spec"], only(found, "Deployment")["spec"]["template"]
+    assert (service["clusterIP"], [one["port"] for one in service["ports"]]) == ("None", [9000])
+    assert service["selector"].items() <= pod["metadata"]["labels"].items()
+    assert pod["metadata"]["annotations"]["prometheus.io/port"] == "9000"
+
+
 def test_annotations_that_overlap_are_written_once() -> None:
     found = with_minimal(
         podAnnotations={"checksum/config": "mine", "prometheus.io/port": "1"},

@@ -62,6 +62,18 @@ def test_each_command_on_a_page_can_be_run(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_a_tool_that_a_page_calls_is_the_relay_or_one_that_the_index_says_how_to_get(name: str) -> None:
+    """The image holds the relay alone."""
+    elsewhere = INDEX[INDEX.index("The image holds the relay alone") :]
+    lines = [line for block in blocks(PAGES[name], "sh") for line in block.splitlines() if line.strip()]
+    lines += [
+        line for line in _INLINE.findall(PAGES[name]) if re.match(r"(nats|psql|kubectl|curl|jq|redis-cli) ", line)
+    ]
+    tools = {line.split()[0] for line in lines if not line.startswith(("#", " "))}
+    assert not {tool for tool in tools - {"relay", "kubectl"} if f"`{tool}`" not in elsewhere}
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_each_metric_setting_and_log_line_on_a_page_exists(name: str) -> None:
     known = {**documented(), **{metric: labels for metric, (_, labels) in table().items()}}
     for said in _INLINE.findall(PAGES[name]):
