@@ -22,6 +22,10 @@ class _Presence:
 
     def __init__(self, _: str) -> None:
         self.member = f"model:{uuid.uuid4().hex}"
+        self.notes = ""
+
+    def say(self, _: object) -> None:
+        """Report it to nobody."""
 
     def ended(self, _: object) -> list[str]:
         """Return none."""
@@ -70,6 +74,11 @@ class Process:
     def running(self) -> bool:
         """Whether it is there."""
         return self._task is not None
+
+    def in_vain(self) -> set[int]:
+        """Return the seqs of what it does not send again, as their marks were taken back each time."""
+        term = None if self._replica is None else self._replica._term
+        return set() if term is None else set(term._fetcher._findings._in_vain)
 
     def start(self) -> None:
         """Start it."""
