@@ -29,6 +29,7 @@ def _summary(found: Status, nats: NatsView | None, measured: Pace | None) -> lis
         *([("origin", found.origin, None)] if found.origin else []),
         *(("owner", *owner) for owner in owners(found.shards)),
         *([("settings", f"the relays differ in {'; '.join(found.differing)}", "yellow")] if found.differing else []),
+        *(("relay says", f"{printable(relay)}: {printable(note)}", "red") for relay, note in found.notes),
         ("watermark", _watermark(found, now), None),
         ("backlog", _backlog(found, measured), None),
     ]
@@ -229,6 +230,7 @@ def for_programs(found: Status, nats: NatsView | None, measured: Pace | None = N
             for shard in found.shards
         ],
         "differing_settings": list(found.differing),
+        "notes": [{"relay": relay, "note": note} for relay, note in found.notes],
         "backlog": _count(found.backlog),
         "lag_s": round(found.lag_s, 3),
         "oldest_pending": None

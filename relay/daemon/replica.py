@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from relay.config.derived_options import agreed
+from relay.daemon.outbox_check import NO_SHARDS, OutboxCheck
 from relay.daemon.term import Term
 from relay.daemon.term_end import Drained, Unfinished
 from relay.daemon.wiring import BEAT_S
@@ -23,10 +24,11 @@ from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.presence import Presence
 from relay.postgres.session import refuse_encoding
 from relay.postgres.shard_leases import Ownership
-from relay.postgres.single_value import value, value_or_none
+from relay.postgres.single_value import value
 from relay.postgres.tables import Tables
-from relay.rules.database_state import DatabaseState
+from relay.rules.database_state import Change
 from relay.rules.differing_settings import differing, digests
+from relay.rules.table_shape import TableShape
 from relay.rules.watermark import Watermark
 
 if TYPE_CHECKING:
@@ -40,8 +42,6 @@ _CHANGEOVER_S = 5.0
 # How often a relay without shards that is owed some asks whether they were given back, seconds: nobody sends their
 # events meanwhile.
 _OWED_S = 0.2
-
-_NO_SHARDS = "outbox_shards is empty: nobody can own anything of the outbox"
 
 T = TypeVar("T")
 
@@ -61,10 +61,10 @@ class Replica:
         # When events could be sent last, and whether a term has ended since; monotonic seconds.
         self._flowed_at = -_CHANGEOVER_S
         self._changing = False
-        self._reported_hidden: str | None = None
-        self._reported_unasked = False
-        self._lacks_shards = False
+        self._check = OutboxCheck(settings.postgres.table)
         self._reported_differing: list[str] = []
+        # The origins of seqs under which some were found to be drawn again.
+        self._reused_in: str | None = None
         self._snapshot = self._look()
         self.metrics = Metrics(settings.delivery.objective_s, settings.consumers.objective_s)
         self.metrics.watch(self.snapshot)
@@ -81,6 +81,7 @@ class Replica:
             self.metrics.trouble(self._snapshot.troubles(), now - looked_at)
             looked_at = now
             self._snapshot = self._look()
+            self._presence.say(self._snapshot.notes())
             for component, is_up in self._snapshot.connections().items():
                 self.metrics.connection(component, is_up)
             await asyncio.sleep(_OBSERVE_S)
@@ -90,23 +91,37 @@ class Replica:
         view = TermView() if self._term is None else self._term.view()
         if view.nats_trouble is None and view.paused is None:
             self._flowed_at, self._changing = now, False
+        up, refusal = self._postgres()
         return Snapshot(
             role=self._role,
-            postgres_up=self._postgres_up(),
+            postgres_up=up,
+            postgres_refusal=refusal,
             bell=self._bell is not None and self._bell.hung,
             last_progress=now,
             changing_over=self._changing and now - self._flowed_at < _CHANGEOVER_S,
-            outbox_fault=_NO_SHARDS if self._lacks_shards else "",
+            outbox_fault=NO_SHARDS if self._check.lacks_shards else "",
+            seqs_again=self._seqs_again(view),
             term=view,
         )
 
-    def _postgres_up(self) -> bool:
-        """Report whether each connection in use works: a standby fetches nothing.
+    def _seqs_again(self, view: TermView) -> bool:
+        """Report whether seqs were drawn again, and no new origin has begun since; terms end meanwhile."""
+        if view.seqs_again:
+            self._reused_in = view.origins
+        elif view.origins and view.origins != self._reused_in:
+            self._reused_in = None
+        return self._reused_in is not None
 
-        If rows are hidden from us it is not up: it answers, and shows less than there is.
+    def _postgres(self) -> tuple[bool, str]:
+        """Report whether each connection in use works, and if not what PostgreSQL refuses; empty if it is not there.
+
+        A standby fetches nothing. If rows are hidden from us, or the table is not as it must be, it is of no use.
         """
-        used = [database.up for database in self._databases if database.up is not None]
-        return bool(used) and all(used) and self._reported_hidden is None
+        used = [database for database in self._databases if database.up is not None]
+        refusals = [database.refusal for database in used if not database.up]
+        if not used or refusals:
+            return False, refusals[0] if all(refusals) and refusals else ""
+        return not self._check.fault, self._check.fault
 
     def stop(self) -> None:
         """Stop after what is in flight."""
@@ -157,7 +172,7 @@ class Replica:
                         return code
                 elif pause_s is not None:
                     await self._wait_for_turn(pause_s)
-            if self._postgres_up():
+            if self._postgres()[0]:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(BEAT_S):
                         await ownership.leave(Watermark())
@@ -171,7 +186,7 @@ class Replica:
             _say_lost(lost)
             return 0 if ownership.epochs else BEAT_S
         self._compare_settings(beat.others)
-        if self._sees_too_little(beat.database) or self._finds_no_shards(ownership.shards):
+        if self._check.refuses(beat.database, await ownership.table_shape(), ownership.shards):
             return BEAT_S
         if len(ownership.epochs) < beat.share and beat.free:
             await ownership.claim(beat.share - len(ownership.epochs))
@@ -193,51 +208,20 @@ class Replica:
             )
         self._reported_differing = settings
 
-    def _sees_too_little(self, database: DatabaseState) -> bool:
-        """Report whether rows are hidden from this role; log that, and what it may not ask, once."""
-        hidden, unasked = database.hidden(), database.unasked()
-        if unasked and not self._reported_unasked:
-            self._reported_unasked = True
-            log_event(
-                log,
-                "warning",
-                "database.unknown",
-                "this role may not ask what tells one server from another: a failover may go unnoticed",
-                denied=", ".join(unasked),
-            )
-        if hidden and hidden != self._reported_hidden:
-            log_event(
-                log,
-                "error",
-                "rows.hidden",
-                "row-level security hides rows from this role, so nothing is sent: give it BYPASSRLS, or policies that"
-                " show it every row",
-                tables=hidden,
-            )
-        self._reported_hidden = hidden
-        return hidden is not None
-
-    def _finds_no_shards(self, shards: int) -> bool:
-        """Report whether there is no shard that anybody could own; log that once."""
-        if not shards and not self._lacks_shards:
-            log_event(log, "error", "shards.none", f"{_NO_SHARDS}; see `relay doctor`")
-        self._lacks_shards = not shards
-        return self._lacks_shards
-
     async def _checked_tables(self, database: Database) -> Tables:
         table = self._settings.postgres.table
         encoding = await self._unless_stopped(database.run(Tables(table).query("connection/encoding")))
         if encoding:
             refuse_encoding(value(encoding))
-        found = await self._unless_stopped(database.run(Tables(table).query("migrate/payload_type")))
-        payload_type = value_or_none(found)
+        found = await self._unless_stopped(database.run(Tables(table).query("ownership/columns")))
+        shape = TableShape.read(found or [])
         schema = None
-        if payload_type is not None:
+        if shape is not None:
             rows = await self._unless_stopped(database.run(Tables(table).query("migrate/schema_version")))
             schema = schema_of(rows[0] if rows else None)
         if not self._stop.is_set():
             check_schema(schema, table)
-        return Tables(table, payload_type or "jsonb")
+        return Tables(table, (None if shape is None else shape.payload_type) or "jsonb")
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Await something that may wait for the database for ever; None if the relay is to stop meanwhile."""
@@ -254,7 +238,7 @@ class Replica:
     async def _wait_for_turn(self, pause_s: float) -> None:
         if self._stop.is_set():
             return
-        if self._reported_hidden is None and self._role != "standby":
+        if not self._check.fault and self._role != "standby":
             self._role = "standby"
             log_event(log, "info", "relay.standby", "other relays own every shard; ready to take over")
         try:
@@ -268,18 +252,18 @@ class Replica:
     ) -> Exit | None:
         """Work on our shards until they change; return the exit code, or None if the relay goes on."""
         of = ownership.shards
-        payload_type = await self._unless_stopped(ownership.payload_type())
+        shape = await self._unless_stopped(ownership.table_shape())
+        payload_type = None if shape is None else shape.payload_type
         tables = ownership.tables if payload_type is None else ownership.tables.with_payload(payload_type)
         shards = None if ownership.all_of_them else sorted(ownership.epochs)
         reader = OutboxReader(reading, tables, shards, of)
-        # What crashed the last relay may be an event that an operator has given back. Dead letters that bar their keys
-        # are given back in an order of their own, which a fetch does not know.
-        with_due = ownership.crashes > 0 and self._settings.failures.on_dead == "skip"
-        start = await self._unless_stopped(reader.starting_point(with_due=with_due))
+        # What crashed the last relay may be an event that an operator has given back.
+        start = await self._unless_stopped(reader.starting_point(with_due=ownership.crashes > 0))
         if start is None:
             return None
         ownership.begin_term(start.database.identity)
         if start.set_back:
+            self._reused_in = start.database.origins
             log_event(
                 log,
                 "error",
@@ -335,6 +319,8 @@ class Replica:
             case StreamHealed():
                 log_event(log, "info", "relay.again", "starting again below what was lost", reason=str(end))
             case DatabaseChanged():
+                if str(end) == Change.SEQUENCE.value:
+                    self._reused_in = start.database.origins
                 log_event(
                     log, "error", "database.changed", "starting again from what the database says", reason=str(end)
                 )
@@ -376,6 +362,8 @@ class Replica:
             dsn_file=file,
             connect_timeout_s=postgres.connect_timeout_s,
             statement_timeout_s=postgres.statement_timeout_s,
+            # What a mark, or another write of a row, is refused for may concern that row alone.
+            waits=name in ("fetch", "lease"),
         )
 
 

@@ -36,6 +36,7 @@ from relay.maintenance.dead_letter_copies import DeadLetterCopies
 from relay.maintenance.dead_letters_and_size import TableFacts
 from relay.maintenance.duty import Duty, DutyRunner
 from relay.maintenance.retention import Retention
+from relay.maintenance.stream_room import StreamRoom
 from relay.observe.metrics import Metrics
 from relay.observe.snapshot import HeldView, TermView
 from relay.outcomes import FailureClass
@@ -96,6 +97,7 @@ class Term:
             self._settler,
             metrics,
         )
+        self._reused = ReusedSeqs(reader, origins, metrics)
         streams = WatchedStreams(self._in_hand, reader, writer)
         delivered = DeliveredEvents(reader, writer, envelopes)
         self._reconciler = Reconciler(
@@ -103,7 +105,7 @@ class Term:
             self._gate,
             streams,
             LossWatch(settings.healing, self._in_hand, self._gate, streams, delivered, metrics),
-            TailSearch(self._in_hand, streams, reader, envelopes, ReusedSeqs(reader, origins, metrics), metrics),
+            TailSearch(self._in_hand, streams, reader, envelopes, self._reused, metrics),
         )
         self._publisher = Publisher(
             settings.delivery, self._in_hand, self._gate, envelopes, self._refusals, self._settler, metrics
@@ -126,7 +128,7 @@ class Term:
         )
         self._ratio = reader.ratio
         self._payload_type = reader.payload_type
-        # When the type of the payload column is looked at again, monotonic seconds.
+        # When the columns are looked at again, monotonic seconds.
         self._columns_at = 0.0
         self._duties = [DutyRunner(duty, ownership) for duty in self._configured_duties(settings, reader, writer)]
         self._reconnector = Reconnector(
@@ -155,6 +157,7 @@ class Term:
                     metrics=self._metrics,
                 )
             )
+        duties.append(StreamRoom(self._in_hand.floors, self._metrics))
         if settings.consumers.watch:
             duties.append(ConsumerLag(settings.consumers, self._in_hand.floors, self._metrics))
         if settings.failures.dead_subject:
@@ -226,7 +229,7 @@ class Term:
             await asyncio.sleep(min(BEAT_S, self._settings.lease.ttl_s / 3))
             beat = await self._ownership.beat(self.settled)
             await self._check_database(beat.database)
-            await self._check_payload_type(time.monotonic())
+            await self._check_columns(time.monotonic())
             self._clock.looked(beat.at, beat.database.newest, beat.database.newest_drawn())
             self._in_hand.saw(beat.database)
             if self._bell is not None:
@@ -248,18 +251,23 @@ class Term:
         if change is not None:
             raise DatabaseChanged(change.value)
 
-    async def _check_payload_type(self, now: float) -> None:
-        """End the term if the payload column has another type: its reads are refused, or would send something else.
+    async def _check_columns(self, now: float) -> None:
+        """End the term if the table of events is no longer what its reads expect.
 
         Raises:
-            DatabaseChanged: It has.
+            DatabaseChanged: The payload column has another type, or the table is not as it must be.
         """
         if now < self._columns_at:
             return
         self._columns_at = now + _COLUMNS_S
-        found = await self._ownership.payload_type()
-        if found is not None and found != self._payload_type:
-            raise DatabaseChanged(f"the payload column became {found}, and was {self._payload_type}")
+        found = await self._ownership.table_shape()
+        if found is None:
+            return
+        faults = found.faults(self._ownership.tables.events)
+        if faults:
+            raise DatabaseChanged("; ".join(faults))
+        if found.payload_type != self._payload_type:
+            raise DatabaseChanged(f"the payload column became {found.payload_type}, and was {self._payload_type}")
 
     def _watch_progress(self, now: float) -> None:
         if not self._in_hand.should_flow() or not self._gate.is_open:
@@ -298,6 +306,10 @@ class Term:
             blocked_keys=len(set(in_hand.unsettled.blocked.values())),
             unmarked=len(in_hand.aside),
             refusal=self._settler.refusal(time.monotonic()),
+            refused_rows=self._settler.refused_rows(),
+            in_vain=self._fetcher.in_vain,
+            seqs_again=self._reused.found,
+            origins=in_hand.database.origins,
         )
 
     def _paused(self, now: float) -> str | None:

@@ -87,6 +87,10 @@ class Settler:
             return f"{len(aside)} stored events cannot be marked, and nothing more is read: {why}"
         return None if reason is None else f"no event can be marked: {reason}"
 
+    def refused_rows(self) -> tuple[int, str]:
+        """Return how many rows the database refuses to change, for a mark or another outcome, and why the last one."""
+        return len(self._refused), self._refused.reason
+
     async def drained(self) -> None:
         """Wait until everything that was taken is written; from now on nothing waits for company."""
         self._is_draining = True

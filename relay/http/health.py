@@ -26,8 +26,9 @@ class RelayProbes:
         return ready_faults(self._snapshot())
 
     def standing(self) -> str:
-        """Return the role of the relay."""
-        return self._snapshot().role
+        """Return the role of the relay, and a line for each thing that it works in spite of."""
+        now = self._snapshot()
+        return "\n".join([now.role, *now.notes()])
 
 
 def health_faults(now: Snapshot, monotonic: float) -> list[str]:
@@ -48,11 +49,14 @@ def health_faults(now: Snapshot, monotonic: float) -> list[str]:
 
 def ready_faults(now: Snapshot) -> list[str]:
     """Return why the relay cannot relay at this moment, a line for each reason. A standby is ready: it waits."""
-    if now.role in ("starting", "stopping"):
+    refused = [printable(now.postgres_refusal)] if now.postgres_refusal else []
+    if now.role == "stopping":
         return [now.role]
+    if now.role == "starting":
+        return [now.role, *refused]
     faults = []
     if not now.postgres_up:
-        faults.append("postgres down")
+        faults += refused or ["postgres down"]
     if now.outbox_fault:
         faults.append(now.outbox_fault)
     if now.role == "active" and not now.changing_over:

@@ -28,7 +28,7 @@ class Probes(Protocol):
         """Return why it cannot do its work at this moment, a line for each reason."""
 
     def standing(self) -> str:
-        """Return what it does, in a word or two, for an answer without a fault."""
+        """Return what it does, in a word or two, and what is wrong beside, for an answer without a fault."""
 
 
 class HttpServer:

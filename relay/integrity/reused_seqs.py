@@ -29,6 +29,9 @@ class ReusedSeqs:
 
     Args:
         origins: Those of the outbox now; what was sent with another one names another event in any case.
+
+    Attributes:
+        found: Whether any was found.
     """
 
     def __init__(self, reader: OutboxReader, origins: Origins, metrics: Metrics) -> None:
@@ -37,6 +40,7 @@ class ReusedSeqs:
         self._metrics = metrics
         # The last sequence of each stream that was compared: a tail may be read many times in a term.
         self._compared: dict[str, int] = {}
+        self.found = False
 
     async def compare(self, stream: str, page: Sequence[StoredId]) -> None:
         """Report what of a page of a stream, in the stream's order, carries a seq that is another event's."""
@@ -48,6 +52,7 @@ class ReusedSeqs:
             return
         reused = await self._reader.reused_seqs(news)
         if reused:
+            self.found = True
             self._metrics.reused(len(reused))
             log_event(
                 log,

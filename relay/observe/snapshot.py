@@ -3,8 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from relay.text import printable
+
 # An event loop that has not turned for this long is stuck, seconds.
 STUCK_AFTER_S = 15.0
+
+SEQS_AGAIN = (
+    "seqs are drawn again, and read models that go by them may pass over new events: run `relay migrate --new-origin`,"
+    " then `relay projection verify`"
+)
 
 Role = Literal["starting", "standby", "active", "stopping"]
 
@@ -48,6 +55,10 @@ class TermView:
         blocked_keys: Those of them that wait for the operator to decide about a dead letter.
         unmarked: Events that a stream has stored and that could not be marked: locked, or refused by the database.
         refusal: Why nothing can flow because marks are not made, None while it can.
+        refused_rows: How many rows the database refuses to change, for a mark or another outcome, and why the last one.
+        in_vain: How many events are pending again as soon as they are marked, and are not sent again.
+        seqs_again: Whether a stream was found to hold events of this origin whose seqs are other rows' now.
+        origins: Which histories the seqs belong to.
     """
 
     backlog: int = 0
@@ -69,6 +80,10 @@ class TermView:
     blocked_keys: int = 0
     unmarked: int = 0
     refusal: str | None = None
+    refused_rows: tuple[int, str] = (0, "")
+    in_vain: int = 0
+    seqs_again: bool = False
+    origins: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +94,9 @@ class Snapshot:
         bell: Whether inserts wake this relay.
         last_progress: `time.monotonic` of the last turn of the loop, seconds.
         term: What the term does, if there is one.
+        postgres_refusal: Why PostgreSQL is of no use although it answers; empty if it does not answer, or works.
         outbox_fault: Why this relay can own nothing of the outbox, whatever works; empty if it can.
+        seqs_again: Whether seqs were drawn again, and no new origin has begun since.
         changing_over: Whether a term has just ended in a relay that could send until then, and the next one begins.
     """
 
@@ -90,6 +107,27 @@ class Snapshot:
     term: TermView = TermView()
     changing_over: bool = False
     outbox_fault: str = ""
+    postgres_refusal: str = ""
+    seqs_again: bool = False
+
+    def notes(self) -> list[str]:
+        """Return what the relay works in spite of: somebody has to see to it, and events flow."""
+        notes = []
+        refused, reason = self.term.refused_rows
+        if refused:
+            notes.append(
+                printable(
+                    f"marks, or other outcomes, of {refused} events cannot be written: {reason}; see `relay doctor`"
+                )
+            )
+        if self.term.in_vain:
+            notes.append(
+                f"{self.term.in_vain} events are pending again as soon as they are marked, and are not sent again:"
+                " see `relay doctor`"
+            )
+        if self.seqs_again:
+            notes.append(SEQS_AGAIN)
+        return notes
 
     @property
     def nats_up(self) -> bool:

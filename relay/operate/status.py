@@ -128,6 +128,7 @@ class Status:
         slots: What was delivered by the clock, in every slot that may have changed since the earlier look.
         last_delivered_at: When the last event was delivered, as far as any look has seen.
         marks: How far everything was settled at looks before, as far back as the next one needs it.
+        notes: What relays that work say of themselves: the name of each, and what it works in spite of.
     """
 
     at: float
@@ -157,6 +158,7 @@ class Status:
     slots: tuple[DeliveredSlot, ...] = ()
     last_delivered_at: float | None = None
     marks: tuple[Mark, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
 
     @property
     def lag_s(self) -> float:
@@ -236,6 +238,7 @@ def read_standing(reader: Reader, before: Status | None = None) -> Status:
         streams=[stream for stream, *_ in reader.rows("operate/streams")],
         differing=tuple(differing(member for member, _ in reader.rows("migrate/beats"))),
         dead_since=dead_since,
+        notes=tuple((member, note) for member, notes in reader.rows("operate/notes") for note in notes.splitlines()),
         losses=tuple(starmap(Loss, reader.rows("operate/losses"))),
         last_delivered_at=None if before is None else before.last_delivered_at,
     )

@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -17,8 +18,8 @@ from relay.cancellation import heed_cancellation, honour_cancellation
 from relay.errors import BadValue, StatementRefused
 from relay.observe.logs import event as log_event
 from relay.postgres.arrays import BinaryArray, BinaryArrayDumper
-from relay.postgres.server_error import is_of_value, words
-from relay.postgres.session import conninfo, pin
+from relay.postgres.server_error import is_of_schema, is_of_value, words
+from relay.postgres.session import address_fault, conninfo, pin
 from relay.rules.retry_backoff import scattered
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,13 @@ class Locked(Unfinished):
     """It met a row that somebody else has locked, and waited as long as it may."""
 
 
+class _Unfit(Exception):
+    """The server refuses a statement for what the database is; it is run again until somebody has mended that."""
+
+
+_RUN_AGAIN = (*OUTAGES, _Unfit)
+
+
 class _Connection(psycopg.AsyncConnection[Row]):
     """A connection that wakes for what comes, and not ten times a second to see whether somebody pressed Ctrl-C.
 
@@ -91,11 +99,14 @@ class Database:
         name: What the connection is for, seen in ``pg_stat_activity`` and in the log.
         connect_timeout_s: Seconds for one try to connect to each host.
         statement_timeout_s: Seconds for one statement.
+        waits: Whether a statement is run again that PostgreSQL refuses for what the database is, such as the type of a
+            column; else it is refused, as it may be for one row alone.
 
     Attributes:
         generation: How many connections were made so far.
         up: Whether the first statement of the connection has succeeded; False after a try that has failed. None: it
             was not used yet, or is at rest.
+        refusal: What PostgreSQL refuses, if that is why it is not up; empty if it is not there.
     """
 
     def __init__(
@@ -106,6 +117,7 @@ class Database:
         dsn_file: Path | None = None,
         connect_timeout_s: float,
         statement_timeout_s: float,
+        waits: bool = False,
     ) -> None:
         self._dsn = dsn
         self._dsn_file = dsn_file
@@ -113,6 +125,7 @@ class Database:
         self._connect_timeout_s = connect_timeout_s
         # What takes longer is ended.
         self._limit_s = statement_timeout_s
+        self._waits = waits
         self._conn: psycopg.AsyncConnection[Row] | None = None
         self._turn = asyncio.Lock()
         self._useful = False
@@ -121,6 +134,7 @@ class Database:
         self._reported_settings: list[str] = []
         self.generation = 0
         self.up: bool | None = None
+        self.refusal = ""
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,6 +166,7 @@ class Database:
         *,
         patient: bool = True,
         lock_timeout_s: float | None = None,
+        waits: bool = False,
     ) -> list[Row]:
         """Run one statement and return its rows, or, if it has none, one row with the count of rows touched.
 
@@ -163,6 +178,7 @@ class Database:
             patient: Whether it is run again as it is if it was too slow or met a lock.
             lock_timeout_s: How long it waits for a lock, also for one on a whole table, seconds; None: as long as the
                 statement says, or else as it may take.
+            waits: As for all statements of the connection.
 
         Raises:
             TooSlow: It took too long, and is not to be run again as it is. The connection was closed.
@@ -170,11 +186,14 @@ class Database:
             StatementRefused: Not the way to the database failed but the statement itself. Nothing was changed.
             BadValue: It failed at a value of a row.
         """
+        once = partial(
+            self._once, query, params, patient=patient, lock_timeout_s=lock_timeout_s, waits=waits or self._waits
+        )
         async with self._turn:
             failures = 0
             while True:
-                with suppress(*OUTAGES), honour_cancellation():
-                    return await self._once(query, params, patient=patient, lock_timeout_s=lock_timeout_s)
+                with suppress(*_RUN_AGAIN), honour_cancellation():
+                    return await once()
                 pause_s = (
                     scattered(failures, _PAUSE_S, _LONGEST_PAUSE_S, random.random()) if failures else _FIRST_PAUSE_S
                 )
@@ -182,7 +201,7 @@ class Database:
                 await asyncio.sleep(pause_s)
 
     async def _once(
-        self, query: bytes, params: Sequence[object], *, patient: bool, lock_timeout_s: float | None
+        self, query: bytes, params: Sequence[object], *, patient: bool, lock_timeout_s: float | None, waits: bool
     ) -> list[Row]:
         asked = False
         try:
@@ -206,11 +225,17 @@ class Database:
                 raise BadValue(words(error)) from None
             if asked and isinstance(error, psycopg.errors.LockNotAvailable):
                 raise Locked(str(error.diag.message_primary)) from None
+            # The driver takes it for an outage. It is how an update fails that a publication does not let happen.
+            if isinstance(error, psycopg.errors.ObjectNotInPrerequisiteState) and not waits:
+                raise StatementRefused(words(error)) from None
             await self.drop(error)
             if asked and isinstance(error, TimeoutError | psycopg.errors.QueryCanceled):
                 raise TooSlow(f"not done within {self._limit_s:g} s") from None
             raise
         except psycopg.Error as error:
+            if waits and is_of_schema(error):
+                await self.drop(error)
+                raise _Unfit from None
             # Its own text would repeat the row.
             raise (BadValue if is_of_value(error) else StatementRefused)(words(error)) from None
 
@@ -260,6 +285,7 @@ class Database:
             self._reported.clear()
             log_event(log, "info", "postgres.connected", "connected to PostgreSQL again", connection=self._name)
         self.up = True
+        self.refusal = ""
 
     def _conninfo(self) -> str:
         try:
@@ -267,9 +293,9 @@ class Database:
             return conninfo(dsn, f"outbox-relay {self._name}", self._connect_timeout_s)
         except credentials.IdentityError as error:
             raise psycopg.OperationalError(str(error)) from error
-        except psycopg.ProgrammingError:
+        except psycopg.ProgrammingError as error:
             # The driver's own text would repeat the address, password and all.
-            raise psycopg.OperationalError("the address is neither a URL nor name=value pairs") from None
+            raise psycopg.OperationalError(f"the address {address_fault(error)}") from None
 
     async def drop(self, error: Exception) -> None:
         """Throw the connection away after an error; log it once, and again if a new reason keeps us out."""
@@ -278,8 +304,10 @@ class Database:
             await conn.close()
         self.up = False
         reason = words(error)
-        is_auth_error = isinstance(error, _REFUSALS) or credentials.is_auth_error(reason)
-        is_new = not self._lost or (is_auth_error and reason not in self._reported)
+        is_refusal = isinstance(error, _REFUSALS) or is_of_schema(error)
+        refusal = f"PostgreSQL answers, and refuses what the relay asks of it: {reason}; see `relay doctor`"
+        self.refusal = refusal if is_refusal else ""
+        is_new = not self._lost or ((is_refusal or credentials.is_auth_error(reason)) and reason not in self._reported)
         self._lost = True
         if is_new:
             self._reported.add(reason)
@@ -287,6 +315,10 @@ class Database:
             if isinstance(error, psycopg.errors.InsufficientPrivilege):
                 message = (
                     "this login lacks a right, and `relay doctor` names the role to grant; trying again until it has it"
+                )
+            elif is_refusal:
+                message = (
+                    "PostgreSQL refuses what is asked, and `relay doctor` says why; trying again until it does not"
                 )
             log_event(
                 log,

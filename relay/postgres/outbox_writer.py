@@ -204,7 +204,7 @@ class OutboxWriter:
         repair = (seen.begun_at, seen.lost, seen.repaired_at)
         values = (*row, *repair, identity, *self._fence)
         run = self._run if patient else self._run_unlocked
-        return bool(value(await run(self._tables.query("integrity/save_stream_state"), values)))
+        return bool(value(await run(self._tables.query("integrity/save_stream_state"), values, waits=True)))
 
     async def mark_lost(self, stream: str, rows: Sequence[DeliveredRow], due_at: float, after_delivery_s: float) -> int:
         """Have delivered events sent again that their stream has lost; return how many.
@@ -218,7 +218,8 @@ class OutboxWriter:
         values = (array([row.seq for row in rows]), stream, due_at, after_delivery_s, *self._fence)
         named = "{" + ",".join(row.event_id for row in rows) + "}"
         places = array([row.stream_seq for row in rows])
-        return int(value(await self._run(self._tables.query("integrity/mark_lost"), (*values, named, places))))
+        query = self._tables.query("integrity/mark_lost")
+        return int(value(await self._run(query, (*values, named, places), waits=True)))
 
     async def prune_delivered(self, above: int, up_to: int, age_s: float) -> PrunedRow:
         """Delete the old ones among the delivered events of a small range of seqs, below the watermark alone.

@@ -29,6 +29,7 @@ class Presence:
 
     Attributes:
         member: The name. It has no place if the kernel offers no such proof: then leases are waited for.
+        notes: What the relay works in spite of, a line for each; told with each beat.
     """
 
     def __init__(self, settings: str | None = None) -> None:
@@ -37,6 +38,11 @@ class Presence:
         if place is not None and not _hold(str(member)):
             member = member._replace(place=None)
         self.member = member
+        self.notes = ""
+
+    def say(self, notes: Iterable[str]) -> None:
+        """Have the next beats report what the relay works in spite of."""
+        self.notes = "\n".join(notes)
 
     def ended(self, names: Iterable[str]) -> list[str]:
         """Return those of some relays that have provably ended. Of any other nothing is known."""

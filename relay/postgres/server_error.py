@@ -13,6 +13,17 @@ _CLASSES_OF_VALUES = frozenset({"22", "54"})
 # there, or an index that is broken.
 _STATES_OF_VALUES = frozenset({"XX000", "XX001", "XX002"})
 
+# What a statement names is missing, of another kind or type, or not permitted.
+_CLASSES_OF_SCHEMA = frozenset({"42", "3F"})
+# What a statement does is not done with such a relation: it is a view, or rows cannot be named for a publication.
+_STATES_OF_SCHEMA = frozenset({"0A000", "55000"})
+
+
+def is_of_schema(error: BaseException) -> bool:
+    """Report whether the server refused a statement for what the database is: its tables, functions and rights."""
+    sqlstate = (error.sqlstate or "") if isinstance(error, psycopg.Error) else ""
+    return sqlstate[:2] in _CLASSES_OF_SCHEMA or sqlstate in _STATES_OF_SCHEMA
+
 
 def is_of_value(error: BaseException) -> bool:
     """Report whether a statement failed at a value of a row: neither an outage, nor the fault of its text."""

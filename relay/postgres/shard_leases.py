@@ -16,6 +16,7 @@ from relay.postgres.rows import BeatRow, ClaimedRow
 from relay.postgres.tables import Tables, array
 from relay.rules.database_state import UNKNOWN, DatabaseState
 from relay.rules.shard_shares import fair_share, surplus
+from relay.rules.table_shape import TableShape
 from relay.rules.watermark import Watermark
 
 log = logging.getLogger(__name__)
@@ -124,6 +125,7 @@ class Ownership:
                 watermark.seq,
                 watermark.at,
                 self.identity,
+                self.presence.notes,
             ),
         )
         row = BeatRow._make(rows[0])
@@ -148,10 +150,9 @@ class Ownership:
         self.epochs.update((row.shard, row.epoch) for row in claimed)
         self.crashes = max([self.crashes, *(row.crashes for row in claimed)])
 
-    async def payload_type(self) -> str | None:
-        """Return the type that the payload column has now; None if there is no table."""
-        rows = await self.database.run(self.tables.query("migrate/payload_type"))
-        return str(rows[0][0]) if rows else None
+    async def table_shape(self) -> TableShape | None:
+        """Return what the table of events is now; None if there is none."""
+        return TableShape.read(await self.database.run(self.tables.query("ownership/columns")))
 
     async def reset_crashes(self) -> None:
         """Reset the crash counter: what the previous owners held did not crash this relay."""

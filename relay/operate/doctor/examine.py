@@ -9,10 +9,12 @@ from relay.operate.doctor.facts import Expectation, RedisFacts, Topic
 from relay.operate.doctor.findings import Finding
 from relay.operate.doctor.gather_nats import gather_nats
 from relay.operate.doctor.gather_postgres import gather_postgres
+from relay.operate.doctor.gather_seqs import gather_seqs
 from relay.operate.doctor.judge_clocks import judge_clocks
 from relay.operate.doctor.judge_nats import judge_nats
 from relay.operate.doctor.judge_postgres import judge_postgres
 from relay.operate.doctor.judge_projections import judge_projections
+from relay.operate.doctor.judge_seqs import judge_seqs
 
 
 def examine(
@@ -35,11 +37,19 @@ def examine(
     )
     named = [Topic(topic, None, 0, 0, 0) for topic in topics if topic not in {one.topic for one in of_postgres.topics}]
     of_nats = asyncio.run(
-        gather_nats(nats_options(settings), envelopes(settings), [*of_postgres.topics, *named], trials=trials)
+        gather_nats(
+            nats_options(settings),
+            envelopes(settings),
+            [*of_postgres.topics, *named],
+            trials=trials,
+            numbered=settings.headers.seq,
+        )
     )
+    of_seqs = gather_seqs(postgres.dsn.get_secret_value(), postgres.table, postgres.connect_timeout_s, of_nats.streams)
     return [
         *judge_postgres(of_postgres, plan),
         *judge_nats(of_nats, plan),
+        *judge_seqs(of_seqs),
         *judge_projections(of_postgres, plan, redis),
         *judge_clocks(of_postgres, of_nats),
     ]

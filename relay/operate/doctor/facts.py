@@ -195,9 +195,11 @@ class PostgresFacts:
     Attributes:
         error: Why nothing could be learnt.
         oldest_relay: The schema version that a relay must know to work here.
+        unfit: How the columns of the table differ from what the relay needs.
         hidden: The tables of which row-level security hides rows from this role, with commas between them.
         hindrances: What may keep rows of the outbox from being marked.
         members: The names of the relays that work.
+        notes: What some of them say of themselves, with the name of each.
         unreachable: Whether a row has the lowest of all seqs, which no range includes.
         bell_error: Why the bell's own address is of no use.
         adoptions: Foreign tables of this database whose rows are copied, into this outbox or another one.
@@ -214,9 +216,11 @@ class PostgresFacts:
     server: Server | None = None
     rights: tuple[Right, ...] = ()
     table: Table | None = None
+    unfit: tuple[str, ...] = ()
     hidden: str | None = None
     hindrances: tuple[Hindrance, ...] = ()
     members: tuple[str, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
     unreachable: bool = False
     holders: Holders | None = None
     leases: Leases | None = None
@@ -249,12 +253,21 @@ class SubjectFacts:
     permitted: bool = True
 
 
+class NumberedMessage(NamedTuple):
+    """A message of a stream that names its event by its seq."""
+
+    seq: int
+    event_id: str
+    origin: str
+
+
 @dataclass(frozen=True)
 class StreamReport:
     """One stream: JetStream's own configuration and state, and who may read it how.
 
     Attributes:
         refused: Questions that the account may not ask, each useful to the relay.
+        newest: Of its newest messages those with a seq, if they were read.
     """
 
     name: str
@@ -262,6 +275,23 @@ class StreamReport:
     state: dict[str, Any] = field(default_factory=dict)
     cluster: dict[str, Any] | None = None
     refused: tuple[str, ...] = ()
+    newest: tuple[NumberedMessage, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeqFacts:
+    """How the newest messages of a stream agree with the rows of their seqs.
+
+    Attributes:
+        compared: How many messages of this outbox, and of the origin that their seqs have now, there are.
+        reused: How many of them have a seq that is another row's, or that is yet to be drawn.
+        first: The lowest of those seqs.
+    """
+
+    stream: str
+    compared: int
+    reused: int
+    first: int | None
 
 
 @dataclass(frozen=True)

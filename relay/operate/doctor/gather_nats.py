@@ -7,6 +7,7 @@ takes the subject answers, and refuses. A plain subscriber of the subject sees o
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,11 +18,14 @@ from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import Connection, connect
 from relay.jetstream.errors import BrokerError, LookupForbidden
 from relay.jetstream.listener import Listener
-from relay.operate.doctor.facts import NatsFacts, StreamReport, SubjectFacts, Topic
+from relay.jetstream.stream_reader import StreamReader, event_ids
+from relay.operate.doctor.facts import NatsFacts, NumberedMessage, StreamReport, SubjectFacts, Topic
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.failures import Forbidden, NoResponders, Refused
 
 _ANSWER_S = 2.0
+# So many of the newest messages of a stream are compared with the table.
+_NEWEST = 1_000
 # No stream is called so.
 _NO_STREAM = "Nats-Expected-Stream: outbox-relay-doctor\r\n"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -55,13 +59,14 @@ class _Trials(Listener):
 
 
 async def gather_nats(
-    options: NatsOptions, envelopes: Envelopes, topics: Sequence[Topic], *, trials: bool
+    options: NatsOptions, envelopes: Envelopes, topics: Sequence[Topic], *, trials: bool, numbered: bool = False
 ) -> NatsFacts:
     """Ask the first server that takes us in.
 
     Args:
         topics: What stands in the table; the subject of each is looked up.
         trials: Try the right to publish on each subject.
+        numbered: Read the newest messages of each stream, for their seqs.
     """
     listener = _Trials()
     reasons = []
@@ -72,7 +77,7 @@ async def gather_nats(
             reasons.append(str(error))
             continue
         try:
-            return await _asked(connection, listener, _is_local(server), envelopes, topics, trials)
+            return await _asked(connection, listener, _is_local(server), envelopes, topics, trials, numbered)
         except BrokerError as error:
             reasons.append(str(error))
         finally:
@@ -91,6 +96,7 @@ async def _asked(
     envelopes: Envelopes,
     topics: Sequence[Topic],
     trials: bool,
+    numbered: bool,
 ) -> NatsFacts:
     names_allowed = await connection.responds("STREAM.NAMES", {}, _ANSWER_S) is not None
     subjects = [await _looked_up(connection, envelopes, topic, names_allowed) for topic in topics]
@@ -103,7 +109,8 @@ async def _asked(
         if info is None:
             continue
         skew_s = _skew(info, (before + time.time()) / 2)
-        streams.append(await _stream(connection, name, info))
+        newest = await _newest(connection, name) if numbered else ()
+        streams.append(replace(await _stream(connection, name, info), newest=newest))
     return NatsFacts(
         version=connection.server,
         takes_atomic=connection.takes_atomic,
@@ -177,6 +184,28 @@ async def _stream(connection: Connection, name: str, info: dict[str, Any]) -> St
         if await connection.responds(question, body, _ANSWER_S) is None:
             refused.append(f"$JS.API.{question}")
     return StreamReport(name, info["config"], info.get("state", {}), info.get("cluster"), tuple(refused))
+
+
+async def _newest(connection: Connection, name: str) -> tuple[NumberedMessage, ...]:
+    """Return the newest messages of a stream that have a seq; none if this account may not read them."""
+    try:
+        state = await connection.stream_state(name, _ANSWER_S)
+        if state is None:
+            return ()
+        pages = StreamReader(connection, state).pages(state.last_seq - _NEWEST + 1, state.last_seq)
+        found: list[NumberedMessage] = []
+        async for page in pages:
+            ours = event_ids(page)
+            found += [
+                NumberedMessage(one.outbox_seq, one.message_id, one.origin)
+                for one in page
+                if one.outbox_seq is not None and one.message_id is not None and one.message_id in ours
+            ]
+        return tuple(found)
+    except BrokerError:
+        if not connection.up:
+            raise
+        return ()
 
 
 def _skew(info: dict[str, Any], ours: float) -> float | None:

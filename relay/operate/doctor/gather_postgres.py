@@ -24,24 +24,18 @@ from relay.operate.doctor.facts import (
 from relay.operate.doctor.rights import Wanted, wanted
 from relay.operate.hindrances import Hindrance
 from relay.postgres.migrate import newest_version, schema_of
-from relay.postgres.server_error import is_of_value, words
+from relay.postgres.server_error import is_of_schema, is_of_value, words
 from relay.postgres.session import conninfo, pin_now
 from relay.postgres.single_value import value_or_none
 from relay.postgres.tables import Tables
 from relay.rules.adoption import adoption_of
 from relay.rules.database_state import DatabaseState
+from relay.rules.table_shape import TableShape
 
 _SAMPLE_ROWS = 10_000
 _MOST_TOPICS = 100
 # A ring takes 1 ms; a pooler that swallows it does so for ever.
 _RING_S = 2.0
-
-_NOT_TO_BE_ASKED = (
-    psycopg.errors.InsufficientPrivilege,
-    psycopg.errors.UndefinedTable,
-    psycopg.errors.UndefinedColumn,
-    psycopg.errors.UndefinedFunction,
-)
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
@@ -81,10 +75,11 @@ def _asked(
         (row,) = _rows(conn, tables.query("doctor/server"))
         skew_s = row[-1] - (before + time.time()) / 2
         server = Server(*row[:-1])
-        payload_type = _value(conn, tables.query("migrate/payload_type"))
-        if payload_type is None:
+        shape = TableShape.read(_rows(conn, tables.query("ownership/columns")))
+        if shape is None:
             return PostgresFacts(server=server, skew_s=skew_s, wanted_version=newest_version())
-        tables = Tables(tables.events, payload_type)
+        payload_type = shape.payload_type
+        tables = Tables(tables.events, payload_type or "jsonb")
         rights = () if server.in_recovery or server.read_only else _tried(conn, tables)
         versions = _rows(conn, tables.query("migrate/schema_version"))
         schema = schema_of(versions[0] if versions else None)
@@ -93,6 +88,7 @@ def _asked(
         identity = _value(conn, tables.query("doctor/identity")) or ""
         hindrances = _rows(conn, tables.query("doctor/hindrances"))
         members = _rows(conn, tables.query("migrate/beats"))
+        notes = _rows(conn, tables.query("operate/notes"))
         unreachable = bool(_value(conn, tables.query("doctor/unreachable")))
         holders = _rows(conn, tables.query("doctor/holders"))
         leases = _rows(conn, tables.query("doctor/leases"))
@@ -114,9 +110,11 @@ def _asked(
         server=server,
         rights=rights,
         table=_table(of_table[0]) if of_table else None,
+        unfit=tuple(shape.faults(tables.events)),
         hidden=DatabaseState(identity, 0, None).hidden(),
         hindrances=tuple(Hindrance(*row) for row in hindrances),
         members=tuple(member for member, _ in members),
+        notes=tuple((member, note) for member, text in notes for note in text.splitlines()),
         unreachable=unreachable,
         holders=_holders(holders[0]) if holders else None,
         leases=Leases(*leases[0]) if leases else None,
@@ -161,11 +159,13 @@ def _projections(conn: Conn, tables: Tables) -> ProjectionFacts:
 
 
 def _rows(conn: Conn, query: bytes, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-    """Ask in a savepoint; nothing if this role may not, or the schema is older: other findings say so."""
+    """Ask in a savepoint; nothing if this role may not, or the schema is another one: other findings say so."""
     try:
         with conn.transaction():
             return psycopg.RawCursor(conn).execute(query, params or None).fetchall()
-    except _NOT_TO_BE_ASKED:
+    except psycopg.Error as error:
+        if not is_of_schema(error):
+            raise
         return []
 
 

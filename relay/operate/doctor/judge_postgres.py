@@ -29,6 +29,9 @@ def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]
     if facts.server is not None:
         yield from _server(facts.server, role)
     yield _schema(facts, plan)
+    if facts.unfit:
+        do = "make it as `relay migrate` does (docs/reference/table.md); until then nothing is sent"
+        yield _line("columns", "fault", "; ".join(facts.unfit), do)
     if facts.rights:
         yield _rights(facts, role)
     if facts.table is not None:
@@ -42,6 +45,13 @@ def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]
         yield from judge_shards(facts.leases, plan)
     if len(facts.members) > 1:
         yield _settings(facts.members)
+    for relay, note in facts.notes:
+        yield _line(
+            f"relay {relay.partition(':')[0]}",
+            "warning",
+            note,
+            "see what hinders changes above, and the log of that relay",
+        )
     for adoption in facts.adoptions:
         yield _adoption(adoption)
 

@@ -12,4 +12,4 @@ WITH RECURSIVE type (oid, base) AS (
     FROM type d
     JOIN pg_type t ON t.oid = d.base
 )
-SELECT format_type(oid, NULL) FROM type WHERE base = 0
+SELECT replace(format_type(oid, NULL), '"', '') FROM type WHERE base = 0

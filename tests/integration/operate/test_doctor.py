@@ -99,6 +99,11 @@ LOWEST_SEQ = (
     " VALUES (-9223372036854775808, 'orders.placed', '1')"
 )
 
+AS_A_VIEW = (
+    "ALTER TABLE outbox_events RENAME TO kept_events; CREATE VIEW outbox_events AS SELECT * FROM kept_events;"
+    " GRANT SELECT, UPDATE, DELETE ON outbox_events TO outbox_relay"
+)
+
 
 @pytest.mark.parametrize(
     ("fault", "check", "seen"),
@@ -115,6 +120,12 @@ LOWEST_SEQ = (
         ("ALTER TABLE outbox_shards ENABLE ROW LEVEL SECURITY", "table", "hides rows of outbox_shards"),
         ("ALTER TABLE outbox_events SET (autovacuum_enabled = false)", "autovacuum", "is off"),
         (LOWEST_SEQ, "table", "never delivered"),
+        ("ALTER TABLE outbox_events ALTER id DROP DEFAULT, ALTER id TYPE text", "columns", "column id is text"),
+        ("ALTER TABLE outbox_events ALTER stream_seq TYPE text", "columns", "column stream_seq is text"),
+        ("ALTER TABLE outbox_events ALTER key TYPE bytea USING NULL", "columns", "column key is bytea"),
+        ("ALTER TABLE outbox_events DROP COLUMN last_error", "columns", "column last_error is missing"),
+        ("ALTER TABLE outbox_events DROP COLUMN payload", "columns", "column payload is missing"),
+        (AS_A_VIEW, "columns", "outbox_events is a view"),
     ],
 )
 def test_each_fault_of_the_outbox_is_found(outbox: Outbox, streams: Streams, fault: str, check: str, seen: str) -> None:

@@ -14,6 +14,7 @@ from relay.postgres.arrays import BinaryArray
 from relay.postgres.database import Locked, TooSlow
 from relay.postgres.tables import Tables
 from relay.rules.row_unchanged import digest
+from relay.rules.table_shape import COLUMNS
 from tests.support.model.broker import Broker
 from tests.support.model.clock import Clock
 
@@ -282,8 +283,8 @@ class Outbox:
     def _delivery_settled(self, low: int, high: int, *_: object) -> Answer:
         return [(seq, seq) for seq, row in sorted(self.now.rows.items()) if low <= seq <= high and not row.pending]
 
-    def _migrate_payload_type(self) -> Answer:
-        return [("jsonb",)]
+    def _ownership_columns(self) -> Answer:
+        return [("r", name, types[0] if types else "jsonb") for name, types in COLUMNS.items()]
 
     def _delivery_drawn(self) -> Answer:
         return [(self.now.drawn,)]
@@ -450,7 +451,15 @@ class Outbox:
         return [(0,)]
 
     def _ownership_beat(
-        self, member: str, ttl_s: float, shards: str, epochs: str, watermark: int, _: object, identity: str | None
+        self,
+        member: str,
+        ttl_s: float,
+        shards: str,
+        epochs: str,
+        watermark: int,
+        _: object,
+        identity: str | None,
+        _notes: str,
     ) -> Answer:
         now = self.clock.time()
         kept = []
@@ -623,7 +632,10 @@ class Link:
 
     Attributes:
         up: Whether the database answers; None if nobody asks.
+        refusal: What it refuses: nothing.
     """
+
+    refusal = ""
 
     def __init__(self, outbox: Outbox, is_alive: Callable[[], bool]) -> None:
         self._outbox = outbox
@@ -646,6 +658,7 @@ class Link:
         *,
         patient: bool = True,
         lock_timeout_s: float | None = None,
+        waits: bool = False,
     ) -> Answer:
         """Run a statement until its answer has come.
 

@@ -102,6 +102,9 @@ def test_health_is_progress_and_nothing_else(now: Snapshot, faults: list[str]) -
         (replace(term(nats_trouble="not connected", paused="checking"), role="standby"), []),
         (replace(GOOD, role="standby", postgres_up=False), ["postgres down"]),
         (replace(GOOD, role="starting", postgres_up=False), ["starting"]),
+        (replace(GOOD, role="starting", postgres_up=False, postgres_refusal="no\nright"), ["starting", r"no\nright"]),
+        (replace(GOOD, postgres_up=False, postgres_refusal="no right"), ["no right"]),
+        (replace(term(refused_rows=(3, "no")), seqs_again=True), []),
         (replace(GOOD, role="stopping"), ["stopping"]),
         (replace(term(nats_trouble="not connected", paused="checking"), changing_over=True), []),
         (replace(term(**OUTAGE), changing_over=True), [r"outage of broker: no answer\nat all"]),
@@ -120,7 +123,16 @@ def test_readiness_has_a_line_for_each_reason(now: Snapshot, faults: list[str]) 
 def test_the_probes_answer_200_and_503(world: World, get: Get) -> None:
     assert get("/healthz")[::2] == (200, "ok\n")
     assert get("/readyz?verbose")[::2] == (200, "ready: active\n")
-    world.now = replace(world.now, role="standby")
+    world.now = replace(world.now, term=term(refused_rows=(3, "no\nmark"), in_vain=2).term, seqs_again=True)
+    status, _, body = get("/readyz")
+    assert status == 200
+    assert [line.partition(":")[0] for line in body.splitlines()] == [
+        "ready",
+        "marks, or other outcomes, of 3 events cannot be written",
+        "2 events are pending again as soon as they are marked, and are not sent again",
+        "seqs are drawn again, and read models that go by them may pass over new events",
+    ]
+    world.now = replace(world.now, role="standby", seqs_again=False, term=GOOD.term)
     assert get("/readyz")[::2] == (200, "ready: standby\n")
     world.now = replace(world.now, role="active", term=term(nats_trouble="refused", stalled=True).term)
     assert get("/healthz")[0] == 503
