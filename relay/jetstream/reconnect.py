@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Protocol
 
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
 from relay.credentials import is_auth_error
 from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import Connection, connect
@@ -14,7 +16,7 @@ from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
 from relay.jetstream.managed_stream import ManagedStream, ensure_stream
 from relay.observe.logs import event as log_event
-from relay.rules.retry_backoff import backoff, scattered
+from relay.rules.retry_backoff import backoff
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +24,6 @@ log = logging.getLogger(__name__)
 _PROVEN_S = 10.0
 _PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
-# After a try to connect that has failed.
-_TRY_PAUSE_S, _LONGEST_TRY_PAUSE_S = 0.2, 2.0
 # A stream that could not be made as configured is tried again after so many seconds: a cluster may have no leader yet.
 _UNMANAGED_PAUSE_S = 5.0
 # So many in a row may live shortly before the relay is called unable to send: a server that restarts ends one or two.
@@ -159,15 +159,15 @@ class Reconnector:
 
     async def _connected(self) -> Connection:
         """Try the servers in turn until one lets us in."""
-        failures = 0
-        while True:
-            self._servers.append(self._servers.pop(0))
-            try:
+        async for attempt in AsyncRetrying(
+            wait=wait_random_exponential(multiplier=0.2, max=2),
+            retry=retry_if_exception_type(BrokerError),
+            after=self._tell,
+        ):
+            with attempt:
+                self._servers.append(self._servers.pop(0))
                 return await self._connect(self._servers[-1])
-            except BrokerError as error:
-                self._tell(str(error))
-            failures += 1
-            await asyncio.sleep(scattered(failures, _TRY_PAUSE_S, _LONGEST_TRY_PAUSE_S, random.random()))
+        raise AssertionError("tenacity retries without end")
 
     async def _connect(self, server: str) -> Connection:
         connection = await connect(self._options, server, self._listener)
@@ -177,8 +177,9 @@ class Reconnector:
             otherwise.pop_all()
         return connection
 
-    def _tell(self, reason: str) -> None:
+    def _tell(self, state: RetryCallState) -> None:
         """Report once that NATS cannot be reached, and each new reason for which it rejects our credentials."""
+        reason = "" if state.outcome is None else str(state.outcome.exception())
         self.trouble = reason
         if not self._lost or (is_auth_error(reason) and reason not in self._told):
             self._lost = True

@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import random
-import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from itertools import starmap
 
 import psycopg
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from relay.config.derived_options import envelopes as configured_envelopes
 from relay.config.settings import Settings
@@ -24,7 +23,6 @@ from relay.operate.replayer import Halted, Manner, Replayer, Trouble, envelope
 from relay.postgres.server_error import is_of_value, words
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.origins import Origins
-from relay.rules.retry_backoff import scattered
 
 _ACTION = "replay"
 # How many seqs one read may pass over, and how many one count.
@@ -33,8 +31,6 @@ _COUNT_SPAN = 100_000
 _BATCH = 500
 _BATCH_BYTES = 8 * 1024 * 1024
 _PATIENCE_S = 60.0
-# After a try that has failed; the longest bounds what grows.
-_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _LOOKUP_TIMEOUT_S = 3.0
 # Number of topics whose stream is looked up before anything is sent; the others are looked up when their turn comes.
 _TOPICS = 200
@@ -316,25 +312,29 @@ class Replay:
         return events, events[-1].seq if len(events) == limit else reached
 
     async def _send(self, stack: AsyncExitStack, connection: Connection | None, events: list[Event]) -> Connection:
-        reported, failures, until = False, 0, time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                if connection is None or not connection.up:
-                    await stack.aclose()
-                    connection = await stack.enter_async_context(broker(self._settings, self._replayer))
-                await self._replayer.send(connection, events)
-            except (Trouble, Unreachable, BrokerError) as error:
-                if isinstance(error, Trouble) and not reported:
-                    reported = True
-                    self._tell(f"waiting for NATS: {error}")
-                if time.monotonic() > until:
-                    if isinstance(error, Unreachable):
+        reported = False
+        try:
+            async for attempt in AsyncRetrying(
+                stop=stop_after_delay(_PATIENCE_S),
+                wait=wait_random_exponential(multiplier=0.2, max=5),
+                retry=retry_if_exception_type((Trouble, Unreachable, BrokerError)),
+                reraise=True,
+            ):
+                with attempt:
+                    if connection is None or not connection.up:
+                        await stack.aclose()
+                        connection = await stack.enter_async_context(broker(self._settings, self._replayer))
+                    try:
+                        await self._replayer.send(connection, events)
+                    except Trouble as trouble:
+                        if not reported:
+                            self._tell(f"waiting for NATS: {trouble}")
+                        reported = True
                         raise
-                    raise Unreachable(f"NATS accepted nothing for {_PATIENCE_S:.0f} s: {error}") from error
-            else:
-                return connection
-            failures += 1
-            await asyncio.sleep(scattered(failures, _PAUSE_S, _LONGEST_PAUSE_S, random.random()))
+                    return connection
+        except (Trouble, BrokerError) as error:
+            raise Unreachable(f"NATS accepted nothing for {_PATIENCE_S:.0f} s: {error}") from error
+        raise AssertionError("tenacity retries until it gives up")
 
 
 def begin(changer: Changer, plan: Plan, events: int) -> Audit:
