@@ -1,5 +1,6 @@
 """All routes of the console, and what becomes of faults."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from relay.config.settings import Settings
 from relay.console.access.entry import Entry
 from relay.console.access.guard import BY_LINK, Guard
+from relay.console.filter_form import events_path, read_form
 from relay.console.pages import (
     about,
     audit,
@@ -143,7 +145,9 @@ def _fault_page(site: Site, request: Request, error: Exception) -> Response:
         if not isinstance(cause, RelayError):
             raise error
         status, text = _status(cause), str(cause)
-    return site.page(request, "fault.html", status, text=text, status_code=status)
+    form = read_form(request.query_params, time.time())
+    back = events_path(form) if not form.faults and status != 404 else None
+    return site.page(request, "fault.html", status, text=text, status_code=status, back=back)
 
 
 def _status(cause: RelayError) -> int:

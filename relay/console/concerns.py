@@ -1,42 +1,20 @@
 """What is wrong, why, since when, and what to do: the first page in one list, the gravest first. Pure."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Iterator
 
+from relay.console.concern import Concern
 from relay.console.filter_form import command
+from relay.console.stream_concerns import Outlook, class_of, holding, nats_concerns, stream_of
 from relay.operate.explain import MEANING, Facts
-from relay.operate.nats_status import NatsView, StreamView
+from relay.operate.held import Held
+from relay.operate.nats_status import NatsView
+from relay.operate.poison import meaning_of, remedy
 from relay.operate.status import Status, Waiting
 from relay.outcomes import FailureClass
-from relay.rules.failure_class_of_old_rows import stored_class
 from relay.text import age, events_of
 
-# A stream with less room than this will soon be full.
-_LITTLE_ROOM = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Concern:
-    """One thing that is not as it should be.
-
-    Attributes:
-        level: ``fault``: events wait or are lost; ``warning``: an operator should look.
-        since: Unix seconds, None if nobody knows.
-        do: What an operator does about it.
-        command: The command that shows more.
-        page: The page that shows more, below the base path.
-        runbook: The alert whose runbook is about it.
-    """
-
-    level: Literal["fault", "warning"]
-    what: str
-    why: str
-    since: float | None
-    do: str
-    command: str
-    page: str
-    runbook: str
+# Topics are subjects, and nothing was counted.
+_PLAIN = Outlook("redeliver", lambda topic, key: topic, None)
 
 
 def unreachable(fault: str) -> Concern:
@@ -54,21 +32,25 @@ def unreachable(fault: str) -> Concern:
 
 
 def concerns(
-    found: Status, nats: NatsView | None, objective_s: float, on_dead: str, on_loss: str = "redeliver"
+    found: Status,
+    nats: NatsView | None,
+    objective_s: float,
+    on_dead: str,
+    outlook: Outlook = _PLAIN,
 ) -> list[Concern]:
     """Return what is wrong, faults first, and causes before what follows from them.
 
     Args:
         objective_s: Within how many seconds an event should be delivered.
         on_dead: What the key of a dead letter does: ``skip`` it or ``block``.
-        on_loss: Whether what a stream has lost is sent again (``redeliver``) or waits for an operator (``alert``).
     """
-    parts = (
+    of_nats, told = nats_concerns(found, nats, outlook)
+    parts: tuple[Iterable[Concern], ...] = (
         _owners(found),
-        _nats(found, nats, on_loss),
+        of_nats,
         _losses(found),
-        (_wait(one) for one in found.waiting),
-        _dead(found, on_dead),
+        (_wait(one, nats, outlook) for one in found.waiting if one.seq not in told),
+        _dead(found, on_dead, outlook.held),
         _lag(found, objective_s),
         _version(found),
     )
@@ -104,85 +86,6 @@ def _owners(found: Status) -> Iterator[Concern]:
             "/relays",
             "OutboxRelayShardsUnowned",
         )
-
-
-def _nats(found: Status, nats: NatsView | None, on_loss: str) -> Iterator[Concern]:
-    if nats is None:
-        return
-    if nats.unreachable is not None:
-        # What has waited for it alone may have begun to before somebody looked.
-        waits = found.oldest is not None and found.oldest.last_error is None
-        times = [nats.since, found.oldest.created_at if found.oldest is not None and waits else None]
-        yield Concern(
-            "fault",
-            "NATS cannot be reached from here",
-            f"{nats.unreachable}. Nothing is delivered while the relays cannot reach it either.",
-            min((one for one in times if one is not None), default=None),
-            "See whether NATS runs and lets this console in. The relays wait, count no attempt, and go on then.",
-            command("doctor"),
-            "/streams",
-            "OutboxRelayOutage",
-        )
-        return
-    full = [one for one in nats.streams if _is_short_of_room(one) and (one.room or 0.0) <= 0]
-    refused = [one.created_at for one in found.waiting if _class_of(one) is FailureClass.CAPACITY]
-    for stream in nats.streams:
-        if stream.missing is not None:
-            yield _gone(stream, on_loss) if stream.gone else _unknown(stream)
-        elif _is_short_of_room(stream):
-            yield _room(stream, min(refused, default=None) if full == [stream] else None)
-
-
-def _is_short_of_room(stream: StreamView) -> bool:
-    return stream.missing is None and stream.refuses and stream.room is not None and stream.room < _LITTLE_ROOM
-
-
-def _gone(stream: StreamView, on_loss: str) -> Concern:
-    took = [word for subject in stream.subjects for word in ("--subject", subject)] or ["--subject", "SUBJECT"]
-    subjects = "" if stream.subjects else " (the topics of its events are among those delivered)"
-    then = (
-        "What it had lost is then sent again from the outbox, each key in its order."
-        if on_loss == "redeliver"
-        else "What it had lost is then found missing, and waits for `relay verify --redeliver` (healing.on_loss)."
-    )
-    return Concern(
-        "fault",
-        f"Stream {stream.name} is gone",
-        f"NATS says: {stream.missing}. Its events wait, and those that it had stored are lost with it.",
-        stream.since,
-        f"Make it again with the subjects that it had{subjects}. {then}",
-        command("stream", "create", stream.name, *took),
-        "/streams",
-        "OutboxRelayStreamLoss",
-    )
-
-
-def _unknown(stream: StreamView) -> Concern:
-    return Concern(
-        "fault",
-        f"Nothing is known of stream {stream.name}",
-        stream.missing or "",
-        stream.since,
-        "See whether NATS answers, and whether this console may ask for the stream.",
-        command("stream", "show", stream.name),
-        "/streams",
-        "OutboxRelayStreamLoss",
-    )
-
-
-def _room(stream: StreamView, since: float | None) -> Concern:
-    left = max(0.0, stream.room or 0.0)
-    option = {"max_bytes": "--max-bytes", "max_msgs": "--max-msgs"}[stream.limit or "max_bytes"]
-    return Concern(
-        "fault" if left <= 0 else "warning",
-        f"Stream {stream.name} is {'full' if left <= 0 else 'nearly full'}",
-        f"{left:.0%} of its {stream.limit} of {stream.limit_at:,} is left; when it is full it refuses new messages.",
-        since,
-        "Raise its limit, for example to twice as much, or let consumers that remove messages catch up.",
-        command("stream", "edit", stream.name, option, str(max(1, 2 * stream.limit_at))),
-        "/streams",
-        "OutboxRelayCapacity",
-    )
 
 
 def _losses(found: Status) -> Iterator[Concern]:
@@ -251,17 +154,17 @@ def runbook_of_event(facts: Facts) -> str | None:
     return None if facts.last_error is None else runbook_of(facts.failure_class)
 
 
-def _class_of(waiting: Waiting) -> FailureClass | None:
-    return stored_class(waiting.failure_class, waiting.reason)
-
-
-def _wait(waiting: Waiting) -> Concern:
-    failure = _class_of(waiting)
-    meaning = "" if failure is None else f" Class {failure}: {MEANING[failure]}."
+def _wait(waiting: Waiting, nats: NatsView | None, outlook: Outlook) -> Concern:
+    failure = class_of(waiting)
+    meaning = "" if failure is None else f" Class {failure}: {meaning_of(failure, waiting.reason, MEANING)}."
+    stream = stream_of(waiting.topic, None, nats, outlook.subject_of)
+    where = "" if stream is None else f", which goes to stream {stream.name}"
+    count = holding(waiting, nats, outlook)
+    many = "" if count is None else f" {str(count).capitalize()} wait."
     return Concern(
         "fault",
         f"Events wait: {waiting.reason}",
-        f"First noted on event {waiting.seq} of {waiting.topic}.{meaning}",
+        f"First noted on event {waiting.seq} of {waiting.topic}{where}.{many}{meaning}",
         waiting.created_at,
         "Look at the event." if failure is None else _DO[failure],
         command("explain", str(waiting.seq)),
@@ -293,21 +196,30 @@ def dead_runbook(on_dead: str) -> str:
     return "OutboxRelayKeyBlocked" if on_dead == "block" else "OutboxRelayDeadLettersUndecided"
 
 
-def _dead(found: Status, on_dead: str) -> Iterator[Concern]:
+def _dead(found: Status, on_dead: str, held: Held | None) -> Iterator[Concern]:
     if not found.dead.events:
         return
-    reasons = "; ".join(f"{reason.events:,}: {reason.reason}" for reason in found.dead_by_reason[:3])
+    reasons = "; ".join(f"{one.events:,}: {one.reason}{_decides(one.reason)}" for one in found.dead_by_reason[:3])
     blocks = on_dead == "block"
+    behind = None if held is None else held.of(lambda topic: topic.blocked)
+    waits = "What comes later of their keys waits behind them"
+    waits += "." if behind is None or not behind.events else f": {behind}."
     yield Concern(
         "fault" if blocks else "warning",
         f"{found.dead.bound}{events_of(found.dead.events, 'dead letter')} without a decision",
-        reasons + ("." if reasons else "") + (" What comes later of their keys waits behind them." if blocks else ""),
+        reasons + ("." if reasons else "") + (f" {waits}" if blocks else ""),
         found.dead_since,
         "Remove the cause, then retry them; discard what must never be sent.",
         command("dead", "summary"),
         "/dead",
         dead_runbook(on_dead),
     )
+
+
+def _decides(reason: str) -> str:
+    """Return which setting decides whether dead letters with a reason can be sent, empty if none does."""
+    decides = remedy(reason)
+    return "" if decides is None else f" ({decides.setting} decides)"
 
 
 def _version(found: Status) -> Iterator[Concern]:

@@ -103,6 +103,20 @@ def read_form(given: Mapping[str, str], now: float) -> FilterForm:
     return FilterForm(typed, Filters(typed.get("topic"), key, since, until, ids, *seqs, typed.get("error")), {})
 
 
+def events_path(form: FilterForm) -> str | None:
+    """Return the page of what a form means, whatever has become of it since; None if only its state or time tells.
+
+    That is the page of the event if it means one, else the list of those with its topic, key, seqs and ids.
+    """
+    first, dots, last = form.value("seq").partition("..")
+    if first and (not dots or first == last):
+        return f"/events/{first}"
+    kept = {name: value for name, value in form.typed.items() if name in ("topic", "key", "seq", "id")}
+    if not kept.keys() - {"seq"} and not first:
+        return None
+    return f"/events?{FilterForm(kept, Filters(), {}).query(state='any')}"
+
+
 def command(*words: str) -> str:
     """Write a command for a shell; what a page shows as an escape, bash and zsh read as one."""
     return " ".join(("relay", *map(_quoted, words)))

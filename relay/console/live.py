@@ -18,8 +18,10 @@ from relay.console.past import read_past
 from relay.errors import RelayError, Unreachable
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
-from relay.operate.access import Watcher, foreseen, watching
+from relay.operate.access import Reader, Watcher, foreseen, watching
 from relay.operate.broker import broker
+from relay.operate.gone_stream import Known, read_subjects, subject_maker
+from relay.operate.held import Held, read_held
 from relay.operate.nats_status import NatsView, look
 from relay.operate.pace import Pace, pace
 from relay.operate.status import Status, read_standing, read_status
@@ -35,6 +37,8 @@ _OLDEST_S = 10.0
 # How long a page waits for NATS; its answer is shown with the next look otherwise.
 _NATS_WAIT_S = 1.0
 _PACE_LOOKS = 6
+# From which lag on what is pending is counted by topic, and how often.
+_HELD_S, _COUNT_EVERY_S = 2.0, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Look:
         fault: Why not.
         nats: None before its first answer.
         slots: The last hour, as far as it was seen.
+        held: What is pending by topic, while something keeps it; else None.
     """
 
     at: float
@@ -55,6 +60,7 @@ class Look:
     nats: NatsView | None
     pace: Pace | None
     slots: tuple[Slot, ...]
+    held: Held | None = None
 
 
 class Live:
@@ -75,6 +81,9 @@ class Live:
         self._asking: asyncio.Task[NatsView] | None = None
         self._nats: NatsView | None = None
         self._memory = Memory()
+        self._subject_of = subject_maker(settings)
+        self._held: Held | None = None
+        self._held_at = 0.0
         self._idle: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -138,7 +147,8 @@ class Live:
             self._history.add(status)
         nats = await self._nats_of(status.streams if status is not None else ())
         now = time.time()
-        return Look(now, status, fault, nats, pace(self._seen), tuple(self._history.slots(now)))
+        held = None if status is None else self._held
+        return Look(now, status, fault, nats, pace(self._seen), tuple(self._history.slots(now)), held)
 
     async def _first(self) -> tuple[Status | None, str | None]:
         """Ask PostgreSQL for the first time, or after a fault: over two connections, since a page waits for it."""
@@ -158,9 +168,10 @@ class Live:
                 if self._watcher is None:
                     self._watcher = self._stack.enter_context(watching(self._settings))
                 with self._watcher.look():
-                    if not self._seen:
-                        return read_standing(self._watcher), None
-                    return read_status(self._watcher, self._seen[-1]), None
+                    before = self._seen[-1] if self._seen else None
+                    found = read_standing(self._watcher) if before is None else read_status(self._watcher, before)
+                    self._count(self._watcher, found)
+                    return found, None
             except RelayError as error:
                 self._let_go()
                 return None, str(error)
@@ -172,6 +183,22 @@ class Live:
                 if not (is_kept and isinstance(cause, Unreachable)):
                     return None, str(cause)
         raise AssertionError("the second attempt returns")
+
+    def _count(self, reader: Reader, found: Status) -> None:
+        """Count what is held, while something is, and not at each look; and learn what lost streams took."""
+        if not found.waiting and found.lag_s < _HELD_S:
+            self._held = None
+        elif self._held is None or found.at - self._held_at >= _COUNT_EVERY_S:
+            failures, ordering = self._settings.failures, self._settings.delivery.ordering
+            blocks = failures.on_dead == "block" and ordering == "key"
+            self._held, self._held_at = read_held(reader, found.watermark, found.newest, blocks=blocks), found.at
+        for name in self._memory.strange:
+            self._memory.learn(name, read_subjects(reader, name, self._subject_of))
+
+    @property
+    def known(self) -> Known:
+        """What is known of streams from looks before; for one that nobody saw, the subjects of what it was sent."""
+        return Known(self._memory.took, self._memory.growth)
 
     def _let_go(self) -> None:
         self._watcher = None

@@ -72,7 +72,7 @@ def _of_nats(nats: NatsView | None) -> tuple[Station, Station]:
     room = f"room {max(0.0, min(rooms)):.0%}" if rooms else "room: no limit"
     streams = Station(
         "Streams",
-        (f"{len(nats.streams)} in use", f"{missing} missing" if missing else room),
+        (f"{missing} of {len(nats.streams)} gone",) if missing else (f"{len(nats.streams)} in use", room),
         "fault" if missing or full else "good",
     )
     if nats.consumers is None:

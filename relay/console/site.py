@@ -21,6 +21,7 @@ from relay.console.live import Live, Look
 from relay.console.pictures.shards import letter
 from relay.console.unchanged import entity_tag, is_known
 from relay.operate.access import Reader, reading
+from relay.operate.gone_stream import subject_maker
 from relay.text import about_size, age, iso
 
 T = TypeVar("T")
@@ -57,12 +58,14 @@ class Site:
     Attributes:
         settings: Of the console; looking uses ``[postgres] dsn``.
         live: The look that open pages share.
+        subject_of: Makes the subject of a topic and a key.
     """
 
     def __init__(self, settings: Settings, entry: Entry) -> None:
         self.settings = settings
         self.live = Live(settings)
         self.entry = entry
+        self.subject_of = subject_maker(settings)
         self._turns = asyncio.Semaphore(_CONNECTIONS)
         self._parts: dict[tuple[str, bool], _Part] = {}
         self._env = Environment(

@@ -15,13 +15,19 @@ _EXAMPLES = 10
 
 
 class DeadGroup(NamedTuple):
-    """Dead letters of one topic with one reason; times in Unix seconds."""
+    """Dead letters of one topic with one reason; times in Unix seconds.
+
+    Attributes:
+        reason: Of one kind: with N for numbers, and cut.
+        example: The whole reason of one of them.
+    """
 
     topic: str
     reason: str
     events: int
     first_dead_at: float
     last_dead_at: float
+    example: str | None = None
 
 
 def summarize(reader: Reader, filters: Filters, limit: int) -> list[DeadGroup]:

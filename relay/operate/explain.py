@@ -5,11 +5,13 @@ relay has in memory is not asked for; its traces in the table are.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from relay.operate.create_command import create_command
 from relay.operate.hindrances import Hindrance
 from relay.operate.message_size import command_to_raise
 from relay.operate.poison import NEVER, meaning_of, refused_for_size, remedy
+from relay.operate.stream_room import Limit
 from relay.outcomes import FailureClass
 
 State = Literal["pending", "retry", "dead", "discarded", "delivered"]
@@ -32,6 +34,28 @@ class Other:
     last_error: str | None = None
 
 
+class Full(NamedTuple):
+    """A limit of a stream that is reached.
+
+    Attributes:
+        at: How much it is.
+    """
+
+    name: Limit
+    at: int
+    messages: int
+    bytes: int
+
+    @property
+    def used(self) -> int:
+        """What the stream holds, in what the limit counts."""
+        return self.messages if self.name == "max_msgs" else self.bytes
+
+    def sentence(self) -> str:
+        """Return it in words."""
+        return f"{self.used:,} of {self.at:,} {'messages' if self.name == 'max_msgs' else 'bytes'} (discard=new)"
+
+
 @dataclass(frozen=True, slots=True)
 class Broker:
     """What NATS says now of the event's subject.
@@ -40,23 +64,30 @@ class Broker:
         unreachable: Why it could not be asked; None: it was.
         unknown: Why it did not say which stream takes the subject; None: it did.
         stream: The stream that takes the subject; None without one.
-        full: Which limit of the stream is reached while it refuses new messages.
-        doubled: The option of `relay stream edit` that doubles that limit.
+        limit: The limit of the stream that is reached while it refuses new messages, and `full` that in words.
+        raised: The option of `relay stream edit` that makes room for what waits.
         sealed: The stream accepts nothing any more.
         no_ack: The stream acknowledges nothing.
         window_s: Its duplicate window, seconds.
         max_msg_size: How large a message it takes, bytes; -1: no limit of its own.
+        gone: The stream that took the subject and is not there any more; None if none is known to have.
+        took: What that one took, as far as it is known, or what `stream` takes.
+        lost: Streams that were published to and are not there; asked for if no stream takes the subject.
     """
 
     unreachable: str | None = None
     unknown: str | None = None
     stream: str | None = None
+    limit: Full | None = None
     full: str | None = None
-    doubled: str = ""
+    raised: str = ""
     sealed: bool = False
     no_ack: bool = False
     window_s: float = 0.0
     max_msg_size: int = -1
+    gone: str | None = None
+    took: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +326,10 @@ def _broker_now(facts: Facts) -> list[str]:
     if broker.unknown is not None:
         return []
     if broker.stream is None:
-        return [f"No stream takes the subject {facts.subject} now."] if facts.subject_fault is None else []
+        if facts.subject_fault is not None:
+            return []
+        gone = "" if broker.gone is None else f" Stream {broker.gone}, which took it, is gone."
+        return [f"No stream takes the subject {facts.subject} now.{gone}"]
     found = []
     if broker.sealed:
         found.append(f"Stream {broker.stream} is sealed: it accepts nothing any more.")
@@ -312,10 +346,10 @@ def _mending(facts: Facts) -> list[str]:
     if broker.unreachable is not None or broker.unknown is not None or facts.subject_fault is not None:
         return []
     if broker.stream is None:
-        return [f"relay stream create NAME --subject '{facts.subject}'"]
+        return [create_command(broker.gone or "NAME", broker.took or (facts.subject or "SUBJECT",))]
     if broker.no_ack:
         return [f"nats stream edit {broker.stream}"]
-    return [] if broker.full is None else [f"relay stream edit {broker.stream} {broker.doubled}".rstrip()]
+    return [] if broker.full is None else [f"relay stream edit {broker.stream} {broker.raised}".rstrip()]
 
 
 def _next(facts: Facts) -> str:

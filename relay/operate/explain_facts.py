@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 from relay.config.derived_options import envelopes
@@ -14,15 +15,22 @@ from relay.jetstream.errors import BrokerError
 from relay.jetstream.stream_reader import StreamReader
 from relay.operate.access import Reader
 from relay.operate.broker import broker
-from relay.operate.events import EventName, ListedEvent, WholeEvent, find_one
-from relay.operate.explain import Broker, Explanation, Facts, Other, State, explain
+from relay.operate.events import EventName, ListedEvent, WholeEvent, find, find_one
+from relay.operate.explain import Broker, Explanation, Facts, Full, Other, State, explain
+from relay.operate.filters import Filters
+from relay.operate.gone_stream import Known, Took, read_subjects, subject_maker, taken_by
+from relay.operate.held import HeldTopic, read_held
 from relay.operate.hindrances import Hindrance
+from relay.operate.nats_status import look_at_stream
 from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, read_shards
+from relay.operate.stream_room import Limit, of_messages, option_to_raise, raised_limit
 from relay.rules.envelopes import Poison, size_on_the_wire
 from relay.rules.failure_class_of_old_rows import stored_class
 from relay.rules.streams import split
 
 _SHOWN = 5
+# Among how many of the newest seqs an event of the same topic is looked for that was delivered.
+_NEWEST_SEQS = 50_000
 _LOOKUP_TIMEOUT_S = 3.0
 # So many of the newest messages of its stream are searched for an event that is not marked, for so long, seconds.
 _NEWEST = 10_000
@@ -50,13 +58,15 @@ class _Around:
     in_the_way: tuple[Other, ...] = ()
     dead_ahead: tuple[int, ...] = ()
     hindrances: tuple[Hindrance, ...] = ()
+    streams: tuple[str, ...] = ()
 
 
-def explain_event(settings: Settings, reader: Reader, name: EventName) -> Explained:
+def explain_event(settings: Settings, reader: Reader, name: EventName, known: Known | None = None) -> Explained:
     """Explain why an event is where it is; NATS is asked as well.
 
     Args:
         reader: In an open transaction.
+        known: What somebody who has looked before knows of streams; None: nobody has.
 
     Raises:
         RelayError: There is no such event.
@@ -64,6 +74,11 @@ def explain_event(settings: Settings, reader: Reader, name: EventName) -> Explai
     now = time.time()
     whole = find_one(reader, name)
     facts = _facts(settings, whole, _around(reader, whole.listed), now)
+    known = Known({}, {}) if known is None else known
+    if facts.broker.lost:
+        facts = replace(facts, broker=_with_gone(settings, reader, facts, whole.listed.topic, known.took))
+    elif facts.broker.limit is not None:
+        facts = replace(facts, broker=_with_room(settings, reader, facts.broker, known.growth))
     return Explained(whole.listed, facts, explain(facts))
 
 
@@ -72,8 +87,9 @@ def _around(reader: Reader, event: ListedEvent) -> _Around:
     upper = min(event.seq - 1, watermark + SCAN_SEQS)
     owned = {shard.number for shard in read_shards(reader) if shard.held}
     (own,) = reader.row("operate/shard", (event.key, event.seq))
+    streams = tuple(stream for stream, *_ in reader.rows("operate/streams"))
     if event.settled:
-        return _Around(bool(owned), own in owned)
+        return _Around(bool(owned), own in owned, streams=streams)
     (ahead,) = reader.row("operate/backlog", (watermark, upper, COUNT_UP_TO + 1))
     in_the_way: set[Other] = set()
     dead_ahead: tuple[int, ...] = ()
@@ -91,6 +107,7 @@ def _around(reader: Reader, event: ListedEvent) -> _Around:
         tuple(sorted(in_the_way, key=lambda other: other.seq)),
         dead_ahead,
         tuple(Hindrance(*row) for row in reader.rows("doctor/hindrances")),
+        streams,
     )
 
 
@@ -113,7 +130,8 @@ def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -
         fault, size = None, size_on_the_wire(lines, whole.payload)
     except Poison as poison:
         subject, fault, size = None, str(poison), 0
-    now_in_nats, max_payload, stored_at = asyncio.run(_ask(settings, subject, None if event.settled else event.id))
+    pending = None if event.settled else event.id
+    now_in_nats, max_payload, stored_at = asyncio.run(_ask(settings, subject, pending, around.streams))
     if fault is None:
         try:
             envelopes(settings).make(sent, max_payload)
@@ -150,16 +168,51 @@ def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -
     )
 
 
-async def _ask(settings: Settings, subject: str | None, pending: str | None) -> tuple[Broker, int, int | None]:
+def _with_gone(settings: Settings, reader: Reader, facts: Facts, topic: str, took: Took) -> Broker:
+    """Return what NATS says now, with the stream that took the subject if it is one of those that are gone."""
+    broker = facts.broker
+    gone = taken_by(facts.subject or "", {name: took.get(name, ()) for name in broker.lost})
+    if gone is None:
+        before = find(reader, "delivered", Filters(topic=topic), 1, _NEWEST_SEQS).events
+        gone = next((one.stream for one in before if one.stream in broker.lost), None)
+    if gone is None:
+        return broker
+    subjects = took.get(gone) or read_subjects(reader, gone, subject_maker(settings))
+    return replace(broker, gone=gone, took=tuple(subjects))
+
+
+def _with_room(settings: Settings, reader: Reader, broker: Broker, growth: Mapping[str, float]) -> Broker:
+    """Return what NATS says of a full stream, with the option that makes room for what waits for it."""
+    if broker.limit is None or broker.stream is None:
+        return broker
+    watermark, newest = reader.row("operate/range")
+    blocks = settings.failures.on_dead == "block" and settings.delivery.ordering == "key"
+    held, subject_of = read_held(reader, watermark, newest, blocks=blocks), subject_maker(settings)
+    took = {broker.stream: broker.took}
+
+    def its(topic: HeldTopic) -> bool:
+        subject = subject_of(topic.topic, topic.key)
+        return not topic.blocked and subject is not None and taken_by(subject, took) is not None
+
+    limit = broker.limit
+    waiting = of_messages(held.of(its).events, limit.name, limit.messages, limit.bytes)
+    to = raised_limit(limit.used, limit.at, waiting, growth.get(broker.stream))
+    return replace(broker, raised=option_to_raise(limit.name, to))
+
+
+async def _ask(
+    settings: Settings, subject: str | None, pending: str | None, streams: Sequence[str]
+) -> tuple[Broker, int, int | None]:
     """Ask NATS about a subject; return its answer, how large a message may be, and where the event is if it is stored.
 
     Args:
         pending: The id of the event; None if its row says that it is settled.
+        streams: Those that were published to: without one that takes the subject, it is asked which of these are gone.
     """
     try:
         async with broker(settings) as connection:
             try:
-                now = await _look(connection, subject)
+                now = await _look(connection, subject, streams)
             except BrokerError as error:
                 return Broker(unknown=str(error)), connection.max_payload, None
             place = None
@@ -186,17 +239,21 @@ async def _place(connection: Connection, stream: str, event_id: str) -> int | No
     return None
 
 
-async def _look(connection: Connection, subject: str | None) -> Broker:
-    facts = None if subject is None else await connection.stream_of(subject, _LOOKUP_TIMEOUT_S)
-    if facts is None:
+async def _look(connection: Connection, subject: str | None, streams: Sequence[str]) -> Broker:
+    if subject is None:
         return Broker()
+    facts = await connection.stream_of(subject, _LOOKUP_TIMEOUT_S)
+    if facts is None:
+        seen = [await look_at_stream(connection, name) for name in streams]
+        return Broker(lost=tuple(one.name for one in seen if one.gone))
     info = await connection.request(f"STREAM.INFO.{split(facts.name)[1]}", None, _LOOKUP_TIMEOUT_S)
     config, state = info.get("config", {}), info.get("state", {})
-    full, doubled = _full(config, state)
+    limit = _full(config, state)
     return Broker(
         stream=facts.name,
-        full=full,
-        doubled=doubled,
+        limit=limit,
+        full=None if limit is None else limit.sentence(),
+        took=tuple(config.get("subjects") or ()),
         sealed=bool(config.get("sealed")),
         no_ack=facts.no_ack,
         window_s=facts.duplicate_window_s,
@@ -204,13 +261,13 @@ async def _look(connection: Connection, subject: str | None) -> Broker:
     )
 
 
-def _full(config: dict[str, Any], state: dict[str, Any]) -> tuple[str | None, str]:
-    """Return which limit of a stream is reached, if it refuses new messages, and the option that doubles that limit."""
+def _full(config: dict[str, Any], state: dict[str, Any]) -> Full | None:
+    """Return which limit of a stream is reached, if it refuses new messages; None if none is."""
     if config.get("discard") != "new":
-        return None, ""
-    for limit, field, unit in (("max_msgs", "messages", "messages"), ("max_bytes", "bytes", "bytes")):
-        highest = config.get(limit, -1)
-        if 0 < highest <= state.get(field, 0):
-            option = f"--{limit.replace('_', '-')} {2 * highest}"
-            return f"{state[field]:,} of {highest:,} {unit} (discard=new)", option
-    return None, ""
+        return None
+    names: tuple[Limit, ...] = ("max_msgs", "max_bytes")
+    for name in names:
+        full = Full(name, config.get(name, -1), state.get("messages", 0), state.get("bytes", 0))
+        if 0 < full.at <= full.used:
+            return full
+    return None

@@ -17,12 +17,14 @@ class LargeDead(NamedTuple):
     Attributes:
         key: That of the largest one.
         bytes: Payload and headers of the largest one, as its row has them.
+        since: When the first of them was given up, Unix seconds.
     """
 
     topic: str
     key: str | None
     events: int
     bytes: int
+    since: float
 
 
 class Limited(Protocol):
@@ -47,6 +49,7 @@ class TooSmall(NamedTuple):
     Attributes:
         limit: Its max_msg_size, bytes.
         size: What the largest of these events takes.
+        since: When the first of them was given up, Unix seconds.
     """
 
     stream: str
@@ -54,6 +57,7 @@ class TooSmall(NamedTuple):
     size: int
     events: int
     topics: tuple[str, ...]
+    since: float
 
 
 def raised_to(size: int) -> int:
@@ -98,6 +102,7 @@ def too_small(
                     max(one.bytes for one in refused) + OWN_HEADERS_BYTES,
                     sum(one.events for one in refused),
                     tuple(one.topic for one in refused),
+                    min(one.since for one in refused),
                 )
             )
     return found

@@ -31,6 +31,7 @@ class StreamView:
         refuses: Whether it refuses new messages when it is full, instead of letting old ones go.
         max_msg_size: How large a message it takes, bytes; -1: no limit of its own.
         last_at: When its last message was stored, Unix seconds; None: it never held one.
+        growth: By how much it grows in a second, in what its limit counts; None if that is not known.
     """
 
     name: str
@@ -47,6 +48,24 @@ class StreamView:
     refuses: bool = False
     max_msg_size: int = -1
     last_at: float | None = None
+    growth: float | None = None
+
+    @property
+    def used(self) -> int:
+        """What it holds, in what its limit counts."""
+        return self.bytes if self.limit == "max_bytes" else self.messages
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it refuses new messages because a limit is reached."""
+        return self.missing is None and self.refuses and self.room is not None and self.room <= 0
+
+    @property
+    def full_in_s(self) -> float | None:
+        """How long until it refuses new messages if it grows on like that, seconds; None if it does not, or may not."""
+        if self.missing is not None or not self.refuses or self.room is None or not self.growth or self.growth < 0:
+            return None
+        return max(0.0, (self.limit_at - self.used) / self.growth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +76,7 @@ class NatsView:
         unreachable: Why it could not be asked; None: it was.
         since: When it was first found so by who asks, Unix seconds.
         consumers: The durable ones, the furthest behind first; None if this account may not ask.
+        seen_at: When streams and consumers were seen, Unix seconds, if who asks remembers them.
     """
 
     unreachable: str | None = None
@@ -64,6 +84,7 @@ class NatsView:
     streams: tuple[StreamView, ...] = ()
     consumers: tuple[ConsumerView, ...] | None = ()
     since: float | None = None
+    seen_at: float | None = None
 
 
 async def ask_nats(settings: Settings, streams: Sequence[str]) -> NatsView:
@@ -81,7 +102,7 @@ async def look(connection: Connection, streams: Sequence[str]) -> NatsView:
     Raises:
         BrokerError: The connection has ended.
     """
-    seen = [await _stream(connection, name) for name in streams]
+    seen = [await look_at_stream(connection, name) for name in streams]
     consumers: list[ConsumerView] | None = []
     for stream in seen:
         if stream.missing is None and consumers is not None:
@@ -96,7 +117,12 @@ async def look(connection: Connection, streams: Sequence[str]) -> NatsView:
     return NatsView(None, connection.server, tuple(seen), None if consumers is None else tuple(consumers))
 
 
-async def _stream(connection: Connection, name: str) -> StreamView:
+async def look_at_stream(connection: Connection, name: str) -> StreamView:
+    """Ask for one stream.
+
+    Raises:
+        BrokerError: The connection has ended.
+    """
     if not may_exist(name):
         return StreamView(name, missing="no stream can have this name")
     try:

@@ -12,8 +12,8 @@ NEVER = "this event can never be sent as it is"
 
 _BY_SIZE: tuple[tuple[re.Pattern[str], Size], ...] = (
     (re.compile(r"refused by the stream: .*\(10054\)", re.DOTALL), "stream"),
-    (re.compile(r"headers of \d+ and payload of \d+ bytes: the server takes \d+"), "server"),
-    (re.compile(r"\d+ bytes: more than the relay reads"), "relay"),
+    (re.compile(r"headers of [\dN]+ and payload of [\dN]+ bytes: the server takes"), "server"),
+    (re.compile(r"[\dN]+ bytes: more than the relay reads"), "relay"),
 )
 _STEERS = re.compile(r"header (\S+) would steer the server and is not allowed")
 _NO_ROLLUP = re.compile(r"refused by the stream: .*\(10111\)", re.DOTALL)
@@ -34,31 +34,40 @@ class Remedy(NamedTuple):
 
     Attributes:
         meaning: What is wrong with it, and what decides.
+        setting: What decides.
         do: What to change before a retry, in words.
     """
 
     meaning: str
+    setting: str
     do: str
 
 
 _OF_SIZE: dict[Size, Remedy] = {
     "stream": Remedy(
         "it is larger than its stream takes (max_msg_size), and can be sent once that limit is raised",
+        "max_msg_size of the stream",
         "Raise max_msg_size of the stream, then retry it.",
     ),
     "server": Remedy(
         "it is larger than the server takes (max_payload of servers and account), and can be sent once that is raised",
+        "max_payload of the servers",
         "Raise max_payload on every server, then retry it.",
     ),
     "relay": Remedy(
         "it is larger than the relay reads, and can be sent once delivery.buffer_bytes is raised",
+        "delivery.buffer_bytes",
         "Raise delivery.buffer_bytes of every relay, then retry it.",
     ),
 }
 
 
 def refused_for_size(last_error: str | None) -> Size | None:
-    """Return by whose limit an event was too large; None if it was refused for something else."""
+    """Return by whose limit an event was too large; None if it was refused for something else.
+
+    Args:
+        last_error: As its row has it, or as reasons are counted, with N for numbers.
+    """
     if last_error is None:
         return None
     return next((whose for pattern, whose in _BY_SIZE if pattern.match(last_error)), None)
@@ -77,11 +86,13 @@ def remedy(last_error: str | None) -> Remedy | None:
     if _NO_ROLLUP.match(last_error):
         return Remedy(
             f"it sets Nats-Rollup, which its stream does not permit (allow_rollup_hdrs); {_EFFECTS['nats-rollup']}",
+            "allow_rollup_hdrs of the stream",
             "If it may, permit it in the stream, then retry it; else discard it.",
         )
     if last_error.startswith(_OUTSIDE):
         return Remedy(
             "its subject is not among those of subject.allow, and can be sent once it is",
+            "subject.allow",
             "If it may, add the subject to subject.allow of every relay, then retry it; else discard it.",
         )
     return None
@@ -94,6 +105,7 @@ def _of_header(name: str) -> Remedy | None:
     effect = next((told for begins, told in _EFFECTS.items() if lower.startswith(begins)), "the server may act on it")
     return Remedy(
         f"headers.allow_nats of the relay does not let its header {name} through; {effect}",
+        "headers.allow_nats",
         f"If it may, add {name} to headers.allow_nats of every relay, then retry it; else discard it.",
     )
 

@@ -40,12 +40,14 @@ class Job:
         changed: How many were changed; None before the end.
         note: What it waits for.
         fault: Why it was broken off.
+        page: Where the events are shown, below the base path; None if they cannot be told from others.
     """
 
     number: int
     what: str
     command: str
     acting: str
+    page: str | None = None
     began_at: float = field(default_factory=time.time)
     ended_at: float | None = None
     planned: int | None = None

@@ -1,6 +1,7 @@
 """Changing many: the preview, its confirmation, and how far it is. Routed only with ``console.write``."""
 
 import functools
+import json
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -12,10 +13,12 @@ from starlette.responses import RedirectResponse, Response
 from relay.console.changes.jobs import Job, Jobs
 from relay.console.changes.order import TYPED_ABOVE, Order, asked_to_go_on, number_of, objection, read_order
 from relay.console.changes.work import Shown, begin, carry_out, operator_settings, preview
+from relay.console.filter_form import events_path, form_of
 from relay.console.form_body import read_body
 from relay.console.site import Site, answer_if_new, visitor_of
-from relay.operate.changes import audit_line
+from relay.operate.changes import AuditLine, audit_line
 from relay.operate.claim import holder_of
+from relay.operate.filters import from_record
 from relay.operate.unfinished import can_go_on
 
 
@@ -50,7 +53,8 @@ class ChangePages:
         self.jobs.check_room(shown.order.rest_of)
         settings = await site.run(lambda: operator_settings(site.settings))
         begun = await site.run(lambda: begin(settings, shown, acting))
-        job = Job(begun.audit.number, shown.order.sentence(shown.count), shown.order.command(), acting)
+        does = shown.order.sentence(shown.count)
+        job = Job(begun.audit.number, does, shown.order.command(), acting, _page_of(shown.order))
         with ExitStack() as otherwise:
             otherwise.callback(begun.close)
             self.jobs.start(job, functools.partial(carry_out, begun))
@@ -75,6 +79,7 @@ class ChangePages:
             line=line,
             holder=holder,
             can_go_on=line is not None and can_go_on(line),
+            events_page=_events_page(job, line),
             as_table=False,
             command="relay audit",
         )
@@ -99,8 +104,20 @@ class ChangePages:
             shown=shown,
             against=against,
             typed_above=TYPED_ABOVE,
+            events_page=_page_of(order),
             command=order.command(),
         )
+
+
+def _page_of(order: Order) -> str | None:
+    return events_path(order.form)
+
+
+def _events_page(job: Job | None, line: AuditLine | None) -> str | None:
+    """Return where the events of a change are shown."""
+    if job is not None:
+        return job.page
+    return None if line is None else events_path(form_of(from_record(json.loads(line.filter))))
 
 
 def _acting(request: Request) -> str:

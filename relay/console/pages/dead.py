@@ -1,5 +1,6 @@
 """Dead letters by topic and reason."""
 
+import re
 import time
 
 from starlette.requests import Request
@@ -8,30 +9,49 @@ from starlette.responses import Response
 from relay.console.concerns import dead_runbook
 from relay.console.filter_form import FilterForm, command, read_form
 from relay.console.site import Site
+from relay.console.stream_concerns import small_streams
 from relay.operate.dead_letters import DeadGroup, summarize
 from relay.operate.filters import Filters
+from relay.operate.message_size import TooSmall, command_to_raise
+from relay.operate.poison import refused_for_size, remedy
 
 _GROUPS = 50
 # A longer query is in no link: a row has three of them.
 _LONGEST_QUERY = 250
-_NO_REASON = "no reason given"
+# As kind_of_reason.sql has it: the length of a kind, and what is taken out of it.
+_KIND = 100
+_QUOTED = re.compile(r": ['\"].*", re.DOTALL)
+_NUMBER = re.compile(r"\d+(?!\d*\))")
 
 
 async def dead(site: Site, request: Request) -> Response:
     """Count dead letters by topic and reason, the most frequent first."""
     form = read_form(request.query_params, time.time())
     groups = [] if form.faults else await site.read(lambda reader: summarize(reader, form.filters, _GROUPS))
+    sizes = await _too_small(site) if any(refused_for_size(group.reason) == "stream" for group in groups) else {}
     return site.page(
         request,
         "dead.html",
         400 if form.faults else 200,
         form=form,
-        groups=[(group, _of_group(form, group)) for group in groups],
+        groups=[(group, _of_group(form, group), remedy(group.reason)) for group in groups],
+        too_small=sizes,
+        command_to_raise=command_to_raise,
+        for_size=refused_for_size,
         most=_GROUPS,
         on_dead=site.settings.failures.on_dead,
         runbook_name=dead_runbook(site.settings.failures.on_dead),
         command=command("dead", "summary", *form.flags()),
     )
+
+
+async def _too_small(site: Site) -> dict[str, TooSmall]:
+    """Return the streams that are still too small for dead letters, by the topics of these."""
+    look = await site.live.look()
+    if look.status is None:
+        return {}
+    small = small_streams(look.status, look.nats, site.subject_of)
+    return {topic: one for one in small for topic in one.topics}
 
 
 def _of_group(form: FilterForm, group: DeadGroup) -> str:
@@ -40,21 +60,29 @@ def _of_group(form: FilterForm, group: DeadGroup) -> str:
     Empty if it would be too long for a link.
     """
     typed = {**form.typed, "topic": exact_topic(group.topic)}
-    words = searchable(group.reason)
+    words = searchable(group.example)
     if words:
         typed["error"] = words
     query = FilterForm(typed, Filters(), {}).query()
     return query if len(query) <= _LONGEST_QUERY else ""
 
 
-def searchable(reason: str) -> str:
-    """Return the longest part of a kind of reason that every error of that kind holds.
+def searchable(example: str | None) -> str:
+    """Return the longest part of an error that every error of its kind holds.
 
-    Numbers stand as N in it, so no part with an N is certain.
+    A kind is the beginning of an error without what stands in quotes after a colon, with each number taken out but for
+    codes in brackets: `sql/includes/kind_of_reason.sql`.
     """
-    if reason == _NO_REASON:
+    if not example:
         return ""
-    return max((part.strip() for part in reason.split("N")), key=len)
+    parts, room = [], _KIND
+    for part in _NUMBER.split(_QUOTED.sub("", example)):
+        parts.append(part[:room].strip())
+        # A number counts as one character.
+        room -= len(part) + 1
+        if room <= 0:
+            break
+    return max(parts, key=len)
 
 
 def exact_topic(topic: str) -> str:

@@ -8,7 +8,9 @@ from starlette.responses import Response
 from relay.console.filter_form import command
 from relay.console.site import Site
 from relay.operate.doctor.examine import examine
-from relay.operate.doctor.findings import Finding, count
+from relay.operate.doctor.findings import Finding, Level, count
+
+_ORDER: dict[Level, int] = {"fault": 0, "warning": 1, "ok": 2}
 
 
 async def ask(site: Site, request: Request) -> Response:
@@ -18,11 +20,12 @@ async def ask(site: Site, request: Request) -> Response:
 
 async def run(site: Site, request: Request) -> Response:
     """Run the checks. They change nothing; no trial message is published."""
-    findings = await site.run(lambda: examine(site.settings, (), trials=False))
+    known = site.live.known
+    findings = await site.run(lambda: examine(site.settings, (), trials=False, took=known.took))
     return _page(
         site,
         request,
-        findings=findings,
+        findings=sorted(findings, key=lambda one: _ORDER[one.level]),
         faults=count(findings, "fault"),
         warnings=count(findings, "warning"),
     )

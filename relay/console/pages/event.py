@@ -13,7 +13,7 @@ from relay.console.plain import fitting
 from relay.console.site import Site
 from relay.operate.access import Reader
 from relay.operate.events import EventName, WholeEvent, event_name, try_one
-from relay.operate.explain import Facts
+from relay.operate.explain import Facts, why_no_replay
 from relay.operate.explain_facts import Explained, explain_event
 from relay.operate.payload_text import pretty
 
@@ -30,7 +30,7 @@ async def event(site: Site, request: Request) -> Response:
 
     def look(reader: Reader) -> tuple[WholeEvent, Explained] | None:
         whole = try_one(reader, name)
-        return None if whole is None else (whole, explain_event(site.settings, reader, name))
+        return None if whole is None else (whole, explain_event(site.settings, reader, name, site.live.known))
 
     found = await site.read(look)
     if found is None:
@@ -44,6 +44,7 @@ async def event(site: Site, request: Request) -> Response:
         event=whole.listed,
         facts=explained.facts,
         explanation=explained.explanation,
+        no_replay=why_no_replay(explained.facts),
         ahead=_ahead(explained.facts),
         runbook_name=runbook_of_event(explained.facts),
         header_names=names[:_HEADER_NAMES],

@@ -3,11 +3,13 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from relay.console.concerns import Concern, concerns, unreachable
+from relay.console.concern import Concern
+from relay.console.concerns import concerns, unreachable
 from relay.console.filter_form import command
 from relay.console.live import Look
 from relay.console.overview_pictures import flow_picture, lag_picture, rate_picture
 from relay.console.site import Site
+from relay.console.stream_concerns import Outlook
 
 
 def concerns_of(site: Site, look: Look) -> list[Concern]:
@@ -15,9 +17,13 @@ def concerns_of(site: Site, look: Look) -> list[Concern]:
     if look.status is None:
         return [unreachable(look.fault or "it does not answer")]
     settings = site.settings
-    return concerns(
-        look.status, look.nats, settings.delivery.objective_s, settings.failures.on_dead, settings.healing.on_loss
-    )
+    outlook = outlook_of(site, look)
+    return concerns(look.status, look.nats, settings.delivery.objective_s, settings.failures.on_dead, outlook)
+
+
+def outlook_of(site: Site, look: Look) -> Outlook:
+    """Return what the streams of a look are seen by."""
+    return Outlook(site.settings.healing.on_loss, site.subject_of, look.held)
 
 
 async def overview(site: Site, request: Request) -> Response:

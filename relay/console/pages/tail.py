@@ -83,7 +83,8 @@ class _Look:
 
     def __init__(self, site: Site, filters: Filters) -> None:
         self._site = site
-        self._follower = Follower(filters, 0, _unheard)
+        # The page has some of the last ones already, and leaves them out: so none is missed between the two.
+        self._follower = Follower(filters, _LAST, _unheard)
         self._stack = ExitStack()
         self._watcher: Watcher | None = None
 

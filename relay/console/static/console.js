@@ -37,6 +37,9 @@
     const stop = document.getElementById("tail-pause");
     let waits = false;
     const add = (row) => {
+      const name = /^\s*<tr id="([^"]+)"/.exec(row);
+      // The stream begins with the last ones, which are here already unless they came meanwhile.
+      if (name && document.getElementById(name[1])) return;
       rows.insertAdjacentHTML("afterbegin", row);
       while (rows.rows.length > MOST_ROWS) rows.deleteRow(-1);
     };

@@ -7,7 +7,7 @@ from relay.config.derived_options import envelopes, nats_options
 from relay.config.settings import Settings
 from relay.operate.doctor.facts import Expectation, RedisFacts, Topic
 from relay.operate.doctor.findings import Finding
-from relay.operate.doctor.gather_nats import gather_nats
+from relay.operate.doctor.gather_nats import Published, gather_nats
 from relay.operate.doctor.gather_postgres import gather_postgres
 from relay.operate.doctor.gather_seqs import gather_seqs
 from relay.operate.doctor.judge_clocks import judge_clocks
@@ -15,16 +15,23 @@ from relay.operate.doctor.judge_nats import judge_nats
 from relay.operate.doctor.judge_postgres import judge_postgres
 from relay.operate.doctor.judge_projections import judge_projections
 from relay.operate.doctor.judge_seqs import judge_seqs
+from relay.operate.gone_stream import Took
 
 
 def examine(
-    settings: Settings, topics: Sequence[str], *, trials: bool, redis: RedisFacts | None = None
+    settings: Settings,
+    topics: Sequence[str],
+    *,
+    trials: bool,
+    redis: RedisFacts | None = None,
+    took: Took | None = None,
 ) -> list[Finding]:
     """Examine the set-up over the paths that the relay uses, and change nothing.
 
     Args:
         topics: Topics to try beside those in the table.
         trials: Publish empty messages that no stream accepts, to try each subject.
+        took: What streams took that somebody has seen; None: nobody has.
         redis: What is known of the projections in Redis; None: nothing is to be said of them.
     """
     postgres, plan = settings.postgres, _plan(settings)
@@ -41,6 +48,7 @@ def examine(
             nats_options(settings),
             envelopes(settings),
             [*of_postgres.topics, *named],
+            Published(of_postgres.streams, took or {}),
             trials=trials,
             numbered=settings.headers.seq,
         )

@@ -133,6 +133,7 @@ class Topic:
         key: One of its keys.
         pending: How many of its rows wait.
         largest: Bytes of payload and headers of its largest row.
+        stream: Where one of its rows was delivered to; None if none was.
     """
 
     topic: str
@@ -140,6 +141,7 @@ class Topic:
     events: int
     pending: int
     largest: int
+    stream: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,7 @@ class PostgresFacts:
         unreachable: Whether a row has the lowest of all seqs, which no range includes.
         bell_error: Why the bell's own address is of no use.
         adoptions: Foreign tables of this database whose rows are copied, into this outbox or another one.
+        streams: Those that were published to.
         has_origin: Whether the outbox says which history its seqs belong to.
         projections: Those whose read models are in this database.
         skew_s: Its clock less ours.
@@ -228,6 +231,7 @@ class PostgresFacts:
     bell_error: str | None = None
     topics: tuple[Topic, ...] = ()
     adoptions: tuple[Adoption, ...] = ()
+    streams: tuple[str, ...] = ()
     has_origin: bool = False
     projections: ProjectionFacts = ProjectionFacts()
     skew_s: float | None = None
@@ -239,7 +243,7 @@ class SubjectFacts:
 
     Attributes:
         subject: None if the topic makes none, because of `fault`.
-        stream: The stream that takes it.
+        stream: The stream that takes it; None: none does, and `gone` is the one that did and is not there any more.
         looked_up: Whether streams could be looked up at all.
         answer: What came back when an event was sent that no stream would store.
     """
@@ -251,6 +255,7 @@ class SubjectFacts:
     looked_up: bool = True
     answer: str = ""
     permitted: bool = True
+    gone: str | None = None
 
 
 class NumberedMessage(NamedTuple):
@@ -294,6 +299,19 @@ class SeqFacts:
     first: int | None
 
 
+class GoneStream(NamedTuple):
+    """A stream that was published to, and that NATS does not have.
+
+    Attributes:
+        subjects: What it took, as far as that is known.
+        pending: How many events of the sample wait for it.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    pending: int
+
+
 @dataclass(frozen=True)
 class NatsFacts:
     """All that was learnt of NATS.
@@ -302,6 +320,7 @@ class NatsFacts:
         error: Why nothing could be learnt.
         encrypted: Whether the connection is.
         names_allowed: Whether streams may be looked up by subject.
+        gone: Streams that were published to and are not there any more, with what they took.
         skew_s: Its clock less ours.
     """
 
@@ -314,4 +333,5 @@ class NatsFacts:
     names_allowed: bool = True
     subjects: tuple[SubjectFacts, ...] = ()
     streams: tuple[StreamReport, ...] = ()
+    gone: tuple[GoneStream, ...] = ()
     skew_s: float | None = None

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from relay.event import Event
@@ -19,7 +19,9 @@ from relay.jetstream.connection import Connection, connect
 from relay.jetstream.errors import BrokerError, LookupForbidden
 from relay.jetstream.listener import Listener
 from relay.jetstream.stream_reader import StreamReader, event_ids
-from relay.operate.doctor.facts import NatsFacts, NumberedMessage, StreamReport, SubjectFacts, Topic
+from relay.operate.doctor.facts import GoneStream, NatsFacts, NumberedMessage, StreamReport, SubjectFacts, Topic
+from relay.operate.gone_stream import Took, taken_by
+from relay.operate.nats_status import look_at_stream
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.failures import Forbidden, NoResponders, Refused
 
@@ -35,6 +37,13 @@ _QUESTIONS: dict[str, dict[str, object]] = {
     "STREAM.MSG.GET.{}": {"seq": 1},
     "CONSUMER.LIST.{}": {},
 }
+
+
+class Published(NamedTuple):
+    """Streams that were published to, and what each took as far as somebody has seen it."""
+
+    streams: Sequence[str]
+    took: Took
 
 
 class _Trials(Listener):
@@ -59,12 +68,19 @@ class _Trials(Listener):
 
 
 async def gather_nats(
-    options: NatsOptions, envelopes: Envelopes, topics: Sequence[Topic], *, trials: bool, numbered: bool = False
+    options: NatsOptions,
+    envelopes: Envelopes,
+    topics: Sequence[Topic],
+    published: Published,
+    *,
+    trials: bool,
+    numbered: bool = False,
 ) -> NatsFacts:
     """Ask the first server that takes us in.
 
     Args:
         topics: What stands in the table; the subject of each is looked up.
+        published: The streams that were published to.
         trials: Try the right to publish on each subject.
         numbered: Read the newest messages of each stream, for their seqs.
     """
@@ -77,7 +93,7 @@ async def gather_nats(
             reasons.append(str(error))
             continue
         try:
-            return await _asked(connection, listener, _is_local(server), envelopes, topics, trials, numbered)
+            return await _asked(connection, listener, _is_local(server), envelopes, topics, published, trials, numbered)
         except BrokerError as error:
             reasons.append(str(error))
         finally:
@@ -95,6 +111,7 @@ async def _asked(
     local: bool,
     envelopes: Envelopes,
     topics: Sequence[Topic],
+    published: Published,
     trials: bool,
     numbered: bool,
 ) -> NatsFacts:
@@ -111,6 +128,7 @@ async def _asked(
         skew_s = _skew(info, (before + time.time()) / 2)
         newest = await _newest(connection, name) if numbered else ()
         streams.append(replace(await _stream(connection, name, info), newest=newest))
+    gone = await _gone(connection, published, subjects)
     return NatsFacts(
         version=connection.server,
         takes_atomic=connection.takes_atomic,
@@ -118,10 +136,32 @@ async def _asked(
         encrypted=connection.encrypted,
         local=local,
         names_allowed=names_allowed,
-        subjects=tuple(subjects),
+        subjects=tuple(_with_gone(one, gone) for one in subjects),
         streams=tuple(streams),
+        gone=tuple(gone),
         skew_s=skew_s,
     )
+
+
+async def _gone(connection: Connection, published: Published, subjects: Sequence[SubjectFacts]) -> list[GoneStream]:
+    """Return the streams that were published to and are not there, with what each took as far as anybody knows."""
+    found = []
+    for name in published.streams:
+        if not (await look_at_stream(connection, name)).gone:
+            continue
+        took = tuple(published.took.get(name, ()))
+        homeless = [one for one in subjects if one.stream is None and one.looked_up and one.subject is not None]
+        theirs = [one for one in homeless if one.topic.stream == name or taken_by(one.subject or "", {name: took})]
+        subjects_seen = tuple(dict.fromkeys(one.subject for one in theirs if one.subject is not None))
+        found.append(GoneStream(name, took or subjects_seen, sum(one.topic.pending for one in theirs)))
+    return found
+
+
+def _with_gone(one: SubjectFacts, gone: Sequence[GoneStream]) -> SubjectFacts:
+    if one.stream is not None or one.subject is None or not one.looked_up:
+        return one
+    name = taken_by(one.subject, {stream.name: stream.subjects for stream in gone})
+    return one if name is None else replace(one, gone=name)
 
 
 async def _answer(

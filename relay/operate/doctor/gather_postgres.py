@@ -93,6 +93,7 @@ def _asked(
         holders = _rows(conn, tables.query("doctor/holders"))
         leases = _rows(conn, tables.query("doctor/leases"))
         adoptions = _rows(conn, tables.query("adopt/installed"))
+        streams = _rows(conn, tables.query("operate/streams"))
         origin = _value(conn, tables.query("operate/origin"))
         projections = _projections(conn, tables)
         sample = _sample(conn, tables, watermark)
@@ -122,6 +123,7 @@ def _asked(
         bell_error=bell_error,
         topics=tuple(Topic(*row) for row in sample),
         adoptions=tuple(adoption_of(*row) for row in adoptions),
+        streams=tuple(str(stream) for stream, *_ in streams),
         has_origin=bool(origin),
         projections=projections,
         skew_s=skew_s,

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from relay.operate.create_command import create_command
 from relay.operate.doctor.facts import Expectation, NatsFacts, StreamReport, SubjectFacts
 from relay.operate.doctor.findings import Finding, Level, seconds
 from relay.operate.message_size import OWN_HEADERS_BYTES, command_to_raise
+from relay.operate.stream_room import Limit, of_messages, option_to_raise, raised_limit
 
 # Rows this close to a limit will exceed it sooner or later.
 _NEAR = 0.8
@@ -14,13 +16,15 @@ _API = "$JS.API."
 def judge_nats(facts: NatsFacts, plan: Expectation) -> Iterator[Finding]:
     """Judge everything, the connection first."""
     if facts.error is not None:
-        yield _line("connection", "fault", facts.error, "see [nats], and docs/operations/security.md")
+        do = "see whether a server runs at [nats] servers and lets this login in (docs/operations/security.md)"
+        yield _line("connection", "fault", facts.error, do)
         return
     yield _line(
         "version", "ok", f"nats-server {facts.version}{'' if facts.takes_atomic else ', without atomic batches'}"
     )
     yield _encryption(facts)
     yield _inbox(facts, plan)
+    yield from _gone(facts)
     yield from _subjects(facts, plan)
     yield from _sizes(facts)
     for stream in facts.streams:
@@ -50,6 +54,12 @@ def _inbox(facts: NatsFacts, plan: Expectation) -> Finding:
         return _line("inbox", "ok", f"answers are heard on {plan.inbox_prefix}.>")
     do = f"allow publish on {_API}STREAM.NAMES, or name a subject by --subject"
     return _line("inbox", "warning", f"subscribed to {plan.inbox_prefix}.>, and there was nothing to be answered", do)
+
+
+def _gone(facts: NatsFacts) -> Iterator[Finding]:
+    for one in facts.gone:
+        seen = f"it is gone: NATS has none of this name; {one.pending:,} of its events wait, and what it held is lost"
+        yield _line(f"stream {one.name}", "fault", seen, create_command(one.name, one.subjects))
 
 
 def _subjects(facts: NatsFacts, plan: Expectation) -> Iterator[Finding]:
@@ -96,6 +106,8 @@ def _subject(one: SubjectFacts, plan: Expectation) -> Finding | None:
         )
     if one.looked_up and one.stream is None:
         do = "add the subject to a stream" + (", such as [stream] subjects" if plan.manages_stream else "")
+        if one.gone is not None:
+            return _line(check, "fault", f"no stream takes it: {one.gone} is gone; {rows}", f"make {one.gone} again")
         return _line(check, "fault", f"no stream takes it; {rows}", do)
     if one.answer == "silence":
         return _line(check, "fault", f"a trial was not answered; {rows}", "see the stream below, and the server's log")
@@ -126,7 +138,7 @@ def _against(size: int, limit: int, seen: str, do: str) -> tuple[Level, str, str
 def _stream(stream: StreamReport, facts: NatsFacts, plan: Expectation) -> Iterator[Finding]:
     yield from _acknowledges(stream)
     yield from _keeps(stream)
-    yield _room(stream, facts.version)
+    yield _room(stream, facts)
     yield from _limits_of_size(stream, facts)
     yield _window(stream, plan)
     yield from _abilities(stream, facts, plan)
@@ -188,8 +200,8 @@ def _keeps(stream: StreamReport) -> Iterator[Finding]:
         yield _of(stream, "replicas", "ok", f"{replicas}, all current")
 
 
-def _room(stream: StreamReport, server: str) -> Finding:
-    config, state = stream.config, stream.state
+def _room(stream: StreamReport, facts: NatsFacts) -> Finding:
+    config, state, server = stream.config, stream.state, facts.version
     limits = [
         (name, state.get(held, 0), config[name])
         for name, held in (("max_msgs", "messages"), ("max_bytes", "bytes"))
@@ -210,10 +222,25 @@ def _room(stream: StreamReport, server: str) -> Finding:
         return _of(stream, "room", "warning", seen, "limit it by max_msgs, or use a newer nats-server")
     fullest = max(held / limit for _, held, limit in limits)
     if fullest >= _NEAR:
-        return _of(
-            stream, "room", "warning", f"nearly full, {shown}: then everything waits", "raise the limit, or purge"
-        )
+        do = _raise(stream, sum(one.topic.pending for one in facts.subjects if one.stream == stream.name))
+        if fullest >= 1:
+            return _of(stream, "room", "fault", f"full, {shown}: it refuses new messages, and its events wait", do)
+        return _of(stream, "room", "warning", f"nearly full, {shown}: then its events wait", do)
     return _of(stream, "room", "ok", f"discard new, {shown}")
+
+
+def _raise(stream: StreamReport, pending: int) -> str:
+    """Return the command that makes room, or what to do if the narrowest limit is one that no option sets."""
+    messages, size = stream.state.get("messages", 0), stream.state.get("bytes", 0)
+    names: tuple[Limit, ...] = ("max_msgs", "max_bytes")
+    used = {"max_msgs": messages, "max_bytes": size}
+    set_ones = [name for name in names if stream.config.get(name, -1) > 0]
+    if not set_ones:
+        return "raise the limit"
+    name = max(set_ones, key=lambda one: used[one] / stream.config[one])
+    more = of_messages(pending, name, messages, size)
+    to = raised_limit(used[name], stream.config[name], more)
+    return f"relay stream edit {stream.name} {option_to_raise(name, to)}"
 
 
 def _limits_of_size(stream: StreamReport, facts: NatsFacts) -> Iterator[Finding]:

@@ -1,17 +1,19 @@
 -- Those of the newest $1 dead letters that a stream has refused for their size, by topic, at most $2 topics: the key of the
--- largest, how many, and how large payload and headers of the largest are. Which one that is, is judged by the sizes on the
+-- largest, how many, how large payload and headers of the largest are, and when the first was given up. Which one that is, is judged by the sizes on the
 -- disk, so that one row of each topic is read.
 -- Partial index on dead_at; then a probe of the primary key for each topic.
 SELECT f.topic, e.key, f.events,
-       octet_length(convert_to(textin(jsonb_out(e.payload)), 'UTF8')) + coalesce(octet_length(e.headers::text), 0)
+       octet_length(convert_to(textin(jsonb_out(e.payload)), 'UTF8')) + coalesce(octet_length(e.headers::text), 0),
+       date_part('epoch', f.first_dead_at)
 FROM (
-    SELECT r.seq, r.topic, r.events
+    SELECT r.seq, r.topic, r.events, r.first_dead_at
     FROM (
         SELECT n.seq, n.topic,
                count(*) OVER (PARTITION BY n.topic) AS events,
+               min(n.dead_at) OVER (PARTITION BY n.topic) AS first_dead_at,
                row_number() OVER (PARTITION BY n.topic ORDER BY n.stored DESC, n.seq) AS place
         FROM (
-            SELECT d.seq, d.topic, d.last_error,
+            SELECT d.seq, d.topic, d.last_error, d.dead_at,
                    pg_column_size(d.payload) + coalesce(pg_column_size(d.headers), 0) AS stored
             FROM outbox_events d
             WHERE d.dead_at IS NOT NULL

@@ -65,6 +65,9 @@ OTHERS = [
     ("operate/dead", (100_001,)),
     ("operate/dead_count", (100_001,)),
     ("operate/dead_large", (20_000, 5)),
+    ("operate/dead_keys", (20_000,)),
+    ("operate/held", (PENDING_FROM, ROWS, 20_000, 20_000, 100)),
+    ("operate/stream_topics", (ROWS - 10_000, ROWS, "OUTBOX", 20)),
     ("operate/delivered_slots", (ROWS - 10_000, ROWS, 1_900_000_000.0, 10.0, 60.0)),
 ]
 # What one answer may read: 8 KiB pages. The table has some thousands of them.

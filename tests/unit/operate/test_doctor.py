@@ -7,6 +7,7 @@ import pytest
 
 from relay.operate.doctor.facts import (
     Expectation,
+    GoneStream,
     Holders,
     Leases,
     NatsFacts,
@@ -159,6 +160,8 @@ def test_a_newer_schema_that_lets_this_relay_go_on_is_good() -> None:
         (stream(discard="old", max_msgs=1000), "stream ORDERS: room", "warning"),
         (stream(discard="old", max_msgs_per_subject=1), "stream ORDERS: room", "warning"),
         (stream(max_bytes=1001), "stream ORDERS: room", "warning"),
+        (stream(max_bytes=1000), "stream ORDERS: room", "fault"),
+        (replace(NATS, gone=(GoneStream("PAYMENTS", ("payments.>",), 5),)), "stream PAYMENTS", "fault"),
         (replace(stream(max_bytes=1_000_000), version="2.9.10"), "stream ORDERS: room", "warning"),
         (stream(max_msg_size=700), "stream ORDERS: size", "fault"),
         (stream(max_msg_size=900), "stream ORDERS: size", "warning"),

@@ -211,7 +211,8 @@ def test_whatever_is_known_there_is_a_reason_and_a_next_step(given_facts: Facts)
 @pytest.mark.parametrize(
     ("broker", "command"),
     [
-        (Broker(), "relay stream create NAME --subject 'orders.placed'"),
+        (Broker(), "relay stream create NAME --subject orders.placed"),
+        (Broker(gone="ORDERS", took=("orders.>",)), "relay stream create ORDERS --subject 'orders.>'"),
         (Broker(stream="ORDERS", full="5 of 5 messages"), "relay stream edit ORDERS"),
         (Broker(stream="ORDERS", no_ack=True), "nats stream edit ORDERS"),
     ],

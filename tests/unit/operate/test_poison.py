@@ -63,9 +63,9 @@ def test_a_raised_limit_takes_the_message_and_not_much_more(size: int) -> None:
 
 
 def test_a_stream_is_too_small_until_it_takes_the_largest_of_what_it_has_refused() -> None:
-    large = [LargeDead("catalog.changed", "k", 38, 1223), LargeDead("orders.placed", None, 2, 5000)]
+    large = [LargeDead("catalog.changed", "k", 38, 1223, 7.0), LargeDead("orders.placed", None, 2, 5000, 9.0)]
     assert too_small(large, [CATALOG, StreamView("ORDERS", subjects=("orders.>",))], plain) == [
-        TooSmall("CATALOG", 900, 1223 + OWN_HEADERS_BYTES, 38, ("catalog.changed",))
+        TooSmall("CATALOG", 900, 1223 + OWN_HEADERS_BYTES, 38, ("catalog.changed",), 7.0)
     ]
     assert too_small(large, [StreamView("CATALOG", subjects=("catalog.>",), max_msg_size=1523)], plain) == []
     assert too_small(large, [CATALOG], lambda topic, key: None) == []
