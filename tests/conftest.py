@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from relay.demo.servers import NatsServer, PostgresServer
 from relay.postgres.migrate import migrate
@@ -13,7 +13,7 @@ from tests.support.backends import SETTINGS
 from tests.support.fix_rights import SUBJECTS, let_relay_in, nats_config, nothing_denied
 
 # How long an example takes is up to the machine.
-settings.register_profile("suite", deadline=None)
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 pytest_plugins = [
