@@ -14,6 +14,9 @@ from conftest import Stored
 from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
 from samples import GUIDE, run, sample
+from tests.support.fix_relay import MakeRelay
+from tests.support.fix_relay import Outbox as Seen
+from tests.support.fix_stream import Streams
 
 from outbox_client import Event, InvalidEvent, NotInTransaction
 from outbox_client.commands import Earlier, KeyReused
@@ -202,6 +205,23 @@ def test_ten_thousand_events_keep_their_order(default: None, stored: Stored) -> 
         assert publish_many(events) == [event.id for event in events]
         assert publish_many([]) == []
     assert [(row[0], row[3]) for row in stored()] == [(event.id, event.payload) for event in events]
+
+
+def test_events_reach_the_stream_once_and_in_order(
+    default: None, outbox: Seen, streams: Streams, make_relay: MakeRelay
+) -> None:
+    from django.db import transaction
+
+    from outbox_client.django import publish, publish_many
+
+    streams.make("ORDERS", "orders.>")
+    with transaction.atomic():
+        publish("orders.placed", {"i": 0}, key="k")
+        publish_many([Event("orders.placed", {"i": i}, key="k") for i in range(1, 31)])
+    relay = make_relay(outbox.dsn, streams.url).start()
+    outbox.drained()
+    relay.stop()
+    assert [message.i for message in streams.read("ORDERS")] == list(range(31))
 
 
 def test_an_event_goes_to_the_database_that_is_named(default: None, database: str, stored: Stored) -> None:
