@@ -9,6 +9,7 @@ This decides nothing of its own. What it returns is what `relay.projection.rules
 and that none has a fault; if a single message is not plainly so, it returns None, and they are read one by one.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -21,6 +22,9 @@ Message = tuple[int, int, str, bytes, bytes]
 
 _LINE = "\r\n"
 _NUL = "\x00"
+# Which batch of its sender a message came in is nothing to us, and it differs: the last one says that it is the last.
+_BATCH = f"{_LINE}Nats-Batch-"
+_OF_BATCHES = re.compile(f"{_BATCH}[^\r]*(?={_LINE})")
 _ASKED_FOR = frozenset({"Nats-Msg-Id", "Outbox-Key", "Outbox-Seq", "Outbox-Created-At"})
 _REPLAY = frozenset({"Outbox-Replay", "Outbox-Replay-Of"})
 
@@ -108,9 +112,11 @@ def _headers(blocks: Sequence[bytes]) -> dict[str, str] | None:
     text = f"{SEPARATOR}{_LINE}".encode().join(blocks).decode()
     if not _is_clean(text, len(blocks) - 1):
         return None
+    if _BATCH in text:
+        text = _OF_BATCHES.sub("", text)
     # The separators are the only ones there: if each ends as many lines as the first, all blocks have the same lines.
     lines = text.split(_LINE)
-    width = blocks[0].count(_LINE.encode()) + 1
+    width = lines.index(SEPARATOR) + 1 if SEPARATOR in lines else len(lines)
     if lines[width - 1 :: width] != [SEPARATOR] * (len(blocks) - 1) + [""] or len(lines) != width * len(blocks):
         return None
     headers: dict[str, str] = {}

@@ -20,6 +20,8 @@ from relay.projection.rules.incoming import Incoming
 CHUNK_BYTES = 1024
 CHUNK_SEQS = CHUNK_BYTES * 8
 _MAX_CHUNKS = 512
+# Below this, a number of 1 KiB for each costs less than the digits of all.
+_FEW = 64
 
 
 class ChunkId(NamedTuple):
@@ -63,7 +65,7 @@ class SeqBits:
 
     def missing_of(self, origin: str, seqs: Sequence[int]) -> set[ChunkId]:
         """Return the chunks that must be read before these seqs of an origin can be judged."""
-        return self._missing({(origin, number) for number in _numbers(seqs)})
+        return self._missing({(origin, number) for number in _by_chunk(seqs)})
 
     def _missing(self, wanted: set[tuple[str, int]]) -> set[ChunkId]:
         wanted |= {("", number) for _, number in wanted}
@@ -79,7 +81,7 @@ class SeqBits:
             self._chunks.clear()
 
     def all_new(self, events: Sequence[Incoming]) -> bool:
-        """Report whether each event has a seq, none comes twice, and nothing from the lowest of them on is settled.
+        """Report whether each event has a seq, no seq comes twice, and none is settled in an origin of the batch.
 
         That is so for most batches, and told at once; False says nothing of any event. The chunks of all must have been
         read.
@@ -94,13 +96,12 @@ class SeqBits:
     def _all_new(self, origins: set[str], seqs: Sequence[int]) -> bool:
         if not seqs or len(set(seqs)) != len(seqs):
             return False
-        first, place = divmod(min(seqs), CHUNK_SEQS)
-        for number in _numbers(seqs):
-            passed = place if number == first else 0
+        for number, own in _by_chunk(seqs).items():
+            mask = _mask(own)
             for origin in {"", *origins}:
                 # An origin that has no event in the chunk has no chunk to read either.
                 chunk = self._chunks.get((origin, number))
-                if chunk is not None and int.from_bytes(chunk.bits, "little") >> passed:
+                if chunk is not None and int.from_bytes(chunk.bits, "little") & mask:
                     return False
         return True
 
@@ -153,39 +154,51 @@ class SeqBits:
         Raises:
             KeyError: A chunk was not read.
         """
-        found = {}
-        numbers = _numbers(seqs)
-        for number in numbers:
-            own, times = seqs, created
-            if len(numbers) > 1:
-                both = [one for one in zip(seqs, created, strict=True) if one[0] // CHUNK_SEQS == number]
-                own, times = [seq for seq, _ in both], [at for _, at in both]
-            found[ChunkId(origin, number)] = _with(self._chunks[origin, number], own, times)
-        return found
+        own = _by_chunk(seqs)
+        if len(own) == 1:
+            times: Mapping[int, Sequence[float]] = dict.fromkeys(own, created)
+        else:
+            apart: dict[int, list[float]] = {number: [] for number in own}
+            for seq, at in zip(seqs, created, strict=True):
+                apart[seq // CHUNK_SEQS].append(at)
+            times = apart
+        return {ChunkId(origin, one): _with(self._chunks[origin, one], own[one], times[one]) for one in own}
 
     def accept(self, changed: Mapping[ChunkId, Chunk]) -> None:
         """Remember chunks that were committed."""
         self._chunks.update(changed.items())
 
 
-def _numbers(seqs: Sequence[int]) -> set[int]:
-    """Return the numbers of the chunks that seqs belong to."""
+def _by_chunk(seqs: Sequence[int]) -> dict[int, Sequence[int]]:
+    """Return seqs by the number of their chunk: nearly always all of one."""
     lowest, highest = min(seqs) // CHUNK_SEQS, max(seqs) // CHUNK_SEQS
-    return {lowest} if lowest == highest else {seq // CHUNK_SEQS for seq in seqs}
+    if lowest == highest:
+        return {lowest: seqs}
+    found: dict[int, list[int]] = {}
+    for seq in seqs:
+        found.setdefault(seq // CHUNK_SEQS, []).append(seq)
+    return dict(found)
+
+
+def _mask(seqs: Sequence[int]) -> int:
+    """Return the bits of seqs of one chunk, as one number."""
+    first, last = min(seqs), max(seqs)
+    if last - first + 1 == len(set(seqs)):
+        return ((1 << (last - first + 1)) - 1) << first % CHUNK_SEQS
+    if len(seqs) < _FEW:
+        mask = 0
+        for seq in seqs:
+            mask |= 1 << seq % CHUNK_SEQS
+        return mask
+    digits = bytearray(b"0" * CHUNK_SEQS)
+    for seq in seqs:
+        digits[-1 - seq % CHUNK_SEQS] = 49  # "1"
+    return int(digits, 2)
 
 
 def _with(chunk: Chunk, seqs: Sequence[int], times: Sequence[float]) -> Chunk:
     """Return a chunk with the bits of some of its own seqs, and the times of their events as far as they are known."""
-    first, last, bits = min(seqs), max(seqs), int.from_bytes(chunk.bits, "little")
-    if last - first + 1 == len(set(seqs)):
-        # Most come without a gap.
-        bits |= ((1 << (last - first + 1)) - 1) << first % CHUNK_SEQS
-    else:
-        own = bytearray(CHUNK_BYTES)
-        for seq in seqs:
-            place = seq % CHUNK_SEQS
-            own[place >> 3] |= 1 << (place & 7)
-        bits |= int.from_bytes(own, "little")
+    bits = int.from_bytes(chunk.bits, "little") | _mask(seqs)
     newest = max(times, default=chunk.newest)
     if newest is not None and chunk.newest is not None:
         newest = max(newest, chunk.newest)

@@ -1,12 +1,18 @@
 """The model equals the fold of the stream, each key in its order, each event once."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import pytest
 
+from relay.jetstream.consumer import StreamMessage
 from relay.projection.definition import Handler
+from relay.projection.reading import read_all
 from relay.projection.rules.grouping import Mode
+from relay.projection.rules.incoming import Incoming
 from relay.projection.sql_text import statement
 from tests.integration.projection.fix_runner import Run
-from tests.integration.projection.world import Events, definition, filled, fold, run_sql, state, trail
+from tests.integration.projection.world import STREAM, Events, definition, filled, fold, run_sql, state, trail
 from tests.support.fix_relay import MakeRelay, Outbox, wait_until
 
 
@@ -88,6 +94,42 @@ def test_a_backlog_of_several_requests_is_read_in_one_stay(
     wait_until("these too", lambda: state(empty_database).get("position") == 5_000)
     assert trail(empty_database) == filled(1, 5_000)
     assert [one.getMessage() for one in caplog.records if one.levelname != "INFO"] == []
+
+
+@pytest.mark.parametrize("strategy", ["singles", "atomic"])
+def test_what_the_relay_sends_is_read_by_columns(
+    empty_database: str,
+    outbox: Outbox,
+    make_relay: MakeRelay,
+    events: Events,
+    running: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: str,
+) -> None:
+    """Else the way that is measured would be nobody's: every batch has an end, and some begin in its middle."""
+    one_by_one: list[int] = []
+
+    def read(messages: Sequence[StreamMessage]) -> list[Incoming]:
+        one_by_one.extend(message.stream_seq for message in messages)
+        return read_all(messages)
+
+    monkeypatch.setattr("relay.projection.term.read_all", read)
+    events.make(allow_atomic=True)
+    headers = {"headers__key": "true", "headers__seq": "true", "headers__created_at": "true"}
+    make_relay(outbox.dsn, events.url, delivery__strategy=strategy, delivery__atomic_batch="20", **headers).start()
+    outbox.fill("orders.placed", 500, 7)
+    outbox.drained()
+    batched = [message.batched for message in events.streams.read(STREAM)]
+    assert any(batched) == (strategy == "atomic")
+    running(empty_database, events.url, definition(mode=Mode.SET))
+    for filled_up_to in range(500, 600, 5):
+        wait_until("all is applied", partial(_is_applied, empty_database, filled_up_to))
+        outbox.fill("orders.placed", 5, 7)
+    assert one_by_one == []
+
+
+def _is_applied(dsn: str, events: int) -> bool:
+    return bool(state(dsn).get("applied") == events)
 
 
 KEYS = ["acc", "acc ", " acc", "  acc", "acc\u00a0", "acc\t", "\tacc", "acc\u0085", "acc\u2028", "", " ", None]

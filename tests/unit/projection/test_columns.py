@@ -58,6 +58,10 @@ def test_what_the_relay_sends_is_read() -> None:
     assert check([usual(place, key) for place, key in enumerate(["", " a ", "\u00e9", "a", "a\u2028"], 1)]) is not None
     assert check([usual(place, Outbox_Origin=None, traceparent=str(place)) for place in (1, 2)]) is not None
     assert check([usual(place, Event_Version=str(place)) for place in (1, 2)]) is not None
+    batch = [usual(place, Nats_Batch_Id="b", Nats_Batch_Sequence=str(place)) for place in (1, 2)]
+    last = usual(3, Nats_Batch_Id="b", Nats_Batch_Sequence="3", Nats_Batch_Commit="1")
+    assert check([*batch, last, usual(4)]) is not None
+    assert check([last, *batch]) is not None
 
 
 @pytest.mark.parametrize(
@@ -122,6 +126,9 @@ LINES = st.sampled_from(
         b"Nats-Msg-Id: one",
         b"Outbox-Replay: 1",
         b"Outbox-Seq: 9",
+        b"Nats-Batch-Id: b",
+        b"Nats-Batch-",
+        b"X-Nats-Batch-Id: \rNats-Batch-Id",
         b"X: \xff",
         RECORD.removesuffix(b"\r\n"),
     ]

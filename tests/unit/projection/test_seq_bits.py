@@ -59,6 +59,19 @@ def test_seqs_of_one_origin_are_judged_as_their_events_are(settled: set[int], se
     assert all(again.settled(one) for one in events)
 
 
+@given(late=st.sets(st.integers(1, 2 * CHUNK_SEQS - 1), min_size=1, max_size=200))
+def test_what_comes_late_is_new_at_once_however_much_was_settled_around_it(late: set[int]) -> None:
+    """Relays send keys side by side, so seqs do not rise in the stream."""
+    bits = SeqBits()
+    others = [seq for seq in range(1, 2 * CHUNK_SEQS) if seq not in late]
+    for chunk in bits.missing_of("aa", others):
+        bits.take(chunk, Chunk())
+    bits.accept(bits.with_settled_of("aa", others, [0.0] * len(others)))
+    assert bits.all_new_of("aa", sorted(late))
+    bits.accept(bits.with_settled_of("aa", sorted(late), [0.0] * len(late)))
+    assert not any(bits.all_new_of("aa", [seq]) for seq in late)
+
+
 def test_each_origin_has_its_own_bits() -> None:
     bits = SeqBits()
     first, second = event(1, seq=5, Outbox_Origin="aa"), event(2, seq=5, Outbox_Origin="bb")
