@@ -16,6 +16,7 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/var/cache/pip \
     tools/bin/pip --python /opt/relay/bin/python3 install --no-compile --require-hashes -r requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY sql sql
+COPY docs/operations/runbooks docs/operations/runbooks
 COPY relay relay
 # Bytecode that is never checked against its source: nothing is written at run time, and no start compiles. What the
 # console alone runs on is left out: it would be half of what the console adds, and saves 0.15 s of a start that is rare.

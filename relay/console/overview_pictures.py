@@ -7,7 +7,7 @@ from markupsafe import Markup
 from relay.console.history import Slot
 from relay.console.live import Look
 from relay.console.owners import owners
-from relay.console.pictures.chart import chart
+from relay.console.pictures.chart import chart, round_up_time
 from relay.console.pictures.flow import Station, flow, flow_down
 from relay.operate.delivered import SLOT_S
 from relay.operate.nats_status import NatsView
@@ -21,7 +21,7 @@ def lag_picture(slots: Sequence[Slot], objective_s: float) -> Markup:
         return Markup("")
     title = f"Lag over the last {age(_span(slots))}, now {age(slots[-1].lag_s)}, objective {age(objective_s)}"
     points = [(slot.at, slot.lag_s) for slot in slots]
-    return chart(title, points, _on_axis, _since(slots), objective_s)
+    return chart(title, points, _on_axis, _since(slots), objective_s, round_up_time)
 
 
 def rate_picture(slots: Sequence[Slot]) -> Markup:
@@ -93,8 +93,8 @@ def _on_axis(seconds: float) -> str:
     """Write a span in one unit: there is no room for two."""
     for unit, each in (("h", 3600), ("min", 60)):
         if seconds >= 2 * each:
-            return f"{seconds / each:.3g} {unit}"
-    return f"{seconds:.3g} s"
+            return f"{seconds / each:,.10g} {unit}"
+    return f"{seconds:,.10g} s"
 
 
 def _short_age(seconds: float) -> str:

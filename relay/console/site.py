@@ -160,10 +160,10 @@ class Site:
             return look(reader)
 
     def _runbook(self, alert: str) -> Markup:
-        base = self.settings.console.runbooks_url.rstrip("/")
-        if not base:
-            return Markup("<code>docs/operations/runbooks/{}.md</code>").format(alert)
-        return Markup('<a href="{}/{}.md" rel="noreferrer">{}</a>').format(base, alert, alert)
+        elsewhere = self.settings.console.runbooks_url.rstrip("/")
+        if elsewhere:
+            return Markup('<a href="{}/{}.md" rel="noreferrer">{}</a>').format(elsewhere, alert, alert)
+        return Markup('<a href="{}/runbooks/{}.md">{}.md</a>').format(self.settings.console.base_path, alert, alert)
 
 
 def answer_if_new(request: Request, body: bytes) -> Response:

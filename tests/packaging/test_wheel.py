@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay import __version__
+from relay.console.pages.runbook import runbooks_directory
 from relay.postgres.migrate import newest_version, script
 from relay.postgres.tables import sql_directory
 from tests.support.fix_relay import ROOT
@@ -50,6 +51,8 @@ def test_it_holds_the_package_the_sql_and_the_license_and_nothing_else(wheel: Pa
     names = zipfile.ZipFile(wheel).namelist()
     sql = {f"relay/_sql/{path.relative_to(sql_directory())}" for path in sql_directory().rglob("*.sql")}
     assert sql == {name for name in names if name.startswith("relay/_sql/")}
+    runbooks = {f"relay/_runbooks/{path.name}" for path in runbooks_directory().glob("*.md")}
+    assert runbooks and runbooks == {name for name in names if name.startswith("relay/_runbooks/")}
     info = f"outbox_relay-{__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"relay", info}
     assert {f"{info}/licenses/LICENSE", "relay/py.typed"} <= set(names)

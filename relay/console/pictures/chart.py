@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 460, 130
-_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 8, 8, 22
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 8, 22
+_TIMES_S = (60, 120, 300, 600, 1200, 1800, 3600, 7200)
 
 
 def round_up(value: float) -> float:
@@ -18,12 +19,20 @@ def round_up(value: float) -> float:
     return next(power * step for step in (1, 2, 5, 10) if power * step >= value * (1 - 1e-12))
 
 
+def round_up_time(seconds: float) -> float:
+    """Return a round span that is not below a value: of seconds, minutes or hours."""
+    if seconds <= 60 or not math.isfinite(seconds):
+        return min(round_up(seconds), 60.0) if seconds <= 60 else 1.0
+    return next((float(one) for one in _TIMES_S if one >= seconds), 3600 * round_up(seconds / 3600))
+
+
 def chart(
     title: str,
     points: Sequence[tuple[float, float]],
     write: Callable[[float], str],
     since: str,
     objective: float | None = None,
+    top: Callable[[float], float] = round_up,
 ) -> Markup:
     """Draw a line.
 
@@ -32,9 +41,10 @@ def chart(
         points: Time and value, the earliest first; at least one.
         write: Writes a value for the axis.
         since: The text at the left end of the time's axis.
+        top: Returns where the axis ends, for the highest value.
         objective: Where a dashed line is drawn.
     """
-    highest = round_up(max([value for _, value in points if math.isfinite(value)] + [objective or 0.0]))
+    highest = top(max([value for _, value in points if math.isfinite(value)] + [objective or 0.0]))
     first, last = points[0][0], points[-1][0]
     span = max(last - first, 1e-9)
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM

@@ -46,7 +46,11 @@ def test_the_overview_says_what_waits_why_since_when_and_what_to_do(console: Con
     assert "Events wait: no stream takes this subject" in page.plain
     assert "Class configuration" in page.plain
     assert f"relay explain {at_night.homeless}" in page.plain
-    assert "docs/operations/runbooks/OutboxRelayMisconfigured.md" in page.plain
+    assert 'href="/runbooks/OutboxRelayMisconfigured.md"' in page.text
+    runbook = console.get("/runbooks/OutboxRelayMisconfigured.md")
+    assert "What is wrong" in runbook.plain and "docs/operations/runbooks/OutboxRelayMisconfigured.md" in runbook.plain
+    for other in ("nothing.md", "..%2fREADME.md", "README"):
+        assert console.get(f"/runbooks/{other}").status == 404
     assert "2 dead letters without a decision" in page.plain
     assert "Since" in page.plain
     live = console.get("/?live")

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.console.history import LAST_S, History
+from relay.console.overview_pictures import _on_axis
 from relay.console.owners import owners
-from relay.console.pictures.chart import chart, round_up
+from relay.console.pictures.chart import chart, round_up, round_up_time
 from relay.console.pictures.flow import Station, flow, flow_down
 from relay.console.pictures.shards import letter, shard_cells
 from relay.console.pictures.timeline import timeline
@@ -51,6 +52,13 @@ def test_an_axis_ends_at_a_round_number_above_all_values(value: float) -> None:
     top = round_up(value)
     assert value <= top * (1 + 1e-9) and top <= value * 10
     assert re.fullmatch(r"[125]e[+-]\d+", f"{top:.0e}")
+
+
+@given(st.just(0.0) | st.floats(1e-3, 1e7))
+def test_an_axis_of_time_ends_at_a_round_span_above_all_values(seconds: float) -> None:
+    top = round_up_time(seconds)
+    assert seconds <= top * (1 + 1e-9) and top <= max(3.0 * seconds, 1.0)
+    assert len(_on_axis(top)) <= 7
 
 
 @given(TEXT, TEXT)
