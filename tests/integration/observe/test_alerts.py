@@ -69,7 +69,7 @@ def test_each_panel_of_the_dashboard_has_something_to_show(
     make_relay: MakeRelay,
     make_prometheus: MakePrometheus,
 ) -> None:
-    streams.make("ORDERS", "orders.>", max_age=3_600_000_000_000)
+    streams.make("ORDERS", "orders.>", max_age=3_600_000_000_000, max_msgs=1_000_000)
     outbox.conn.execute("CREATE TABLE theirs (id uuid PRIMARY KEY, topic text NOT NULL, payload jsonb NOT NULL)")
     done(outbox.dsn, "adopt", "install", "--source", "theirs", "--topic", "{topic}", "--yes")
     consumer = {"durable_name": "list", "ack_policy": "explicit"}
