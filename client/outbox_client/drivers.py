@@ -84,16 +84,14 @@ def _refusal(given: Any, connection: Any, call: str) -> str:
     else:
         takes = "a connection or cursor of psycopg 3"
     packages = _packages(given)
-    reads = not call.startswith(("publish", "once", "remember"))
     other = "Connection" if call.endswith("_async") else "AsyncConnection"
     do = ""
     if _is_psycopg(connection, other) or "asyncpg" in packages:
         do = f": call {counterpart(call)}"
     elif packages & {"sqlalchemy", "sqlmodel"}:
-        own = "session.connection().connection.driver_connection"
-        do = f": pass the driver's own, {own}" if reads else ": use outbox_client.sqlalchemy"
+        do = ": use outbox_client.sqlalchemy"
     elif "django" in packages:
-        do = ": pass the driver's own, connection.connection" if reads else ": use outbox_client.django"
+        do = ": use outbox_client.django"
     return f"{call} takes {takes}, not {name_of(given)}{do}"
 
 

@@ -13,6 +13,7 @@ import pytest
 from conftest import Stored
 from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
+from relay.postgres.tables import sql_directory
 from samples import GUIDE, run, sample
 from tests.support.fix_relay import MakeRelay
 from tests.support.fix_relay import Outbox as Seen
@@ -20,6 +21,7 @@ from tests.support.fix_stream import Streams
 
 from outbox_client import Event, InvalidEvent, NotInTransaction
 from outbox_client.commands import Earlier, KeyReused
+from outbox_client.reading import State, Waited
 
 
 def _database(dsn: str) -> dict[str, object]:
@@ -205,6 +207,27 @@ def test_ten_thousand_events_keep_their_order(default: None, stored: Stored) -> 
         assert publish_many(events) == [event.id for event in events]
         assert publish_many([]) == []
     assert [(row[0], row[3]) for row in stored()] == [(event.id, event.payload) for event in events]
+
+
+def test_a_write_is_read_from_its_read_model(default: None, empty_database: str, stored: Stored, producer: str) -> None:
+    from django.db import transaction
+
+    from outbox_client.django import publish, token, wait_applied
+
+    with psycopg.connect(empty_database, autocommit=True) as models:
+        models.execute((sql_directory() / "projection.sql").read_bytes())
+        models.execute("INSERT INTO projection.generations VALUES ('list', 1, 1, '', 'list', 1, 'live')")
+        models.execute("INSERT INTO projection.state (name, generation, partition, stream) VALUES ('list', 1, 0, 's')")
+        _point("other", empty_database)
+        with transaction.atomic():
+            mark = token(publish("orders.placed", 1))
+            with pytest.raises(LookupError):
+                token(Event("a", 1).id)
+        with pytest.raises(NotInTransaction):
+            token(Event("a", 1).id)
+        assert wait_applied("list", mark, timeout_s=0, using="other") == Waited(State.TIMED_OUT)
+        models.execute("UPDATE projection.state SET complete_origin = %s, complete_seq = %s", mark.split("."))
+        assert wait_applied("list", mark, using="other") == Waited(State.NOT_FOR_IT)
 
 
 def test_events_reach_the_stream_once_and_in_order(

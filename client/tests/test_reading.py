@@ -1,23 +1,27 @@
 """A writer reads its own write from a read model, or learns why it cannot yet."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import psycopg
 import pytest
+import sqlalchemy as sa
 from conftest import Stored
 from relay.postgres.tables import sql_directory
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
 from tests.integration.projection.fix_runner import Run, running
 from tests.integration.projection.world import definition
 from tests.support.fix_relay import MakeRelay, wait_until
 from tests.support.fix_stream import Streams
 
 from outbox_client import Event, Outbox
+from outbox_client import sqlalchemy as of_sqlalchemy
 from outbox_client.reading import NoProjection, State, Waited, token, token_async, wait_applied, wait_applied_async
 
 __all__ = ["running"]
-OUTBOX = Outbox()
+OUTBOX, SESSIONS = Outbox(), of_sqlalchemy.Outbox()
 
 Settle = Callable[..., None]
 
@@ -118,6 +122,49 @@ async def test_both_asynchronous_drivers_do_the_same(
             assert await wait_applied_async(one, "trail", "1") == Waited(State.APPLIED)
             assert await wait_applied_async(one, "trail", "2", timeout_s=0.02) == Waited(State.TIMED_OUT)
     await reader.close()
+
+
+def test_sqlalchemy_does_the_same(model: psycopg.Connection, empty_database: str, producer: str) -> None:
+    settle(model, 1)
+    writer, reader = (sa.create_engine(_through("psycopg", dsn)) for dsn in (producer, empty_database))
+    with Session(writer) as session, session.begin():
+        event = SESSIONS.publish(session, Event("orders.placed", 1))
+        assert of_sqlalchemy.token(session, event).partition(".")[2] == "1"
+        with pytest.raises(LookupError):
+            of_sqlalchemy.token(session.connection(), Event("a", 1).id)
+        with pytest.raises(TypeError, match=r"use outbox_client\.sqlalchemy$"):
+            token(cast(Any, session), event)
+    with Session(reader) as session:
+        assert of_sqlalchemy.wait_applied(session, "trail", "1") == Waited(State.APPLIED)
+        assert of_sqlalchemy.wait_applied(session, "trail", "2", timeout_s=0.02) == Waited(State.TIMED_OUT)
+        with pytest.raises(ValueError, match="not a token"):
+            of_sqlalchemy.wait_applied(session, "trail", "x")
+    writer.dispose()
+    reader.dispose()
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+async def test_asynchronous_sessions_do_the_same(
+    model: psycopg.Connection, empty_database: str, producer: str, driver: str
+) -> None:
+    settle(model, 1)
+    writer, reader = (create_async_engine(_through(driver, dsn)) for dsn in (producer, empty_database))
+    async with AsyncSession(writer) as session, session.begin():
+        event = await SESSIONS.publish_async(session, Event("orders.placed", 1))
+        assert (await of_sqlalchemy.token_async(session, event)).partition(".")[2] == "1"
+    async with AsyncSession(reader) as session:
+        assert await of_sqlalchemy.wait_applied_async(session, "trail", "1") == Waited(State.APPLIED)
+        waited = await of_sqlalchemy.wait_applied_async(session, "trail", "2", timeout_s=0.02)
+        assert waited == Waited(State.TIMED_OUT)
+        # What is committed while it waits is seen, though the session is in a transaction.
+        settle(model, 2, partition=1)
+        assert await of_sqlalchemy.wait_applied_async(session, "trail", "2") == Waited(State.APPLIED)
+    await writer.dispose()
+    await reader.dispose()
+
+
+def _through(driver: str, dsn: str) -> str:
+    return dsn.replace("postgresql:", f"postgresql+{driver}:", 1)
 
 
 def test_a_writer_reads_its_write_through_relay_stream_and_projection(

@@ -5,6 +5,7 @@
 
 from outbox_client.django.commands import once, remember
 from outbox_client.django.publishing import publish, publish_many
+from outbox_client.django.reading import token, wait_applied
 from outbox_client.errors import InvalidEvent, KeyReused, NotBegun, NotInTransaction
 
 __all__ = [
@@ -16,4 +17,6 @@ __all__ = [
     "publish",
     "publish_many",
     "remember",
+    "token",
+    "wait_applied",
 ]

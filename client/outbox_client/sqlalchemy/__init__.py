@@ -3,6 +3,7 @@
 from outbox_client.errors import InvalidEvent, KeyReused, NotBegun, NotInTransaction
 from outbox_client.sqlalchemy.commands import once, once_async, remember, remember_async
 from outbox_client.sqlalchemy.publishing import Outbox
+from outbox_client.sqlalchemy.reading import token, token_async, wait_applied, wait_applied_async
 from outbox_client.sqlalchemy.records import Records
 
 __all__ = [
@@ -16,4 +17,8 @@ __all__ = [
     "once_async",
     "remember",
     "remember_async",
+    "token",
+    "token_async",
+    "wait_applied",
+    "wait_applied_async",
 ]
