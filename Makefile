@@ -8,9 +8,9 @@ COMPILE := $(TOOLS)/bin/pip-compile --quiet --generate-hashes --strip-extras --a
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header pyproject.toml
 ARGS ?=
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-# Processes of a test run; each has servers of its own. Tests wait more than they compute, so there are twice as many as
-# cores, and 8 at most. JOBS=0 runs all in one process, as --pdb and one external server need it.
-JOBS ?= $(shell n=$$(($(CORES) * 2)); [ $$n -gt 8 ] && echo 8 || echo $$n)
+# Processes of a test run; each has servers of its own. Tests wait more than they compute, so there are three times as many
+# as cores, and 8 at most. JOBS=0 runs all in one process, as --pdb and one external server need it.
+JOBS ?= $(shell n=$$(($(CORES) * 3)); [ $$n -gt 8 ] && echo 8 || echo $$n)
 # The tests start hundreds of relays. Where the environment keeps Python from writing bytecode each would compile itself
 # again, 0.1 s of a core, and each process of pytest all the tests, 5 s.
 export PYTHONDONTWRITEBYTECODE :=
@@ -91,7 +91,7 @@ chaos: $(READY)
 lint: $(READY)
 	$(BIN)/ruff format --check relay tests bench examples helm client
 	$(BIN)/ruff check relay tests bench examples helm client
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers $(CORES)
 	$(BIN)/mypy --python-version 3.10 client/outbox_client
 	$(BIN)/lint-imports
 

@@ -1,19 +1,22 @@
 """The fixtures of every test, and servers that a test may kill."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from relay.demo.servers import NatsServer, PostgresServer
 from relay.postgres.migrate import migrate
+from tests.support import in_memory
 from tests.support.backends import SETTINGS
 from tests.support.fix_rights import SUBJECTS, let_relay_in, nats_config, nothing_denied
 
 # How long an example takes is up to the machine.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 pytest_plugins = [
@@ -39,12 +42,45 @@ def own_nats(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NatsSer
         yield server
 
 
-@pytest.fixture
-def own_postgres(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    """A PostgreSQL of the test's own, to be stopped, killed and frozen, with the outbox in its only database."""
-    server = PostgresServer(tmp_path / "postgres", settings=SETTINGS)
-    with nothing_denied(server.log, request), server:
+_TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
+_MADE = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the files of tests in memory; the processes of a run get their directory from the first one."""
+    if _TEMPORARY in os.environ or config.getoption("basetemp") is not None:
+        return
+    made = in_memory.directory()
+    if made is not None:
+        config.stash[_MADE] = made
+        os.environ[_TEMPORARY] = str(made)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave the files of failed tests alone until the next run."""
+    made = config.stash.get(_MADE, None)
+    if made is not None:
+        del os.environ[_TEMPORARY]
+        if not any(made.glob("*/*/*")):
+            shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of a stopped PostgreSQL with the outbox in its only database: a copy takes no second."""
+    server = PostgresServer(tmp_path_factory.mktemp("prepared"), fsync=False, settings=SETTINGS)
+    with server:
         let_relay_in(server.dsn())
         with psycopg.connect(server.dsn()) as conn:
             migrate(conn, "outbox_events", "jsonb", bell=True)
+        server.stop()
+    return server.data
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path, prepared_data: Path, request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """A PostgreSQL of the test's own, to be stopped, killed and frozen, with the outbox in its only database."""
+    server = PostgresServer(tmp_path / "postgres", settings=SETTINGS)
+    shutil.copytree(prepared_data, server.data)
+    with nothing_denied(server.log, request), server:
         yield server
