@@ -6,10 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from relay.jetstream.connection import Connection
+from relay.maintenance.stream_keeper import StreamKeeper
 from relay.observe.metrics import Metrics
 from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
+from relay.postgres.rows import PrunedRow
 from relay.rules.in_hand import InHand
 from relay.rules.send_gate import Gate
 from relay.rules.seqs import BELOW_ALL
@@ -37,8 +39,8 @@ class Retention:
     Args:
         section: How long rows are kept; 0 is for ever.
         in_hand: Knows the watermark: beyond it nothing is deleted.
-        gate: While it is shut nothing is deleted: the streams were not looked at, and what they may have lost would be
-            sent again from the rows.
+        gate: While it is shut nothing is deleted: what the streams may have lost is being found out. While it is open
+            each stream is looked at all the same (`StreamKeeper`), for events flow without a look as well.
         discarded_only: Delete only dead letters that the operator has discarded, since keys wait for the others.
         reader: Finds the next rows.
         writer: Deletes.
@@ -67,15 +69,22 @@ class Retention:
         self._metrics = metrics
         self._in_hand = in_hand
         self._gate = gate
+        self._keeper = StreamKeeper(reader, in_hand.floors)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin a pass over the whole table."""
         self._cursor = BELOW_ALL
         self._began_at = time.monotonic()
+        # When the oldest event was delivered that was left behind for its stream's sake, Unix seconds.
+        self._oldest_kept: float | None = None
 
     async def turn(self, connection: Connection) -> float:
         """Delete some rows; the next turn comes soon if there may be more."""
         busy = False
         if self._gate.is_open:
             if self._delivered_age_s:
-                busy = await self._prune_delivered()
+                busy = await self._prune_delivered(connection)
             if self._dead_age_s:
                 busy = await self._prune_dead() or busy
         return _STEP_PAUSE_S if busy else _IDLE_PAUSE_S
@@ -83,11 +92,19 @@ class Retention:
     def stand_down(self) -> None:
         """Do nothing: what another relay deletes, that relay reports."""
 
-    async def _prune_delivered(self) -> bool:
+    async def _prune_delivered(self, connection: Connection) -> bool:
         """Go through the next ranges of seqs; report whether anything was deleted."""
+        try:
+            return await self._pass_on(connection)
+        except Unfinished:
+            return False  # the next turn tries again
+
+    async def _pass_on(self, connection: Connection) -> bool:
         if time.monotonic() - self._began_at > _AGAIN_S:
-            self._began_at = time.monotonic()
-            self._cursor = BELOW_ALL
+            self._keeper.forget()
+            self._begin()
+        if await self._keeper.look_again(connection):
+            self._begin()  # its rows were left behind
         cursor, total = self._cursor, 0
         oldest: list[float] = []
         young = False
@@ -96,24 +113,39 @@ class Retention:
             if following is None or following > self._in_hand.watermark():
                 break
             cursor = following - 1
-            try:
-                pruned = await self._writer.prune_delivered(cursor, cursor + SPAN, self._delivered_age_s)
-            except Unfinished:
-                break  # the next turn tries again
-            self._metrics.pruned("delivered", pruned.deleted)
+            pruned = await self._prune_span(connection, cursor)
             total += pruned.deleted
             cursor += SPAN
             if pruned.oldest is not None:
                 oldest.append(pruned.oldest)
+                if pruned.waiting:
+                    self._oldest_kept = min(pruned.oldest, self._oldest_kept or pruned.oldest)
             if pruned.oldest_kept is not None:
                 young = True
             elif pruned.deleted or not young:
-                # Nothing delivered is left up to here, except what was delivered late.
+                # Nothing delivered is left up to here, except what was delivered late, or cannot be deleted now.
                 self._cursor = min(cursor, self._in_hand.watermark())
             if pruned.deleted:
                 await asyncio.sleep(_STEP_PAUSE_S)
+        if self._oldest_kept is not None:
+            oldest.append(self._oldest_kept)
         self._metrics.oldest_delivered(min(oldest, default=0.0), self._delivered_age_s)
         return total > 0
+
+    async def _prune_span(self, connection: Connection, above: int) -> PrunedRow:
+        """Delete what is old in a range, of streams that are seen to hold what they have acknowledged."""
+        pruned = await self._delete(above)
+        # They are looked at after the rows were found to be old: what a stream loses before that is seen.
+        if pruned.waiting and await self._keeper.look(connection, pruned.waiting):
+            before = pruned.deleted
+            pruned = await self._delete(above)
+            pruned = pruned._replace(deleted=pruned.deleted + before)
+        return pruned
+
+    async def _delete(self, above: int) -> PrunedRow:
+        pruned = await self._writer.prune_delivered(above, above + SPAN, self._delivered_age_s, self._keeper.sound())
+        self._metrics.pruned("delivered", pruned.deleted)
+        return pruned
 
     async def _prune_dead(self) -> bool:
         """Delete some dead letters; report whether there may be more."""

@@ -88,7 +88,7 @@ def delete_delivered(
                 if first is None:
                     return deleted
                 above = first - 1
-                count, _, _ = changer.row("maintenance/prune_delivered", (above, above + SPAN, age_s, None, None))
+                count, *_ = changer.row("maintenance/prune_delivered", (above, above + SPAN, age_s, None, None, None))
                 if count:
                     audit.add(count)
             above += SPAN

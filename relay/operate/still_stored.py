@@ -1,15 +1,14 @@
 """Whether streams still hold what they have acknowledged, by one look at each: before rows of theirs are deleted."""
 
-from dataclasses import replace
-
 from relay.config.settings import Settings
 from relay.errors import Exit, RelayError, Unreachable
 from relay.jetstream.errors import BrokerError
-from relay.jetstream.stream_reader import StreamReader
+from relay.jetstream.mark_look import look_at_mark
 from relay.operate.broker import broker
 from relay.operate.changes import Changer
 from relay.postgres.rows import StreamStateRow
-from relay.rules.stream_loss import Seen, suspicious
+from relay.rules.still_stored import keeps_rows
+from relay.rules.stream_loss import Seen
 
 _TIMEOUT_S = 5.0
 
@@ -47,18 +46,11 @@ async def look(settings: Settings, seen: list[Seen]) -> None:
     async with broker(settings) as connection:
         for one in seen:
             try:
-                state = await connection.stream_state(one.stream, _TIMEOUT_S)
-                at_mark = None
-                if state is not None and max(1, state.first_seq) <= one.mark.stream_seq <= state.last_seq:
-                    at_mark = await StreamReader(connection, state).at(one.mark.stream_seq)
+                found = await look_at_mark(connection, one.stream, one.mark.stream_seq, _TIMEOUT_S)
             except BrokerError as error:
                 raise Unreachable(
                     f"stream {one.stream} cannot be looked at, so nothing was deleted: {error}"
                 ) from error
-            if state is None:
-                raise OpenLoss(f"stream {one.stream} is gone: what it held can only be sent again from the rows")
-            if suspicious(replace(one, lost=False), state, None if at_mark is None else at_mark.message_id or ""):
-                raise OpenLoss(
-                    f"stream {one.stream} does not hold what it has acknowledged, and no relay has healed it yet:"
-                    " see `relay verify`"
-                )
+            reason = keeps_rows(one, *found)
+            if reason is not None:
+                raise OpenLoss(f"stream {one.stream} {reason}")

@@ -322,6 +322,15 @@ class OutboxReader:
         rows = await run(self._tables.query("integrity/stream_states"), (self._ours[0],))
         return [StreamStateRow._make(row).seen() for row in rows]
 
+    async def streams_seen_by_all(self) -> list[Seen]:
+        """Return what the owners of all shards last saw of each stream.
+
+        Raises:
+            Unfinished: Somebody has locked that table, or it took too long.
+        """
+        rows = await self._run_unlocked(self._tables.query("integrity/stream_states"), (None,))
+        return [StreamStateRow._make(row).seen() for row in rows]
+
     async def outline_of(self, event_id: str) -> Event | None:
         """Return the event of an id, without payload, headers and time; None if it was deleted."""
         events = _events(await self._run(self._tables.query("integrity/outline_of"), (event_id,)))

@@ -221,13 +221,15 @@ class OutboxWriter:
         query = self._tables.query("integrity/mark_lost")
         return int(value(await self._run(query, (*values, named, places), waits=True)))
 
-    async def prune_delivered(self, above: int, up_to: int, age_s: float) -> PrunedRow:
-        """Delete the old ones among the delivered events of a small range of seqs, below the watermark alone.
+    async def prune_delivered(self, above: int, up_to: int, age_s: float, streams: Sequence[str]) -> PrunedRow:
+        """Delete the old ones among the events of a small range of seqs that were delivered to some streams.
+
+        Below the watermark alone.
 
         Raises:
             Unfinished: Somebody has locked a table that it needs, or it took too long.
         """
-        values = (above, up_to, age_s, *self._fence)
+        values = (above, up_to, age_s, *self._fence, list(streams))
         return PrunedRow._make((await self._run_unlocked(self._tables.query("maintenance/prune_delivered"), values))[0])
 
     async def prune_dead(self, limit: int, age_s: float, discarded_only: bool) -> int:

@@ -91,12 +91,14 @@ class PrunedRow(NamedTuple):
 
     Attributes:
         oldest: Of all, Unix seconds; None without any.
-        oldest_kept: Of those that stay, Unix seconds; None without any.
+        oldest_kept: Of those that stay, without those of `waiting`, Unix seconds; None without any.
+        waiting: The streams of events that are old enough, and stay since they went to none of the streams given.
     """
 
     deleted: int
     oldest: float | None
     oldest_kept: float | None
+    waiting: list[str]
 
 
 class StreamStateRow(NamedTuple):

@@ -1,5 +1,6 @@
 """Three nodes, a copy of the stream on each: leaders step down, freeze and die under load."""
 
+import shutil
 import time
 
 import pytest
@@ -91,3 +92,30 @@ def test_a_managed_stream_has_its_copies_on_so_many_nodes(
         assert relay.stop() == 0
     relay.start()
     outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+
+
+def test_rows_stay_while_their_stream_has_no_leader_and_heal_it_when_it_comes_back_empty(
+    outbox: Outbox, cluster: Cluster, make_relay: MakeRelay
+) -> None:
+    """One copy, on another node than the relay's, which goes: the connection lives, and the rows reach their age."""
+    cluster.make("ORDERS", "orders.>", num_replicas=1)
+    home = cluster.settled("ORDERS")
+    relay = make_relay(
+        outbox.dsn,
+        next(node.url for node in cluster.nodes if node is not home),
+        retention__delivered_age_s="3",
+        healing__check_every_s="1",
+    ).start()
+    outbox.fill("orders.placed", 300, KEYS)
+    outbox.drained()
+    home.kill()
+    held = outbox.count("true")
+    assert relay.said("retention.kept")["stream"] == "ORDERS"
+    time.sleep(5)
+    assert outbox.count("true") == held > 1
+    assert relay.lines("nats.lost") == []
+    shutil.rmtree(home.directory / "jetstream")
+    home.start()
+    cluster.settled("ORDERS")
+    relay.said("stream.healed")
+    assert cluster.streams().messages("ORDERS") >= held

@@ -10,7 +10,7 @@ import pytest
 from relay.demo.servers import NatsServer
 from relay.errors import Exit
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, wait_until
-from tests.support.fix_stream import Streams
+from tests.support.fix_stream import Streams, restrict
 from tests.support.relay_cli import done, relay
 
 DAY_S = 86_400
@@ -103,7 +103,42 @@ def test_nothing_is_deleted_while_the_stream_cannot_be_looked_at(
     time.sleep(1)
     assert outbox.count("true") == 500
     own_nats.start()
+    assert running.said("retention.kept")["stream"] == "ORDERS"
+    assert outbox.count("true") == 500, "the stream is not there"
+    Streams(own_nats.url).make("ORDERS", "orders.>")
+    assert running.said("retention.resumed")["stream"] == "ORDERS"
     wait_until("gone but for the newest", lambda: outbox.count("true") == 1)
+
+
+def test_a_stream_that_nobody_can_look_at_keeps_its_own_rows_alone(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    """More of its rows than are looked over in a turn lie before those of the other one, and come first."""
+    streams.make("ORDERS", "orders.>")
+    old_rows(outbox, 15_000)
+    outbox.conn.execute("UPDATE outbox_events SET stream = 'GONE' WHERE seq <= 12000")
+    running = make_relay(outbox.dsn, streams.url, **KEEP_A_DAY).start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    assert running.said("retention.kept")["stream"] == "GONE"
+    wait_until("those of the other are gone", lambda: outbox.count("stream = 'ORDERS'") == 1)
+    assert outbox.count("stream = 'GONE'") == 12_000
+    behind = "outbox_relay_retention_behind_seconds"
+    wait_until("it is told", lambda: metric(running, behind) > DAY_S / 2)
+    assert len(running.lines("retention.kept")) == 1
+    streams.make("GONE", "gone.>")
+    wait_until("those of the one that is back are gone", lambda: outbox.count("stream = 'GONE'") == 0)
+    wait_until("that is told", lambda: metric(running, behind) == 0)
+
+
+@pytest.mark.denials
+def test_a_stream_that_may_not_be_looked_at_keeps_its_rows(
+    outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
+) -> None:
+    restrict(own_nats, "orders.>").make("ORDERS", "orders.>")
+    old_rows(outbox, 500)
+    running = make_relay(outbox.dsn, own_nats.url, **KEEP_A_DAY).start()
+    assert "not permitted" in running.said("retention.kept")["reason"]
+    assert outbox.count("true") == 500
 
 
 @pytest.mark.parametrize("on_dead", ["skip", "block"])
