@@ -7,7 +7,7 @@ from dataclasses import replace
 from relay.operate.nats_status import NatsView, StreamView
 
 # Over how long the growth of a stream is measured, how often it is looked at for that, and from when on it is told.
-_LONG_S, _EVERY_S, _SHORT_S = 300.0, 5.0, 20.0
+_LONG_S, _EVERY_S, _SHORT_S = 120.0, 5.0, 20.0
 
 _Samples = deque[tuple[float, int]]
 

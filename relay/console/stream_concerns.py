@@ -163,7 +163,6 @@ def _away(found: Status, nats: NatsView, theirs: Sequence[Waiting], outlook: Out
 
 
 def _gone(stream: StreamView, theirs: Sequence[Waiting], outlook: Outlook) -> Concern:
-    subjects = "" if stream.subjects else " (the topics of its events are among those delivered)"
     then = (
         "What it had lost is then sent again from the outbox, each key in its order."
         if outlook.on_loss == "redeliver"
@@ -178,7 +177,7 @@ def _gone(stream: StreamView, theirs: Sequence[Waiting], outlook: Outlook) -> Co
         f"Stream {stream.name} is gone",
         f"NATS says: {stream.missing}. {events}, and those that it had stored are lost with it.{_waits(theirs)}",
         began if known else stream.since,
-        f"Make it again with the subjects that it had{subjects}, and with its limits if it had any. {then}",
+        f"Make it again with the subjects that it had (the command has those that are known) and its limits. {then}",
         create_command(stream.name, stream.subjects),
         "/streams",
         "OutboxRelayStreamLoss",

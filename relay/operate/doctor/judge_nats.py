@@ -129,7 +129,7 @@ def _sizes(facts: NatsFacts) -> Iterator[Finding]:
 
 def _against(size: int, limit: int, seen: str, do: str) -> tuple[Level, str, str]:
     if size > limit:
-        return "fault", f"{seen}: it becomes a dead letter", f"{do}; then retry the dead letters"
+        return "fault", f"{seen}: it becomes a dead letter, to be retried once the limit is raised", do
     if size > limit * _NEAR:
         return "warning", seen, do
     return "ok", seen, ""
