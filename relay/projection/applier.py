@@ -123,7 +123,11 @@ class Applier:
             psycopg.Error: PostgreSQL refused one, or the way to it failed. The transaction must be rolled back.
         """
         handler = alike.handler
-        if handler.sql is not None:
+        if handler.sql is None:
+            return
+        if handler.mode is Mode.EACH and len(alike.columns.seqs) > 1:
+            await execute_repeated(conn, handler.sql, alike.columns.rows())
+        else:
             for values in alike.columns.steps(handler.mode):
                 await psycopg.AsyncRawCursor(conn).execute(handler.sql, values)
 
@@ -299,7 +303,7 @@ class Applier:
 def _needs_no_answer(work: Work) -> bool:
     """Report whether events are applied by statements alone, a few for all of them."""
     if work.alike is not None:
-        return True
+        return work.alike.handler.takes_many
     return all(handler.takes_many for handler in {id(one): one for _, one in work.due}.values())
 
 

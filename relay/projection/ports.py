@@ -68,7 +68,7 @@ class Parked(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """Events of the usual form that one handler applies, many in a statement."""
+    """Events of the usual form that one handler applies by its statement."""
 
     handler: Handler
     columns: Columns

@@ -115,7 +115,7 @@ class Settler:
             False if something does, and nothing was done: read them one by one.
         """
         handler = self._definition.one_handler(columns.topics)
-        if handler is None or not handler.takes_many or self._definition.partitions > 1:
+        if handler is None or handler.sql is None or self._definition.partitions > 1:
             return False
         if self._breaker.keys or self._caution.found:
             return False

@@ -48,10 +48,15 @@ class Columns(NamedTuple):
     created: Sequence[float]
     texts: tuple[str, ...]
 
+    def rows(self) -> list[list[object]]:
+        """Return the parameters of each event alone, for mode ``each``."""
+        columns = [[value + SEPARATOR for value in _values(text)] for text in self.texts]
+        return [[*row, 1] for row in zip(*columns, strict=True)]
+
     def steps(self, mode: Mode) -> list[list[object]]:
         """Return the parameters of each statement that applies these events, in the order of the statements.
 
-        Each key keeps its order, and with mode ``set`` none is twice in a statement; not for mode ``each``.
+        Each key keeps its order, and with mode ``set`` none is twice in a statement. With mode ``each`` for one event.
         """
         if mode is Mode.FOLD or len(set(self.keys)) == len(self.keys):
             return [[*self.texts, len(self.keys)]]

@@ -96,7 +96,7 @@ def test_a_backlog_of_several_requests_is_read_in_one_stay(
     assert [one.getMessage() for one in caplog.records if one.levelname != "INFO"] == []
 
 
-@pytest.mark.parametrize("strategy", ["singles", "atomic"])
+@pytest.mark.parametrize(("strategy", "mode"), [("singles", Mode.EACH), ("atomic", Mode.SET)])
 def test_what_the_relay_sends_is_read_by_columns(
     empty_database: str,
     outbox: Outbox,
@@ -105,6 +105,7 @@ def test_what_the_relay_sends_is_read_by_columns(
     running: Run,
     monkeypatch: pytest.MonkeyPatch,
     strategy: str,
+    mode: Mode,
 ) -> None:
     """Else the way that is measured would be nobody's: every batch has an end, and some begin in its middle."""
     one_by_one: list[int] = []
@@ -121,7 +122,7 @@ def test_what_the_relay_sends_is_read_by_columns(
     outbox.drained()
     batched = [message.batched for message in events.streams.read(STREAM)]
     assert any(batched) == (strategy == "atomic")
-    running(empty_database, events.url, definition(mode=Mode.SET))
+    running(empty_database, events.url, definition(mode=mode))
     for filled_up_to in range(500, 600, 5):
         wait_until("all is applied", partial(_is_applied, empty_database, filled_up_to))
         outbox.fill("orders.placed", 5, 7)

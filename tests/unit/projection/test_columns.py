@@ -46,6 +46,7 @@ def check(messages: list[Message]) -> Columns | None:
     assert list(found.seqs) == [one.seq for one in events]
     assert list(found.keys) == [one.key for one in events]
     assert list(found.created) == [one.created for one in events]
+    assert found.rows() == [parameters([one]) for one in events]
     for mode in (Mode.SET, Mode.FOLD):
         steps = group((one, "handler", mode) for one in events)
         assert found.steps(mode) == [parameters(step.events) for step in steps]
