@@ -275,6 +275,7 @@ class RelayUnderFire(RuleBasedStateMachine):
         """Empty the table. Until the next beat a sequence that began again cannot be told from one that went on."""
         if self.outbox.open or (restart and self.outbox.now.drawn < 100):
             return
+        self.may_come_twice.update(row.id for row in self.outbox.now.rows.values() if row.pending)
         self.outbox.truncate(restart=restart)
         self.outbox.locked.clear()
         if restart:
