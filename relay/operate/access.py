@@ -13,6 +13,7 @@ from relay.postgres.migrate import check_schema, schema_of
 from relay.postgres.server_error import is_of_value, words
 from relay.postgres.session import address_fault, check_encoding, conninfo, pin_now
 from relay.postgres.tables import Tables
+from relay.rules.table_shape import TableShape
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
@@ -211,10 +212,13 @@ def checked(conn: psycopg.Connection[Row], table: str) -> tuple[Tables, int]:
 
 
 def _checked(conn: psycopg.Connection[Row], table: str) -> tuple[Tables, int]:
-    found = psycopg.RawCursor(conn).execute(Tables(table).query("migrate/payload_type")).fetchone()
-    if found is None:
+    shape = TableShape.read(psycopg.RawCursor(conn).execute(Tables(table).query("ownership/columns")).fetchall())
+    if shape is None:
         check_schema(None, table)
-    tables = Tables(table, "jsonb" if found is None else found[0])
+    tables = Tables(table, (None if shape is None else shape.payload_type) or "jsonb")
     schema = schema_of(psycopg.RawCursor(conn).execute(tables.query("migrate/schema_version")).fetchone())
     check_schema(schema, table)
+    faults = [] if shape is None else shape.faults(table)
+    if faults:
+        raise SchemaError(f"table {table} is not as it must be: {'; '.join(faults)} (docs/reference/table.md)")
     return tables, 0 if schema is None else schema.version

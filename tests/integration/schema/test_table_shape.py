@@ -2,8 +2,10 @@
 
 import pytest
 
+from relay.errors import Exit
 from tests.support.fix_relay import MakeRelay, Outbox, wait_until
 from tests.support.fix_stream import Streams
+from tests.support.relay_cli import relay as command
 
 AS_A_VIEW = (
     "ALTER TABLE outbox_events RENAME TO kept_events; CREATE VIEW outbox_events AS SELECT * FROM kept_events;"
@@ -69,6 +71,10 @@ def test_a_table_that_is_not_as_it_must_be_is_told_and_waited_for(
     assert "postgres down" not in body
     assert "relay doctor" in body
     assert relay.get("/healthz")[0] == 200
+    if told.startswith(("column", "outbox_events is")):
+        answer = command(outbox.dsn, "status", "--no-nats")
+        assert (answer.exit_code, answer.stderr.count("\n")) == (Exit.SCHEMA, 1)
+        assert told in answer.stderr
     assert any(told in line.get("error", "") + line.get("faults", "") for line in relay.lines())
     outbox.conn.execute(mend.encode())
     outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
