@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
-from prometheus_client.parser import text_string_to_metric_families
 
 _HTTP_TIMEOUT_S = 2.0
 _RATE_OVER_S = 1.0
@@ -126,6 +125,9 @@ class Observer:
 
     async def _metrics(self) -> dict[str, float]:
         """Scrape the relay: the sum over the labels of each sample, and each connection apart."""
+        # Of the extra, which the image lacks: there the shop runs alone.
+        from prometheus_client.parser import text_string_to_metric_families
+
         status, text = await asyncio.to_thread(self._get, "/metrics")
         found: dict[str, float] = {}
         for family in text_string_to_metric_families(text if status == 200 else ""):

