@@ -12,9 +12,10 @@ from threading import RLock
 from types import ModuleType
 from typing import Any
 
-# TLS, and the part of asyncio that works with it; then what is for a traceback, a wrong request, a date and a file.
+# TLS, and the part of asyncio that works with it; then what is for a traceback, a wrong request, a date, names of files
+# and archives.
 _TLS = ("ssl", "_ssl", "asyncio")
-_RARE = ("tokenize", "html", "calendar", "mimetypes")
+_RARE = ("tokenize", "html", "calendar", "mimetypes", "locale", "bz2", "lzma", "csv")
 # Python's own implementations of all that hashlib promises; from 3.12 on the second is in two parts no more.
 _HASHES = ({"_md5", "_sha1", "_sha256", "_sha512", "_sha3", "_blake2"}, {"_md5", "_sha1", "_sha2", "_sha3", "_blake2"})
 

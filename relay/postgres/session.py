@@ -10,7 +10,6 @@ Behind a pooler the session belongs to others too, so nothing is set there. What
 
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -64,6 +63,8 @@ def address_fault(error: psycopg.ProgrammingError) -> str:
     found = _UNKNOWN_PARAMETER.search(str(error))
     if found is None:
         return "is neither a URL nor name=value pairs; its text is not shown"
+    from difflib import get_close_matches  # for a fault alone: a relay at rest has no use for it
+
     known = [option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()]
     near = get_close_matches(found[1], known, n=1, cutoff=0.7)
     said = f" {found[1]}" if near else ""
