@@ -46,7 +46,8 @@ _FIRST_S = 1.0
 def status(settings: Settings, watch: bool, every_s: float, no_nats: bool, output: str) -> None:
     """Show the state of the outbox: who relays, how far, what waits and why, and how far the read models are.
 
-    Cheap on a table of any size. Counts are exact up to 100,000. Lag is the age of the oldest pending event.
+    Cheap on a table of any size: it looks above the watermark. Counts are exact up to 100,000. Lag is the age of the
+    oldest pending event.
 
     \b
     relay status

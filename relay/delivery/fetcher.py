@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from relay.delivery.after_crash import AfterCrash
 from relay.delivery.due_events import DueEvents
+from relay.delivery.scrub import Scrub
 from relay.delivery.wakeup import Wakeup
 from relay.errors import BadValue, DatabaseChanged
 from relay.event import Event
@@ -22,8 +23,7 @@ from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.in_hand import InHand
 from relay.rules.read_batch_size import Read, ReadSize, Room
-from relay.rules.scrub_findings import ScrubFindings
-from relay.rules.seqs import BELOW_ALL, LARGEST
+from relay.rules.seqs import LARGEST
 
 if TYPE_CHECKING:
     from relay.config.sections import DeliverySection
@@ -36,9 +36,6 @@ _GAP_PAUSE_S = 0.25
 _REST = 4
 # Of many gaps, so many more are read at a time than may have changed: 3 ms of the database.
 _SPARE_GAPS = 1_000
-# 2,000 rows/s: 5 million in 40 minutes, at 3 ms of the database every 5 s.
-_SCRUB_PAUSE_S = 5.0
-_SCRUB_SPAN = 10_000
 _BACKFILL_PAUSE_S = 1.0
 # A read that fails at whatever it reads is tried again after this.
 _UNREADABLE_PAUSE_S = 1.0
@@ -70,16 +67,14 @@ class Fetcher:
         # Up to this seq rows may be settled already.
         self._settled_up_to = in_hand.database.newest_drawn()
         # Each kind of read has its own size: what is large or slow for one of them says nothing of the others.
-        self._fetching, self._rereading, self._scrubbing, self._backfilling = (
+        self._fetching, self._rereading, scrubbing, self._backfilling = (
             ReadSize(options.fetch_batch, options.buffer_bytes) for _ in range(4)
         )
         self._gaps_at = 0.0
         # How far late events were taken in, if there are more of them: nothing may overtake those.
         self._late_up_to: int | None = None
         self._backfill_at = 0.0
-        self._scrub_at = time.monotonic() + _SCRUB_PAUSE_S
-        self._scrubbed = BELOW_ALL
-        self._findings = ScrubFindings()
+        self._scrub = Scrub(in_hand, reader, self._read, scrubbing)
         self._generation = reader.generation
         # Whether the turn has read everything above the cursor that was visible then.
         self._has_read_all = False
@@ -89,7 +84,7 @@ class Fetcher:
     @property
     def in_vain(self) -> int:
         """How many events are pending again as soon as they are marked, and are not sent again."""
-        return self._findings.in_vain
+        return self._scrub.in_vain
 
     async def _rewind(self) -> None:
         """Begin again at the watermark if the connection is new, since the database may be another one.
@@ -106,7 +101,7 @@ class Fetcher:
         self._generation = self._reader.generation
         self._in_hand.rewind(watermark, database.newest_drawn())
         self._late_up_to = None
-        self._findings.clear()
+        self._scrub.clear()
         self._settled_up_to = database.newest_drawn()
 
     async def run(self, after_crash: AfterCrash | None) -> None:
@@ -160,15 +155,14 @@ class Fetcher:
             found += await self._advance(now)
         with self._unsettled.reading():
             found += await self._due.turn(now, self._in_hand.cursor)
-        if now >= self._scrub_at:
-            self._scrub_at = now + _SCRUB_PAUSE_S
+        if now >= self._scrub.due_at:
             with self._unsettled.reading():
-                found += await self._scrub()
+                found += self._offer(await self._scrub.step())
         return found
 
     def _nothing_before_s(self) -> float:
         """Return the seconds until the next turn may find something that rings no bell."""
-        at = self._due.due_at()
+        at = min(self._due.due_at(), self._scrub.due_at)
         if self._in_hand.backfilling is not None or self._in_hand.can_backfill():
             at = min(at, self._backfill_at)
         wait_s = max(0.0, at - time.monotonic())
@@ -262,61 +256,6 @@ class Fetcher:
         self._in_hand.drop(dropped)
         return len(new) - len(dropped)
 
-    async def _scrub(self) -> int:
-        """Look for pending rows far behind the cursor, a small range at a time: a safety net.
-
-        There are none unless seqs were not drawn in order: a sequence with a cache, a restored dump, rows
-        written by hand.
-        """
-        if self._scrubbed >= self._in_hand.cursor:
-            self._scrubbed = BELOW_ALL
-        # The cost follows rows, not the span of their seqs.
-        following = await self._reader.next_seq(self._scrubbed)
-        if following is None or following > self._in_hand.cursor:
-            self._scrubbed = self._in_hand.cursor
-            return 0
-        self._scrubbed = following - 1
-        upper = min(self._scrubbed + min(_SCRUB_SPAN, self._scrubbing.seqs), self._in_hand.cursor)
-        read = await self._read(self._scrubbing, partial(self._reader.fetch, self._scrubbed, upper))
-        if read is None:
-            return 0
-        events = read.events
-        reached = _reached(read, self._scrubbed, upper)
-        self._findings.passed(self._scrubbed, reached, {event.seq for event in events})
-        self._scrubbed = reached
-        known = self._in_hand.gaps.lowest(), self._lanes.overflow_from, self._in_hand.backfilling
-        lowest = min((seq for seq in known if seq is not None), default=LARGEST)
-        # What waits for a retry comes back by itself, in its own order.
-        lost = [
-            event
-            for event in events
-            if event.postponed is None and not self._unsettled.knows(event.seq) and event.seq < lowest
-        ]
-        to_send, in_vain = self._findings.found(event.seq for event in lost)
-        if in_vain:
-            log_event(
-                log,
-                "error",
-                "scrub.in_vain",
-                "events are pending as soon as they are marked delivered, as a trigger may do it; they are not sent"
-                " again until another term begins",
-                events=len(in_vain),
-                first_seq=min(in_vain),
-            )
-        lost = [event for event in lost if event.seq in to_send]
-        if lost:
-            log_event(
-                log,
-                "warning",
-                "scrub.found",
-                "pending events were found behind the cursor: is the sequence cached, or were rows written by hand?",
-                events=len(lost),
-                first_seq=lost[0].seq,
-                event_id=lost[0].id,
-            )
-            self._offer(lost)
-        return len(lost)
-
     async def _reread(self) -> int:
         """Look into the gaps again: how far the sequence has drawn, then who could still fill them, then the rows."""
         started = time.monotonic()
@@ -353,7 +292,7 @@ class Fetcher:
             if not skipped or not gaps.ended(await self._reader.ended(skipped)):
                 break
         if read.is_cut:
-            self._late_up_to = _reached(read, lows[0] - 1, lows[0] - 1)
+            self._late_up_to = read.reached(lows[0] - 1, lows[0] - 1)
         gaps.found((event.seq, event.seq) for event in read.events)
         gaps.close(below - 1 if self._late_up_to is None else self._late_up_to)
         self._offer(read.events)
@@ -379,7 +318,7 @@ class Fetcher:
         late = await self._take_late(begin)
         if self._late_up_to is not None:
             return late  # what was just read is read again when the rest of the late ones is here
-        reached = _reached(read, begin - 1, upper)
+        reached = read.reached(begin - 1, upper)
         if not read.events and reached == upper:
             following = await self._reader.next_seq(upper)
             reached = in_hand.cursor if following is None else max(upper, min(following - 1, in_hand.cursor))
@@ -389,10 +328,3 @@ class Fetcher:
             ended = time.monotonic()
             self._backfill_at = ended if kept else ended + _REST * (ended - now)
         return kept + late
-
-
-def _reached(read: Read, begin: int, upper: int) -> int:
-    """Return the seq up to which a read from above `begin` to `upper` knows all that is pending."""
-    if not read.is_cut:
-        return upper
-    return read.seqs[-1] if read.seqs else begin

@@ -13,6 +13,7 @@ from relay.operate.message_size import command_to_raise
 from relay.operate.poison import NEVER, meaning_of, refused_for_size, remedy
 from relay.operate.stream_room import Limit
 from relay.outcomes import FailureClass
+from relay.text import age
 
 State = Literal["pending", "retry", "dead", "discarded", "delivered"]
 
@@ -23,6 +24,11 @@ MEANING = {
     FailureClass.POISON: NEVER,
     FailureClass.UNKNOWN: "a refusal that says nothing about its cause: tried again with growing pauses",
 }
+
+_BEHIND = (
+    "It lies below the watermark, where the relay has passed already: its seq was drawn long before its insert, came"
+    " from a cache of the sequence or by hand, or its mark was taken back."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,8 @@ class Facts:
         hindrances: What of the database may keep its mark from being made.
         table: The table of events.
         size: What its message takes, headers and payload, bytes; 0 if none can be made of it.
+        found_within_s: It lies below the watermark, and no relay knows of it before the search for such rows comes by:
+            within so many seconds. None: it does not.
     """
 
     seq: int
@@ -139,6 +147,7 @@ class Facts:
     hindrances: tuple[Hindrance, ...] = ()
     table: str = "outbox_events"
     size: int = 0
+    found_within_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -168,7 +177,13 @@ def explain(facts: Facts) -> Explanation:
 def _unmarked(facts: Facts, stored_at: int) -> Explanation:
     """Explain an event that is in its stream although its row says that it waits."""
     answer = Explanation([f"Stream {facts.broker.stream} holds it, at sequence {stored_at}: its mark is missing."])
-    if facts.hindrances:
+    if facts.found_within_s is not None:
+        answer.why.append("Its mark was taken back, or lost: the relay had passed it.")
+        answer.next = (
+            f"The search for such rows finds it within {age(facts.found_within_s)}, and it is sent again: once more in"
+            " the stream if that has forgotten its id."
+        )
+    elif facts.hindrances:
         answer.why += [f"The mark is most likely refused: {one.seen()}." for one in facts.hindrances]
         answer.next = "It is not sent again, and is marked within a minute of that being mended."
     else:
@@ -292,7 +307,12 @@ def _waiting(facts: Facts) -> Explanation:
         answer.do.insert(0, "relay status")
     if not answer.next:
         answer.next = _next(facts)
-    if not answer.why:
+    if facts.state == "pending" and facts.found_within_s is not None and facts.last_error is None:
+        answer.why.append(_BEHIND)
+        if facts.working and facts.owned:
+            comes = f"The search for such rows finds it within {age(facts.found_within_s)} (scrub.found)."
+            answer.next = f"{comes} {answer.next}"
+    elif not answer.why:
         answer.why.append(_in_line(facts))
     return answer
 

@@ -26,6 +26,8 @@ from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, re
 from relay.operate.stream_room import Limit, of_messages, option_to_raise, raised_limit
 from relay.rules.envelopes import Poison, size_on_the_wire
 from relay.rules.failure_class_of_old_rows import stored_class
+from relay.rules.scrub_pass import longest_s
+from relay.rules.seqs import BELOW_ALL
 from relay.rules.streams import split
 
 _SHOWN = 5
@@ -59,6 +61,7 @@ class _Around:
     dead_ahead: tuple[int, ...] = ()
     hindrances: tuple[Hindrance, ...] = ()
     streams: tuple[str, ...] = ()
+    found_within_s: float | None = None
 
 
 def explain_event(settings: Settings, reader: Reader, name: EventName, known: Known | None = None) -> Explained:
@@ -83,9 +86,10 @@ def explain_event(settings: Settings, reader: Reader, name: EventName, known: Kn
 
 
 def _around(reader: Reader, event: ListedEvent) -> _Around:
-    watermark, _ = reader.row("operate/range")
+    watermark, newest = reader.row("operate/range")
     upper = min(event.seq - 1, watermark + SCAN_SEQS)
-    owned = {shard.number for shard in read_shards(reader) if shard.held}
+    shards = {shard.number: shard for shard in read_shards(reader)}
+    owned = {number for number, shard in shards.items() if shard.held}
     (own,) = reader.row("operate/shard", (event.key, event.seq))
     streams = tuple(stream for stream, *_ in reader.rows("operate/streams"))
     if event.settled:
@@ -99,6 +103,10 @@ def _around(reader: Reader, event: ListedEvent) -> _Around:
         )
         in_the_way.update(Other(*row) for row in reader.rows("operate/key_retry", (event.key, event.seq, _SHOWN)))
         dead_ahead = tuple(seq for (seq,) in reader.rows("operate/key_dead", (event.key, event.seq, _SHOWN)))
+    found_within_s = None
+    if own in shards and event.seq <= shards[own].watermark:
+        (lowest,) = reader.row("delivery/next_seq", (BELOW_ALL,))
+        found_within_s = longest_s(lowest, newest)
     return _Around(
         bool(owned),
         own in owned,
@@ -108,6 +116,7 @@ def _around(reader: Reader, event: ListedEvent) -> _Around:
         dead_ahead,
         tuple(Hindrance(*row) for row in reader.rows("doctor/hindrances")),
         streams,
+        found_within_s,
     )
 
 
@@ -165,6 +174,7 @@ def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -
         hindrances=around.hindrances,
         table=settings.postgres.table,
         size=size,
+        found_within_s=around.found_within_s,
     )
 
 

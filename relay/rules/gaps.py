@@ -115,6 +115,12 @@ class Gaps:
         first = self._first()
         return None if first is None else first.lo
 
+    def has(self, seq: int) -> bool:
+        """Report whether a seq is missing and may still appear."""
+        at = bisect_right(self._groups, seq, key=lambda group: group.gaps[0].lo) - 1
+        known = self._groups[at].gaps if at >= 0 else []
+        return any(_is_in(gaps, seq) for gaps in (known, self._new))
+
     def oldest_since(self) -> float | None:
         """Return when the lowest gap was passed, which is the oldest one: the cursor only rises."""
         first = self._first()
@@ -290,6 +296,11 @@ def _note_xids(group: _Group, holders: Mapping[str, Holder]) -> None:
     xids = {holders[name].xid for name in group.holders}
     group.all_have_xids = None not in xids
     group.xids = {xid for xid in xids if xid is not None}
+
+
+def _is_in(gaps: list[_Gap], seq: int) -> bool:
+    at = bisect_right(gaps, seq, key=lambda gap: gap.lo) - 1
+    return at >= 0 and seq <= gaps[at].hi
 
 
 def _take_out(gaps: list[_Gap], lo: int, hi: int) -> None:

@@ -322,6 +322,12 @@ class Lanes:
         self._returning, self._overflowed = self._overflowed, set()
         return start
 
+    def has_dropped(self, key: str | None) -> bool:
+        """Report whether events of a key may be only in the outbox; without a key, whether any may be."""
+        if key is None or not self._ordered:
+            return self.overflow_from is not None
+        return key in self._overflowed
+
     def returns(self, key: str | None) -> bool:
         """Report whether events of a key were dropped that are being read again."""
         return key in self._returning

@@ -50,6 +50,12 @@ class Read(NamedTuple):
     is_cut: bool
     is_crowded: bool
 
+    def reached(self, begin: int, upper: int) -> int:
+        """Return the seq up to which a read from above `begin` to `upper` knows all that is pending."""
+        if not self.is_cut:
+            return upper
+        return self.seqs[-1] if self.seqs else begin
+
 
 class ReadSize:
     """The size of the next read of one kind.

@@ -10,7 +10,6 @@ from typing import Any
 import relay.maintenance.retention
 import relay.projection.term
 from relay.daemon.replica import Replica
-from relay.delivery.fetcher import Fetcher
 from relay.integrity.tail_search import TailSearch
 from relay.integrity.watched import Watched
 from relay.jetstream.connection import Connection, Message
@@ -21,6 +20,7 @@ from relay.projection.store import Conn, Store, search_path
 from relay.rules.envelopes import Envelopes
 from relay.rules.gaps import Gaps
 from relay.rules.relay_names import Member
+from relay.rules.scrub_pass import ScrubPass
 from relay.rules.send_gate import Gate
 
 
@@ -68,11 +68,10 @@ def _no_gaps() -> None:
 
     def forget(*_: object) -> None: ...
 
-    async def nothing(_: object) -> int:
-        return 0
+    def nothing(*_: object) -> None: ...
 
     _replace(Gaps, "passed", forget)
-    _replace(Fetcher, "_scrub", nothing)
+    _replace(ScrubPass, "step", nothing)
 
 
 def _no_leases() -> None:

@@ -78,7 +78,7 @@ class Process:
     def in_vain(self) -> set[int]:
         """Return the seqs of what it does not send again, as their marks were taken back each time."""
         term = None if self._replica is None else self._replica._term
-        return set() if term is None else set(term._fetcher._findings._in_vain)
+        return set() if term is None else set(term._fetcher._scrub._findings._in_vain)
 
     def start(self) -> None:
         """Start it."""

@@ -238,3 +238,15 @@ def test_an_event_that_its_stream_holds_is_called_stored_and_says_what_may_refus
 
 def test_an_event_that_its_stream_holds_is_marked_once_a_relay_runs() -> None:
     assert "looks for the event in the stream" in explain(facts(stored_at=7, working=False)).next
+
+
+def test_an_event_behind_the_watermark_says_by_when_the_search_finds_it() -> None:
+    told = explain(facts(found_within_s=40.0))
+    assert told.why[0].startswith("It lies below the watermark")
+    assert told.next.startswith("The search for such rows finds it within 40 s")
+    assert "on its way" not in " ".join(told.why)
+    assert "Nothing until a relay runs" in explain(facts(found_within_s=40.0, working=False)).next
+    assert "It lies below" not in why(found_within_s=40.0, last_error="the stream is full"), "a relay has it in hand"
+    told = explain(facts(found_within_s=40.0, stored_at=7))
+    assert "taken back" in told.why[1]
+    assert "finds it within 40 s, and it is sent again" in told.next

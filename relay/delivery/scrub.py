@@ -1,0 +1,97 @@
+"""The scrub: looks for pending rows far behind the cursor, a small range at a time: a safety net.
+
+There are none unless seqs were not drawn in order: a sequence with a cache, a restored dump, rows written by hand, or
+a mark that was taken back.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from relay.event import Event
+from relay.observe.logs import event as log_event
+from relay.postgres.outbox_reader import OutboxReader
+from relay.rules.in_hand import InHand
+from relay.rules.read_batch_size import Read, ReadSize, Room
+from relay.rules.scrub_findings import ScrubFindings
+from relay.rules.scrub_pass import STEP_S, ScrubPass, comes_by_itself
+
+log = logging.getLogger(__name__)
+
+# It takes a fifth of the time at most.
+_REST = 4
+
+Reading = Callable[[ReadSize, Callable[[Room], Awaitable[Read]]], Awaitable[Read | None]]
+
+
+class Scrub:
+    """Passes over the whole table again and again, whatever comes meanwhile.
+
+    Args:
+        read: Reads as much as there is room for; returns None if that was not done.
+        size: How much a step reads.
+    """
+
+    def __init__(self, in_hand: InHand, reader: OutboxReader, read: Reading, size: ReadSize) -> None:
+        self._in_hand = in_hand
+        self._reader = reader
+        self._read = read
+        self._size = size
+        self._pass = ScrubPass()
+        self._findings = ScrubFindings()
+        # When the next step is due, by the monotonic clock.
+        self.due_at = time.monotonic() + STEP_S
+
+    @property
+    def in_vain(self) -> int:
+        """How many events are pending again as soon as they are marked, and are not sent again."""
+        return self._findings.in_vain
+
+    def clear(self) -> None:
+        """Forget what was found: the connection is new."""
+        self._findings.clear()
+
+    async def step(self) -> list[Event]:
+        """Read the next range; return the events in it that nobody has in hand and that are to be sent."""
+        began, cursor = time.monotonic(), self._in_hand.cursor
+        self.due_at = began + STEP_S
+        wanted = self._pass.step(await self._reader.next_seq(self._pass.above), cursor, self._size.seqs)
+        if wanted is None:
+            return []
+        above, upper = wanted
+        read = await self._read(self._size, partial(self._reader.fetch, above, upper))
+        if read is None:
+            return []
+        reached = read.reached(above, upper)
+        self._pass.passed(reached, cursor)
+        now = time.monotonic()
+        self.due_at = max(began + self._pass.pause_s(reached - above), now + _REST * (now - began))
+        self._findings.passed(above, reached, {event.seq for event in read.events})
+        return self._to_send([event for event in read.events if not comes_by_itself(self._in_hand, event)])
+
+    def _to_send(self, lost: list[Event]) -> list[Event]:
+        """Report what was found; return what is sent."""
+        to_send, in_vain = self._findings.found(event.seq for event in lost)
+        if in_vain:
+            log_event(
+                log,
+                "error",
+                "scrub.in_vain",
+                "events are pending as soon as they are marked delivered, as a trigger may do it; they are not sent"
+                " again until another term begins",
+                events=len(in_vain),
+                first_seq=min(in_vain),
+            )
+        lost = [event for event in lost if event.seq in to_send]
+        if lost:
+            log_event(
+                log,
+                "warning",
+                "scrub.found",
+                "pending events were found behind the cursor: is the sequence cached, or were rows written by hand?",
+                events=len(lost),
+                first_seq=lost[0].seq,
+                event_id=lost[0].id,
+            )
+        return lost
