@@ -195,7 +195,7 @@ class Publisher(Listener):
             return True
         # What it was sent on, as the search goes by: its row may have been corrected since.
         facts = self._in_hand.streams.find(self._in_doubt.subject(event.seq) or self._envelopes.subject(event))
-        if facts is None or self._in_doubt.id_may_be_forgotten(event.seq, facts.duplicate_window_s, now):
+        if facts is None or self._in_doubt.id_may_be_forgotten(event.seq, facts.name, facts.duplicate_window_s, now):
             self._in_hand.look_for(event)
             return False
         return True
@@ -388,6 +388,7 @@ class Publisher(Listener):
     def _doubt(self, batch: Batch) -> None:
         for event in batch.events:
             self._in_doubt.doubt(event.seq, batch.sent_at, self._envelopes.subject(event))
+        self._in_hand.streams.forget()  # they are looked up again: their subjects may be another stream's by now
 
     def _one_by_one(self, events: Sequence[Event]) -> None:
         """Put taken events back, to be sent one by one: those too that now wait behind the first of their key."""

@@ -145,5 +145,5 @@ class StreamLookups:
                 self._without.clear()
             self._without[subject] = began
             return False
-        self._streams.learn(facts)
+        self._streams.learn(facts, subject, time.monotonic())
         return True

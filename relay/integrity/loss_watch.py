@@ -114,7 +114,7 @@ class LossWatch:
                 seen, state, id_at_mark, await self._delivered.subject_of(watched.name, mark, self._in_hand.newest)
             )
         if same:
-            self._in_hand.streams.learn(state.facts)
+            self._in_hand.streams.learn(state.facts, now=time.monotonic())
             if watched.saved is not None:
                 self._in_hand.streams.begun.wrote(state.name, state.facts.subjects)
         return Look(reader, mark, id_at_mark, same)

@@ -96,29 +96,41 @@ class TailSearch:
         answered = await self._try_each(
             connection, {subject: partial(self._facts, connection, subject) for subject in unknown}
         )
-        of_no_stream = {seq for seq, subject in subjects.items() if subject in answered}
-        by_stream: dict[str, set[int]] = {}
-        for seq, subject in [*subjects.items(), *doubts.subjects.items()]:
+        places: dict[int, set[str]] = {}
+        forgotten: set[int] = set()
+        unbegun: set[str] = set()
+        for seq, subject in {**doubts.subjects, **subjects}.items():
             name = streams.name_of(subject)
-            if name is not None and (seq in subjects or self._is_forgotten(seq, subject)):
-                by_stream.setdefault(name, set()).add(seq)
-                of_no_stream.discard(seq)
-        unbegun = {streams.name_of(subject) for subject in subjects.values() if not streams.begun.may_send(subject)}
+            if name is None and (seq not in subjects or subject not in answered):
+                continue
+            may_hold = self._may_hold(seq, name)
+            is_forgotten = self._is_forgotten(seq, subject) and (seq in subjects or self._may_ask(may_hold))
+            if is_forgotten:
+                forgotten.add(seq)
+            if seq in subjects or is_forgotten:
+                places[seq] = may_hold
+            if name is not None and seq in subjects and self._is_unbegun(seq, subject, name):
+                unbegun.add(name)
+        to_read = set[str]().union(*(places[seq] for seq in forgotten))
         searches = {
-            name: partial(self._look_for, connection, name, seqs, begin=name in unbegun)
-            for name, seqs in by_stream.items()
+            name: partial(self._look_into, connection, name, begin=name in unbegun, read=name in to_read)
+            for name in set[str]().union(*places.values())
         }
-        done = of_no_stream.union(*[by_stream[name] for name in await self._try_each(connection, searches)])
+        done = set(await self._try_each(connection, searches))
+        for seq in forgotten:
+            if places[seq] <= done and seq not in doubts.found and not self._given_up(places[seq]):
+                doubts.miss(seq)
         returned: list[Event] = []
         for _ in range(len(asked)):
             event = asked.popleft()
-            if event.seq not in done or event.seq not in subjects:
+            of_event = places.get(event.seq)
+            if event.seq not in subjects or of_event is None or not of_event <= done:
                 asked.append(event)
                 continue
             if event.seq not in doubts.found:
-                if event.seq in of_no_stream:
+                if not of_event:
                     doubts.resolve(event.seq)
-                elif event.seq in doubts.absent or self._given_up(subjects[event.seq]):
+                elif event.seq in doubts.absent or self._given_up(of_event):
                     doubts.let_go(event.seq, time.monotonic())
             if not streams.begun.may_send(subjects[event.seq]):
                 streams.begun.give_up()
@@ -127,33 +139,52 @@ class TailSearch:
         self._in_hand.lanes.put_back(returned, alone=True)
         return len(returned)
 
+    def _may_hold(self, seq: int, stream: str | None) -> set[str]:
+        """Return the streams to look into for an event; none if none may hold it, and none takes its subject.
+
+        Args:
+            stream: The one that takes its subject now. If another one may hold the event, each that is written down
+                is searched, as after a crash.
+        """
+        now = set[str]() if stream is None else {stream}
+        doubts = self._in_hand.in_doubt
+        if not doubts.may_be_elsewhere(seq, stream):
+            return now
+        return now.union(doubts.sent_to(seq), (watched.name for watched in self._streams))
+
+    def _is_unbegun(self, seq: int, subject: str, stream: str) -> bool:
+        """Report whether the stream that takes a subject now is to be written down before the event goes there."""
+        if not self._in_hand.streams.begun.may_send(subject):
+            return True
+        return self._in_hand.in_doubt.may_be_elsewhere(seq, stream) and self._streams.of(stream).saved is None
+
     def _is_forgotten(self, seq: int, subject: str) -> bool:
-        """Report whether the stream of a subject may have forgotten the id of an event that it may hold."""
-        facts = self._in_hand.streams.find(subject)
-        return facts is not None and self._in_hand.in_doubt.id_may_be_forgotten(
-            seq, facts.duplicate_window_s, time.monotonic()
-        )
+        """Report whether an event may be stored, and the stream that takes its subject now may not know its id."""
+        facts, doubts = self._in_hand.streams.find(subject), self._in_hand.in_doubt
+        if facts is None:
+            return doubts.may_be_elsewhere(seq, None)
+        return doubts.id_may_be_forgotten(seq, facts.name, facts.duplicate_window_s, time.monotonic())
 
-    def _given_up(self, subject: str) -> bool:
-        """Report whether the stream of a subject is done without."""
-        name = self._in_hand.streams.name_of(subject)
-        return name is not None and self._patience.is_over(name)
+    def _given_up(self, streams: Collection[str]) -> bool:
+        """Report whether one of some streams is done without."""
+        return any(self._patience.is_over(name) for name in streams)
 
-    async def _look_for(self, connection: Connection, name: str, seqs: Collection[int], *, begin: bool) -> None:
-        """Find out which events a stream holds, of those whose ids it may not remember by itself.
+    def _may_ask(self, streams: Collection[str]) -> bool:
+        """Report whether none of some streams was found silent a moment ago."""
+        now = time.monotonic()
+        return all(self._patience.may_ask(name, now) for name in streams)
+
+    async def _look_into(self, connection: Connection, name: str, *, begin: bool, read: bool) -> None:
+        """Prepare for events that may be in a stream, or are to go there.
 
         Args:
             begin: Whether to write the stream down first.
+            read: Whether to find out which events it holds.
         """
         if begin:
             await self._begin(connection, name)
-        doubts = self._in_hand.in_doubt
-        forgotten = [seq for seq in seqs if self._is_forgotten(seq, doubts.subject(seq))]
-        if forgotten:
+        if read:
             await self.read(connection, self._streams.of(name))
-        for seq in forgotten:
-            if seq not in doubts.found:
-                doubts.miss(seq)
 
     async def _begin(self, connection: Connection, name: str) -> None:
         """Write a stream down, if it is not, before the first event is sent there.
@@ -231,7 +262,7 @@ class TailSearch:
         if facts is None:
             facts = await connection.stream_of(subject, _TIMEOUT_S)
             if facts is not None:
-                self._in_hand.streams.learn(facts)
+                self._in_hand.streams.learn(facts, subject, time.monotonic())
         return facts
 
     async def read(self, connection: Connection, watched: Watched) -> None:

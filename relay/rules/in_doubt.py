@@ -4,9 +4,12 @@ While the stream remembers the id of such an event (the duplicate window) it is 
 is searched for it first. That the stream does not hold it then does not end the doubt: a leader without a quorum keeps
 what it has taken, and stores it once it is followed again. So the event may be sent once, and the stream is searched
 again before it is sent again.
+
+The stream that takes the subject now says nothing of what another one has stored. If the subject may have been
+another stream's when the event was sent, all that may hold it are searched, within the window too.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 # A message travels for a while, so the end of the duplicate window is not relied upon: this share of it, at most this
 # many seconds.
@@ -19,6 +22,9 @@ _FRESH_S = 1.0
 class InDoubt:
     """What is not known of events that were sent.
 
+    Args:
+        streams_since: Returns the streams that may have taken a subject since a moment, monotonic seconds.
+
     Attributes:
         since: When an event in doubt was first sent, monotonic seconds, by seq.
         subjects: What it was sent on, by seq.
@@ -27,7 +33,10 @@ class InDoubt:
             by seq. It may still come, behind all that the stream held then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, streams_since: Callable[[str, float], Collection[str]]) -> None:
+        self._streams_since = streams_since
+        # The streams that each event in doubt, or absent, may have been sent to; without any, it may be in each.
+        self._sent_to: dict[int, frozenset[str]] = {}
         self.since: dict[int, float] = {}
         self.found: dict[int, tuple[str, int]] = {}
         self.subjects: dict[int, str] = {}
@@ -43,6 +52,10 @@ class InDoubt:
     def doubt(self, seq: int, sent_at: float, subject: str) -> None:
         """Note an event whose outcome is unknown; the first time that it was sent counts."""
         first_sent_at, _ = self.absent.pop(seq, (sent_at, subject))
+        streams = frozenset(self._streams_since(subject, sent_at))
+        before = self._sent_to.get(seq)
+        # Where one of the messages may be anywhere, nothing is known of the event.
+        self._sent_to[seq] = streams if before is None else streams and before and before | streams
         self.since.setdefault(seq, first_sent_at)
         self.subjects[seq] = subject
 
@@ -80,11 +93,35 @@ class InDoubt:
 
     def resolve(self, seq: int) -> None:
         """Forget an event: it is known to be stored, or not to be."""
-        for book in (self.since, self.found, self.subjects, self.absent, self._may_go, self._passed_over):
+        for book in (
+            self.since,
+            self.found,
+            self.subjects,
+            self.absent,
+            self._may_go,
+            self._passed_over,
+            self._sent_to,
+        ):
             book.pop(seq, None)
 
-    def id_may_be_forgotten(self, seq: int, window_s: float, now: float) -> bool:
-        """Report whether the stream may have forgotten the id of an event that it may hold."""
+    def sent_to(self, seq: int) -> frozenset[str]:
+        """Return the streams that an event may have been sent to; empty if none is known: it may be any."""
+        return self._sent_to.get(seq, frozenset())
+
+    def may_be_elsewhere(self, seq: int, stream: str | None) -> bool:
+        """Report whether an event that was sent may be in another stream than this one, which takes its subject now."""
+        return seq in self._sent_to and self._sent_to[seq] != {stream}
+
+    def id_may_be_forgotten(self, seq: int, stream: str, window_s: float, now: float) -> bool:
+        """Report whether a stream may not know the id of an event that was sent.
+
+        Args:
+            stream: It takes the subject of the event now; another one may hold the event.
+            window_s: Its duplicate window, seconds.
+            now: Monotonic seconds.
+        """
+        if self.may_be_elsewhere(seq, stream):
+            return True
         sent_at = self.since.get(seq) if seq not in self.absent else self.absent[seq][0]
         return sent_at is not None and now - sent_at > window_s - min(window_s * _WINDOW_SHARE, _WINDOW_RESERVE_S)
 
@@ -94,7 +131,10 @@ class InDoubt:
         Args:
             stream_of: Returns the name of the stream that takes a subject, None if it is not known.
         """
-        unsure = {seq: stream_of(subject) for seq, subject in self.subjects.items()}
+        unsure: dict[int, str | None] = {}
+        for seq, subject in self.subjects.items():
+            stream = stream_of(subject)
+            unsure[seq] = None if self.may_be_elsewhere(seq, stream) else stream
         return {**unsure, **{seq: stream for seq, (stream, _) in self.found.items()}}
 
     def forget(self, watermark: int) -> None:

@@ -115,9 +115,9 @@ class InHand:
         self.limits = limits
         self.unsettled = Unsettled()
         self.gaps = Gaps()
-        self.in_doubt = InDoubt()
-        self.floors = Floors()
         self.streams = StreamMap()
+        self.in_doubt = InDoubt(self.streams.since)
+        self.floors = Floors()
         self.cursor = watermark
         self.database = database
         self.newest = database.newest_drawn()

@@ -5,6 +5,7 @@ written as its acknowledgements name it: ``ORDERS``, or ``hub/ORDERS`` if they s
 No stream has a slash in its name.
 """
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -109,10 +110,13 @@ class StreamMap:
         begun: Which subjects may be sent on, for the whole of a term.
     """
 
-    def __init__(self, most_subjects: int = 10_000) -> None:
+    def __init__(self, most_subjects: int = 10_000, most_former: int = 1_000) -> None:
         self._streams: dict[str, StreamFacts] = {}
         self._by_subject: dict[str, StreamFacts] = {}
+        # Streams, with the subjects that they took, and until when that was believed; still, if nothing contradicts it.
+        self._former: dict[tuple[str, tuple[str, ...]], float] = {}
         self._most = most_subjects
+        self._most_former = most_former
         self.begun = Begun()
 
     def find(self, subject: str) -> StreamFacts | None:
@@ -131,12 +135,43 @@ class StreamMap:
         facts = self.find(subject)
         return None if facts is None else facts.name
 
-    def learn(self, facts: StreamFacts) -> None:
-        """Take up what a look-up said, in place of what was known of that stream."""
+    def since(self, subject: str, moment: float) -> frozenset[str]:
+        """Return the streams that may have taken a subject at a moment, monotonic seconds, or after it.
+
+        What was known before `forget` counts as long as nothing contradicts it. Empty: no stream is known.
+        """
+        facts = self.find(subject)
+        former = {
+            name
+            for (name, patterns), until in self._former.items()
+            if until >= moment and any(matches(pattern, subject) for pattern in patterns)
+        }
+        return frozenset(former if facts is None else {facts.name, *former})
+
+    def learn(self, facts: StreamFacts, subject: str = "", now: float = math.inf) -> None:
+        """Take up what a look-up said, in place of what was known of that stream.
+
+        Args:
+            subject: What was looked up: no other stream takes it any more.
+            now: When the answer was there, monotonic seconds: until then what it contradicts may have been so.
+        """
+        for one in list(self._streams.values()):
+            if one.name == facts.name or (subject and one.takes(subject)):
+                del self._streams[one.name]
+                self._former[one.name, one.subjects] = math.inf
+        self._former.pop((facts.name, facts.subjects), None)
+        for (name, patterns), until in self._former.items():
+            taken = subject and any(matches(pattern, subject) for pattern in patterns)
+            if until == math.inf and (name == facts.name or taken):
+                self._former[name, patterns] = now
+        while len(self._former) > self._most_former:
+            del self._former[next(iter(self._former))]
         self._streams[facts.name] = facts
         self._by_subject.clear()
 
     def forget(self) -> None:
         """Know nothing: the connection is new, or an answer did not fit."""
+        for one in self._streams.values():
+            self._former[one.name, one.subjects] = math.inf
         self._streams.clear()
         self._by_subject.clear()

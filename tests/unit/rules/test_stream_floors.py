@@ -12,28 +12,33 @@ from relay.rules.stream_floors import Floors, Mark
 WINDOW_S = 120.0
 
 
+def to_s(_subject: str, _moment: float) -> set[str]:
+    """Take it that one stream took every subject at all times."""
+    return {"S"}
+
+
 def test_an_event_in_doubt_is_looked_for_only_when_the_window_is_nearly_over() -> None:
-    doubts = InDoubt()
+    doubts = InDoubt(to_s)
     doubts.doubt(1, sent_at=100.0, subject="s.a")
     assert doubts
-    assert not doubts.id_may_be_forgotten(1, WINDOW_S, now=210.0)
-    assert doubts.id_may_be_forgotten(1, WINDOW_S, now=216.0)
-    assert not doubts.id_may_be_forgotten(2, WINDOW_S, now=10_000.0), "it was never sent"
+    assert not doubts.id_may_be_forgotten(1, "S", WINDOW_S, now=210.0)
+    assert doubts.id_may_be_forgotten(1, "S", WINDOW_S, now=216.0)
+    assert not doubts.id_may_be_forgotten(2, "S", WINDOW_S, now=10_000.0), "it was never sent"
 
 
 def test_the_first_time_that_an_event_was_sent_counts() -> None:
-    doubts = InDoubt()
+    doubts = InDoubt(to_s)
     doubts.doubt(1, sent_at=100.0, subject="s.a")
     doubts.doubt(1, sent_at=200.0, subject="s.a")
-    assert doubts.id_may_be_forgotten(1, WINDOW_S, now=220.0)
+    assert doubts.id_may_be_forgotten(1, "S", WINDOW_S, now=220.0)
     doubts.resolve(1)
     assert not doubts
     doubts.doubt(1, sent_at=300.0, subject="s.a")
-    assert not doubts.id_may_be_forgotten(1, WINDOW_S, now=310.0)
+    assert not doubts.id_may_be_forgotten(1, "S", WINDOW_S, now=310.0)
 
 
 def test_how_often_an_event_was_passed_over_counts_until_it_is_resolved() -> None:
-    book = InDoubt()
+    book = InDoubt(to_s)
     book.doubt(1, 0.0, "orders.a")
     assert [book.pass_over(1), book.pass_over(1)] == [1, 2]
     book.resolve(1)
@@ -43,14 +48,14 @@ def test_how_often_an_event_was_passed_over_counts_until_it_is_resolved() -> Non
 
 @given(st.floats(0.1, 600), st.floats(0, 1200))
 def test_no_window_is_relied_upon_to_its_end(window_s: float, passed_s: float) -> None:
-    doubts = InDoubt()
+    doubts = InDoubt(to_s)
     doubts.doubt(1, sent_at=0.0, subject="s.a")
-    if not doubts.id_may_be_forgotten(1, window_s, passed_s):
+    if not doubts.id_may_be_forgotten(1, "S", window_s, passed_s):
         assert passed_s <= window_s - min(window_s / 2, 5.0)
 
 
 def test_what_is_settled_another_way_is_forgotten() -> None:
-    doubts = InDoubt()
+    doubts = InDoubt(to_s)
     doubts.doubt(1, 0.0, "s.a")
     doubts.doubt(5, 0.0, "s.a")
     doubts.find(2, "S", 9)
@@ -237,12 +242,12 @@ def test_after_the_database_was_left_nothing_that_was_made_from_its_marks_counts
 def test_where_an_event_in_doubt_may_be_follows_from_its_subject_or_from_where_it_was_found(
     unsure: dict[int, str], found: dict[int, str]
 ) -> None:
-    doubts = InDoubt()
+    known = {"a.x": "A", "b.x": "B"}
+    doubts = InDoubt(lambda subject, _: {known[subject]} if subject in known else set())
     for seq, subject in unsure.items():
         doubts.doubt(seq, 0.0, subject)
     for seq, stream in found.items():
         doubts.find(seq, stream, 1)
-    known = {"a.x": "A", "b.x": "B"}
     assert doubts.places(known.get) == {seq: known.get(subject) for seq, subject in unsure.items()} | found
     for seq in unsure:
         doubts.resolve(seq)

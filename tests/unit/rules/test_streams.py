@@ -59,6 +59,64 @@ def test_after_a_new_connection_nothing_is_known() -> None:
     assert streams.find("orders.placed") is None
 
 
+def test_which_streams_took_a_subject_since_a_moment_is_remembered() -> None:
+    streams = StreamMap()
+    assert streams.since("orders.placed", 0.0) == set()
+    streams.learn(StreamFacts("OLD", ("orders.>",)), "orders.placed", 10.0)
+    streams.forget()
+    assert streams.since("orders.placed", 20.0) == {"OLD"}, "nothing contradicts it"
+    streams.learn(StreamFacts("NEW", ("orders.*",)), "orders.placed", 30.0)
+    assert streams.name_of("orders.placed") == "NEW"
+    assert streams.since("orders.placed", 30.0) == {"OLD", "NEW"}
+    assert streams.since("orders.placed", 31.0) == {"NEW"}
+    streams.learn(StreamFacts("OLD", ("orders.>",)), "orders.placed", 40.0)
+    assert streams.name_of("orders.placed") == "OLD", "it came back, and no look-up has named the other one since"
+    assert streams.since("orders.placed", 40.0) == {"OLD", "NEW"}
+    assert streams.since("orders.placed", 41.0) == {"OLD"}
+
+
+def test_a_stream_that_was_edited_has_taken_what_it_took_before() -> None:
+    streams = StreamMap()
+    streams.learn(StreamFacts("OLD", ("orders.>",)), "orders.placed", 10.0)
+    streams.learn(StreamFacts("OLD", ("once.>",)), now=20.0)
+    assert streams.find("orders.placed") is None
+    assert streams.since("orders.placed", 15.0) == {"OLD"}
+    assert streams.since("orders.placed", 21.0) == set()
+
+
+_MOVES = st.lists(
+    st.tuples(st.sampled_from(["learn", "forget", "edit"]), st.sampled_from("ABC"), st.sampled_from(["a.x", "b.x"])),
+    max_size=12,
+)
+
+
+@given(_MOVES, st.integers(0, 12))
+def test_a_stream_that_was_named_for_a_subject_since_a_moment_is_among_those_that_are_remembered(
+    moves: list[tuple[str, str, str]], moment: int
+) -> None:
+    streams, named = StreamMap(), set[str]()
+    for at, (act, name, subject) in enumerate(moves):
+        if act == "forget":
+            streams.forget()
+        else:
+            streams.learn(
+                StreamFacts(name, (subject,) if act == "learn" else (subject, "c.x")),
+                subject if act == "learn" else "",
+                float(at),
+            )
+        takes_it = streams.name_of("a.x")
+        if takes_it is not None and at >= moment:
+            named.add(takes_it)
+    assert named <= streams.since("a.x", float(moment))
+
+
+def test_of_streams_that_took_a_subject_the_newest_ones_are_kept() -> None:
+    streams = StreamMap(most_former=2)
+    for at, name in enumerate("ABCD"):
+        streams.learn(StreamFacts(name, ("orders.>",)), "orders.placed", float(at))
+    assert streams.since("orders.placed", 0.0) == {"B", "C", "D"}
+
+
 _TOKEN = st.sampled_from(["a", "b", "*"])
 _PATTERN = st.builds(
     lambda tokens, tail: ".".join([*tokens, ">"] if tail else tokens),
