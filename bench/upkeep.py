@@ -91,7 +91,7 @@ def _takeover(world: World, number: signal.Signals) -> float:
         # Until the other one is up as well, and asks for the partition once a second.
         time.sleep(_SETTLE_S)
         owner = world.ask("SELECT owner FROM projection.state")
-        first = next(process for process in both if f"-{process.pid}-" in owner)
+        first = next(process for process in both if f":{process.pid}:" in owner)
         os.kill(first.pid, number)
         ended_at = time.monotonic()
         append_events(world, 1, first_seq=1_001)
