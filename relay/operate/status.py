@@ -21,7 +21,7 @@ SCAN_SEQS = 1_000_000
 LATELY_SEQS = 50_000
 LATELY_S = 60.0
 # Among how many dead letters those are looked for that were too large, and of how many topics a payload is read.
-_LARGE, _LARGE_TOPICS = 20_000, 5
+_LARGE, _LARGE_TOPICS = 5_000, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +282,7 @@ def read_dead_reasons(reader: Reader, before: Status | None = None, mark: str = 
 
 
 def read_large(reader: Reader) -> tuple[LargeDead, ...]:
-    """Return the dead letters that a stream has refused for their size, by topic: of the newest 20,000, 5 topics."""
+    """Return the dead letters that a stream has refused for their size, by topic: of the newest 5,000, 5 topics."""
     return tuple(starmap(LargeDead, reader.rows("operate/dead_large", (_LARGE, _LARGE_TOPICS))))
 
 

@@ -64,7 +64,7 @@ OTHERS = [
     ("operate/retrying", (100_001,)),
     ("operate/dead", (100_001,)),
     ("operate/dead_count", (100_001,)),
-    ("operate/dead_large", (20_000, 5)),
+    ("operate/dead_large", (5_000, 5)),
     ("operate/dead_keys", (20_000,)),
     ("operate/held", (PENDING_FROM, ROWS, 20_000, 20_000, 100)),
     ("operate/stream_topics", (ROWS - 10_000, ROWS, "OUTBOX", 20)),
