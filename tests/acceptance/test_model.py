@@ -102,8 +102,8 @@ class RelayUnderFire(RuleBasedStateMachine):
         self.process = Process(load(environ=SETTINGS), self.clock, self.outbox, self.broker)
         self.copy: Contents | None = None
         self.chance = Random(0)
-        # Streams that could not be looked at, and events that the operator has sent again, or whose rows were deleted
-        # while they may have been in doubt: nothing says that a stream holds these.
+        # Streams that could not be looked at. And events that the operator has sent again, or whose rows were deleted
+        # or marked by hand while in doubt: nothing says that a stream holds these.
         self.unsearched: set[str] = set()
         self.may_come_twice: set[str] = set()
         self.spoiled = False
@@ -226,6 +226,7 @@ class RelayUnderFire(RuleBasedStateMachine):
         row = self._some(number)
         if row is not None and row.pending:
             row.delivered_at, row.odd = self.clock.time(), True
+            self.may_come_twice.add(row.id)
 
     @rule(number=which)
     def take_the_mark_away_by_hand(self, number: int) -> None:
