@@ -86,8 +86,8 @@ class Term:
         self._metrics = metrics
         self._ownership = ownership
         self._bell = bell
-        self._gate = Gate(ownership, reader)
         self._in_hand = new_in_hand(settings, start.above, start.database)
+        self._gate = Gate(ownership, reader, self._in_hand.set_backs)
         self._settler = Settler(self._in_hand, writer, metrics)
         self._refusals = Refusals(
             settings.failures,

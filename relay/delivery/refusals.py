@@ -124,11 +124,14 @@ class Refusals:
     def accepted(self, event: Event, subject: str, stream: str) -> None:
         """End the holds that an acknowledged event was under."""
         # By what it probed as well: the subject may belong to another stream by now.
-        self._concluded(event)
-        self._end(f"subject {subject}")
-        self._end(f"stream {stream}")
+        probed = self._holds.probed_by(event.seq)
+        scopes = (*(() if probed is None else (probed.scope,)), f"subject {subject}", f"stream {stream}")
+        ended = [self._end(scope) for scope in scopes]
+        if any(ended):
+            self._in_hand.set_backs.returned(stream)
 
-    def _end(self, scope: str) -> None:
+    def _end(self, scope: str) -> bool:
+        """End a hold, if there is one of this scope; report whether it was one of an outage."""
         hold = self._holds.end(scope)
         if hold is not None:
             if self._is_logged(scope, _ENDED):
@@ -143,6 +146,7 @@ class Refusals:
                     events=len(hold.parked),
                 )
             self._in_hand.resume(list(hold.parked))
+        return hold is not None and hold.was_outage
 
     def _is_logged(self, scope: str, kind: str) -> bool:
         """Report whether a hold has a line of its own. One of a stream always has: there are few, and each matters."""
@@ -215,8 +219,10 @@ class Refusals:
     def _concluded(self, event: Event) -> None:
         """End the hold whose probe got an answer of its own: whatever was wrong there is over."""
         hold = self._holds.probed_by(event.seq)
-        if hold is not None:
-            self._end(hold.scope)
+        if hold is not None and self._end(hold.scope):
+            stream = self._streams.name_of(self._envelopes.wanted(event))
+            if stream is not None:
+                self._in_hand.set_backs.returned(stream)
 
     def _retry(self, event: Event, subject: str, error: str) -> None:
         attempts = event.attempts + 1

@@ -223,8 +223,7 @@ class Settler:
                 self._in_hand.floors.stored(stream, min(one[2] for one in part if one[0].seq in still))
                 part = [one for one in part if one[0].seq not in still]
             if part:
-                # A mark that comes late says nothing about the end of the stream.
-                self._note_marks(stream, part, late=locked)
+                self._note_marks(stream, part)
         self._in_hand.marked(left)
         if any(one[0].seq not in left for one in batch):
             self._wrote()
@@ -232,12 +231,11 @@ class Settler:
             # What is stored and set aside has flowed: a restart would not have it marked.
             self.last_settled = time.monotonic()
 
-    def _note_marks(self, stream: str, batch: Sequence[Delivered], *, late: bool) -> None:
+    def _note_marks(self, stream: str, batch: Sequence[Delivered]) -> None:
         stream_seqs = [one[2] for one in batch]
         highest = max(stream_seqs)
         event = batch[stream_seqs.index(highest)][0]
-        duplicate = late or any(one[3] for one in batch)
-        self._in_hand.floors.marked(stream, min(stream_seqs), Mark(highest, event.id), duplicate=duplicate)
+        self._in_hand.floors.marked(stream, min(stream_seqs), Mark(highest, event.id))
 
     async def write(self, outcome: Postponed | Buried | Noted) -> bool:
         """Write one outcome now.

@@ -137,8 +137,9 @@ class Healing:
     async def _intact_at(self, seq: int, before: float) -> bool:
         """Report whether the first message from a sequence on that is ours is where we know it to be.
 
-        What was delivered after the mark was stored after the stream was rolled back: that it is in its place says
-        nothing of what lies below it. If none of the next ones is ours this says no, and more is compared than need be.
+        What was not marked before the mark may have been stored after the stream was rolled back: that it is in its
+        place says nothing of what lies below it. If none of the next ones is ours this says no, and more is compared
+        than need be.
         """
         async for page in self._stored.pages(seq, seq + _PROBE - 1):
             places = event_ids(page)
@@ -146,5 +147,5 @@ class Healing:
             for event_id, at in places.items():
                 if event_id in known:
                     stream, stream_seq, delivered_at = known[event_id]
-                    return (stream, stream_seq) == (self._stored.state.name, at) and delivered_at <= before
+                    return (stream, stream_seq) == (self._stored.state.name, at) and delivered_at < before
         return False

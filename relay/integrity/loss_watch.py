@@ -1,13 +1,16 @@
 """Detect what streams have lost of what they had acknowledged, and redeliver it.
 
-Each stream is compared with our highest mark in it: over each new connection, when acknowledgements go back in
-sequence, and from time to time (`relay.rules.stream_loss`). What another stream of the same name holds proves nothing.
-A repair that did not help is not repeated: the same loss, proved a second time, waits for the operator.
+Each stream is compared with our highest mark in it: over each new connection, when an outage is over or
+acknowledgements go back in sequence (`relay.rules.set_backs`), and from time to time (`relay.rules.stream_loss`). It is
+compared with the mark of the last look as well: what it was sent since may lie above all that it has lost. What another
+stream of the same name holds proves nothing. A repair that did not help is not repeated: the same loss, proved a second
+time, waits for the operator.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +24,7 @@ from relay.observe.metrics import Metrics
 from relay.rules.in_hand import InHand
 from relay.rules.send_gate import Gate
 from relay.rules.stream_floors import Mark
-from relay.rules.stream_loss import Seen, is_copy, is_same, may_repair, suspicious
+from relay.rules.stream_loss import Seen, contradicts, is_copy, is_same, may_repair, suspicious
 
 if TYPE_CHECKING:
     from relay.config.sections import HealingSection
@@ -50,13 +53,17 @@ class Look:
 
     Attributes:
         reader: The stream as it is; None if there is none of that name.
-        mark: Our highest mark when the look began.
+        mark: Our highest mark when the look began; or the earliest event that it does not hold where it should.
+        highest: The highest sequence that it had acknowledged of those that it was compared with.
+        witnesses: Its witnesses when the look began.
         id_at_mark: The message id there, as for `suspicious`.
         same: It is the stream that has acknowledged our events.
     """
 
     reader: StreamReader | None
     mark: Mark
+    highest: int = 0
+    witnesses: tuple[Mark, ...] = ()
     id_at_mark: str | None = None
     same: bool = True
 
@@ -87,7 +94,7 @@ class LossWatch:
             return True
         # That a repair has helped is seen as soon as anything was stored after it: the next loss is another one then.
         repaired = watched.seen.repaired_at > 0 and mark != watched.looked_mark
-        return not watched.denied and (repaired or watched.name in self._in_hand.floors.regressed)
+        return not watched.denied and (repaired or watched.name in self._in_hand.set_backs.wanted)
 
     async def look(self, connection: Connection, watched: Watched) -> Look:
         """Ask a stream what it holds, and what lies at our highest mark.
@@ -97,16 +104,15 @@ class LossWatch:
         """
         # Taken before the stream is asked: what is marked while it answers may lie above the end that it names.
         mark = self._in_hand.floors.marks[watched.name]
-        self._in_hand.floors.looked_at(watched.name)
+        witnesses = self._in_hand.set_backs.witnesses(watched.name)
         state = await connection.stream_state(watched.name, _TIMEOUT_S)
         if state is None:
-            return Look(None, mark)
+            return Look(None, mark, witnesses=witnesses)
         reader = StreamReader(connection, state)
-        id_at_mark = None
-        # An empty stream begins and ends at 0, which no message has.
-        if not watched.seen.lost and max(1, state.first_seq) <= mark.stream_seq <= state.last_seq:
-            at_mark = await reader.at(mark.stream_seq)
-            id_at_mark = None if at_mark is None else at_mark.message_id or ""
+        highest, id_at_mark = mark.stream_seq, None
+        if not watched.seen.lost:
+            earlier = [one for one in dict.fromkeys((watched.verified, *witnesses)) if one.stream_seq and one != mark]
+            mark, id_at_mark, highest = await _first_missing(reader, [*earlier, mark])
         seen = replace(watched.seen, mark=mark)
         same = mark.stream_seq == 0 or is_same(seen, state, id_at_mark, None)
         if not same:
@@ -117,7 +123,7 @@ class LossWatch:
             self._in_hand.streams.learn(state.facts, now=time.monotonic())
             if watched.saved is not None:
                 self._in_hand.streams.begun.wrote(state.name, state.facts.subjects)
-        return Look(reader, mark, id_at_mark, same)
+        return Look(reader, mark, highest, witnesses, id_at_mark, same)
 
     async def act(self, watched: Watched, look: Look) -> None:
         """Take up what a look has found, and act on a loss.
@@ -139,10 +145,10 @@ class LossWatch:
             seen, state, look.id_at_mark
         )
         if not seen.lost and is_suspect:
-            await self._suspect(watched, look.reader, look.mark)
+            await self._suspect(watched, look.reader, look)
             return
         repaired_at = 0.0 if await self._delivered.repair_shows(seen, look.id_at_mark) else seen.repaired_at
-        watched.intact(state, repaired_at)
+        watched.intact(state, look.mark, repaired_at)
         self._gate.release(_comparing(watched))
 
     async def _note_absence(self, watched: Watched, mark: Mark) -> None:
@@ -150,13 +156,13 @@ class LossWatch:
         if watched.is_absent(gone=await self._delivered.holds_mark(watched.name, mark)):
             log_event(log, "error", "stream.gone", _GONE, stream=watched.name, acknowledged_up_to=mark.stream_seq)
 
-    async def _suspect(self, watched: Watched, reader: StreamReader, mark: Mark) -> None:
+    async def _suspect(self, watched: Watched, reader: StreamReader, look: Look) -> None:
         """Find out what a stream has lost. Nothing is sent meanwhile: what was lost goes before what follows it."""
         self._gate.shut(_comparing(watched))
         await self._quiet()
         state_now = await reader.connection.stream_state(watched.name, _TIMEOUT_S)
         reader = StreamReader(reader.connection, state_now or reader.state)
-        seen, state = watched.seen, reader.state
+        seen, state, mark = watched.seen, reader.state, look.mark
         redeliver = self._section.on_loss == "redeliver"
         healing = self._delivered.healing(reader, seen, mark)
         in_vain = False
@@ -167,6 +173,7 @@ class LossWatch:
         loss = await healing.run(redeliver=redeliver)
         lost = loss.events
         self._in_hand.floors.start(watched.name, healing.intact_up_to, Mark())
+        self._in_hand.set_backs.forget(watched.name)
         same = seen.created in (None, state.created) or is_copy(state, loss.oldest_intact_at)
         left_open = bool(lost) and not redeliver
         # What this stream holds belongs to it, and what was delivered before that went to an earlier one.
@@ -188,14 +195,14 @@ class LossWatch:
             if in_vain:
                 log_event(log, "error", "stream.unhealed", _UNHEALED, stream=watched.name, events=lost)
             else:
-                self._report(found, lost, mark, state.last_seq, redeliver=redeliver, recreated=not same)
+                self._report(found, lost, look.highest, state.last_seq, redeliver=redeliver, recreated=not same)
             if redeliver:
                 self._metrics.redelivered(lost)
                 raise StreamHealed(f"{lost} events that stream {watched.name} has lost are pending again")
         self._gate.release(_comparing(watched))
         self._in_hand.may_flow()
 
-    def _report(self, seen: Seen, lost: int, mark: Mark, last_seq: int, *, redeliver: bool, recreated: bool) -> None:
+    def _report(self, seen: Seen, lost: int, highest: int, last_seq: int, *, redeliver: bool, recreated: bool) -> None:
         log_event(
             log,
             "error",
@@ -205,7 +212,7 @@ class LossWatch:
             stream=seen.stream,
             events=lost,
             last_seq=last_seq,
-            acknowledged_up_to=mark.stream_seq,
+            acknowledged_up_to=highest,
             recreated=recreated,
         )
 
@@ -236,3 +243,23 @@ class LossWatch:
 def _comparing(watched: Watched) -> str:
     """Return the reason for which the gate is shut while a stream is compared."""
     return f"stream {watched.name} is compared"
+
+
+async def _first_missing(reader: StreamReader, marks: Sequence[Mark]) -> tuple[Mark, str | None, int]:
+    """Ask a stream for the events at some marks, the last of which is the highest in the outbox.
+
+    Returns:
+        The first mark whose event it does not hold there although it should, else the last one; the message id there,
+        as for `suspicious`; and the highest sequence of those that it does not hold, else of the last one.
+
+    Raises:
+        BrokerError: It did not answer, or we have no right to ask.
+    """
+    state, ids = reader.state, []
+    for mark in marks:
+        # An empty stream begins and ends at 0, which no message has.
+        is_within = max(1, state.first_seq) <= mark.stream_seq <= state.last_seq
+        found = await reader.at(mark.stream_seq) if is_within else None
+        ids.append(None if found is None else found.message_id or "")
+    missing = [at for at, mark in enumerate(marks) if contradicts(mark, state, ids[at])] or [len(marks) - 1]
+    return marks[missing[0]], ids[missing[0]], max(marks[at].stream_seq for at in missing)

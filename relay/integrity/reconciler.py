@@ -102,11 +102,11 @@ class Reconciler:
         self._losses.report_open()
 
     async def _turn(self, connection: Connection) -> None:
+        was_open = self._gate.is_open
         await self._look(connection)
         await self._search(connection)
         if connection is not self._connection or not connection.up:
             return
-        was_open = self._gate.is_open
         if all(one.looked_over is connection for one in self._streams):
             self._gate.release(_CONNECTED)
         if self._tails.knows_all and all(one.searched for one in self._streams):
@@ -118,6 +118,10 @@ class Reconciler:
         """Look at each stream that is due: all at once, so that a silent one keeps no other waiting for long."""
         now = time.monotonic()
         due = [one for one in self._streams if self._losses.due(one, connection, now)]
+        set_backs = self._in_hand.set_backs
+        # Nothing waits for a look that is denied, or at a stream that nothing is marked in yet.
+        for name in set_backs.wanted - {one.name for one in due}:
+            set_backs.let_go(name)
         if not due:
             return
         await self._streams.take_up_losses()
@@ -130,6 +134,8 @@ class Reconciler:
             except BrokerError as error:
                 self._troubled(connection, watched, error)
             else:
+                in_turn = watched.looked_over is not connection or now >= watched.look_at
+                set_backs.looked(watched.name, look.witnesses, in_turn=in_turn)
                 watched.looked(connection, look.mark, self._losses.next_look_at(), at_namesake=not look.same)
                 if not look.same:
                     self._report(
@@ -155,6 +161,7 @@ class Reconciler:
         """Try a stream again for a while; without the right to ask, or after that, do without it."""
         denied = isinstance(error, LookupRefused)
         if connection.up and watched.troubled(connection, time.monotonic(), self._losses.next_look_at(), denied=denied):
+            self._in_hand.set_backs.let_go(watched.name)
             self._report(watched, str(error))
 
     def _report(self, watched: Watched, reason: str) -> None:

@@ -4,7 +4,7 @@ All of it is kept for each stream, so that a stream that cannot be read takes no
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from relay.jetstream.connection import Connection
 from relay.postgres.database import Unfinished
@@ -34,6 +34,7 @@ class Watched:
         read_up_to: Its messages were searched up to here, over the connection of now.
         looked_over: The connection over which it was looked at last, or over which that was given up.
         looked_mark: The highest mark at that time.
+        verified: The event that it was last seen to hold at the highest mark of then, or that another relay has saved.
         look_at: When the next look is due, monotonic seconds.
         gone: It does not exist any more, and the outbox has events that it has acknowledged.
         at_namesake: What answers to its name is another stream.
@@ -48,6 +49,7 @@ class Watched:
     read_up_to: int = 0
     looked_over: Connection | None = None
     looked_mark: Mark | None = None
+    verified: Mark = field(default_factory=Mark)
     look_at: float = 0.0
     gone: bool = False
     at_namesake: bool = False
@@ -111,13 +113,15 @@ class Watched:
         self.gone = gone
         return is_new
 
-    def intact(self, state: StreamState, repaired_at: float) -> None:
+    def intact(self, state: StreamState, mark: Mark, repaired_at: float) -> None:
         """Take it that the stream has lost nothing.
 
         Args:
             state: How it was found.
+            mark: The highest mark, up to which that is known.
             repaired_at: When its open repair was made, Unix seconds; 0 if there is none.
         """
+        self.verified = mark
         self.seen = replace(self.seen, created=state.created, first_seq=state.first_seq, repaired_at=repaired_at)
 
     def repair_begins(self, newest: int) -> None:
@@ -135,6 +139,7 @@ class Watched:
     def compared(self, seen: Seen) -> None:
         """Take what a comparison with the outbox has found."""
         self.seen = seen
+        self.verified = Mark()
 
     def is_news(self) -> bool:
         """Report whether it is still unreported that the stream cannot be read; from now on it is reported.
@@ -213,13 +218,15 @@ class WatchedStreams:
         floors = self._in_hand.floors
         floors.clear()
         self.unsaved = self._streams.keys() - {seen.stream for seen in saved}
-        self._streams = {seen.stream: Watched(seen, saved=seen) for seen in saved}
+        self._streams = {seen.stream: Watched(seen, saved=seen, verified=seen.mark) for seen in saved}
         for seen in saved:
             floors.start(seen.stream, seen.floor, seen.mark)
         watermark = self._in_hand.watermark()
         for stream, mark in await self._reader.highest_marks(watermark - _MARKS_BELOW, watermark + _MARKS_ABOVE):
             if stream in self._streams:
                 floors.raise_mark(stream, mark)
+        for stream, mark in floors.marks.items():
+            self._in_hand.set_backs.begin(stream, mark)
         self.generation = generation
 
     async def take_up_losses(self) -> None:
@@ -251,6 +258,9 @@ class WatchedStreams:
         in_hand.floors.step(sent, {watched.name for watched in self if not watched.searched})
         for watched in self:
             floor, mark = in_hand.floors.floors[watched.name], in_hand.floors.marks[watched.name]
+            # What was acknowledged after a set-back must not hide it from whoever begins before somebody has looked.
+            witnesses = in_hand.set_backs.witnesses(watched.name)
+            mark = witnesses[0] if witnesses else mark
             await self.save_one(watched, replace(watched.seen, floor=floor, mark=mark, lost=False), patient=False)
 
     async def save_one(self, watched: Watched, seen: Seen, *, patient: bool = True) -> None:

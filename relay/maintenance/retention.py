@@ -69,7 +69,7 @@ class Retention:
         self._metrics = metrics
         self._in_hand = in_hand
         self._gate = gate
-        self._keeper = StreamKeeper(reader, in_hand.floors)
+        self._keeper = StreamKeeper(reader, in_hand.floors, in_hand.set_backs)
         self._begin()
 
     def _begin(self) -> None:

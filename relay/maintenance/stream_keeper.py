@@ -11,6 +11,7 @@ from relay.jetstream.errors import BrokerError
 from relay.jetstream.mark_look import look_at_mark
 from relay.observe.logs import event as log_event
 from relay.postgres.outbox_reader import OutboxReader
+from relay.rules.set_backs import SetBacks
 from relay.rules.still_stored import keeps_rows
 from relay.rules.stream_floors import Floors
 from relay.rules.stream_loss import Seen
@@ -32,11 +33,13 @@ class StreamKeeper:
     Args:
         reader: Says what the relays last saw of each stream.
         floors: What this relay knows since then.
+        set_backs: Which streams may have lost something since.
     """
 
-    def __init__(self, reader: OutboxReader, floors: Floors) -> None:
+    def __init__(self, reader: OutboxReader, floors: Floors, set_backs: SetBacks) -> None:
         self._reader = reader
         self._floors = floors
+        self._set_backs = set_backs
         # When the last look that found nothing wrong began, monotonic seconds.
         self._sound_at: dict[str, float] = {}
         # When a stream that keeps its rows was looked at, monotonic seconds.
@@ -47,7 +50,7 @@ class StreamKeeper:
         """Return the streams that were seen just now to hold what they have acknowledged."""
         oldest = time.monotonic() - _FRESH_S
         self._sound_at = {stream: at for stream, at in self._sound_at.items() if at >= oldest}
-        return [stream for stream in self._sound_at if stream not in self._floors.regressed]
+        return [stream for stream in self._sound_at if not self._set_backs.witnesses(stream)]
 
     async def look(self, connection: Connection, streams: Iterable[str]) -> bool:
         """Look at streams that have old rows; report whether rows of any of them may be deleted now.

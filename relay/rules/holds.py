@@ -33,6 +33,7 @@ class Hold:
         probe_at: When the next probe is sent, monotonic seconds.
         probing: The seq of the probe in flight.
         parked: What waits, in the order in which it came.
+        was_outage: It is held because of an outage, or was before its class changed.
     """
 
     scope: str
@@ -43,6 +44,7 @@ class Hold:
     probe_at: float = 0.0
     probing: int | None = None
     parked: deque[Event] = field(default_factory=deque)
+    was_outage: bool = False
 
 
 # When, a number that tells entries of one moment apart, and the hold.
@@ -161,10 +163,12 @@ class Holds:
             hold.failure_class = failure_class
             self._enter(hold)
         hold.reason = reason
+        hold.was_outage |= failure_class is FailureClass.OUTAGE
         probed = self._probing.pop(event.seq, None)
         if probed is not None and probed is not hold:
             # The probe of one hold ran into another: what waited there waits here now.
             self._leave(probed)
+            hold.was_outage |= probed.was_outage
             is_first = not hold.parked
             hold.parked.extend(probed.parked)
             self._events_of[failure_class] += len(probed.parked)

@@ -7,7 +7,7 @@ publisher moves them into flight, the settler forgets them. None of them asks an
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from relay.event import Event
 from relay.outcomes import Delivered
@@ -17,29 +17,15 @@ from relay.rules.holds import Holds
 from relay.rules.in_doubt import InDoubt
 from relay.rules.lanes import Lanes
 from relay.rules.set_aside import SetAside
+from relay.rules.set_backs import SetBacks
 from relay.rules.stream_floors import Floors
 from relay.rules.streams import StreamMap
 from relay.rules.unsettled import Unsettled
+from relay.rules.wake_signal import Signal
 
 # An event that was sent and is not answered: the event, its subject, and when it was sent (monotonic seconds).
 # A plain tuple: one is made for each event, in a fifth of a named tuple's time.
 InFlight = tuple[Event, str, float]
-
-
-class Signal(Protocol):
-    """Wakes a task that waits for a change."""
-
-    def set(self) -> None:
-        """Wake whoever waits."""
-
-    def clear(self) -> None:
-        """Let the next `wait` wait."""
-
-    def is_set(self) -> bool:
-        """Report whether it is set."""
-
-    async def wait(self) -> object:
-        """Wait until it is set."""
 
 
 class Batch(NamedTuple):
@@ -97,7 +83,8 @@ class InHand:
         to_look_for: Events in doubt that have to be found in their stream, or not, before they are sent again.
         to_send: Set when events may be sent.
         room: Set when events were settled, or may be sent. Who waits for that clears it first.
-        look_for_wanted: Set when there is something new in `to_look_for`.
+        look_for_wanted: Set when there is something new in `to_look_for`, or a stream is to be looked at.
+        set_backs: Which streams may have lost what they had acknowledged.
     """
 
     def __init__(
@@ -130,6 +117,7 @@ class InHand:
         self.to_send = signal()
         self.room = signal()
         self.look_for_wanted = signal()
+        self.set_backs = SetBacks(self.look_for_wanted.set)
         self._acknowledged: deque[Delivered] = deque()
         self._marking: list[Delivered] = []
         self.aside = SetAside(limits.unmarked)
@@ -291,6 +279,7 @@ class InHand:
     def acknowledged(self, delivered: Sequence[Delivered]) -> None:
         """Take acknowledged events, to be marked."""
         self._acknowledged.extend(delivered)
+        self.set_backs.acknowledged(delivered)
 
     def to_mark(self) -> int:
         """Return how many acknowledged events wait for their mark."""

@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from relay.rules.set_backs import SetBacks
+
 
 class Lease(Protocol):
     """How long a relay may act as the owner of its shards."""
@@ -28,18 +30,20 @@ class Gate:
     Args:
         lease: The lease of the shards. Once it may belong to another relay nothing more is sent.
         source: Where the events come from.
+        set_backs: A stream that may have lost something is looked at before anything is sent.
     """
 
-    def __init__(self, lease: Lease, source: Source) -> None:
+    def __init__(self, lease: Lease, source: Source, set_backs: SetBacks) -> None:
         self._lease = lease
         self._source = source
+        self._set_backs = set_backs
         self._reasons: set[str] = set()
         self._searched: int | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether the streams were checked, over the connections in use."""
-        return not self._reasons and self._searched == self._source.generation
+        """Whether the streams were checked, over the connections in use, and since one may have lost something."""
+        return not (self._reasons or self._set_backs.awaited) and self._searched == self._source.generation
 
     def searched(self, generation: int) -> None:
         """Note that the streams were searched for all that is read over this connection, or cannot be searched."""

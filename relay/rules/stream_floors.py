@@ -48,31 +48,26 @@ class Floors:
     Attributes:
         marks: The highest mark of each stream.
         floors: The floor of each stream.
-        regressed: Streams whose acknowledgements went back in sequence, until somebody has looked at them.
     """
 
     def __init__(self) -> None:
         self.marks: dict[str, Mark] = {}
         self.floors: dict[str, int] = {}
-        self.regressed: set[str] = set()
         self._steps: dict[str, _Step] = {}
 
-    def marked(self, stream: str, lowest: int, highest: Mark, *, duplicate: bool) -> None:
+    def marked(self, stream: str, lowest: int, highest: Mark) -> None:
         """Take a batch of marks in one stream.
 
         Args:
             stream: Which one.
             lowest: The lowest sequence among them.
             highest: The highest, with its event.
-            duplicate: Some were in the stream before, so that their sequences say nothing about its end.
         """
         known = self.marks.get(stream)
         if known is None:
             self.floors.setdefault(stream, max(0, lowest - _MARGIN))
         if known is None or highest.stream_seq > known.stream_seq:
             self.marks[stream] = highest
-        elif not duplicate and highest.stream_seq < known.stream_seq:
-            self.regressed.add(stream)
 
     def stored(self, stream: str, lowest: int) -> None:
         """Take events that a stream has stored and that could not be marked: its floor is to lie below them.
@@ -95,10 +90,6 @@ class Floors:
         """Return the floor of a stream; if none is known it is this one from now on."""
         return self.floors.setdefault(stream, otherwise)
 
-    def looked_at(self, stream: str) -> None:
-        """Note that somebody looks at a stream whose acknowledgements may have gone back."""
-        self.regressed.discard(stream)
-
     def raise_mark(self, stream: str, mark: Mark) -> None:
         """Take a mark that was read back from the outbox, if it is higher than the one that is known."""
         if mark.stream_seq > self.marks[stream].stream_seq:
@@ -108,7 +99,6 @@ class Floors:
         """Forget everything: the database may be another one, without the marks that this was made from."""
         self.marks.clear()
         self.floors.clear()
-        self.regressed.clear()
         self._steps.clear()
 
     def step(self, sent: Mapping[int, str | None], unsearched: Container[str] = ()) -> None:

@@ -106,6 +106,17 @@ def may_repair(seen: Seen, state: StreamState, newest_lost_at: float) -> bool:
     return seen.created != state.created or not 0 < seen.repaired_at < newest_lost_at
 
 
+def contradicts(mark: Mark, state: StreamState, id_at_mark: str | None) -> bool:
+    """Report whether a stream does not hold, where it had acknowledged it, an event that it cannot have let go.
+
+    Args:
+        mark: A sequence that it has acknowledged, with the event.
+        state: What it is now.
+        id_at_mark: The message id at that sequence, as for `suspicious`.
+    """
+    return state.last_seq < mark.stream_seq or (id_at_mark is not None and id_at_mark != mark.event_id)
+
+
 def suspicious(seen: Seen, state: StreamState, id_at_mark: str | None) -> bool:
     """Report whether a stream must have lost something, from its end and from the message at our highest mark.
 
@@ -117,10 +128,8 @@ def suspicious(seen: Seen, state: StreamState, id_at_mark: str | None) -> bool:
     mark = seen.mark
     if mark.stream_seq == 0:
         return False
-    if state.last_seq < mark.stream_seq:
-        return True
-    if id_at_mark is not None:
-        return id_at_mark != mark.event_id
+    if id_at_mark is not None or state.last_seq < mark.stream_seq:
+        return contradicts(mark, state, id_at_mark)
     # Gone by age, limits, purge or deletion, unless it is another stream.
     return seen.created is not None and seen.created != state.created
 

@@ -3,11 +3,14 @@
 import shutil
 import signal
 import time
+from collections import Counter
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from relay.demo.servers import NatsServer
+from tests.integration.integrity.test_stream_loss import checked, rolled_back
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_until
 from tests.support.fix_rights import NATS_USER, SUBJECTS, documented_permissions, nats_config
 from tests.support.fix_stream import Streams, assert_once_and_in_order, restrict
@@ -165,3 +168,31 @@ def test_after_mere_silence_a_new_connection_is_looked_at_before_anything_is_sen
     assert relay.said("stream.lost")["events"] == 100
     outbox.drained()
     assert_once_and_in_order(streams.read("ORDERS"), 120, 10)
+
+
+@pytest.mark.denials
+def test_what_was_lost_while_a_stream_could_not_be_looked_at_is_found_once_it_can(
+    outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay, tmp_path: Path
+) -> None:
+    """More was sent since than was lost, so that the stream ends above all that it had acknowledged."""
+    restrict(own_nats, "orders.>").make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, own_nats.url, healing__check_every_s="60", **NOBODY_ELSE).start()
+    outbox.fill("orders.placed", 60, keys=10)
+    outbox.drained()
+
+    def meanwhile() -> None:
+        outbox.fill("orders.lost", 40, keys=10)
+        outbox.drained()
+        checked(outbox)
+
+    rolled_back(own_nats, tmp_path / "copy", meanwhile)
+    outbox.fill("orders.waited", 200, keys=10)
+    own_nats.start()
+    outbox.drained()
+    assert relay.stop() == 0
+    streams = restrict(own_nats, "orders.>", "$JS.API.>")
+    assert streams.messages("ORDERS") == 260
+    relay.start()
+    assert relay.said("stream.lost")["events"] == 40
+    outbox.drained()
+    assert Counter(message.subject for message in streams.read("ORDERS"))["orders.lost"] == 40

@@ -6,8 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.rules.send_gate import Gate
+from relay.rules.set_backs import SetBacks
+from relay.rules.stream_floors import Mark
 
 REASONS = st.sampled_from(["connection", "ORDERS is compared", "OTHER is compared"])
+
+
+def unheard() -> None:
+    """Take no notice."""
 
 
 @dataclass
@@ -22,12 +28,23 @@ class Source:
 
 @given(st.floats(0, 100), st.floats(0, 100))
 def test_nothing_is_sent_through_a_shut_gate_or_after_the_lease(until: float, now: float) -> None:
-    gate = Gate(Lease(until), Source(1))
+    gate = Gate(Lease(until), Source(1), SetBacks(unheard))
     assert not gate.may_send(now)
     gate.searched(1)
     assert gate.may_send(now) is (now < until)
     gate.shut("why")
     assert not gate.may_send(now)
+
+
+def test_nothing_is_sent_before_a_stream_was_looked_at_that_was_away() -> None:
+    set_backs = SetBacks(unheard)
+    gate = Gate(Lease(1.0), Source(1), set_backs)
+    gate.searched(1)
+    set_backs.begin("ORDERS", Mark(7, "id"))
+    set_backs.returned("ORDERS")
+    assert not gate.may_send(0.0)
+    set_backs.let_go("ORDERS")
+    assert gate.may_send(0.0)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["shut", "release", "connect", "search"]), REASONS)))
@@ -36,7 +53,7 @@ def test_the_gate_is_open_without_a_reason_and_after_a_search_for_what_is_read_o
 ) -> None:
     source, searched = Source(1), 0
     reasons: set[str] = set()
-    gate = Gate(Lease(1.0), source)
+    gate = Gate(Lease(1.0), source, SetBacks(unheard))
     for step, reason in steps:
         match step:
             case "shut":

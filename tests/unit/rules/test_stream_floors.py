@@ -1,7 +1,5 @@
 """What is in doubt, when a stream has forgotten it, and from where on to look for it."""
 
-import string
-
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -101,7 +99,7 @@ class Floor(RuleBasedStateMachine):
     def mark(self, data: st.DataObject) -> None:
         event = data.draw(st.sampled_from(sorted(self.stored.keys() - self.marked)))
         at = self.stored[event]
-        self.floors.marked("S", at, Mark(at, f"id{event}"), duplicate=False)
+        self.floors.marked("S", at, Mark(at, f"id{event}"))
         self.marked.add(event)
 
     @rule()
@@ -120,22 +118,11 @@ TestFloor = Floor.TestCase
 
 def test_when_all_is_marked_two_steps_bring_the_floor_to_the_last_mark() -> None:
     floors = Floors()
-    floors.marked("S", 50_000, Mark(50_007, "a"), duplicate=False)
+    floors.marked("S", 50_000, Mark(50_007, "a"))
     assert floors.floors["S"] == 40_000, "something may lie below the first mark"
     floors.step({})
     floors.step({})
     assert floors.floors["S"] == 50_007
-
-
-@given(st.integers(1, 10**9), st.integers(1, 10**9), st.booleans(), st.text(string.ascii_letters, min_size=1))
-def test_a_sequence_that_goes_back_is_noticed_unless_it_is_a_repeat(
-    first: int, second: int, duplicate: bool, event_id: str
-) -> None:
-    floors = Floors()
-    floors.marked("S", first, Mark(first, "x"), duplicate=False)
-    floors.marked("S", second, Mark(second, event_id), duplicate=duplicate)
-    assert ("S" in floors.regressed) == (second < first and not duplicate)
-    assert floors.marks["S"].stream_seq == max(first, second)
 
 
 class Streams(RuleBasedStateMachine):
@@ -178,7 +165,7 @@ class Streams(RuleBasedStateMachine):
     def mark(self, data: st.DataObject) -> None:
         event = data.draw(st.sampled_from(sorted(self.stored.keys() - self.marked)))
         at = self.stored[event]
-        self.floors.marked(self.sent[event][0], at, Mark(at, f"id{event}"), duplicate=False)
+        self.floors.marked(self.sent[event][0], at, Mark(at, f"id{event}"))
         self.marked.add(event)
 
     @rule()
@@ -206,7 +193,7 @@ TestStreams = Streams.TestCase
 def test_what_is_in_doubt_in_one_stream_keeps_the_floor_of_no_other_down(sent: dict[int, str | None]) -> None:
     floors = Floors()
     for stream in "AB":
-        floors.marked(stream, 50_000, Mark(50_000, "x"), duplicate=False)
+        floors.marked(stream, 50_000, Mark(50_000, "x"))
     for _ in range(2):
         floors.step(sent)
     assert floors.floors["A"] == 40_000
@@ -258,7 +245,7 @@ def test_what_is_stored_before_the_first_mark_of_its_stream_and_cannot_be_marked
     floors = Floors()
     floors.stored("ORDERS", 1)
     floors.step({1: "ORDERS"})
-    floors.marked("ORDERS", 50_000, Mark(50_000, "last"), duplicate=False)
+    floors.marked("ORDERS", 50_000, Mark(50_000, "last"))
     floors.stored("ORDERS", 50_001)
     floors.step({1: "ORDERS"})
     floors.step({1: "ORDERS"})
