@@ -96,10 +96,8 @@ def verify_command(
             message("have them sent again with `relay verify --redeliver`")
         raise SystemExit(Exit.LOST)
     if report.count(Fate.UNKNOWN):
-        message(
-            "a stream could not be read: the relay's account needs STREAM.INFO and DIRECT.GET or STREAM.MSG.GET;"
-            " or it is none that a relay has delivered to, and rows were marked by hand"
-        )
+        for sentence in report.why_unknown():
+            message(sentence)
         raise SystemExit(Exit.UNREACHABLE)
 
 

@@ -30,6 +30,7 @@ class Compared:
         removed: Lost rows too, but out of the middle of a stream that may still remember their ids: sent inside its
             duplicate window they would be dropped as repeats.
         forgotten_s: How long after its delivery a removed row may be sent again, seconds.
+        unread: Why the stream could not be read; None if it was, or is another one of the name.
         oldest_intact_at: When the oldest of the intact rows was delivered, Unix seconds; infinite if there is none.
     """
 
@@ -38,6 +39,7 @@ class Compared:
     lost: list[DeliveredRow] = field(default_factory=list)
     removed: list[DeliveredRow] = field(default_factory=list)
     forgotten_s: float = 0.0
+    unread: LookupForbidden | None = None
     oldest_intact_at: float = inf
 
     def add(self, row: DeliveredRow, fate: Fate, *, is_hole: bool) -> None:
@@ -81,8 +83,8 @@ class Comparison:
         try:
             state = await self._connection.stream_state(stream, _TIMEOUT_S)
             stored = await self._ids(state, rows) if state is not None else {}
-        except LookupForbidden:
-            return Compared(stream, {Fate.UNKNOWN: len(rows)})
+        except LookupForbidden as error:
+            return Compared(stream, {Fate.UNKNOWN: len(rows)}, unread=error)
         seen = self._seen.get(stream, Seen(stream))
         if not self._is_same(seen, state, stored, rows):
             return Compared(stream, {Fate.UNKNOWN: len(rows)})

@@ -56,6 +56,8 @@ class Connection(Questions):
         self._limit_of_now = limit_of_now
         self._limit_asked_at = float("-inf")
         self.encrypted = client.encrypted
+        # Set once an event was stored over it.
+        self._proved = asyncio.Event()
 
     @property
     def up(self) -> bool:
@@ -81,6 +83,10 @@ class Connection(Questions):
     async def ended(self) -> str:
         """Wait until the connection has ended by itself; return why. One that we close never does."""
         return await asyncio.shield(self._end)
+
+    async def proved(self) -> None:
+        """Wait until an event of ours was stored over it."""
+        await self._proved.wait()
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Send events one by one; each acknowledgement comes back under its token.
@@ -202,6 +208,7 @@ class Connection(Questions):
 
     def on_stored(self, stored: list[Stored]) -> None:
         """Take the usual acknowledgements of single events."""
+        self._proved.set()
         self._listener.stored(stored)
 
     async def on_answer(self, msg: Msg) -> None:
@@ -216,9 +223,11 @@ class Connection(Questions):
             case Refused() as refusal:
                 self._refused(token, refusal)
             case answers.Acknowledged(stream, seq, _, events) if token.is_batch:
+                self._proved.set()
                 # Servers before 2.12 answer the commit as a single event, without a count.
                 self._listener.batch_stored(token.number, stream, seq, events or 0)
             case answers.Acknowledged(stream, seq, duplicate):
+                self._proved.set()
                 self._listener.stored([(token.number, stream, seq, duplicate)])
 
     def _refused(self, token: answers.Token, failure: Refused | NoResponders) -> None:

@@ -26,7 +26,8 @@ _PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
 # A stream that could not be made as configured is tried again after so many seconds: a cluster may have no leader yet.
 _UNMANAGED_PAUSE_S = 5.0
-# So many in a row may live shortly before the relay is called unable to send: a server that restarts ends one or two.
+# So many in a row may live shortly before the relay is called unable to send, until an event is stored: a server that
+# restarts ends one or two.
 _TOLERATED = 2
 
 
@@ -109,12 +110,21 @@ class Reconnector:
 
     async def _managed_life(self, connection: Connection) -> str:
         """Wait until the connection has ended, and try the stream again meanwhile; return why it has ended."""
-        managing = asyncio.create_task(self._manage_later(connection), name="manage")
+        beside = [
+            asyncio.create_task(self._manage_later(connection), name="manage"),
+            asyncio.create_task(self._end_trouble(connection), name="prove"),
+        ]
         try:
             return await self._life(connection)
         finally:
-            managing.cancel()
-            await asyncio.wait([managing])
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
+
+    async def _end_trouble(self, connection: Connection) -> None:
+        """Call the relay able to send as soon as an event was stored: no time that a connection lives proves more."""
+        await connection.proved()
+        self.trouble = None
 
     async def _manage_later(self, connection: Connection) -> None:
         """Make the stream as configured as soon as JetStream does it, if that has failed before."""

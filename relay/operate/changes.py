@@ -174,13 +174,14 @@ class Changer(Reader):
             raise BrokenOff(cause, audit, planned) from error
         audit.end()
 
-    def check(self, *statements: tuple[str, Sequence[object]]) -> None:
+    def check(self, *statements: tuple[str, Sequence[object]], needs: str | None = None) -> None:
         """Find out whether this role may do some statements here, and change nothing.
 
         PostgreSQL checks the rights of a plan before it shows it.
 
         Args:
             statements: Each the name of a query, and parameters of the right types.
+            needs: As for `step`.
 
         Raises:
             Denied: A right is missing.
@@ -191,7 +192,7 @@ class Changer(Reader):
             ("operate/audit_add", (0, 0, None, 0)),
             ("operate/audit_end", (0,)),
         )
-        with self.step():
+        with self.step(needs):
             (read_only,) = self.cursor.execute("SHOW transaction_read_only").fetchone() or ("off",)
             if read_only == "on":
                 raise psycopg.errors.ReadOnlySqlTransaction("this server is read-only")

@@ -376,23 +376,23 @@ def _next(facts: Facts) -> str:
     if _broker_now(facts):
         if facts.broker.stream is None and facts.broker.unreachable is None and facts.on_misconfigured == "dead":
             return 'It becomes a dead letter when it is tried (failures.on_misconfigured = "dead").'
-        return (
-            f"It is tried again within {facts.hold_max_s:g} s of that being mended (failures.hold_max_s); "
-            "no attempt is counted."
-        )
+        within = f"within {facts.hold_max_s:g} s of that being mended (failures.hold_max_s)"
+        return f"It is tried again {within}; no attempt is counted."
     if facts.retry_in_s is not None and facts.retry_in_s > 0:
         last = facts.attempts + 1 >= facts.max_attempts and facts.attempts > 0
-        return f"It is sent again in {facts.retry_in_s:.0f} s" + (
-            "; if it is refused again it becomes a dead letter." if last else "."
-        )
+        end = "; if it is refused again it becomes a dead letter." if last else "."
+        return f"It is sent again in {facts.retry_in_s:.0f} s{end}"
     if facts.state == "retry":
         return "It is due, and sent within five seconds."
     if facts.last_error is not None:
-        return f"Nothing is in its way any more: it is tried again within {facts.hold_max_s:g} s (failures.hold_max_s)."
+        way = "NATS does not say what is in its way" if facts.broker.unknown else "Nothing is in its way any more"
+        return f"{way}: it is tried again within {facts.hold_max_s:g} s (failures.hold_max_s)."
     return "It is sent when its turn comes."
 
 
 def _in_line(facts: Facts) -> str:
+    if facts.ahead == 0 and facts.broker.unknown:
+        return "It is the oldest pending event, and NATS does not say what is in its way."
     if facts.ahead == 0:
         return "It is the oldest pending event, and nothing is in its way: it is on its way, or about to be."
     count = f"{facts.ahead:,}" if facts.ahead_exact else f"more than {facts.ahead:,}"

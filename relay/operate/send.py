@@ -49,7 +49,7 @@ def check(changer: Changer, event: NewEvent) -> None:
         Denied: This role may not insert.
     """
     with _refusals():
-        changer.check(("operate/send", _values(changer, event)))
+        changer.check(("operate/send", _values(changer, event)), needs=_needs(changer))
 
 
 def insert(changer: Changer, event: NewEvent) -> None:
@@ -57,12 +57,22 @@ def insert(changer: Changer, event: NewEvent) -> None:
 
     Raises:
         Unacceptable: PostgreSQL does not accept it.
+        Denied: This role may not insert. Nothing was inserted.
     """
-    with _refusals(), changer.step():
+    with _refusals(), changer.step(_needs(changer)):
         changer.run("operate/send", _values(changer, event))
         audit = changer.begin("send", {"topic": event.topic, "id": event.id}, 1)
         audit.add(1)
         audit.end()
+
+
+def _needs(changer: Changer) -> str:
+    """Return which roles sending takes, in words."""
+    producer, relay = changer.tables.name("producer"), changer.tables.name("relay")
+    return (
+        f"sending takes the role {producer} to insert, and {relay} for the line in the audit table, which"
+        " `relay migrate` makes for this table: GRANT both to this login"
+    )
 
 
 def _values(changer: Changer, event: NewEvent) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from uuid import UUID
 from relay.config.derived_options import envelopes
 from relay.config.settings import Settings
 from relay.integrity.comparison import Compared, Comparison
+from relay.jetstream.errors import LookupForbidden, LookupRefused
 from relay.operate.broker import broker
 from relay.operate.changes import Audit, Changer, OnProgress
 from relay.rules.seqs import BELOW_ALL, LARGEST
@@ -114,6 +115,7 @@ class Report:
         verdicts: How many events of each verdict, by stream.
         losses: What was lost, by stream.
         first_lost: The first of them, to be shown.
+        unread: Why a stream could not be read, by stream.
     """
 
     began_at: float = 0.0
@@ -121,10 +123,29 @@ class Report:
     verdicts: dict[str, dict[Fate, int]] = field(default_factory=dict)
     losses: dict[str, Losses] = field(default_factory=lambda: defaultdict(Losses))
     first_lost: list[tuple[DeliveredRow, str]] = field(default_factory=list)
+    unread: dict[str, LookupForbidden] = field(default_factory=dict)
 
     def count(self, verdict: Fate) -> int:
         """Count the events of one verdict in all streams."""
         return sum(counts.get(verdict, 0) for counts in self.verdicts.values())
+
+    def why_unknown(self) -> list[str]:
+        """Return a sentence for each stream of which nothing is known, the reason in it."""
+        told = []
+        for stream, counts in self.verdicts.items():
+            error = self.unread.get(stream)
+            if isinstance(error, LookupRefused):
+                rights = "the relay's account needs STREAM.INFO and DIRECT.GET or STREAM.MSG.GET"
+                told.append(f"stream {stream} could not be read: {error}: {rights}")
+            elif error is not None:
+                silent = "nobody answers, as while the stream has no leader; relay verify again later"
+                told.append(f"stream {stream} could not be read: {error}: {silent}")
+            elif counts.get(Fate.UNKNOWN):
+                told.append(
+                    f"stream {stream} is none that a relay has delivered to, or another one has its name now, or rows"
+                    " were marked by hand"
+                )
+        return told
 
     @property
     def compared(self) -> int:
@@ -136,6 +157,8 @@ class Report:
         counts = self.verdicts.setdefault(stream, {})
         for verdict, count in compared.verdicts.items():
             counts[verdict] = counts.get(verdict, 0) + count
+        if compared.unread is not None:
+            self.unread[stream] = compared.unread
         if compared.lost or compared.removed:
             self.losses[stream].add(compared)
             lost = {row.seq for row in (*compared.lost, *compared.removed)}

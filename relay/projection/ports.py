@@ -150,6 +150,24 @@ def standing_of(
     return Standing("standby", None, position, parked, complete_up_to, owner)
 
 
+def why_lost(standing: Standing | None, name: str) -> str:
+    """Return why a runner has lost a partition.
+
+    Args:
+        standing: What is written down of it now; None if nothing is.
+        name: The one under which the runner had it.
+    """
+    if standing is None:
+        return "what was written down of it is gone, as after FLUSHALL, or the store is another one"
+    if standing.status == "paused":
+        return "an operator has paused it"
+    if standing.status == "stopped":
+        return "it has stopped"
+    if standing.owner in (None, name):
+        return "what is written down of it was changed or set back, as by a failover or a restored copy"
+    return f"another runner has it: {standing.owner}"
+
+
 class Redone(NamedTuple):
     """What became of parked events of a key, as an operator wanted.
 
@@ -171,6 +189,10 @@ class Ledger(Protocol):
         psycopg.Error: From each method; or OSError. It failed; whether it was written is not known if the connection
             broke.
     """
+
+    @property
+    def owner(self) -> str:
+        """The name under which this runner claims the partition."""
 
     async def prepare(self) -> bool:
         """Make what the projection needs if it is not there; return whether it was changed without another version.

@@ -19,7 +19,7 @@ from relay.postgres.database import OUTAGES
 from relay.projection.definition import Definition
 from relay.projection.outcome import Fenced, StatementUnfit, Stopped, Unfit
 from relay.projection.owner import has_ended
-from relay.projection.ports import LEASE_S, Effects, Ledger
+from relay.projection.ports import LEASE_S, Effects, Ledger, why_lost
 from relay.projection.refusal import refusal_of, without_values, words_of
 from relay.projection.rules.refusals import RefusalClass
 from relay.projection.term import Term, begin_term
@@ -82,12 +82,23 @@ class Runner:
             try:
                 await self._own(epoch)
             except Fenced as error:
+                reason = await self._why_lost(error)
                 log_event(
-                    log, "warning", "projection.lost", "the partition is ours no more", reason=str(error), **self._place
+                    log, "warning", "projection.lost", "the partition is ours no more", reason=reason, **self._place
                 )
             finally:
                 self._progress.released()
                 await self._release(epoch)
+
+    async def _why_lost(self, fenced: Fenced) -> str:
+        """Return what became of the partition, as far as the store says now."""
+        if isinstance(fenced.__cause__, Stopped):
+            return str(fenced)
+        try:
+            return why_lost(await self._ledger.standing(), self._ledger.owner)
+        except _OUTAGES as error:
+            await self._ledger.drop(error)
+            return str(fenced)
 
     async def _prepare(self) -> None:
         pause_s = 0.2

@@ -76,7 +76,7 @@ class Store:
         self._definition = definition
         self._generation = 1
         self._partition = partition
-        self._owner = owner
+        self.owner = owner
 
     @property
     def _row(self) -> tuple[str, int, int]:
@@ -148,7 +148,7 @@ class Store:
 
     async def claim(self) -> Claim | None:
         """Take the partition if nobody owns it; None if it is owned, paused or stopped."""
-        found = await self.rows("claim", [*self._row, self._owner, LEASE_S])
+        found = await self.rows("claim", [*self._row, self.owner, LEASE_S])
         return Claim(*found[0]) if found else None
 
     async def standing(self) -> Standing | None:

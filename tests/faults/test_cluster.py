@@ -5,9 +5,11 @@ import time
 
 import pytest
 
+from relay.errors import Exit
 from tests.faults.relay_midway import ALERT, ends_well
 from tests.support.fix_cluster import Cluster
 from tests.support.fix_relay import SLOWLY, MakeRelay, Outbox, wait_until
+from tests.support.relay_cli import relay as relay_command
 
 KEYS = 100
 STRATEGIES = ["singles", "atomic"]
@@ -100,9 +102,10 @@ def test_rows_stay_while_their_stream_has_no_leader_and_heal_it_when_it_comes_ba
     """One copy, on another node than the relay's, which goes: the connection lives, and the rows reach their age."""
     cluster.make("ORDERS", "orders.>", num_replicas=1)
     home = cluster.settled("ORDERS")
+    reached = next(node.url for node in cluster.nodes if node is not home)
     relay = make_relay(
         outbox.dsn,
-        next(node.url for node in cluster.nodes if node is not home),
+        reached,
         retention__delivered_age_s="3",
         healing__check_every_s="1",
     ).start()
@@ -113,6 +116,9 @@ def test_rows_stay_while_their_stream_has_no_leader_and_heal_it_when_it_comes_ba
     assert relay.said("retention.kept")["stream"] == "ORDERS"
     time.sleep(5)
     assert outbox.count("true") == held > 1
+    found = relay_command(outbox.dsn, "verify", RELAY_NATS__SERVERS=reached)
+    assert found.exit_code == Exit.UNREACHABLE
+    assert "has no leader" in found.stderr and "needs STREAM.INFO" not in found.stderr
     assert relay.lines("nats.lost") == []
     shutil.rmtree(home.directory / "jetstream")
     home.start()

@@ -105,7 +105,7 @@ def test_a_kill_at_any_await_of_retention_deletes_nothing_that_is_needed(
     relay.patch(record=str(file), tidy="1")
     relay.start()
     outbox.drained()
-    deleting = ("Reader.next_seq", "Writer.prune_delivered", "Writer.prune_dead", "Retention._prune_delivered: ")
+    deleting = ("Reader.next_seq", "Writer.prune_delivered", "Writer.prune_dead", "Retention._pass_on: ")
     wait_until("it deletes", lambda: all(point in file.read_text("utf-8") for point in deleting))
     relay.kill()
     points = [point for point in file.read_text("utf-8").splitlines() if "Retention." in point]

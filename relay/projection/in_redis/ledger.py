@@ -1,6 +1,7 @@
 """What is written down of a partition, in Redis beside its read model."""
 
 import json
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,9 @@ from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import read
 from relay.projection.rules.refusals import Breaker
 from relay.projection.rules.seq_bits import CHUNK_BYTES, Chunk, ChunkId
+
+# How often the server is asked whether it would evict keys, which anybody may have set meanwhile, seconds.
+_KEEPS_S = 10.0
 
 GENERATION = 1
 LEASE_MS = int(LEASE_S * 1000)
@@ -39,6 +43,8 @@ class RedisLedger:
         self.owner = owner
         self._definition = definition
         self._partition = partition
+        # When it is to be asked next whether the server keeps what it has, monotonic seconds.
+        self._keeps_at = 0.0
 
     async def prepare(self) -> bool:
         """Make the state if it is not there; return whether the definition was changed without another version.
@@ -48,7 +54,7 @@ class RedisLedger:
             RedisFault: Redis cannot be used, or would evict keys of the model.
         """
         definition = self._definition
-        await self.client.check_keeps()
+        await self._check_keeps()
         found = await self._run(
             "prepare", definition.stream, definition.version, definition.fingerprint, definition.partitions
         )
@@ -86,11 +92,13 @@ class RedisLedger:
         await self._run("expire", owner)
 
     async def load(self, epoch: int) -> Claim:
-        """Read how far the partition is.
+        """Read how far the partition is: at the begin of each stay, over a connection that may be to another server.
 
         Raises:
             Fenced: It is ours no more.
+            RedisUnfit: Redis would evict keys of the model.
         """
+        await self._check_keeps()
         return _claim(self.unfenced(await self._run("load", epoch, self.owner)))
 
     async def beat(self, epoch: int, waits_for: str | None) -> bool:
@@ -98,7 +106,10 @@ class RedisLedger:
 
         Raises:
             Fenced: It is ours no more.
+            RedisUnfit: Redis would evict keys of the model. While the projection waits that is not asked.
         """
+        if waits_for is None and time.monotonic() >= self._keeps_at:
+            await self._check_keeps()
         status = "running" if waits_for is None else "waiting"
         found = await self._run("beat", epoch, self.owner, LEASE_MS, status, waits_for or "")
         return bool(self.unfenced(found))
@@ -173,6 +184,10 @@ class RedisLedger:
         if answer is None:
             raise Fenced(f"partition {self._partition} of {self._definition.name} has another owner, or was paused")
         return answer
+
+    async def _check_keeps(self) -> None:
+        await self.client.check_keeps()
+        self._keeps_at = time.monotonic() + _KEEPS_S
 
     async def _run(self, what: str, *args: str | bytes | int | float) -> Any:
         return await self.client.run(self.script, self.prefix, what, *args)

@@ -89,3 +89,20 @@ def test_the_limit_of_now_counts(
         else:
             wait_until("it is a dead letter", lambda: outbox.row(seq)["dead_at"] is not None)
         outbox.delivered(outbox.insert("orders.a", "b", {"i": 2}))
+
+
+def test_a_connection_over_which_an_event_was_stored_is_not_called_down(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: Callable[[int], Proxy]
+) -> None:
+    """Connections that end soon are made again with pauses; an acknowledgement proves more than 10 s of life."""
+    streams.make("ORDERS", "orders.>")
+    between = proxy(int(streams.url.rpartition(":")[2]))
+    relay = make_relay(outbox.dsn, f"nats://127.0.0.1:{between.port}").start()
+    for times in range(1, 5):
+        relay.said("nats.connected", times)
+        between.cut()
+        relay.said("nats.lost", times)
+    relay.said("nats.connected", 5)
+    assert "connections end soon" in relay.get("/readyz")[1]
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
+    wait_until("it is ready", lambda: relay.get("/readyz")[0] == 200, 2)

@@ -168,6 +168,7 @@ def test_a_loss_stays_open_where_a_stream_could_not_be_read(delivered: Outbox, o
     result = relay(delivered.dsn, "verify", "--redeliver", "--yes", "--output", "json", **nats)
     assert (result.exit_code, report(result)["unknown"]) == (Exit.UNREACHABLE, EVENTS)
     assert (report(result)["closed"], open_losses(delivered)) == ([], {"ORDERS"})
+    assert "needs STREAM.INFO" in result.stderr and "has no leader" not in result.stderr
 
 
 def test_what_is_left_to_a_person_is_found_in_a_stream_that_the_relay_knew_well(

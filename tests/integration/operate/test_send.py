@@ -5,8 +5,10 @@ import json
 import psycopg
 import pytest
 
+from relay.errors import Exit
 from relay.postgres.migrate import migrate
 from tests.support.fix_relay import MakeRelay, Outbox
+from tests.support.fix_rights import as_relay, let_relay_in
 from tests.support.fix_stream import Streams
 from tests.support.relay_cli import done, relay
 
@@ -60,3 +62,13 @@ def test_a_dry_run_checks_the_payload_as_the_run_does(outbox: Outbox) -> None:
     result = relay(outbox.dsn, "send", "orders.placed", "--payload", "{bad", "--dry-run")
     assert (result.exit_code, "PostgreSQL does not accept it" in result.stderr) == (2, True)
     assert "would insert" not in result.stderr
+
+
+@pytest.mark.denials
+@pytest.mark.parametrize("way", ["--dry-run", "--yes"])
+def test_a_login_that_may_not_insert_is_told_the_role_of_a_producer(outbox: Outbox, way: str) -> None:
+    let_relay_in(outbox.dsn)
+    result = relay(as_relay(outbox.dsn), "send", "orders.placed", way)
+    assert result.exit_code == Exit.FAULT
+    assert "outbox_producer to insert" in result.stderr and "outbox_reader" not in result.stderr
+    assert outbox.count("true") == 0

@@ -24,7 +24,7 @@ from relay.projection.rules.grouping import Mode
 from tests.integration.projection.fix_runner import Running, run_by_command
 from tests.integration.projection.test_metrics import Http
 from tests.integration.projection.world import STREAM, Events, filled, fold
-from tests.support.fix_relay import wait_until
+from tests.support.fix_relay import holds_for, wait_until
 from tests.support.relay_cli import done, relay
 
 # The list of a key's numbers, and how many there are: a half applied event, a repeat, a gap or another order shows.
@@ -520,3 +520,47 @@ def test_another_version_is_refused(world: World, events: Events, run: Any) -> N
     wait_until("it has ended", lambda: not second.running)
     with pytest.raises(ConfigError, match="version 1"):
         second.stop()
+
+
+def test_a_server_that_begins_to_evict_is_not_written_to_any_more(
+    world: World, events: Events, run: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The policy is set while the projection works; and its connection is to be made again."""
+    events.make()
+    events.fill(1, 10)
+    run()
+    world.reach(10)
+    world.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    reason = "its maxmemory-policy is allkeys-lru"
+    wait_until("it waits, and says why", lambda: reason in world.state().get("error", ""))
+    assert reason in str([vars(one) for one in caplog.records])
+    events.fill(11, 10)
+    world.ask("CLIENT", "KILL", "TYPE", "normal")
+    holds_for(3, "nothing is written", lambda: world.state()["position"] == "10")
+    world.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    world.reach(20)
+
+
+@pytest.mark.parametrize("way", ["emptied", "set back", "paused"])
+def test_why_a_partition_was_lost_is_told(
+    world: World, events: Events, run: Any, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    events.make()
+    events.fill(1, 10)
+    run()
+    world.reach(10)
+    state = f"{prefix_of('trail', 0)}:state"
+    match way:
+        case "emptied":
+            world.ask("FLUSHALL")
+        case "set back":
+            world.ask("HINCRBY", state, "epoch", -1)
+        case "paused":
+            world.ask("HSET", state, "paused", "1")
+
+    def reasons() -> str:
+        return str([vars(one) for one in caplog.records if vars(one).get("relay_action") == "projection.lost"])
+
+    said = {"emptied": "is gone, as after FLUSHALL", "set back": "was changed or set back", "paused": "has paused it"}
+    wait_until("it is told", lambda: said[way] in reasons())
+    assert "another owner" not in reasons()

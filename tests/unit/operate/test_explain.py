@@ -250,3 +250,10 @@ def test_an_event_behind_the_watermark_says_by_when_the_search_finds_it() -> Non
     told = explain(facts(found_within_s=40.0, stored_at=7))
     assert "taken back" in told.why[1]
     assert "finds it within 40 s, and it is sent again" in told.next
+
+
+def test_what_nats_does_not_say_is_not_taken_for_nothing() -> None:
+    silent = Broker(unknown="no answer to STREAM.INFO.ORDERS")
+    assert "nothing is in its way" not in why(broker=silent)
+    held = explain(facts(broker=silent, last_error="timed out", failure_class=FailureClass.OUTAGE))
+    assert held.next == ("NATS does not say what is in its way: it is tried again within 15 s (failures.hold_max_s).")
