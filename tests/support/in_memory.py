@@ -1,8 +1,8 @@
 """Where the tests keep their files: in memory, if the machine has room.
 
 A database of a test's own is 8 MB, a PostgreSQL of its own 39 MB. On a disk, even without fsync, to make them takes ten
-times as much CPU as in memory, a third of all that the suite took. What a server promises over the end of its process
-does not depend on it, and tests of a full disk make one of their own.
+times as much CPU as in memory. What a server promises over the end of its process does not depend on it, and tests of a
+full disk make one of their own.
 
 With ``PYTEST_DEBUG_TEMPROOT`` or ``--basetemp`` they are kept there instead.
 """

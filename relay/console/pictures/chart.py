@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
+from relay.text import printable
+
 _WIDTH, _HEIGHT = 460, 130
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 8, 22
 _TIMES_S = (60, 120, 300, 600, 1200, 1800, 3600, 7200)
@@ -57,7 +59,7 @@ def chart(
     line = " ".join(f"{x},{y}" for x, y in places)
     floor = _TOP + high
     parts = [
-        Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(_WIDTH, _HEIGHT, title),
+        Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(_WIDTH, _HEIGHT, printable(title)),
         Markup('<polygon class="area" points="{},{} {} {},{}"/>').format(
             places[0][0], floor, line, places[-1][0], floor
         ),

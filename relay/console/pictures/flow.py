@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
+from relay.text import printable
+
 _BOX_WIDTH, _BOX_HEIGHT, _GAP = 96, 74, 24
 _ROW_WIDTH, _ROW_HEIGHT, _ROW_GAP = 230, 44, 20
 
@@ -48,8 +50,10 @@ def flow_down(stations: Sequence[Station]) -> Markup:
 
 
 def _picture(shape: str, stations: Sequence[Station], width: int, height: int, parts: Sequence[Markup]) -> Markup:
-    told = "; ".join(f"{one.name}: {', '.join(one.lines)}, {one.state}" for one in stations)
-    head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(shape, width, height, told)
+    told = printable("; ".join(f"{one.name}: {', '.join(one.lines)}, {one.state}" for one in stations))
+    head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
+        shape, width, height, printable(told)
+    )
     return Markup("").join([head, *parts, Markup("</svg>")])
 
 
@@ -60,7 +64,9 @@ def _box(one: Station, x: int, y: int, width: int, height: int) -> Markup:
 
 
 def _text(text: str, x: int, y: int, *, soft: bool) -> Markup:
-    return Markup('<text{} x="{}" y="{}">{}</text>').format(Markup(' class="soft"') if soft else "", x, y, text)
+    return Markup('<text{} x="{}" y="{}">{}</text>').format(
+        Markup(' class="soft"') if soft else "", x, y, printable(text)
+    )
 
 
 def _arrow(path: str) -> Markup:
