@@ -36,7 +36,6 @@ from relay.maintenance.dead_letter_copies import DeadLetterCopies
 from relay.maintenance.dead_letters_and_size import TableFacts
 from relay.maintenance.duty import Duty, DutyRunner
 from relay.maintenance.retention import Retention
-from relay.maintenance.stream_room import StreamRoom
 from relay.observe.metrics import Metrics
 from relay.observe.snapshot import HeldView, TermView
 from relay.outcomes import FailureClass
@@ -157,7 +156,6 @@ class Term:
                     metrics=self._metrics,
                 )
             )
-        duties.append(StreamRoom(self._in_hand.floors, self._metrics))
         if settings.consumers.watch:
             duties.append(ConsumerLag(settings.consumers, self._in_hand.floors, self._metrics))
         if settings.failures.dead_subject:
@@ -305,6 +303,7 @@ class Term:
             held_keys=in_hand.lanes.stuck_keys,
             blocked_keys=len(set(in_hand.unsettled.blocked.values())),
             unmarked=len(in_hand.aside),
+            rooms=self._reconciler.rooms(),
             refusal=self._settler.refusal(time.monotonic()),
             refused_rows=self._settler.refused_rows(),
             in_vain=self._fetcher.in_vain,

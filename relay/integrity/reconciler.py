@@ -84,6 +84,10 @@ class Reconciler:
                     await self._wake.wait()
             self._wake.clear()
 
+    def rooms(self) -> tuple[tuple[str, float], ...]:
+        """Return how much room each stream has that has a limit and could be looked at last: 0 to 1."""
+        return self._streams.rooms()
+
     async def save(self) -> None:
         """Let floors rise, and save what has changed.
 
@@ -136,7 +140,9 @@ class Reconciler:
             else:
                 in_turn = watched.looked_over is not connection or now >= watched.look_at
                 set_backs.looked(watched.name, look.witnesses, in_turn=in_turn)
-                watched.looked(connection, look.mark, self._losses.next_look_at(), at_namesake=not look.same)
+                room = None if look.reader is None else look.reader.state.room
+                next_at = self._losses.next_look_at()
+                watched.looked(connection, look.mark, next_at, room=room, at_namesake=not look.same)
                 if not look.same:
                     self._report(
                         watched, "the stream of this name is another one than the one that acknowledges events"

@@ -39,6 +39,7 @@ class Watched:
         gone: It does not exist any more, and the outbox has events that it has acknowledged.
         at_namesake: What answers to its name is another stream.
         denied: The server has refused to say what it holds, for want of a right.
+        room: What was left of its narrowest limit at the last look, as a share of it; None without a limit, or a look.
         repaired_up_to: What it had lost is stored again once everything up to this seq is settled; None: nothing is
             under way.
     """
@@ -54,6 +55,7 @@ class Watched:
     gone: bool = False
     at_namesake: bool = False
     denied: bool = False
+    room: float | None = None
     repaired_up_to: int | None = None
     _repair: float = 0.0
     _reported: bool = False
@@ -74,13 +76,16 @@ class Watched:
         self.read_up_to = 0
         self._trouble_since = None
 
-    def looked(self, connection: Connection, mark: Mark, next_at: float, *, at_namesake: bool) -> None:
+    def looked(
+        self, connection: Connection, mark: Mark, next_at: float, *, room: float | None, at_namesake: bool
+    ) -> None:
         """Take a look that has succeeded.
 
         Args:
             connection: It was made over this one.
             mark: The highest mark when it began.
             next_at: When the next one is due, monotonic seconds.
+            room: What is left of its narrowest limit, as a share of it; None without one.
             at_namesake: What was looked at is another stream, so that this one still cannot be read.
         """
         self.looked_over = connection
@@ -88,6 +93,7 @@ class Watched:
         self.look_at = next_at
         self.at_namesake = at_namesake
         self.denied = False
+        self.room = room
         self._trouble_since = None
         # A look that succeeds may not have asked what was denied before: stay quiet while any right is missing.
         self._reported = self._reported and (at_namesake or connection.denies(self.name))
@@ -163,6 +169,7 @@ class Watched:
         Returns:
             Whether to do without it now: at once if the right is missing, after a while of silence else.
         """
+        self.room = None
         if self._trouble_since is None:
             self._trouble_since = now
         if not denied and now - self._trouble_since < PATIENCE_S:
@@ -197,6 +204,10 @@ class WatchedStreams:
         if name not in self._streams:
             self._streams[name] = Watched(Seen(name), searched=True)
         return self._streams[name]
+
+    def rooms(self) -> tuple[tuple[str, float], ...]:
+        """Return how much room each stream has that has a limit and could be looked at last: 0 to 1."""
+        return tuple((one.name, max(0.0, one.room)) for one in self if one.room is not None)
 
     def lost(self) -> int:
         """Return how many streams have a loss that waits for the operator, or are gone."""

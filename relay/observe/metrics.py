@@ -63,7 +63,6 @@ class Metrics:
         self._trouble_s = dict.fromkeys(TROUBLES, 0.0)
         # Whether each adopted table is copied as agreed.
         self._adoptions: Mapping[str, bool] = {}
-        self._rooms: Mapping[str, float] = {}
         # None while the consumers of the streams cannot be looked at.
         self._consumers: Sequence[ConsumerView] | None = None
 
@@ -122,10 +121,6 @@ class Metrics:
     def table(self, undecided: int, size_bytes: int) -> None:
         """Show the dead letters that nobody has decided about, and the size of the table with its indexes."""
         self._table = (undecided, size_bytes)
-
-    def rooms_seen(self, rooms: Mapping[str, float]) -> None:
-        """Show what is left of the narrowest limit of each stream that has one, as a share of it."""
-        self._rooms = rooms
 
     def adoptions_seen(self, sound: Mapping[str, bool]) -> None:
         """Show the adopted tables, and of each whether its new rows are copied as agreed; empty shows none."""
@@ -219,15 +214,6 @@ class Metrics:
         for table, sound in self._adoptions.items():
             adoptions.add(float(sound), table)
         yield adoptions
-        room = Family(
-            "gauge",
-            "outbox_relay_stream_room_ratio",
-            "What is left of the narrowest limit of a stream that we publish to, by messages or bytes, 0 to 1",
-            ["stream"],
-        )
-        for stream, share in self._rooms.items():
-            room.add(max(0.0, share), stream)
-        yield room
         yield from _read_models(self._consumers)
         if self._snapshot is not None:
             yield from _gauges(self._snapshot())
@@ -364,3 +350,12 @@ def _gauges(now: Snapshot) -> Iterator[Family]:
         held.add(found.events if found else 0, name)
     yield holds
     yield held
+    room = Family(
+        "gauge",
+        "outbox_relay_stream_room_ratio",
+        "What is left of the narrowest limit of a stream that we publish to, by messages or bytes, 0 to 1",
+        ["stream"],
+    )
+    for stream, share in term.rooms:
+        room.add(share, stream)
+    yield room

@@ -54,6 +54,7 @@ class TermView:
         held_keys: Keys that wait behind a failing head, a hold or a dead letter.
         blocked_keys: Those of them that wait for the operator to decide about a dead letter.
         unmarked: Events that a stream has stored and that could not be marked: locked, or refused by the database.
+        rooms: What is left of the narrowest limit of each stream that has one, as a share of it.
         refusal: Why nothing can flow because marks are not made, None while it can.
         refused_rows: How many rows the database refuses to change, for a mark or another outcome, and why the last one.
         in_vain: How many events are pending again as soon as they are marked, and are not sent again.
@@ -79,6 +80,7 @@ class TermView:
     held_keys: int = 0
     blocked_keys: int = 0
     unmarked: int = 0
+    rooms: tuple[tuple[str, float], ...] = ()
     refusal: str | None = None
     refused_rows: tuple[int, str] = (0, "")
     in_vain: int = 0

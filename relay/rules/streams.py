@@ -138,15 +138,16 @@ class StreamMap:
     def since(self, subject: str, moment: float) -> frozenset[str]:
         """Return the streams that may have taken a subject at a moment, monotonic seconds, or after it.
 
-        What was known before `forget` counts as long as nothing contradicts it. Empty: no stream is known.
+        What was known before `forget` counts as long as nothing contradicts it. Several may be known to take it now:
+        what one was edited to was not looked up by this subject. Empty: none is known.
         """
-        facts = self.find(subject)
+        now = {one.name for one in self._streams.values() if one.takes(subject)}
         former = {
             name
             for (name, patterns), until in self._former.items()
             if until >= moment and any(matches(pattern, subject) for pattern in patterns)
         }
-        return frozenset(former if facts is None else {facts.name, *former})
+        return frozenset(now | former)
 
     def learn(self, facts: StreamFacts, subject: str = "", now: float = math.inf) -> None:
         """Take up what a look-up said, in place of what was known of that stream.

@@ -3,7 +3,7 @@
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.rules.streams import StreamFacts, StreamMap, may_exist, qualified, split
@@ -91,6 +91,7 @@ _MOVES = st.lists(
 
 
 @given(_MOVES, st.integers(0, 12))
+@example([("edit", "A", "a.x"), ("learn", "B", "a.x"), ("edit", "A", "a.x")], 0)
 def test_a_stream_that_was_named_for_a_subject_since_a_moment_is_among_those_that_are_remembered(
     moves: list[tuple[str, str, str]], moment: int
 ) -> None:

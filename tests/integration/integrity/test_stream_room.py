@@ -14,7 +14,7 @@ def room(relay: Relay, stream: str) -> float | None:
 def test_the_room_of_each_stream_with_a_limit_is_shown(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
     streams.make("ORDERS", "orders.>", max_msgs=8, discard="new")
     streams.make("LEDGER", "full.>")
-    relay = make_relay(outbox.dsn, streams.url).start()
+    relay = make_relay(outbox.dsn, streams.url, healing__check_every_s="1").start()
     outbox.delivered(outbox.insert("full.a", None, {"i": 0}))
     for i in range(2):
         outbox.delivered(outbox.insert("orders.placed", None, {"i": i}))
