@@ -164,7 +164,7 @@ def _away(found: Status, nats: NatsView, theirs: Sequence[Waiting], outlook: Out
 
 def _gone(stream: StreamView, theirs: Sequence[Waiting], outlook: Outlook) -> Concern:
     then = (
-        "What it had lost is then sent again from the outbox, each key in its order."
+        "What it had lost is then sent again from the outbox, each key in its order behind the event that finds it."
         if outlook.on_loss == "redeliver"
         else "What it had lost is then found missing, and waits for `relay verify --redeliver` (healing.on_loss)."
     )
