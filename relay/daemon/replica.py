@@ -120,7 +120,8 @@ class Replica:
         used = [database for database in self._databases if database.up is not None]
         refusals = [database.refusal for database in used if not database.up]
         if not used or refusals:
-            return False, refusals[0] if all(refusals) and refusals else ""
+            # One that is refused knows more than one that was just lost; it asks again within seconds.
+            return False, next(filter(None, refusals), "")
         return not self._check.fault, self._check.fault
 
     def stop(self) -> None:
