@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +11,8 @@ from relay.config.settings import Settings
 from relay.errors import Unreachable
 from relay.operate.broker import broker
 from relay.operate.nats_status import NatsView, look
+
+_AGAIN_S = 0.5
 
 
 class NatsWatch:
@@ -43,8 +46,11 @@ class NatsWatch:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._loop is not None and self._task is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._task.cancel)
+        # A library swallows a cancellation that comes just as its own wait ends: it is said again then.
+        while self._loop is not None and self._task is not None and self._thread.is_alive():
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(self._task.cancel)
+            self._thread.join(_AGAIN_S)
         self._thread.join()
 
     @property
