@@ -70,6 +70,7 @@ RUN = {"go": go, "java": java, "js": js}
 
 
 def _tool(name: str, *places: str) -> str:
+    """Find the toolchain of a language; without it nobody here can compile the guide's sample."""
     found = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), *places)))
     if found is None:
         pytest.skip(f"{name} is not installed")

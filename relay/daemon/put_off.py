@@ -6,6 +6,7 @@ docs/design/decisions/0021-what-a-daemon-does-not-load.md has what each of them 
 """
 
 import sys
+from contextlib import ExitStack
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, module_from_spec
 from threading import RLock
@@ -34,11 +35,11 @@ class _Later(ModuleType):
         with _LOADING:
             # False while it is loaded, and afterwards.
             if self.__dict__.pop(_WAITS, False):
-                try:
+                with ExitStack() as unless_loaded:
+                    # What fails is tried again at the next use.
+                    unless_loaded.callback(self.__dict__.__setitem__, _WAITS, True)
                     spec.loader.exec_module(self)
-                except BaseException:
-                    self.__dict__[_WAITS] = True
-                    raise
+                    unless_loaded.pop_all()
         if name not in self.__dict__:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         return self.__dict__[name]
@@ -61,8 +62,9 @@ def put_off() -> None:
         if name not in sys.modules:
             _put_off(find_spec(name))
     if not {"hashlib", "_hashlib"} & sys.modules.keys() and any(all(map(find_spec, names)) for names in _HASHES):
-        # hashlib takes this as a Python without OpenSSL.
-        sys.modules["_hashlib"] = None  # type: ignore[assignment]
+        # None is how Python marks what cannot be imported: hashlib takes this as a Python without OpenSSL.
+        modules: dict[str, Any] = sys.modules
+        modules["_hashlib"] = None
 
 
 def _put_off(spec: ModuleSpec | None, **known: object) -> None:

@@ -113,7 +113,9 @@ class Applier:
                 await self._run(conn, step.handler, step.events)
             except (psycopg.Error, OSError, Refused, Stopped):
                 raise
-            except Exception as error:  # a handler, or the driver about its values, may raise anything
+            # A handler is the application's code and may raise anything, as the driver may about a handler's values.
+            # It is not swallowed: it becomes the refusal of the event, with the exception as its cause.
+            except Exception as error:
                 raise self._refusals.refused_by(error) from error
 
     async def all_alike(self, conn: Conn, alike: Alike) -> None:
