@@ -17,7 +17,7 @@ class Event:
         payload: What `Outbox` can encode: by default anything that `json.dumps` takes, or an object with
             ``model_dump_json()`` (pydantic) or ``__json__()``.
         key: Events of one key keep their order, across all topics; None asks for no order.
-        headers: Headers of the message: texts, numbers or booleans.
+        headers: Headers of the message: texts, numbers or booleans; one that is None is left out.
         id: The message id, by which consumers recognise a repeat. None makes a new one.
     """
 
@@ -29,7 +29,7 @@ class Event:
         payload: Any,
         *,
         key: str | None = None,
-        headers: Mapping[str, str | float | bool] | None = None,
+        headers: Mapping[str, str | float | bool | None] | None = None,
         id: uuid.UUID | None = None,  # noqa: A002 - callers write Event(id=...), as the column says
     ) -> None:
         self.topic = topic

@@ -89,7 +89,9 @@ def check_headers(headers: Mapping[str, object], allow_nats: Collection[str]) ->
         lower = name.lower()
         if lower.startswith("nats-") and lower not in allow_nats:
             raise InvalidEvent("headers", f"header {name[:100]} would steer the server and is not allowed")
-        size += len(name) + len(_value(name, value).encode()) + _PER_HEADER_BYTES
+        # As JSON null, with which the relay leaves a header out.
+        if value is not None:
+            size += len(name) + len(_value(name, value).encode()) + _PER_HEADER_BYTES
     if size > _MAX_HEADER_BYTES:
         raise InvalidEvent("size", f"headers of {size} bytes: the server takes {_MAX_HEADER_BYTES}")
     return size

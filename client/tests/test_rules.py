@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from relay.event import Event as Carried
 from relay.rules import envelopes, subjects
@@ -52,6 +52,8 @@ def relays_word(event: Event, template: str, allow_nats: tuple[str, ...], payloa
     allow_nats=st.sampled_from([(), ("Nats-TTL", "Nats-Msg-Id")]),
     payload=st.one_of(st.text(max_size=5), st.integers(MAX_BYTES - 200, MAX_BYTES + 5).map(lambda size: "x" * size)),
 )
+@example("orders.placed", None, {"tenant": None, "a b": None}, "{topic}", (), "")
+@example("orders.placed", None, {"tenant": None}, "{topic}", (), "")
 def test_both_refuse_the_same_events_in_the_same_words(
     topic: str, key: str | None, headers: Any, template: str, allow_nats: tuple[str, ...], payload: str
 ) -> None:

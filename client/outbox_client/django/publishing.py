@@ -17,7 +17,7 @@ def publish(
     payload: Any,
     *,
     key: object = None,
-    headers: Mapping[str, str | float | bool] | None = None,
+    headers: Mapping[str, str | float | bool | None] | None = None,
     using: str | None = None,
 ) -> uuid.UUID:
     """Write an event inside ``transaction.atomic()``.
