@@ -38,11 +38,13 @@ def go(directory: Path, producer: str) -> None:
 def java(directory: Path, producer: str) -> None:
     """Compile the Java sample, and run it."""
     program, compiler = _tool("java"), _tool("javac")
-    places = [
-        *Path("/usr/share/java").glob("postgresql.jar"),
-        *(_FETCHED / "java").glob("postgresql-[0-9]*.jar"),
+    candidates = (
+        Path("/usr/share/java/postgresql.jar"),
+        *(_FETCHED / "java").glob("postgresql*.jar"),
         *Path.home().glob(".m2/repository/org/postgresql/postgresql/*/postgresql-[0-9]*.jar"),
-    ]
+    )
+    # A link whose file is gone is no driver.
+    places = [candidate for candidate in candidates if candidate.is_file()]
     if not places:
         _lacking("a JDBC driver of PostgreSQL")
     _fill("Main.java", block_of("java"), directory)

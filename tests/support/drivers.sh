@@ -23,13 +23,14 @@ if there npm && ! [ -d "$here/node/node_modules" ]; then
     (cd "$here/node" && limited npm ci --silent --ignore-scripts --no-audit --no-fund) ||
         { rm -rf "$here/node" && echo "The Node packages could not be fetched." >&2; }
 fi
-# Debian's package is small and needs no list of its own; else Maven, which fetches its plugin too.
+# Debian's package is small and needs no list of its own (the name with a version is a link there); else Maven, which fetches its plugin
+# too.
 if there javac && ! [ -d "$here/java" ] && ! [ -e /usr/share/java/postgresql.jar ]; then
     mkdir -p "$here/java"
     cd "$here/java"
     { there apt-get && there dpkg-deb && limited apt-get -qq -o APT::Sandbox::User="$(id -un)" download libpostgresql-jdbc-java && dpkg-deb --extract ./*.deb . &&
-        mv usr/share/java/postgresql-[0-9]*.jar . && rm -rf usr ./*.deb; } ||
-        { there mvn && limited mvn --quiet --batch-mode dependency:copy -Dartifact=org.postgresql:postgresql:42.7.7 \
+        mv usr/share/java/postgresql.jar . && rm -rf usr ./*.deb; } ||
+        { there mvn && rm -rf ./* && limited mvn --quiet --batch-mode dependency:copy -Dartifact=org.postgresql:postgresql:42.7.7 \
             -DoutputDirectory="$here/java"; } ||
         { rm -rf "$here/java" && echo "The JDBC driver could not be fetched." >&2; }
 fi
