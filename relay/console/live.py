@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import psycopg
 
 from relay.config.settings import Settings
-from relay.console.history import History, Slot
-from relay.console.memory import Memory
-from relay.console.past import read_past
+from relay.console.first_look import read_first_look
+from relay.console.last_hour import LastHour, Slot
+from relay.console.seen_streams import SeenStreams
 from relay.errors import RelayError, Unreachable
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
@@ -73,14 +73,14 @@ class Live:
         self._latest: Look | None = None
         self._looked_at = 0.0
         self._seen: deque[Status] = deque(maxlen=_PACE_LOOKS)
-        self._history = History()
+        self._last_hour = LastHour()
         self._stack = ExitStack()
         self._watcher: Watcher | None = None
         self._nats_stack = AsyncExitStack()
         self._connection: Connection | None = None
         self._asking: asyncio.Task[NatsView] | None = None
         self._nats: NatsView | None = None
-        self._memory = Memory()
+        self._seen_streams = SeenStreams()
         self._subject_of = subject_maker(settings)
         self._held: Held | None = None
         self._held_at = 0.0
@@ -117,8 +117,8 @@ class Live:
             await self._nats_stack.aclose()
             await asyncio.to_thread(self._let_go)
             self._seen.clear()
-            self._history.clear()
-            self._memory.pause()
+            self._last_hour.clear()
+            self._seen_streams.pause()
             self._latest = self._nats = None
 
     async def _look_again(self) -> Look:
@@ -144,21 +144,21 @@ class Live:
             self._seen.clear()
         else:
             self._seen.append(status)
-            self._history.add(status)
+            self._last_hour.add(status)
         nats = await self._nats_of(status.streams if status is not None else ())
         now = time.time()
         held = None if status is None else self._held
-        return Look(now, status, fault, nats, pace(self._seen), tuple(self._history.slots(now)), held)
+        return Look(now, status, fault, nats, pace(self._seen), tuple(self._last_hour.slots(now)), held)
 
     async def _first(self) -> tuple[Status | None, str | None]:
         """Ask PostgreSQL for the first time, or after a fault: over two connections, since a page waits for it."""
         (status, fault), past = await asyncio.gather(
-            asyncio.to_thread(self._read), asyncio.to_thread(read_past, self._settings)
+            asyncio.to_thread(self._read), asyncio.to_thread(read_first_look, self._settings)
         )
-        self._history.clear()
+        self._last_hour.clear()
         if status is None or past is None:
             return status, fault
-        self._history.fill(past.slots)
+        self._last_hour.fill(past.slots)
         return past.completed(status), None
 
     def _read(self) -> tuple[Status | None, str | None]:
@@ -192,13 +192,13 @@ class Live:
             failures, ordering = self._settings.failures, self._settings.delivery.ordering
             blocks = failures.on_dead == "block" and ordering == "key"
             self._held, self._held_at = read_held(reader, found.watermark, found.newest, blocks=blocks), found.at
-        for name in self._memory.strange:
-            self._memory.learn(name, read_subjects(reader, name, self._subject_of))
+        for name in self._seen_streams.strange:
+            self._seen_streams.learn(name, read_subjects(reader, name, self._subject_of))
 
     @property
     def known(self) -> Known:
         """What is known of streams from looks before; for one that nobody saw, the subjects of what it was sent."""
-        return Known(self._memory.took, self._memory.growth)
+        return Known(self._seen_streams.took, self._seen_streams.growth)
 
     def _let_go(self) -> None:
         self._watcher = None
@@ -210,7 +210,7 @@ class Live:
             self._asking = asyncio.create_task(self._ask(streams))
         done, _ = await asyncio.wait({self._asking}, timeout=_NATS_WAIT_S)
         if done:
-            self._nats = self._memory.completed(self._asking.result(), time.time())
+            self._nats = self._seen_streams.completed(self._asking.result(), time.time())
             self._asking = None
         return self._nats
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from relay.console.history import Slot
+from relay.console.last_hour import Slot
 from relay.console.live import Look
 from relay.console.owners import owners
 from relay.console.pictures.chart import chart, round_up_time

@@ -226,7 +226,7 @@ def count_wanted(conn: Conn, name: str, key: str | None, numbers: Sequence[int] 
 def want(conn: Conn, name: str, key: str | None, numbers: Sequence[int] | None, what: str, who: str) -> int:
     """Ask the owner to ``retry`` or ``skip`` parked events; return how many."""
     with conn.transaction():
-        count = psycopg.RawCursor(conn).execute(query("want"), [name, key, numbers, what]).rowcount
+        count = psycopg.RawCursor(conn).execute(query("ask_parked"), [name, key, numbers, what]).rowcount
         _audit(conn, who, name, what, {"key": key, "numbers": numbers}, count)
     return count
 

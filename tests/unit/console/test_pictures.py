@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.console.history import LAST_S, History
+from relay.console.last_hour import LAST_S, LastHour
 from relay.console.overview_pictures import _on_axis
 from relay.console.owners import owners
 from relay.console.pictures.chart import chart, round_up, round_up_time
@@ -113,7 +113,7 @@ def test_the_history_is_what_was_delivered_whenever_somebody_looks(deliveries: l
         counts = Counter(slot_of(at) for at in deliveries if begin <= slot_of(at) and at <= now)
         return [DeliveredSlot(at, count) for at, count in counts.items()]
 
-    history = History()
+    history = LastHour()
     looks.sort()
     history.fill(truth(slot_of(looks[0] - LAST_S), looks[0]))
     before = looks[0]
@@ -130,7 +130,7 @@ def test_the_history_is_what_was_delivered_whenever_somebody_looks(deliveries: l
 
 
 def test_the_lag_of_an_outage_is_known_for_the_time_in_which_nobody_looked() -> None:
-    history = History()
+    history = LastHour()
     history.fill([DeliveredSlot(0.0, 3, 2.0, 1.0), DeliveredSlot(40.0, 9, 33.0, 8.0)])
     history.add(look(55.0))
     assert [one.at for one in history.slots(55.0)] == [0, 10, 20, 30, 40, 50]

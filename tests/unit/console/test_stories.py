@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from relay.console.concerns import concerns
 from relay.console.key_story import key_story
-from relay.console.memory import Memory
 from relay.console.owners import owners
 from relay.console.pages.dead import searchable
+from relay.console.seen_streams import SeenStreams
 from relay.console.stream_concerns import Outlook
 from relay.operate.events import ListedEvent
 from relay.operate.held import Held, HeldTopic
@@ -180,14 +180,14 @@ def test_dead_letters_say_which_setting_decides() -> None:
 
 
 def test_what_nats_said_last_is_kept_with_its_time_and_growth_is_measured() -> None:
-    memory = Memory()
+    known = SeenStreams()
     for at, messages in ((0.0, 100), (10.0, 113), (20.0, 126)):
-        seen = memory.completed(NatsView(None, "", (replace(FULL, messages=messages),)), at)
+        seen = known.completed(NatsView(None, "", (replace(FULL, messages=messages),)), at)
     assert seen.streams[0].growth == pytest.approx(1.3)
-    away = memory.completed(NatsView(unreachable="refused"), 25.0)
+    away = known.completed(NatsView(unreachable="refused"), 25.0)
     assert (away.streams, away.since, away.seen_at) == (seen.streams, 25.0, 20.0)
-    assert memory.took == {"BILLING": ("billing.>",)} and memory.growth == {"BILLING": pytest.approx(1.3)}
-    purged = memory.completed(NatsView(None, "", (replace(FULL, messages=5),)), 30.0)
+    assert known.took == {"BILLING": ("billing.>",)} and known.growth == {"BILLING": pytest.approx(1.3)}
+    purged = known.completed(NatsView(None, "", (replace(FULL, messages=5),)), 30.0)
     assert purged.streams[0].growth is None
 
 

@@ -12,7 +12,7 @@ _LONG_S, _EVERY_S, _SHORT_S = 120.0, 5.0, 20.0
 _Samples = deque[tuple[float, int]]
 
 
-class Memory:
+class SeenStreams:
     """Completes what NATS says now by what it said while somebody looked."""
 
     def __init__(self) -> None:

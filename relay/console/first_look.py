@@ -7,7 +7,7 @@ from typing import NamedTuple
 import psycopg
 
 from relay.config.settings import Settings
-from relay.console.history import LAST_S
+from relay.console.last_hour import LAST_S
 from relay.errors import RelayError
 from relay.operate.access import foreseen, reading
 from relay.operate.delivered import DeliveredSlot, read_delivered, slot_of
@@ -15,7 +15,7 @@ from relay.operate.message_size import LargeDead
 from relay.operate.status import LATELY_S, LATELY_SEQS, Count, DeadReason, Status, read_dead_reasons, read_large
 
 
-class Past(NamedTuple):
+class FirstLook(NamedTuple):
     """The last hour, as far as the newest events tell.
 
     Attributes:
@@ -44,7 +44,7 @@ class Past(NamedTuple):
         )
 
 
-def read_past(settings: Settings) -> Past | None:
+def read_first_look(settings: Settings) -> FirstLook | None:
     """Read it over a connection of its own; None if the outbox cannot be read."""
     try:
         with reading(settings) as reader:
@@ -52,7 +52,7 @@ def read_past(settings: Settings) -> Past | None:
             begin = slot_of(time.time() - LAST_S)
             slots, _ = read_delivered(reader, [(newest - LATELY_SEQS, newest)], begin, LATELY_S)
             is_all = newest <= LATELY_SEQS
-            return Past(slots if is_all else slots[1:], is_all, read_dead_reasons(reader), read_large(reader))
+            return FirstLook(slots if is_all else slots[1:], is_all, read_dead_reasons(reader), read_large(reader))
     except RelayError:
         return None
     except psycopg.Error as error:

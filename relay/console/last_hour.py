@@ -27,7 +27,7 @@ class Slot(NamedTuple):
     lag_s: float
 
 
-class History:
+class LastHour:
     """What the table tells of the last hour, and what was seen at each look."""
 
     def __init__(self) -> None:
