@@ -1,6 +1,9 @@
 """A writer reads its own write from a read model, or learns why it cannot yet."""
 
+import re
+import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
@@ -22,6 +25,8 @@ from outbox_client.reading import NoProjection, State, Waited, token, token_asyn
 
 __all__ = ["running"]
 OUTBOX, SESSIONS = Outbox(), of_sqlalchemy.Outbox()
+
+_SECURITY = (Path(__file__).parents[2] / "docs" / "operations" / "security.md").read_text("utf-8")
 
 Settle = Callable[..., None]
 
@@ -99,6 +104,22 @@ def test_what_is_no_token_is_refused(model: psycopg.Connection, mark: str) -> No
 def test_an_unknown_projection_is_refused(model: psycopg.Connection) -> None:
     with pytest.raises(NoProjection):
         wait_applied(model, "other", "4", timeout_s=0)
+
+
+def test_the_rights_of_the_security_page_are_enough_and_show_no_payload(model: psycopg.Connection) -> None:
+    (grants,) = re.findall(r"CREATE ROLE models_reader;\n(.*?)GRANT models_reader", _SECURITY, re.DOTALL)
+    role = f"models_reader_{uuid.uuid4().hex[:8]}"
+    settle(model, 1)
+    model.execute(f"CREATE ROLE {role}; CREATE SCHEMA order_list; CREATE TABLE order_list.orders (id text)".encode())
+    model.execute(grants.replace("models_reader", role).encode())
+    try:
+        model.execute(f"SET ROLE {role}".encode())
+        assert look(model, "1") == Waited(State.APPLIED)
+        assert model.execute("SELECT FROM order_list.orders").fetchall() == []
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            model.execute("SELECT payload FROM projection.parked")
+    finally:
+        model.execute(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}".encode())
 
 
 async def test_both_asynchronous_drivers_do_the_same(

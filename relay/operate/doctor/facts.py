@@ -44,6 +44,20 @@ class Right:
     refusal: str | None = None
 
 
+class Changer(NamedTuple):
+    """A role that may change rows of the outbox by a grant that is none of ``sql/roles.sql``.
+
+    Attributes:
+        role: Its name, quoted if SQL needs that, or PUBLIC.
+        tables: Those of the outbox that it may change, in the order of their names.
+        verbs: UPDATE, DELETE and TRUNCATE, if it has them on any of these.
+    """
+
+    role: str
+    tables: list[str]
+    verbs: list[str]
+
+
 @dataclass(frozen=True)
 class Session:
     """What the connections of the relay are made of.
@@ -197,6 +211,7 @@ class PostgresFacts:
     Attributes:
         error: Why nothing could be learnt.
         oldest_relay: The schema version that a relay must know to work here.
+        changers: Who else may change rows of the outbox.
         unfit: How the columns of the table differ from what the relay needs.
         hidden: The tables of which row-level security hides rows from this role, with commas between them.
         hindrances: What may keep rows of the outbox from being marked.
@@ -218,6 +233,7 @@ class PostgresFacts:
     payload_type: str | None = None
     server: Server | None = None
     rights: tuple[Right, ...] = ()
+    changers: tuple[Changer, ...] = ()
     table: Table | None = None
     unfit: tuple[str, ...] = ()
     hidden: str | None = None

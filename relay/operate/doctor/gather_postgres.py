@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from relay.operate.doctor.facts import (
+    Changer,
     Holders,
     Leases,
     PartitionFacts,
@@ -81,6 +82,7 @@ def _asked(
         payload_type = shape.payload_type
         tables = Tables(tables.events, payload_type or "jsonb")
         rights = () if server.in_recovery or server.read_only else _tried(conn, tables)
+        changers = _rows(conn, tables.query("doctor/changers"))
         versions = _rows(conn, tables.query("migrate/schema_version"))
         schema = schema_of(versions[0] if versions else None)
         watermark = _value(conn, tables.query("doctor/watermark")) or 0
@@ -110,6 +112,7 @@ def _asked(
         payload_type=payload_type,
         server=server,
         rights=rights,
+        changers=tuple(Changer(*row) for row in changers),
         table=_table(of_table[0]) if of_table else None,
         unfit=tuple(shape.faults(tables.events)),
         hidden=DatabaseState(identity, 0, None).hidden(),

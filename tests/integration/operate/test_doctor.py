@@ -27,6 +27,7 @@ def good_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresSe
     with PostgresServer(tmp_path_factory.mktemp("good")) as server:
         let_relay_in(server.dsn())
         with psycopg.connect(server.dsn()) as conn:
+            conn.execute(f"CREATE ROLE {SERVICE}".encode())
             migrate(conn, "outbox_events", "jsonb", bell=True)
         yield server
 
@@ -105,6 +106,10 @@ AS_A_VIEW = (
 )
 
 
+SERVICE = '"shop service"'
+AS_DEFAULT_PRIVILEGES_DO = f"GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_events, outbox_shards TO {SERVICE}; GRANT SELECT ON outbox_events TO PUBLIC"
+
+
 @pytest.mark.parametrize(
     ("fault", "check", "seen"),
     [
@@ -143,6 +148,12 @@ def test_each_fault_of_the_outbox_is_found(outbox: Outbox, streams: Streams, fau
         ("CREATE INDEX late ON outbox_events (delivered_at)", "marks", "late"),
         ("ALTER TABLE outbox_events SET (fillfactor = 100)", "marks", "fillfactor 100"),
         ("ALTER TABLE outbox_events DISABLE TRIGGER outbox_bell", "bell", "switched off"),
+        (
+            AS_DEFAULT_PRIVILEGES_DO,
+            "other rights",
+            f"{SERVICE} may DELETE, UPDATE rows of outbox_events, outbox_shards",
+        ),
+        ("GRANT TRUNCATE ON outbox_events TO PUBLIC", "other rights", "PUBLIC may TRUNCATE rows of outbox_events"),
     ],
 )
 def test_what_is_at_risk_is_a_warning_and_counts_only_where_it_is_asked_for(
