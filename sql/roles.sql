@@ -13,7 +13,7 @@ BEGIN
                 WHEN duplicate_object OR unique_violation THEN
                     NULL;
                 WHEN insufficient_privilege THEN
-                    RAISE NOTICE 'role % was not created: the migrating role lacks CREATEROLE', wanted;
+                    RAISE NOTICE 'role % was not made, since this login may not: have an administrator CREATE ROLE % NOLOGIN, then migrate again, which grants its rights', wanted, wanted;
             END;
         END IF;
 
@@ -24,7 +24,7 @@ BEGIN
                 EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', home, wanted);
             EXCEPTION
                 WHEN insufficient_privilege THEN
-                    RAISE NOTICE 'role % may not use schema %: the migrating role cannot grant it', wanted, home;
+                    RAISE NOTICE 'role % may not use schema %, and this login cannot let it: have the owner of the schema GRANT USAGE ON SCHEMA % TO %', wanted, home, home, wanted;
             END;
         END IF;
     END LOOP;

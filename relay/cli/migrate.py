@@ -5,10 +5,11 @@ import click
 from relay.cli.options import with_settings
 from relay.cli.table import message
 from relay.config.settings import Settings
-from relay.operate.access import connect
-from relay.postgres.migrate import PAYLOAD_TYPES, missing, script
+from relay.operate.access import connect, telling_rights
+from relay.postgres.migrate import PAYLOAD_TYPES, left_undone, missing, script
 from relay.postgres.migrate import migrate as apply
 from relay.postgres.migrate import new_origin as begin_origin
+from relay.postgres.tables import Tables
 
 
 @click.command()
@@ -56,11 +57,14 @@ def migrate(
             message(f"{table} is up to date; there is nothing to do")
         message("dry run, nothing is changed")
         return
-    with connect(settings) as conn:
+    needs = "migrating takes the owner of the table, or the right to make tables in its schema"
+    with connect(settings) as conn, left_undone(conn) as undone, telling_rights(Tables(table), needs):
         applied = apply(conn, table, payload_type, not no_bell)
         begun = begin_origin(conn, table) if new_origin else None
     for name in applied:
         message(f"applied {name}")
+    for what in undone:
+        message(what)
     message(f"{table} is up to date{'' if applied else '; there was nothing to do'}")
     if begun is not None:
         message(f"seqs above {begun[1]:,} are of origin {begun[0]} from now on")

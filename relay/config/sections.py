@@ -75,9 +75,17 @@ def _subject_or_bucket(value: str) -> str:
 
 
 def _server(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("nats", "tls") or not parts.hostname:
-        raise ValueError("each server must look like nats://host:4222 or tls://host:4222")
+    """Refuse what the driver would fail on, or what an unencoded / or # in a password makes of an address."""
+    fault = "each server must look like nats://host:4222 or tls://host:4222"
+    if "@" in value:
+        fault += ", and a password be percent-encoded: %2F for /, %23 for #, %3F for ?"
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("nats", "tls") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError(fault) from None
+    if not good or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(fault)
     return value
 
 

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ PAYLOAD_TYPES = ("jsonb", "json", "text", "bytea")
 
 # Shorter than the pause between two beats of a relay.
 _LOOK_S = 0.1
+# The code of a RAISE NOTICE that names none.
+_OF_A_SCRIPT = "00000"
 _NUMBERED = re.compile(r"(\d{4})_(\w+)\.sql")
 _OLDEST = re.compile(r"^-- Oldest relay: (\d+)$", re.MULTILINE)
 _PAYLOAD_COLUMN = "payload      jsonb       NOT NULL"
@@ -108,12 +111,13 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str | None,
     check_encoding(conn)
     applied: list[str] = []
     with conn.transaction(), psycopg.RawCursor(conn) as cursor:
-        cursor.execute("SET LOCAL lock_timeout = '5s'")
+        cursor.execute("SET LOCAL lock_timeout = '5s'; SET LOCAL client_min_messages = notice")
         cursor.execute(tables.query("migrate/lock"))
         _check_names(cursor, tables)
         _check_payload_type(cursor, tables, payload_type)
-        if tables.schema is not None:
-            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {tables.schema}".encode())
+        # Even IF NOT EXISTS takes the right to make schemas, which the owner of this one need not have.
+        if tables.schema is not None and not _value(cursor, tables.query("migrate/has_schema"), (tables.schema,)):
+            cursor.execute(f"CREATE SCHEMA {tables.schema}".encode())
         if not _value(cursor, tables.query("migrate/began")):
             cursor.execute(tables.file("migrations").encode())
         found = schema_of(cursor.execute(tables.query("migrate/schema_version")).fetchone())
@@ -138,6 +142,23 @@ def migrate(conn: psycopg.Connection[Any], table: str, payload_type: str | None,
             cursor.execute(tables.file("bell_on" if bell else "bell_off").encode())
         cursor.execute(tables.file("roles").encode())
     return applied
+
+
+@contextmanager
+def left_undone(conn: psycopg.Connection[Any]) -> Iterator[list[str]]:
+    """Return the list that fills with what `migrate` leaves to somebody with more rights, a sentence each."""
+    told: list[str] = []
+
+    def hear(notice: psycopg.errors.Diagnostic) -> None:
+        # PostgreSQL's own notices, such as of a schema that is there already, have a code.
+        if notice.sqlstate == _OF_A_SCRIPT and notice.message_primary:
+            told.append(notice.message_primary)
+
+    conn.add_notice_handler(hear)
+    try:
+        yield told
+    finally:
+        conn.remove_notice_handler(hear)
 
 
 def new_origin(conn: psycopg.Connection[Any], table: str) -> tuple[str, int]:
@@ -221,8 +242,8 @@ def _check_payload_type(cursor: psycopg.RawCursor[Any], tables: Tables, wanted: 
         raise ConfigError([f"{fault}; make another one with --table, and run a relay for it"])
 
 
-def _value(cursor: psycopg.RawCursor[Any], query: bytes) -> Any:
-    row = cursor.execute(query).fetchone()
+def _value(cursor: psycopg.RawCursor[Any], query: bytes, params: tuple[object, ...] | None = None) -> Any:
+    row = cursor.execute(query, params).fetchone()
     return row[0] if row else None
 
 

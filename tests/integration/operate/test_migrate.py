@@ -1,6 +1,8 @@
 """``relay migrate``, and how commands fail on a database."""
 
 import re
+import uuid
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -114,6 +116,29 @@ def test_the_reader_role_may_look(database: str) -> None:
     finally:
         with psycopg.connect(database, autocommit=True) as conn:
             conn.execute(f"DROP ROLE {role}".encode())
+
+
+def test_roles_that_the_login_may_not_make_are_named_and_get_their_rights_the_next_time(empty_database: str) -> None:
+    name = f"owner_{uuid.uuid4().hex[:8]}"
+    table = f"{name}_events"
+    parts = urlsplit(empty_database)
+    own = parts._replace(netloc=f"{name}:own@{parts.hostname}:{parts.port}").geturl()
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        conn.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'own'; CREATE SCHEMA home AUTHORIZATION {name}".encode())
+        told = done(own, "migrate", "--table", f"home.{table}").stderr
+        for role in (f"{name}_producer", f"{name}_relay", f"{name}_reader"):
+            assert f"have an administrator CREATE ROLE {role} NOLOGIN, then migrate again" in told
+            conn.execute(f"CREATE ROLE {role} NOLOGIN".encode())
+        assert "skipping" not in told
+        refused = relay(own, "migrate", "--table", f"elsewhere.{table}")
+        assert (refused.exit_code, "migrating takes the owner" in refused.stderr) == (Exit.FAULT, True)
+        assert "CREATE ROLE" not in done(own, "migrate", "--table", f"home.{table}").stderr
+        may = conn.execute(
+            "SELECT has_table_privilege(%s, %s, 'DELETE')", (f"{name}_relay", f"home.{table}")
+        ).fetchone()
+        assert may == (True,)
+        for role in (name, f"{name}_producer", f"{name}_relay", f"{name}_reader"):
+            conn.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}".encode())
 
 
 def test_a_busy_table_is_waited_for_and_then_said(empty_database: str) -> None:

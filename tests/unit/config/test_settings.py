@@ -271,7 +271,15 @@ def test_no_secret_is_in_a_fault(tmp_path: Path) -> None:
         ("host=h password=hunter2 user=u", "host=h password=******** user=u"),
         (r"host=h password = 'hunter2 \' hunter2' user=u", "host=h password = ******** user=u"),
         (r"host=h password=hunter2\ hunter2 user=u", "host=h password=******** user=u"),
-        ("host=h password='hunter2", "host=h password=********"),
+        ("host=h password='hunter2", "********"),
+        ("host=h password=hunter2 hunter2", "********"),
+        ("host=h PASSWORD=hunter2 dbname=d", "host=h PASSWORD=******** dbname=d"),
+        ("host=h scram_client_key=hunter2", "host=h scram_client_key=********"),
+        ("host=h oauth_client_secret=hunter2", "host=h oauth_client_secret=********"),
+        ("host=h of_a_newer_libpq=hunter2", "host=h of_a_newer_libpq=********"),
+        ("host=h options='-c app.key=hunter2'", "host=h options=********"),
+        ("host = '' port=5432", "host = '' port=5432"),
+        ("postgresql://h/d?scram_server_key=hunter2&sslmode=require&x", "scram_server_key=********&sslmode=require&x"),
         ("hunter2", "********"),
         ("", ""),
     ],
@@ -286,6 +294,19 @@ def test_an_address_is_shown_without_its_password(dsn: str, shown: str) -> None:
 def test_a_password_that_would_be_taken_for_a_host_is_refused(password: str) -> None:
     (line,) = faults(RELAY_POSTGRES__DSN=f"postgresql://u:{password}@h:1/d")
     assert line.startswith("environment RELAY_POSTGRES__DSN: the password must be percent-encoded")
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "nats://u:hunter2@h:po", "nats://u:a/hunter2@h:1", "nats://u:a#hunter2@h:1", "nats://u:a?hunter2@h:1", "nats://u:[hunter2@h:1",
+        "nats://u:1/hunter2@h:1", "nats://h:1?token=hunter2", "nats://h:70000", "nats://h:0", "nats://h:po", "nats://:4222",
+    ],
+)  # fmt: skip
+def test_an_address_that_the_driver_would_fail_on_is_refused(server: str) -> None:
+    (line,) = faults(RELAY_NATS__SERVERS=server)
+    assert line.startswith("environment RELAY_NATS__SERVERS: each server must look like nats://host:4222")
     assert "hunter2" not in line
 
 
