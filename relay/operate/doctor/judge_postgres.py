@@ -35,8 +35,9 @@ def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]
     if facts.rights:
         yield _rights(facts, role)
     for one in facts.changers:
-        seen = f"{one.role} may {', '.join(one.verbs)} rows of {', '.join(one.tables)}, by grants that `relay migrate` did not make"
-        do = f"REVOKE {', '.join(one.verbs)} ON {', '.join(one.tables)} FROM {one.role}; see ALTER DEFAULT PRIVILEGES of the owner"
+        verbs, tables = ", ".join(one.verbs), ", ".join(one.tables)
+        seen = f"{one.role} may {verbs} rows of {tables}, by grants that `relay migrate` did not make"
+        do = f"REVOKE {verbs} ON {tables} FROM {one.role}; see ALTER DEFAULT PRIVILEGES of the owner"
         yield _line("other rights", "warning", seen, do)
     if facts.table is not None:
         yield _stored(facts.table, facts, plan)
