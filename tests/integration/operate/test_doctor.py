@@ -107,7 +107,10 @@ AS_A_VIEW = (
 
 
 SERVICE = '"shop service"'
-AS_DEFAULT_PRIVILEGES_DO = f"GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_events, outbox_shards TO {SERVICE}; GRANT SELECT ON outbox_events TO PUBLIC"
+AS_DEFAULT_PRIVILEGES_DO = (
+    f"GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_events, outbox_shards TO {SERVICE};"
+    " GRANT SELECT ON outbox_events TO PUBLIC"
+)
 
 
 @pytest.mark.parametrize(
