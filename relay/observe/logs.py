@@ -2,11 +2,15 @@
 
 Each record that is ours has an ``action``: a stable name to search and alert by. Its message may change.
 Never hand in a payload or a secret.
+
+An application that runs projections has logging of its own, or none. For its formatters the message begins with the
+action and ends with the fields, so that none leaves them out.
 """
 
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -34,7 +38,22 @@ def event(logger: logging.Logger, level: Level, action: str, message: str, **fie
     if logger.isEnabledFor(number):
         known = {name: value for name, value in fields.items() if value is not None}
         # Percent signs in the message stay as they are: without arguments logging does not format it.
-        logger.log(number, message, extra={_ACTION: action, _FIELDS: known}, stacklevel=2)
+        logger.log(number, _Whole(action, message, known), extra={_ACTION: action, _FIELDS: known}, stacklevel=2)
+
+
+class _Whole(str):
+    """A message that any formatter writes with its action and its fields.
+
+    Attributes:
+        alone: The message without them.
+    """
+
+    alone: str
+
+    def __new__(cls, action: str, message: str, fields: Mapping[str, object]) -> "_Whole":
+        whole = super().__new__(cls, " ".join([f"{printable(action)}:", printable(message), *_pairs(fields)]))
+        whole.alone = message
+        return whole
 
 
 def configure(style: Literal["auto", "json", "human"], level: Level) -> None:
@@ -61,7 +80,7 @@ class Json(logging.Formatter):
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "action": _action(record),
-            "message": record.getMessage(),
+            "message": _message(record),
         }
         for name, value in _fields(record).items():
             line.setdefault(name, value)
@@ -83,8 +102,7 @@ class Human(logging.Formatter):
         head = f"{at} {record.levelname:<7} {printable(_action(record))}:"
         if self._colour and record.levelno in _COLOURS:
             head = f"\x1b[{_COLOURS[record.levelno]}m{head}\x1b[0m"
-        pairs = [f"{name}={_quoted(value)}" for name, value in _fields(record).items()]
-        line = " ".join([head, printable(record.getMessage()), *pairs])
+        line = " ".join([head, printable(_message(record)), *_pairs(_fields(record))])
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -96,6 +114,15 @@ def _action(record: logging.LogRecord) -> str:
 def _fields(record: logging.LogRecord) -> dict[str, object]:
     fields = getattr(record, _FIELDS, None)
     return fields if isinstance(fields, dict) else {}
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the message alone: a formatter of ours writes action and fields itself."""
+    return record.msg.alone if isinstance(record.msg, _Whole) else record.getMessage()
+
+
+def _pairs(fields: Mapping[str, object]) -> list[str]:
+    return [f"{name}={_quoted(value)}" for name, value in fields.items()]
 
 
 def _quoted(value: object) -> str:

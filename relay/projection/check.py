@@ -13,7 +13,7 @@ from relay.jetstream.connection import Connection
 from relay.jetstream.consumer import headers_of
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.stream_look import last_on, look_at
-from relay.projection.definition import Definition
+from relay.projection.definition import Definition, given_twice
 from relay.projection.refusal import RIGHTS
 from relay.projection.rules.header_check import advice, missing_headers, none_of_them
 from relay.projection.runner import Way
@@ -25,7 +25,10 @@ _TIMEOUT_S = 30.0
 
 
 class Findings(NamedTuple):
-    """What a check has found, a line each: what `run` refuses or cannot apply, and what may be meant so."""
+    """What a check has found, a line each: what `run` refuses or cannot apply, and what may be meant so.
+
+    Each line that `check` returns names the file or class, and the projection.
+    """
 
     faults: list[str]
     warnings: list[str]
@@ -37,20 +40,23 @@ async def check(definitions: Sequence[Definition], settings: Settings) -> Findin
     The tables are made and each statement is planned, in a transaction that is rolled back. Redis reads the script and
     does not run it. The stream is looked at, and the newest message there that a projection handles.
     """
-    faults: list[str] = []
+    faults = given_twice(definitions)
     for definition in definitions:
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                check_store = _scripts if definition.store == "redis" else _statements
-                faults += await check_store(definition, settings)
-        except psycopg.errors.InsufficientPrivilege as error:
-            faults.append(f"{definition.name}: PostgreSQL: {error.diag.message_primary}: {RIGHTS}")
-        except psycopg.Error as error:
-            faults.append(f"{definition.name}: PostgreSQL: {error.diag.message_primary or error}")
-        except TimeoutError:
-            faults.append(f"{definition.name}: no answer within {_TIMEOUT_S:g} s")
+        faults += definition.located(await _faults_of_store(definition, settings))
     found = await _streams(definitions, settings)
     return Findings([*faults, *found.faults], found.warnings)
+
+
+async def _faults_of_store(definition: Definition, settings: Settings) -> list[str]:
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            return await (_scripts if definition.store == "redis" else _statements)(definition, settings)
+    except psycopg.errors.InsufficientPrivilege as error:
+        return [f"PostgreSQL: {error.diag.message_primary}: {RIGHTS}"]
+    except psycopg.Error as error:
+        return [f"PostgreSQL: {error.diag.message_primary or ' '.join(str(error).split())}"]
+    except TimeoutError:
+        return [f"no answer within {_TIMEOUT_S:g} s"]
 
 
 async def _scripts(definition: Definition, settings: Settings) -> list[str]:
@@ -58,7 +64,7 @@ async def _scripts(definition: Definition, settings: Settings) -> list[str]:
         # The driver is an extra, and only these projections need it.
         from relay.projection.in_redis.service import find_faults
     except ModuleNotFoundError:
-        return [f"{definition.name}: Redis needs outbox-relay[redis]"]
+        return ["Redis needs outbox-relay[redis]"]
     return await find_faults(definition, settings)
 
 
@@ -88,7 +94,7 @@ async def _statements(definition: Definition, settings: Settings) -> list[str]:
                     async with conn.transaction():
                         await conn.execute(definition.tables.encode())
                 except psycopg.Error as error:
-                    return [*faults, f"{definition.name}: tables: {error.diag.message_primary}"]
+                    return [*faults, f"tables: {error.diag.message_primary}"]
             for number, handler in enumerate(definition.handlers):
                 if handler.sql is None:
                     continue
@@ -97,7 +103,7 @@ async def _statements(definition: Definition, settings: Settings) -> list[str]:
                         cursor = psycopg.AsyncRawCursor(conn)
                         await cursor.execute(b"EXPLAIN " + handler.sql, parameters([]))
                 except psycopg.Error as error:
-                    faults.append(f"{definition.name}: on.{number} ({handler.topic}): {error.diag.message_primary}")
+                    faults.append(f"on.{number} ({handler.topic}): {error.diag.message_primary}")
             faults += await _faults_of_views(psycopg.AsyncRawCursor(conn), definition)
     return faults
 
@@ -109,10 +115,10 @@ async def _faults_of_views(cursor: psycopg.AsyncRawCursor[Any], definition: Defi
         await cursor.execute(query("refreshable"), [definition.name, one.view])
         is_view, is_unique = (await cursor.fetchall())[0]
         if not is_view:
-            faults.append(f"{definition.name}: refresh: there is no materialised view {definition.name}.{one.view}")
+            faults.append(f"refresh: there is no materialised view {definition.name}.{one.view}")
         elif not is_unique:
             faults.append(
-                f"{definition.name}: refresh: {one.view} needs a unique index of plain columns, without WHERE: REFRESH "
+                f"refresh: {one.view} needs a unique index of plain columns, without WHERE: REFRESH "
                 "CONCURRENTLY tells rows apart by it"
             )
     return faults
@@ -124,29 +130,33 @@ async def _streams(definitions: Sequence[Definition], settings: Settings) -> Fin
     try:
         connection = await Way(nats_options(settings)).connect()
     except BrokerError as error:
-        return Findings([f"NATS: {error}"], [])
+        return Findings([line for one in definitions for line in one.located([f"NATS: {error}"])], [])
     try:
-        for stream in sorted({definition.stream for definition in definitions}):
-            try:
-                look = await look_at(connection, stream)
-            except BrokerError as error:
-                faults.append(f"stream {stream}: {error}")
-                continue
-            if not look.by_limits:
-                faults.append(f"stream {stream}: its retention is not limits: it deletes what was acknowledged")
-            if look.first_seq > 1 and not all(one.partial for one in definitions if one.stream == stream):
-                faults.append(
-                    f"stream {stream}: begins at sequence {look.first_seq}: a new projection would stop unless it says "
-                    "partial = true"
-                )
-            for definition in definitions:
-                if definition.stream == stream:
-                    found = await _newest(connection, definition, settings.watermark.subject)
-                    faults += found.faults
-                    warnings += found.warnings
+        for definition in definitions:
+            found = await _stream(connection, definition, settings.watermark.subject)
+            faults += definition.located(found.faults)
+            warnings += definition.located(found.warnings)
     finally:
         await connection.close()
     return Findings(faults, warnings)
+
+
+async def _stream(connection: Connection, definition: Definition, watermark: str) -> Findings:
+    stream = definition.stream
+    try:
+        look = await look_at(connection, stream)
+    except BrokerError as error:
+        return Findings([f"stream {stream}: {error}"], [])
+    faults = []
+    if not look.by_limits:
+        faults.append(f"stream {stream}: its retention is not limits: it deletes what was acknowledged")
+    if look.first_seq > 1 and not definition.partial:
+        faults.append(
+            f"stream {stream}: begins at sequence {look.first_seq}: a new projection would stop unless it says "
+            "partial = true"
+        )
+    found = await _newest(connection, definition, watermark)
+    return Findings([*faults, *found.faults], found.warnings)
 
 
 async def _newest(connection: Connection, definition: Definition, watermark: str) -> Findings:
@@ -154,7 +164,7 @@ async def _newest(connection: Connection, definition: Definition, watermark: str
     try:
         found = [await last_on(connection, definition.stream, handler.topic) for handler in definition.handlers]
     except BrokerError as error:
-        return Findings([f"{definition.name}: its newest message cannot be read: {error}"], [])
+        return Findings([f"its newest message cannot be read: {error}"], [])
     events = [one for one in found if one is not None and one.subject != watermark]
     if not events:
         return Findings([], [])
@@ -162,5 +172,5 @@ async def _newest(connection: Connection, definition: Definition, watermark: str
     missing = missing_headers(headers_of(newest.header_block))
     if not missing:
         return Findings([], [])
-    line = f"{definition.name}: the newest message of {newest.subject}, sequence {newest.stream_seq}, {advice(missing)}"
+    line = f"the newest message of {newest.subject}, sequence {newest.stream_seq}, {advice(missing)}"
     return Findings([line], []) if none_of_them(missing) else Findings([], [line])

@@ -11,7 +11,7 @@ from relay.errors import ConfigError
 from relay.projection.rules.grouping import Mode
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.refreshing import Refresh
-from relay.rules.subjects import matches, overlap
+from relay.rules.subjects import covers, matches, overlap
 
 OnRefused = Literal["park", "stop", "skip"]
 StoreKind = Literal["postgres", "redis"]
@@ -31,7 +31,7 @@ class Handler:
 
     Attributes:
         topic: A subject, or a pattern with ``*`` and ``>``.
-        version: Of the payload's form; None takes every one.
+        version: Of the payload's form; None takes every version, also one that nobody has thought of yet.
         mode: How many events it gets at once.
         sql: The whole statement, ready to be sent (`relay.projection.sql_text`).
         function: Called with the transaction and the event; with several events if `mode` is ``fold``.
@@ -68,6 +68,7 @@ class Definition:
         partial: Whether it may begin though the stream no longer holds its beginning.
         store: Where its model is kept.
         refreshes: Its materialised views, each with its schedule.
+        source: The file or the class that it was read from; empty if it was made by hand.
 
     Raises:
         ConfigError: Something is wrong; it holds every fault.
@@ -85,6 +86,7 @@ class Definition:
     partial: bool = False
     store: StoreKind = "postgres"
     refreshes: tuple[Refresh, ...] = ()
+    source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         faults = []
@@ -104,7 +106,7 @@ class Definition:
             for topic in dict.fromkeys(handler.topic for handler in self.handlers)
             if self.subjects and not any(overlap(topic, one) for one in self.subjects)
         ]
-        faults += [f"on: {one}: an earlier one takes its events" for one in _never_asked(self.handlers)]
+        faults += [f"on: {one}" for one in _never_asked(self.handlers)]
         if not self.handlers:
             faults.append("on: there is nothing that it does")
         if self.version < 1:
@@ -126,7 +128,12 @@ class Definition:
         faults += [f"refresh: {one.fault}" for one in self.refreshes if one.fault is not None]
         faults += [f"refresh: view {view} is named twice" for view in sorted({v for v in views if views.count(v) > 1})]
         if faults:
-            raise ConfigError([f"projection {self.name}: {fault}" for fault in faults])
+            raise ConfigError(self.located(faults))
+
+    def located(self, faults: Iterable[str]) -> list[str]:
+        """Put before each fault where it is: the file or class, and the projection."""
+        place = f"projection {self.name}" if not self.source else f"{self.source}: projection {self.name}"
+        return [f"{place}: {fault}" for fault in faults]
 
     @property
     def fingerprint(self) -> str:
@@ -147,7 +154,7 @@ class Definition:
             faults.append(f"version: its model is of version {version}, and a rebuild is not offered yet")
         if partitions != self.partitions:
             faults.append(f"partitions: its keys are cut into {partitions}, which only another version may change")
-        return [f"projection {self.name}: {fault}" for fault in faults]
+        return faults
 
     def version_of(self, event: Incoming) -> int:
         """Return the version that an event's payload has once it was brought up to date."""
@@ -192,13 +199,39 @@ class Definition:
 
 
 def _never_asked(handlers: Sequence[Handler]) -> list[str]:
-    """Return the topics, with their versions, whose events an earlier handler of the same topic takes."""
+    """Return what is never asked for an event, since an earlier one takes all of its own; with why, and the way out."""
     different = list(dict.fromkeys(handlers))
-    return [
-        one.topic if one.version is None else f"{one.topic}, version {one.version}"
-        for at, one in enumerate(different)
-        if any(one.topic == before.topic and before.version in (None, one.version) for before in different[:at])
-    ]
+    found = []
+    for at, one in enumerate(different):
+        before = next(
+            (it for it in different[:at] if it.version in (None, one.version) and covers(it.topic, one.topic)), None
+        )
+        if before is None:
+            continue
+        named = one.topic if one.version is None else f"{one.topic}, version {one.version}"
+        if before.topic != one.topic:
+            found.append(f"{named}: {before.topic}, which comes earlier, takes its events: put it behind this one")
+        elif before.version is None and one.version is not None:
+            taken = {it.version for it in different if it.topic == one.topic}
+            free = next(number for number in range(1, len(taken) + 1) if number not in taken)
+            found.append(
+                f"{named}: an earlier one takes its events, for without a version it takes every version: give it "
+                f"version = {free}"
+            )
+        else:
+            found.append(f"{named}: an earlier one takes its events: give each another version, or leave one out")
+    return found
+
+
+def given_twice(definitions: Sequence[Definition]) -> list[str]:
+    """Return the faults of projections that have the name of an earlier one: both would keep the same position."""
+    first: dict[str, Definition] = {}
+    faults = []
+    for one in definitions:
+        other = first.setdefault(one.name, one)
+        if other is not one:
+            faults += one.located([f"is given twice{f', first by {other.source}' if other.source else ''}"])
+    return faults
 
 
 class Projection:
@@ -246,8 +279,9 @@ class Projection:
         Raises:
             ConfigError: Something is wrong; it holds every fault.
         """
+        source = f"{cls.__module__}:{cls.__qualname__}"
         if isinstance(cls.subjects, str):
-            raise ConfigError([f"projection {cls.name}: subjects must be a list, such as [{cls.subjects!r}]"])
+            raise ConfigError([f"{source}: projection {cls.name}: subjects must be a list, such as [{cls.subjects!r}]"])
         itself = cls()
         handlers: list[Handler] = []
         upcasters: dict[tuple[str, int], Callable[[Any], Any]] = {}
@@ -255,7 +289,8 @@ class Projection:
             for marked in getattr(value, "__projection_on__", ()):
                 topic, version, batch = marked
                 if not inspect.iscoroutinefunction(value):
-                    raise ConfigError([f"projection {cls.name}: {name} must be written with `async def`"])
+                    fault = f"{name} must be written with `async def`"
+                    raise ConfigError([f"{source}: projection {cls.name}: {fault}"])
                 mode = Mode.FOLD if batch else Mode.EACH
                 handlers.append(Handler(topic, version, mode, function=getattr(itself, name)))
             for topic, version in getattr(value, "__projection_upcast__", ()):
@@ -272,6 +307,7 @@ class Projection:
             on_refused=cls.on_refused,
             partial=cls.partial,
             refreshes=tuple(cls.refreshes),
+            source=source,
         )
 
 
@@ -280,7 +316,8 @@ def on(topic: str, *, version: int | None = None, batch: bool = False) -> Callab
 
     Args:
         topic: A subject, or a pattern with ``*`` and ``>``.
-        version: Of the payload's form, after `upcast`; None takes every one.
+        version: Of the payload's form, after `upcast`. None takes every version. Name version 1 from the start if the
+            form may change: then an event of a version for which nothing is defined is parked.
         batch: Call it with a list of events instead of one: in the order of the stream, one key may come several times.
     """
 

@@ -109,7 +109,8 @@ class Runner:
                         log,
                         "warning",
                         "projection.changed",
-                        "the definition was changed without another version: it is for new events only",
+                        "the definition was changed without another version: it is for new events and for retries of "
+                        "parked ones, not for what was applied",
                         **self._place,
                     )
             except (psycopg.Error, OSError) as error:

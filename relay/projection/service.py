@@ -13,7 +13,7 @@ from relay.observe.projection_progress import PartitionProgress
 from relay.observe.refresh_progress import RefreshProgress
 from relay.postgres.database import Database
 from relay.projection.applier import Applier
-from relay.projection.definition import Definition, Projection
+from relay.projection.definition import Definition, Projection, given_twice
 from relay.projection.owner import new_name
 from relay.projection.refresher import Refresher
 from relay.projection.rules.refreshing import Refresh
@@ -50,10 +50,9 @@ async def run_watched(definitions: Sequence[Definition], settings: Settings, met
     Raises:
         ConfigError: As from `run`.
     """
-    names = [one.name for one in definitions]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = given_twice(definitions)
     if twice:
-        raise ConfigError([f"projection {name}: is given twice" for name in twice])
+        raise ConfigError(twice)
     owner = new_name()
     way = Way(nats_options(settings), settings.watermark.subject)
     try:
@@ -66,7 +65,8 @@ async def run_watched(definitions: Sequence[Definition], settings: Settings, met
                     view = metrics.view(definition.name, refresh.view)
                     group.create_task(_run_refresh(definition, refresh, settings, view))
     except* ConfigError as errors:
-        raise ConfigError([str(error) for error in errors.exceptions]) from None
+        lines = [line for error in errors.exceptions if isinstance(error, ConfigError) for line in error.lines]
+        raise ConfigError(list(dict.fromkeys(lines))) from None
 
 
 async def _run_partition(
@@ -77,7 +77,7 @@ async def _run_partition(
             # The driver is an extra, and only these projections need it.
             from relay.projection.in_redis.service import run_partition
         except ModuleNotFoundError:
-            raise ConfigError([f"projection {definition.name}: Redis needs outbox-relay[redis]"]) from None
+            raise ConfigError(definition.located(["Redis needs outbox-relay[redis]"])) from None
         await run_partition(definition, progress, settings, way, owner)
         return
     async with open_database(settings, f"projection {definition.name}") as database:

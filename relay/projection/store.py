@@ -50,8 +50,8 @@ class Model(NamedTuple):
         faults = definition.faults_against(self.version, self.partitions)
         if not self.has_schema:
             faults.append(
-                f"projection {definition.name}: its schema was dropped, and its position was kept: restore the schema, "
-                f"or read the stream again after `relay projection forget {definition.name}`"
+                "its schema was dropped, and its position was kept: restore the schema, or read the stream again after "
+                f"`relay projection forget {definition.name}`"
             )
         return faults
 
@@ -123,7 +123,7 @@ class Store:
             self._generation = model.generation
             faults = model.faults(definition)
             if faults:
-                raise ConfigError(faults)
+                raise ConfigError(definition.located(faults))
             views = [one.view for one in definition.refreshes]
             await cursor.execute(query("refresh_keep"), [definition.name, self._generation, views])
             changed = model.fingerprint != definition.fingerprint

@@ -30,7 +30,7 @@ class _On(_Table):
 
     Attributes:
         topic: A subject, or a pattern with ``*`` and ``>``.
-        version: Header ``Event-Version`` of the events it is for; left out: of all.
+        version: Header ``Event-Version`` of the events it is for; left out: every version.
         mode: ``each`` event a statement, ``set``: no key twice in a statement, ``fold``: the statement aggregates.
         sql: Reads the events as rows of ``event``.
         lua: For a model in Redis, instead of `sql`: gets one event as ``e``, and calls ``read`` and ``write``.
@@ -101,6 +101,7 @@ def read_file(path: Path) -> Definition:
         partial=own.partial,
         store=own.store,
         refreshes=tuple(Refresh(one.view, one.every, one.always) for one in found.refresh),
+        source=str(path),
     )
 
 

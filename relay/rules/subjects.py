@@ -51,6 +51,17 @@ def matches(pattern: str, subject: str) -> bool:
     return len(tokens) == len(wanted)
 
 
+def covers(pattern: str, other: str) -> bool:
+    """Report whether every subject that matches the second of two NATS patterns matches the first as well."""
+    wanted, tokens = pattern.split("."), other.split(".")
+    for at, part in enumerate(wanted):
+        if part == ">":
+            return len(tokens) > at
+        if at >= len(tokens) or tokens[at] == ">" or part not in ("*", tokens[at]):
+            return False
+    return len(tokens) == len(wanted)
+
+
 def overlap(one: str, other: str) -> bool:
     """Report whether some subject matches both of two NATS patterns."""
     tokens, others = one.split("."), other.split(".")

@@ -61,7 +61,7 @@ class RedisLedger:
         version, fingerprint, partitions = (bytes(one).decode() for one in found)
         faults = definition.faults_against(int(version), int(partitions))
         if faults:
-            raise ConfigError(faults)
+            raise ConfigError(self._definition.located(faults))
         return fingerprint != definition.fingerprint
 
     async def claim(self) -> Claim | None:

@@ -12,6 +12,8 @@ from relay.projection.in_redis.effects import RedisEffects
 from relay.projection.in_redis.ledger import RedisLedger, prefix_of
 from relay.projection.runner import Runner, Way
 
+_UNSET = '[redis] url: must be set (RELAY_REDIS__URL) for projections with store = "redis"'
+
 
 @asynccontextmanager
 async def open_client(settings: Settings) -> AsyncIterator[Client]:
@@ -20,8 +22,8 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
     Raises:
         ConfigError: The settings name none.
     """
-    if settings.redis.url is None and settings.redis.url_file is None:
-        raise ConfigError(['[redis] url: must be set for projections with store = "redis"'])
+    if _is_unset(settings):
+        raise ConfigError([_UNSET])
     url = "" if settings.redis.url is None else settings.redis.url.get_secret_value()
     client = Client(url, settings.redis.url_file)
     try:
@@ -38,9 +40,15 @@ async def run_partition(
     Raises:
         ConfigError: The settings name no Redis, or the model is of another version.
     """
+    if _is_unset(settings):
+        raise ConfigError(definition.located([_UNSET]))
     async with open_client(settings) as client:
         ledger = RedisLedger(client, definition, progress.partition, owner)
         await Runner(definition, progress, ledger, RedisEffects(definition, ledger), way).run()
+
+
+def _is_unset(settings: Settings) -> bool:
+    return settings.redis.url is None and settings.redis.url_file is None
 
 
 async def find_faults(definition: Definition, settings: Settings) -> list[str]:
@@ -55,4 +63,4 @@ async def find_faults(definition: Definition, settings: Settings) -> list[str]:
     except ConfigError as error:
         return list(error.lines)
     except RedisFault as error:
-        return [f"{definition.name}: {error}"]
+        return [str(error)]

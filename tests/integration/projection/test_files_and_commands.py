@@ -28,6 +28,8 @@ ON CONFLICT (key) DO UPDATE SET numbers = trail.numbers || excluded.numbers;
 '''
 """
 
+NAMED = [("stats", "stats"), ("trail", "trail"), ("twice", "trail")]
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -93,6 +95,26 @@ def test_check_finds_wrong_sql_and_a_missing_stream(empty_database: str, events:
     found = relay(empty_database, "projection", "check", str(folder), RELAY_NATS__SERVERS=events.url)
     assert found.exit_code == 8
     assert "on.0 (orders.placed): column" in found.stdout and "stream not found" in found.stdout
+
+
+def test_each_line_of_check_names_its_file_and_projection(empty_database: str, events: Events, folder: Path) -> None:
+    def checked(**env: str) -> list[str]:
+        found = relay(empty_database, "projection", "check", str(folder), **env)
+        assert found.exit_code == 8
+        return found.stdout.splitlines()
+
+    text = (folder / "trail.toml").read_text("utf-8")
+    stats = '[projection]\nname = "stats"\nstore = "redis"\nstream = "TELEMETRY"\nsubjects = "telemetry.>"\n'
+    (folder / "stats.toml").write_text(stats + '[[on]]\ntopic = "telemetry.*"\nlua = "return"\n', "utf-8")
+    (folder / "twice.toml").write_text(text.replace("orders.placed", "orders.paid"), "utf-8")
+    places = [f"{folder / file}.toml: projection {name}: " for file, name in NAMED]
+    events.make()
+    events.store([("orders.placed", {"i": 1}, {})])
+    for lines in (checked(RELAY_NATS__SERVERS=events.url), checked(RELAY_NATS__SERVERS="nats://127.0.0.1:9")):
+        assert [line for line in lines if not any(line.startswith(place) for place in places)] == []
+        assert {place for place in places if any(line.startswith(place) for line in lines)} == set(places)
+        assert f"{places[0]}[redis] url: must be set (RELAY_REDIS__URL)" in lines[1]
+        assert lines[0] == f"{places[2]}is given twice, first by {folder / 'trail.toml'}"
 
 
 @pytest.mark.denials
@@ -162,9 +184,8 @@ def test_check_tells_of_headers_that_the_relay_does_not_send(empty_database: str
     without: dict[str, Any] = {"Outbox-Created-At": None}
     events.send((1, "a"), **without)
     partly = done(empty_database, "projection", "check", str(folder), **env)
-    assert (
-        "warning: trail: the newest message of orders.placed, sequence 1, carries no Outbox-Created-At" in partly.stderr
-    )
+    told = "projection trail: the newest message of orders.placed, sequence 1, carries no Outbox-Created-At"
+    assert f"warning: {folder / 'trail.toml'}: {told}" in partly.stderr
     events.streams.publish("orders.placed", {"i": 2})
     refused = relay(empty_database, "projection", "check", str(folder), **env)
     assert refused.exit_code == 8

@@ -65,6 +65,19 @@ def test_human_is_one_line_that_no_terminal_obeys(capsys: pytest.CaptureFixture[
     assert line.endswith(r'ERROR   event.dead: gave \x1b[2J up topic="a b\x1b[31m\n" seq=7')
 
 
+@pytest.mark.parametrize("style", ["%(message)s", "%(levelname)s %(name)s %(message)s", None])
+def test_a_program_with_logging_of_its_own_or_none_shows_the_fields(
+    capsys: pytest.CaptureFixture[str], style: str | None
+) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = []
+    if style is not None:
+        logging.basicConfig(format=style, stream=sys.stderr, level="INFO")
+    event(log, "warning", "projection.refused", "it was refused: 100 %s", projection="orders", seq=7, key="a b")
+    (line,) = lines(capsys)
+    assert line.endswith('projection.refused: it was refused: 100 %s projection=orders seq=7 key="a b"')
+
+
 def test_auto_is_json_where_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     configure("auto", "info")
     event(log, "info", "a", "m")

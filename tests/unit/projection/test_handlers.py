@@ -8,6 +8,9 @@ from relay.projection.event import Event, Transaction
 from relay.projection.rules.grouping import Mode
 from tests.unit.projection.events import event
 
+TWICE = "an earlier one takes its events: give each another version, or leave one out"
+TAKES_ALL = "an earlier one takes its events, for without a version it takes every version"
+
 
 def _handler(topic: str, version: int | None = None) -> Handler:
     return Handler(topic, version, Mode.EACH, sql=b"SELECT 1")
@@ -21,7 +24,7 @@ def _definition(*handlers: Handler) -> Definition:
     ("handlers", "version", "wanted"),
     [
         ([("orders.placed", None), ("orders.*", None)], "1", 0),
-        ([("orders.*", None), ("orders.placed", None)], "1", 0),
+        ([("orders.*", 1), ("orders.placed", None)], "1", 0),
         ([("orders.paid", None), ("orders.>", None)], "1", 1),
         ([("orders.placed", 1), ("orders.placed", 2)], "2", 1),
         ([("orders.placed", 2), ("orders.*", None)], "1", 1),
@@ -61,16 +64,31 @@ def test_the_fault_of_an_event_itself_is_told_first() -> None:
 @pytest.mark.parametrize(
     ("before", "later", "told"),
     [
-        (None, None, "on: orders.placed: an earlier one takes its events"),
-        (2, 2, "on: orders.placed, version 2: an earlier one takes its events"),
-        (None, 2, "on: orders.placed, version 2: an earlier one takes its events"),
+        (None, None, f"orders.placed: {TWICE}"),
+        (
+            2,
+            2,
+            f"orders.placed, version 2: {TWICE}",
+        ),
+        (None, 2, f"orders.placed, version 2: {TAKES_ALL}: give it version = 1"),
+        (None, 1, f"orders.placed, version 1: {TAKES_ALL}: give it version = 2"),
     ],
 )
 def test_a_handler_that_would_never_be_asked_is_a_fault(before: int | None, later: int | None, told: str) -> None:
     second = Handler("orders.placed", later, Mode.EACH, sql=b"SELECT 2")
     with pytest.raises(ConfigError) as raised:
         _definition(_handler("orders.placed", before), second)
-    assert raised.value.lines == (f"projection model: {told}",)
+    assert raised.value.lines == (f"projection model: on: {told}",)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "before", "later"), [("orders.*", None, None), ("orders.>", None, 2), ("orders.*", 2, 2)]
+)
+def test_one_behind_a_pattern_that_takes_all_of_its_events_is_a_fault(
+    pattern: str, before: int | None, later: int | None
+) -> None:
+    with pytest.raises(ConfigError, match="which comes earlier, takes its events: put it behind this one"):
+        _definition(_handler(pattern, before), _handler("orders.placed", later))
 
 
 @pytest.mark.parametrize("topic", ["invoices.placed", "order.placed", "orders", "*", "shop.>"])
