@@ -64,7 +64,7 @@ def bench(
     to delete: the events are deleted from the outbox at the end, below the watermark. In the stream they stay.
 
     \b
-    nats stream add BENCH --subjects 'bench.>' --max-age 1h --defaults
+    relay stream create BENCH --subject 'bench.>' --max-age 1h
     relay bench --topic bench.relay --dry-run
     relay bench --topic bench.relay
     relay bench --topic bench.relay --events 200000 --payload-bytes 2000 --yes --output json

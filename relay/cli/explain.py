@@ -82,7 +82,8 @@ def _for_people(
         where = f"not known: {facts.broker.unknown}"
     else:
         window = f", duplicate window {age(facts.broker.window_s)}"
-        where = "no stream takes it" if stream is None else f"stream {stream}{window}"
+        nowhere = "no stream takes it" if facts.subject is not None else "nowhere: it has no subject that may be used"
+        where = nowhere if stream is None else f"stream {stream}{window}"
     lines = [
         ("event", f"seq {event.seq}, id {event.id}, key {event.key if event.key is not None else '-'}"),
         ("subject", facts.subject if facts.subject is not None else event.topic),

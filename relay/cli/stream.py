@@ -58,6 +58,8 @@ class Limits(NamedTuple):
     duplicate_window_s: float | None
     max_age_s: float | None
     max_bytes: int | None
+    max_msgs: int | None
+    max_msg_size: int | None
 
 
 def _limited(command: Callable[..., None]) -> Callable[..., None]:
@@ -69,6 +71,13 @@ def _limited(command: Callable[..., None]) -> Callable[..., None]:
     )
     @click.option("--max-age", metavar="TIME", callback=_span, help="How long messages are kept; 0: for ever.")
     @click.option("--max-bytes", metavar="SIZE", callback=_amount, help="How much is kept; none: no limit.")
+    @click.option("--max-msgs", type=click.IntRange(1), help="How many messages are kept.")
+    @click.option(
+        "--max-msg-size",
+        metavar="SIZE",
+        callback=_amount,
+        help="Largest message, with its headers; none: no limit.",
+    )
     @functools.wraps(command)
     def wrapped(
         *args: Any,
@@ -76,9 +85,12 @@ def _limited(command: Callable[..., None]) -> Callable[..., None]:
         duplicate_window: float | None,
         max_age: float | None,
         max_bytes: int | None,
+        max_msgs: int | None,
+        max_msg_size: int | None,
         **params: Any,
     ) -> None:
-        command(*args, limits=Limits(replicas, duplicate_window, max_age, max_bytes), **params)
+        limits = Limits(replicas, duplicate_window, max_age, max_bytes, max_msgs, max_msg_size)
+        command(*args, limits=limits, **params)
 
     return wrapped
 
@@ -157,21 +169,12 @@ def show(settings: Settings, name: str | None, output: str) -> None:
 @click.argument("name", callback=_name)
 @click.option("--subject", "subjects", multiple=True, help="All that it takes; repeatable.")
 @_limited
-@click.option("--max-msgs", type=click.IntRange(1), help="How many messages are kept.")
-@click.option(
-    "--max-msg-size",
-    metavar="SIZE",
-    callback=_amount,
-    help="Largest message, with its headers; none: no limit.",
-)
 @consenting
 def edit(
     settings: Settings,
     name: str,
     subjects: tuple[str, ...],
     limits: Limits,
-    max_msgs: int | None,
-    max_msg_size: int | None,
     consent: Consent,
 ) -> None:
     """Change what the options say, and leave the rest alone. A lower limit deletes messages.
@@ -187,8 +190,8 @@ def edit(
         "duplicate_window": _nanoseconds(limits.duplicate_window_s),
         "max_age": _nanoseconds(limits.max_age_s),
         "max_bytes": limits.max_bytes,
-        "max_msgs": max_msgs,
-        "max_msg_size": max_msg_size,
+        "max_msgs": limits.max_msgs,
+        "max_msg_size": limits.max_msg_size,
     }
     wanted = {field: value for field, value in given.items() if value is not None}
     if not wanted:

@@ -80,6 +80,7 @@ def build(settings: Settings) -> tuple[Guard, Entry]:
         at("/doctor", doctor.run, "POST"),
         at("/audit", audit.audit),
         at("/about", about.about),
+        at("/runbooks", runbook.runbooks),
         at("/runbooks/{name}", runbook.runbook),
         at("/healthz", _healthy, for_all=True),
         at("/favicon.ico", _icon, for_all=True),

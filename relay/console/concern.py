@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Begins = Literal["Since", "Seen since", "Nothing was delivered since"]
+
 
 @dataclass(frozen=True, slots=True)
 class Concern:
@@ -27,5 +29,5 @@ class Concern:
     command: str
     page: str
     runbook: str
-    begins: Literal["Since", "Seen since"] = "Since"
+    begins: Begins = "Since"
     also: tuple[str, ...] = ()

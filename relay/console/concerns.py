@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from relay.console.concern import Concern
 from relay.console.filter_form import command
-from relay.console.stream_concerns import Outlook, class_of, holding, nats_concerns, stream_of
-from relay.operate.explain import MEANING, Facts
+from relay.console.stream_concerns import Outlook, class_of, holding, is_reached, nats_concerns, stream_of
+from relay.operate.explain import MEANING, Facts, is_over, own_trouble
 from relay.operate.held import Held
 from relay.operate.nats_status import NatsView
 from relay.operate.poison import meaning_of, remedy
@@ -51,7 +51,7 @@ def concerns(
         _losses(found),
         (_wait(one, nats, outlook) for one in found.waiting if one.seq not in told),
         _dead(found, on_dead, outlook.held),
-        _lag(found, objective_s),
+        () if _is_explained(found, nats, on_dead, outlook) else _lag(found, objective_s),
         _version(found),
     )
     listed = [concern for part in parts for concern in part]
@@ -133,25 +133,28 @@ def runbook_of(failure: FailureClass | None) -> str:
     return "OutboxRelayLagOverObjective" if failure is None else _RUNBOOK.get(failure, "OutboxRelayDeadLetters")
 
 
-def runbook_of_event(facts: Facts) -> str | None:
-    """Return the alert whose runbook is about what keeps an event where it is; None: nothing is wrong with it."""
+def runbooks_of_event(facts: Facts) -> list[str]:
+    """Return the alerts whose runbooks are about what keeps an event where it is; none: nothing is wrong with it."""
     if facts.state == "dead":
-        return dead_runbook(facts.on_dead)
+        return [dead_runbook(facts.on_dead), "OutboxRelayDeadLetters"]
     if facts.state not in ("pending", "retry"):
-        return None
+        return []
     if not facts.working:
-        return "OutboxRelayDown"
+        return ["OutboxRelayDown"]
     if not facts.owned:
-        return "OutboxRelayShardsUnowned"
+        return ["OutboxRelayShardsUnowned"]
+    is_blocked = facts.ordered and facts.dead_ahead and facts.on_dead == "block"
+    found = ["OutboxRelayKeyBlocked"] if is_blocked else []
     if facts.broker.unreachable is not None:
-        return "OutboxRelayOutage"
-    if facts.ordered and facts.dead_ahead and facts.on_dead == "block":
-        return "OutboxRelayKeyBlocked"
+        own = own_trouble(facts)
+        return ["OutboxRelayOutage", *([] if own is None else [runbook_of(own)]), *found]
+    if found:
+        return found
     if facts.broker.full is not None:
-        return "OutboxRelayCapacity"
+        return ["OutboxRelayCapacity"]
     if facts.broker.unknown is None and facts.broker.stream is None:
-        return "OutboxRelayMisconfigured" if facts.subject_fault is None else "OutboxRelayDeadLetters"
-    return None if facts.last_error is None else runbook_of(facts.failure_class)
+        return ["OutboxRelayMisconfigured" if facts.subject_fault is None else "OutboxRelayDeadLetters"]
+    return [] if facts.last_error is None or is_over(facts) else [runbook_of(facts.failure_class)]
 
 
 def _wait(waiting: Waiting, nats: NatsView | None, outlook: Outlook) -> Concern:
@@ -173,10 +176,22 @@ def _wait(waiting: Waiting, nats: NatsView | None, outlook: Outlook) -> Concern:
     )
 
 
+def _is_explained(found: Status, nats: NatsView | None, on_dead: str, outlook: Outlook) -> bool:
+    """Report whether why the oldest pending event waits is told already: then its age is no trouble of its own."""
+    oldest = found.oldest
+    if oldest is None or not found.owned or any(one.seq == oldest.seq for one in found.waiting):
+        return True
+    if found.dead.events and on_dead == "block" and outlook.held is not None and outlook.held.behind is not None:
+        return True
+    if nats is not None and nats.unreachable is not None:
+        return not is_reached(found, nats)
+    stream = stream_of(oldest.topic, oldest.key, nats, outlook.subject_of)
+    return stream is not None and (stream.is_full or stream.gone)
+
+
 def _lag(found: Status, objective_s: float) -> Iterator[Concern]:
     oldest = found.oldest
-    # Why that one waits is said already if it is the first with its reason.
-    if oldest is None or found.lag_s <= objective_s or any(one.seq == oldest.seq for one in found.waiting):
+    if oldest is None or found.lag_s <= objective_s:
         return
     yield Concern(
         "fault",

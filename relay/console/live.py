@@ -14,17 +14,19 @@ import psycopg
 from relay.config.settings import Settings
 from relay.console.first_look import read_first_look
 from relay.console.last_hour import LastHour, Slot
-from relay.console.seen_streams import SeenStreams
+from relay.console.seen_streams import OutboxSide, SeenStreams
 from relay.errors import RelayError, Unreachable
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.operate.access import Reader, Watcher, foreseen, watching
 from relay.operate.broker import broker
 from relay.operate.gone_stream import Known, read_subjects, subject_maker
-from relay.operate.held import Held, read_held
-from relay.operate.nats_status import NatsView, look
+from relay.operate.held import Held, held_for, read_held
+from relay.operate.inserted import InsertedTopic, inserted_into, read_inserted
+from relay.operate.nats_status import NatsView, StreamView, look
 from relay.operate.pace import Pace, pace
 from relay.operate.status import Status, read_standing, read_status
+from relay.operate.stream_room import Limit, of_messages
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ _NATS_WAIT_S = 1.0
 _PACE_LOOKS = 6
 # From which lag on what is pending is counted by topic, and how often.
 _HELD_S, _COUNT_EVERY_S = 2.0, 4.0
+# How often it is counted how much is inserted.
+_INSERTED_EVERY_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class Live:
         self._subject_of = subject_maker(settings)
         self._held: Held | None = None
         self._held_at = 0.0
+        self._inserted: tuple[InsertedTopic, ...] | None = None
+        self._inserted_at: float | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -185,20 +191,44 @@ class Live:
         raise AssertionError("the second attempt returns")
 
     def _count(self, reader: Reader, found: Status) -> None:
-        """Count what is held, while something is, and not at each look; and learn what lost streams took."""
+        """Count what is held, while something is, and not at each look; and how much is inserted."""
         if not found.waiting and found.lag_s < _HELD_S:
             self._held = None
         elif self._held is None or found.at - self._held_at >= _COUNT_EVERY_S:
             failures, ordering = self._settings.failures, self._settings.delivery.ordering
             blocks = failures.on_dead == "block" and ordering == "key"
-            self._held, self._held_at = read_held(reader, found.watermark, found.newest, blocks=blocks), found.at
-        for name in self._seen_streams.strange:
-            self._seen_streams.learn(name, read_subjects(reader, name, self._subject_of))
+            self._held = read_held(reader, found.watermark, found.newest, blocks=blocks, oldest=found.oldest)
+            self._held_at = found.at
+        if self._inserted_at is None or found.at - self._inserted_at >= _INSERTED_EVERY_S:
+            self._inserted, self._inserted_at = read_inserted(reader, found.newest), found.at
+
+    def _learn(self) -> None:
+        """Ask the outbox what those streams took that are gone, and that nobody saw."""
+        if self._watcher is None:
+            return
+        try:
+            with self._watcher.look():
+                for name in self._seen_streams.strange:
+                    self._seen_streams.learn(name, read_subjects(self._watcher, name, self._subject_of))
+        except (RelayError, psycopg.Error) as error:
+            # The next look says what is wrong with PostgreSQL.
+            log.debug("what lost streams took is not known: %s", type(error).__name__)
+
+    def _waits_for(self, stream: StreamView) -> bool:
+        """Report whether events wait for a stream, as far as they were counted."""
+        return (
+            self._held is not None and held_for(stream.name, stream.subjects, self._held, self._subject_of).events > 0
+        )
+
+    def _inserted_into(self, stream: StreamView) -> float | None:
+        rate = inserted_into(stream.subjects, self._inserted, self._subject_of)
+        limit: Limit = "max_bytes" if stream.limit == "max_bytes" else "max_msgs"
+        return None if rate is None else of_messages(rate, limit, stream.messages, stream.bytes)
 
     @property
     def known(self) -> Known:
         """What is known of streams from looks before; for one that nobody saw, the subjects of what it was sent."""
-        return Known(self._seen_streams.took, self._seen_streams.growth)
+        return Known(self._seen_streams.took, self._seen_streams.growth, self._seen_streams.limits)
 
     def _let_go(self) -> None:
         self._watcher = None
@@ -210,8 +240,12 @@ class Live:
             self._asking = asyncio.create_task(self._ask(streams))
         done, _ = await asyncio.wait({self._asking}, timeout=_NATS_WAIT_S)
         if done:
-            self._nats = self._seen_streams.completed(self._asking.result(), time.time())
-            self._asking = None
+            answer, self._asking = self._asking.result(), None
+            side = OutboxSide(self._waits_for, self._inserted_into, streams)
+            self._nats = self._seen_streams.completed(answer, time.time(), side)
+            if self._seen_streams.strange and self._watcher is not None:
+                await asyncio.to_thread(self._learn)
+                self._nats = self._seen_streams.completed(answer, time.time(), side)
         return self._nats
 
     async def _ask(self, streams: Sequence[str]) -> NatsView:

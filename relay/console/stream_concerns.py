@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from relay.console.concern import Concern
+from relay.console.concern import Begins, Concern
 from relay.console.filter_form import command
 from relay.operate.create_command import create_command
 from relay.operate.gone_stream import SubjectOf, taken_by
-from relay.operate.held import Held, HeldTopic, Holding
+from relay.operate.held import Held, HeldTopic, Holding, held_for
 from relay.operate.message_size import TooSmall, command_to_raise, too_small
 from relay.operate.nats_status import NatsView, StreamView
 from relay.operate.status import Status, Waiting
@@ -125,13 +125,13 @@ def _count(stream: StreamView, outlook: Outlook) -> Holding | None:
     """Return how many events wait for a stream."""
     if outlook.held is None:
         return None
-    took = {stream.name: stream.subjects}
+    return held_for(stream.name, stream.subjects, outlook.held, outlook.subject_of)
 
-    def its(topic: HeldTopic) -> bool:
-        subject = outlook.subject_of(topic.topic, topic.key)
-        return not topic.blocked and subject is not None and taken_by(subject, took) is not None
 
-    return outlook.held.of(its)
+def is_reached(found: Status, nats: NatsView) -> bool:
+    """Report whether the relays reach NATS although this console does not."""
+    last = found.last_delivered_at
+    return last is not None and nats.since is not None and last > nats.since + _REACHED_S
 
 
 def _away(found: Status, nats: NatsView, theirs: Sequence[Waiting], outlook: Outlook) -> Concern:
@@ -139,10 +139,13 @@ def _away(found: Status, nats: NatsView, theirs: Sequence[Waiting], outlook: Out
     waits = [one.created_at for one in theirs]
     if found.oldest is not None and found.oldest.last_error is None:
         waits.append(found.oldest.created_at)
-    began = min(waits, default=None)
-    known = began is not None and (nats.since is None or began < nats.since)
+    waiting_since, seen = min(waits, default=None), nats.since
     last = found.last_delivered_at
-    if last is not None and nats.since is not None and last > nats.since + _REACHED_S:
+    reached = is_reached(found, nats)
+    began, begins = _began(waiting_since, seen)
+    if not reached and last is not None and found.backlog.events and (began is None or last < began):
+        began, begins = last, "Nothing was delivered since"
+    if reached and last is not None:
         flow = f"The relays reach it: the last event was delivered {age(found.at - last)} ago. This console does not."
     else:
         when = "" if last is None else f"; the last event was delivered {age(found.at - last)} ago"
@@ -152,36 +155,47 @@ def _away(found: Status, nats: NatsView, theirs: Sequence[Waiting], outlook: Out
         "fault",
         "NATS cannot be reached from here",
         f"{nats.unreachable}. {flow}{count}{_waits(theirs)}",
-        began if known else nats.since,
+        began,
         "See whether NATS runs and lets this console in. The relays wait, count no attempt, and go on then.",
         command("doctor"),
         "/streams",
         "OutboxRelayOutage",
-        "Since" if known else "Seen since",
+        begins,
         _pages(theirs),
     )
 
 
+def _began(known: float | None, seen: float | None) -> tuple[float | None, Begins]:
+    """Return since when something is: what the outbox tells, if that is earlier than what was seen from here."""
+    return (known, "Since") if known is not None and (seen is None or known < seen) else (seen, "Seen since")
+
+
 def _gone(stream: StreamView, theirs: Sequence[Waiting], outlook: Outlook) -> Concern:
     then = (
-        "What it had lost is then sent again from the outbox, each key in its order behind the event that finds it."
+        "What it had lost is then sent again from the outbox. What is newer of a key may be stored before that: "
+        "what was lost stands behind it then, and its consumers read it late."
         if outlook.on_loss == "redeliver"
         else "What it had lost is then found missing, and waits for `relay verify --redeliver` (healing.on_loss)."
     )
     count = _count(stream, outlook) if stream.subjects else None
     events = "Its events wait" if count is None else f"{str(count).capitalize()} wait for it"
-    began = min((one.created_at for one in theirs), default=None)
-    known = began is not None and (stream.since is None or began < stream.since)
+    began, begins = _began(min((one.created_at for one in theirs), default=None), stream.since)
+    limits = "the limits that it had" if stream.limits is not None else "its limits, which this console never saw"
+    make = (
+        f"Make it again with the subjects that it had (the command has those that are known) and {limits}."
+        if stream.subjects
+        else "Make it again with `relay stream create`; neither its subjects nor its limits are known here."
+    )
     return Concern(
         "fault",
         f"Stream {stream.name} is gone",
         f"NATS says: {stream.missing}. {events}, and those that it had stored are lost with it.{_waits(theirs)}",
-        began if known else stream.since,
-        f"Make it again with the subjects that it had (the command has those that are known) and its limits. {then}",
-        create_command(stream.name, stream.subjects),
+        began,
+        f"{make} {then}",
+        create_command(stream.name, stream.subjects, stream.limits) if stream.subjects else command("doctor"),
         "/streams",
         "OutboxRelayStreamLoss",
-        "Since" if known else "Seen since",
+        begins,
         _pages(theirs),
     )
 
@@ -230,13 +244,20 @@ def _room(stream: StreamView, theirs: Sequence[Waiting], outlook: Outlook) -> It
         f"{left:.0%} of its {stream.limit} of {stream.limit_at:,} is left; when it is full it refuses new messages."
         f"{growth_of(stream)}{waiting}{_waits(theirs)}",
         stream.last_at if stream.is_full else None,
-        "Raise its limit: this leaves room for what waits and for some time. Or let consumers that remove messages "
+        f"Raise its limit: this leaves room for what waits{_time_left(stream)}. Or let consumers that remove messages "
         "catch up, or have it drop what is old (--max-age), which deletes messages.",
         raise_command(stream, count),
         "/streams",
         "OutboxRelayCapacity",
         also=_pages(theirs),
     )
+
+
+def _time_left(stream: StreamView) -> str:
+    """Return for how long a raised limit lasts."""
+    if stream.growth is None:
+        return "; how fast it grows is not known yet, so look again in a minute"
+    return " and for an hour at least of what is inserted" if stream.growth > 0 else " and a reserve"
 
 
 def growth_of(stream: StreamView) -> str:

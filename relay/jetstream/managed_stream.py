@@ -24,7 +24,8 @@ class ManagedStream:
     Attributes:
         duplicate_window_s: Seconds in which a repeated message id is dropped.
         max_age_s: Seconds; 0 keeps messages for ever.
-        max_bytes: -1 sets no limit.
+        max_bytes: -1 sets no limit; likewise `max_msgs`, and `max_msg_size` in bytes of one message. These two are left
+            as they are without one.
     """
 
     name: str
@@ -33,6 +34,8 @@ class ManagedStream:
     duplicate_window_s: float = 120.0
     max_age_s: float = 0.0
     max_bytes: int = -1
+    max_msgs: int = -1
+    max_msg_size: int = -1
     allow_atomic: bool = True
     allow_direct: bool = True
 
@@ -47,6 +50,8 @@ class ManagedStream:
             "duplicate_window": round(self.duplicate_window_s * 1e9),
             "allow_direct": self.allow_direct,
         }
+        limits = {"max_msgs": self.max_msgs, "max_msg_size": self.max_msg_size}
+        config |= {name: limit for name, limit in limits.items() if limit > 0}
         if takes_atomic:
             config["allow_atomic"] = self.allow_atomic
         return config

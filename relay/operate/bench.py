@@ -116,7 +116,7 @@ async def _stream_of(settings: Settings, subject: str) -> StreamFacts | None:
         except BrokerError:
             return None
     if facts is None:
-        raise Unfit(f"no stream takes {subject}: nats stream add BENCH --subjects '{subject}' --max-age 1h --defaults")
+        raise Unfit(f"no stream takes {subject}: relay stream create BENCH --subject '{subject}' --max-age 1h")
     return facts
 
 

@@ -5,13 +5,13 @@ relay has in memory is not asked for; its traces in the table are.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from relay.operate.create_command import create_command
 from relay.operate.hindrances import Hindrance
 from relay.operate.message_size import command_to_raise
 from relay.operate.poison import NEVER, meaning_of, refused_for_size, remedy
-from relay.operate.stream_room import Limit
+from relay.operate.subject_facts import Broker
 from relay.outcomes import FailureClass
 from relay.text import age
 
@@ -23,6 +23,11 @@ MEANING = {
     FailureClass.CONFIGURATION: "stream or rights are not set up for it: its subject waits and is tried slowly",
     FailureClass.POISON: NEVER,
     FailureClass.UNKNOWN: "a refusal that says nothing about its cause: tried again with growing pauses",
+}
+
+_OWN = {
+    FailureClass.CAPACITY: "make room in its stream (its command is here as soon as NATS answers)",
+    FailureClass.CONFIGURATION: "create its stream or grant the right (its command is here as soon as NATS answers)",
 }
 
 _BEHIND = (
@@ -38,62 +43,6 @@ class Other:
     seq: int
     state: State
     last_error: str | None = None
-
-
-class Full(NamedTuple):
-    """A limit of a stream that is reached.
-
-    Attributes:
-        at: How much it is.
-    """
-
-    name: Limit
-    at: int
-    messages: int
-    bytes: int
-
-    @property
-    def used(self) -> int:
-        """What the stream holds, in what the limit counts."""
-        return self.messages if self.name == "max_msgs" else self.bytes
-
-    def sentence(self) -> str:
-        """Return it in words."""
-        return f"{self.used:,} of {self.at:,} {'messages' if self.name == 'max_msgs' else 'bytes'} (discard=new)"
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """What NATS says now of the event's subject.
-
-    Attributes:
-        unreachable: Why it could not be asked; None: it was.
-        unknown: Why it did not say which stream takes the subject; None: it did.
-        stream: The stream that takes the subject; None without one.
-        limit: The limit of the stream that is reached while it refuses new messages, and `full` that in words.
-        raised: The option of `relay stream edit` that makes room for what waits.
-        sealed: The stream accepts nothing any more.
-        no_ack: The stream acknowledges nothing.
-        window_s: Its duplicate window, seconds.
-        max_msg_size: How large a message it takes, bytes; -1: no limit of its own.
-        gone: The stream that took the subject and is not there any more; None if none is known to have.
-        took: What that one took, as far as it is known, or what `stream` takes.
-        lost: Streams that were published to and are not there; asked for if no stream takes the subject.
-    """
-
-    unreachable: str | None = None
-    unknown: str | None = None
-    stream: str | None = None
-    limit: Full | None = None
-    full: str | None = None
-    raised: str = ""
-    sealed: bool = False
-    no_ack: bool = False
-    window_s: float = 0.0
-    max_msg_size: int = -1
-    gone: str | None = None
-    took: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,16 +187,24 @@ def _delivered(facts: Facts) -> Explanation:
 def _dead(facts: Facts) -> Explanation:
     answer = Explanation()
     answer.why.append(f"It was given up {_attempts(facts.attempts)}: {facts.last_error or 'no reason was written'}.")
-    answer.why += _class_of(facts)
+    fits = _fits_now(facts)
+    answer.why += [] if fits else _class_of(facts)
     if refused_for_size(facts.last_error) == "stream":
         _of_size(facts, answer)
     if facts.key is not None and facts.ordered and facts.on_dead == "block":
         answer.why.append('Its key waits behind it (failures.on_dead = "block").')
     answer.why += _broker_now(facts)
     found = remedy(facts.last_error)
-    answer.next = f"Nothing until an operator decides.{'' if found is None else f' {found.do}'}"
+    do = " Retry it." if fits else "" if found is None else f" {found.do}"
+    answer.next = f"Nothing until an operator decides.{do}"
     answer.do += [f"relay dead retry --seq {facts.seq}", f"relay dead discard --seq {facts.seq}"]
     return answer
+
+
+def _fits_now(facts: Facts) -> bool:
+    """Report whether an event that was too large for its stream is so no more."""
+    was_too_large = refused_for_size(facts.last_error) == "stream"
+    return was_too_large and facts.broker.stream is not None and facts.size > 0 and not _is_too_large(facts)
 
 
 def _class_of(facts: Facts) -> list[str]:
@@ -269,7 +226,7 @@ def _of_size(facts: Facts, answer: Explanation) -> None:
         answer.why.append(f"{told}.")
         answer.do.append(command_to_raise(broker.stream, facts.size))
     else:
-        answer.why.append(f"{told}: a retry sends it now.")
+        answer.why.append(f"Its stream took less then. {told}: a retry sends it now.")
 
 
 def _attempts(count: int) -> str:
@@ -288,9 +245,11 @@ def _waiting(facts: Facts) -> Explanation:
         answer.why.append(f"It was refused, attempt {facts.attempts} of {facts.max_attempts}: {facts.last_error}.")
     elif facts.state == "retry":
         answer.why.append(f"It was given back to be sent again{f': {facts.last_error}' if facts.last_error else ''}.")
+    elif is_over(facts):
+        answer.why.append(f"When it was tried last it was held back: {facts.last_error}. That is not so any more.")
     elif facts.last_error is not None:
         answer.why.append(f"It was held back: {facts.last_error}.")
-    if facts.failure_class is not None and facts.attempts + (facts.state == "pending"):
+    if facts.failure_class is not None and facts.attempts + (facts.state == "pending") and not is_over(facts):
         answer.why += _class_of(facts)
     _key(facts, answer)
     answer.why += _broker_now(facts)
@@ -315,6 +274,27 @@ def _waiting(facts: Facts) -> Explanation:
     elif not answer.why:
         answer.why.append(_in_line(facts))
     return answer
+
+
+def is_over(facts: Facts) -> bool:
+    """Report whether what an event was held back for is gone, as far as NATS says."""
+    return (
+        facts.state == "pending"
+        and facts.last_error is not None
+        and facts.failure_class in (FailureClass.OUTAGE, FailureClass.CAPACITY, FailureClass.CONFIGURATION)
+        and facts.broker.unreachable is None
+        and facts.broker.stream is not None
+        and not _broker_now(facts)
+    )
+
+
+def own_trouble(facts: Facts) -> FailureClass | None:
+    """Return for what an event waits that was noted before an outage, and that is not over with it; None: for nothing.
+
+    While NATS is out of reach nobody can see whether it is mended.
+    """
+    own = facts.failure_class in (FailureClass.CAPACITY, FailureClass.CONFIGURATION)
+    return facts.failure_class if own and facts.last_error and facts.broker.unreachable is not None else None
 
 
 def _key(facts: Facts, answer: Explanation) -> None:
@@ -366,13 +346,20 @@ def _mending(facts: Facts) -> list[str]:
     if broker.unreachable is not None or broker.unknown is not None or facts.subject_fault is not None:
         return []
     if broker.stream is None:
-        return [create_command(broker.gone or "NAME", broker.took or (facts.subject or "SUBJECT",))]
+        return [create_command(broker.gone or "NAME", broker.took or (facts.subject or "SUBJECT",), broker.had)]
     if broker.no_ack:
         return [f"nats stream edit {broker.stream}"]
     return [] if broker.full is None else [f"relay stream edit {broker.stream} {broker.raised}".rstrip()]
 
 
 def _next(facts: Facts) -> str:
+    own = own_trouble(facts)
+    if own is not None and facts.state in ("pending", "retry"):
+        return (
+            f"Two things are in its way. First NATS has to be reached again. Then what it was held back for before has"
+            f" to be mended as well, if it is not: {_OWN[own]}. It is tried again within {facts.hold_max_s:g} s of"
+            " both (failures.hold_max_s); no attempt is counted."
+        )
     if _broker_now(facts):
         if facts.broker.stream is None and facts.broker.unreachable is None and facts.on_misconfigured == "dead":
             return 'It becomes a dead letter when it is tried (failures.on_misconfigured = "dead").'

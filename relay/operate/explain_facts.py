@@ -16,14 +16,16 @@ from relay.jetstream.stream_reader import StreamReader
 from relay.operate.access import Reader
 from relay.operate.broker import broker
 from relay.operate.events import EventName, ListedEvent, WholeEvent, find, find_one
-from relay.operate.explain import Broker, Explanation, Facts, Full, Other, State, explain
+from relay.operate.explain import Explanation, Facts, Other, State, explain
 from relay.operate.filters import Filters
-from relay.operate.gone_stream import Known, Took, read_subjects, subject_maker, taken_by
-from relay.operate.held import HeldTopic, read_held
+from relay.operate.gone_stream import Known, read_subjects, subject_maker, taken_by
+from relay.operate.held import held_for, read_held
 from relay.operate.hindrances import Hindrance
+from relay.operate.inserted import inserted_into, read_inserted
 from relay.operate.nats_status import look_at_stream
 from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, read_shards
 from relay.operate.stream_room import Limit, of_messages, option_to_raise, raised_limit
+from relay.operate.subject_facts import Broker, Full
 from relay.rules.envelopes import Poison, size_on_the_wire
 from relay.rules.failure_class_of_old_rows import stored_class
 from relay.rules.scrub_pass import longest_s
@@ -77,9 +79,9 @@ def explain_event(settings: Settings, reader: Reader, name: EventName, known: Kn
     now = time.time()
     whole = find_one(reader, name)
     facts = _facts(settings, whole, _around(reader, whole.listed), now)
-    known = Known({}, {}) if known is None else known
+    known = Known({}, {}, {}) if known is None else known
     if facts.broker.lost:
-        facts = replace(facts, broker=_with_gone(settings, reader, facts, whole.listed.topic, known.took))
+        facts = replace(facts, broker=_with_gone(settings, reader, facts, whole.listed.topic, known))
     elif facts.broker.limit is not None:
         facts = replace(facts, broker=_with_room(settings, reader, facts.broker, known.growth))
     return Explained(whole.listed, facts, explain(facts))
@@ -133,12 +135,12 @@ def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -
         event.attempts,
         False,
     )
+    subject, fault, size = subject_maker(settings)(event.topic, event.key), None, 0
     try:
-        made, lines = envelopes(settings).make(sent, 2**62)
-        subject: str | None = made
-        fault, size = None, size_on_the_wire(lines, whole.payload)
+        _, lines = envelopes(settings).make(sent, 2**62)
+        size = size_on_the_wire(lines, whole.payload)
     except Poison as poison:
-        subject, fault, size = None, str(poison), 0
+        fault = str(poison)
     pending = None if event.settled else event.id
     now_in_nats, max_payload, stored_at = asyncio.run(_ask(settings, subject, pending, around.streams))
     if fault is None:
@@ -178,9 +180,9 @@ def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -
     )
 
 
-def _with_gone(settings: Settings, reader: Reader, facts: Facts, topic: str, took: Took) -> Broker:
+def _with_gone(settings: Settings, reader: Reader, facts: Facts, topic: str, known: Known) -> Broker:
     """Return what NATS says now, with the stream that took the subject if it is one of those that are gone."""
-    broker = facts.broker
+    broker, took = facts.broker, known.took
     gone = taken_by(facts.subject or "", {name: took.get(name, ()) for name in broker.lost})
     if gone is None:
         before = find(reader, "delivered", Filters(topic=topic), 1, _NEWEST_SEQS).events
@@ -188,7 +190,7 @@ def _with_gone(settings: Settings, reader: Reader, facts: Facts, topic: str, too
     if gone is None:
         return broker
     subjects = took.get(gone) or read_subjects(reader, gone, subject_maker(settings))
-    return replace(broker, gone=gone, took=tuple(subjects))
+    return replace(broker, gone=gone, took=tuple(subjects), had=known.limits.get(gone))
 
 
 def _with_room(settings: Settings, reader: Reader, broker: Broker, growth: Mapping[str, float]) -> Broker:
@@ -198,15 +200,15 @@ def _with_room(settings: Settings, reader: Reader, broker: Broker, growth: Mappi
     watermark, newest = reader.row("operate/range")
     blocks = settings.failures.on_dead == "block" and settings.delivery.ordering == "key"
     held, subject_of = read_held(reader, watermark, newest, blocks=blocks), subject_maker(settings)
-    took = {broker.stream: broker.took}
-
-    def its(topic: HeldTopic) -> bool:
-        subject = subject_of(topic.topic, topic.key)
-        return not topic.blocked and subject is not None and taken_by(subject, took) is not None
-
     limit = broker.limit
-    waiting = of_messages(held.of(its).events, limit.name, limit.messages, limit.bytes)
-    to = raised_limit(limit.used, limit.at, waiting, growth.get(broker.stream))
+    waiting = of_messages(
+        held_for(broker.stream, broker.took, held, subject_of).events, limit.name, limit.messages, limit.bytes
+    )
+    grows = growth.get(broker.stream)
+    if grows is None:
+        rate = inserted_into(broker.took, read_inserted(reader, newest), subject_of)
+        grows = None if rate is None else of_messages(rate, limit.name, limit.messages, limit.bytes)
+    to = raised_limit(limit.used, limit.at, waiting, grows)
     return replace(broker, raised=option_to_raise(limit.name, to))
 
 

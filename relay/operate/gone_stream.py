@@ -7,6 +7,7 @@ from relay.config.derived_options import envelopes
 from relay.config.settings import Settings
 from relay.event import Event
 from relay.operate.access import Reader
+from relay.operate.create_command import StreamLimits
 from relay.rules.envelopes import Poison
 from relay.rules.subjects import matches
 
@@ -21,10 +22,12 @@ class Known(NamedTuple):
     Attributes:
         took: What each took when it was seen last.
         growth: By how much each grows in a second, in what its limit counts.
+        limits: What each was set to when it was seen last.
     """
 
     took: Took
     growth: Mapping[str, float]
+    limits: Mapping[str, StreamLimits]
 
 
 # Among how many of the newest seqs its topics are looked for, and how many are named.

@@ -1,10 +1,11 @@
 """How many events and keys wait, by topic, and which of them behind a dead letter of their key."""
 
-from collections.abc import Callable
-from itertools import starmap
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from relay.operate.access import Reader
+from relay.operate.gone_stream import SubjectOf, taken_by
+from relay.operate.status import Oldest
 from relay.text import events_of
 
 # The most pending events that are counted, and dead letters that are looked at.
@@ -17,19 +18,29 @@ class HeldTopic(NamedTuple):
 
     Attributes:
         blocked: Whether they wait behind a dead letter of their key.
-        keys: How many keys these have; events without a key are not among them.
-        key: One of these.
+        key: One of their keys.
     """
 
     topic: str
     blocked: bool
     events: int
-    keys: int
     key: str | None
 
 
+class HeldKeys(NamedTuple):
+    """How many keys have pending events of exactly these topics.
+
+    Attributes:
+        blocked: As of a `HeldTopic`; a key may have events of both kinds.
+    """
+
+    topics: tuple[str, ...]
+    blocked: bool
+    keys: int
+
+
 class Holding(NamedTuple):
-    """How much something holds up; keys of several topics count once for each.
+    """How much something holds up: events with or without a key, and how many keys they have.
 
     Attributes:
         all_counted: False: there may be more.
@@ -50,23 +61,45 @@ class Held(NamedTuple):
 
     Attributes:
         all_counted: False: only the first 20,000 pending events were counted.
+        behind: The first dead letter for which the oldest pending event waits; None if it waits for none.
     """
 
     topics: tuple[HeldTopic, ...]
+    keys: tuple[HeldKeys, ...]
     all_counted: bool
+    behind: int | None = None
 
     def of(self, accepts: Callable[[HeldTopic], bool]) -> Holding:
         """Count the topics that are accepted."""
         found = [one for one in self.topics if accepts(one)]
-        return Holding(sum(one.events for one in found), sum(one.keys for one in found), self.all_counted)
+        taken = {(one.topic, one.blocked) for one in found}
+        keys = (one.keys for one in self.keys if any((topic, one.blocked) in taken for topic in one.topics))
+        return Holding(sum(one.events for one in found), sum(keys), self.all_counted)
 
 
-def read_held(reader: Reader, watermark: int, newest: int, *, blocks: bool) -> Held:
+def held_for(name: str, subjects: Sequence[str], held: Held, subject_of: SubjectOf) -> Holding:
+    """Return what waits for a stream that takes some subjects, and not behind a dead letter."""
+    took = {name: subjects}
+
+    def its(topic: HeldTopic) -> bool:
+        subject = subject_of(topic.topic, topic.key)
+        return not topic.blocked and subject is not None and taken_by(subject, took) is not None
+
+    return held.of(its)
+
+
+def read_held(reader: Reader, watermark: int, newest: int, *, blocks: bool, oldest: Oldest | None = None) -> Held:
     """Count what is pending above the watermark.
 
     Args:
         blocks: Whether a key waits for its dead letters.
+        oldest: The oldest pending event, to see what it waits for.
     """
     rows = reader.rows("operate/held", (watermark, newest, _PENDING, _DEAD if blocks else 0, _TOPICS))
-    topics = tuple(starmap(HeldTopic, rows))
-    return Held(topics, sum(one.events for one in topics) < _PENDING and len(topics) < _TOPICS)
+    topics = tuple(HeldTopic(one[0], blocked, events, key) for one, blocked, events, _, key in rows if events)
+    keys = tuple(HeldKeys(tuple(some), blocked, count) for some, blocked, _, count, _ in rows if count)
+    all_counted = sum(one.events for one in topics) < _PENDING and len(topics) < _TOPICS and len(keys) < _TOPICS
+    behind = None
+    if blocks and oldest is not None and oldest.key is not None:
+        behind = next((seq for (seq,) in reader.rows("operate/key_dead", (oldest.key, oldest.seq, 1))), None)
+    return Held(topics, keys, all_counted, behind)

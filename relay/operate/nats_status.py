@@ -1,8 +1,9 @@
 """What NATS says of the streams that are published to, and of their consumers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from relay.config.settings import Settings
 from relay.errors import Unreachable
@@ -12,9 +13,11 @@ from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError
 from relay.jetstream.stream_info import room_of
 from relay.observe.snapshot import ConsumerView
 from relay.operate.broker import broker
+from relay.operate.create_command import StreamLimits
 from relay.rules.streams import may_exist, split
 
 _ANSWER_S = 2.0
+_NANOSECONDS = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class StreamView:
         max_msg_size: How large a message it takes, bytes; -1: no limit of its own.
         last_at: When its last message was stored, Unix seconds; None: it never held one.
         growth: By how much it grows in a second, in what its limit counts; None if that is not known.
+        limits: What it was set to when it was seen last; None if it never was.
     """
 
     name: str
@@ -49,6 +53,7 @@ class StreamView:
     max_msg_size: int = -1
     last_at: float | None = None
     growth: float | None = None
+    limits: StreamLimits | None = None
 
     @property
     def used(self) -> int:
@@ -148,6 +153,18 @@ async def look_at_stream(connection: Connection, name: str) -> StreamView:
         refuses=config.get("discard") == "new",
         max_msg_size=config.get("max_msg_size", -1),
         last_at=_moment(state.get("last_ts")) if state["last_seq"] else None,
+        limits=_limits(config),
+    )
+
+
+def _limits(config: Mapping[str, Any]) -> StreamLimits:
+    return StreamLimits(
+        config.get("num_replicas", 1),
+        config.get("duplicate_window", 0) / _NANOSECONDS,
+        config.get("max_age", 0) / _NANOSECONDS,
+        config.get("max_bytes", -1),
+        config.get("max_msgs", -1),
+        config.get("max_msg_size", -1),
     )
 
 

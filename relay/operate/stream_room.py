@@ -10,7 +10,7 @@ _RESERVE = 0.25
 _RESERVE_S = 3600.0
 
 
-def raised_limit(used: int, limit: int, waiting: int | None, growth: float | None = None) -> int:
+def raised_limit(used: int, limit: int, waiting: float | None, growth: float | None = None) -> int:
     """Return a limit that makes room.
 
     Args:
@@ -23,13 +23,14 @@ def raised_limit(used: int, limit: int, waiting: int | None, growth: float | Non
     return rounded(needed + reserve)
 
 
-def of_messages(waiting: int, limit: Limit, messages: int, size: int) -> int:
-    """Return what waiting events will take of a limit, by the mean of what the stream holds.
+def of_messages(events: float, limit: Limit, messages: int, size: int) -> float:
+    """Return what events will take of a limit, by the mean of what the stream holds.
 
     Args:
+        events: How many, or how many a second.
         messages: How many it holds, and `size` how many bytes these take.
     """
-    return waiting if limit == "max_msgs" else math.ceil(waiting * size / max(1, messages))
+    return events if limit == "max_msgs" else events * size / max(1, messages)
 
 
 def option_to_raise(limit: Limit, to: int) -> str:

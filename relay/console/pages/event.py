@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from relay.console.concerns import runbook_of_event
+from relay.console.concerns import runbooks_of_event
 from relay.console.filter_form import command
 from relay.console.plain import fitting
 from relay.console.site import Site
@@ -46,7 +46,7 @@ async def event(site: Site, request: Request) -> Response:
         explanation=explained.explanation,
         no_replay=why_no_replay(explained.facts),
         ahead=_ahead(explained.facts),
-        runbook_name=runbook_of_event(explained.facts),
+        runbook_names=runbooks_of_event(explained.facts),
         header_names=names[:_HEADER_NAMES],
         more_headers=max(0, len(names) - _HEADER_NAMES),
         payloads=site.settings.console.payloads,

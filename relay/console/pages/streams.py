@@ -18,7 +18,7 @@ Level = Literal["good", "warning", "fault"]
 def _state(stream: StreamView, too_small: Collection[str]) -> tuple[Level, str]:
     """Return how a stream is, as a level and in a word or two."""
     if stream.missing is not None:
-        return "fault", "gone" if stream.gone else "unknown"
+        return "fault" if stream.gone else "warning", "gone" if stream.gone else "unknown"
     if stream.is_full:
         return "fault", "full"
     if stream.name in too_small:
@@ -40,6 +40,7 @@ async def streams(site: Site, request: Request) -> Response:
         return {
             "nats": look.nats,
             "states": {} if look.nats is None else {one.name: _state(one, too_small) for one in look.nats.streams},
+            "last_delivered_at": None if look.status is None else look.status.last_delivered_at,
             "growth_of": growth_of,
             "concerns": [one for one in concerns_of(site, look) if one.page == "/streams"],
             "objective_s": site.settings.consumers.objective_s,

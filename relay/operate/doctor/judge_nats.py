@@ -193,7 +193,7 @@ def _keeps(stream: StreamReport) -> Iterator[Finding]:
         )
     elif replicas == 1 and clustered:
         seen = "one copy in a cluster: with its server the stream is away, with its disk it is lost"
-        yield _of(stream, "replicas", "warning", seen, "nats stream edit --replicas 3")
+        yield _of(stream, "replicas", "warning", seen, f"relay stream edit {stream.name} --replicas 3")
     elif replicas == 1:
         yield _of(stream, "replicas", "ok", "one, on a server without a cluster")
     else:
@@ -255,7 +255,7 @@ def _limits_of_size(stream: StreamReport, facts: NatsFacts) -> Iterator[Finding]
 def _window(stream: StreamReport, plan: Expectation) -> Finding:
     window = stream.config.get("duplicate_window", 0) / 1e9
     seen = f"{seconds(window)}; an unanswered event is sent again for up to {seconds(plan.resend_s)}"
-    do = f"nats stream edit --dupe-window {max(120, round(plan.resend_s * 2))}s"
+    do = f"relay stream edit {stream.name} --duplicate-window {max(120, round(plan.resend_s * 2))}s"
     if window <= plan.ack_timeout_s:
         return _of(stream, "duplicates", "fault", f"{seen}: what is sent again can be stored twice", do)
     if window < plan.resend_s:

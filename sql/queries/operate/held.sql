@@ -1,9 +1,8 @@
--- The first $3 pending events among those with a seq above $1 and up to $2, by topic and by whether one of the newest $4 dead
--- letters with their key comes before them: how many events, how many keys, and one of these. At most $5 rows, the most events
--- first.
+-- The first $3 pending events among those with a seq above $1 and up to $2, and whether one of the newest $4 dead letters with
+-- their key comes before them. At most $5 rows of two kinds, the most events or keys first: for a topic, how many events, and
+-- one of their keys; and for topics that keys have in common, how many keys have exactly these, so that each counts once.
 -- Index scan of the primary key inside the range, and of the partial index on dead_at: its cost follows $3 and $4.
-SELECT g.topic, g.blocked, sum(g.events)::bigint, count(g.key), min(g.key COLLATE "C")
-FROM (
+WITH q AS (
     SELECT p.topic, d.key IS NOT NULL AS blocked, p.key, count(*) AS events
     FROM (
         SELECT e.seq, e.topic, e.key
@@ -30,7 +29,24 @@ FROM (
         GROUP BY n.key
     ) d ON d.key = p.key AND d.first_seq < p.seq
     GROUP BY 1, 2, 3
-) g
-GROUP BY 1, 2
-ORDER BY 3 DESC, 1, 2
-LIMIT $5
+)
+(
+    SELECT ARRAY[q.topic], q.blocked, sum(q.events)::bigint AS events, 0::bigint, min(q.key COLLATE "C")
+    FROM q
+    GROUP BY q.topic, q.blocked
+    ORDER BY events DESC, q.topic, q.blocked
+    LIMIT $5
+)
+UNION ALL
+(
+    SELECT k.topics, k.blocked, 0, count(*) AS keys, NULL
+    FROM (
+        SELECT array_agg(q.topic ORDER BY q.topic) AS topics, q.blocked
+        FROM q
+        WHERE q.key IS NOT NULL
+        GROUP BY q.key, q.blocked
+    ) k
+    GROUP BY k.topics, k.blocked
+    ORDER BY keys DESC, k.topics, k.blocked
+    LIMIT $5
+)

@@ -47,6 +47,7 @@ def pages(at_night: Night) -> dict[str, str]:
         "doctor": "/doctor",
         "audit": "/audit",
         "about": "/about",
+        "runbooks": "/runbooks",
         "runbook": "/runbooks/OutboxRelayCapacity.md",
         "change": f"/change?action=discard&key={key}",
         "change-replay": "/change?action=replay&topic=orders.%3E",

@@ -47,6 +47,9 @@ def test_the_overview_says_what_waits_why_since_when_and_what_to_do(console: Con
     assert "Class configuration" in page.plain
     assert f"relay explain {at_night.homeless}" in page.plain
     assert 'href="/runbooks/OutboxRelayMisconfigured.md"' in page.text
+    index = console.get("/runbooks")
+    assert "Runbooks" in page.plain and 'href="/runbooks/OutboxRelayMisconfigured.md"' in index.text
+    assert "Warning: for minutes events have waited" in index.plain
     runbook = console.get("/runbooks/OutboxRelayMisconfigured.md")
     assert "What is wrong" in runbook.plain and "docs/operations/runbooks/OutboxRelayMisconfigured.md" in runbook.plain
     for other in ("nothing.md", "..%2fREADME.md", "README"):

@@ -33,6 +33,7 @@ LOOKING = [
         )
     ),
     ("GET", "/go?q=1", TO_LOGIN, 303, 303),
+    ("GET", "/runbooks", TO_LOGIN, 200, 200),
     ("GET", "/runbooks/OutboxRelayDown.md", TO_LOGIN, 200, 200),
     ("GET", "/runbooks/1", TO_LOGIN, 404, 404),
     ("POST", "/doctor", TO_LOGIN, 200, 200),

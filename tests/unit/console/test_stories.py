@@ -10,10 +10,12 @@ from relay.console.concerns import concerns
 from relay.console.key_story import key_story
 from relay.console.owners import owners
 from relay.console.pages.dead import searchable
-from relay.console.seen_streams import SeenStreams
+from relay.console.seen_streams import OutboxSide, SeenStreams
 from relay.console.stream_concerns import Outlook
+from relay.operate.create_command import StreamLimits
 from relay.operate.events import ListedEvent
-from relay.operate.held import Held, HeldTopic
+from relay.operate.held import Held, HeldKeys, HeldTopic
+from relay.operate.inserted import inserted_into, rates
 from relay.operate.message_size import LargeDead
 from relay.operate.nats_status import NatsView, StreamView
 from relay.operate.status import Count, DeadReason, Oldest, Shard, Status, Waiting
@@ -120,7 +122,11 @@ FULL = StreamView(
     refuses=True,
 )
 CAPACITY = Waiting("maximum messages exceeded", 3, 7, "billing.sent", 600.0, "capacity")
-HELD = Held((HeldTopic("billing.sent", False, 200, 40, "k"), HeldTopic("orders.x", True, 9, 1, "k7")), True)
+HELD = Held(
+    (HeldTopic("billing.sent", False, 200, "k"), HeldTopic("orders.x", True, 9, "k7")),
+    (HeldKeys(("billing.sent",), False, 40), HeldKeys(("orders.x",), True, 1)),
+    True,
+)
 SEEN = Outlook("redeliver", lambda topic, key: topic, HELD)
 
 
@@ -146,6 +152,9 @@ def test_an_outage_is_seen_since_it_was_found_unless_an_event_waits_for_longer()
     (one,) = concerns(replace(WELL, last_delivered_at=992.0), away, 60.0, "skip")
     assert (one.since, one.begins) == (999.5, "Seen since")
     assert "the last event was delivered 8.0 s ago" in one.why
+    waiting = replace(WELL, last_delivered_at=992.0, backlog=Count(3))
+    (one,) = concerns(waiting, away, 60.0, "skip")
+    assert (one.since, one.begins) == (992.0, "Nothing was delivered since")
     outage = Waiting("no acknowledgement in time", 1, 7, "x", 991.0, "outage")
     (one,) = concerns(replace(WELL, waiting=[outage]), away, 60.0, "skip")
     assert (one.since, one.begins, one.also) == (991.0, "Since", ("/events/7",))
@@ -162,6 +171,81 @@ def test_a_stream_that_is_gone_is_one_trouble_since_the_first_event_that_waits_f
     assert one.command == "relay stream create PAYMENTS --subject 'payments.>'"
     (one,) = concerns(WELL, NatsView(None, "", (gone,)), 60.0, "skip")
     assert (one.since, one.begins) == (990.0, "Seen since")
+
+
+def test_a_lost_stream_is_made_again_with_the_limits_that_it_had() -> None:
+    seen = SeenStreams()
+    limits = StreamLimits(3, 120.0, 604_800.0, -1, 5000, 1024)
+    seen.completed(NatsView(None, "", (StreamView("PAYMENTS", subjects=("payments.>",), limits=limits),)), 1.0)
+    gone = StreamView("PAYMENTS", missing="stream not found", gone=True)
+    (one,) = concerns(WELL, seen.completed(NatsView(None, "", (gone,)), 2.0), 60.0, "skip")
+    assert one.command == (
+        "relay stream create PAYMENTS --subject 'payments.>' --replicas 3 --max-age 604800s --max-msgs 5000"
+        " --max-msg-size 1024"
+    )
+
+
+def test_a_command_never_has_a_placeholder() -> None:
+    gone = StreamView("PAYMENTS", missing="stream not found", gone=True)
+    (one,) = concerns(WELL, NatsView(None, "", (gone,)), 60.0, "skip")
+    assert one.command == "relay doctor"
+
+
+LATE = replace(WELL, oldest=PENDING._replace(created_at=900.0, key="k7"), dead=Count(1), backlog=Count(1))
+
+
+@pytest.mark.parametrize(
+    ("status", "nats", "held"),
+    [
+        (replace(LATE, dead=Count(0)), NatsView(unreachable="refused", since=950.0), None),
+        (LATE, NATS, HELD._replace(behind=3)),
+        (
+            replace(LATE, dead=Count(0), oldest=PENDING._replace(created_at=900.0, topic="billing.x")),
+            NatsView(None, "", (FULL,)),
+            None,
+        ),
+        (replace(LATE, shards=[one._replace(lease_left_s=-5.0) for one in SHARDS]), NATS, None),
+    ],
+)
+def test_the_lag_is_no_trouble_of_its_own_if_its_cause_is_told(status: Status, nats: NatsView, held: Held) -> None:
+    told = concerns(status, nats, 60.0, "block", SEEN._replace(held=held))
+    assert told and not any(one.what.startswith("The oldest pending event") for one in told)
+    quiet = replace(status, shards=SHARDS, dead=Count(0))
+    (one,) = concerns(quiet, NATS, 60.0, "block", SEEN._replace(held=None))
+    assert one.what.startswith("The oldest pending event")
+
+
+def test_a_key_with_several_topics_counts_once() -> None:
+    topics = (HeldTopic("a", True, 3, "k"), HeldTopic("b", True, 2, "k"), HeldTopic("b", False, 7, "z"))
+    held = Held(topics, (HeldKeys(("a", "b"), True, 1), HeldKeys(("b",), False, 4)), True)
+    assert str(held.of(lambda one: one.blocked)) == "5 events of 1 key"
+    assert str(held.of(lambda one: one.topic == "b")) == "9 events of 5 keys"
+
+
+def test_a_stream_grows_by_what_is_inserted_while_a_backlog_is_drained_into_it() -> None:
+    seen = SeenStreams()
+    drained = OutboxSide(lambda stream: True, lambda stream: 1.3)
+    for at, messages in ((0.0, 400), (10.0, 600), (30.0, 900)):
+        shown = seen.completed(
+            NatsView(None, "", (replace(FULL, limit_at=9999, room=0.9, messages=messages),)), at, drained
+        )
+        assert shown.streams[0].growth == 1.3
+    full = seen.completed(NatsView(None, "", (FULL,)), 40.0, OutboxSide(inserted=lambda stream: 1.3))
+    assert full.streams[0].growth == 1.3, "it does not grow while it is full, and is told what comes"
+
+
+def test_a_burst_does_not_count_as_growth_and_a_young_outbox_has_none() -> None:
+    found = rates([("billing.sent", "k", 560, 500), ("other.x", None, 60, 6)], 70.0)
+    assert found is not None and found[0].rate == pytest.approx(1.0)
+    assert inserted_into(("billing.>",), found, lambda topic, key: topic) == pytest.approx(1.0)
+    assert rates([("billing.sent", "k", 560, 500)], 20.0) is None
+    assert inserted_into(("billing.>",), None, lambda topic, key: topic) is None
+
+
+def test_streams_that_nobody_has_seen_are_shown_by_their_names_during_an_outage() -> None:
+    away = SeenStreams().completed(NatsView(unreachable="refused"), 5.0, OutboxSide(names=["ORDERS", "BILLING"]))
+    assert [one.name for one in away.streams] == ["ORDERS", "BILLING"] and away.seen_at is None
+    assert [one.missing for one in away.streams if one.missing] != [] and not any(one.gone for one in away.streams)
 
 
 def test_a_stream_whose_limit_kills_events_is_a_fault_with_the_command_that_raises_it() -> None:
@@ -182,7 +266,7 @@ def test_dead_letters_say_which_setting_decides() -> None:
 def test_what_nats_said_last_is_kept_with_its_time_and_growth_is_measured() -> None:
     known = SeenStreams()
     for at, messages in ((0.0, 100), (10.0, 113), (20.0, 126)):
-        seen = known.completed(NatsView(None, "", (replace(FULL, messages=messages),)), at)
+        seen = known.completed(NatsView(None, "", (replace(FULL, room=0.5, messages=messages),)), at)
     assert seen.streams[0].growth == pytest.approx(1.3)
     away = known.completed(NatsView(unreachable="refused"), 25.0)
     assert (away.streams, away.since, away.seen_at) == (seen.streams, 25.0, 20.0)

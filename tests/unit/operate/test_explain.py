@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.operate.explain import MEANING, Broker, Facts, Other, explain
+from relay.operate.explain import MEANING, Facts, Other, explain, own_trouble
 from relay.operate.hindrances import Hindrance
+from relay.operate.subject_facts import Broker
 from relay.outcomes import FailureClass
 from relay.rules.failure_class_of_old_rows import stored_class
 from relay.rules.failures import (
@@ -219,6 +220,30 @@ def test_whatever_is_known_there_is_a_reason_and_a_next_step(given_facts: Facts)
 )
 def test_what_nats_has_in_the_way_comes_with_the_command_that_mends_it(broker: Broker, command: str) -> None:
     assert command in explain(facts(broker=broker)).do
+
+
+@pytest.mark.parametrize("failure", [FailureClass.CAPACITY, FailureClass.CONFIGURATION])
+def test_an_event_with_a_trouble_of_its_own_names_it_beside_the_outage(failure: FailureClass) -> None:
+    away = {"broker": Broker(unreachable="refused"), "last_error": "no room", "failure_class": failure}
+    told = explain(facts(**away))
+    assert "no room" in told.why[0] and "An outage is on" in told.why[-1]
+    assert told.next.startswith("Two things are in its way. First NATS")
+    assert own_trouble(facts(**away)) is failure and own_trouble(facts(**away | {"broker": FINE})) is None
+    other = away | {"failure_class": FailureClass.OUTAGE}
+    assert own_trouble(facts(**other)) is None and "Two things" not in explain(facts(**other)).next
+
+
+def test_what_is_mended_is_not_told_as_if_it_held() -> None:
+    error = "refused by the stream: maximum messages exceeded (10077)"
+    told = explain(facts(last_error=error))
+    assert told.why == [f"When it was tried last it was held back: {error}. That is not so any more."]
+    assert told.next.startswith("Nothing is in its way any more")
+    large = {"state": "dead", "last_error": "refused by the stream: message size exceeds maximum allowed (10054)"}
+    fits = explain(facts(**large, broker=Broker(stream="CATALOG", max_msg_size=2048), size=1500))
+    assert "a retry sends it now" in " ".join(fits.why) and fits.next == "Nothing until an operator decides. Retry it."
+    assert not any("can be sent once" in one for one in fits.why)
+    still = explain(facts(**large, broker=Broker(stream="CATALOG", max_msg_size=900), size=1500))
+    assert "Raise max_msg_size" in still.next
 
 
 @pytest.mark.parametrize("broker", [Broker(unreachable="no"), Broker(unknown="no"), FINE])
