@@ -357,8 +357,9 @@ class Refusals:
         """Decide about events whose streams were looked up, for ever."""
         while True:
             answers = await self._lookups.answers()
-            # Together, so that they keep their order, which nobody is owed but within a key.
+            # Together, so that they keep their order, as far as they come at once; within a key there is one.
             self._lanes.put_back([one.event for one in answers if one.failure is None], alone=True)
             for event, subject, failure in answers:
                 if failure is not None:
                     self._decide(event, subject, failure)
+            await asyncio.sleep(0)

@@ -30,6 +30,9 @@ _FEW = 64
 _LOCKED_PAUSE_S = 1.0
 # Each of the other outcomes is a statement of its own: at most this many keep the marks waiting, some 20 ms.
 _OTHERS_A_TURN = 50
+# So many notes on why events wait share a statement, and so many bytes of their events, which are hashed: some 5 ms.
+_NOTES_AT_ONCE = 50
+_NOTED_BYTES = 1 << 20
 # At most this many outcomes of rows that were locked or refused are tried at once.
 _TRIES_A_TURN = 100
 
@@ -115,8 +118,7 @@ class Settler:
             while self._others or self._in_hand.to_mark() or self._is_locked_due():
                 if self._is_locked_due():
                     await self._try_locked()
-                for _ in range(min(_OTHERS_A_TURN, len(self._others))):
-                    await self._write_or_keep(self._others.popleft())
+                await self._write_others()
                 if waiting := self._in_hand.to_mark():
                     if waiting < _ENOUGH and not self._others:
                         await self._linger()
@@ -174,18 +176,56 @@ class Settler:
         """Choose when rows that were locked or refused are tried again: at once if the search for these was cut."""
         self._try_locked_at = time.monotonic() + (0 if self._marker.is_cut else _LOCKED_PAUSE_S)
 
-    async def _write_or_keep(self, outcome: Postponed | Buried | Noted) -> None:
-        """Write one outcome, or keep it for later if its row is locked or refused; a note is not worth that."""
+    async def _write_others(self) -> None:
+        """Write some of the other outcomes, in their order."""
+        for _ in range(_OTHERS_A_TURN):
+            if not self._others:
+                return
+            outcome = self._others[0]
+            if isinstance(outcome, Noted):
+                await self._note(self._next_notes())
+            else:
+                self._others.popleft()
+                await self._write_or_keep(outcome)
+
+    def _next_notes(self) -> list[Noted]:
+        """Take the notes that come before any other outcome, as many as share a statement; of one event the last."""
+        notes: dict[int, Noted] = {}
+        size = 0
+        while self._others and len(notes) < _NOTES_AT_ONCE and size < _NOTED_BYTES:
+            outcome = self._others[0]
+            if not isinstance(outcome, Noted):
+                break
+            notes[outcome.event.seq] = outcome
+            size += outcome.event.size
+            self._others.popleft()
+        return list(notes.values())
+
+    async def _note(self, notes: list[Noted]) -> None:
+        """Write why events wait; what cannot be written at once is left out: it is not worth more."""
+        try:
+            written = await self._writer.note(notes)
+        except Unfinished:
+            return
+        except StatementRefused:
+            if len(notes) > 1:
+                for one in notes:
+                    await self._note([one])
+            return
+        if written:
+            self._wrote()
+
+    async def _write_or_keep(self, outcome: Postponed | Buried) -> None:
+        """Write one outcome, or keep it for later if its row is locked or refused."""
         try:
             if not await self.write(outcome):
                 await self._read_again(outcome.event)
         except (Unfinished, StatementRefused) as error:
-            if not isinstance(outcome, Noted):
-                if not self._any_locked():
-                    self._try_later()
-                self._locked_others.append(outcome)
-                if isinstance(error, StatementRefused):
-                    self._marker.note_refusal(outcome.event, str(error))
+            if not self._any_locked():
+                self._try_later()
+            self._locked_others.append(outcome)
+            if isinstance(error, StatementRefused):
+                self._marker.note_refusal(outcome.event, str(error))
         else:
             self._refused.accepted(outcome.event.seq)
 
@@ -237,7 +277,7 @@ class Settler:
         event = batch[stream_seqs.index(highest)][0]
         self._in_hand.floors.marked(stream, min(stream_seqs), Mark(highest, event.id))
 
-    async def write(self, outcome: Postponed | Buried | Noted) -> bool:
+    async def write(self, outcome: Postponed | Buried) -> bool:
         """Write one outcome now.
 
         Returns:
@@ -259,8 +299,6 @@ class Settler:
                     return False
                 self._in_hand.unsettled.forget([event])
                 self._metrics.dead(outcome.reason)
-            case Noted():
-                await self._writer.note(outcome)
         self._wrote()
         return True
 

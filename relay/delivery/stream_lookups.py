@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.rules.failures import Failure, after_lookup
 from relay.rules.streams import StreamMap
+from relay.rules.subject_groups import groups, of_all_but_last, of_first_token
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +23,9 @@ _PAUSE_S = 1.0
 _MOST_SUBJECTS = 10_000
 # So many subjects are asked about at once. Until the answer is there an event takes room from those that can flow.
 _AT_ONCE = 50
-_LOOKED_THROUGH = 500
+_LOOKED_THROUGH = 1_000
+# At most this many answers at a time: each may open a hold, and a turn of the loop is to be short.
+_ANSWERS_AT_ONCE = 25
 
 
 class Answer(NamedTuple):
@@ -57,6 +61,7 @@ class StreamLookups:
         self._streams.forget()
         self._looked_up_at.clear()
         self._without.clear()
+        self._known.clear()
 
     def look_up(self, subject: str) -> None:
         """Find out which stream takes a subject, unless that was asked a moment ago."""
@@ -84,10 +89,13 @@ class StreamLookups:
         self._asking.set()
 
     async def answers(self) -> list[Answer]:
-        """Wait for the next answers, in the order of their questions: those that one look-up a subject has brought."""
+        """Wait for the next answers, a few at a time, in the order of their questions.
+
+        They are those that one look-up a subject has brought.
+        """
         found: list[Answer] = []
         while True:
-            while self._questions:
+            while self._questions and len(found) < _ANSWERS_AT_ONCE:
                 subject, failed = self._questions[0]
                 if subject not in self._known:
                     if found:
@@ -120,12 +128,45 @@ class StreamLookups:
 
     async def _ask_about(self, first: str) -> None:
         """Find out about a subject, and at the same time about others that come next."""
-        subjects = {first}
+        asked = {first: None}
         for subject, _ in islice(self._questions, _LOOKED_THROUGH):
-            if len(subjects) < _AT_ONCE and subject not in self._known:
-                subjects.add(subject)
-        asked = list(subjects)
-        self._known.update(zip(asked, await asyncio.gather(*map(self._exists, asked)), strict=True))
+            if subject not in self._known:
+                asked[subject] = None
+        # Most of many that begin alike, such as those of keys, have one answer: no stream takes any of them.
+        alone, patterns = list(asked), set[str]()
+        for pattern_of in (of_first_token, of_all_but_last):
+            alone = await self._ask_together(alone, pattern_of, patterns)
+        alone = alone[:_AT_ONCE]
+        self._known.update(zip(alone, await asyncio.gather(*map(self._exists, alone)), strict=True))
+
+    async def _ask_together(self, subjects: list[str], pattern_of: Callable[[str], str], asked: set[str]) -> list[str]:
+        """Ask for the patterns of those that begin alike; return the subjects that a stream may take.
+
+        Args:
+            subjects: About which.
+            pattern_of: Makes the pattern of a subject.
+            asked: The patterns that were asked for, which are not asked for again.
+        """
+        alike = [one for one in groups(subjects, pattern_of).items() if one[0] not in asked][:_AT_ONCE]
+        asked.update(pattern for pattern, _ in alike)
+        began = time.monotonic()
+        free = await asyncio.gather(*(self._takes_none(pattern) for pattern, _ in alike))
+        without = {subject for (_, group), is_free in zip(alike, free, strict=True) if is_free for subject in group}
+        for subject in without:
+            self._is_without(subject, began)
+            self._known[subject] = False
+        return [subject for subject in subjects if subject not in without]
+
+    async def _takes_none(self, pattern: str) -> bool:
+        """Report whether the server says that no stream takes anything that a pattern matches."""
+        connection = self._connection
+        if connection is None:
+            return False
+        try:
+            return not await connection.takes_any(pattern, _TIMEOUT_S)
+        except BrokerError as error:
+            log.debug("streams of %s not found out: %s", pattern, error)
+            return False
 
     async def _exists(self, subject: str) -> bool | None:
         """Report whether a stream takes a subject; None if nobody answers."""
@@ -140,10 +181,15 @@ class StreamLookups:
             log.debug("stream of %s not found out: %s", subject, error)
             return None
         if facts is None:
-            self._streams.forget()
-            if len(self._without) >= _MOST_SUBJECTS:
-                self._without.clear()
-            self._without[subject] = began
+            self._is_without(subject, began)
             return False
         self._streams.learn(facts, subject, time.monotonic())
         return True
+
+    def _is_without(self, subject: str, began: float) -> None:
+        """Take the answer that no stream takes a subject, of a look-up that was begun then."""
+        if self._streams.find(subject) is not None:
+            self._streams.forget()
+        if len(self._without) >= _MOST_SUBJECTS:
+            self._without.clear()
+        self._without[subject] = began

@@ -44,6 +44,14 @@ class Questions:
         info = await self._ask(f"STREAM.INFO.{names[0]}", None, timeout_s)
         return read_facts(info, takes_atomic=self.takes_atomic)
 
+    async def takes_any(self, pattern: str, timeout_s: float) -> bool:
+        """Report whether some stream takes a subject that a pattern matches.
+
+        Raises:
+            BrokerError: No answer, or not permitted.
+        """
+        return bool((await self._ask("STREAM.NAMES", {"subject": pattern}, timeout_s)).get("streams"))
+
     async def stream_state(self, stream: str, timeout_s: float) -> StreamState | None:
         """Ask the leader of a stream what it holds now.
 

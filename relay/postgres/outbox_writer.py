@@ -120,7 +120,7 @@ class OutboxWriter:
         values = (event.seq, buried.attempts, buried.error, *self._fence, event.id, buried.failure_class.value)
         return await self._write(buried, "delivery/bury", (*values, *_contents(event), version))
 
-    async def _write(self, outcome: Postponed | Buried | Noted, name: str, values: tuple[object, ...]) -> bool:
+    async def _write(self, outcome: Postponed | Buried, name: str, values: tuple[object, ...]) -> bool:
         try:
             return bool(value(await self._run_once(self._tables.query(name), values)))
         except BadValue:
@@ -129,7 +129,7 @@ class OutboxWriter:
                 raise
             return False
 
-    async def is_as_read(self, outcome: Postponed | Buried | Noted) -> bool:
+    async def is_as_read(self, outcome: Postponed | Buried) -> bool:
         """Report whether the row of a pending event is still what was read, and what an outcome was decided about.
 
         Raises:
@@ -175,16 +175,28 @@ class OutboxWriter:
         """Write down that a dead letter was published to the subject for these."""
         await self._run(self._tables.query("maintenance/dead_copied"), (dead.event.seq, dead.died_at, dead.event.id))
 
-    async def note(self, noted: Noted) -> None:
-        """Write down why an event waits, if its row is still what was read.
+    async def note(self, notes: Sequence[Noted]) -> int:
+        """Write down why events wait whose rows are still what was read, and have no lock; return how many.
+
+        Args:
+            notes: No two of one event.
 
         Raises:
-            Locked: Somebody else has locked its row. Nothing was changed.
-            StatementRefused: The database refuses to change its row.
+            StatementRefused: The database refuses to change one of their rows. Nothing was changed.
+            Unfinished: It took too long.
         """
-        event = noted.event
-        values = (event.seq, noted.error, *self._fence, event.id, noted.failure_class.value, *_contents(event))
-        await self._write(noted, "delivery/note", values)
+        events = [one.event for one in notes]
+        values = (
+            array([event.seq for event in events]),
+            [one.error for one in notes],
+            *self._fence,
+            uuids([event.id for event in events]),
+            [one.failure_class.value for one in notes],
+            [event.key for event in events],
+            [digest(event) for event in events],
+            most_stored(events),
+        )
+        return int(value(await self._run_once(self._tables.query("delivery/note"), values)))
 
     async def save_stream_state(self, seen: Seen, identity: str, *, patient: bool = True) -> bool:
         """Save what was seen of a stream; a loss that stands open stays so until an operator has closed it.

@@ -184,12 +184,17 @@ class Streams:
         return self._with(read_all) if held else []
 
     @contextmanager
-    def subscriber(self, subject: str, answer: bytes | None) -> Iterator[None]:
-        """Listen on a subject as core NATS does, without a stream; answer every message that wants it, unless None."""
+    def subscriber(self, subject: str, answer: bytes | None) -> Iterator[list[bytes]]:
+        """Listen on a subject as core NATS does, without a stream; answer every message that wants it, unless None.
+
+        What was heard is added to the list.
+        """
+        heard: list[bytes] = []
         listening, done = threading.Event(), threading.Event()
 
         async def listen(client: Client) -> None:
             async def reply(message: Msg) -> None:
+                heard.append(message.data)
                 if message.reply and answer is not None:
                     await client.publish(message.reply, answer)
 
@@ -202,7 +207,7 @@ class Streams:
         thread.start()
         try:
             assert listening.wait(25)
-            yield
+            yield heard
         finally:
             done.set()
             thread.join()

@@ -40,6 +40,8 @@ FENCE = ("me", 64)
 # A key, a digest, and the most bytes of a row of which one is made.
 AS_READ = (None, "none", 100_000)
 BATCH = range(DELIVERED + 1, DELIVERED + 101)
+# Of each of these events why it waits; and the class of that, its key, and a digest.
+NOTES = (["why"] * 100,), (["outage"] * 100, [None] * 100, ["none"] * 100)
 
 # Name, parameters, and the most pages: those of the rows it returns or changes, and the way down the index.
 READS: list[tuple[str, tuple[object, ...], int]] = [
@@ -100,7 +102,8 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("delivery/bury", (DELIVERED + 1, 1, "why", *FENCE, _id(DELIVERED + 1), "poison", *AS_READ, None), FEW_PAGES),
     ("delivery/raise_attempts", (_array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
     ("delivery/lower_attempts", ("{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
-    ("delivery/note", (DELIVERED + 1, "why", *FENCE, _id(DELIVERED + 1), "outage", *AS_READ), FEW_PAGES),
+    ("delivery/note", (_array(BATCH), *NOTES[0], *FENCE, _ids(*BATCH), *NOTES[1], 100_000), 1000),
+    ("delivery/note", ("{17}", ["why"], *FENCE, _ids(17), ["outage"], [None], ["none"], 100_000), FEW_PAGES),
     ("integrity/mark_lost", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE, _ids(17, 18), "{17,18}"), 100),
     ("integrity/save_stream_state", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, 0.0, "this one", *FENCE), 1000),
     ("integrity/loss_healed", ("ORDERS", 0.0), FEW_PAGES),

@@ -19,7 +19,7 @@ from relay.jetstream.acknowledgements import Acknowledgements
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
-from relay.rules.subjects import matches
+from relay.rules.subjects import matches, overlap
 from tests.support.model.clock import Clock
 
 LATENCY_S = 0.001
@@ -212,8 +212,9 @@ class Broker:
         """Answer a question of the JetStream API."""
         question = subject.removeprefix(_API)
         if question == "STREAM.NAMES":
-            stream = self.of(body["subject"])
-            return {"streams": [] if stream is None else [stream.name]}
+            asked = body["subject"]
+            taking = [one for one in self.streams.values() if any(overlap(own, asked) for own in one.subjects)]
+            return {"streams": [stream.name for stream in taking]}
         head, _, name = question.rpartition(".")
         stream = self.streams.get(name)
         if stream is None:

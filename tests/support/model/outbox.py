@@ -415,22 +415,25 @@ class Outbox:
 
     def _delivery_note(
         self,
-        seq: int,
-        error: str,
+        seqs: str,
+        errors: list[str],
         owner: str,
         epochs: int,
-        event_id: str,
-        _: str,
-        key: str | None,
-        sha256: str,
+        ids: str,
+        _: list[str],
+        row_keys: list[str | None],
+        digests: list[str],
         _most_bytes: int,
     ) -> Answer:
-        row = self._one(seq, event_id, owner, epochs)
-        if row is not None and not self._is_as_read(row, key, sha256):
-            row = None
-        if row is not None:
-            row.last_error = error
-        return [(int(row is not None),)]
+        noted = 0
+        for seq, error, event_id, key, sha256 in zip(numbers(seqs), errors, words(ids), row_keys, digests, strict=True):
+            if seq in self.locked:
+                continue
+            row = self._one(seq, event_id, owner, epochs)
+            if row is not None and self._is_as_read(row, key, sha256):
+                row.last_error = error
+                noted += 1
+        return [(noted,)]
 
     def _delivery_raise_attempts(self, seqs: str, attempts: str, owner: str, epochs: int, ids: str) -> Answer:
         for (row, event_id), tried in zip(self._named(seqs, ids), numbers(attempts), strict=True):
