@@ -187,7 +187,7 @@ class Replica:
             _say_lost(lost)
             return 0 if ownership.epochs else BEAT_S
         self._compare_settings(beat.others)
-        if self._check.refuses(beat.database, await ownership.table_shape(), ownership.shards):
+        if self._check.refuses(beat.database, beat.shape, ownership.shards):
             return BEAT_S
         if len(ownership.epochs) < beat.share and beat.free:
             await ownership.claim(beat.share - len(ownership.epochs))

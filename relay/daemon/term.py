@@ -47,6 +47,7 @@ from relay.rules.database_state import Change, DatabaseState, StartingPoint
 from relay.rules.origins import Origins
 from relay.rules.read_batch_size import ReadSize
 from relay.rules.send_gate import Gate
+from relay.rules.table_shape import TableShape
 from relay.rules.watermark import SettledClock, Watermark
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ _TICK_S = 0.25
 # So many outages are told by name on /readyz; the others are counted.
 _OUTAGES = 5
 _STALLED_S = 30.0
-_COLUMNS_S = 2.0
 
 
 class Term:
@@ -127,8 +127,6 @@ class Term:
         )
         self._ratio = reader.ratio
         self._payload_type = reader.payload_type
-        # When the columns are looked at again, monotonic seconds.
-        self._columns_at = 0.0
         self._duties = [DutyRunner(duty, ownership) for duty in self._configured_duties(settings, reader, writer)]
         self._reconnector = Reconnector(
             nats_options(settings),
@@ -227,9 +225,9 @@ class Term:
             await asyncio.sleep(min(BEAT_S, self._settings.lease.ttl_s / 3))
             beat = await self._ownership.beat(self.settled)
             await self._check_database(beat.database)
-            await self._check_columns(time.monotonic())
+            self._check_columns(beat.shape)
             self._clock.looked(beat.at, beat.database.newest, beat.database.newest_drawn())
-            self._in_hand.saw(beat.database)
+            self._in_hand.saw(beat.database, beat.sent_at)
             if self._bell is not None:
                 self._bell.note_company(len(beat.others))
             owned = len(self._ownership.epochs)
@@ -249,16 +247,12 @@ class Term:
         if change is not None:
             raise DatabaseChanged(change.value)
 
-    async def _check_columns(self, now: float) -> None:
+    def _check_columns(self, found: TableShape | None) -> None:
         """End the term if the table of events is no longer what its reads expect.
 
         Raises:
             DatabaseChanged: The payload column has another type, or the table is not as it must be.
         """
-        if now < self._columns_at:
-            return
-        self._columns_at = now + _COLUMNS_S
-        found = await self._ownership.table_shape()
         if found is None:
             return
         faults = found.faults(self._ownership.tables.events)

@@ -115,15 +115,17 @@ class Fetcher:
             self._after_crash = after_crash
             await self._begin_with(after_crash)
             self._after_crash = None
+        woken = True
         while True:
             await self._wait_for_room()
-            found = await self.turn()
+            found = await self.turn(woken=woken)
+            woken = True
             if found:
                 await self._wakeup.found(found)
                 self._in_hand.to_send.set()
                 if not (self._has_read_all and self._wakeup.hears_all):
                     continue
-            await self._wakeup.sleep(self._nothing_before_s())
+            woken = await self._wakeup.sleep(self._nothing_before_s(), self._in_hand.saw_nothing_new_at())
 
     async def _begin_with(self, after_crash: AfterCrash) -> None:
         """Send what the previous owners may have had in hand, group by group."""
@@ -143,8 +145,16 @@ class Fetcher:
             self._in_hand.room.clear()
             await self._in_hand.room.wait()
 
-    async def turn(self) -> int:
-        """Read once whatever may be there; return how many events were taken in."""
+    async def turn(self, *, woken: bool = True) -> int:
+        """Read once whatever may be there.
+
+        Args:
+            woken: Whether something may be above the cursor that rang, or could not ring. Else a beat that has just
+                looked there is enough.
+
+        Returns:
+            How many events were taken in.
+        """
         now = time.monotonic()
         self._has_read_all = False
         await self._rewind()
@@ -152,7 +162,7 @@ class Fetcher:
         with self._unsettled.reading():
             found = await self._backfill(now)
         with self._unsettled.reading():
-            found += await self._advance(now)
+            found += await self._advance(now, has_news=woken or not self._needs_no_read())
         with self._unsettled.reading():
             found += await self._due.turn(now, self._in_hand.cursor)
         if now >= self._scrub.due_at:
@@ -168,12 +178,16 @@ class Fetcher:
         wait_s = max(0.0, at - time.monotonic())
         return min(wait_s, _GAP_PAUSE_S) if len(self._in_hand.gaps) else wait_s
 
-    async def _advance(self, now: float, upper: int = LARGEST) -> int:
-        """Read what has appeared in gaps, then above the cursor up to `upper`; return how many events."""
+    def _needs_no_read(self) -> bool:
+        is_up_to_date = self._in_hand.cursor >= self._settled_up_to
+        return is_up_to_date and self._wakeup.needs_no_read(self._in_hand.saw_nothing_new_at())
+
+    async def _advance(self, now: float, upper: int = LARGEST, *, has_news: bool = True) -> int:
+        """Read what has appeared in gaps, then, if it has news, above the cursor up to `upper`; return how many."""
         found = 0
         if self._late_up_to is not None or (len(self._in_hand.gaps) and now >= self._gaps_at):
             found += await self._reread()
-        if self._late_up_to is None:
+        if self._late_up_to is None and has_news:
             found += await self._next(upper)
         return found
 

@@ -12,6 +12,8 @@ _BESIDE_PRODUCERS_S = 0.1
 # From this many rows a turn on, producers are busy and should not have to ring.
 _BUSY_ROWS = 32
 _QUIET_S = 0.05
+# A beat may come later than the longest pause by this factor, and still replaces a read.
+_BEAT_IS_LATE = 1.1
 
 
 class Wakeup:
@@ -41,16 +43,34 @@ class Wakeup:
             if self._bell is not None:
                 await self._bell.release()
 
-    async def sleep(self, at_most_s: float) -> None:
-        """Sleep until something may be there, `at_most_s` seconds; not at all if the bell was just taken."""
+    async def sleep(self, at_most_s: float, looked_at: float | None) -> bool:
+        """Sleep until something may be there, `at_most_s` seconds; not at all if the bell was just taken.
+
+        Args:
+            at_most_s: The longest sleep, whatever the configuration says.
+            looked_at: When a beat saw that nothing is there, monotonic seconds. While an insert rings, that replaces a
+                read: the sleep ends a little after the next beat is due.
+
+        Returns:
+            Whether something may be there that the latest beat has not seen.
+        """
         longest_s = min(at_most_s, self._longest_s)
         if self._bell is not None and time.monotonic() >= self._busy_until:
             if self._bell.rings:
-                await self._bell.sleep(max(longest_s, 0.001))
-                return
+                if looked_at is not None:
+                    longest_s = min(at_most_s, max(longest_s, self._next_look(looked_at) - time.monotonic()))
+                return await self._bell.sleep(max(longest_s, 0.001))
             if await self._bell.take():
-                return  # look once more before sleeping: an insert may have committed just before
+                return True  # look once more before sleeping: an insert may have committed just before
         pause_s = min(longest_s, self._pause_s)
         beside_producers = self._bell is not None and (self._bell.hung or self._bell.coming)
         self._pause_s = min(self._pause_s * 2, _BESIDE_PRODUCERS_S if beside_producers else self._longest_s)
         await asyncio.sleep(pause_s * (1 - random.random() / 4))
+        return True
+
+    def needs_no_read(self, looked_at: float | None) -> bool:
+        """Report whether a beat has seen that nothing is there, no longer ago than a read may be."""
+        return looked_at is not None and time.monotonic() < self._next_look(looked_at)
+
+    def _next_look(self, looked_at: float) -> float:
+        return looked_at + self._longest_s * _BEAT_IS_LATE

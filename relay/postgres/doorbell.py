@@ -131,15 +131,19 @@ class Doorbell:
         except OUTAGES as error:
             await self._fall(error)
 
-    async def sleep(self, timeout_s: float) -> None:
-        """Sleep until it rings, `timeout_s` seconds at most."""
+    async def sleep(self, timeout_s: float) -> bool:
+        """Sleep until it rings, `timeout_s` seconds at most; return whether something may have come."""
+        rang = False
         try:
             conn = await self._database.connection()
             async for notification in conn.notifies(timeout=timeout_s, stop_after=1):
+                rang = True
                 if notification.pid != conn.info.backend_pid:
                     self._trust_until = 0.0
         except OUTAGES as error:
             await self._fall(error)
+            return True
+        return rang
 
     async def _hang(self) -> None:
         """Listen, and ring once from elsewhere: a pooler in between accepts LISTEN and never delivers."""

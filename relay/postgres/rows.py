@@ -23,6 +23,7 @@ class BeatRow(NamedTuple):
         newest: The newest seq that was visible then.
         drawn: The last seq that was drawn; None if this role may not see the sequence.
         origins: Which histories the seqs belong to.
+        columns: What the table of events is made of, as `TableShape.read` takes it; None if there is none.
     """
 
     kept: list[int]
@@ -34,6 +35,7 @@ class BeatRow(NamedTuple):
     newest: int
     drawn: int | None
     origins: str
+    columns: list[list[str | None]] | None
 
     def database(self) -> DatabaseState:
         """Return how the database was found."""

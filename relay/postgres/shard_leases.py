@@ -32,6 +32,8 @@ class Beat:
         free: How many shards nobody owns.
         at: When the statement came; Unix seconds of the database's clock.
         database: How it found the database.
+        shape: What the table of events was; None if there was none.
+        sent_at: When it was sent; monotonic seconds.
     """
 
     others: dict[str, int] = field(default_factory=dict)
@@ -39,6 +41,8 @@ class Beat:
     free: int = 0
     at: float = 0.0
     database: DatabaseState = UNKNOWN
+    shape: TableShape | None = None
+    sent_at: float = 0.0
 
 
 @dataclass
@@ -138,7 +142,8 @@ class Ownership:
             raise LeaseLost(f"another relay took {len(lost)} shards, from shard {min(lost)} on")
         others = row.others or {}
         share = fair_share(self.member, len(self.epochs), others, self.shards)
-        return Beat(others, share, row.free, row.at, row.database())
+        shape = TableShape.read(row.columns or ())
+        return Beat(others, share, row.free, row.at, row.database(), shape, before)
 
     async def claim(self, limit: int) -> None:
         """Claim at most `limit` free shards. Safe to repeat if the reply was lost."""

@@ -108,6 +108,8 @@ class InHand:
         self.cursor = watermark
         self.database = database
         self.newest = database.newest_drawn()
+        # When a beat last saw it so; what the term began with was seen by none.
+        self._saw_at: float | None = None
         # The furthest that was ever read from this database.
         self._furthest = watermark
         self.backfilling: int | None = None
@@ -139,8 +141,12 @@ class InHand:
         self._furthest = max(self._furthest, seq)
         self.newest = max(self.newest, seq)
 
-    def saw(self, database: DatabaseState) -> None:
-        """Note how the database is now, which is still the one that was read.
+    def saw(self, database: DatabaseState, at: float) -> None:
+        """Note how a beat found the database, which is still the one that was read.
+
+        Args:
+            database: What it found.
+            at: When it was sent, monotonic seconds.
 
         A row that was inserted by hand with a seq far ahead takes the cursor there. It comes back to what the sequence
         has drawn: what is yet to be drawn is no gap, and is read at once when it is there.
@@ -149,8 +155,12 @@ class InHand:
         if database.overtaken() and drawn is not None and drawn < self.cursor:
             self.gaps.cut(drawn)
             self.cursor = drawn
-        self.database = database
+        self.database, self._saw_at = database, at
         self.newest = max(self.cursor, database.newest_drawn())
+
+    def saw_nothing_new_at(self) -> float | None:
+        """Return when a beat looked last, monotonic seconds; None if something was visible above the cursor."""
+        return self._saw_at if self.database.newest <= self.cursor else None
 
     def begin_backfill(self) -> None:
         """Begin to read again what was dropped from memory behind lanes that were stuck."""

@@ -4,7 +4,7 @@ Statements name columns and rely on their types. If one is missing or of another
 that name an operator or a function and not the column.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 _TEXT = ("text", "character varying", "character")
@@ -46,8 +46,8 @@ class TableShape(NamedTuple):
     types: dict[str, str]
 
     @classmethod
-    def read(cls, rows: Iterable[tuple[Any, ...]]) -> Self | None:
-        """Return what the rows of ``ownership/columns`` say; None if the table does not exist."""
+    def read(cls, rows: Iterable[Sequence[Any]]) -> Self | None:
+        """Return what the rows of ``ownership/columns`` or of a beat say; None if the table does not exist."""
         found = list(rows)
         if not found:
             return None

@@ -472,7 +472,8 @@ class Outbox:
             self._persist(watermark, identity)
         self.set_back = False
         free = int(self.now.lease_until < now)
-        return [(kept, None, free, 1, now, self._identity(), self._newest(), self.now.drawn, _ORIGINS)]
+        found = self._identity(), self._newest(), self.now.drawn, _ORIGINS, self._ownership_columns()
+        return [(kept, None, free, 1, now, *found)]
 
     def _persist(self, watermark: int, identity: str | None) -> None:
         watermark = min(watermark, self.now.drawn)

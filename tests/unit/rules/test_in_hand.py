@@ -299,17 +299,17 @@ TestStory = Story.TestCase
 
 def test_a_row_far_ahead_neither_keeps_the_cursor_there_nor_makes_gaps_of_what_is_yet_to_be_drawn() -> None:
     in_hand = hand(watermark=10)
-    in_hand.saw(DatabaseState("this", 12, 12))
+    in_hand.saw(DatabaseState("this", 12, 12), 0.0)
     in_hand.gaps.passed(10, [12, 10**12], 10**12)
     in_hand.read_up_to(10**12)
-    in_hand.saw(DatabaseState("this", 10**12, 14))
+    in_hand.saw(DatabaseState("this", 10**12, 14), 0.0)
     assert (in_hand.cursor, in_hand.watermark(), in_hand.gaps.ask()) == (14, 10, ([11, 13], [11, 14]))
     in_hand.gaps.found([(11, 11), (13, 14)])
     # What was read since, up to the sequence, is not read again: nothing would be found, and nothing move the cursor.
     in_hand.read_up_to(15)
-    in_hand.saw(DatabaseState("this", 10**12, 15))
+    in_hand.saw(DatabaseState("this", 10**12, 15), 0.0)
     assert (in_hand.cursor, in_hand.watermark()) == (15, 15)
-    in_hand.saw(DatabaseState("this", 10**12, 15))
+    in_hand.saw(DatabaseState("this", 10**12, 15), 0.0)
     assert (in_hand.cursor, in_hand.watermark()) == (15, 15)
     # It is no reason to call the outbox 10^12 events behind, or incomplete once it is settled itself.
     assert (in_hand.backlog(1.0), in_hand.rows_settled_up_to()) == (0, 10**12)

@@ -1,0 +1,131 @@
+"""A relay that sleeps by the bell reads nothing above the cursor if a beat has just seen that nothing is there."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from relay.config.sections import DeliverySection
+from relay.delivery.due_events import DueEvents
+from relay.delivery.fetcher import Fetcher
+from relay.delivery.wakeup import Wakeup
+from relay.observe.metrics import Metrics
+from relay.postgres.outbox_reader import OutboxReader
+from relay.rules.database_state import DatabaseState
+from relay.rules.gaps import Holder
+from relay.rules.holds import Holds
+from relay.rules.in_hand import InHand, Limits
+from relay.rules.lanes import Lanes
+from relay.rules.read_batch_size import Read, Room
+
+LONGEST_S = 1.0
+
+
+def database(newest: int) -> DatabaseState:
+    return DatabaseState("db", newest, newest, "")
+
+
+class Reader:
+    """Counts what is read above the cursor."""
+
+    generation = 1
+    has_all = True
+
+    def __init__(self) -> None:
+        self.fetches = 0
+
+    async def fetch(self, _: int, __: int, ___: Room) -> Read:
+        self.fetches += 1
+        return Read([], [], is_cut=False, is_crowded=False)
+
+    async def next_seq(self, _: int) -> None:
+        return None
+
+    async def settled(self, _: int, __: int) -> list[tuple[int, int]]:
+        return []
+
+    async def holders(self) -> dict[str, Holder]:
+        return {}
+
+    async def reread(self, _: object, __: object, ___: Room) -> Read:
+        return Read([], [], is_cut=False, is_crowded=False)
+
+    async def ended(self, _: object) -> list[int]:
+        return []
+
+
+class Due:
+    """Nothing is due."""
+
+    async def turn(self, _: float, __: int) -> int:
+        return 0
+
+
+def hand(newest: int) -> InHand:
+    return InHand(
+        lanes=Lanes(),
+        holds=Holds(base_s=1.0, max_s=1.0),
+        limits=Limits(events=100, payload_bytes=1_000_000, waiting=1000),
+        signal=asyncio.Event,
+        watermark=3,
+        database=database(newest),
+    )
+
+
+def reads(in_hand: InHand, *, woken: bool = False, meanwhile: Callable[[], None] = lambda: None) -> bool:
+    reader = Reader()
+    fetcher = Fetcher(
+        DeliverySection(),
+        in_hand,
+        cast("OutboxReader", reader),
+        Wakeup(None, LONGEST_S),
+        cast("DueEvents", Due()),
+        Metrics(),
+    )
+    meanwhile()
+    asyncio.run(fetcher.turn(woken=woken))
+    return reader.fetches > 0
+
+
+def test_nothing_is_read_after_a_beat_that_saw_nothing_new() -> None:
+    in_hand = hand(3)
+    in_hand.saw(database(3), time.monotonic())
+    assert not reads(in_hand)
+
+
+def test_what_rang_is_read_whatever_the_latest_beat_saw() -> None:
+    in_hand = hand(3)
+    in_hand.saw(database(3), time.monotonic())
+    assert reads(in_hand, woken=True)
+
+
+def test_what_a_beat_saw_above_the_cursor_is_read_although_nobody_rang() -> None:
+    in_hand = hand(3)
+    in_hand.saw(database(4), time.monotonic())
+    assert reads(in_hand)
+
+
+@pytest.mark.parametrize("ago_s", [LONGEST_S * 1.2, 60.0])
+def test_it_is_read_without_a_beat_in_the_longest_pause(ago_s: float) -> None:
+    in_hand = hand(3)
+    in_hand.saw(database(3), time.monotonic() - ago_s)
+    assert reads(in_hand)
+
+
+def test_it_is_read_before_the_first_beat() -> None:
+    assert reads(hand(3))
+
+
+def test_what_was_there_at_the_start_of_a_term_is_read_although_it_was_deleted_since() -> None:
+    # The cursor has to pass it: the watermark would stay behind otherwise.
+    in_hand = hand(5)
+    assert reads(in_hand, meanwhile=lambda: in_hand.saw(database(3), time.monotonic()))
+
+
+def test_what_is_below_a_cursor_that_came_back_is_read() -> None:
+    in_hand = hand(3)
+    in_hand.saw(database(3), time.monotonic())
+    in_hand.rewind(1, 3)
+    assert reads(in_hand)
