@@ -10,6 +10,7 @@ the demo and the command line, and on every system but Linux.
 
 import atexit
 import ctypes
+import gc
 import json
 import os
 import runpy
@@ -170,6 +171,9 @@ def _serve(requests: socket.socket) -> Start:
     put_off()
     for module in _IMPORTED:
         import_module(module)
+    # A relay collects garbage as it begins: no fork goes through what all of them share, which would copy it as well.
+    gc.collect()
+    gc.freeze()
     told, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(tell)
     signal.signal(signal.SIGCHLD, lambda *_: None)
