@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from tests.support.fix_console import Console
 from tests.support.programs import browser, libraries
 
 Scheme = Literal["light", "dark"]
+_HEIGHT = 900
 
 
 @dataclass
@@ -49,12 +49,14 @@ class Watched:
         if "ERR_ABORTED" not in why:
             self.faults.append(f"failed: {url} {why}")
 
-    async def shows(self, path: str, keep: Path | None = None) -> None:
-        """Go to a page, wait until it is there, and keep a picture of it."""
+    async def shows(self, path: str) -> None:
+        """Go to a page, and wait until it is there."""
         await self.page.goto(f"{self.origin}{path}", wait_until="load")
-        if keep is not None:
-            keep.parent.mkdir(parents=True, exist_ok=True)
-            await self.page.screenshot(path=keep, full_page=True)
+
+    async def looks(self, scheme: Scheme, width: int) -> None:
+        """Show the page that is there in another window."""
+        await self.page.emulate_media(color_scheme=scheme)
+        await self.page.set_viewport_size({"width": width, "height": _HEIGHT})
 
 
 @asynccontextmanager
@@ -85,7 +87,7 @@ async def watched(
     """Open a window of a width, with the session of a console, and watch what its pages do."""
     context = await started.new_context(
         color_scheme=scheme,
-        viewport={"width": width, "height": 900},
+        viewport={"width": width, "height": _HEIGHT},
         java_script_enabled=scripts,
         reduced_motion="reduce",
         bypass_csp=bypass_policy,

@@ -3,7 +3,7 @@
 import http.client
 import os
 import re
-import sys
+import signal
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from html import unescape
@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from relay.demo.servers import launch
-from tests.support.fix_relay import ROOT, wait_until
+from tests.support import forks
+from tests.support.fix_relay import wait_until
 from tests.support.fix_rights import NATS_USER, as_relay
 
 _READER = "suite_reader"
@@ -48,8 +48,7 @@ class Console:
         directory.mkdir()
         self._log = directory / "console.log"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
-        command = [sys.executable, "-m", "relay", "console"]
-        self._process = launch(command, self._log, env=inherited | dict(settings), cwd=ROOT)
+        self._process = forks.start(forks.Start("relay", ["console"], str(self._log), inherited | dict(settings)))
         wait_until("the console answers or has ended", lambda: self._started or self._process.poll() is not None)
         found = re.search(r"^(http://\S+)$", self.log(), re.MULTILINE)
         assert found is not None, self.log()
@@ -78,7 +77,7 @@ class Console:
 
     def end(self) -> int:
         """Stop it; return its exit code."""
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
         return self._process.wait(20)
 
     def kill(self) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.demo.servers import free_port, launch
+from relay.demo.servers import free_port
 from tests.support import forks
 from tests.support.fix_rights import NATS_USER, as_relay
 
@@ -64,12 +63,8 @@ class Relay:
     def start(self) -> "Relay":
         """Start it; return itself."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
-        env = inherited | self._settings
-        if forks.wanted():
-            self._process = forks.start(forks.Start(self._module, [*self._arguments], str(self._log), env))
-        else:
-            command = [sys.executable, "-m", self._module, *self._arguments]
-            self._process = launch(command, self._log, env=env, cwd=ROOT)
+        what = forks.Start(self._module, [*self._arguments], str(self._log), inherited | self._settings)
+        self._process = forks.start(what)
         return self
 
     @property

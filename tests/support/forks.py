@@ -3,6 +3,7 @@
 A run starts the relay more than a thousand times, and a third of its work was to import the same modules again. A fork
 is a process of its own like any other: it has a number, a session, an environment, a log and an exit status, and can be
 stopped, killed and frozen. It shares the interpreter's start and the imports, up to the first line of the program.
+Consoles are forks of another process, which has imported more, and TLS.
 
 With ``RELAY_TEST_START=exec`` each is an interpreter of its own, as it always is in the tests of the wheel, the chart,
 the demo and the command line, and on every system but Linux.
@@ -44,6 +45,8 @@ _IMPORTED = (
     "tests.support.faulty_relay.failpoints",
     "tests.support.faulty_relay.mutants",
 )
+_RELAY, _CONSOLE = "relay", "console"
+_IMPORTED_BY_CONSOLES = ("relay.cli", "relay.cli.console", "relay.console.serve")
 _PR_SET_PDEATHSIG = 1
 _STATUS = struct.Struct("i")
 # A request is a JSON object with an environment in it; SOCK_SEQPACKET keeps it in one piece.
@@ -117,24 +120,29 @@ class Start:
     env: dict[str, str]
 
 
-def start(what: Start) -> Fork:
-    """Start a relay in a session of its own; it is killed when this process ends."""
-    return _forker().start(what)
+def start(what: Start) -> "Fork | subprocess.Popen[bytes]":
+    """Start a relay or console in a session of its own; it is killed when this process ends."""
+    if _wanted():
+        return _forker(_CONSOLE if _CONSOLE in what.arguments[:1] else _RELAY).start(what)
+    # Not in the process that forks: with it comes what relays put off.
+    from relay.demo.servers import launch
+
+    command = [sys.executable, "-m", what.module, *what.arguments]
+    return launch(command, Path(what.log), env=what.env, cwd=ROOT)
 
 
-def wanted() -> bool:
-    """Report whether relays are to be forks in this run."""
+def _wanted() -> bool:
     return sys.platform == "linux" and os.environ.get("RELAY_TEST_START", "fork") == "fork"
 
 
 class _Forker:
     """The process that forks, as this one sees it; it ends when this one does."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str) -> None:
         self._turn = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, "-m", "tests.support.forks", str(theirs.fileno())]
+            command = [sys.executable, "-m", "tests.support.forks", str(theirs.fileno()), kind]
             # No settings of ours, and not the signals of a terminal.
             env = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
             self.process = subprocess.Popen(
@@ -160,20 +168,25 @@ class _Forker:
 
 
 @cache
-def _forker() -> _Forker:
-    forker = _Forker()
+def _forker(kind: str) -> _Forker:
+    forker = _Forker(kind)
     atexit.register(forker.end)
     return forker
 
 
-def _serve(requests: socket.socket) -> Start:
-    """Fork a relay for each request and report how each ended; return in a fork alone, with what it is to run."""
-    put_off()
-    for module in _IMPORTED:
+def _prepare(kind: str) -> None:
+    """Import what the forks would."""
+    if kind == _RELAY:
+        put_off()
+    for module in _IMPORTED if kind == _RELAY else _IMPORTED_BY_CONSOLES:
         import_module(module)
     # A relay collects garbage as it begins: no fork goes through what all of them share, which would copy it as well.
     gc.collect()
     gc.freeze()
+
+
+def _serve(requests: socket.socket) -> Start:
+    """Fork a relay for each request and report how each ended; return in a fork alone, with what it is to run."""
     told, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(tell)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -228,6 +241,7 @@ def _become(what: Start, parent: int) -> None:
 
 
 def _main() -> None:
+    _prepare(sys.argv[2])
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         what = _serve(requests)
     sys.argv = [what.module, *what.arguments]

@@ -19,8 +19,10 @@ from tests.support.fix_relay import MakeRelay, Outbox
 from tests.support.fix_stream import Streams
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-# Where pictures of the pages are kept, to be looked at; else with the test's own files.
+# Where pictures of the pages are kept, to be looked at.
 KEPT = os.environ.get("RELAY_TEST_PICTURES")
+WIDE, NARROW = 1440, 375
+WINDOWS: tuple[tuple[Scheme, int], ...] = (("light", WIDE), ("dark", WIDE), ("dark", NARROW), ("light", NARROW))
 
 
 def pages(at_night: Night) -> dict[str, str]:
@@ -76,33 +78,24 @@ def refreshed(status: int) -> Callable[[Response], bool]:
     return lambda answer: answer.url.endswith("?live") and answer.status == status
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 375), ("dark", 375)])
-async def test_every_page_is_clean_and_fits(
-    console: Console, at_night: Night, tmp_path: Path, scheme: Scheme, width: int
-) -> None:
-    kept = Path(KEPT) if KEPT else tmp_path / "pictures"
-    wide = {}
-    async with chromium() as browser, watched(browser, console, scheme=scheme, width=width) as window:
-        for name, path in pages(at_night).items():
-            await window.shows(path, kept / f"{name}-{scheme}-{width}.png")
-            wide[name] = await window.page.evaluate("document.documentElement.scrollWidth")
-        assert unexpected(window.faults) == []
-    assert {name: pixels for name, pixels in wide.items() if pixels > width} == {}, "no page is scrolled sideways"
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_on_any_page(console: Console, at_night: Night, scheme: Scheme) -> None:
-    found = {}
-    # It is put into the page as a script, which the policy forbids.
-    async with chromium() as browser, watched(browser, console, scheme=scheme, bypass_policy=True) as window:
+async def test_every_page_is_clean_and_fits_and_axe_finds_nothing(console: Console, at_night: Night) -> None:
+    """Each is loaded once and looked at in every window: only its style sheet knows how wide and how dark it is."""
+    found: dict[str, object] = {}
+    async with chromium() as browser, watched(browser, console) as window:
         for name, path in pages(at_night).items():
             await window.shows(path)
-            results = await Axe().run(window.page)
-            if results.violations_count:
-                found[name] = [
-                    (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
-                    for one in results.response["violations"]
-                ]
+            for scheme, width in WINDOWS:
+                await window.looks(scheme, width)
+                if KEPT:
+                    await window.page.screenshot(path=Path(KEPT) / f"{name}-{scheme}-{width}.png", full_page=True)
+                if await window.page.evaluate("document.documentElement.scrollWidth") > width:
+                    found[f"{name}: scrolled sideways"] = (scheme, width)
+                if width == WIDE and (results := await Axe().run(window.page)).violations_count:
+                    found[f"{name}: axe, {scheme}"] = [
+                        (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
+                        for one in results.response["violations"]
+                    ]
+        assert unexpected(window.faults) == []
     assert found == {}
 
 

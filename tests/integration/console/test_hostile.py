@@ -14,6 +14,7 @@ from tests.support.fix_browser import Scheme, chromium, watched
 from tests.support.fix_console import Console, MakeConsole, operator_settings
 from tests.support.fix_stream import Streams
 
+WINDOWS: tuple[tuple[Scheme, int], ...] = (("light", 1440), ("dark", 375))
 # A template that filled it in would show `PRODUCT`.
 PRODUCT = str(1234 * 4321)
 BRACES = "{{ 1234*4321 }}{% raw %}${1234*4321}"
@@ -151,15 +152,16 @@ def test_a_download_is_the_payload_byte_for_byte(console: Console, dsn: str) -> 
 
 @pytest.mark.browser
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 375)])
 @pytest.mark.parametrize("dsn", ["bytea"], indirect=True)
-async def test_a_browser_runs_nothing_of_them(console: Console, scheme: Scheme, width: int) -> None:
+async def test_a_browser_runs_nothing_of_them(console: Console) -> None:
     wide = {}
-    async with chromium() as browser, watched(browser, console, scheme=scheme, width=width) as window:
+    async with chromium() as browser, watched(browser, console) as window:
         window.page.on("dialog", lambda dialog: window.faults.append(f"dialog: {dialog.message}"))
         for path in (one for one in pages() if "live" not in one):
             await window.shows(path)
-            wide[path] = await window.page.evaluate("document.documentElement.scrollWidth")
+            for scheme, width in WINDOWS:
+                await window.looks(scheme, width)
+                wide[path, width] = await window.page.evaluate("document.documentElement.scrollWidth")
             assert await window.page.locator("script:not([src]), b[hx-get], main img").count() == 0, path
         assert [one for one in window.faults if not re.search(r"status of 4(00|04|22)", one)] == []
-    assert {path: pixels for path, pixels in wide.items() if pixels > width} == {}
+    assert {window: pixels for window, pixels in wide.items() if pixels > window[1]} == {}
