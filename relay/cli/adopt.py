@@ -306,21 +306,55 @@ def status(settings: Settings, output: str) -> None:
 @with_settings("--dsn-file", "--table")
 @click.option("--source", metavar="TABLE", required=True, help="The other tool's table, as SQL names it.")
 @click.option("--give-back", metavar="PUBLICATION", help="Put the table back into this publication.")
+@click.option(
+    "--slot", metavar="NAME", help="Of the reader that gets it back: it must be there, and its reader stopped."
+)
+@click.option(
+    "--wait", "wait_s", type=click.FloatRange(0, 86_400), default=60, show_default=True, metavar="SECONDS",
+    help="With --give-back: the longest to wait until the relay has sent what was copied.",
+)  # fmt: skip
 @consenting
-def remove(settings: Settings, source: str, give_back: str | None, consent: Consent) -> None:
+def remove(
+    settings: Settings, source: str, give_back: str | None, slot: str | None, wait_s: float, consent: Consent
+) -> None:
     """End an adoption. What was copied is still sent. Do it before a migration drops a column that is copied.
 
+    With --give-back what was committed before is the relay's, everything later the other reader's. Let the relay run
+    until it has sent all of it, and start the other reader then: earlier, it would overtake older events. Exit code 4
+    if that takes too long.
+
     \b
-    relay adopt remove --source public.outbox --give-back dbz_publication --yes
+    relay adopt remove --source public.outbox --give-back dbz_publication --slot debezium --yes
     """
     from relay.operate.adopt import work
 
+    if slot is not None and give_back is None:
+        raise click.UsageError("--slot goes with --give-back")
     with changing(settings) as changer:
-        carried = work.check_removal(changer, source, publication=give_back).carried
+        carried = work.check_removal(changer, source, publication=give_back, slot=slot).carried
         back = f", and put it back into {give_back}{carried.clause}" if carried is not None else ""
-        if consent.given(f"end the adoption of {source}{back}"):
-            work.remove(changer, source, publication=give_back)
-            click.echo(f"{source} is no longer adopted")
+        if carried is not None and slot is None:
+            message("without --slot nobody looks whether the other reader has a slot and is stopped: it must be so")
+        if not consent.given(f"end the adoption of {source}{back}"):
+            return
+        newest = work.remove(changer, source, publication=give_back, slot=slot)
+        click.echo(f"{source} is no longer adopted")
+        if give_back is not None:
+            _await_sent(changer, newest, wait_s)
+
+
+def _await_sent(changer: Changer, newest: int, wait_s: float) -> None:
+    from relay.operate.adopt import work
+
+    pending = work.await_sent(changer, newest, wait_s)
+    if not pending:
+        message("everything that was copied is sent: stop the relay, and start the other reader")
+        return
+    message(
+        f"{pending:,} events of this outbox wait to be sent, up to seq {newest}: let a relay run until `relay status`"
+    )
+    message("has no backlog, and start the other reader then: earlier, it would overtake them")
+    raise SystemExit(int(Exit.DRAIN_INCOMPLETE))
 
 
 @adopt.command()

@@ -2,20 +2,21 @@
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from relay.errors import Exit, RelayError
 from relay.operate.adopt import script
 from relay.operate.adopt.facts import adoptions, gather
 from relay.operate.adopt.judge import Facts, refusals, unseen_rows
-from relay.operate.adopt.mapping import Mapping, Source
+from relay.operate.adopt.mapping import Mapping, Source, literal
 from relay.operate.changes import Changer
+from relay.operate.status import COUNT_UP_TO
 from relay.rules.adoption import Carried
 from relay.text import quoted
 
 # Behind whoever waits for the table's lock all writers of the application wait.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
-_SLOT_LOOK_S = 0.5
+_LOOK_S = 0.5
 _OWNER = "run this as the owner of both tables, and of the publication if there is one: see `relay adopt check`"
 
 
@@ -142,17 +143,18 @@ def check_backfill(changer: Changer, table: str, mapping: Mapping) -> Facts:
     return facts
 
 
-def remove(changer: Changer, table: str, *, publication: str | None = None) -> None:
-    """End an adoption; what was copied is still sent.
+def remove(changer: Changer, table: str, *, publication: str | None = None, slot: str | None = None) -> int:
+    """End an adoption; what was copied is still sent. Return the newest seq: what was copied is up to it.
 
     Args:
         publication: Put the table back into it in the same transaction, as it carried the table before.
+        slot: Of the reader that gets the table, see `check_removal`.
 
     Raises:
         Refused: The table is not adopted by this outbox, or cannot be put back. Nothing was changed.
         psycopg.errors.LockNotAvailable: The table was busy for 2 s. Nothing was changed; try again.
     """
-    facts, carried, tables = check_removal(changer, table, publication=publication)
+    facts, carried, tables = check_removal(changer, table, publication=publication, slot=slot)
     record = {"table": facts.source.label, "publication": publication}
     with changer.audited("adopt remove", record, 1) as audit, changer.step(_OWNER):
         run = changer.cursor.execute
@@ -164,16 +166,24 @@ def remove(changer: Changer, table: str, *, publication: str | None = None) -> N
             run(f"ALTER PUBLICATION {name} ADD TABLE {facts.source.sql}{carried.clause}".encode(), binary=True)
             if changer.row("adopt/publication", (publication,))[-1] != tables + 1:
                 raise Refused(f"the comment of the trigger puts more than {table} into publication {publication}")
+        # Nobody who wrote to the table is under way, so no later commit has a lower seq of its rows.
+        _, newest = changer.row("operate/range")
         audit.add(1)
+    return int(newest)
 
 
-def check_removal(changer: Changer, table: str, *, publication: str | None = None) -> Removal:
+def check_removal(changer: Changer, table: str, *, publication: str | None = None, slot: str | None = None) -> Removal:
     """Find out what would keep an adoption from ending, and change nothing; return what would be done.
+
+    Args:
+        slot: Of the reader that gets the table. It must be there, or what is committed before it is made would be
+            nobody's; and its reader must be stopped, or it would overtake what the relay has not sent.
 
     Raises:
         Refused: The table is not adopted by this outbox, or cannot be put back.
     """
     with changer.step():
+        slots = [] if slot is None else changer.rows("adopt/slot", (slot, "0/0"))
         facts = gather(changer, table, None)
         rows = [] if publication is None else changer.rows("adopt/publication", (publication,))
         adopted = [one for one in adoptions(changer) if (one.source, one.outbox) == (facts.source.sql, facts.outbox)]
@@ -186,10 +196,33 @@ def check_removal(changer: Changer, table: str, *, publication: str | None = Non
     of_all, owned, owner, tables = rows[0]
     if of_all or any(one.name == publication for one in facts.publications):
         raise Refused(f"publication {publication} carries {table} already")
-    _refuse([] if owned else [_not_ours(publication, owner, facts)])
+    _refuse([*([] if owned else [_not_ours(publication, owner, facts)]), *_unready(slot, slots)])
     carried = adopted[0].carried
     plain = carried is None or carried.publication != publication
     return Removal(facts, Carried(publication) if plain else carried, tables)
+
+
+def _unready(slot: str | None, found: Sequence[tuple[Any, ...]]) -> list[str]:
+    """Return why a slot cannot take over."""
+    if slot is None:
+        return []
+    if not found:
+        make = f"SELECT pg_create_logical_replication_slot({literal(slot)}, 'pgoutput')"
+        return [f"there is no slot {slot}, so what is committed until its reader makes one would be nobody's: {make}"]
+    active = found[0][1]
+    return [f"the reader of slot {slot} is at work, and would overtake what waits here: stop it"] if active else []
+
+
+def await_sent(changer: Changer, newest: int, timeout_s: float) -> int:
+    """Wait until the relay has sent everything up to a seq, dead letters apart; return how many events it has not."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        with changer.step():
+            watermark, _ = changer.row("operate/range")
+            (pending,) = changer.row("operate/backlog", (watermark, newest, COUNT_UP_TO))
+        if not pending or time.monotonic() > deadline:
+            return int(pending)
+        time.sleep(_LOOK_S)
 
 
 def await_slot(changer: Changer, slot: str, lsn: str, timeout_s: float) -> bool:
@@ -208,7 +241,7 @@ def await_slot(changer: Changer, slot: str, lsn: str, timeout_s: float) -> bool:
             return True
         if time.monotonic() > deadline:
             return False
-        time.sleep(_SLOT_LOOK_S)
+        time.sleep(_LOOK_S)
 
 
 def require(mapping: Mapping, facts: Facts) -> None:

@@ -490,7 +490,10 @@ def test_removing_gives_the_table_back_and_leaves_what_was_copied(database: str,
     args = ("--preset", "debezium", "--publication", "dbz", "--yes")
     assert "the cut is at" in done(database, "adopt", "cutover", *args).stdout
     db.execute(INSERT, (uuid.uuid4(), "{}"))
-    done(database, "adopt", "remove", "--source", "outbox", "--give-back", "dbz", "--yes")
+    back = relay(database, "adopt", "remove", "--source", "outbox", "--give-back", "dbz", "--wait", "0", "--yes")
+    # No relay runs, so what was copied waits.
+    assert back.exit_code == 4, back.output
+    assert "nobody looks whether the other reader has a slot and is stopped" in back.stderr
     db.execute(INSERT, (uuid.uuid4(), "{}"))
     assert len(events(db)) == 1
     assert db.execute("SELECT tablename FROM pg_publication_tables WHERE pubname = 'dbz'").fetchall() == [("outbox",)]

@@ -5,6 +5,7 @@ import struct
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -12,7 +13,9 @@ import pytest
 
 from relay.demo.servers import PostgresServer
 from relay.postgres.migrate import migrate
-from tests.support.fix_relay import wait_until
+from tests.support.fix_relay import MakeRelay, wait_until
+from tests.support.fix_rights import let_relay_in
+from tests.support.fix_stream import Streams
 from tests.support.relay_cli import relay
 
 WRITERS = 6
@@ -27,6 +30,7 @@ CREATE TABLE outbox (
 def dsn(tmp_path: Path) -> Iterator[str]:
     """A database with Debezium's table, its publication and its slot."""
     with PostgresServer(tmp_path / "postgres", fsync=False, settings={"wal_level": "logical"}) as server:
+        let_relay_in(server.dsn())
         with psycopg.connect(server.dsn(), autocommit=True) as conn:
             migrate(conn, "outbox_events", "jsonb", bell=True)
             conn.execute(OUTBOX)
@@ -120,3 +124,70 @@ def test_a_cut_over_under_load_loses_nothing_repeats_nothing_and_keeps_the_order
     assert len(place) == len(debezium) + len(ours) == sum(map(len, writers.committed))
     for committed in writers.committed:
         assert [place[event] for event in committed] == sorted(place[event] for event in committed)
+
+
+CUTOVER = ("adopt", "cutover", "--preset", "debezium", "--publication", "dbz_publication")
+BACK = ("adopt", "remove", "--source", "outbox", "--give-back", "dbz_publication", "--slot", "debezium", "--wait")
+
+
+def test_a_way_back_under_load_loses_nothing_repeats_nothing_and_keeps_the_order(dsn: str) -> None:
+    assert relay(dsn, *CUTOVER, "--yes").exit_code == 0
+    writers = Writers(dsn)
+    try:
+        writers.wrote(20)
+        result = relay(dsn, *BACK, "0", "--yes")
+        writers.wrote(20)
+    finally:
+        writers.stop()
+    # No relay runs, so what was copied waits, and the command says that it is not the other reader's turn.
+    assert result.exit_code == 4, result.output
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        ours = [row[0] for row in conn.execute("SELECT id FROM outbox_events ORDER BY seq").fetchall()]
+        debezium = inserted(conn)
+    assert f"{len(ours):,} events of this outbox wait to be sent, up to seq {len(ours)}" in result.stderr
+    assert ours
+    assert debezium
+    place = {event: at for at, event in enumerate([*ours, *debezium])}
+    assert len(place) == len(debezium) + len(ours) == sum(map(len, writers.committed))
+    for committed in writers.committed:
+        assert [place[event] for event in committed] == sorted(place[event] for event in committed)
+
+
+def test_a_way_back_ends_once_the_relay_has_sent_what_was_copied(
+    dsn: str, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("EVENTS", "orders.>")
+    assert relay(dsn, *CUTOVER, "--yes").exit_code == 0
+    writers = Writers(dsn)
+    writers.wrote(20)
+    writers.stop()
+    make_relay(dsn, streams.url, subject__template="orders.{topic}").start()
+    result = relay(dsn, *BACK, "30", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "everything that was copied is sent: stop the relay, and start the other reader" in result.stderr
+    assert streams.messages("EVENTS") == sum(map(len, writers.committed))
+
+
+def test_a_reader_that_runs_or_has_no_slot_gets_nothing_back(dsn: str) -> None:
+    assert relay(dsn, *CUTOVER, "--yes").exit_code == 0
+    reading = b"START_REPLICATION SLOT debezium LOGICAL 0/0 (proto_version '1', publication_names 'dbz_publication')"
+    with psycopg.connect(dsn, autocommit=True) as conn:
+
+        def is_read() -> bool:
+            return conn.execute("SELECT active FROM pg_replication_slots").fetchone() == (True,)
+
+        with closing(psycopg.connect(dsn, replication="database", autocommit=True)) as reader:
+            reader.pgconn.send_query(reading)
+            wait_until("the slot is read", is_read)
+            refused = relay(dsn, *BACK, "0", "--yes")
+            assert refused.exit_code == 8, refused.output
+            assert "the reader of slot debezium is at work" in refused.stderr
+        wait_until("its reader is gone", lambda: not is_read())
+        conn.execute("SELECT pg_drop_replication_slot('debezium')")
+        refused = relay(dsn, *BACK, "0", "--yes")
+        assert refused.exit_code == 8, refused.output
+        assert "SELECT pg_create_logical_replication_slot('debezium', 'pgoutput')" in refused.stderr
+        assert relay(dsn, "adopt", "remove", "--source", "outbox", "--slot", "debezium", "--yes").exit_code == 2
+        assert relay(dsn, "adopt", "status").stdout.count("outbox") > 0
+        conn.execute("SELECT pg_create_logical_replication_slot('debezium', 'pgoutput')")
+    assert relay(dsn, *BACK, "0", "--yes").exit_code == 0

@@ -122,6 +122,7 @@ OF_NO_ROWS = {
     "delivery/drawn",
     "delivery/ended",
     "delivery/holders",
+    "doctor/changers",
     "doctor/hindrances",
     "doctor/identity",
     "doctor/table",
