@@ -1,6 +1,7 @@
 """What is wrong, why, since when, and what to do: the first page in one list, the gravest first. Pure."""
 
 from collections.abc import Iterable, Iterator
+from urllib.parse import urlencode
 
 from relay.console.concern import Concern
 from relay.console.filter_form import command
@@ -9,10 +10,13 @@ from relay.operate.explain import MEANING, Facts, is_over, own_trouble
 from relay.operate.held import Held
 from relay.operate.nats_status import NatsView
 from relay.operate.poison import meaning_of, remedy
+from relay.operate.sent_again import SENT_AGAIN_SEQS, SentAgain
 from relay.operate.status import Status, Waiting
 from relay.outcomes import FailureClass
 from relay.text import age, events_of
 
+# A longer key is in no link.
+_LONGEST_KEY = 200
 # Topics are subjects, and nothing was counted.
 _PLAIN = Outlook("redeliver", lambda topic, key: topic, None)
 
@@ -48,7 +52,7 @@ def concerns(
     parts: tuple[Iterable[Concern], ...] = (
         _owners(found),
         of_nats,
-        _losses(found),
+        _losses(found, outlook),
         (_wait(one, nats, outlook) for one in found.waiting if one.seq not in told),
         _dead(found, on_dead, outlook.held),
         () if _is_explained(found, nats, on_dead, outlook) else _lag(found, objective_s),
@@ -88,7 +92,7 @@ def _owners(found: Status) -> Iterator[Concern]:
         )
 
 
-def _losses(found: Status) -> Iterator[Concern]:
+def _losses(found: Status, outlook: Outlook) -> Iterator[Concern]:
     for loss in found.losses:
         if loss.lost_at is not None:
             yield Concern(
@@ -101,17 +105,47 @@ def _losses(found: Status) -> Iterator[Concern]:
                 "/streams",
                 "OutboxRelayStreamLoss",
             )
-        else:
-            yield Concern(
-                "warning",
-                f"Stream {loss.stream} had lost events, and they were sent again",
-                "It held less than it had acknowledged. This is shown until it has stored a later event.",
-                loss.repaired_at,
-                "Find out what happened to NATS. Consumers beyond the end of the stream have to be made again.",
-                command("list", "--state", "any", "--error", f"stream {loss.stream} lost it"),
-                "/streams",
-                "OutboxRelayStreamLoss",
-            )
+    known = {loss.stream: loss.repaired_at for loss in found.losses if loss.lost_at is None}
+    told = {one.stream: one for one in outlook.again}
+    for stream in sorted(known.keys() | told.keys()):
+        yield _repaired(stream, known.get(stream), told.get(stream), found)
+
+
+def _repaired(stream: str, repaired_at: float | None, again: SentAgain | None, found: Status) -> Concern:
+    """Return what is to be known of a stream whose lost events were sent again."""
+    error = f"stream {stream} lost it"
+    page = f"/events?{urlencode({'state': 'any', 'error': error})}"
+    also: tuple[str, ...] = (page,)
+    if again is None:
+        what, why = "had lost events, and they were sent again", "They are not among the newest events."
+    else:
+        what = f"had lost {events_of(again.events)}, and {'it was' if again.events == 1 else 'they were'} sent again"
+        of_all = "" if found.newest <= SENT_AGAIN_SEQS else f" Counted among the newest {SENT_AGAIN_SEQS:,} seqs."
+        waits = (
+            f" {again.pending:,} of them {'is' if again.pending == 1 else 'are'} not sent yet." if again.pending else ""
+        )
+        keys = f"{again.keys:,} key{'' if again.keys == 1 else 's'}"
+        behind = (
+            f"{again.behind:,} of them, of {keys}, {'stands' if again.behind == 1 else 'stand'} behind newer events of"
+            " their keys: consumers read an older state after a newer one."
+            if again.behind
+            else "None of them stands behind a newer event of its key."
+        )
+        why = f"{behind}{waits}{of_all}"
+        if again.key is not None and len(again.key) <= _LONGEST_KEY:
+            also = (page, f"/key?{urlencode({'key': again.key})}")
+    return Concern(
+        "warning",
+        f"Stream {stream} {what}",
+        f"{why} This is shown for a day.",
+        repaired_at if again is None or again.since is None else again.since,
+        "Let consumers of these keys know, or rebuild what they keep: those that go by the header Outbox-Seq can tell."
+        " Consumers beyond the end of the stream have to be made again. And find out what happened to NATS.",
+        command("list", "--state", "any", "--error", error),
+        "/streams",
+        "OutboxRelayStreamLoss",
+        also=also,
+    )
 
 
 _RUNBOOK = {
@@ -137,6 +171,8 @@ def runbooks_of_event(facts: Facts) -> list[str]:
     """Return the alerts whose runbooks are about what keeps an event where it is; none: nothing is wrong with it."""
     if facts.state == "dead":
         return [dead_runbook(facts.on_dead), "OutboxRelayDeadLetters"]
+    if facts.overtaken is not None:
+        return ["OutboxRelayStreamLoss"]
     if facts.state not in ("pending", "retry"):
         return []
     if not facts.working:

@@ -1,9 +1,10 @@
 """The order of one key: who blocks whom. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.operate.events import ListedEvent
+from relay.operate.sent_again import late
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +16,14 @@ class KeyStory:
         blocker: The event that the others of the key wait for; None if nothing is in the way.
         waiting: How many of the events wait behind it.
         verdict: One sentence.
+        late: Seqs of events that their stream had lost, and that stand behind newer ones since they were sent again.
     """
 
     events: tuple[ListedEvent, ...]
     blocker: ListedEvent | None
     waiting: int
     verdict: str
+    late: tuple[int, ...] = ()
 
 
 def key_story(
@@ -33,6 +36,11 @@ def key_story(
         on_dead: What the key of a dead letter does: ``skip`` it or ``block``.
         is_part: Whether a search has ended before all events of the key.
     """
+    story = _in_order(found, ordered=ordered, on_dead=on_dead, is_part=is_part)
+    return replace(story, late=late(story.events)) if ordered else story
+
+
+def _in_order(found: Iterable[Sequence[ListedEvent]], *, ordered: bool, on_dead: str, is_part: bool) -> KeyStory:
     by_seq = {event.seq: event for events in found for event in events}
     events = tuple(by_seq[seq] for seq in sorted(by_seq))
     open_events = [event for event in events if not event.settled]

@@ -25,7 +25,8 @@ from relay.operate.held import Held, held_for, read_held
 from relay.operate.inserted import InsertedTopic, inserted_into, read_inserted
 from relay.operate.nats_status import NatsView, StreamView, look
 from relay.operate.pace import Pace, pace
-from relay.operate.status import Status, read_standing, read_status
+from relay.operate.sent_again import SentAgain, read_sent_again
+from relay.operate.status import Loss, Status, read_standing, read_status
 from relay.operate.stream_room import Limit, of_messages
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ _PACE_LOOKS = 6
 _HELD_S, _COUNT_EVERY_S = 2.0, 4.0
 # How often it is counted how much is inserted.
 _INSERTED_EVERY_S = 15.0
+# How often it is looked for what was sent again; at once if a loss was noted, or something is not sent yet.
+_AGAIN_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Look:
         nats: None before its first answer.
         slots: The last hour, as far as it was seen.
         held: What is pending by topic, while something keeps it; else None.
+        again: What streams had lost and was sent again.
     """
 
     at: float
@@ -65,6 +69,7 @@ class Look:
     pace: Pace | None
     slots: tuple[Slot, ...]
     held: Held | None = None
+    again: tuple[SentAgain, ...] = ()
 
 
 class Live:
@@ -90,6 +95,9 @@ class Live:
         self._held_at = 0.0
         self._inserted: tuple[InsertedTopic, ...] | None = None
         self._inserted_at: float | None = None
+        self._again: tuple[SentAgain, ...] = ()
+        self._again_at = 0.0
+        self._losses: tuple[Loss, ...] = ()
         self._idle: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -154,7 +162,7 @@ class Live:
         nats = await self._nats_of(status.streams if status is not None else ())
         now = time.time()
         held = None if status is None else self._held
-        return Look(now, status, fault, nats, pace(self._seen), tuple(self._last_hour.slots(now)), held)
+        return Look(now, status, fault, nats, pace(self._seen), tuple(self._last_hour.slots(now)), held, self._again)
 
     async def _first(self) -> tuple[Status | None, str | None]:
         """Ask PostgreSQL for the first time, or after a fault: over two connections, since a page waits for it."""
@@ -191,7 +199,7 @@ class Live:
         raise AssertionError("the second attempt returns")
 
     def _count(self, reader: Reader, found: Status) -> None:
-        """Count what is held, while something is, and not at each look; and how much is inserted."""
+        """Count what is held, while something is, what is inserted, and what was sent again; not at each look."""
         if not found.waiting and found.lag_s < _HELD_S:
             self._held = None
         elif self._held is None or found.at - self._held_at >= _COUNT_EVERY_S:
@@ -201,6 +209,10 @@ class Live:
             self._held_at = found.at
         if self._inserted_at is None or found.at - self._inserted_at >= _INSERTED_EVERY_S:
             self._inserted, self._inserted_at = read_inserted(reader, found.newest), found.at
+        often = any(one.pending for one in self._again) or found.losses != self._losses
+        if found.at - self._again_at >= (_COUNT_EVERY_S if often else _AGAIN_EVERY_S):
+            self._again, self._again_at = read_sent_again(reader, found.newest, found.at), found.at
+            self._losses = found.losses
 
     def _learn(self) -> None:
         """Ask the outbox what those streams took that are gone, and that nobody saw."""

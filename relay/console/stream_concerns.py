@@ -10,6 +10,7 @@ from relay.operate.gone_stream import SubjectOf, taken_by
 from relay.operate.held import Held, HeldTopic, Holding, held_for
 from relay.operate.message_size import TooSmall, command_to_raise, too_small
 from relay.operate.nats_status import NatsView, StreamView
+from relay.operate.sent_again import SentAgain
 from relay.operate.status import Status, Waiting
 from relay.operate.stream_room import Limit, of_messages, option_to_raise, raised_limit
 from relay.outcomes import FailureClass
@@ -29,11 +30,13 @@ class Outlook(NamedTuple):
     Attributes:
         on_loss: Whether what a stream has lost is sent again (``redeliver``) or waits for an operator (``alert``).
         held: What is pending by topic; None if it was not counted.
+        again: What streams had lost and was sent again.
     """
 
     on_loss: str
     subject_of: SubjectOf
     held: Held | None
+    again: tuple[SentAgain, ...] = ()
 
 
 def class_of(waiting: Waiting) -> FailureClass | None:
@@ -172,8 +175,8 @@ def _began(known: float | None, seen: float | None) -> tuple[float | None, Begin
 
 def _gone(stream: StreamView, theirs: Sequence[Waiting], outlook: Outlook) -> Concern:
     then = (
-        "What it had lost is then sent again from the outbox. What is newer of a key may be stored before that: "
-        "what was lost stands behind it then, and its consumers read it late."
+        "What it had lost is then sent again from the outbox, in the order of each key, behind what is stored before "
+        "the loss is seen: newer events of a key may stand before what was lost of it."
         if outlook.on_loss == "redeliver"
         else "What it had lost is then found missing, and waits for `relay verify --redeliver` (healing.on_loss)."
     )

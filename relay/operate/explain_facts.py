@@ -23,6 +23,7 @@ from relay.operate.held import held_for, read_held
 from relay.operate.hindrances import Hindrance
 from relay.operate.inserted import inserted_into, read_inserted
 from relay.operate.nats_status import look_at_stream
+from relay.operate.sent_again import read_overtaken
 from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, read_shards
 from relay.operate.stream_room import Limit, of_messages, option_to_raise, raised_limit
 from relay.operate.subject_facts import Broker, Full
@@ -79,6 +80,7 @@ def explain_event(settings: Settings, reader: Reader, name: EventName, known: Kn
     now = time.time()
     whole = find_one(reader, name)
     facts = _facts(settings, whole, _around(reader, whole.listed), now)
+    facts = replace(facts, overtaken=read_overtaken(reader, whole.listed))
     known = Known({}, {}, {}) if known is None else known
     if facts.broker.lost:
         facts = replace(facts, broker=_with_gone(settings, reader, facts, whole.listed.topic, known))

@@ -66,6 +66,11 @@ class Scene(NamedTuple):
     def is_well(self) -> None:
         wait_until("all is well", lambda: "All is well." in self.console.get("/").plain, 60)
 
+    def only_warns(self, what: str) -> Card:
+        """Wait until nothing but one warning is left; return its card."""
+        wait_until(what, lambda: [(one.level, what in one.what) for one in self.cards()] == [("warning", True)], 60)
+        return self.cards()[0]
+
     def knows(self, stream: str) -> None:
         """Wait until the console has seen a stream."""
         wait_until(f"{stream} is seen", lambda: stream in self.console.get("/streams").plain, 60)
@@ -264,7 +269,20 @@ def test_a_lost_stream_is_made_again_by_the_command_of_its_card(scene: Scene) ->
     scene.runs(seen)
     scene.outbox.delivered(seq)
     wait_until("what it had lost is there again", lambda: scene.streams.messages("ORDERS") == held + 1, 60)
-    scene.is_well()
+    again = scene.only_warns(f"Stream ORDERS had lost {held} events, and they were sent again")
+    assert again.since and again.runbook == seen.runbook
+    stands = "1 of them, of 1 key, stands behind newer events of their keys"
+    wait_until("what is late is counted", lambda: stands in scene.console.get("/").plain, 60)
+    assert again.what in scene.console.get("/streams").plain
+    behind = scene.outbox.conn.execute(
+        "SELECT min(seq) FROM outbox_events WHERE key = 'k' AND last_error LIKE '%%lost it%%'"
+    ).fetchone()
+    assert behind is not None
+    told = scene.console.get(f"/events/{behind[0]}")
+    assert f"it stands behind 1 newer event of its key, the first seq {seq}" in told.plain
+    assert again.runbook in told.plain
+    key = scene.console.get("/key?key=k").plain
+    assert "1 event of this key had been lost by their stream" in key and "Consumers read an older state" in key
     assert (
         f"stream ORDERS lost it at sequence {held}: sent again"
         in scene.console.get("/events?state=any&error=lost+it&limit=60").plain
@@ -311,5 +329,5 @@ def test_all_of_it_at_once_is_told_apart_and_mended_one_after_another(scene: Sce
     wait_until("one is left", lambda: scene.cards()[0].what == "1 dead letter without a decision")
     scene.decides(scene.console.get("/key?key=customer-7"), "discard them")
     outbox.delivered(behind)
-    scene.is_well()
+    scene.only_warns("Stream ORDERS had lost 1 event, and it was sent again")
     assert scene.console.get("/audit").plain.count("done") == 2

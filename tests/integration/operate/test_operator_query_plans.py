@@ -68,6 +68,8 @@ OTHERS = [
     ("operate/dead_keys", (20_000,)),
     ("operate/held", (PENDING_FROM, ROWS, 20_000, 20_000, 100)),
     ("operate/inserted", (ROWS - 10_000, ROWS, 600.0, 10.0, 100)),
+    ("operate/sent_again", (ROWS - 10_000, ROWS, 0.0)),
+    ("operate/overtaken", ("no such key", ROWS - 10_000, "OUTBOX", 2**62, ROWS)),
     ("operate/stream_topics", (ROWS - 10_000, ROWS, "OUTBOX", 20)),
     ("operate/delivered_slots", (ROWS - 10_000, ROWS, 1_900_000_000.0, 10.0, 60.0)),
 ]

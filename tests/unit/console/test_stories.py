@@ -18,7 +18,8 @@ from relay.operate.held import Held, HeldKeys, HeldTopic
 from relay.operate.inserted import inserted_into, rates
 from relay.operate.message_size import LargeDead
 from relay.operate.nats_status import NatsView, StreamView
-from relay.operate.status import Count, DeadReason, Oldest, Shard, Status, Waiting
+from relay.operate.sent_again import SentAgain
+from relay.operate.status import Count, DeadReason, Loss, Oldest, Shard, Status, Waiting
 from relay.operate.stream_room import raised_limit
 
 SHARDS = [Shard(number, "one", 3, 8.0, 100, 1000.0) for number in range(64)]
@@ -213,6 +214,28 @@ def test_the_lag_is_no_trouble_of_its_own_if_its_cause_is_told(status: Status, n
     quiet = replace(status, shards=SHARDS, dead=Count(0))
     (one,) = concerns(quiet, NATS, 60.0, "block", SEEN._replace(held=None))
     assert one.what.startswith("The oldest pending event")
+
+
+def test_what_was_lost_and_sent_again_is_told_with_what_stands_before_it() -> None:
+    again = SentAgain("ORDERS", 21, 2, 3, 2, "k7", 940.0)
+    (one,) = concerns(WELL, NATS, 60.0, "skip", SEEN._replace(again=(again,)))
+    assert (one.level, one.since, one.page) == ("warning", 940.0, "/streams")
+    assert one.what == "Stream ORDERS had lost 21 events, and they were sent again"
+    assert one.why.startswith("3 of them, of 2 keys, stand behind newer events of their keys")
+    assert "2 of them are not sent yet" in one.why and "/key?key=k7" in one.also
+    repaired = replace(WELL, losses=(Loss("ORDERS", None, 930.0), Loss("OTHER", None, 920.0)))
+    both = concerns(repaired, NATS, 60.0, "skip", SEEN._replace(again=(again,)))
+    assert [(one.what.split()[1], one.since) for one in both] == [("ORDERS", 940.0), ("OTHER", 920.0)]
+
+
+def test_a_key_says_which_of_its_events_stand_behind_newer_ones() -> None:
+    def stored(seq: int, place: int, error: str | None = None) -> ListedEvent:
+        return event(seq, "delivered", error)._replace(stream="ORDERS", stream_seq=place)
+
+    lost = "stream ORDERS lost it at sequence 1: sent again"
+    assert key_story([[stored(1, 9, lost), stored(2, 8)]], ordered=True, on_dead="skip").late == (1,)
+    assert key_story([[stored(1, 7, lost), stored(2, 8)]], ordered=True, on_dead="skip").late == ()
+    assert key_story([[stored(1, 9), stored(2, 8)]], ordered=True, on_dead="skip").late == ()
 
 
 def test_a_key_with_several_topics_counts_once() -> None:
