@@ -51,7 +51,7 @@ class Replica:
 
     def __init__(self, settings: "Settings") -> None:
         self._settings = settings
-        self._presence = Presence(digests(agreed(settings)))
+        self._presence = Presence(digests(agreed(settings)), settings.headers.allow_nats)
         self._stop = asyncio.Event()
         self._role: Role = "starting"
         # The connections that events and leases need, as far as they are open.

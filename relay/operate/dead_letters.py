@@ -6,6 +6,7 @@ from relay.operate.access import Reader
 from relay.operate.changes import Audit, Changer, OnProgress
 from relay.operate.events import Preview, find
 from relay.operate.filters import Filters
+from relay.operate.steering_headers import Allowing
 
 Decision = Literal["retry", "discard"]
 
@@ -33,6 +34,11 @@ class DeadGroup(NamedTuple):
 def summarize(reader: Reader, filters: Filters, limit: int) -> list[DeadGroup]:
     """Return the dead letters by topic and reason, the most frequent first, at most `limit` groups."""
     return [DeadGroup._make(row) for row in reader.rows("operate/dead_summary", (*filters.params(), limit))]
+
+
+def read_allowing(reader: Reader, header: str) -> Allowing:
+    """Return which relays let a header through now."""
+    return Allowing(header, *reader.row("operate/allowing", (header.lower(),)))
 
 
 def preview(reader: Reader, filters: Filters) -> Preview:

@@ -9,9 +9,10 @@ from typing import Literal
 
 from relay.operate.create_command import create_command
 from relay.operate.hindrances import Hindrance
+from relay.operate.lost_place import Overtaken
 from relay.operate.message_size import command_to_raise
 from relay.operate.poison import NEVER, meaning_of, refused_for_size, remedy
-from relay.operate.sent_again import Overtaken
+from relay.operate.steering_headers import Allowing
 from relay.operate.subject_facts import Broker
 from relay.outcomes import FailureClass
 from relay.text import age
@@ -66,6 +67,7 @@ class Facts:
         hindrances: What of the database may keep its mark from being made.
         table: The table of events.
         size: What its message takes, headers and payload, bytes; 0 if none can be made of it.
+        allowing: Which relays let the header through for which it was given up.
         overtaken: What stands before it in its stream although it is newer, if that stream had lost it.
         found_within_s: It lies below the watermark, and no relay knows of it before the search for such rows comes by:
             within so many seconds. None: it does not.
@@ -99,6 +101,7 @@ class Facts:
     table: str = "outbox_events"
     size: int = 0
     found_within_s: float | None = None
+    allowing: Allowing | None = None
     overtaken: Overtaken | None = None
 
 
@@ -179,7 +182,7 @@ def _is_too_large(facts: Facts) -> bool:
 def _delivered(facts: Facts) -> Explanation:
     answer = Explanation(["It was acknowledged by its stream and marked."], "Nothing: it is settled.")
     if facts.overtaken is not None:
-        answer.why.append(_sent_again(facts.overtaken))
+        answer.why.append(facts.overtaken.sentence())
     answer.do = [f"relay verify --seq {facts.seq}"]
     against = why_no_replay(facts)
     if against is None:
@@ -187,14 +190,6 @@ def _delivered(facts: Facts) -> Explanation:
     else:
         answer.why.append(f"A replay cannot send it now: {against}.")
     return answer
-
-
-def _sent_again(found: Overtaken) -> str:
-    told = f"Stream {found.stream} had lost it at sequence {found.lost_at}, and it was sent again"
-    if not found.events:
-        return f"{told}. No newer event of its key is known to stand before it."
-    newer = f"{found.events:,} newer event{'' if found.events == 1 else 's'} of its key, the first seq {found.first}"
-    return f"{told}: it stands behind {newer}. Consumers read it late, after a newer state of its key."
 
 
 def _dead(facts: Facts) -> Explanation:
@@ -209,6 +204,10 @@ def _dead(facts: Facts) -> Explanation:
     answer.why += _broker_now(facts)
     found = remedy(facts.last_error)
     do = " Retry it." if fits else "" if found is None else f" {found.do}"
+    if facts.allowing is not None:
+        answer.why.append(facts.allowing.now())
+        blocks = facts.key is not None and facts.ordered and facts.on_dead == "block"
+        do = f" {facts.allowing.choices(blocks=blocks, permitted=facts.broker.allow_rollup)}"
     answer.next = f"Nothing until an operator decides.{do}"
     answer.do += [f"relay dead retry --seq {facts.seq}", f"relay dead discard --seq {facts.seq}"]
     return answer

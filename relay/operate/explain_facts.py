@@ -15,6 +15,7 @@ from relay.jetstream.errors import BrokerError
 from relay.jetstream.stream_reader import StreamReader
 from relay.operate.access import Reader
 from relay.operate.broker import broker
+from relay.operate.dead_letters import read_allowing
 from relay.operate.events import EventName, ListedEvent, WholeEvent, find, find_one
 from relay.operate.explain import Explanation, Facts, Other, State, explain
 from relay.operate.filters import Filters
@@ -23,6 +24,7 @@ from relay.operate.held import held_for, read_held
 from relay.operate.hindrances import Hindrance
 from relay.operate.inserted import inserted_into, read_inserted
 from relay.operate.nats_status import look_at_stream
+from relay.operate.poison import steering_header
 from relay.operate.sent_again import read_overtaken
 from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, read_shards
 from relay.operate.stream_room import Limit, of_messages, option_to_raise, raised_limit
@@ -80,7 +82,9 @@ def explain_event(settings: Settings, reader: Reader, name: EventName, known: Kn
     now = time.time()
     whole = find_one(reader, name)
     facts = _facts(settings, whole, _around(reader, whole.listed), now)
-    facts = replace(facts, overtaken=read_overtaken(reader, whole.listed))
+    header = steering_header(whole.listed.last_error) if whole.listed.state == "dead" else None
+    allowing = None if header is None else read_allowing(reader, header)
+    facts = replace(facts, overtaken=read_overtaken(reader, whole.listed), allowing=allowing)
     known = Known({}, {}, {}) if known is None else known
     if facts.broker.lost:
         facts = replace(facts, broker=_with_gone(settings, reader, facts, whole.listed.topic, known))
@@ -272,6 +276,7 @@ async def _look(connection: Connection, subject: str | None, streams: Sequence[s
         no_ack=facts.no_ack,
         window_s=facts.duplicate_window_s,
         max_msg_size=config.get("max_msg_size", -1),
+        allow_rollup=bool(config.get("allow_rollup_hdrs")),
     )
 
 

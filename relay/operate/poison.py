@@ -98,13 +98,25 @@ def remedy(last_error: str | None) -> Remedy | None:
     return None
 
 
+def steering_header(last_error: str | None) -> str | None:
+    """Return the header that controls the server, for which an event was given up; None: it was for another reason."""
+    found = None if last_error is None else _STEERS.match(last_error)
+    return None if found is None or found[1].lower() in _RESERVED else found[1]
+
+
+def effect_of(header: str) -> str:
+    """Return what such a header has the server do."""
+    return next(
+        (told for begins, told in _EFFECTS.items() if header.lower().startswith(begins)), "the server may act on it"
+    )
+
+
 def _of_header(name: str) -> Remedy | None:
     lower = name.lower()
     if lower in _RESERVED:
         return None
-    effect = next((told for begins, told in _EFFECTS.items() if lower.startswith(begins)), "the server may act on it")
     return Remedy(
-        f"headers.allow_nats of the relay does not let its header {name} through; {effect}",
+        f"headers.allow_nats of the relay does not let its header {name} through; {effect_of(name)}",
         "headers.allow_nats",
         f"If it may, add {name} to headers.allow_nats of every relay, then retry it; else discard it.",
     )

@@ -1,15 +1,13 @@
 """Events that a stream had lost and that were sent again: newer ones of their keys may stand before them."""
 
-import re
 from collections.abc import Iterable
 from itertools import starmap
 from typing import NamedTuple
 
 from relay.operate.access import Reader
 from relay.operate.events import ListedEvent
+from relay.operate.lost_place import Overtaken, lost_place
 
-# As integrity/mark_lost.sql writes it.
-_LOST = re.compile(r"stream (.*) lost it at sequence (\d+): sent again", re.DOTALL)
 # Among how many of the newest seqs they are looked for, and how long they are told of.
 SENT_AGAIN_SEQS = 50_000
 TOLD_S = 86_400.0
@@ -34,25 +32,6 @@ class SentAgain(NamedTuple):
     keys: int
     key: str | None
     since: float | None
-
-
-class Overtaken(NamedTuple):
-    """What is newer than an event and of its key, and stands before it in their stream.
-
-    Attributes:
-        first: The lowest seq of these; None without one.
-    """
-
-    stream: str
-    lost_at: int
-    events: int
-    first: int | None
-
-
-def lost_place(last_error: str | None) -> tuple[str, int] | None:
-    """Return the stream that had lost an event, and at which sequence; None if none had."""
-    found = None if last_error is None else _LOST.fullmatch(last_error)
-    return None if found is None else (found[1], int(found[2]))
 
 
 def read_sent_again(reader: Reader, newest: int, now: float) -> tuple[SentAgain, ...]:

@@ -43,6 +43,7 @@ class Broker:
         no_ack: The stream acknowledges nothing.
         window_s: Its duplicate window, seconds.
         max_msg_size: How large a message it takes, bytes; -1: no limit of its own.
+        allow_rollup: Whether the stream permits Nats-Rollup; None without one.
         gone: The stream that took the subject and is not there any more; None if none is known to have.
         took: What that one took, as far as it is known, or what `stream` takes.
         had: The limits that `gone` had, as far as they are known.
@@ -59,6 +60,7 @@ class Broker:
     no_ack: bool = False
     window_s: float = 0.0
     max_msg_size: int = -1
+    allow_rollup: bool | None = None
     gone: str | None = None
     took: tuple[str, ...] = ()
     had: StreamLimits | None = None

@@ -26,19 +26,22 @@ class Presence:
 
     Args:
         settings: What the name says of the settings; None: nothing.
+        allow_nats: Which headers that control the server this relay lets through; told with each beat.
 
     Attributes:
         member: The name. It has no place if the kernel offers no such proof: then leases are waited for.
+        allow_nats: In lower case.
         notes: What the relay works in spite of, a line for each; told with each beat.
     """
 
-    def __init__(self, settings: str | None = None) -> None:
+    def __init__(self, settings: str | None = None, allow_nats: Iterable[str] = ()) -> None:
         place = _place()
         member = Member(socket.gethostname(), os.getpid(), uuid.uuid4().hex[:8], place, settings)
         if place is not None and not _hold(str(member)):
             member = member._replace(place=None)
         self.member = member
         self.notes = ""
+        self.allow_nats = tuple(name.lower() for name in allow_nats)
 
     def say(self, notes: Iterable[str]) -> None:
         """Have the next beats report what the relay works in spite of."""

@@ -130,6 +130,7 @@ class Ownership:
                 watermark.at,
                 self.identity,
                 self.presence.notes,
+                list(self.presence.allow_nats),
             ),
         )
         row = BeatRow._make(rows[0])

@@ -3,7 +3,7 @@
 import functools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from starlette.exceptions import HTTPException
@@ -15,6 +15,7 @@ from relay.console.changes.order import TYPED_ABOVE, Order, asked_to_go_on, numb
 from relay.console.changes.work import Shown, begin, carry_out, operator_settings, preview
 from relay.console.filter_form import events_path, form_of
 from relay.console.form_body import read_body
+from relay.console.pages.dead import warnings_of_retry
 from relay.console.site import Site, answer_if_new, visitor_of
 from relay.operate.changes import AuditLine, audit_line
 from relay.operate.claim import holder_of
@@ -34,7 +35,10 @@ class ChangePages:
         if isinstance(order, Order) and order.faults:
             return self._page(site, request, order, None, "; ".join(order.faults), 400)
         shown = await self._preview(site, request, order)
-        return self._page(site, request, shown.order, shown, None, 200)
+        filters = shown.order.form.filters
+        is_retry = shown.order.action == "retry"
+        warnings = await site.read(lambda reader: warnings_of_retry(reader, filters)) if is_retry else ()
+        return self._page(site, request, shown.order, shown, None, 200, warnings)
 
     async def confirm(self, site: Site, request: Request) -> Response:
         """Begin what was previewed, if it still is what was shown."""
@@ -94,7 +98,14 @@ class ChangePages:
         return await site.run(lambda: preview(operator_settings(site.settings), order, acting, time.time()))
 
     def _page(
-        self, site: Site, request: Request, order: Order, shown: Shown | None, against: str | None, status: int
+        self,
+        site: Site,
+        request: Request,
+        order: Order,
+        shown: Shown | None,
+        against: str | None,
+        status: int,
+        warnings: Sequence[str] = (),
     ) -> Response:
         return site.page(
             request,
@@ -103,6 +114,7 @@ class ChangePages:
             order=order,
             shown=shown,
             against=against,
+            warnings=warnings,
             typed_above=TYPED_ABOVE,
             events_page=_page_of(order),
             command=order.command(),

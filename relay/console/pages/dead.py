@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,10 +11,13 @@ from relay.console.concerns import dead_runbook
 from relay.console.filter_form import FilterForm, command, read_form
 from relay.console.site import Site
 from relay.console.stream_concerns import small_streams
-from relay.operate.dead_letters import DeadGroup, summarize
+from relay.operate.access import Reader
+from relay.operate.dead_letters import DeadGroup, read_allowing, summarize
 from relay.operate.filters import Filters
 from relay.operate.message_size import TooSmall, command_to_raise
-from relay.operate.poison import refused_for_size, remedy
+from relay.operate.poison import refused_for_size, remedy, steering_header
+from relay.operate.steering_headers import Allowing
+from relay.text import events_of
 
 _GROUPS = 50
 # A longer query is in no link: a row has three of them.
@@ -28,14 +32,18 @@ async def dead(site: Site, request: Request) -> Response:
     """Count dead letters by topic and reason, the most frequent first."""
     form = read_form(request.query_params, time.time())
     groups = [] if form.faults else await site.read(lambda reader: summarize(reader, form.filters, _GROUPS))
-    sizes = await _too_small(site) if any(refused_for_size(group.reason) == "stream" for group in groups) else {}
+    allowing = await site.read(lambda reader: allowing_of(reader, groups))
+    sizes = await _too_small(site) if any(refused_for_size(group.reason) == "stream" for group in groups) else None
     return site.page(
         request,
         "dead.html",
         400 if form.faults else 200,
         form=form,
         groups=[(group, _of_group(form, group), remedy(group.reason)) for group in groups],
-        too_small=sizes,
+        allowing=allowing,
+        steering=steering_header,
+        sizes_known=sizes is not None,
+        too_small=sizes or {},
         command_to_raise=command_to_raise,
         for_size=refused_for_size,
         most=_GROUPS,
@@ -45,11 +53,27 @@ async def dead(site: Site, request: Request) -> Response:
     )
 
 
-async def _too_small(site: Site) -> dict[str, TooSmall]:
-    """Return the streams that are still too small for dead letters, by the topics of these."""
+def allowing_of(reader: Reader, groups: Sequence[DeadGroup]) -> dict[str, Allowing]:
+    """Return which relays let the headers through for which dead letters were given up, by header."""
+    headers = {header for group in groups if (header := steering_header(group.example or group.reason)) is not None}
+    return {header: read_allowing(reader, header) for header in sorted(headers)}
+
+
+def warnings_of_retry(reader: Reader, filters: Filters) -> list[str]:
+    """Return what a retry of matching dead letters would do that an operator may not expect."""
+    groups = summarize(reader, filters, _GROUPS)
+    found = []
+    for header, one in allowing_of(reader, groups).items():
+        events = sum(group.events for group in groups if steering_header(group.example or group.reason) == header)
+        found.append(f"{events_of(events, 'dead letter')} with the header {header}. {one.now()} So {one.retried()}.")
+    return found
+
+
+async def _too_small(site: Site) -> dict[str, TooSmall] | None:
+    """Return the streams that are still too small for dead letters, by the topics of these; None if nobody knows."""
     look = await site.live.look()
-    if look.status is None:
-        return {}
+    if look.status is None or look.nats is None or look.nats.unreachable is not None:
+        return None
     small = small_streams(look.status, look.nats, site.subject_of)
     return {topic: one for one in small for topic in one.topics}
 

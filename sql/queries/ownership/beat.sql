@@ -3,7 +3,7 @@
 -- persists their watermark ($5: seq, $6: time in Unix seconds or null), which never moves back, but for a time that the
 -- clock of the database has yet to reach: then that clock was set back, and what is committed now would lie before it. The
 -- watermark is of the database whose identity is $7 (null: any): in another one nothing is persisted. It never passes the sequence: rows that
--- were inserted by hand far ahead may be settled, and what is drawn next lies below them. $8 is what the relay says of itself.
+-- were inserted by hand far ahead may be settled, and what is drawn next lies below them. $8 is what the relay says of itself, $9 which headers it lets through.
 -- A lease of another relay that runs for longer than any may (lease.ttl_s, at most an hour) was taken before the clock was
 -- set back: it is cut down to that. Its owner renews it with its next beat, if it lives.
 -- Returns the shards that were kept, the others that are alive with how many shards they own, how many shards are free,
@@ -18,9 +18,10 @@ WITH RECURSIVE
            (SELECT CASE WHEN has_sequence_privilege(q.oid, 'SELECT, USAGE') THEN coalesce(pg_sequence_last_value(q.oid), 0) END
             FROM (SELECT pg_get_serial_sequence('outbox_events', 'seq')::regclass::oid) AS q (oid)) AS drawn
 ), beat AS (
-    INSERT INTO outbox_members (member, lease_until, notes)
-    VALUES ($1, clock_timestamp() + make_interval(secs => $2), nullif($8, ''))
-    ON CONFLICT (member) DO UPDATE SET lease_until = excluded.lease_until, notes = excluded.notes
+    INSERT INTO outbox_members (member, lease_until, notes, allow_nats)
+    VALUES ($1, clock_timestamp() + make_interval(secs => $2), nullif($8, ''), $9::text[])
+    ON CONFLICT (member) DO UPDATE
+    SET lease_until = excluded.lease_until, notes = excluded.notes, allow_nats = excluded.allow_nats
 ), kept AS (
     UPDATE outbox_shards s
     SET lease_until = clock_timestamp() + make_interval(secs => $2),

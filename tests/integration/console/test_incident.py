@@ -242,6 +242,34 @@ def test_a_blocked_key_is_found_from_what_waits_and_released(scene: Scene) -> No
     assert "dead discard" in scene.console.get("/audit").plain
 
 
+def test_a_dead_letter_by_its_header_says_what_each_decision_does(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, make_console: MakeConsole, tmp_path: Path
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url, **SETTINGS).start()
+    console = make_console(outbox.dsn, streams.url, **operator_settings(outbox.dsn, tmp_path), **SETTINGS).enter()
+    seq = outbox.insert("orders.placed", "k", {"i": 1}, STEERS)
+    outbox.dead(seq)
+    none = "No relay lets Nats-Rollup through (headers.allow_nats)."
+    wait_until("what the relay allows is told", lambda: none in console.get(f"/events/{seq}").plain)
+    event = console.get(f"/events/{seq}").plain
+    assert "Retry it now: it becomes a dead letter again" in event and "Discard it: it is never sent" in event
+    assert "OutboxRelayDeadLetters.md" in event and "orders.placed, which stream ORDERS takes" in event
+    assert none in console.get("/dead").plain
+    preview = console.get(f"/change?action=retry&seq={seq}").plain
+    assert f"1 dead letter with the header Nats-Rollup. {none} So it becomes a dead letter again." in preview
+    explained = done(outbox.dsn, "explain", str(seq), RELAY_NATS__SERVERS=streams.url).stdout
+    assert "stream ORDERS, duplicate window" in explained and none in explained
+    assert relay.stop() == 0
+    make_relay(outbox.dsn, streams.url, **SETTINGS, headers__allow_nats="Nats-Rollup").start()
+    every = "Every relay lets Nats-Rollup through"
+    wait_until("another relay allows it", lambda: every in console.get(f"/events/{seq}").plain)
+    assert "its stream refuses it (allow_rollup_hdrs)" in console.get(f"/events/{seq}").plain
+    streams.change("ORDERS", allow_rollup_hdrs=True)
+    assert "it has the stream delete older messages: `all`" in console.get(f"/events/{seq}").plain
+    assert "it has the stream delete older messages: `all`" in console.get(f"/change?action=retry&seq={seq}").plain
+
+
 @pytest.mark.denials  # the doctor tries the rights of a relay with the console's login
 def test_a_lost_stream_is_made_again_by_the_command_of_its_card(scene: Scene) -> None:
     scene.outbox.fill("orders.placed", 20, keys=3)

@@ -463,6 +463,7 @@ class Outbox:
         _: object,
         identity: str | None,
         _notes: str,
+        _allow_nats: str,
     ) -> Answer:
         now = self.clock.time()
         kept = []

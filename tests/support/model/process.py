@@ -23,6 +23,7 @@ class _Presence:
     def __init__(self, _: str) -> None:
         self.member = f"model:{uuid.uuid4().hex}"
         self.notes = ""
+        self.allow_nats = ()
 
     def say(self, _: object) -> None:
         """Report it to nobody."""

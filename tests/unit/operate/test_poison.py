@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from relay.operate.message_size import OWN_HEADERS_BYTES, LargeDead, TooSmall, command_to_raise, raised_to, too_small
 from relay.operate.nats_status import StreamView
-from relay.operate.poison import NEVER, refused_for_size, remedy
+from relay.operate.poison import NEVER, refused_for_size, remedy, steering_header
+from relay.operate.steering_headers import Allowing
 from relay.outcomes import FailureClass
 from relay.rules.failures import BY_CODE, Refused, classify, describe
 
@@ -69,3 +70,31 @@ def test_a_stream_is_too_small_until_it_takes_the_largest_of_what_it_has_refused
     ]
     assert too_small(large, [StreamView("CATALOG", subjects=("catalog.>",), max_msg_size=1523)], plain) == []
     assert too_small(large, [CATALOG], lambda topic, key: None) == []
+
+
+STEERED = "header Nats-Rollup would steer the server and is not allowed"
+
+
+def test_a_header_that_steers_is_named_and_those_that_no_setting_lets_through_are_not() -> None:
+    assert steering_header(STEERED) == "Nats-Rollup"
+    assert steering_header(STEERED.replace("Rollup", "Msg-Id")) is None
+    assert steering_header("too long") is None and steering_header(None) is None
+
+
+@pytest.mark.parametrize(
+    ("allowing", "permitted", "now", "retried"),
+    [
+        (Allowing("Nats-Rollup", 2, 0, 0), None, "No relay lets", "it becomes a dead letter again"),
+        (Allowing("Nats-Rollup", 2, 2, 0), True, "Every relay lets", "it has the stream delete older messages"),
+        (Allowing("Nats-Rollup", 2, 2, 0), False, "Every relay lets", "its stream refuses it (allow_rollup_hdrs)"),
+        (Allowing("Nats-Rollup", 2, 1, 0), None, "1 of 2 relays let", "else it becomes a dead letter again"),
+        (Allowing("Nats-Rollup", 2, 0, 1), None, "1 of 2 relays do not say", "if a relay that lets it through"),
+        (Allowing("Nats-Rollup", 0, 0, 0), None, "No relay is at work", "if a relay that lets it through"),
+    ],
+)
+def test_each_decision_about_a_header_says_what_it_does(
+    allowing: Allowing, permitted: bool | None, now: str, retried: str
+) -> None:
+    assert allowing.now().startswith(now)
+    told = allowing.choices(blocks=True, permitted=permitted)
+    assert retried in told and "Discard it: it is never sent; then its key goes on." in told
