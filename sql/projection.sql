@@ -72,7 +72,9 @@ CREATE TABLE IF NOT EXISTS projection.parked (
     parked_at      timestamptz NOT NULL DEFAULT now(),
     UNIQUE (name, generation, partition, stream_created, stream_seq)
 );
-CREATE INDEX IF NOT EXISTS parked_by_key ON projection.parked (name, generation, partition, key, number);
+-- Not by key, which may be longer than an index can hold: of a partition at most 1,000 events are parked.
+DROP INDEX IF EXISTS projection.parked_by_key;
+CREATE INDEX IF NOT EXISTS parked_in_order ON projection.parked (name, generation, partition, number);
 CREATE INDEX IF NOT EXISTS parked_wanted ON projection.parked (name, generation, partition) WHERE wanted IS NOT NULL;
 
 ALTER TABLE projection.state ADD COLUMN IF NOT EXISTS complete_origin text;
@@ -143,4 +145,4 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON SCHEMA projection IS 'relay projection, layout 4';
+COMMENT ON SCHEMA projection IS 'relay projection, layout 5';

@@ -1,14 +1,14 @@
 """Apply events inside a transaction: a batch at once, and halved if one of its events is refused."""
 
-import inspect
 from collections.abc import Sequence
+from functools import partial
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from relay.postgres.repeated import execute_repeated
 from relay.projection.definition import Definition, Handler
-from relay.projection.event import Transaction, event_of, read_json
+from relay.projection.event import event_of, read_json
+from relay.projection.handler_call import call, upcast
 from relay.projection.outcome import StatementUnfit, Stopped, stopped_at
 from relay.projection.ports import Alike, Batch, Due, Move, Parked, Redone, Work
 from relay.projection.refusal import Refusals, Refused, is_raised, is_refusal, may_be_refusal, refusal_of, words_of
@@ -113,8 +113,8 @@ class Applier:
                 await self._run(conn, step.handler, step.events)
             except (psycopg.Error, OSError, Refused, Stopped):
                 raise
-            # A handler is the application's code and may raise anything, as the driver may about a handler's values.
-            # It is not swallowed: it becomes the refusal of the event, with the exception as its cause.
+            # The driver may raise anything about values that it cannot send. It is not swallowed: it becomes the
+            # refusal of the event, with the exception as its cause.
             except Exception as error:
                 raise self._refusals.refused_by(error) from error
 
@@ -203,7 +203,24 @@ class Applier:
         """
         batch.breaker.parked(event.key)
         batch.check()
-        await self._store.park(conn, batch.created, event, None)
+        await self._park(conn, batch, event, None)
+
+    async def _park(self, conn: Conn, batch: Batch, event: Incoming, reason: str | None) -> None:
+        """Write down a parked event.
+
+        Raises:
+            StatementUnfit: PostgreSQL does not take it; it says which event that is.
+            psycopg.Error: The connection or the server failed.
+        """
+        try:
+            await self._store.park(conn, batch.created, event, reason)
+        except psycopg.Error as error:
+            if refusal_of(error) is RefusalClass.OUTAGE:
+                raise
+            raise StatementUnfit(
+                f"PostgreSQL: {self._refusals.loggable(error)}: the event at stream sequence {event.stream_seq} "
+                f"({event.topic}) cannot be parked"
+            ) from error
 
     async def _check_own(self, conn: Conn, one: Due, error: psycopg.Error, whole: Sequence[Due]) -> None:
         """Check that an error of no class is the event's own reason.
@@ -270,7 +287,7 @@ class Applier:
         if policy == "park":
             batch.breaker.refused(event.key)
             batch.check()
-            await self._store.park(conn, batch.created, event, self._refusals.reason_of(error))
+            await self._park(conn, batch, event, self._refusals.reason_of(error))
 
     async def _run(self, conn: Conn, handler: Handler, events: Sequence[Incoming]) -> None:
         if handler.sql is not None:
@@ -279,21 +296,9 @@ class Applier:
             else:
                 await psycopg.AsyncRawCursor(conn).execute(handler.sql, parameters(events))
         elif handler.function is not None:
-            made = [self._made(event) for event in events]
+            made = [upcast(self._refusals, partial(self._made, event)) for event in events]
             for argument in [made] if handler.mode is Mode.FOLD else made:
-                transaction = Transaction(conn)
-                try:
-                    left = await handler.function(transaction, argument)
-                finally:
-                    forgotten = transaction.end()
-                if inspect.iscoroutine(left):
-                    left.close()
-                if inspect.isawaitable(left) or forgotten is not None:
-                    raise Refused(_forgotten(handler, forgotten))
-                if conn.info.transaction_status == TransactionStatus.INERROR:
-                    raise Refused("the handler went on after PostgreSQL had refused a statement")
-                if conn.info.transaction_status != TransactionStatus.INTRANS and not conn.closed:
-                    raise Stopped(f"the handler of {handler.topic} has ended the transaction that it was given")
+                await call(conn, handler, argument, self._refusals)
 
     def _made(self, event: Incoming) -> object:
         data = read_json(event)
@@ -307,10 +312,3 @@ def _needs_no_answer(work: Work) -> bool:
     if work.alike is not None:
         return work.alike.handler.takes_many
     return all(handler.takes_many for handler in {id(one): one for _, one in work.due}.values())
-
-
-def _forgotten(handler: Handler, place: str | None) -> str:
-    """Return what a handler has forgotten to await: it would never be carried out."""
-    if place is None:
-        return f"the handler of {handler.topic} returned what must be awaited in it"
-    return f"the statement at {place} was not awaited to its end: write `await` before it"

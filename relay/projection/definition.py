@@ -107,6 +107,7 @@ class Definition:
             if self.subjects and not any(overlap(topic, one) for one in self.subjects)
         ]
         faults += [f"on: {one}" for one in _never_asked(self.handlers)]
+        faults += _faults_of_upcasters(self)
         if not self.handlers:
             faults.append("on: there is nothing that it does")
         if self.version < 1:
@@ -163,19 +164,25 @@ class Definition:
             version += 1
         return version
 
-    def by_topic(self, topics: Iterable[str]) -> dict[str, Handler]:
-        """Return what applies every event of a topic, if it is the same for all versions."""
+    def by_topic(self, topics: Iterable[str], version: int | None = None) -> dict[str, Handler]:
+        """Return what applies every event of a topic, if it is the same for all of them.
+
+        Args:
+            version: What all of them have; None: they may have any.
+        """
+        versions = (None,) if version is None or self.upcasters else (None, version)
         found = {}
         for topic in topics:
-            first = next((one for one in self.handlers if one.topic == topic or matches(one.topic, topic)), None)
-            if first is not None and first.version is None:
+            fit = (one for one in self.handlers if one.topic == topic or matches(one.topic, topic))
+            first = next((one for one in fit if len(versions) == 1 or one.version in versions), None)
+            if first is not None and first.version in versions:
                 found[topic] = first
         return found
 
-    def one_handler(self, topics: Iterable[str]) -> Handler | None:
-        """Return what applies every event of some topics, if it is the same for all of them and for all versions."""
+    def one_handler(self, topics: Iterable[str], version: int | None) -> Handler | None:
+        """Return what applies every event of some topics, if it is one for all of them; `version` as in `by_topic`."""
         asked = set(topics)
-        found = list(self.by_topic(asked).values())
+        found = list(self.by_topic(asked, version).values())
         return found[0] if len(found) == len(asked) > 0 and all(one is found[0] for one in found) else None
 
     def handler_of(self, event: Incoming) -> tuple[Handler | None, str | None]:
@@ -196,6 +203,19 @@ class Definition:
         if first is None:
             return None, None
         return first, event.fault or f"nothing is defined for version {version} of {topic}"
+
+
+def _faults_of_upcasters(definition: Definition) -> list[str]:
+    """Return what is wrong with what brings payloads up to date: it would never be asked, and nobody would see that."""
+    faults = []
+    for topic, version in definition.upcasters:
+        if "*" in topic or ">" in topic:
+            faults.append(f"upcast: {topic}: must be a plain subject, without wildcards")
+        elif not any(matches(one.topic, topic) for one in definition.handlers):
+            faults.append(f"upcast: {topic}: nothing is defined for its events")
+        elif version < 1:
+            faults.append(f"upcast: {topic}, version {version}: versions begin at 1")
+    return faults
 
 
 def _never_asked(handlers: Sequence[Handler]) -> list[str]:
@@ -286,15 +306,15 @@ class Projection:
         handlers: list[Handler] = []
         upcasters: dict[tuple[str, int], Callable[[Any], Any]] = {}
         for name, value in [pair for base in reversed(cls.__mro__) for pair in vars(base).items()]:
-            for marked in getattr(value, "__projection_on__", ()):
-                topic, version, batch = marked
-                if not inspect.iscoroutinefunction(value):
+            marked = _marked(value)
+            for topic, version, batch in getattr(marked, "__projection_on__", ()):
+                if not inspect.iscoroutinefunction(getattr(itself, name)):
                     fault = f"{name} must be written with `async def`"
                     raise ConfigError([f"{source}: projection {cls.name}: {fault}"])
                 mode = Mode.FOLD if batch else Mode.EACH
                 handlers.append(Handler(topic, version, mode, function=getattr(itself, name)))
-            for topic, version in getattr(value, "__projection_upcast__", ()):
-                upcasters[topic, version] = value.__func__ if isinstance(value, staticmethod) else value
+            for topic, version in getattr(marked, "__projection_upcast__", ()):
+                upcasters[topic, version] = marked
         return Definition(
             name=cls.name,
             stream=cls.stream,
@@ -311,6 +331,11 @@ class Projection:
         )
 
 
+def _marked(value: Any) -> Any:
+    """Return what carries the marks of a method: the function itself, also of a static method or one of the class."""
+    return value.__func__ if isinstance(value, staticmethod | classmethod) else value
+
+
 def on(topic: str, *, version: int | None = None, batch: bool = False) -> Callable[[F], F]:
     """Mark a method of a `Projection` as what applies the events of a topic.
 
@@ -325,8 +350,8 @@ def on(topic: str, *, version: int | None = None, batch: bool = False) -> Callab
         raise TypeError('on needs a topic: @on("orders.placed")')
 
     def mark(function: F) -> F:
-        marks = [*getattr(function, "__projection_on__", ()), (topic, version, batch)]
-        vars(function)["__projection_on__"] = marks
+        marks = [*getattr(_marked(function), "__projection_on__", ()), (topic, version, batch)]
+        vars(_marked(function))["__projection_on__"] = marks
         return function
 
     return mark
@@ -343,8 +368,8 @@ def upcast(topic: str, *, from_version: int) -> Callable[[F], F]:
     """
 
     def mark(function: F) -> F:
-        marks = [*getattr(function, "__projection_upcast__", ()), (topic, from_version)]
-        vars(function)["__projection_upcast__"] = marks
+        marks = [*getattr(_marked(function), "__projection_upcast__", ()), (topic, from_version)]
+        vars(_marked(function))["__projection_upcast__"] = marks
         return function
 
     return mark

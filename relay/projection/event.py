@@ -3,7 +3,8 @@
 import inspect
 import json
 import re
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +67,7 @@ class Transaction:
     def __init__(self, conn: psycopg.AsyncConnection[Any]) -> None:
         self._conn = conn
         self._calls: list[tuple[Coroutine[Any, Any, Any], str, int]] = []
+        self._failures: list[psycopg.Error | OSError] = []
 
     def execute(self, query: str, params: Sequence[object] = ()) -> Coroutine[Any, Any, int]:
         """Run a statement; return how many rows it touched.
@@ -91,6 +93,21 @@ class Transaction:
         """
         return self._noted(self._fetch(query, params), inspect.currentframe())
 
+    def failure_behind(self, error: BaseException) -> psycopg.Error | OSError | None:
+        """Return the failure of a statement that an error of a handler is, or came from; None: it is its own."""
+        seen: set[int] = set()
+        waiting: list[BaseException | None] = [error]
+        while waiting:
+            one = waiting.pop()
+            if one is None or id(one) in seen:
+                continue
+            seen.add(id(one))
+            for failure in self._failures:
+                if failure is one:
+                    return failure
+            waiting += [one.__context__, one.__cause__]
+        return None
+
     def end(self) -> str | None:
         """Take note that the handler has ended; return the place of a statement that it has not awaited, None if none.
 
@@ -113,21 +130,34 @@ class Transaction:
         self._calls.append((call, *place))
         return call
 
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Remember what a statement raises: the same from anywhere else would be no fault of the database."""
+        try:
+            yield
+        except (psycopg.Error, OSError) as error:
+            self._failures.append(error)
+            raise
+
     async def _execute(self, query: str, params: Sequence[object]) -> int:
         _check(query)
-        cursor = psycopg.AsyncRawCursor(self._conn)
-        await cursor.execute(query.encode(), params or None)
-        return cursor.rowcount
+        with self._failing():
+            cursor = psycopg.AsyncRawCursor(self._conn)
+            await cursor.execute(query.encode(), params or None)
+            return cursor.rowcount
 
     async def _executemany(self, query: str, rows: Iterable[Sequence[object]]) -> None:
         _check(query)
-        await psycopg.AsyncRawCursor(self._conn).executemany(query.encode(), rows)
+        made = list(rows)  # what is raised while they are made is the handler's own
+        with self._failing():
+            await psycopg.AsyncRawCursor(self._conn).executemany(query.encode(), made)
 
     async def _fetch(self, query: str, params: Sequence[object]) -> list[tuple[Any, ...]]:
         _check(query)
-        cursor = psycopg.AsyncRawCursor(self._conn)
-        await cursor.execute(query.encode(), params or None)
-        return await cursor.fetchall()
+        with self._failing():
+            cursor = psycopg.AsyncRawCursor(self._conn)
+            await cursor.execute(query.encode(), params or None)
+            return await cursor.fetchall()
 
 
 def _check(query: str) -> None:
@@ -155,7 +185,14 @@ def read_json(incoming: Incoming) -> Any:
     """Read the payload of an event.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: It is no JSON. NaN and Infinity are none, as in PostgreSQL.
         RecursionError: It is nested too deeply.
     """
-    return json.loads(incoming.text)
+    return _DECODER.decode(incoming.text)
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import re
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,6 +20,12 @@ log = logging.getLogger(__name__)
 
 # What PostgreSQL's own languages call, in the server, to raise what an author has written.
 _RAISING = frozenset({"exec_stmt_raise", "PLy_output", "do_util_elog", "pltcl_elog"})
+
+# What PostgreSQL's text cannot hold, and Python's can: NUL, and half of a pair of UTF-16.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+# What the driver raises itself about values or a statement that it cannot send; anything else of its own is an outage.
+_LOCAL = (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError)
 
 # What is to be done about a right that PostgreSQL says is missing.
 RIGHTS = "GRANT it to this login; to make its schemas a runner needs CREATE on the database"
@@ -47,7 +54,7 @@ class Refusals:
         functions = [one.function for one in definition.handlers if one.function is not None]
         self._files = frozenset(_files_of([*functions, *definition.upcasters.values()]))
 
-    def refused_by(self, error: Exception) -> Refused:
+    def refused_by(self, error: BaseException) -> Refused:
         """Return the refusal that an exception of a handler, or of the driver about its values, is."""
         word = type(error).__name__ + self._place(error)
         return Refused(f"{word}: {error}", word)
@@ -56,6 +63,8 @@ class Refusals:
         """Return what was raised without any value of an event; of a handler in Python with its file and line."""
         if isinstance(error, Refused):
             return error.loggable
+        if error.sqlstate is None:
+            return type(error).__name__ + self._place(error)
         named = error.diag.constraint_name or error.diag.column_name or error.diag.table_name
         return f"SQLSTATE {error.sqlstate}" + (f" ({named})" if named else "") + self._place(error)
 
@@ -64,9 +73,9 @@ class Refusals:
         full = str(error)
         if not isinstance(error, Refused):
             full = f"{self.loggable(error)}: {error.diag.message_primary or error}"
-        return full.replace("\x00", "\ufffd")[:MAX_REASON]
+        return _UNSTORABLE.sub("\ufffd", full)[:MAX_REASON]
 
-    def _place(self, error: Exception) -> str:
+    def _place(self, error: BaseException) -> str:
         """Return the innermost line of the author's own that an error has passed, as `` at model.py:42``."""
         place = ""
         for frame, line in traceback.walk_tb(error.__traceback__):
@@ -87,7 +96,7 @@ def refusal_of(error: Refused | psycopg.Error) -> RefusalClass:
     if isinstance(error, Refused):
         return RefusalClass.POISON
     # What the driver says before the server is asked, as that a text holds a NUL, is the parameters' fault.
-    local = isinstance(error, psycopg.DataError) and error.sqlstate is None
+    local = isinstance(error, _LOCAL) and error.sqlstate is None
     return RefusalClass.POISON if local else classify(error.sqlstate)
 
 

@@ -86,9 +86,24 @@ class Runner:
                 log_event(
                     log, "warning", "projection.lost", "the partition is ours no more", reason=reason, **self._place
                 )
+                await self._release(epoch)
+            except asyncio.CancelledError:
+                await self._release(epoch)
+                raise
+            except BaseException as error:
+                # It ends the process. The partition is not given back: the next claim counts a crash, so that an event
+                # that does this each time is found.
+                log_event(
+                    log,
+                    "error",
+                    "projection.crashed",
+                    "what nobody has foreseen ends the runner; an event that does so each time is refused in the end",
+                    reason=type(error).__name__,
+                    **self._place,
+                )
+                raise
             finally:
                 self._progress.released()
-                await self._release(epoch)
 
     async def _why_lost(self, fenced: Fenced) -> str:
         """Return what became of the partition, as far as the store says now."""

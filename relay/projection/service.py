@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 from relay.config.derived_options import nats_options
 from relay.config.settings import Settings, load
@@ -53,20 +54,49 @@ async def run_watched(definitions: Sequence[Definition], settings: Settings, met
     twice = given_twice(definitions)
     if twice:
         raise ConfigError(twice)
-    owner = new_name()
+    owner, kept = new_name(), Kept(asyncio.current_task())
     way = Way(nats_options(settings), settings.watermark.subject)
     try:
         async with asyncio.TaskGroup() as group:
             for definition in definitions:
                 for partition in range(definition.partitions):
                     progress = metrics.partition(definition.name, partition)
-                    group.create_task(_run_partition(definition, progress, settings, way, owner))
+                    group.create_task(kept.run(_run_partition(definition, progress, settings, way, owner)))
                 for refresh in definition.refreshes:
                     view = metrics.view(definition.name, refresh.view)
-                    group.create_task(_run_refresh(definition, refresh, settings, view))
+                    group.create_task(kept.run(_run_refresh(definition, refresh, settings, view)))
     except* ConfigError as errors:
         lines = [line for error in errors.exceptions if isinstance(error, ConfigError) for line in error.lines]
         raise ConfigError(list(dict.fromkeys(lines))) from None
+
+
+class Kept:
+    """Parts of a process that must not end unseen: a group of tasks passes over one that was cancelled from inside.
+
+    Args:
+        whole: The task whose cancellation ends all of them.
+    """
+
+    def __init__(self, whole: asyncio.Task[Any] | None) -> None:
+        self._whole = whole
+        self._is_ending = False
+
+    async def run(self, part: Coroutine[Any, Any, None]) -> None:
+        """Await a part.
+
+        Raises:
+            RuntimeError: It was cancelled, and nobody has told the whole to end.
+        """
+        try:
+            await part
+        except asyncio.CancelledError as error:
+            if self._is_ending or self._whole is None or self._whole.cancelling():
+                raise
+            self._is_ending = True
+            raise RuntimeError("a part of the projections was cancelled, and nobody has told them to end") from error
+        except BaseException:
+            self._is_ending = True
+            raise
 
 
 async def _run_partition(

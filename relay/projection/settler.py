@@ -114,7 +114,7 @@ class Settler:
         Returns:
             False if something does, and nothing was done: read them one by one.
         """
-        handler = self._definition.one_handler(columns.topics)
+        handler = self._definition.one_handler(columns.topics, columns.version)
         if handler is None or handler.sql is None or self._definition.partitions > 1:
             return False
         if self._breaker.keys or self._caution.found:

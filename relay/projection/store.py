@@ -24,7 +24,7 @@ from relay.projection.rules.seq_bits import Chunk, ChunkId
 _STATEMENT_TIMEOUT = "30s"
 _FENCED = "PJ001"
 # The number at the end of sql/projection.sql: a database with a lower one is brought up to date.
-LAYOUT = 4
+LAYOUT = 5
 
 Row = tuple[Any, ...]
 Conn = psycopg.AsyncConnection[Any]

@@ -124,12 +124,22 @@ local function carry_out()
   return nil
 end
 
+-- Read a payload. NaN, Infinity and 0x10 are no JSON, as in PostgreSQL; other scripts of this server keep what they have set.
+local function decoded(payload)
+  local was = cjson.decode_invalid_numbers()
+  cjson.decode_invalid_numbers(false)
+  local good, found = pcall(cjson.decode, payload)
+  cjson.decode_invalid_numbers(was)
+  if not good then error(found, 0) end
+  return found
+end
+
 -- Apply an event; answer the failure that refused it, nil if there was none.
 local function apply_event(one, payload)
   if one.fault then return one.fault end
   queue = {}
   local good, failure = pcall(function()
-    one.data = cjson.decode(payload)
+    one.data = decoded(payload)
     handlers[one.handler](one, read, write)
   end)
   if not good then return failure end

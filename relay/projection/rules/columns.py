@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from relay.projection.rules.grouping import Mode
-from relay.projection.rules.incoming import ABSENT, MAX_DIGITS, MAX_SEQ, SEPARATOR, VERSION, joined
+from relay.projection.rules.incoming import ABSENT, MAX_DIGITS, MAX_ORIGIN, MAX_SEQ, SEPARATOR, VERSION, joined
 
 Message = tuple[int, int, str, bytes, bytes]
 """Its sequence in the stream, when it was stored, its subject, the block of its headers, its payload."""
@@ -25,6 +25,7 @@ _NUL = "\x00"
 # Which batch of its sender a message came in is nothing to us, and it differs: the last one says that it is the last.
 _BATCH = f"{_LINE}Nats-Batch-"
 _OF_BATCHES = re.compile(f"{_BATCH}[^\r]*(?={_LINE})")
+_VERSION = 6  # its place among the columns
 _ASKED_FOR = frozenset({"Nats-Msg-Id", "Outbox-Key", "Outbox-Seq", "Outbox-Created-At"})
 _REPLAY = frozenset({"Outbox-Replay", "Outbox-Replay-Of"})
 
@@ -47,6 +48,12 @@ class Columns(NamedTuple):
     keys: Sequence[str]
     created: Sequence[float]
     texts: tuple[str, ...]
+
+    @property
+    def version(self) -> int | None:
+        """The version that all payloads have; None if they have several."""
+        found = set(_values(self.texts[_VERSION]))
+        return int(found.pop()) if len(found) == 1 else None
 
     def rows(self) -> list[list[object]]:
         """Return the parameters of each event alone, for mode ``each``."""
@@ -91,7 +98,7 @@ def columns_of(messages: Sequence[Message]) -> Columns | None:
     created = _created(headers["Outbox-Created-At"])
     origins = set(_values(headers["Outbox-Origin"])) if "Outbox-Origin" in headers else {""}
     origin = origins.pop()
-    if seqs is None or created is None or origins or origin != origin.strip():
+    if seqs is None or created is None or origins or origin != origin.strip() or len(origin) > MAX_ORIGIN:
         return None
     if not _are_stripped(headers["Nats-Msg-Id"]) or not _are_versions(headers.get("Event-Version", "")):
         return None

@@ -17,6 +17,7 @@ ABSENT = "\x1d"
 
 MAX_SEQ = 2**63 - 1
 MAX_DIGITS = 19
+MAX_ORIGIN = 64
 VERSION = re.compile(r"[1-9][0-9]{0,5}")
 _NUL = "\x00"
 _CONTROLS = tuple(one.encode() for one in (_NUL, ABSENT, SEPARATOR))
@@ -125,6 +126,10 @@ def read(
         faults.append("the payload is not UTF-8")
     key = headers.get("Outbox-Key")
     origin = headers.get("Outbox-Origin", "").strip()
+    if len(origin) > MAX_ORIGIN:
+        # It is a key of a table, and without it a seq would count for every origin.
+        origin, seq = "", None
+        faults.append("the header Outbox-Origin is none of an outbox")
     message_id = (headers.get("Outbox-Replay-Of") or headers.get("Nats-Msg-Id", "")).strip()
     if not known_clean and _has_controls(text, subject, headers):
         faults.append("the message holds a control character that no JSON text may hold")

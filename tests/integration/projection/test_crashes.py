@@ -4,9 +4,12 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import sys
 from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+import pytest
 
 from relay.config.settings import load
 from relay.projection import Event, Projection, Transaction, on, run
@@ -19,12 +22,19 @@ class Deadly(Projection):
 
     name, stream, subjects = "trail", STREAM, ("orders.>",)
     tables = TABLES
+    way = "killed"
 
     @on("orders.placed")
     async def placed(self, tx: Transaction, event: Event) -> None:
         """Append the number, or die."""
         if event.data["i"] == 137:
-            os.kill(os.getpid(), signal.SIGKILL)
+            match self.way:
+                case "killed":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case "exit":
+                    sys.exit(3)
+                case "interrupt":
+                    raise KeyboardInterrupt
         await tx.execute(
             "INSERT INTO trail VALUES ($1, ARRAY[$2::bigint])"
             " ON CONFLICT (key) DO UPDATE SET numbers = trail.numbers || excluded.numbers",
@@ -32,8 +42,9 @@ class Deadly(Projection):
         )
 
 
-def child(dsn: str, url: str) -> None:
+def child(dsn: str, url: str, way: str) -> None:
     """Run the projection in a process of its own."""
+    Deadly.way = way
     settings: dict[str, Any] = {"postgres.dsn": dsn, "nats.servers": (url,)}
     asyncio.run(run([Deadly], load(None, settings, environ={})))
 
@@ -43,13 +54,14 @@ def over(process: BaseProcess, dsn: str) -> bool:
     return process.exitcode is not None or state(dsn).get("position") == 200
 
 
+@pytest.mark.parametrize("way", ["killed", "exit", "interrupt"])
 def test_an_event_that_ends_the_process_is_parked_and_the_others_are_applied(
-    empty_database: str, events: Events
+    empty_database: str, events: Events, way: str
 ) -> None:
     events.make()
     events.send(*((seq, f"k{seq % 7}") for seq in range(1, 201)))
     for _ in range(20):
-        process = multiprocessing.get_context("spawn").Process(target=child, args=(empty_database, events.url))
+        process = multiprocessing.get_context("spawn").Process(target=child, args=(empty_database, events.url, way))
         process.start()
         wait_until("it has ended, or all is settled", partial(over, process, empty_database))
         alive = process.exitcode is None

@@ -120,6 +120,17 @@ def test_the_model_is_the_fold_of_the_stream(world: World, events: Events, run: 
     assert (world.state()["applied"], world.state()["repeats"]) == ("2510", "3")
 
 
+def test_what_is_no_json_is_refused_as_in_postgresql(world: World, events: Events, run: Any) -> None:
+    events.make()
+    for seq, value in enumerate((float("nan"), float("inf")), 1):
+        events.send((seq, f"k{seq}"), payload={"i": value})
+    events.send((3, "b"))
+    run()
+    world.reach(3)
+    assert (world.trail(), [key for key, _ in world.parked()]) == ({"b": [3]}, ["k1", "k2"])
+    assert world.ask("EVAL", "return tostring(cjson.decode('[0x10]')[1])", 0) == "16"
+
+
 def test_several_runners_apply_each_event_once(world: World, events: Events, run: Any) -> None:
     events.make()
     for _ in range(3):

@@ -1,9 +1,11 @@
 """Which handler applies an event."""
 
+import re
+
 import pytest
 
 from relay.errors import ConfigError
-from relay.projection.definition import Definition, Handler, Projection, on
+from relay.projection.definition import Definition, Handler, Projection, on, upcast
 from relay.projection.event import Event, Transaction
 from relay.projection.rules.grouping import Mode
 from tests.unit.projection.events import event
@@ -39,6 +41,30 @@ def test_the_first_handler_that_fits_topic_and_version_applies_an_event(
     found, fault = _definition(*made).handler_of(event(1, Event_Version=version))
 
     assert (found, fault) == (made[wanted], None)
+
+
+@pytest.mark.parametrize(
+    ("handlers", "version", "wanted"),
+    [
+        ([("orders.placed", None)], None, 0),
+        ([("orders.placed", None)], 3, 0),
+        ([("orders.placed", 1)], 1, 0),
+        ([("orders.placed", 1)], None, None),
+        ([("orders.placed", 1)], 2, None),
+        ([("orders.placed", 1), ("orders.*", None)], 2, 1),
+        ([("orders.placed", 1), ("orders.*", None)], None, None),
+        ([("orders.placed", 2), ("orders.*", 1)], 1, 1),
+    ],
+)
+def test_one_handler_takes_all_events_if_it_takes_their_version(
+    handlers: list[tuple[str, int | None]], version: int | None, wanted: int | None
+) -> None:
+    made = [_handler(*one) for one in handlers]
+    found = _definition(*made)
+    assert found.one_handler(["orders.placed"], version) == (None if wanted is None else made[wanted])
+    assert (
+        version is None or wanted is None or found.handler_of(event(1, Event_Version=str(version)))[0] == made[wanted]
+    )
 
 
 def test_an_event_that_no_topic_fits_is_none_of_ours() -> None:
@@ -107,6 +133,40 @@ def test_a_method_that_is_not_async_is_a_fault_before_anything_runs() -> None:
 
     with pytest.raises(ConfigError, match="placed must be written with `async def`"):
         Plain.definition()
+
+
+@pytest.mark.parametrize("first", ["static", "upcast"])
+def test_what_brings_a_payload_up_to_date_may_be_static(first: str) -> None:
+    def newer(data: dict[str, int]) -> dict[str, int]:
+        return data | {"newer": 1}
+
+    mark = upcast("orders.placed", from_version=1)
+
+    class Static(Projection):
+        name, stream, subjects, version = "static", "ORDERS", ["orders.>"], 1
+        newest = staticmethod(mark(newer)) if first == "upcast" else mark(staticmethod(newer))
+
+        @on("orders.placed", version=2)
+        async def placed(self, tx: Transaction, event: Event) -> None:
+            """Do nothing."""
+
+    found = Static.definition()
+    assert found.version_of(event(1)) == 2
+    assert found.upcasters["orders.placed", 1]({}) == {"newer": 1}
+
+
+@pytest.mark.parametrize(
+    ("topic", "version", "told"),
+    [
+        ("orders.*", 1, "orders.*: must be a plain subject, without wildcards"),
+        ("orders.plcaed", 1, "orders.plcaed: nothing is defined for its events"),
+        ("orders.placed", 0, "orders.placed, version 0: versions begin at 1"),
+    ],
+)
+def test_what_would_never_bring_a_payload_up_to_date_is_a_fault(topic: str, version: int, told: str) -> None:
+    handlers = (_handler("orders.placed"),)
+    with pytest.raises(ConfigError, match=re.escape(f"upcast: {told}")):
+        Definition("model", "ORDERS", ("orders.>",), 1, "", handlers, upcasters={(topic, version): dict})
 
 
 def test_a_text_is_no_list_of_subjects() -> None:
