@@ -365,6 +365,7 @@ class Replica:
             statement_timeout_s=postgres.statement_timeout_s,
             # What a mark, or another write of a row, is refused for may concern that row alone.
             waits=name in ("fetch", "lease"),
+            own=name == "lease",
         )
 
 

@@ -300,6 +300,7 @@ class Term:
             rooms=self._reconciler.rooms(),
             refusal=self._settler.refusal(time.monotonic()),
             refused_rows=self._settler.refused_rows(),
+            unsaved_streams=self._reconciler.refused(),
             in_vain=self._fetcher.in_vain,
             seqs_again=self._reused.found,
             origins=in_hand.database.origins,

@@ -11,7 +11,7 @@ from relay.outcomes import Delivered
 from relay.postgres.database import Locked, Unfinished
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.mark_batch_size import MarkSize
-from relay.rules.refused_rows import RefusedRows
+from relay.rules.refused_rows import KEPT, RefusedRows
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +23,6 @@ _SEARCH_S = 0.5
 _FEW = 8
 # So long may be spent in a turn on rows that were refused before, seconds.
 _AGAIN_S = 0.1
-
-KEPT = "a trigger or a rule keeps the row as it is, without an error"
-"""Why a row is not changed if the statement succeeds, the row has no lock, and the shards are ours."""
 
 
 def log_refused_row(event: Event, reason: str) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
-from relay.delivery.marker import KEPT, Marker
+from relay.delivery.marker import Marker
 from relay.errors import StatementRefused
 from relay.event import Event
 from relay.observe.logs import event as log_event
@@ -16,6 +16,7 @@ from relay.outcomes import Buried, Delivered, Noted, Postponed
 from relay.postgres.database import Unfinished
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.in_hand import InHand
+from relay.rules.refused_rows import KEPT
 from relay.rules.stream_floors import Mark
 
 log = logging.getLogger(__name__)

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 _TIMEOUT_S = 2.0
 # Times are compared as Unix seconds, which are exact to the microsecond.
 _BEFORE_S = 0.001
+# What a comparison has found is saved again after this if the database refuses it, seconds.
+_SAVE_PAUSE_S = 1.0
 _QUIET_TICK_S = 0.05
 _QUIET_TICKS = 100
 _GONE = (
@@ -190,7 +192,7 @@ class LossWatch:
             repaired_at=now if lost and redeliver else seen.repaired_at,
         )
         watched.compared(found)
-        await self._streams.save_one(watched, found)
+        await self._save(watched, found)
         if lost:
             if in_vain:
                 log_event(log, "error", "stream.unhealed", _UNHEALED, stream=watched.name, events=lost)
@@ -201,6 +203,13 @@ class LossWatch:
                 raise StreamHealed(f"{lost} events that stream {watched.name} has lost are pending again")
         self._gate.release(_comparing(watched))
         self._in_hand.may_flow()
+
+    async def _save(self, watched: Watched, found: Seen) -> None:
+        """Save what a comparison has found, before anything is sent: a later term would take the loss for a new one."""
+        await self._streams.save_one(watched, found)
+        while self._streams.is_refused(watched.name):
+            await asyncio.sleep(_SAVE_PAUSE_S)
+            await self._streams.save_one(watched, found)
 
     def _report(self, seen: Seen, lost: int, highest: int, last_seq: int, *, redeliver: bool, recreated: bool) -> None:
         log_event(

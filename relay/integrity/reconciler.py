@@ -88,6 +88,10 @@ class Reconciler:
         """Return how much room each stream has that has a limit and could be looked at last: 0 to 1."""
         return self._streams.rooms()
 
+    def refused(self) -> tuple[int, str]:
+        """Return of how many streams the database refuses to save what is kept, and why that of the last one."""
+        return self._streams.refused()
+
     async def save(self) -> None:
         """Let floors rise, and save what has changed.
 

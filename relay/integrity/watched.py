@@ -3,18 +3,27 @@
 All of it is kept for each stream, so that a stream that cannot be read takes no care from the others.
 """
 
+import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from relay.errors import StatementRefused
 from relay.jetstream.connection import Connection
+from relay.observe.logs import event as log_event
 from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.in_hand import InHand
+from relay.rules.refused_rows import KEPT
 from relay.rules.stream_floors import Mark
 from relay.rules.stream_loss import Seen
 from relay.rules.streams import StreamState
 
+log = logging.getLogger(__name__)
+
+# What the database refuses to save of a stream is tried again after this, seconds.
+_REFUSED_PAUSE_S = 5.0
 # Marks are read back from the table in this range around the watermark, seqs.
 _MARKS_BELOW = 2_000
 _MARKS_ABOVE = 50_000
@@ -191,6 +200,8 @@ class WatchedStreams:
         self._streams: dict[str, Watched] = {}
         # Streams that were known before, and that the database knows nothing of.
         self.unsaved: set[str] = set()
+        # Why the database takes nothing that is to be saved of a stream, and when that is tried again.
+        self._refused: dict[str, tuple[str, float]] = {}
         self._database = ""
         # Over this connection to the database all of this was read.
         self.generation = -1
@@ -267,7 +278,10 @@ class WatchedStreams:
         sent.update(in_hand.in_doubt.places(in_hand.streams.name_of))
         # Until a tail was searched nobody knows what an earlier owner has sent and not marked.
         in_hand.floors.step(sent, {watched.name for watched in self if not watched.searched})
+        now = time.monotonic()
         for watched in self:
+            if watched.name in self._refused and now < self._refused[watched.name][1]:
+                continue
             floor, mark = in_hand.floors.floors[watched.name], in_hand.floors.marks[watched.name]
             # What was acknowledged after a set-back must not hide it from whoever begins before somebody has looked.
             witnesses = in_hand.set_backs.witnesses(watched.name)
@@ -277,8 +291,46 @@ class WatchedStreams:
     async def save_one(self, watched: Watched, seen: Seen, *, patient: bool = True) -> None:
         """Save what was seen of one stream, if that is not in the database yet.
 
+        If the database refuses to take it, or keeps its rows as they are, that is reported (`refused`), and it is to be
+        tried again.
+
         Raises:
             Unfinished: As `save`; only if not patient.
         """
-        if not watched.is_saved(seen) and await self._writer.save_stream_state(seen, self._database, patient=patient):
-            watched.was_saved(seen)
+        if watched.is_saved(seen):
+            return
+        try:
+            if await self._writer.save_stream_state(seen, self._database, patient=patient):
+                watched.was_saved(seen)
+                self._refused.pop(watched.name, None)
+            elif await self._writer.owns_shards() and await self._is_same_database():
+                self._note_refusal(watched.name, KEPT)
+        except StatementRefused as error:
+            self._note_refusal(watched.name, str(error))
+
+    async def _is_same_database(self) -> bool:
+        return (await self._reader.starting_point()).database.identity == self._database
+
+    def _note_refusal(self, name: str, reason: str) -> None:
+        """Have the state of a stream saved again later; logged once for each reason."""
+        known, _ = self._refused.get(name, ("", 0.0))
+        self._refused[name] = reason, time.monotonic() + _REFUSED_PAUSE_S
+        if reason != known:
+            log_event(
+                log,
+                "error",
+                "streams.unsaved",
+                "PostgreSQL refuses to save what is kept of a stream; it is tried again, and events flow. A relay that"
+                " begins has more to search, and a loss may be found again",
+                stream=name,
+                reason=reason,
+            )
+
+    def is_refused(self, name: str) -> bool:
+        """Report whether the database refuses to save what is kept of a stream."""
+        return name in self._refused
+
+    def refused(self) -> tuple[int, str]:
+        """Return of how many streams the database refuses to save what is kept, and why that of the last one."""
+        reason = next(reversed(self._refused.values()))[0] if self._refused else ""
+        return len(self._refused), reason

@@ -333,6 +333,11 @@ def _gauges(now: Snapshot) -> Iterator[Family]:
         ),
         ("held_keys", "Keys that wait behind a failing event, a hold or a dead letter", term.held_keys),
         ("unmarked_events", "Events that a stream has stored and whose rows could not be marked", term.unmarked),
+        (
+            "unsaved_streams",
+            "Streams of which the database refuses to save what is kept",
+            term.unsaved_streams[0],
+        ),
         ("blocked_keys", "Keys that wait for the operator to decide about a dead letter", term.blocked_keys),
         ("stalled", "1 if events could be sent, but nothing was settled for 30 s", stalled),
     ):

@@ -57,6 +57,7 @@ class TermView:
         rooms: What is left of the narrowest limit of each stream that has one, as a share of it.
         refusal: Why nothing can flow because marks are not made, None while it can.
         refused_rows: How many rows the database refuses to change, for a mark or another outcome, and why the last one.
+        unsaved_streams: Of how many streams the database refuses to save what is kept, and why that of the last one.
         in_vain: How many events are pending again as soon as they are marked, and are not sent again.
         seqs_again: Whether a stream was found to hold events of this origin whose seqs are other rows' now.
         origins: Which histories the seqs belong to.
@@ -83,6 +84,7 @@ class TermView:
     rooms: tuple[tuple[str, float], ...] = ()
     refusal: str | None = None
     refused_rows: tuple[int, str] = (0, "")
+    unsaved_streams: tuple[int, str] = (0, "")
     in_vain: int = 0
     seqs_again: bool = False
     origins: str = ""
@@ -122,6 +124,9 @@ class Snapshot:
                     f"marks, or other outcomes, of {refused} events cannot be written: {reason}; see `relay doctor`"
                 )
             )
+        unsaved, reason = self.term.unsaved_streams
+        if unsaved:
+            notes.append(printable(f"what is kept of {unsaved} streams cannot be saved: {reason}; see outbox_streams"))
         if self.term.in_vain:
             notes.append(
                 f"{self.term.in_vain} events are pending again as soon as they are marked, and are not sent again:"

@@ -99,6 +99,8 @@ class Database:
         statement_timeout_s: Seconds for one statement.
         waits: Whether a statement is run again that PostgreSQL refuses for what the database is, such as the type of a
             column; else it is refused, as it may be for one row alone.
+        own: Whether it is run again whatever it is refused for. What is written over this connection is the relay's
+            own, and no other statement would do: whoever added a constraint or a trigger has to mend it.
 
     Attributes:
         generation: How many connections were made so far.
@@ -116,6 +118,7 @@ class Database:
         connect_timeout_s: float,
         statement_timeout_s: float,
         waits: bool = False,
+        own: bool = False,
     ) -> None:
         self._dsn = dsn
         self._dsn_file = dsn_file
@@ -124,6 +127,7 @@ class Database:
         # What takes longer is ended.
         self._limit_s = statement_timeout_s
         self._waits = waits
+        self._own = own
         self._conn: psycopg.AsyncConnection[Row] | None = None
         self._turn = asyncio.Lock()
         self._useful = False
@@ -165,6 +169,7 @@ class Database:
         patient: bool = True,
         lock_timeout_s: float | None = None,
         waits: bool = False,
+        raises: bool = False,
     ) -> list[Row]:
         """Run one statement and return its rows, or, if it has none, one row with the count of rows touched.
 
@@ -177,6 +182,7 @@ class Database:
             lock_timeout_s: How long it waits for a lock, also for one on a whole table, seconds; None: as long as the
                 statement says, or else as it may take.
             waits: As for all statements of the connection.
+            raises: Whether it is not run again even if a right or a table is missing: others of the connection go on.
 
         Raises:
             TooSlow: It took too long, and is not to be run again as it is. The connection was closed.
@@ -185,7 +191,13 @@ class Database:
             BadValue: It failed at a value of a row.
         """
         once = partial(
-            self._once, query, params, patient=patient, lock_timeout_s=lock_timeout_s, waits=waits or self._waits
+            self._once,
+            query,
+            params,
+            patient=patient,
+            lock_timeout_s=lock_timeout_s,
+            waits=waits or self._waits,
+            raises=raises,
         )
         async with self._turn:
             # The way of nearly every statement has no object of the retries: making them took a fifth of it.
@@ -200,7 +212,14 @@ class Database:
         raise AssertionError("tenacity retries without end")
 
     async def _once(
-        self, query: bytes, params: Sequence[object], *, patient: bool, lock_timeout_s: float | None, waits: bool
+        self,
+        query: bytes,
+        params: Sequence[object],
+        *,
+        patient: bool,
+        lock_timeout_s: float | None,
+        waits: bool,
+        raises: bool,
     ) -> list[Row]:
         asked = False
         try:
@@ -220,10 +239,13 @@ class Database:
                     self.succeeded()
                 return rows
         except OUTAGES as error:
-            if is_of_value(error):
+            if is_of_value(error) and not self._own:
                 raise BadValue(words(error)) from None
             if asked and isinstance(error, psycopg.errors.LockNotAvailable):
                 raise Locked(str(error.diag.message_primary)) from None
+            # Of a standby no statement is taken.
+            if raises and isinstance(error, _REFUSALS) and not isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+                raise StatementRefused(words(error)) from None
             # The driver takes it for an outage. It is how an update fails that a publication does not let happen.
             if isinstance(error, psycopg.errors.ObjectNotInPrerequisiteState) and not waits:
                 raise StatementRefused(words(error)) from None
@@ -232,7 +254,7 @@ class Database:
                 raise TooSlow(f"not done within {self._limit_s:g} s") from None
             raise
         except psycopg.Error as error:
-            if waits and is_of_schema(error):
+            if self._own or (waits and is_of_schema(error)):
                 await self.drop(error)
                 raise _Unfit from None
             # Its own text would repeat the row.
@@ -303,7 +325,7 @@ class Database:
             await conn.close()
         self.up = False
         reason = words(error)
-        is_refusal = isinstance(error, _REFUSALS) or is_of_schema(error)
+        is_refusal = isinstance(error, _REFUSALS) or is_of_schema(error) or not isinstance(error, OUTAGES)
         refusal = f"PostgreSQL answers, and refuses what the relay asks of it: {reason}; see `relay doctor`"
         self.refusal = refusal if is_refusal else ""
         is_new = not self._lost or ((is_refusal or credentials.is_auth_error(reason)) and reason not in self._reported)

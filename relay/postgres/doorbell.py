@@ -17,6 +17,7 @@ import time
 
 import psycopg
 
+from relay.errors import StatementRefused
 from relay.observe.logs import event as log_event
 from relay.postgres.database import OUTAGES, Database
 from relay.postgres.rows import BellRow
@@ -30,6 +31,8 @@ _RETRY_S = 2.0
 _TEST_TIMEOUT_S = 2.0
 # How long we trust that another relay still holds the bell: it could end without a ring.
 _TRUST_S = 5.0
+# Without the bell polling finds new events: nothing that it is refused for ends the relay.
+_FAILURES = (*OUTAGES, psycopg.Error, StatementRefused)
 
 
 class Doorbell:
@@ -83,7 +86,7 @@ class Doorbell:
                     if bell.another_sleeps:
                         self._trust_until = time.monotonic() + _TRUST_S
                 self._database.succeeded()
-        except OUTAGES as error:
+        except _FAILURES as error:
             await self._fall(error)
         return self.rings
 
@@ -108,7 +111,7 @@ class Doorbell:
             await self._database.connection()
             async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
                 await self._hang()
-        except OUTAGES as error:
+        except _FAILURES as error:
             await self._fall(error)
 
     async def close(self) -> None:
@@ -128,7 +131,7 @@ class Doorbell:
                 conn = await self._database.connection()
                 async with psycopg.AsyncRawCursor(conn) as cursor:
                     await cursor.execute(self._tables.query("doorbell/release"), (self._has_company,))
-        except OUTAGES as error:
+        except _FAILURES as error:
             await self._fall(error)
 
     async def sleep(self, timeout_s: float) -> bool:
@@ -140,7 +143,7 @@ class Doorbell:
                 rang = True
                 if notification.pid != conn.info.backend_pid:
                     self._trust_until = 0.0
-        except OUTAGES as error:
+        except _FAILURES as error:
             await self._fall(error)
             return True
         return rang

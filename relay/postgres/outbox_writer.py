@@ -211,12 +211,13 @@ class OutboxWriter:
 
         Raises:
             Unfinished: Somebody has, or it took too long; only if not patient.
+            StatementRefused: The database refuses to take it.
         """
         row = (seen.stream, seen.created, seen.first_seq, seen.floor, seen.mark.stream_seq, seen.mark.event_id)
         repair = (seen.begun_at, seen.lost, seen.repaired_at)
         values = (*row, *repair, identity, *self._fence)
         run = self._run if patient else self._run_unlocked
-        return bool(value(await run(self._tables.query("integrity/save_stream_state"), values, waits=True)))
+        return bool(value(await run(self._tables.query("integrity/save_stream_state"), values, raises=True)))
 
     async def mark_lost(self, stream: str, rows: Sequence[DeliveredRow], due_at: float, after_delivery_s: float) -> int:
         """Have delivered events sent again that their stream has lost; return how many.

@@ -14,6 +14,9 @@ _MANY = 10
 # Distinct reasons that are remembered, so that each is new once.
 _REASONS = 100
 
+KEPT = "a trigger or a rule keeps the row as it is, without an error"
+"""Why a row is not changed if the statement succeeds, the row has no lock, and the shards are ours."""
+
 
 @dataclass(slots=True)
 class _Refusal:

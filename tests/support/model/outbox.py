@@ -664,6 +664,7 @@ class Link:
         patient: bool = True,
         lock_timeout_s: float | None = None,
         waits: bool = False,
+        raises: bool = False,
     ) -> Answer:
         """Run a statement until its answer has come.
 
