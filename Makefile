@@ -161,6 +161,8 @@ release: $(READY) $(TOOLS)/.ready
 	$(HELM) package helm/outbox-relay --destination dist/release
 	$(MAKE) --no-print-directory sbom
 	mv dist/sbom.json dist/release/outbox-relay-$$($(BIN)/relay version).cdx.json
+	version=$$($(BIN)/relay version); git archive --format=tar.gz --prefix=outbox-relay-$$version/ \
+		--output=dist/release/outbox-relay-$$version.source.tar.gz HEAD
 	cd dist/release && sha256sum *-* > SHA256SUMS && cat SHA256SUMS
 	@echo "Next: make release-image, tag the commit v$$($(BIN)/relay version), sign and upload dist/release."
 

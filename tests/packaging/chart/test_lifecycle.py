@@ -224,6 +224,9 @@ def test_the_settings_of_a_pod_are_those_of_the_values(case: str, kube: Cluster)
     assert shown["lease"]["ttl_s"] == (7 if case == "everything" else 10)
 
 
+READ_MODELS = {"projections": {"enabled": True, "classes": ["shop:Orders"], "dsnSecret": {"name": "models"}}}
+
+
 @pytest.mark.parametrize(
     ("values", "sentence", "always"),
     [
@@ -234,6 +237,12 @@ def test_the_settings_of_a_pod_are_those_of_the_values(case: str, kube: Cluster)
         ({}, "set test.topic", False),
         ({"migration": {"enabled": False}}, "ends with code 3", False),
         ({}, "The stream is yours to make", False),
+        (READ_MODELS, "config.headers.key, config.headers.seq, config.headers.created_at are not true", False),
+        (
+            merged(READ_MODELS, {"config": {"headers": {"key": True, "created_at": True}}}),
+            "WARNING: config.headers.seq is not true",
+            False,
+        ),
         ({"mode": "sidecar"}, '{{- include "outbox-relay.sidecar" (index .Subcharts "outbox-relay")', False),
     ],
 )
