@@ -9,7 +9,7 @@ from relay.operate.access import Reader
 from relay.operate.gone_stream import SubjectOf, taken_by
 
 # Among how many of the newest events it is looked at, over how long, and for how long these must be known at least.
-_NEWEST, _LONG_S, _LEAST_S = 20_000, 600.0, 30.0
+_NEWEST, _LONG_S, _LEAST_S = 20_000, 600.0, 60.0
 _SLOT_S, _TOPICS = 10.0, 100
 
 

@@ -261,7 +261,7 @@ def test_a_burst_does_not_count_as_growth_and_a_young_outbox_has_none() -> None:
     found = rates([("billing.sent", "k", 560, 500), ("other.x", None, 60, 6)], 70.0)
     assert found is not None and found[0].rate == pytest.approx(1.0)
     assert inserted_into(("billing.>",), found, lambda topic, key: topic) == pytest.approx(1.0)
-    assert rates([("billing.sent", "k", 560, 500)], 20.0) is None
+    assert rates([("billing.sent", "k", 560, 500)], 50.0) is None
     assert inserted_into(("billing.>",), None, lambda topic, key: topic) is None
 
 
