@@ -96,9 +96,7 @@ class SeenStreams:
     def _known(self, stream: StreamView, now: float, outbox: OutboxSide) -> StreamView:
         before = self._streams.get(stream.name)
         if stream.missing is None:
-            if stream.is_full or outbox.waits(stream):
-                self._samples.pop(stream.name, None)
-            growth = self._growth(stream, now)
+            growth = self._growth(stream, now, is_still=not (stream.is_full or outbox.waits(stream)))
             return replace(stream, growth=outbox.inserted(stream) if growth is None else growth)
         self._samples.pop(stream.name, None)
         since = now if before is None or before.since is None else before.since
@@ -106,8 +104,15 @@ class SeenStreams:
             return replace(stream, since=since)
         return replace(stream, since=since, subjects=before.subjects, limits=before.limits)
 
-    def _growth(self, stream: StreamView, now: float) -> float | None:
-        """Return by how much a stream grows in a second; None if it was not looked at for long enough."""
+    def _growth(self, stream: StreamView, now: float, *, is_still: bool) -> float | None:
+        """Return by how much a stream grows in a second; None if it was not looked at for long enough.
+
+        Args:
+            is_still: Whether nothing waits for it: what was there before it was drained says nothing of what comes.
+        """
+        if not is_still:
+            self._samples.pop(stream.name, None)
+            return None
         samples = self._samples.setdefault(stream.name, deque())
         if samples and stream.used < samples[-1][1]:
             samples.clear()

@@ -255,6 +255,9 @@ def test_a_stream_grows_by_what_is_inserted_while_a_backlog_is_drained_into_it()
         assert shown.streams[0].growth == 1.3
     full = seen.completed(NatsView(None, "", (FULL,)), 40.0, OutboxSide(inserted=lambda stream: 1.3))
     assert full.streams[0].growth == 1.3, "it does not grow while it is full, and is told what comes"
+    raised = replace(FULL, limit_at=9999, room=0.9, messages=5000)
+    after = seen.completed(NatsView(None, "", (raised,)), 70.0, OutboxSide(inserted=lambda stream: 1.3))
+    assert after.streams[0].growth == 1.3, "what was drained between two looks is no growth"
 
 
 def test_a_burst_does_not_count_as_growth_and_a_young_outbox_has_none() -> None:
