@@ -123,6 +123,8 @@ class Fetcher:
             if found:
                 await self._wakeup.found(found)
                 self._in_hand.to_send.set()
+                # The publisher goes first: going to sleep takes a while.
+                await asyncio.sleep(0)
                 if not (self._has_read_all and self._wakeup.hears_all):
                     continue
             woken = await self._wakeup.sleep(self._nothing_before_s(), self._in_hand.saw_nothing_new_at())
@@ -202,7 +204,7 @@ class Fetcher:
         if read is None:
             return 1  # a smaller one comes next
         events, seqs, cut_short = read.events, read.seqs, read.is_cut
-        late = await self._take_late() if events else 0
+        late = await self._take_late() if events and len(self._in_hand.gaps) else 0
         if self._late_up_to is not None:
             return late  # what was just read is read again when the rest of the late ones is here
         if catching_up and not cut_short:

@@ -18,6 +18,7 @@ from relay.cancellation import heed_cancellation, honour_cancellation
 from relay.errors import BadValue, StatementRefused
 from relay.observe.logs import event as log_event
 from relay.postgres.arrays import BinaryArray, BinaryArrayDumper
+from relay.postgres.named import GONE, NamedStatements
 from relay.postgres.server_error import is_of_schema, is_of_value, words
 from relay.postgres.session import address_fault, conninfo, pin
 
@@ -129,6 +130,8 @@ class Database:
         self._waits = waits
         self._own = own
         self._conn: psycopg.AsyncConnection[Row] | None = None
+        # None: the session is a pooler's, or has shown that it keeps no statements.
+        self._named: NamedStatements | None = None
         self._turn = asyncio.Lock()
         self._useful = False
         self._lost = False
@@ -170,6 +173,7 @@ class Database:
         lock_timeout_s: float | None = None,
         waits: bool = False,
         raises: bool = False,
+        named: bool = False,
     ) -> list[Row]:
         """Run one statement and return its rows, or, if it has none, one row with the count of rows touched.
 
@@ -183,6 +187,7 @@ class Database:
                 statement says, or else as it may take.
             waits: As for all statements of the connection.
             raises: Whether it is not run again even if a right or a table is missing: others of the connection go on.
+            named: Whether it is planned once for the session, if that is ours.
 
         Raises:
             TooSlow: It took too long, and is not to be run again as it is. The connection was closed.
@@ -198,6 +203,7 @@ class Database:
             lock_timeout_s=lock_timeout_s,
             waits=waits or self._waits,
             raises=raises,
+            named=named,
         )
         async with self._turn:
             # The way of nearly every statement has no object of the retries: making them took a fifth of it.
@@ -220,6 +226,7 @@ class Database:
         lock_timeout_s: float | None,
         waits: bool,
         raises: bool,
+        named: bool,
     ) -> list[Row]:
         asked = False
         try:
@@ -228,7 +235,7 @@ class Database:
             asked = not patient
             async with asyncio.timeout(self._limit_s + _CANCEL_TIMEOUT_S), asyncio.timeout(self._limit_s):
                 if lock_timeout_s is None:
-                    rows = await _executed(conn, query, params)
+                    rows = await (self._executed if named else _executed)(conn, query, params)
                 else:
                     async with conn.transaction():
                         # A table is locked before anything of the statement is done, so it cannot set this itself.
@@ -260,6 +267,14 @@ class Database:
             # Its own text would repeat the row.
             raise (BadValue if is_of_value(error) else StatementRefused)(words(error)) from None
 
+    async def _executed(self, conn: psycopg.AsyncConnection[Row], query: bytes, params: Sequence[object]) -> list[Row]:
+        if self._named is not None:
+            try:
+                return await self._named.run(query, params)
+            except GONE:
+                self._named = None
+        return await _executed(conn, query, params)
+
     async def connection(self) -> psycopg.AsyncConnection[Row]:
         """Return the connection that stands, or make one; a single try.
 
@@ -268,7 +283,7 @@ class Database:
         """
         if self._conn is not None and not self._conn.closed:
             return self._conn
-        # No prepared statements: a plan made while the table was small must not outlive that, a plan costs
+        # The driver prepares none by itself: a plan made while the table was small must not outlive that, a plan costs
         # 0.1 ms a batch, and a transaction pooler in between keeps none.
         conn = await _Connection.connect(self._conninfo(), autocommit=True, prepare_threshold=None)
         async with AsyncExitStack() as otherwise:
@@ -276,8 +291,10 @@ class Database:
             conn.adapters.register_dumper(BinaryArray, BinaryArrayDumper)
             heed_cancellation()
             async with asyncio.timeout(self._limit_s + _CANCEL_TIMEOUT_S), asyncio.timeout(self._limit_s):
-                self._report_settings(await pin(conn))
+                is_ours, different = await pin(conn)
+                self._report_settings(different)
             otherwise.pop_all()
+        self._named = NamedStatements(conn) if is_ours else None
         self._conn = conn
         self.generation += 1
         self._useful = False

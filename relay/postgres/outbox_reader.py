@@ -17,7 +17,7 @@ from relay.rules.database_state import DatabaseState, StartingPoint
 from relay.rules.gaps import Holder
 from relay.rules.read_batch_size import SMALL_BYTES, Read, Room
 from relay.rules.row_unchanged import Digest
-from relay.rules.seqs import BELOW_ALL
+from relay.rules.seqs import BELOW_ALL, LARGEST
 from relay.rules.stream_floors import Mark
 from relay.rules.stream_loss import DeliveredRow, Place, Seen
 from relay.rules.watermark import Watermark
@@ -51,6 +51,8 @@ class Undecided(NamedTuple):
     is_due: bool
 
 
+# What one `delivery/fetch_few` reads at most.
+_FEW = 64
 NOTHING_DUE = Due("-infinity", BELOW_ALL)
 
 
@@ -87,6 +89,8 @@ class OutboxReader:
         self._run_unlocked = partial(database.run, patient=False, lock_timeout_s=LOCK_TIMEOUT_S)
         self._tables = tables
         self._ours = (None if shards is None else array(shards), of)
+        # Whether the latest read of what is new brought so little that the next one may ask for few.
+        self._were_few = False
         self.ratio = 1.0 if shards is None else len(shards) / of
 
     @property
@@ -131,8 +135,14 @@ class OutboxReader:
         if room.careful:
             return _read(*await self._bounded("delivery/fetch_bounded", (cursor, upper), room, self._ours))
         most_bytes = max(SMALL_BYTES, room.payload_bytes // room.rows)
+        if upper == LARGEST and self.has_all and self._were_few and room.rows >= _FEW:
+            rows = await self._run_once(self._tables.query("delivery/fetch_few"), (cursor, most_bytes), named=True)
+            self._were_few = len(rows) < _FEW
+            return _read(rows, not self._were_few)
         quick = (cursor, upper, room.rows, *self._ours, most_bytes)
         rows = await self._run_once(self._tables.query("delivery/fetch"), quick)
+        if upper == LARGEST:
+            self._were_few = len(rows) < _FEW
         return _read(rows, len(rows) == room.rows)
 
     async def outlines(self, cursor: int, upper: int, limit: int) -> list[Event]:

@@ -72,18 +72,19 @@ def address_fault(error: psycopg.ProgrammingError) -> str:
     return f"has a parameter{said} that libpq does not know{hint}"
 
 
-async def pin(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> list[str]:
+async def pin(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> tuple[bool, list[str]]:
     """Set what matters in a new session.
 
     Returns:
-        The settings that are not as they should be, since the session is a pooler's.
+        Whether the session is ours and no pooler's, and the settings that are not as they should be, since it is one's.
 
     Raises:
         psycopg.Error: The session cannot be used.
     """
     async with psycopg.AsyncRawCursor(conn) as cursor:
         await cursor.execute(_PIN, (conn.info.backend_pid,))
-        return _different(await cursor.fetchall())
+        rows = await cursor.fetchall()
+    return all(is_ours for *_, is_ours in rows), _different(rows)
 
 
 def pin_now(conn: psycopg.Connection[tuple[object, ...]]) -> list[str]:
@@ -115,4 +116,4 @@ def refuse_encoding(name: str) -> None:
 
 
 def _different(rows: Iterable[Sequence[object]]) -> list[str]:
-    return [f"{name} = {now}" for name, wanted, now in rows if now != wanted]
+    return [f"{name} = {now}" for name, wanted, now, *_ in rows if now != wanted]

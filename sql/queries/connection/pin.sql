@@ -1,10 +1,11 @@
 -- Make a new session what our statements expect, whatever was set for the role, the database or the environment. $1 is
 -- the server process that the login named: behind a pooler another one answers, and its settings are left to those who
--- share it. Returns each setting, what it should be, and what it is now.
+-- share it. Returns each setting, what it should be, what it is now, and whether the session is ours.
 -- Once a connection, 0.3 ms. The limit of time comes first: it may be shorter than what follows takes.
 SELECT s.name,
        s.wanted,
-       CASE WHEN pg_backend_pid() = $1 THEN set_config(s.name, s.wanted, false) ELSE current_setting(s.name) END
+       CASE WHEN pg_backend_pid() = $1 THEN set_config(s.name, s.wanted, false) ELSE current_setting(s.name) END,
+       pg_backend_pid() = $1
 FROM (VALUES
     -- Limits that cancel a statement, or end a session that waits for the bell: the relay has its own.
     ('statement_timeout', '0'),

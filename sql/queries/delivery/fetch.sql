@@ -3,29 +3,9 @@
 -- Index scan of the primary key from the cursor on: its cost follows the rows returned (about 2 us each with
 -- a payload of 256 bytes), not the size of the table. The payload is not parsed anywhere, and what is stored large is
 -- not even decompressed. The LIMIT keeps the inner query apart, so that each text is made once.
-SELECT r.seq,
-       r.id,
-       r.topic,
-       r.key,
-       CASE WHEN octet_length(r.payload) + coalesce(octet_length(r.headers), 0) <= $6 THEN r.payload END,
-       CASE WHEN octet_length(r.headers) <= $6 THEN r.headers END,
-       r.created_at,
-       r.attempts,
-       r.postponed,
-       0
+-- include: fetched_columns($6)
 FROM (
-    SELECT e.seq,
-           e.id::text AS id,
-           CASE WHEN octet_length(e.topic) <= 1000 THEN e.topic END AS topic,
-           CASE WHEN octet_length(e.key) <= 1000 THEN e.key END AS key,
-           CASE WHEN coalesce(pg_column_size(e.payload), 0) + coalesce(pg_column_size(e.headers), 0) <= $6
-                 AND octet_length(e.topic) <= 1000
-                 AND coalesce(octet_length(e.key), 0) <= 1000
-                THEN convert_to(textin(jsonb_out(e.payload)), 'UTF8') END AS payload,
-           CASE WHEN pg_column_size(e.headers) <= $6 THEN e.headers::text END AS headers,
-           date_part('epoch', e.created_at) AS created_at,
-           e.attempts,
-           e.retry_at > now() AS postponed
+-- include: fetched_candidate($6)
     FROM outbox_events e
     WHERE e.seq > $1
       AND e.seq <= $2

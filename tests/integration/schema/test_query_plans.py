@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from relay.postgres.migrate import migrate
 from relay.postgres.tables import Tables
 from tests.integration.operate import test_operator_query_plans
 from tests.support.fix_relay import ROOT
@@ -59,6 +60,8 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
         200,
     ),  # the scrub, and what an earlier run has settled
     ("delivery/fetch", (ROWS, NO_LIMIT, 1000, *ALL, 8_000), FEW_PAGES),
+    ("delivery/fetch_few", (DELIVERED, 8_000), 100),
+    ("delivery/fetch_few", (ROWS, 8_000), FEW_PAGES),
     ("delivery/reread", (_array(range(1, ROWS, 500)), _array(range(1, ROWS, 500)), 1000, *ALL, *ROOM), 1500),
     ("delivery/reread", ("{7}", "{7}", 1000, *SOME, *ROOM), FEW_PAGES),
     ("delivery/settled", (DELIVERED - 1000, DELIVERED, *ALL), 200),
@@ -116,6 +119,8 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("operate/dead_discard", ("{17,100150}",), FEW_PAGES),
     ("operate/bench_delete", (DELIVERED - 100, DELIVERED, "no such topic"), 200),
 ]
+# Statements with names run in sessions that keep plans.
+NAMED = {"delivery/fetch_few"}
 # They look at no rows, insert one, or read the newest as "newest" does.
 OF_NO_ROWS = {
     "adopt/target",
@@ -193,11 +198,17 @@ def knowing(request: pytest.FixtureRequest, large: str) -> str:
     return large
 
 
-def executed(address: str, query: str, params: tuple[object, ...]) -> list[dict[str, Any]]:
-    """Return all nodes of the plan that was executed, the top one first; what it changed is rolled back."""
+def executed(address: str, query: str, params: tuple[object, ...], *, plan_once: bool = False) -> list[dict[str, Any]]:
+    """Return all nodes of the plan that was executed, the top one first; what it changed is rolled back.
+
+    Args:
+        plan_once: Whether the session is one that keeps plans.
+    """
     with psycopg.connect(address) as conn:
         # As `Database` runs it: planned again with the very parameters.
         conn.prepare_threshold = None
+        if plan_once or query in NAMED:
+            conn.execute(TABLES.query("connection/plan_once"))
         text = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + TABLES.query(query)
         # What a new session reads of the catalog once is no part of the statement's cost.
         with conn.transaction(force_rollback=True):
@@ -219,6 +230,39 @@ def test_no_statement_reads_the_whole_table(
     scans = [node["Node Type"] for node in nodes if node.get("Relation Name") == "outbox_events"]
     assert "Seq Scan" not in scans
     assert nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"] <= most_pages
+
+
+@pytest.mark.parametrize(
+    ("query", "params", "most_pages"), [read for read in READS if read[0].startswith(("delivery/", "integrity/"))]
+)
+def test_nor_does_one_in_a_session_that_keeps_plans(
+    knowing: str, query: str, params: tuple[object, ...], most_pages: int
+) -> None:
+    nodes = executed(knowing, query, params, plan_once=True)
+    assert nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"] <= most_pages
+
+
+@pytest.mark.parametrize("knowing_nothing", [True, False])
+def test_a_plan_that_was_made_while_the_table_was_empty_stays_good(empty_database: str, knowing_nothing: bool) -> None:
+    with psycopg.connect(empty_database, autocommit=True, prepare_threshold=None) as conn:
+        migrate(conn, "outbox_events", "jsonb", False)
+        conn.autocommit = True
+        conn.execute("ALTER TABLE outbox_events SET (autovacuum_enabled = off)")
+        if not knowing_nothing:
+            conn.execute("VACUUM ANALYZE outbox_events")
+        conn.execute(TABLES.query("connection/plan_once"))
+        conn.execute(b"PREPARE few (bigint, integer) AS " + TABLES.query("delivery/fetch_few"))
+        for _ in range(10):
+            conn.execute("EXECUTE few (0, 8000)")
+        assert conn.execute("SELECT generic_plans > 0 FROM pg_prepared_statements").fetchone() == (True,)
+        conn.execute(
+            "INSERT INTO outbox_events (topic, payload, delivered_at)"
+            " SELECT 'orders.t', '{}', CASE WHEN g <= 20000 THEN now() END FROM generate_series(1, 40000) g"
+        )
+        ((plan,),) = conn.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE few (20000, 8000)").fetchall()
+    top = plan[0]["Plan"]
+    assert top["Actual Rows"] == 64
+    assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] <= FEW_PAGES
 
 
 def test_the_bounds_on_pages_mean_something(large: str) -> None:

@@ -14,6 +14,7 @@ from relay.postgres.arrays import BinaryArray
 from relay.postgres.database import Locked, TooSlow
 from relay.postgres.tables import Tables
 from relay.rules.row_unchanged import digest
+from relay.rules.seqs import LARGEST
 from relay.rules.table_shape import COLUMNS
 from tests.support.model.broker import Broker
 from tests.support.model.clock import Clock
@@ -222,6 +223,9 @@ class Outbox:
         most_bytes = given[-1]
         rows = self._pending(cursor, upper)[:limit]
         return [(*self._whole(row, len(row.payload) <= most_bytes), 0) for row in rows]
+
+    def _delivery_fetch_few(self, cursor: int, most_bytes: int) -> Answer:
+        return self._delivery_fetch(cursor, LARGEST, 64, most_bytes)
 
     def _delivery_fetch_bounded(self, cursor: int, upper: int, limit: int, *given: Any) -> Answer:
         return self._bounded(self._pending(cursor, upper)[:limit], *given[-3:])
@@ -665,6 +669,7 @@ class Link:
         lock_timeout_s: float | None = None,
         waits: bool = False,
         raises: bool = False,
+        named: bool = False,
     ) -> Answer:
         """Run a statement until its answer has come.
 

@@ -20,7 +20,7 @@ from tests.support.model.outbox import Link, Names, Outbox
 class _Presence:
     """The name of a process; no other one is near enough for its end to be noticed."""
 
-    def __init__(self, _: str) -> None:
+    def __init__(self, *_: object) -> None:
         self.member = f"model:{uuid.uuid4().hex}"
         self.notes = ""
         self.allow_nats = ()
