@@ -20,6 +20,8 @@ from relay.text import about_size, age, events_of
 # A stream with less room than this will soon be full, as will one that is full in less than this time if it grows on.
 LITTLE_ROOM = 0.1
 SOON_S = 3600.0
+# What grows by fewer messages a second is not said to grow.
+_LEAST_RATE = 0.05
 # A delivery that much later than NATS was found away: the relays reach it.
 _REACHED_S = 3.0
 
@@ -260,12 +262,14 @@ def _time_left(stream: StreamView) -> str:
     """Return for how long a raised limit lasts."""
     if stream.growth is None:
         return "; how fast it grows is not known yet, so look again in a minute"
-    return " and for an hour at least of what is inserted" if stream.growth > 0 else " and a reserve"
+    return " and for four hours at least of what is inserted" if stream.growth > 0 else " and a reserve"
 
 
 def growth_of(stream: StreamView) -> str:
     """Return how fast a stream grows and when it will be full, as a sentence; empty if it does not, or nobody knows."""
     if not stream.growth or stream.growth <= 0:
+        return ""
+    if stream.limit != "max_bytes" and stream.growth < _LEAST_RATE:
         return ""
     rate = f"{about_size(round(stream.growth))}" if stream.limit == "max_bytes" else f"{stream.growth:,.1f} messages"
     when = (
