@@ -5,8 +5,8 @@ from typing import Literal
 
 Limit = Literal["max_msgs", "max_bytes"]
 
-# What is added to what is needed: a share of that, or what comes in four hours if it is more. That is well beyond the hour
-# from which on a stream is said to be full soon.
+# What is added to what is needed: a share of that, or what comes in four hours if it is more: well beyond the hour from
+# which on a stream is said to be full soon.
 _RESERVE = 0.25
 _RESERVE_S = 4 * 3600.0
 
