@@ -30,6 +30,8 @@ class StreamLook(NamedTuple):
         first_time_ns: When it stored its first message, Unix nanoseconds; None without one.
         max_age_s: It drops messages that are older; 0: none for its age.
         drops_by_size: Whether it drops its first messages for their number or bytes, and has begun to.
+        thins: Whether it drops messages from its middle to keep only the newest ones of each subject.
+        expires: Whether single messages may say when they are dropped.
     """
 
     created: str
@@ -40,6 +42,8 @@ class StreamLook(NamedTuple):
     first_time_ns: int | None
     max_age_s: float
     drops_by_size: bool
+    thins: bool = False
+    expires: bool = False
 
 
 class LastMessage(NamedTuple):
@@ -75,6 +79,8 @@ async def look_at(connection: Connection, stream: str) -> StreamLook:
         by_limits=config.get("retention", "limits") == "limits",
         first_time_ns=None if first_time == _NEVER else unix_ns(first_time),
         max_age_s=config.get("max_age", 0) / 1e9,
+        thins=config.get("max_msgs_per_subject", -1) > 0 and config.get("discard", "old") == "old",
+        expires=bool(config.get("allow_msg_ttl")),
         drops_by_size=has_size and config.get("discard", "old") == "old" and state["first_seq"] > 1,
     )
 

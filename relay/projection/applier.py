@@ -85,14 +85,16 @@ class Applier:
                     continue
                 if parked.wanted is None and parked.reason is not None:
                     break
-                handler, fault = self._definition.handler_of(parked.event)
-                if handler is not None:
+                handler, fault = self._definition.handler_to_retry(parked.event)
+                if handler is None:
+                    why: tuple[str, str] | None = (str(fault), str(fault))
+                else:
                     why = await self.again(conn, (parked.event._replace(fault=fault), handler))
-                    if why is not None:
-                        await self._store.park_again(conn, parked.number, why[0])
-                        refused = (parked.event, why[1])
-                        break
-                    applied += 1
+                if why is not None:
+                    await self._store.park_again(conn, parked.number, why[0])
+                    refused = (parked.event, why[1])
+                    break
+                applied += 1
                 await self._store.unpark(conn, parked.number)
             await self._store.count_applied(conn, applied)
         return Redone(applied, len(skipped), refused)

@@ -16,6 +16,7 @@ from relay.jetstream.stream_look import last_on, look_at
 from relay.projection.definition import Definition, given_twice
 from relay.projection.refusal import RIGHTS
 from relay.projection.rules.header_check import advice, missing_headers, none_of_them
+from relay.projection.rules.stream_identity import EXPIRES, THINS
 from relay.projection.runner import Way
 from relay.projection.service import open_database
 from relay.projection.sql_text import parameters
@@ -150,13 +151,16 @@ async def _stream(connection: Connection, definition: Definition, watermark: str
     faults = []
     if not look.by_limits:
         faults.append(f"stream {stream}: its retention is not limits: it deletes what was acknowledged")
+    if look.thins and not definition.partial:
+        faults.append(f"stream {stream}: {THINS}")
     if look.first_seq > 1 and not definition.partial:
         faults.append(
             f"stream {stream}: begins at sequence {look.first_seq}: a new projection would stop unless it says "
             "partial = true"
         )
     found = await _newest(connection, definition, watermark)
-    return Findings([*faults, *found.faults], found.warnings)
+    warnings = [f"stream {stream}: {EXPIRES}"] if look.expires and not definition.partial else []
+    return Findings([*faults, *found.faults], [*warnings, *found.warnings])
 
 
 async def _newest(connection: Connection, definition: Definition, watermark: str) -> Findings:

@@ -102,6 +102,12 @@ class Definition:
         if not self.subjects:
             faults.append("subjects: must name at least one")
         faults += [
+            f"subjects: {one} and {other} overlap, and NATS reads none that do: leave out the narrower one"
+            for at, one in enumerate(self.subjects)
+            for other in self.subjects[at + 1 :]
+            if overlap(one, other)
+        ]
+        faults += [
             f"on: {topic} is on none of the subjects {', '.join(self.subjects)}: nothing of it would be applied"
             for topic in dict.fromkeys(handler.topic for handler in self.handlers)
             if self.subjects and not any(overlap(topic, one) for one in self.subjects)
@@ -184,6 +190,11 @@ class Definition:
         asked = set(topics)
         found = list(self.by_topic(asked, version).values())
         return found[0] if len(found) == len(asked) > 0 and all(one is found[0] for one in found) else None
+
+    def handler_to_retry(self, event: Incoming) -> tuple[Handler | None, str | None]:
+        """Return what applies an event that is parked, and why it cannot be applied; without a handler it cannot."""
+        handler, fault = self.handler_of(event)
+        return handler, f"nothing is defined for {event.topic} any more" if handler is None else fault
 
     def handler_of(self, event: Incoming) -> tuple[Handler | None, str | None]:
         """Return what applies an event: None if it is none of ours; and why it cannot be applied, None if it can."""

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg._queries import PostgresQuery
 
 from relay.projection.outcome import Stopped
 from relay.projection.rules.incoming import Incoming
@@ -22,6 +23,8 @@ _CONTROL = re.compile(
     r"(begin|start\s+transaction|commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b",
     re.IGNORECASE | re.DOTALL,
 )
+# Rows that come and go beside the answers: the connection would wait for them for ever.
+_COPY = re.compile(r"(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*copy\b.*\b(?:stdin|stdout)\b", re.IGNORECASE | re.DOTALL)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 T = TypeVar("T")
@@ -54,14 +57,23 @@ class Event:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class _OneStatement(psycopg.AsyncRawCursor[tuple[Any, ...]]):
+    """Sends a statement in the form in which the server takes one alone: the second of several could be a COMMIT."""
+
+    def _execute_send(self, query: PostgresQuery, *, force_extended: bool = True, binary: bool | None = None) -> None:
+        """Send it, also without parameters, as one with parameters; the driver would else use the simple form."""
+        super()._execute_send(query, force_extended=True, binary=binary)
+
+
 class Transaction:
     """The transaction in which the position moves as well: a handler writes in it, and cannot end it.
 
-    Statements have PostgreSQL's own placeholders, ``$1`` and on. Every statement is a round trip, and must be awaited
-    before the handler returns: an event whose handler forgets that is refused.
+    Statements have PostgreSQL's own placeholders, ``$1`` and on. Each call takes one statement, is a round trip, and
+    must be awaited before the handler returns: an event whose handler forgets that is refused.
 
     Raises:
-        Stopped: From each method: the statement would begin or end a transaction. The projection stops.
+        Stopped: From each method: the statement would begin or end a transaction, or copy rows from or to the client.
+            The projection stops.
     """
 
     def __init__(self, conn: psycopg.AsyncConnection[Any]) -> None:
@@ -142,7 +154,7 @@ class Transaction:
     async def _execute(self, query: str, params: Sequence[object]) -> int:
         _check(query)
         with self._failing():
-            cursor = psycopg.AsyncRawCursor(self._conn)
+            cursor = _OneStatement(self._conn)
             await cursor.execute(query.encode(), params or None)
             return cursor.rowcount
 
@@ -150,12 +162,12 @@ class Transaction:
         _check(query)
         made = list(rows)  # what is raised while they are made is the handler's own
         with self._failing():
-            await psycopg.AsyncRawCursor(self._conn).executemany(query.encode(), made)
+            await _OneStatement(self._conn).executemany(query.encode(), made)
 
     async def _fetch(self, query: str, params: Sequence[object]) -> list[tuple[Any, ...]]:
         _check(query)
         with self._failing():
-            cursor = psycopg.AsyncRawCursor(self._conn)
+            cursor = _OneStatement(self._conn)
             await cursor.execute(query.encode(), params or None)
             return await cursor.fetchall()
 
@@ -164,6 +176,8 @@ def _check(query: str) -> None:
     found = _CONTROL.match(query)
     if found is not None:
         raise Stopped(f"a handler has sent {found[1].upper()}: the transaction that it was given is not its own to end")
+    if _COPY.match(query) is not None:
+        raise Stopped("a handler has sent COPY: rows go by execute and executemany, and come by fetch")
 
 
 def event_of(incoming: Incoming, data: object, version: int) -> Event:

@@ -14,7 +14,7 @@ from relay.observe.logs import event as log_event
 from relay.postgres import server_error
 from relay.projection.definition import Definition
 from relay.projection.rules.incoming import Incoming
-from relay.projection.rules.refusals import MAX_REASON, RefusalClass, classify, is_undecided, may_be_told
+from relay.projection.rules.refusals import MAX_REASON, MISSING_RIGHT, RefusalClass, classify, is_undecided, may_be_told
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,9 @@ def _files_of(functions: Iterable[Callable[..., Any]]) -> Iterable[str]:
 def refusal_of(error: Refused | psycopg.Error) -> RefusalClass:
     """Return the class of what was raised while events were applied."""
     if isinstance(error, Refused):
+        return RefusalClass.POISON
+    # What an author's function has raised is the event's reason whatever code it chose; a missing right never is.
+    if is_raised(error) and error.sqlstate != MISSING_RIGHT:
         return RefusalClass.POISON
     # What the driver says before the server is asked, as that a text holds a NUL, is the parameters' fault.
     local = isinstance(error, _LOCAL) and error.sqlstate is None

@@ -191,7 +191,9 @@ class Runner:
         watch = WatermarkWatch(connection, self._definition.stream, self._way.watermark)
         watching = asyncio.create_task(watch.run(), name="watermark")
         try:
-            settler = await begin_term(self._definition, self._progress, self._ledger, self._effects, connection, epoch)
+            settler = await begin_term(
+                self._definition, self._progress, self._ledger, self._effects, connection, epoch, self._way.watermark
+            )
             await Term(self._definition, connection, settler, watch, self._progress).run()
         finally:
             watching.cancel()

@@ -36,6 +36,7 @@ class Settler:
         progress: Is told what was settled; it says which partition this is.
         claim: What is written down of the partition.
         created: Which stream the messages are from.
+        watermark: The subject of the relay's watermark, which is no event; empty: it is not known.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Settler:
         effects: Effects,
         claim: Claim,
         created: str,
+        watermark: str = "",
     ) -> None:
         self._definition = definition
         self._progress = progress
@@ -54,6 +56,7 @@ class Settler:
         self._effects = effects
         self._epoch = claim.epoch
         self.created = created
+        self._watermark = watermark
         self._position = claim.position
         self._time_ns = claim.time_ns
         self._has_bits = claim.has_bits
@@ -83,8 +86,14 @@ class Settler:
         return self._position
 
     async def begin(self) -> None:
-        """Read what is parked; before the first batch."""
-        self._breaker = await self._ledger.breaker()
+        """Do what an operator wants, and read what is parked; before the first batch.
+
+        A projection that has stopped at too much could do it later never: its next batch would stop it again.
+
+        Raises:
+            Fenced: The partition is ours no more.
+        """
+        await self._do_as_wanted()
         self._progress.reading(self._position, self._breaker.events)
 
     async def beat(self) -> None:
@@ -147,6 +156,8 @@ class Settler:
         by_topic = self._definition.by_topic({event.topic for event in events})
         partitions = self._definition.partitions
         for event in events:
+            if event.topic == self._watermark:
+                continue
             handler = by_topic.get(event.topic)
             if handler is None:
                 handler, fault = self._definition.handler_of(event)
@@ -258,6 +269,9 @@ class Settler:
         seen: set[str] = set()
         done: list[Redone] = []
         wanted = await self._ledger.wanted()
+        if not wanted:
+            self._breaker = await self._ledger.breaker()
+            return
         for first in wanted:
             key = first.event.key
             if key in seen:

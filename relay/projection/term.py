@@ -19,7 +19,7 @@ from relay.projection.outcome import Stopped
 from relay.projection.ports import Effects, Ledger
 from relay.projection.reading import read_all
 from relay.projection.rules.columns import columns_of
-from relay.projection.rules.stream_identity import Finding, Known, Seen, gap_reason, judge, jump_is_proved
+from relay.projection.rules.stream_identity import EXPIRES, Finding, Known, Seen, gap_reason, judge, jump_is_proved
 from relay.projection.settler import Settler
 from relay.projection.watermark_watch import WatermarkWatch
 
@@ -165,7 +165,7 @@ class Term:
 
 
 def _seen(look: StreamLook, time_ns: int | None = None) -> Seen:
-    return Seen(look.created, look.first_seq, look.last_seq, look.by_limits, time_ns)
+    return Seen(look.created, look.first_seq, look.last_seq, look.by_limits, time_ns, look.thins)
 
 
 async def begin_term(
@@ -175,6 +175,7 @@ async def begin_term(
     effects: Effects,
     connection: Connection,
     epoch: int,
+    watermark: str = "",
 ) -> Settler:
     """Compare the stream with what is written down of it; return what settles its messages, if that may be.
 
@@ -190,6 +191,16 @@ async def begin_term(
     time_ns = await time_at(connection, definition.stream, claim.position) if in_reach else None
     known = Known(claim.position, claim.time_ns, claim.created, claim.has_bits, definition.partial)
     verdict = judge(known, _seen(look, time_ns))
+    if look.expires and not definition.partial:
+        log_event(
+            log,
+            "warning",
+            "projection.may_miss",
+            EXPIRES,
+            projection=definition.name,
+            partition=progress.partition,
+            stream=definition.stream,
+        )
     if verdict.reason is not None:
         raise Stopped(verdict.reason, verdict.gap_last)
     if verdict.finding is Finding.SET_BACK:
@@ -208,4 +219,4 @@ async def begin_term(
         time_ns = claim.time_ns if kept else None
         await ledger.follow_stream(claim, look.created, verdict.position, time_ns)
         claim = claim._replace(position=verdict.position, time_ns=time_ns)
-    return Settler(definition, progress, ledger, effects, claim, look.created)
+    return Settler(definition, progress, ledger, effects, claim, look.created, watermark)

@@ -76,7 +76,7 @@ class RedisEffects:
         for parked in sorted(rows, key=lambda one: one.wanted != "skip"):
             if parked.wanted is None and parked.reason is not None:
                 break
-            handler, fault = self._definition.handler_of(parked.event)
+            handler, fault = self._definition.handler_to_retry(parked.event)
             event = parked.event._replace(fault=fault)
             taken.append({**self._event(event, handler), "number": parked.number, "wanted": parked.wanted})
             events.append(event)

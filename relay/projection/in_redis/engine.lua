@@ -142,7 +142,7 @@ local function apply_event(one, payload)
     one.data = decoded(payload)
     handlers[one.handler](one, read, write)
   end)
-  if not good then return failure end
+  if not good then return failure or 'refused without a reason' end
   return carry_out()
 end
 
@@ -332,7 +332,7 @@ function ops.want(header)
   for i, meta in ipairs(h.events) do
     local one = event_of(meta, now_ms())
     local failure = nil
-    local is_applied = one.wanted ~= 'skip' and one.handler
+    local is_applied = one.wanted ~= 'skip'
     if is_applied then failure = apply_event(one, ARGV[i + 2]) end
     if failure then
       local row = prefix .. ':parked:' .. one.number
@@ -345,7 +345,7 @@ function ops.want(header)
     if is_applied then
       redis.call('HINCRBY', state, 'applied', 1)
       applied = applied + 1
-    elseif one.wanted == 'skip' then
+    else
       skipped = skipped + 1
     end
     unpark(one.number, one.key)

@@ -34,6 +34,9 @@ _EXACT = {
     "21000": RefusalClass.CONFLICT,  # a statement would change a row twice, or a subquery gave two rows
     "25006": RefusalClass.OUTAGE,  # read only: a standby, while a failover goes on
     "55P03": RefusalClass.OUTAGE,  # a lock was not to be had
+    # A file that a statement names is not there, or is: the name may be a value.
+    "58P01": RefusalClass.CONFIGURATION,
+    "58P02": RefusalClass.CONFIGURATION,
 }
 _BY_CLASS = {
     "08": RefusalClass.OUTAGE,  # the connection
@@ -48,9 +51,10 @@ _BY_CLASS = {
     "P0": RefusalClass.POISON,  # raised by a function of the author's
     "XX": RefusalClass.OUTAGE,  # a fault inside the server
 }
-_MISSING_RIGHT = "42501"
+MISSING_RIGHT = "42501"
 _OF_NAMES = frozenset({"42", "3F"})  # syntax, names and types; schemas
 _INTERNAL = "XX"
+_OF_FILES = frozenset({"58P01", "58P02"})
 _FIXED_WORDS = frozenset({"21000", "22012"})  # two rows where one is due, a division by zero
 
 
@@ -89,7 +93,7 @@ def is_undecided(sqlstate: str | None) -> bool:
     `to_tsquery` reports a text that it cannot read as a syntax error, and ``::regclass`` a name that is not there as a
     missing table. A right that is missing is never the event's fault.
     """
-    return classify(sqlstate) is RefusalClass.CONFIGURATION and sqlstate != _MISSING_RIGHT
+    return classify(sqlstate) is RefusalClass.CONFIGURATION and sqlstate != MISSING_RIGHT
 
 
 def judge(sqlstate: str | None, evidence: Evidence) -> RefusalClass:
@@ -117,7 +121,12 @@ def may_be_told(sqlstate: str | None, *, raised: bool, reads_values: bool = Fals
         reads_values: Whether an error of no class may come from a value. Of a handler's statement only those are left
             that do not (`judge`); of the query of a view nobody has asked.
     """
-    if raised or (sqlstate or "")[:2] == _INTERNAL or (reads_values and is_undecided(sqlstate)):
+    if (
+        raised
+        or sqlstate in _OF_FILES
+        or (sqlstate or "")[:2] == _INTERNAL
+        or (reads_values and is_undecided(sqlstate))
+    ):
         return False
     if sqlstate in _FIXED_WORDS:
         return True

@@ -13,6 +13,7 @@ bits of the outbox's seqs (`relay.projection.rules.seq_bits`) tell which events 
 | last_seq below the position, another time there, or another stream with nothing to compare | set back, or made new | \
 with bits from the first message, dropping what is settled; without: stop |
 | first_seq above the next sequence | what lay between is gone, maybe ours | gap: stop |
+| it keeps only the newest of each subject | what it drops from its middle is missing unseen | stop, unless accepted |
 | retention not ``limits`` | a reader without acknowledgements is refused, or deletes | stop |
 """
 
@@ -30,7 +31,7 @@ class Known:
         created: When the stream was made, in the server's words; None before the first look, and after an operator has
             accepted a gap.
         has_bits: Whether every event that was applied had a seq.
-        from_first: Whether the operator accepts that the beginning of a history is missing.
+        from_first: Whether the definition accepts that what the stream no longer holds is missing.
     """
 
     position: int
@@ -50,6 +51,7 @@ class Seen:
         last_seq: The last sequence that it gave.
         by_limits: Whether its retention is ``limits``.
         time_ns: When it stored the message at our position; None if it has none there.
+        thins: Whether it drops messages from its middle, to keep the newest of each subject.
     """
 
     created: str
@@ -57,6 +59,7 @@ class Seen:
     last_seq: int
     by_limits: bool = True
     time_ns: int | None = None
+    thins: bool = False
 
 
 class Finding(StrEnum):
@@ -87,6 +90,16 @@ class Verdict:
     gap_last: int | None = None
 
 
+EXPIRES = (
+    "a message of this stream may say when it is dropped (allow_msg_ttl): an event that is dropped before it is read "
+    "is missing, and nothing shows that"
+)
+THINS = (
+    "the stream keeps only the newest messages of each subject (max_msgs_per_subject): what it drops before it is read "
+    "would be missing, and nothing would show that; partial = true accepts it"
+)
+
+
 def judge(known: Known, seen: Seen) -> Verdict:
     """Compare what is written down with what the stream says."""
     if not seen.by_limits:
@@ -95,6 +108,8 @@ def judge(known: Known, seen: Seen) -> Verdict:
             known.position,
             "the stream's retention is not limits: it deletes what its consumers have acknowledged",
         )
+    if seen.thins and not known.from_first:
+        return Verdict(Finding.UNFIT, known.position, THINS)
     if known.position == 0:
         return _unless_missing(Finding.BEGIN, 0, seen, accept=known.from_first)
     if known.position <= seen.last_seq:

@@ -131,6 +131,35 @@ def test_what_is_no_json_is_refused_as_in_postgresql(world: World, events: Event
     assert world.ask("EVAL", "return tostring(cjson.decode('[0x10]')[1])", 0) == "16"
 
 
+@pytest.mark.parametrize("failure", ["error()", "error(false)", "error(e.data.reason)", "error(nil, 0)"])
+def test_an_error_without_a_text_refuses_the_event_too(world: World, events: Events, run: Any, failure: str) -> None:
+    events.make()
+    events.send((1, "a"))
+    events.send((2, "k"), payload={"i": 2, "bad": True})
+    events.send((3, "k"), (4, "b"))
+    lua = f"{TRAIL} if e.data.bad then {failure} end"
+    run(definition(handlers=(Handler("orders.>", None, Mode.EACH, lua=lua),)))
+    world.reach(4)
+    assert world.trail() == {"a": [1], "b": [4]}
+    assert world.parked() == [("k", "refused without a reason"), ("k", "")]
+
+
+def test_a_parked_event_that_nothing_handles_any_more_stays_in_redis_too(
+    world: World, events: Events, run: Any
+) -> None:
+    events.make()
+    events.send((1, "a"), payload={"i": "x"})
+    first = run()
+    world.reach(1)
+    first.stop()
+    run(definition(handlers=(Handler("orders.other", None, Mode.EACH, lua=TRAIL),)))
+    world.ask("HSET", f"{prefix_of('trail', 0)}:parked:1", "wanted", "retry")
+    world.ask("SADD", f"{prefix_of('trail', 0)}:wanted", 1)
+    told = "nothing is defined for orders.placed any more"
+    wait_until("it is refused again", lambda: world.parked() == [("a", told)])
+    assert world.state()["applied"] == "0"
+
+
 def test_several_runners_apply_each_event_once(world: World, events: Events, run: Any) -> None:
     events.make()
     for _ in range(3):

@@ -123,6 +123,12 @@ def test_a_topic_that_comes_on_no_subject_is_a_fault(topic: str) -> None:
         _definition(_handler("orders.placed"), _handler(topic))
 
 
+@pytest.mark.parametrize("subjects", [("orders.placed", "orders.*"), ("orders.>", "orders.placed"), ("a", "b", "a")])
+def test_subjects_that_overlap_are_a_fault(subjects: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="overlap, and NATS reads none that do"):
+        Definition("model", "ORDERS", subjects, 1, "", (_handler(subjects[0]),))
+
+
 def test_a_method_that_is_not_async_is_a_fault_before_anything_runs() -> None:
     class Plain(Projection):
         name, stream, subjects, version = "plain", "ORDERS", ["orders.>"], 1

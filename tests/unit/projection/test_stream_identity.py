@@ -29,6 +29,8 @@ SEEN = Seen(created="monday", first_seq=1, last_seq=20, time_ns=1_000)
         (replace(KNOWN, has_bits=False), replace(SEEN, time_ns=1_001), Finding.DOUBT, 10),
         (replace(KNOWN, has_bits=False), SEEN, Finding.SAME, 10),
         (KNOWN, replace(SEEN, by_limits=False), Finding.UNFIT, 10),
+        (KNOWN, replace(SEEN, thins=True), Finding.UNFIT, 10),
+        (replace(KNOWN, from_first=True), replace(SEEN, thins=True), Finding.SAME, 10),
         (Known(0, None, None), SEEN, Finding.BEGIN, 0),
         (Known(0, None, None), Seen("monday", 1, 0), Finding.BEGIN, 0),
         (Known(0, None, None), replace(SEEN, first_seq=5), Finding.GAP, 0),
