@@ -272,7 +272,9 @@ class World:
             if time.monotonic() > deadline:
                 return False
             if not resting and self.is_settled():
-                # Points of a runner at rest come with its beat, once a second.
+                # Points of a runner at rest come with its beat, once a second. What was wanted before it began is done
+                # by then.
+                self.model.skip_refused()
                 resting, deadline = True, time.monotonic() + 1.5
             time.sleep(0.01)
         return True
