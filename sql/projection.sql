@@ -80,6 +80,9 @@ CREATE INDEX IF NOT EXISTS parked_wanted ON projection.parked (name, generation,
 ALTER TABLE projection.state ADD COLUMN IF NOT EXISTS complete_origin text;
 ALTER TABLE projection.state ADD COLUMN IF NOT EXISTS crashes integer NOT NULL DEFAULT 0;
 
+-- NULL until one of these events is given up.
+ALTER TABLE projection.applied ADD COLUMN IF NOT EXISTS skipped bytea CHECK (octet_length(skipped) = 1024);
+
 ALTER TABLE projection.parked ADD COLUMN IF NOT EXISTS refusals integer NOT NULL DEFAULT 0;
 ALTER TABLE projection.parked ADD COLUMN IF NOT EXISTS refused_at timestamptz;
 UPDATE projection.parked SET refusals = 1, refused_at = parked_at WHERE reason IS NOT NULL AND refusals = 0;
@@ -123,6 +126,7 @@ COMMENT ON COLUMN projection.state.position_time_ns IS 'When the stream stored t
 COMMENT ON COLUMN projection.state.has_bits IS 'Whether every event that was applied had a seq of the outbox';
 COMMENT ON COLUMN projection.state.gap_last IS 'The last sequence of a gap that the projection stopped at';
 COMMENT ON COLUMN projection.applied.bits IS 'One bit for each seq of the outbox from chunk * 8192 on: settled or not';
+COMMENT ON COLUMN projection.applied.skipped IS 'One bit for each of these seqs: given up, and so not in the model';
 COMMENT ON COLUMN projection.parked.reason IS 'Why it was refused; null if it only waits behind an earlier event of its key';
 COMMENT ON COLUMN projection.parked.refusals IS 'How often it was refused, by a retry too; 0 if it only waits';
 COMMENT ON COLUMN projection.parked.refused_at IS 'When it was refused last';
@@ -145,4 +149,4 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON SCHEMA projection IS 'relay projection, layout 5';
+COMMENT ON SCHEMA projection IS 'relay projection, layout 6';

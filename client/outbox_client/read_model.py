@@ -21,6 +21,7 @@ class State(enum.Enum):
 
     APPLIED = "applied"
     PARKED = "parked"
+    SKIPPED = "skipped"
     NOT_FOR_IT = "not for it"
     TIMED_OUT = "timed out"
 
@@ -29,8 +30,9 @@ class Waited(NamedTuple):
     """What became of waiting.
 
     Attributes:
-        state: ``NOT_FOR_IT``: the read model has settled everything up to the event, and this event left no mark there;
-            it is of another topic, or its message carries no header ``Outbox-Seq``.
+        state: ``SKIPPED``: an operator, or the projection's ``on_refused``, has given the event up: the read model
+            never shows it. ``NOT_FOR_IT``: the read model has settled everything up to the event, and this event left
+            no mark there; it is of another topic, or its message carries no header ``Outbox-Seq``.
         reason: Why the event is parked; None if it only waits behind an earlier one of its key, or is not parked.
     """
 
@@ -118,11 +120,13 @@ def parsed(token: str) -> tuple[str, int]:
 
 def _judge(projection: str, row: Any) -> Waited | None:
     """Read one look; None if nothing is decided yet."""
-    partitions, parked, reason, applied, complete = row
+    partitions, parked, reason, applied, skipped, complete = row
     if not partitions:
         raise NoProjection(f"there is no projection {projection!r} in this database")
     if parked:
         return Waited(State.PARKED, reason)
+    if skipped:
+        return Waited(State.SKIPPED)
     if applied:
         return Waited(State.APPLIED)
     return Waited(State.NOT_FOR_IT) if complete else None
@@ -157,6 +161,7 @@ SELECT count(DISTINCT own.partition) AS partitions,
        coalesce(bool_or(p.number IS NOT NULL), false) AS parked,
        max(p.reason) AS reason,
        coalesce(bool_or(get_bit(a.bits, CAST(mod(own.seq, 8192) AS integer)) = 1), false) AS applied,
+       coalesce(bool_or(get_bit(a.skipped, CAST(mod(own.seq, 8192) AS integer)) = 1), false) AS skipped,
        coalesce(bool_and(coalesce(own.complete_origin = own.origin AND own.complete_seq >= own.seq, false)), false)
            AS complete
 FROM own

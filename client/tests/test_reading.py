@@ -78,6 +78,16 @@ def test_a_parked_event_names_its_reason(model: psycopg.Connection) -> None:
     assert not look(model, "4").fresh
 
 
+def test_an_event_that_was_given_up_is_not_shown_for_ever(model: psycopg.Connection) -> None:
+    settle(model, 8193)
+    settle(model, 4, partition=1)
+    zero = "decode(repeat('00', 1024), 'hex')"
+    model.execute(f"UPDATE projection.applied SET skipped = set_bit({zero}, 4, 1) WHERE partition = 1".encode())
+    assert look(model, "4") == Waited(State.SKIPPED)
+    assert not look(model, "4").fresh
+    assert look(model, "8193") == Waited(State.APPLIED)
+
+
 def test_an_event_that_left_no_mark_was_not_for_it_once_all_partitions_have_passed_it(
     model: psycopg.Connection,
 ) -> None:

@@ -170,7 +170,7 @@ def wait(settings: Settings, name: str, token: str, timeout_s: float) -> None:
     with connect(settings) as conn:
         answer, reason = wait_applied(conn, name, read, timeout_s)
     click.echo(f"{answer}: {reason}" if reason else str(answer))
-    if answer in (Answer.PARKED, Answer.TIMED_OUT):
+    if answer in (Answer.PARKED, Answer.SKIPPED, Answer.TIMED_OUT):
         raise SystemExit(int(Exit.FAULT))
 
 

@@ -63,6 +63,9 @@ class Applier:
                 batch.add_applied(len(work.due))
                 batch.breaker.applied()
             await self._store.save_bits(conn, work.bits)
+            if self._definition.on_refused == "skip":
+                for event, _ in batch.refused:
+                    await self._store.note_skipped(conn, event)
         return batch
 
     async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> Redone:
@@ -80,6 +83,7 @@ class Applier:
         async with self._store.moving(epoch, move) as conn:
             for parked in skipped:
                 await self._store.unpark(conn, parked.number)
+                await self._store.note_skipped(conn, parked.event)
             for parked in rows:
                 if parked.wanted == "skip":
                     continue

@@ -24,7 +24,7 @@ from relay.projection.rules.seq_bits import Chunk, ChunkId
 _STATEMENT_TIMEOUT = "30s"
 _FENCED = "PJ001"
 # The number at the end of sql/projection.sql: a database with a lower one is brought up to date.
-LAYOUT = 5
+LAYOUT = 6
 
 Row = tuple[Any, ...]
 Conn = psycopg.AsyncConnection[Any]
@@ -279,6 +279,11 @@ class Store:
     async def unpark(self, conn: Conn, number: int) -> None:
         """Take a parked event away, in the transaction of `moving`."""
         await psycopg.AsyncRawCursor(conn).execute(query("unpark"), [number])
+
+    async def note_skipped(self, conn: Conn, event: Incoming) -> None:
+        """Write down that an event was given up, in the transaction of `moving`, behind `save_bits`."""
+        if event.seq is not None:
+            await psycopg.AsyncRawCursor(conn).execute(query("note_skipped"), [*self._row, event.origin, event.seq])
 
     async def park_again(self, conn: Conn, number: int, reason: str) -> None:
         """Leave an event parked that was refused again, in the transaction of `moving`."""

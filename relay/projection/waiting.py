@@ -28,6 +28,7 @@ class Answer(StrEnum):
 
     APPLIED = "applied"
     PARKED = "parked"
+    SKIPPED = "skipped"
     NOT_FOR_IT = "not for it"
     TIMED_OUT = "timed out"
 
@@ -52,7 +53,8 @@ def wait_applied(conn: psycopg.Connection[Any], name: str, token: Token, timeout
         timeout_s: The longest to wait, in seconds.
 
     Returns:
-        The answer, and why the event is parked if it is. ``NOT_FOR_IT``: everything up to it is settled, and it left no
+        The answer, and why the event is parked if it is. ``SKIPPED``: an operator or the definition has given it up,
+        and the model never shows it. ``NOT_FOR_IT``: everything up to it is settled, and it left no
         mark: it is a dead letter, or of a topic that this projection does not handle.
 
     Raises:
@@ -63,7 +65,7 @@ def wait_applied(conn: psycopg.Connection[Any], name: str, token: Token, timeout
     deadline = time.monotonic() + timeout_s
     pause_s = _FIRST_PAUSE_S
     while True:
-        partitions, parked, reason, applied, complete = (
+        partitions, parked, reason, applied, skipped, complete = (
             psycopg.RawCursor(conn).execute(query("look_for"), [name, token.origin, token.seq]).fetchall()[0]
         )
         if not partitions:
@@ -72,6 +74,8 @@ def wait_applied(conn: psycopg.Connection[Any], name: str, token: Token, timeout
             _check_only_origin(conn, name, token.seq)
         if parked:
             return Answer.PARKED, reason or BEHIND
+        if skipped:
+            return Answer.SKIPPED, None
         if applied:
             return Answer.APPLIED, None
         if complete:

@@ -139,6 +139,27 @@ def test_a_hot_key_that_was_too_much_is_repaired_by_retry_and_resume(
     assert trail(empty_database) == fold(*keyed)
 
 
+@pytest.mark.parametrize("on_refused", ["park", "skip"])
+def test_an_event_that_was_given_up_is_not_said_to_be_applied(
+    empty_database: str, events: Events, running: Run, on_refused: Any
+) -> None:
+    def waited(seq: int) -> tuple[int, str]:
+        found = relay(empty_database, "projection", "wait", "trail", str(seq), "--timeout", "0")
+        return found.exit_code, found.stdout.partition(":")[0].strip()
+
+    events.make()
+    events.send((1, "a"))
+    events.send((8_193, "k"), payload={"i": "x"})
+    events.send((8_194, "k"))
+    running(empty_database, events.url, definition(on_refused=on_refused))
+    wait_until("all is settled", lambda: state(empty_database).get("position") == 3)
+    if on_refused == "park":
+        assert [waited(seq) for seq in (8_193, 8_194)] == [(1, "parked")] * 2
+        run_sql(empty_database, "UPDATE projection.parked SET wanted = 'skip' WHERE reason IS NOT NULL")
+        wait_until("it is given up", lambda: run_sql(empty_database, "SELECT 1 FROM projection.parked") == [])
+    assert [waited(seq) for seq in (1, 8_193, 8_194)] == [(0, "applied"), (1, "skipped"), (0, "applied")]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with one projection."""
