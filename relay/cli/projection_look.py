@@ -234,9 +234,15 @@ def _tell(name: str, found: "Verdict", unnumbered: set[int]) -> bool:
         message(f"{name}: {len(unnumbered):,} events were sent without Outbox-Seq: not known whether they are settled")
     if found.in_gaps:
         message(f"{name}: {found.in_gaps:,} events lie in a gap that an operator has accepted")
-    if not missing:
-        message(f"{name}: {found.compared:,} delivered events compared, none is missing")
-        return False
-    shown = ", ".join(map(str, missing[:20])) + (" ..." if len(missing) > 20 else "")
-    click.echo(f"{name}: {len(missing):,} of {found.compared:,} events are missing: seq {shown}")
-    return True
+    for stream, seqs in found.elsewhere.items():
+        click.echo(f"{name}: {len(seqs):,} events are in stream {stream}, which it does not read: seq {_some(seqs)}")
+    if missing:
+        click.echo(f"{name}: {len(missing):,} of {found.compared:,} events are missing: seq {_some(missing)}")
+    if missing or found.elsewhere:
+        return True
+    message(f"{name}: {found.compared:,} delivered events compared, none is missing")
+    return False
+
+
+def _some(seqs: Sequence[int]) -> str:
+    return ", ".join(map(str, seqs[:20])) + (" ..." if len(seqs) > 20 else "")

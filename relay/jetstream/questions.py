@@ -50,7 +50,15 @@ class Questions:
         Raises:
             BrokerError: No answer, or not permitted.
         """
-        return bool((await self._ask("STREAM.NAMES", {"subject": pattern}, timeout_s)).get("streams"))
+        return bool(await self.streams_of(pattern, timeout_s))
+
+    async def streams_of(self, subject: str, timeout_s: float) -> list[str]:
+        """Return the names of the streams that take a subject, or one that matches a pattern.
+
+        Raises:
+            BrokerError: No answer, or not permitted.
+        """
+        return list((await self._ask("STREAM.NAMES", {"subject": subject}, timeout_s)).get("streams") or ())
 
     async def stream_state(self, stream: str, timeout_s: float) -> StreamState | None:
         """Ask the leader of a stream what it holds now.

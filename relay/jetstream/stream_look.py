@@ -11,6 +11,8 @@ from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, RequestRefused
 _TIMEOUT_S = 5.0
 _NO_MESSAGE = 10037
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
+# What a stream may be fed by, beside its subjects.
+_BESIDE = ("mirror", "sources", "subject_transform")
 _NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -32,6 +34,7 @@ class StreamLook(NamedTuple):
         drops_by_size: Whether it drops its first messages for their number or bytes, and has begun to.
         thins: Whether it drops messages from its middle to keep only the newest ones of each subject.
         expires: Whether single messages may say when they are dropped.
+        subjects: What it takes; None if messages come to it in another way as well, as from another stream.
     """
 
     created: str
@@ -44,6 +47,7 @@ class StreamLook(NamedTuple):
     drops_by_size: bool
     thins: bool = False
     expires: bool = False
+    subjects: tuple[str, ...] | None = None
 
 
 class LastMessage(NamedTuple):
@@ -81,6 +85,7 @@ async def look_at(connection: Connection, stream: str) -> StreamLook:
         max_age_s=config.get("max_age", 0) / 1e9,
         thins=config.get("max_msgs_per_subject", -1) > 0 and config.get("discard", "old") == "old",
         expires=bool(config.get("allow_msg_ttl")),
+        subjects=None if any(config.get(one) for one in _BESIDE) else tuple(config.get("subjects") or ()),
         drops_by_size=has_size and config.get("discard", "old") == "old" and state["first_seq"] > 1,
     )
 

@@ -21,6 +21,7 @@ from relay.projection.runner import Way
 from relay.projection.service import open_database
 from relay.projection.sql_text import parameters
 from relay.projection.store import query, read_model
+from relay.projection.watermark_watch import goes_elsewhere
 
 _TIMEOUT_S = 30.0
 
@@ -149,6 +150,7 @@ async def _stream(connection: Connection, definition: Definition, watermark: str
     except BrokerError as error:
         return Findings([f"stream {stream}: {error}"], [])
     faults = []
+    warnings = [f"stream {stream}: {EXPIRES}"] if look.expires and not definition.partial else []
     if not look.by_limits:
         faults.append(f"stream {stream}: its retention is not limits: it deletes what was acknowledged")
     if look.thins and not definition.partial:
@@ -158,8 +160,13 @@ async def _stream(connection: Connection, definition: Definition, watermark: str
             f"stream {stream}: begins at sequence {look.first_seq}: a new projection would stop unless it says "
             "partial = true"
         )
+    try:
+        elsewhere = await goes_elsewhere(connection, stream, [one.topic for one in definition.handlers])
+    except BrokerError as error:
+        elsewhere = f"whether another stream takes its topics cannot be seen: {error}"
+    if elsewhere is not None:
+        warnings.append(elsewhere)
     found = await _newest(connection, definition, watermark)
-    warnings = [f"stream {stream}: {EXPIRES}"] if look.expires and not definition.partial else []
     return Findings([*faults, *found.faults], [*warnings, *found.warnings])
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
 from relay.errors import ConfigError
+from relay.projection.never_asked import faults_of_upcasters, never_asked
 from relay.projection.rules.grouping import Mode
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.refreshing import Refresh
-from relay.rules.subjects import covers, matches, overlap
+from relay.projection.sql_text import ends_transaction
+from relay.rules.subjects import matches, overlap
 
 OnRefused = Literal["park", "stop", "skip"]
 StoreKind = Literal["postgres", "redis"]
@@ -112,8 +114,8 @@ class Definition:
             for topic in dict.fromkeys(handler.topic for handler in self.handlers)
             if self.subjects and not any(overlap(topic, one) for one in self.subjects)
         ]
-        faults += [f"on: {one}" for one in _never_asked(self.handlers)]
-        faults += _faults_of_upcasters(self)
+        faults += [f"on: {one}" for one in never_asked(self.handlers)]
+        faults += faults_of_upcasters(self.upcasters, self.handlers)
         if not self.handlers:
             faults.append("on: there is nothing that it does")
         if self.version < 1:
@@ -127,6 +129,9 @@ class Definition:
             faults.append(
                 "on: each topic needs " + ("lua, since the store is redis" if in_redis else "sql, and no lua")
             )
+        ends = ends_transaction(self.tables)
+        if ends is not None:
+            faults.append(f"tables: hold {ends}: they are made in one transaction, which is not theirs to end")
         if in_redis and self.tables.strip():
             faults.append("tables: Redis has none")
         if in_redis and self.refreshes:
@@ -214,44 +219,6 @@ class Definition:
         if first is None:
             return None, None
         return first, event.fault or f"nothing is defined for version {version} of {topic}"
-
-
-def _faults_of_upcasters(definition: Definition) -> list[str]:
-    """Return what is wrong with what brings payloads up to date: it would never be asked, and nobody would see that."""
-    faults = []
-    for topic, version in definition.upcasters:
-        if "*" in topic or ">" in topic:
-            faults.append(f"upcast: {topic}: must be a plain subject, without wildcards")
-        elif not any(matches(one.topic, topic) for one in definition.handlers):
-            faults.append(f"upcast: {topic}: nothing is defined for its events")
-        elif version < 1:
-            faults.append(f"upcast: {topic}, version {version}: versions begin at 1")
-    return faults
-
-
-def _never_asked(handlers: Sequence[Handler]) -> list[str]:
-    """Return what is never asked for an event, since an earlier one takes all of its own; with why, and the way out."""
-    different = list(dict.fromkeys(handlers))
-    found = []
-    for at, one in enumerate(different):
-        before = next(
-            (it for it in different[:at] if it.version in (None, one.version) and covers(it.topic, one.topic)), None
-        )
-        if before is None:
-            continue
-        named = one.topic if one.version is None else f"{one.topic}, version {one.version}"
-        if before.topic != one.topic:
-            found.append(f"{named}: {before.topic}, which comes earlier, takes its events: put it behind this one")
-        elif before.version is None and one.version is not None:
-            taken = {it.version for it in different if it.topic == one.topic}
-            free = next(number for number in range(1, len(taken) + 1) if number not in taken)
-            found.append(
-                f"{named}: an earlier one takes its events, for without a version it takes every version: give it "
-                f"version = {free}"
-            )
-        else:
-            found.append(f"{named}: an earlier one takes its events: give each another version, or leave one out")
-    return found
 
 
 def given_twice(definitions: Sequence[Definition]) -> list[str]:

@@ -188,7 +188,8 @@ class Runner:
 
     async def _stay(self, epoch: int) -> None:
         connection = await self._way.connect()
-        watch = WatermarkWatch(connection, self._definition.stream, self._way.watermark)
+        topics = [one.topic for one in self._definition.handlers]
+        watch = WatermarkWatch(connection, self._definition.stream, topics, self._way.watermark)
         watching = asyncio.create_task(watch.run(), name="watermark")
         try:
             settler = await begin_term(

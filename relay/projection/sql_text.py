@@ -19,7 +19,30 @@ _COLUMNS = 8
 # What `joined` makes: the last element is cut off.
 _COLUMN = "(string_to_array(${number}::text, E'\\x1e', E'\\x1d'))[1:$9::integer]"
 _ID, _TOPIC, _AT, _TEXT = (attrgetter(name) for name in ("id", "topic", "at", "text"))
+# A text, a name, a body in dollars, a comment: what is in them ends no statement.
+_QUOTED = re.compile(
+    r"""\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$([A-Za-z_]\w*)?\$.*?\$(?(1)\1)\$|--[^\n]*|/\*.*?\*/""",
+    re.DOTALL,
+)
+# The body of a function in SQL of its own, which ends with END.
+_ATOMIC = re.compile(r"\bBEGIN\s+ATOMIC\b", re.IGNORECASE)
+# What begins or ends a transaction. A savepoint does neither.
+_CONTROL = re.compile(
+    r"\s*(begin|start\s+transaction|commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b",
+    re.IGNORECASE,
+)
 _WITH = re.compile(r"\s*WITH\s+(RECURSIVE\s+)?", re.IGNORECASE)
+
+
+def ends_transaction(sql: str) -> str | None:
+    """Return the first statement of several that begins or ends a transaction, by its word; None if there is none."""
+    plain = _QUOTED.sub(" ", sql)
+    of_bodies = _ATOMIC.search(plain) is not None
+    for one in plain.split(";"):
+        found = _CONTROL.match(one)
+        if found is not None and not (of_bodies and found[1].lower() == "end"):
+            return found[1].upper()
+    return None
 
 
 def statement(sql: str) -> bytes:

@@ -5,7 +5,7 @@ read. The rows are read first and the bits after them, so that an event that is 
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -23,6 +23,7 @@ from relay.projection.runner import Way
 from relay.projection.store import query
 from relay.rules.envelopes import Envelopes, Poison
 from relay.rules.origins import Origins
+from relay.rules.streams import split
 from relay.rules.subjects import matches
 
 Conn = psycopg.Connection[Any]
@@ -46,11 +47,13 @@ class Verdict(NamedTuple):
         compared: How many delivered events the projection must have settled.
         in_gaps: How many of those lie in a gap that an operator has accepted.
         unsettled: The others that have left no mark.
+        elsewhere: Those that have left none and are in another stream, by its name.
     """
 
     compared: int
     in_gaps: int
     unsettled: tuple[Unsettled, ...]
+    elsewhere: Mapping[str, Sequence[int]] = {}
 
 
 def verify(definition: Definition, models: Conn, outbox: Conn, tables: Tables, envelopes: Envelopes) -> Verdict:
@@ -70,26 +73,35 @@ def verify(definition: Definition, models: Conn, outbox: Conn, tables: Tables, e
     newest = cursor.execute(tables.query("delivery/newest")).fetchall()[0][0] or 0
     gaps = accepted_gaps(models, definition.name)
     compared, in_gaps, unsettled = 0, 0, list[Unsettled]()
+    elsewhere: dict[str, list[int]] = {}
     for chunk in _chunks_with_rows(cursor, tables, newest):
         rows = cursor.execute(
             tables.query("operate/projected"),
             [chunk * CHUNK_SEQS - 1, min((chunk + 1) * CHUNK_SEQS - 1, _MAX_SEQ), definition.stream, position],
         ).fetchall()
-        ours = {seq: stream_seq for seq, topic, key, stream_seq in rows if _is_ours(definition, envelopes, topic, key)}
+        ours = {
+            seq: (stream_seq, stream)
+            for seq, topic, key, stream_seq, stream in rows
+            # A stream of another domain has its name with that domain.
+            if (split(stream)[1] != definition.stream or stream_seq <= position)
+            and _is_ours(definition, envelopes, topic, key)
+        }
         if not ours:
             continue
         compared += len(ours)
         wanted = sorted({"", *(origins.of(seq) for seq in ours)})
         settled = _bits(models, definition.name, chunk, wanted)
-        for seq, stream_seq in ours.items():
+        for seq, (stream_seq, stream) in ours.items():
             byte, bit = divmod(seq % CHUNK_SEQS, 8)
             if settled[byte] >> bit & 1:
                 continue
-            if any(stream_seq in gap for gap in gaps):
+            if split(stream)[1] != definition.stream:
+                elsewhere.setdefault(stream, []).append(seq)
+            elif any(stream_seq in gap for gap in gaps):
                 in_gaps += 1
             else:
                 unsettled.append(Unsettled(seq, stream_seq))
-    return Verdict(compared, in_gaps, tuple(unsettled))
+    return Verdict(compared, in_gaps, tuple(unsettled), elsewhere)
 
 
 def _chunks_with_rows(cursor: psycopg.RawCursor[Any], tables: Tables, newest: int) -> Iterator[int]:

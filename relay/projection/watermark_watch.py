@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.stream_look import last_on, look_at
 from relay.observe.logs import event as log_event
 from relay.projection.rules.completeness import Completeness, WatermarkSeen, read_watermark
+from relay.rules.subjects import covers
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +24,14 @@ class WatermarkWatch:
 
     Args:
         stream: The stream that the partition is read from.
+        topics: What the projection handles of it.
         subject: Where the relay publishes its watermark; empty: it does not.
     """
 
-    def __init__(self, connection: Connection, stream: str, subject: str) -> None:
+    def __init__(self, connection: Connection, stream: str, topics: Sequence[str], subject: str) -> None:
         self._connection = connection
         self._stream = stream
+        self._topics = topics
         self._subject = subject
         self._found = Completeness()
 
@@ -69,7 +73,29 @@ class WatermarkWatch:
         mark = None if found is None else read_watermark(found.payload)
         if found is None or mark is None or not self._found.is_new(mark):
             return
+        # What the watermark speaks of was stored before it was read: where it was stored is seen now.
+        elsewhere = await goes_elsewhere(self._connection, self._stream, self._topics)
+        if elsewhere is not None:
+            raise BrokerError(elsewhere)
         # The last sequence is asked for after the watermark was read: what the watermark speaks of was stored before.
         same_stream = facts.name == self._stream
         bar = found.stream_seq if same_stream else (await look_at(self._connection, self._stream)).last_seq
         self._found.take(mark, bar)
+
+
+async def goes_elsewhere(connection: Connection, stream: str, topics: Sequence[str]) -> str | None:
+    """Return why events of a topic may be in another stream than the one that is read; None if they are not.
+
+    Raises:
+        BrokerError: No answer, or not permitted.
+    """
+    subjects = (await look_at(connection, stream)).subjects
+    if subjects is None:
+        return None
+    for topic in topics:
+        if any(covers(one, topic) for one in subjects):
+            continue
+        others = [one for one in await connection.streams_of(topic, _TIMEOUT_S) if one != stream]
+        if others:
+            return f"events of {topic} go to stream {others[0]}, which is not read: {stream} does not take them all"
+    return None

@@ -85,6 +85,39 @@ def test_an_event_of_another_topic_is_not_for_it(
         running.stop()
 
 
+def test_events_that_go_to_another_stream_are_told_and_the_model_is_not_said_to_be_complete(
+    outbox: Outbox, empty_database: str, events: Events, make_relay: MakeRelay, tmp_path: Path
+) -> None:
+    (tmp_path / "trail.toml").write_text(FILE, "utf-8")
+    (tmp_path / "trail.sql").write_text(TABLES, "utf-8")
+    (tmp_path / "outbox.dsn").write_text(outbox.dsn, "utf-8")
+    events.streams.make(STREAM, "orders.placed", "orders.watermark")
+    make_relay(outbox.dsn, events.url, watermark__subject="orders.watermark", **HEADERS).start()
+    running = follow(empty_database, events.url, "orders.watermark")
+    try:
+        outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
+        complete = "SELECT complete_seq FROM projection.state"
+        wait_until("it is complete", lambda: state(empty_database) and run_sql(empty_database, complete)[0][0])
+        (before,) = run_sql(empty_database, complete)
+        events.streams.api(f"STREAM.UPDATE.{STREAM}", {"name": STREAM, "subjects": ["orders.watermark"]})
+        events.streams.make("MOVED", "orders.placed")
+        moved = outbox.insert("orders.placed", "k", {"i": 2})
+        outbox.delivered(moved)
+        told = relay(empty_database, "projection", "wait", "trail", str(moved), "--timeout", "4")
+        assert (told.exit_code, told.stdout.strip()) == (1, "timed out")
+        assert run_sql(empty_database, complete) == [before]
+        url = {"RELAY_NATS__SERVERS": events.url}
+        found = relay(
+            empty_database, "projection", "verify", str(tmp_path), "--outbox-dsn-file", str(tmp_path / "outbox.dsn")
+        )
+        assert found.exit_code == 7
+        assert f"1 events are in stream MOVED, which it does not read: seq {moved}" in found.stdout
+        checked = done(empty_database, "projection", "check", str(tmp_path), **url)
+        assert "events of orders.placed go to stream MOVED, which is not read" in checked.stderr
+    finally:
+        running.stop()
+
+
 FILE = f"""
 [projection]
 name = "trail"
