@@ -1,17 +1,15 @@
 """``relay adopt``: copy another tool's outbox table into ours."""
 
 import asyncio
-import functools
 import json
 import re
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import click
 
+from relay.cli.adopt_backfill import backfill, told, unordered
 from relay.cli.adopt_compare import compare
+from relay.cli.adopt_connector import read_connector
+from relay.cli.adopt_options import mapped
 from relay.cli.consent import Consent, consenting
 from relay.cli.options import table_or_json, with_settings
 from relay.cli.table import Column, message, table
@@ -19,75 +17,12 @@ from relay.config.settings import Settings
 from relay.errors import Exit, Unreachable
 from relay.operate.access import reading
 from relay.operate.adopt.mapping import Mapping
-from relay.operate.adopt.presets import PRESETS, REFUSED
+from relay.operate.adopt.presets import PRESETS
 from relay.operate.changes import Changer, changing
 from relay.text import json_line
 
 _LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
 _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
-
-
-def _preset(ctx: click.Context, param: click.Parameter, given: str) -> str:
-    if given in REFUSED:
-        raise click.BadParameter(f"{given} cannot be adopted: {REFUSED[given]}")
-    if given not in PRESETS:
-        raise click.BadParameter(f"{given!r} is none of {', '.join(PRESETS)}")
-    return given
-
-
-def _headers(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    pairs = [one.partition("=") for one in given]
-    for name, equals, _ in pairs:
-        if not name or not equals:
-            raise click.BadParameter(f"{name!r} is not NAME=COLUMN")
-    return tuple((name, column) for name, _, column in pairs)
-
-
-_OPTIONS = (
-    click.option("--source", metavar="TABLE", help="The other tool's table, as SQL names it.  [default: the preset's]"),
-    click.option(
-        "--preset", metavar="NAME", default="columns", show_default=True, callback=_preset,
-        help=f"What made the table: {', '.join(PRESETS)}.",
-    ),
-    click.option("--id", "id_", metavar="COLUMN", help="What is no uuid becomes one."),
-    click.option("--topic", metavar="TEXT", help="With columns in braces: 'orders.{type}'."),
-    click.option("--topic-sql", metavar="SQL", help="An expression instead, over the row `new`."),
-    click.option("--key", metavar="COLUMN", help="Events of one key keep their order; `column->name` reads JSON."),
-    click.option("--payload", metavar="COLUMN"),
-    click.option("--header", "headers", metavar="NAME=COLUMN", multiple=True, callback=_headers, help="Repeatable."),
-    click.option("--header-object", metavar="COLUMN", help="Holds headers as a JSON object."),
-    click.option("--trace", metavar="COLUMN", help="Java properties that hold traceparent (Debezium)."),
-    click.option("--created-at", metavar="COLUMN", help="[default: now]"),
-    click.option("--when", metavar="SQL", help="Which rows are events, over the row `new`.  [default: all]"),
-    click.option("--empty", type=click.Choice(["send", "skip"]), help="A row without a payload.  [default: send]"),
-    click.option("--expand", is_flag=True, help="Send JSON in a text column as JSON; needs an outbox of type json."),
-    click.option("--purge", is_flag=True, help="Delete each row as soon as it is copied: if nobody else does."),
-    click.option("--order-by", metavar="COLUMN", help="Orders older rows for a backfill."),
-)  # fmt: skip
-
-
-def _mapping(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of a mapping to a command; it is called with ``source``, ``preset`` and ``mapping``."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, source: str | None, preset: str, id_: str | None, **params: Any) -> None:
-        known = PRESETS[preset]
-        names = ("topic", "topic_sql", "key", "payload", "headers", "header_object", "trace", "created_at", "when")
-        given = {name: params.pop(name) for name in (*names, "empty", "expand", "purge", "order_by")}
-        given = {name: value for name, value in given.items() if value}
-        if "topic" in given:
-            given.setdefault("topic_sql", None)
-        if id_:
-            given["id"] = id_
-        table = source or known.table
-        if not table:
-            raise click.UsageError("--source is missing: which table is to be adopted?")
-        command(*args, source=table, preset=preset, mapping=replace(known.mapping, **given), **params)
-
-    decorated: Callable[..., None] = wrapped
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
 
 
 @click.group()
@@ -107,12 +42,12 @@ def adopt() -> None:
 
 @adopt.command()
 @with_settings("--dsn-file", "--table", "--server", "--creds-file")
-@_mapping
+@mapped
 def check(settings: Settings, source: str, preset: str, mapping: Mapping) -> None:
     """Report what would become of a table, and what speaks against it; change nothing.
 
-    The newest rows are mapped, at most 1,000, and NATS is asked which stream takes their subjects. Exit code 8 if it
-    would be refused.
+    At most 1,000 rows are mapped, the newest if the mapping orders them, and NATS is asked which stream takes their
+    subjects. Exit code 8 if it would be refused.
 
     \b
     relay adopt check --preset debezium --source public.outbox
@@ -132,14 +67,15 @@ def check(settings: Settings, source: str, preset: str, mapping: Mapping) -> Non
     for one in findings:
         level = click.style(f"{one.level:7}", fg=_COLOURS[one.level])
         click.echo(f"{level} {one.seen}{f': {one.do}' if one.do else ''}")
-    message(f"before: {PRESETS[preset].before}")
+    if not facts.adopted:
+        message(f"before: {PRESETS[preset].before}")
     if any(one.level == "fault" for one in findings):
         raise SystemExit(int(Exit.UNFIT))
 
 
 @adopt.command("print")
 @with_settings("--dsn-file", "--table")
-@_mapping
+@mapped
 def print_sql(settings: Settings, source: str, preset: str, mapping: Mapping) -> None:
     """Print the SQL of an adoption, for a reviewed migration; change nothing.
 
@@ -158,32 +94,47 @@ def print_sql(settings: Settings, source: str, preset: str, mapping: Mapping) ->
 
 @adopt.command()
 @with_settings("--dsn-file", "--table")
-@_mapping
-@click.option("--backfill", metavar="SQL", help="Copy older rows of this condition first, in the same transaction.")
+@mapped
+@click.option(
+    "--backfill", "where", metavar="SQL", help="Copy older rows of this condition first, in the same transaction."
+)
+@unordered
 @consenting
 def install(
-    settings: Settings, source: str, preset: str, mapping: Mapping, backfill: str | None, consent: Consent
+    settings: Settings,
+    source: str,
+    preset: str,
+    mapping: Mapping,
+    where: str | None,
+    unordered: bool,
+    consent: Consent,
 ) -> None:
     """Begin an adoption: from now on each new row is an event.
 
     Writers of the table wait while the trigger is made; a lock that is not granted within 2 s changes nothing. For a
     trial beside the old reader, set --table to another outbox whose relay sends to a stream that nobody reads.
+    With --backfill the events of a key keep their order, if a column is known that orders the rows: see relay adopt
+    backfill.
 
     \b
     relay adopt install --preset django-outbox-pattern --backfill 'status = 1' --yes
     """
     from relay.operate.adopt import work
+    from relay.operate.adopt.older_rows import Backfill
 
+    if unordered and where is None:
+        raise click.UsageError("--unordered goes with --backfill")
+    older_rows = None if where is None else Backfill(where, unordered)
     with changing(settings) as changer:
-        work.check(changer, source, mapping)
-        if consent.given(f"adopt {source} as {preset}"):
-            done = work.install(changer, source, mapping, preset, where=backfill)
+        _, older = work.check(changer, source, mapping, backfill=older_rows)
+        if consent.given(f"adopt {source} as {preset}" + (f", and {told(older)}" if older is not None else "")):
+            done = work.install(changer, source, mapping, preset, backfill=older_rows)
             click.echo(f"{source} is adopted, {done.copied:,} older rows were copied")
 
 
 @adopt.command()
 @with_settings("--dsn-file", "--table")
-@_mapping
+@mapped
 @click.option("--publication", metavar="NAME", required=True, help="Of the old reader.")
 @click.option("--slot", metavar="NAME", help="Of the old reader: wait until it has sent everything before the cut.")
 @click.option(
@@ -253,27 +204,6 @@ def _await(changer: Changer, slot: str, cut: str, wait_s: float) -> None:
     message("a Debezium that has nothing more to send confirms nothing, unless its heartbeat.interval.ms is set")
     message(f"to wait again: relay adopt await --slot {slot} --cut {cut}")
     raise SystemExit(int(Exit.DRAIN_INCOMPLETE))
-
-
-@adopt.command()
-@with_settings("--dsn-file", "--table")
-@_mapping
-@click.option("--where", metavar="SQL", required=True, help="Which older rows, over the row `new`.")
-@consenting
-def backfill(settings: Settings, source: str, preset: str, mapping: Mapping, where: str, consent: Consent) -> None:
-    """Copy older rows, oldest first. A row that was copied already is left.
-
-    They come behind what was copied before. To keep the order of a key, copy them by install --backfill.
-
-    \b
-    relay adopt backfill --preset eventuate --where 'published = 0' --yes
-    """
-    from relay.operate.adopt import work
-
-    with changing(settings) as changer:
-        work.check_backfill(changer, source, mapping)
-        if consent.given(f"copy the rows of {source} for which {where}"):
-            click.echo(f"{work.backfill(changer, source, mapping, where):,} rows were copied")
 
 
 @adopt.command()
@@ -357,34 +287,6 @@ def _await_sent(changer: Changer, newest: int, wait_s: float) -> None:
     raise SystemExit(int(Exit.DRAIN_INCOMPLETE))
 
 
-@adopt.command()
-@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def read_connector(path: Path) -> None:
-    """Translate the configuration of a Debezium connector; report what cannot be kept. Exit code 8 if anything cannot.
-
-    A connector's JSON, or the properties of Debezium Server.
-
-    \b
-    relay adopt read-connector connector.json
-    relay adopt read-connector application.properties
-    """
-    import shlex
-
-    from relay.operate.adopt.connector import options_of, translate
-
-    try:
-        config = options_of(path.read_text("utf-8"))
-    except ValueError as error:
-        raise click.UsageError(f"{path} is no configuration of a connector: {error}") from error
-    found = translate(config)
-    if found.options:
-        click.echo(f"relay adopt check {shlex.join(found.options)}")
-    for line in found.notes:
-        message(line)
-    for line in found.refused:
-        message(f"refused: {line}")
-    if found.refused:
-        raise SystemExit(int(Exit.UNFIT))
-
-
+adopt.add_command(backfill)
 adopt.add_command(compare)
+adopt.add_command(read_connector)

@@ -12,5 +12,6 @@ rows are often deleted in the transaction that wrote them.
     script.py      the statements, filled into sql/adopt
     judge.py       what speaks against it                         pure
     facts.py       what the database says of both tables, and which adoptions it has
+    older_rows.py  what a backfill would copy, and the copy
     work.py        install, cut over, backfill, remove
 """

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from relay.errors import ConfigError
 from relay.operate.access import Reader, Row
-from relay.operate.adopt import script
 from relay.operate.adopt.judge import Facts, Publication, Rights
 from relay.operate.adopt.mapping import Mapping, Source, faults
+from relay.operate.adopt.older_rows import mapped
 from relay.rules.adoption import Adoption, Carried, adoption_of
 from relay.text import quoted
 
@@ -17,19 +17,19 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
 
     Raises:
         ConfigError: The foreign table does not exist.
+        Refused: PostgreSQL does not understand the mapping.
     """
     rows = reader.rows("adopt/source", (table,))
     if not rows:
         raise ConfigError([f"table {table} does not exist here; a name with capitals needs quotes"])
-    schema, name, kind, owned, owner, columns, key_columns, subscribed, server, encoding = rows[0]
-    source = Source(schema, name, json.loads(columns), tuple(json.loads(key_columns)))
+    schema, name, kind, owned, owner, columns, key_columns, drawn, subscribed, server, encoding = rows[0]
+    source = Source(schema, name, json.loads(columns), tuple(json.loads(key_columns)), tuple(json.loads(drawn)))
     outbox_schema, outbox_name, runs, unpreparable, login, *may = reader.row("adopt/target")
     outbox = f"{outbox_schema}.{outbox_name}"
     payload_type = reader.tables.payload_type
-    sample: list[Row] = []
+    sample: list[tuple[str, str | None]] = []
     if mapping is not None and owned and not faults(mapping, source, payload_type, server):
-        text = script.sample(mapping, source, reader.tables)
-        sample = reader.cursor.execute(text.encode()).fetchall()
+        sample = mapped(reader, mapping, source)
     return Facts(
         source=source,
         kind=kind,
@@ -43,7 +43,7 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
         unpreparable=unpreparable,
         publications=[_publication(row) for row in reader.rows("adopt/publications", (table,))],
         adopted=any(one.source == source.sql and one.outbox == outbox for one in adoptions(reader)),
-        sample=[(topic, key) for topic, key in sample],
+        sample=sample,
     )
 
 

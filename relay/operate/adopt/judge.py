@@ -4,10 +4,18 @@ from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from relay.operate.adopt.mapping import Mapping, Source, faults
+from relay.errors import Exit, RelayError
+from relay.operate.adopt.mapping import Mapping, Source, faults, order_of
 from relay.rules.adoption import Carried
 from relay.rules.subjects import key_token, subject_fault
 from relay.text import quoted
+
+
+class Refused(RelayError):
+    """It cannot be done safely. Nothing was changed."""
+
+    exit_code = Exit.UNFIT
+
 
 Level = Literal["ok", "warning", "fault"]
 
@@ -174,6 +182,12 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
             Finding("warning", f"{keyless:,} of {len(facts.sample):,} rows have no key: their order is not kept")
         )
     if not any(one.level == "fault" for one in found):
+        if mapping.key is not None:
+            order = order_of(mapping, facts.source)
+            told = "no column is known that orders older rows: a backfill takes --order-by, or --created-at"
+            found.append(
+                Finding("ok", told if order is None else f"a backfill copies older rows in the order of {order}")
+            )
         subjects = sorted({topic for topic, _ in facts.sample})
         seen = f"{len(facts.sample):,} rows were mapped to {len(subjects):,} topics: {', '.join(subjects[:10])}"
         found.append(Finding("ok", seen if facts.sample else "the table is empty: nothing was mapped"))

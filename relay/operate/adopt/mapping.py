@@ -20,7 +20,7 @@ _IS_JSON_SINCE = 16
 _FIELD = re.compile(r"\{([^{}]+)\}")
 _JSON = ("jsonb", "json")
 _TEXTS = ("text", "character varying", "character")
-_TIMES = ("timestamp with time zone", "timestamp without time zone")
+TIMES = ("timestamp with time zone", "timestamp without time zone")
 # JSON that says these cannot be read as text by PostgreSQL. A longer text may be nested too deeply.
 _UNREADABLE = r"\\u(0000|[dD][89a-fA-F])"
 _LONGEST_OBJECT = 8000
@@ -42,12 +42,14 @@ class Source:
         name: Its name, unquoted.
         columns: The type of each column, without its length.
         key_columns: Of its primary key.
+        drawn: Columns that an ascending sequence fills, in the order of insertion.
     """
 
     schema: str
     name: str
     columns: Dictionary[str, str]
     key_columns: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -79,7 +81,7 @@ class Mapping:
         expand: Whether a payload of type text that is JSON is sent as JSON, through an outbox of type json. One of type
             json or jsonb is sent as JSON in any case.
         purge: Whether the row is deleted as soon as it is copied.
-        order_by: The column that orders older rows for a backfill.
+        order_by: The column that orders older rows for a backfill; None: see `order_of`.
     """
 
     topic: str = ""
@@ -138,7 +140,7 @@ def faults(mapping: Mapping, source: Source, payload_type: str, server: int) -> 
                 f"{_IS_JSON_SINCE}"
             )
     found += _payload_faults(mapping, source.columns[mapping.payload], payload_type, server)
-    if mapping.created_at is not None and source.columns[mapping.created_at] not in _TIMES:
+    if mapping.created_at is not None and source.columns[mapping.created_at] not in TIMES:
         found.append(f"column {mapping.created_at} is {source.columns[mapping.created_at]}, not a time")
     if mapping.purge and len(source.key_columns) != 1:
         found.append("--purge needs a primary key of one column")
@@ -168,6 +170,17 @@ def _payload_faults(mapping: Mapping, kind: str, payload_type: str, server: int)
     why = "a value that cannot be converted would fail the application's insert"
     do = f"make an outbox with relay migrate --payload-type {fits[0]}"
     return [f"the payload is {kind} and the outbox takes {payload_type}: {why}; {do}"]
+
+
+def order_of(mapping: Mapping, source: Source) -> str | None:
+    """Return the column that orders older rows; None if none is known.
+
+    That is the one which is named; else one of the primary key or the id that a sequence fills, or the time of the row.
+    """
+    if mapping.order_by is not None:
+        return mapping.order_by
+    drawn = [name for name in (*source.key_columns, mapping.id) if name in source.drawn]
+    return drawn[0] if drawn else mapping.created_at
 
 
 def conditions(mapping: Mapping) -> str | None:

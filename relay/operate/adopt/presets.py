@@ -114,7 +114,7 @@ PRESETS = {
     ),
     "active-outbox": Preset(
         "public.outboxes",
-        Mapping(topic="{aggregate}.{event}", id="identifier", key="aggregate_identifier", order_by="created_at"),
+        Mapping(topic="{aggregate}.{event}", id="identifier", key="aggregate_identifier", order_by="id"),
         "nothing reads this table",
     ),
     "faststream-outbox": Preset(

@@ -5,7 +5,7 @@ import json
 import re
 from typing import NamedTuple
 
-from relay.operate.adopt.mapping import Mapping, Source, conditions, literal, values
+from relay.operate.adopt.mapping import Mapping, Source, conditions, literal, order_of, values
 from relay.postgres.tables import Tables
 from relay.rules.adoption import Carried
 from relay.text import quoted
@@ -87,13 +87,14 @@ def lock(source: Source, tables: Tables) -> str:
     return _filled(tables.file("adopt/lock"), source=source.sql)
 
 
-def backfill(mapping: Mapping, source: Source, outbox: str, tables: Tables, where: str) -> str:
+def backfill(mapping: Mapping, source: Source, outbox: str, tables: Tables, where: str | None) -> str:
     """Return the statement that copies older rows.
 
     Args:
-        where: Which of them, as SQL over the row ``new``.
+        where: Which of them, as SQL over the row ``new``; None for all.
     """
     made = values(mapping, source, tables.payload_type)
+    order = order_of(mapping, source)
     return _filled(
         tables.file("adopt/backfill"),
         outbox=outbox,
@@ -101,7 +102,28 @@ def backfill(mapping: Mapping, source: Source, outbox: str, tables: Tables, wher
         values=", ".join(made.values()),
         source=source.sql,
         where=_where(mapping, where),
-        order="" if mapping.order_by is None else f"ORDER BY new.{quoted(mapping.order_by)}",
+        order="" if order is None else f"ORDER BY new.{quoted(order)}",
+    )
+
+
+def count(
+    mapping: Mapping, source: Source, outbox: str, tables: Tables, where: str, column: str | None, at: float | None
+) -> str:
+    """Return the statement that counts what a backfill would copy.
+
+    Args:
+        where: As for `backfill`.
+        column: The time of each row, None if there is none.
+        at: Count the rows from before that moment (Unix seconds) as well; None counts none.
+    """
+    before = "false" if column is None or at is None else f"new.{quoted(column)}::timestamptz < to_timestamp({at!r})"
+    return _filled(
+        tables.file("adopt/count"),
+        outbox=outbox,
+        id=values(mapping, source, tables.payload_type)["id"],
+        handed=before,
+        source=source.sql,
+        where=_where(mapping, where),
     )
 
 

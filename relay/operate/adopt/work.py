@@ -4,11 +4,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from relay.errors import Exit, RelayError
 from relay.operate.adopt import script
 from relay.operate.adopt.facts import adoptions, gather
-from relay.operate.adopt.judge import Facts, refusals, unseen_rows
+from relay.operate.adopt.judge import Facts, Refused, refusals, unseen_rows
 from relay.operate.adopt.mapping import Mapping, Source, literal
+from relay.operate.adopt.older_rows import Backfill, Older, copy, look, try_out, understood
 from relay.operate.changes import Changer
 from relay.operate.status import COUNT_UP_TO
 from relay.rules.adoption import Carried
@@ -18,12 +18,6 @@ from relay.text import quoted
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 _LOOK_S = 0.5
 _OWNER = "run this as the owner of both tables, and of the publication if there is one: see `relay adopt check`"
-
-
-class Refused(RelayError):
-    """It cannot be done safely. Nothing was changed."""
-
-    exit_code = Exit.UNFIT
 
 
 class Removal(NamedTuple):
@@ -58,14 +52,14 @@ def install(
     mapping: Mapping,
     preset: str,
     *,
-    where: str | None = None,
+    backfill: Backfill | None = None,
     publication: str | None = None,
 ) -> Installed:
     """Begin an adoption, in one transaction that keeps writers of the table waiting.
 
     Args:
         table: The foreign one, as SQL names it.
-        where: Copy the older rows of this SQL condition first; None copies none.
+        backfill: Copy these older rows first; None copies none.
         publication: Take the table out of it in the same transaction: its reader gets what was committed before, and
             nothing that comes later.
 
@@ -73,7 +67,7 @@ def install(
         Refused: The mapping cannot be installed, or the table cannot be handed over.
         psycopg.errors.LockNotAvailable: The table was busy for 2 s. Nothing was changed; try again.
     """
-    facts = check(changer, table, mapping, publication=publication)
+    facts, _ = check(changer, table, mapping, backfill=backfill, publication=publication)
     record = {"table": facts.source.label, "preset": preset, "publication": publication}
     carried = next((one.carried for one in facts.publications if one.name == publication), None)
     with changer.audited("adopt install", record, 1) as audit, changer.step(_OWNER):
@@ -82,20 +76,31 @@ def install(
         lsn = changer.row("adopt/wal")[0]
         if publication is not None:
             run(f"ALTER PUBLICATION {quoted(publication)} DROP TABLE {facts.source.sql}".encode())
-        run(script.install(mapping, facts.source, facts.outbox, changer.tables, preset, carried).encode())
-        copied = _copy(changer, facts, mapping, where)
+        with understood(facts.source):
+            run(script.install(mapping, facts.source, facts.outbox, changer.tables, preset, carried).encode())
+        copied = copy(changer, facts, mapping, backfill)
         audit.add(1)
     return Installed(lsn, copied)
 
 
 def check(
-    changer: Changer, table: str, mapping: Mapping, *, publication: str | None = None, slot: str | None = None
-) -> Facts:
-    """Find out what would keep an adoption from beginning, and change nothing; return what is known of the table.
+    changer: Changer,
+    table: str,
+    mapping: Mapping,
+    *,
+    backfill: Backfill | None = None,
+    publication: str | None = None,
+    slot: str | None = None,
+) -> tuple[Facts, Older | None]:
+    """Find out what would keep an adoption from beginning, and change nothing.
 
     Args:
+        backfill: As for `install`.
         publication: As for `install`.
         slot: Of the old reader, for `await_slot` later.
+
+    Returns:
+        What is known of the table, and what the backfill would copy, None without one.
 
     Raises:
         Refused: The mapping cannot be installed, the table cannot be handed over, or there is no such slot.
@@ -105,32 +110,39 @@ def check(
         lacks_slot = slot is not None and not changer.rows("adopt/slot", (slot, "0/0"))
     missing = [f"there is no replication slot {slot}"] if lacks_slot else []
     _refuse([*_faults(mapping, facts), *_obstacles(mapping, facts, publication), *missing])
-    return facts
+    with changer.step(_OWNER):
+        try_out(changer, facts, mapping)
+        older = None if backfill is None else look(changer, facts, mapping, backfill)
+    return facts, older
 
 
-def backfill(changer: Changer, table: str, mapping: Mapping, where: str) -> int:
-    """Copy older rows, oldest first; return how many were copied. A row that was copied already is left.
+def fill(changer: Changer, table: str, mapping: Mapping, backfill: Backfill) -> int:
+    """Copy older rows; return how many were copied. A row that was copied already is left.
 
     Raises:
-        Refused: The mapping cannot be used, or the table is not adopted by this outbox.
+        Refused: See `check_fill`.
         psycopg.errors.LockNotAvailable: The table was busy for 2 s. Nothing was changed; try again.
     """
-    facts = check_backfill(changer, table, mapping)
-    record = {"table": facts.source.label, "where": where}
+    facts, _ = check_fill(changer, table, mapping, backfill)
+    record = {"table": facts.source.label, "where": backfill.where}
     with changer.audited("adopt backfill", record, 0) as audit, changer.step(_OWNER):
         _keep_writers_out(changer, facts.source)
-        copied = _copy(changer, facts, mapping, where)
+        copied = copy(changer, facts, mapping, backfill)
         audit.add(copied)
     return copied
 
 
-def check_backfill(changer: Changer, table: str, mapping: Mapping) -> Facts:
-    """Find out what would keep older rows from being copied, and change nothing; return what is known of the table.
+def check_fill(changer: Changer, table: str, mapping: Mapping, backfill: Backfill) -> tuple[Facts, Older]:
+    """Find out what would be copied, or keeps it from being copied, and change nothing.
 
     Without an adoption the rows that are written after the copy would be missed by both.
 
+    Returns:
+        What is known of the table, and what would be copied.
+
     Raises:
-        Refused: The mapping cannot be used, or the table is not adopted by this outbox.
+        Refused: The mapping or the condition cannot be used, no order of the rows is known, or the table is not adopted
+            by this outbox.
     """
     with changer.step():
         facts = gather(changer, table, None)
@@ -140,7 +152,8 @@ def check_backfill(changer: Changer, table: str, mapping: Mapping) -> Facts:
             f"{table} is not adopted by {facts.outbox}, so rows that are written after the copy would be missed: "
             "`relay adopt install --backfill` copies older rows and begins the adoption in one transaction"
         )
-    return facts
+    with changer.step(_OWNER):
+        return facts, look(changer, facts, mapping, backfill)
 
 
 def remove(changer: Changer, table: str, *, publication: str | None = None, slot: str | None = None) -> int:
@@ -303,10 +316,3 @@ def _keep_writers_out(changer: Changer, source: Source) -> None:
     """Lock the table until the end of the transaction."""
     changer.cursor.execute(_LOCK_TIMEOUT)
     changer.cursor.execute(script.lock(source, changer.tables).encode())
-
-
-def _copy(changer: Changer, facts: Facts, mapping: Mapping, where: str | None) -> int:
-    if where is None:
-        return 0
-    text = script.backfill(mapping, facts.source, facts.outbox, changer.tables, where)
-    return changer.cursor.execute(text.encode()).rowcount
