@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from relay.cli.table import Column, message, table
 from relay.config.settings import Settings
 from relay.errors import Exit
 from relay.text import json_line
+
+if TYPE_CHECKING:
+    from relay.operate.adopt.compare_rules import Payloads
 
 _WORDS = {
     "old.only": "the new stream lacks them",
@@ -20,6 +24,8 @@ _WORDS = {
     "new.no_id": "the new stream has them without an id",
     "other.subject": "sent on another subject",
     "other.body": "sent with another payload",
+    "other.body_form": "the same JSON, written otherwise",
+    "other.body_nulls": "the same JSON but for members that are null",
     "other.headers": "the new stream lacks a header, or has another value",
     "other.order": "sent before an event of the same key that the old stream has later",
 }
@@ -43,6 +49,13 @@ _WORDS = {
 )
 @click.option("--prefix", default="shadow.", show_default=True, help="What the trial puts before each subject.")
 @click.option("--id-header", metavar="NAME", default="id", show_default=True, help="The same on both sides.")
+@click.option(
+    "--payloads",
+    type=click.Choice(["bytes", "json", "json-without-nulls"]),
+    default="bytes",
+    show_default=True,
+    help="When two are the same: Debezium writes the JSON that it expands by itself, without members that are null.",
+)
 @table_or_json
 def compare(
     settings: Settings,
@@ -52,19 +65,21 @@ def compare(
     slack_s: float,
     prefix: str,
     id_header: str,
+    payloads: "Payloads",
     output: str,
 ) -> None:
     """Compare what the old reader and a trial beside it have sent: ids, subjects, payloads, headers, order of each key.
 
     Every header of the old side must come on the new side too, but for JetStream's own. Times are those of the
-    streams. Reads both streams by a consumer that leaves nothing behind. Exit code 8 if they differ.
+    streams. Payloads that differ in what they say are counted apart from those that only write it otherwise, or lack
+    members that are null. Reads both streams by a consumer that leaves nothing behind. Exit code 8 if they differ.
 
     \b
     relay adopt compare --old ORDERS --new SHADOW --minutes 60
     """  # fmt: skip
     from relay.operate.adopt.compare_streams import Plan, compare_streams
 
-    plan = Plan(old, new, minutes, slack_s, prefix, id_header)
+    plan = Plan(old, new, minutes, slack_s, prefix, id_header, payloads)
     found = asyncio.run(compare_streams(settings, plan))
     if output == "json":
         as_json = found._asdict() | {"differences": [one._asdict() for one in found.differences]}
@@ -74,6 +89,10 @@ def compare(
         rows = [[_WORDS[one.kind], f"{one.events:,}", ", ".join(one.examples[:3])] for one in found.differences]
         for line in table([Column("DIFFERENCE"), Column("EVENTS", right=True), Column("SUCH AS", rest=True)], rows):
             click.echo(line)
+        kinds = {one.kind for one in found.differences}
+        if kinds & {"other.body_form", "other.body_nulls"}:
+            which = "json-without-nulls" if "other.body_nulls" in kinds else "json"
+            message(f"to take what is the same JSON for the same payload: --payloads {which}")
         if not found.with_key:
             message("no order was compared: the new stream has no key in Outbox-Key (headers.key)")
         if not found.old and not found.new:

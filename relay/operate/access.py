@@ -45,7 +45,7 @@ def foreseen(error: psycopg.Error) -> RelayError | None:
         case psycopg.errors.ReadOnlySqlTransaction():
             return Denied("PostgreSQL takes no changes: this is a standby, or the login is read-only")
         case psycopg.errors.LockNotAvailable():
-            return Denied("the table was busy for 5 s: try again")
+            return Denied("the table, or a row of it, was busy for too long: try again")
         case psycopg.errors.QueryCanceled():
             return Denied("PostgreSQL took longer than postgres.statement_timeout_s")
         case psycopg.OperationalError() | psycopg.InternalError() if is_of_value(error):

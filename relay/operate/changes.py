@@ -62,6 +62,10 @@ class BrokenOff(RelayError):
 
     def __init__(self, cause: RelayError, audit: "Audit", planned: int) -> None:
         # The answer to a commit may be lost together with the connection.
+        if not audit.events and not isinstance(cause, Unreachable):
+            super().__init__(f"{cause}: nothing was changed (number {audit.number} of `relay audit`)")
+            self.exit_code = cause.exit_code
+            return
         least = "at least " if isinstance(cause, Unreachable) else ""
         super().__init__(
             f"{cause}: {least}{audit.events:,} of {planned:,} were changed before, and number {audit.number} of "

@@ -12,6 +12,7 @@ rows are often deleted in the transaction that wrote them.
     script.py      the statements, filled into sql/adopt
     judge.py       what speaks against it                         pure
     facts.py       what the database says of both tables, and which adoptions it has
+    payload_digests.py  by which `compare` knows two payloads as the same     pure
     older_rows.py  what a backfill would copy, and the copy
     work.py        install, cut over, backfill, remove
 """

@@ -7,9 +7,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from relay.operate.adopt.payload_digests import Digests
+
 _SHOWN = 20
 
 Side = Literal["old", "new"]
+Payloads = Literal["bytes", "json", "json-without-nulls"]
+# By what two payloads may differ and still count as the same.
+_SAME: dict[Payloads, tuple[str, ...]] = {
+    "bytes": (),
+    "json": ("other.body_form",),
+    "json-without-nulls": ("other.body_form", "other.body_nulls"),
+}
 
 
 class Sent(NamedTuple):
@@ -21,7 +30,7 @@ class Sent(NamedTuple):
         time_ns: When its stream stored it, Unix nanoseconds.
         subject: On which it was sent, without what only this side puts before it.
         key: Of the event; None for none, or if this side does not send it.
-        body: A digest of the payload.
+        body: The digests of the payload.
         headers: As they were sent.
     """
 
@@ -30,7 +39,7 @@ class Sent(NamedTuple):
     time_ns: int
     subject: str
     key: str | None
-    body: str
+    body: Digests
     headers: Mapping[str, str]
 
 
@@ -80,13 +89,14 @@ class Comparison(NamedTuple):
     differences: tuple[Difference, ...]
 
 
-def compare(old: Sequence[Sent], new: Sequence[Sent], window: Window) -> Comparison:
+def compare(old: Sequence[Sent], new: Sequence[Sent], window: Window, payloads: Payloads = "bytes") -> Comparison:
     """Compare two streams.
 
     Args:
         old: Its messages, ascending, of the window and of some time before and after it.
         new: The same of the other side, which sends the key of each event.
         window: What is judged. An id of one side's window may be anywhere in the other's messages.
+        payloads: When two payloads are the same.
     """
     mine: dict[Side, dict[str, Sent]] = {"old": {}, "new": {}}
     found: dict[str, list[str]] = defaultdict(list)
@@ -106,8 +116,9 @@ def compare(old: Sequence[Sent], new: Sequence[Sent], window: Window) -> Compari
         theirs, ours = mine["old"][known], mine["new"][known]
         if theirs.subject != ours.subject:
             found["other.subject"].append(known)
-        if theirs.body != ours.body:
-            found["other.body"].append(known)
+        kind = _other_body(theirs.body, ours.body)
+        if kind is not None and kind not in _SAME[payloads]:
+            found[kind].append(known)
         if not _of_application(theirs).items() <= ours.headers.items():
             found["other.headers"].append(known)
     found["other.order"] = _out_of_order(mine["old"], mine["new"], both)
@@ -119,6 +130,17 @@ def compare(old: Sequence[Sent], new: Sequence[Sent], window: Window) -> Compari
     judged = Counter({side: sum(map(window.holds, messages)) for side, messages in _sides(old, new)})
     with_key = sum(mine["new"][known].key is not None for known in both)
     return Comparison(judged["old"], judged["new"], len(both), with_key, tuple(differences))
+
+
+def _other_body(theirs: Digests, ours: Digests) -> str | None:
+    """Return by what two payloads differ, None if they do not."""
+    if theirs.exact == ours.exact:
+        return None
+    if theirs.as_json is None or ours.as_json is None:
+        return "other.body"
+    if theirs.as_json == ours.as_json:
+        return "other.body_form"
+    return "other.body_nulls" if theirs.without_nulls == ours.without_nulls else "other.body"
 
 
 def _of_application(message: Sent) -> dict[str, str]:

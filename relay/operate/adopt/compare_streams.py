@@ -1,6 +1,5 @@
 """Read the streams of the old reader and of a trial beside it, and compare what both were sent."""
 
-import hashlib
 import time
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -10,7 +9,8 @@ from relay.errors import Exit, RelayError
 from relay.jetstream.connection import Connection
 from relay.jetstream.consumer import StreamMessage, headers_of, open_consumer_at
 from relay.jetstream.stream_look import NoSuchStream, look_at
-from relay.operate.adopt.compare_rules import Comparison, Sent, Window, compare
+from relay.operate.adopt.compare_rules import Comparison, Payloads, Sent, Window, compare
+from relay.operate.adopt.payload_digests import digests
 from relay.operate.broker import broker
 
 # Of each stream; about 1 KB of memory for each message.
@@ -32,6 +32,7 @@ class Plan(NamedTuple):
             ago, and as much is read before it.
         prefix: What the trial puts before each subject.
         id_header: The header that both sides send, the same for the same event.
+        payloads: When two payloads are the same.
     """
 
     old: str
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
     slack_s: float
     prefix: str
     id_header: str
+    payloads: Payloads = "bytes"
 
 
 class NoStream(RelayError):
@@ -67,12 +69,12 @@ async def compare_streams(settings: Settings, plan: Plan) -> Comparison:
     window = Window(now_ns - round(plan.minutes * 60 * _NANOSECONDS) - slack_ns, now_ns - slack_ns)
     begin_ns = window.begin_ns - slack_ns
     async with broker(settings) as connection:
-        old = [_sent(one, plan.id_header, "") for one in await _read(connection, plan.old, begin_ns)]
-        new = [_sent(one, plan.id_header, plan.prefix) for one in await _read(connection, plan.new, begin_ns)]
-    return compare(old, new, window)
+        old = await _read(connection, plan.old, begin_ns, plan.id_header, "")
+        new = await _read(connection, plan.new, begin_ns, plan.id_header, plan.prefix)
+    return compare(old, new, window, plan.payloads)
 
 
-async def _read(connection: Connection, stream: str, begin_ns: int) -> list[StreamMessage]:
+async def _read(connection: Connection, stream: str, begin_ns: int, id_header: str, prefix: str) -> list[Sent]:
     """Return what a stream was sent from a time on until now, without the payloads."""
     try:
         last_seq = (await look_at(connection, stream)).last_seq
@@ -80,13 +82,13 @@ async def _read(connection: Connection, stream: str, begin_ns: int) -> list[Stre
         raise NoStream(f"there is no stream {stream}, or this account does not see it") from error
     start = datetime.fromtimestamp(begin_ns / _NANOSECONDS, UTC)
     consumer = await open_consumer_at(connection, stream, "outbox_compare", start)
-    found: list[StreamMessage] = []
+    found: list[Sent] = []
     try:
         while not found or found[-1].stream_seq < last_seq:
             batch = await consumer.batch(_BATCH, _BATCH_BYTES, _WAIT_S if found else 1.0)
             if not batch and (await consumer.state()).pending == 0 and not consumer.waiting:
                 break
-            found += [one._replace(payload=hashlib.sha256(one.payload).digest()) for one in batch]
+            found += [_sent(one, id_header, prefix) for one in batch]
             if len(found) > MOST:
                 raise TooMany(f"stream {stream} has more than {MOST:,} messages of that time: set fewer --minutes")
     finally:
@@ -102,6 +104,6 @@ def _sent(message: StreamMessage, id_header: str, prefix: str) -> Sent:
         time_ns=message.time_ns,
         subject=message.subject.removeprefix(prefix),
         key=headers.get("Outbox-Key"),
-        body=message.payload.hex(),
+        body=digests(message.payload),
         headers=headers,
     )

@@ -24,6 +24,14 @@ _WITHOUT_MEANING = {
 }
 
 
+# A transform beside the router whose class has this in its name, and what may stand in for it.
+_INSTEAD = {
+    "EventRouter": "it is a second EventRouter; adopt its table by itself",
+    "Router": "the subjects that it makes are not made here; write them as --topic or --topic-sql",
+    "Filter": "what it drops would be sent; name the rows that it lets through by --when",
+    "Header": "the headers that it sets or drops are not; write those of a column as --header",
+}
+
 # A line of Java's properties: a name, and what follows the first = or :.
 _PROPERTY = re.compile(r"\s*([^\s=:#!][^\s=:]*)\s*[=:]\s*(.*?)\s*")
 
@@ -64,13 +72,16 @@ def options_of(text: str) -> dict[str, str]:
 
 def translate(config: Mapping[str, str]) -> Translated:
     """Translate the flat configuration of a connector: option names and their values."""
-    prefix = _prefix(config)
-    if prefix is None:
-        return Translated([], ["no transform of this connector is Debezium's EventRouter"], [])
+    transforms = _names(config.get("transforms", ""))
+    routers = [name for name in transforms if config.get(f"transforms.{name}.type") == _ROUTER]
+    if not routers:
+        return Translated([], ["no transform that `transforms` names is Debezium's EventRouter"], [])
+    prefix = f"transforms.{routers[0]}."
     router = {name.removeprefix(prefix): str(value) for name, value in config.items() if name.startswith(prefix)}
     router.pop("type", None)
     options, refused, notes = ["--preset", "debezium"], list[str](), list[str]()
-    _tables(config, options, refused)
+    refused += [_lost(config, name) for name in transforms if name != routers[0]]
+    _tables(config, options, refused, notes)
     for name, option in _COLUMNS.items():
         if name in router:
             options += [option, router.pop(name)]
@@ -80,14 +91,20 @@ def translate(config: Mapping[str, str]) -> Translated:
     for name, why in _WITHOUT_MEANING.items():
         if router.pop(name, None) is not None:
             notes.append(f"{name} has no meaning here: {why}")
-    refused += [f"{name} is not known here" for name in router if name not in ("predicate", "negate")]
-    if "predicate" in router:
-        notes.append("the transform has a predicate: check that it selects the outbox table alone")
+    router.pop("negate", None)
+    if (predicate := router.pop("predicate", None)) is not None:
+        kind = _short(config.get(f"predicates.{predicate}.type"))
+        refused.append(
+            f"predicate {predicate} ({kind}) of {routers[0]} is not asked here, and each row becomes an event; "
+            "name the rows that it selects by --when, if those are not all"
+        )
+    refused += [f"{name} is not known here" for name in router]
     publication, slot = config.get("publication.name", "dbz_publication"), config.get("slot.name", "debezium")
-    notes.append(
-        "hand the table over by: "
-        + shlex.join(["relay", "adopt", "cutover", *options, "--publication", publication, "--slot", slot])
-    )
+    handed = ["--publication", publication, "--slot", slot]
+    if refused:
+        notes.append(f"once that is settled, hand the table over by relay adopt cutover, with {shlex.join(handed)}")
+    else:
+        notes.append(f"hand the table over by: {shlex.join(['relay', 'adopt', 'cutover', *options, *handed])}")
     if config.get("publication.autocreate.mode", "all_tables") != "disabled":
         notes.append("set publication.autocreate.mode to disabled first: otherwise the connector takes the table back")
     if str(config.get("heartbeat.interval.ms", "0")) == "0":
@@ -98,15 +115,26 @@ def translate(config: Mapping[str, str]) -> Translated:
     return Translated(options, refused, notes)
 
 
-def _prefix(config: Mapping[str, str]) -> str | None:
-    for name, value in config.items():
-        if name.startswith("transforms.") and name.endswith(".type") and value == _ROUTER:
-            return name.removesuffix("type")
-    return None
+def _names(listed: str) -> list[str]:
+    return [name for name in map(str.strip, listed.split(",")) if name]
 
 
-def _tables(config: Mapping[str, str], options: list[str], refused: list[str]) -> None:
+def _short(kind: str | None) -> str:
+    """Return the name of a class without its package and that of the class around it."""
+    return "without a type" if kind is None else re.split(r"[.$]", kind.removesuffix("$Key").removesuffix("$Value"))[-1]
+
+
+def _lost(config: Mapping[str, str], name: str) -> str:
+    """Return that a transform cannot be kept, and what may stand in for it."""
+    kind = _short(config.get(f"transforms.{name}.type"))
+    instead = next((do for part, do in _INSTEAD.items() if part in kind), "what it makes of a message is not made here")
+    return f"transform {name} ({kind}): {instead}"
+
+
+def _tables(config: Mapping[str, str], options: list[str], refused: list[str], notes: list[str]) -> None:
     tables = config.get("table.include.list", "public.outbox")
+    if "table.include.list" not in config:
+        notes.append("table.include.list is not set: public.outbox is assumed, another one is named by --source")
     if "," in tables or "*" in tables or "\\" in tables:
         refused.append(f"table.include.list {tables!r} is not one table: name it with --source")
     else:
@@ -148,7 +176,10 @@ def _payload(router: dict[str, str], options: list[str], refused: list[str], not
     if router.pop("table.expand.json.payload", "false") == "true":
         options.append("--expand")
         if nulls == "ignore":
-            notes.append("members of a payload that are null stay, whereas the connector leaves them out")
+            notes.append(
+                "members of a payload that are null stay, whereas the connector leaves them out: relay adopt compare "
+                "--payloads json-without-nulls takes both for the same"
+            )
     if router.pop("route.tombstone.on.empty.payload", "false") == "true":
         notes.append("NATS has no tombstone: --empty send publishes an empty payload, --empty skip nothing")
         options += ["--empty", "send"]

@@ -22,7 +22,7 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
     rows = reader.rows("adopt/source", (table,))
     if not rows:
         raise ConfigError([f"table {table} does not exist here; a name with capitals needs quotes"])
-    schema, name, kind, owned, owner, columns, key_columns, drawn, subscribed, server, encoding = rows[0]
+    schema, name, kind, owned, owner, mighty, columns, key_columns, drawn, subscribed, server, encoding = rows[0]
     source = Source(schema, name, json.loads(columns), tuple(json.loads(key_columns)), tuple(json.loads(drawn)))
     outbox_schema, outbox_name, runs, unpreparable, login, *may = reader.row("adopt/target")
     outbox = f"{outbox_schema}.{outbox_name}"
@@ -34,7 +34,7 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
         source=source,
         kind=kind,
         subscribed=subscribed,
-        rights=Rights(login, owner, owned, _missing(reader, login, outbox_schema, outbox_name, may)),
+        rights=Rights(login, owner, owned, _missing(reader, login, outbox_schema, outbox_name, may), mighty),
         server=server,
         encoding=encoding,
         outbox=outbox,
@@ -59,8 +59,9 @@ def _missing(reader: Reader, login: str, schema: str, outbox: str, may: Sequence
 
 
 def _publication(row: Row) -> Publication:
-    name, of_all, owned, owner, columns, rows = row
-    return Publication(name, of_all, owned, owner, Carried(name, tuple(json.loads(columns)) if columns else (), rows))
+    name, of_all, owned, owner, mighty, columns, rows = row
+    carried = Carried(name, tuple(json.loads(columns)) if columns else (), rows)
+    return Publication(name, of_all, owned, owner, carried, mighty)
 
 
 def adoptions(reader: Reader) -> Sequence[Adoption]:

@@ -41,12 +41,14 @@ class Rights(NamedTuple):
         owner: Whose the foreign table is.
         owned: Whether the login may do what that owner may.
         missing: What else an adoption takes and the login lacks: what it may not do, and the statement that permits it.
+        mighty: Whether that owner is a superuser, or may become one.
     """
 
     login: str
     owner: str
     owned: bool
     missing: Sequence[tuple[str, str]]
+    mighty: bool = False
 
 
 class Publication(NamedTuple):
@@ -57,6 +59,7 @@ class Publication(NamedTuple):
         owned: Whether this login may do what its owner may.
         owner: Whose it is.
         carried: How it carries the foreign table.
+        mighty: Whether its owner is a superuser, or may become one.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Publication(NamedTuple):
     owned: bool
     owner: str
     carried: Carried
+    mighty: bool = False
 
 
 class Facts(NamedTuple):
@@ -114,11 +118,21 @@ def refusals(mapping: Mapping, facts: Facts) -> list[Finding]:
         )
     rights = facts.rights
     if not rights.owned:
-        seen = f"{name} belongs to {rights.owner}, and this login is {rights.login}"
-        do = f"GRANT {quoted(rights.owner)} TO {quoted(rights.login)}, or log in as {rights.owner}"
-        found.append(Finding("fault", seen, do))
+        found.append(not_owned(name, f"TABLE {facts.source.sql}", rights.owner, rights.mighty, rights.login))
     found += [Finding("fault", f"this login, {rights.login}, may not {what}", do) for what, do in rights.missing]
     return found
+
+
+def not_owned(name: str, sql: str, owner: str, mighty: bool, login: str) -> Finding:
+    """Return that something is another role's, and what permits this login to change it.
+
+    Args:
+        name: Of what is not owned, for people.
+        sql: The same as ``ALTER`` names it, with its kind.
+        mighty: Whether the owner is a superuser, or may become one: a member of it could do anything.
+    """
+    permit = f"ALTER {sql} OWNER TO {quoted(login)}" if mighty else f"GRANT {quoted(owner)} TO {quoted(login)}"
+    return Finding("fault", f"{name} belongs to {owner}, and this login is {login}", f"{permit}, or log in as {owner}")
 
 
 def unseen_rows(mapping: Mapping, publication: Publication) -> Finding | None:

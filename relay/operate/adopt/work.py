@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from relay.operate.adopt import script
 from relay.operate.adopt.facts import adoptions, gather
-from relay.operate.adopt.judge import Facts, Refused, refusals, unseen_rows
+from relay.operate.adopt.judge import Facts, Refused, not_owned, refusals, unseen_rows
 from relay.operate.adopt.mapping import Mapping, Source, literal
 from relay.operate.adopt.older_rows import Backfill, Older, copy, look, try_out, understood
 from relay.operate.changes import Changer
@@ -206,10 +206,10 @@ def check_removal(changer: Changer, table: str, *, publication: str | None = Non
         return Removal(facts, None, 0)
     if not rows:
         raise Refused(f"there is no publication {publication}")
-    of_all, owned, owner, tables = rows[0]
+    of_all, owned, owner, mighty, tables = rows[0]
     if of_all or any(one.name == publication for one in facts.publications):
         raise Refused(f"publication {publication} carries {table} already")
-    _refuse([*([] if owned else [_not_ours(publication, owner, facts)]), *_unready(slot, slots)])
+    _refuse([*([] if owned else [_not_ours(publication, owner, mighty, facts)]), *_unready(slot, slots)])
     carried = adopted[0].carried
     plain = carried is None or carried.publication != publication
     return Removal(facts, Carried(publication) if plain else carried, tables)
@@ -292,7 +292,7 @@ def _obstacles(mapping: Mapping, facts: Facts, publication: str | None) -> list[
         )
     else:
         one = known[publication]
-        found += [] if one.owned else [_not_ours(publication, one.owner, facts)]
+        found += [] if one.owned else [_not_ours(publication, one.owner, one.mighty, facts)]
         if (unseen := unseen_rows(mapping, one)) is not None:
             found.append(f"{unseen.seen}: {unseen.do}")
     if facts.relay_runs:
@@ -303,13 +303,11 @@ def _obstacles(mapping: Mapping, facts: Facts, publication: str | None) -> list[
     return found
 
 
-def _not_ours(publication: str, owner: str, facts: Facts) -> str:
+def _not_ours(publication: str, owner: str, mighty: bool, facts: Facts) -> str:
     """Return why this login may not change a publication."""
     login = facts.rights.login
-    return (
-        f"publication {publication} belongs to {owner}, and this login is {login}: "
-        f"GRANT {quoted(owner)} TO {quoted(login)}, or log in as {owner}"
-    )
+    found = not_owned(f"publication {publication}", f"PUBLICATION {quoted(publication)}", owner, mighty, login)
+    return f"{found.seen}: {found.do}"
 
 
 def _keep_writers_out(changer: Changer, source: Source) -> None:

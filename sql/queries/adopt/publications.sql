@@ -1,8 +1,9 @@
 -- The publications that carry a table: whether each does so without naming it (FOR ALL TABLES, or those of a schema), whose it
--- is, its list of columns and its row filter, null for none. PostgreSQL 14 has neither, so they are read as members of JSON. The
--- view lists what a publication sends, which for a partitioned table may be its partitions instead. As many rows as there are
--- publications; the view reads the catalogue of tables for each.
+-- is and whether that is a superuser or may become one, its list of columns and its row filter, null for none. PostgreSQL 14 has
+-- neither list nor filter, so they are read as members of JSON. The view lists what a publication sends, which for a partitioned
+-- table may be its partitions instead. As many rows as there are publications; the view reads the catalogue of tables for each.
 SELECT p.pubname, named.rel IS NULL, pg_has_role(p.pubowner, 'USAGE'), pg_get_userbyid(p.pubowner)::text,
+       EXISTS (SELECT FROM pg_roles s WHERE s.rolsuper AND pg_has_role(p.pubowner, s.oid, 'MEMBER')),
        CASE WHEN named.rel ->> 'prattrs' IS NOT NULL THEN (sent.shown -> 'attnames')::text END, sent.shown ->> 'rowfilter'
 FROM pg_publication p
 LEFT JOIN LATERAL (

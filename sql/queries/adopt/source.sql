@@ -1,5 +1,6 @@
 -- What a foreign table is like, from the catalogue, with the columns that a sequence fills in the order of insertion; no row if it does not exist. By the primary keys of the catalogue.
 SELECT n.nspname, c.relname, c.relkind::text, pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner)::text,
+       EXISTS (SELECT FROM pg_roles s WHERE s.rolsuper AND pg_has_role(c.relowner, s.oid, 'MEMBER')),
        coalesce((SELECT json_object_agg(a.attname, format_type(a.atttypid, NULL))
                  FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '{}')::text,
        coalesce((SELECT json_agg(a.attname)

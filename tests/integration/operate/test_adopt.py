@@ -546,7 +546,9 @@ def test_a_busy_table_is_left_alone_after_two_seconds(database: str, db: psycopg
     debezium(db)
     with psycopg.connect(database) as other:
         other.execute("LOCK TABLE outbox IN ROW EXCLUSIVE MODE")
-        assert relay(database, "adopt", "install", "--preset", "debezium", "--yes").exit_code == 1
+        busy = relay(database, "adopt", "install", "--preset", "debezium", "--yes")
+        assert busy.exit_code == 1
+        assert "was busy for too long: try again: nothing was changed (number 1 of `relay audit`)" in busy.stderr
     assert done(database, "adopt", "status").stderr == "nothing is adopted\n"
 
 
@@ -611,6 +613,7 @@ def test_what_a_login_lacks_is_named_with_the_grant_and_enough_once_granted(
     result = relay(dsn, *command)
     assert result.exit_code == 8, result.output
     assert f"public.outbox belongs to postgres, and this login is {role}" in result.stdout
+    assert f'ALTER TABLE "public"."outbox" OWNER TO "{role}", or log in as postgres' in result.stdout
     refused = relay(dsn, "adopt", "install", "--preset", "debezium", "--yes")
     assert (refused.exit_code, "GRANT outbox_producer TO" in refused.stderr) == (8, True)
     # In a database of one's own the table would be another role's than the superuser's.
@@ -633,7 +636,9 @@ def test_what_a_login_lacks_is_named_with_the_grant_and_enough_once_granted(
     done(dsn, "adopt", "remove", "--source", "outbox", "--yes")
     db.execute("ALTER PUBLICATION theirs ADD TABLE outbox")
     cut = relay(dsn, "adopt", "cutover", "--preset", "debezium", "--publication", "theirs", "--yes")
-    assert (cut.exit_code, f'GRANT "postgres" TO "{role}"' in cut.stderr) == (8, True)
+    # A member of a superuser could do anything, for ever.
+    assert (cut.exit_code, "GRANT" in cut.stderr, back.stderr.count("GRANT")) == (8, False, 0), cut.stderr
+    assert f'ALTER PUBLICATION "theirs" OWNER TO "{role}", or log in as postgres' in cut.stderr
 
 
 @pytest.mark.denials

@@ -48,7 +48,7 @@ def old_side(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> Old:
         sent: Old = []
         for i in range(6):
             made = str(uuid.uuid4())
-            payload = json.dumps({"i": i})
+            payload = json.dumps({"i": i, "n": None})
             conn.execute("INSERT INTO outbox VALUES (%s, 'order', %s, 'placed', %s)", (made, f"k{i % 2}", payload))
             sent.append(("outbox.event.order", payload, {"id": made, "type": "placed"}))
     wait_until("the trial has sent them", lambda: streams.messages("SHADOW") == 6)
@@ -112,3 +112,29 @@ def test_nothing_to_compare_is_no_agreement(outbox: Outbox, streams: Streams) ->
     missing = relay(outbox.dsn, *COMPARE, "--old", "NONE", RELAY_NATS__SERVERS=streams.url)
     assert missing.exit_code == 8
     assert missing.stderr == "error: there is no stream NONE, or this account does not see it\n"
+
+
+def test_what_debezium_writes_otherwise_hides_no_other_payload(outbox: Outbox, streams: Streams, old_side: Old) -> None:
+    sides = [(subject, json.loads(payload), headers) for subject, payload, headers in old_side]
+    expanded = [(subject, f'{{"i":{said["i"]}}}', headers) for subject, said, headers in sides]
+    compact = (sides[1][0], '{"n":null,"i":1}', sides[1][2])
+    wrong = (sides[2][0], '{"i":99}', sides[2][2])
+    send(streams, [expanded[0], compact, wrong, *expanded[3:]])
+    code, found = compared(outbox.dsn, streams)
+    assert code == 8
+    assert {one["kind"]: one["events"] for one in found["differences"]} == {
+        "other.body": 1, "other.body_form": 1, "other.body_nulls": 4,
+    }  # fmt: skip
+    code, found = compared(outbox.dsn, streams, "--payloads", "json-without-nulls")
+    assert (code, [(one["kind"], one["examples"]) for one in found["differences"]]) == (
+        8,
+        [("other.body", [wrong[2]["id"]])],
+    )
+    people = relay(outbox.dsn, *COMPARE[:-2], RELAY_NATS__SERVERS=streams.url)
+    assert "--payloads json-without-nulls" in people.stderr
+
+
+def test_what_debezium_expands_can_agree(outbox: Outbox, streams: Streams, old_side: Old) -> None:
+    send(streams, [(subject, payload.replace(', "n": null', ""), headers) for subject, payload, headers in old_side])
+    assert compared(outbox.dsn, streams)[0] == 8
+    assert compared(outbox.dsn, streams, "--payloads", "json-without-nulls")[0] == 0

@@ -148,7 +148,7 @@ def test_a_busy_table_is_waited_for_and_then_said(empty_database: str) -> None:
         conn.execute("LOCK TABLE outbox_migrations")
         result = relay(empty_database, "migrate")
     assert result.exit_code == 1
-    assert result.stderr == "error: the table was busy for 5 s: try again\n"
+    assert result.stderr == "error: the table, or a row of it, was busy for too long: try again\n"
 
 
 @pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])

@@ -148,7 +148,8 @@ ROUTER = {"transforms": "outbox", "transforms.outbox.type": "io.debezium.transfo
 
 
 def test_a_plain_connector_is_translated() -> None:
-    found = translate({**ROUTER, "publication.autocreate.mode": "disabled", "heartbeat.interval.ms": "5000"})
+    plain = {"publication.autocreate.mode": "disabled", "heartbeat.interval.ms": "5000"}
+    found = translate({**ROUTER, **plain, "table.include.list": "public.outbox"})
     assert found.options == [
         "--preset", "debezium", "--source", "public.outbox", "--topic", "outbox.event.{aggregatetype}",
         "--header", "id=id", "--header", "type=type",
@@ -156,6 +157,8 @@ def test_a_plain_connector_is_translated() -> None:
     assert found.refused == []
     options = shlex.join([*found.options, "--publication", "dbz_publication", "--slot", "debezium"])
     assert found.notes == [f"hand the table over by: relay adopt cutover {options}"]
+    (assumed,) = set(translate({**ROUTER, **plain}).notes) - set(found.notes)
+    assert assumed.startswith("table.include.list is not set: public.outbox is assumed")
 
 
 def test_every_option_of_the_router_is_translated_or_refused_or_said() -> None:
@@ -195,7 +198,7 @@ def test_options_that_only_matter_with_another_are_no_reason_to_refuse() -> None
     lonely = {f"{router}.json.payload.null.behavior": "ignore", f"{router}.json.payload.empty.array.behavior": "none"}
     assert translate({**ROUTER, **lonely}).refused == []
     nulls = "members of a payload that are null stay, whereas the connector leaves them out"
-    assert nulls in translate({**ROUTER, f"{router}.expand.json.payload": "true"}).notes
+    assert any(one.startswith(nulls) for one in translate({**ROUTER, f"{router}.expand.json.payload": "true"}).notes)
 
 
 PROPERTIES = r"""
@@ -238,6 +241,49 @@ def test_a_connector_is_read_from_json_and_from_properties(tmp_path: Path) -> No
 
 def test_a_connector_without_the_router_is_refused() -> None:
     assert translate({"name": "x"}).refused
+    assert not translate({**ROUTER, "transforms": "other"}).options
+
+
+BESIDE = {
+    "route": ("org.apache.kafka.connect.transforms.RegexRouter", "--topic-sql"),
+    "unwrap": ("io.debezium.transforms.ExtractNewRecordState", "is not made here"),
+    "add": ("org.apache.kafka.connect.transforms.InsertField$Value", "is not made here"),
+    "mark": ("org.apache.kafka.connect.transforms.InsertHeader", "--header"),
+    "drop": ("io.debezium.transforms.Filter", "--when"),
+    "second": ("io.debezium.transforms.outbox.EventRouter", "adopt its table by itself"),
+    "none": (None, "without a type"),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("order", ["outbox, {}", "{},outbox"])
+def test_every_other_transform_of_a_connector_is_refused_by_its_name(tmp_path: Path, name: str, order: str) -> None:
+    kind, instead = BESIDE[name]
+    if kind == ROUTER["transforms.outbox.type"] and not order.startswith("outbox"):
+        name, order = "outbox", "second,{}"  # the first one is translated
+        config = {**ROUTER, "transforms": order.format(name), "transforms.second.type": kind}
+    else:
+        config = {**ROUTER, "transforms": order.format(name)} | (
+            {} if kind is None else {f"transforms.{name}.type": kind}
+        )
+    path = tmp_path / "connector.json"
+    path.write_text(json.dumps(config), "utf-8")
+    result = relay(None, "adopt", "read-connector", str(path))
+    assert result.exit_code == 8, result.output
+    (refused,) = [line for line in result.stderr.splitlines() if line.startswith("refused: ")]
+    assert refused.startswith(f"refused: transform {name} (") and instead in refused
+    assert "relay adopt cutover --preset" not in result.output
+
+
+def test_a_predicate_of_the_router_is_refused_by_its_name() -> None:
+    kind = "org.apache.kafka.connect.transforms.predicates.TopicNameMatches"
+    predicate = {
+        "transforms.outbox.predicate": "isOutbox",
+        "transforms.outbox.negate": "true",
+        "predicates": "isOutbox",
+    }
+    (refused,) = translate({**ROUTER, **predicate, "predicates.isOutbox.type": kind}).refused
+    assert refused.startswith("predicate isOutbox (TopicNameMatches) of outbox is not asked here")
 
 
 def test_what_the_installed_function_reads_is_found_in_it() -> None:

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.operate.adopt.compare_rules import Comparison, Sent, Window, compare
+from relay.operate.adopt.compare_rules import Comparison, Payloads, Sent, Window, compare
+from relay.operate.adopt.payload_digests import digests
 
 WINDOW = Window(10, 90)
 
 
-def sent(at: int, known: str | None = None, key: str | None = None, body: str = "b") -> Sent:
-    return Sent(known or f"id-{at}", at, at, "orders", key, body, {"type": "placed"})
+def sent(at: int, known: str | None = None, key: str | None = None, body: bytes = b"b") -> Sent:
+    return Sent(known or f"id-{at}", at, at, "orders", key, digests(body), {"type": "placed"})
 
 
 def kinds(comparison: Comparison) -> dict[str, tuple[str, ...]]:
@@ -40,7 +41,7 @@ CASES: dict[str, tuple[Callable[[list[Sent]], object], dict[str, tuple[str, ...]
     "missing": (lambda new: new.pop(2), {"old.only": ("id-22",)}),
     "more": (lambda new: new.append(sent(40)), {"new.only": ("id-40",)}),
     "twice": (lambda new: new.append(sent(40, "id-21", "k")), {"new.twice": ("id-21",)}),
-    "body": (lambda new: new.insert(1, new.pop(1)._replace(body="x")), {"other.body": ("id-21",)}),
+    "body": (lambda new: new.insert(1, new.pop(1)._replace(body=digests(b"x"))), {"other.body": ("id-21",)}),
     "subject": (lambda new: new.insert(1, new.pop(1)._replace(subject="x")), {"other.subject": ("id-21",)}),
     "headers": (lambda new: new.insert(1, new.pop(1)._replace(headers={})), {"other.headers": ("id-21",)}),
     "no id": (lambda new: new.append(sent(40)._replace(id=None)), {"new.no_id": ("#40",)}),
@@ -70,3 +71,31 @@ def test_headers_that_only_one_side_needs_are_no_difference() -> None:
     old = [sent(20)._replace(headers={"type": "placed", "Nats-Msg-Id": "other"})]
     new = [sent(20)._replace(headers={"type": "placed", "Outbox-Key": "k", "Nats-Msg-Id": "id-20"})]
     assert kinds(compare(old, new, WINDOW)) == {}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "kind"),
+    [
+        ('{"a": 1, "b": [2]}', '{"b":[2],"a":1}', "other.body_form"),
+        ('{"a": {"b": 1}, "c": [{}, 1, null]}', '{"a":{"b":1,"x":null},"c":[{"y":null},1,null]}', "other.body_nulls"),
+        ('{"a": 1}', '{"a": 2, "x": null}', "other.body"),
+        ('{"a": [1]}', '{"a": [1, null]}', "other.body"),
+        ('{"a": 1.0}', '{"a": 1}', "other.body"),
+        ('{"a": ["1"]}', '{"a": [1]}', "other.body"),
+        ('{"a": 9007199254740993.0}', '{"a": 9007199254740992.0}', "other.body"),
+        ("no json", '"no json"', "other.body"),
+        ("[" * 100_000, "[" * 100_001, "other.body"),
+        ("1e99999999999999999999", "1", "other.body"),
+    ],
+)
+def test_payloads_that_only_write_or_lack_something_otherwise_hide_no_other_one(
+    theirs: str, ours: str, kind: str
+) -> None:
+    old, new = [sent(20, body=theirs.encode())], [sent(20, body=ours.encode())]
+    assert kinds(compare(old, new, WINDOW)) == {kind: ("id-20",)}
+    same: dict[Payloads, set[str]] = {
+        "json": {"other.body_form"},
+        "json-without-nulls": {"other.body_form", "other.body_nulls"},
+    }
+    for payloads, left in same.items():
+        assert kinds(compare(old, new, WINDOW, payloads)) == ({} if kind in left else {kind: ("id-20",)})
