@@ -21,10 +21,9 @@ _FETCH = b"""
 async def main(dsn: str, url: str) -> None:
     """Print ``ready``, and send what comes until the process is killed."""
     client = await nats.connect(url, skip_subject_validation=True)
-    # As the relay: its statements have no names, since a transaction pooler keeps none.
     async with (
-        await psycopg.AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None) as bell,
-        await psycopg.AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None) as reading,
+        await psycopg.AsyncConnection.connect(dsn, autocommit=True) as bell,
+        await psycopg.AsyncConnection.connect(dsn, autocommit=True) as reading,
     ):
         await bell.execute("LISTEN outbox_events")
         await bell.execute(_HOLD)

@@ -6,32 +6,55 @@ import random
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from bench.figures import p50_p99
+import psycopg
+
+from bench.figures import p50_p99, ratios
 from bench.report import Figure, Report
 from bench.world import SUBJECTS, World
 
 EVENTS_A_SECOND = 50
 _SETTLE_S = 3.0
+# A turn of each contender, and what lies between two of them: the last marks.
+_TURN_S = 2
+_A_TURN = EVENTS_A_SECOND * _TURN_S
+_MARKED_S = 0.2
+_BARS = {
+    "commit returned to arrival, p50": 1.0,
+    "commit returned to arrival, p99": 3.0,
+    "p50: relay / barest path": 1.1,
+    "share of a core": 5.0,
+    "idle: queries": 3.0,
+}
+_BELOW = {"idle: share of a core": 1.0}
+_UNITS = {"share of a core": "%", "idle: share of a core": "%", "idle: queries": "queries/s"}
 _INSERT = """
     INSERT INTO outbox_events (id, topic, key, payload) VALUES (%s, 'orders.placed', %s, '{"order": 1, "total": 42}')
 """
 
 
 def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
-    """Measure latency and then idleness, with one relay a round."""
+    """Measure latency beside the barest path, and then idleness, with one relay a round."""
     seconds = 4 if quick else 20
     figures: dict[str, list[float]] = {}
     for number in range(rounds):
+        world.use("latency_bare")
+        world.empty_outbox()
+        bare = world.dsn
         world.use("latency")
         world.empty_outbox()
         world.stream(atomic=True)
         with world.relay() as process:
-            time.sleep(_SETTLE_S)
-            values = report.quiet.take_all("latency", partial(arrivals, world, seconds * EVENTS_A_SECOND, number))
+            with world.program("bench.bare", bare, world.nats.url) as other:
+                assert other.stdout is not None
+                other.stdout.readline()
+                time.sleep(_SETTLE_S)
+                values = report.quiet.take_all("latency", partial(beside, world, process, bare, seconds, number))
             time.sleep(_SETTLE_S)
             values |= report.quiet.take_all("idle", partial(idle, world, process, seconds))
         for name, value in values.items():
@@ -39,48 +62,94 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
         report.progress(
             f"latency, round {number + 1}: " + "; ".join(f"{name} {value:.2f}" for name, value in values.items())
         )
-    bars = {
-        "commit returned to arrival, p50": 3.0,
-        "commit returned to arrival, p99": 10.0,
-        "idle: queries": 3.0,
-    }
-    below = {"idle: share of a core": 1.0}
-    units = {"idle: share of a core": "%", "idle: queries": "queries/s"}
+    for name in ("p50", "p99"):
+        pairs = figures[f"commit returned to arrival, {name}"], figures[f"barest path, {name}"]
+        figures[f"{name}: relay / barest path"] = ratios(*pairs)
     for name, each in figures.items():
-        unit = units.get(name, "ms")
+        unit = _UNITS.get(name, "" if "/" in name else "ms")
         report.add(
-            Figure("latency", name, median(each), unit, at_most=bars.get(name), below=below.get(name), rounds=each)
+            Figure("latency", name, median(each), unit, at_most=_BARS.get(name), below=_BELOW.get(name), rounds=each)
         )
+
+
+def beside(world: World, process: subprocess.Popen[bytes], bare: str, seconds: int, seed: int) -> dict[str, float]:
+    """Commit events at random moments, by turns for the relay and for the barest path; return the ms to arrival.
+
+    Each has `seconds` in all. What the relay takes of a core is counted in its own turns.
+    """
+    chance = random.Random(seed)
+    turns = seconds // _TURN_S
+    with (
+        world.program("bench.subscriber", world.nats.url, SUBJECTS, str(2 * turns * _A_TURN)) as subscriber,
+        world.connect() as ours,
+        psycopg.connect(bare, autocommit=True) as theirs,
+    ):
+        assert subscriber.stdout is not None
+        subscriber.stdout.readline()
+        relay, barest, cpu, elapsed = Sent(), Sent(), 0.0, 0.0
+        for number in range(turns):
+            # Neither goes first each time.
+            for is_relay in (True, False) if number % 2 else (False, True):
+                before, began = cpu_s(process.pid), time.monotonic()
+                commit(ours if is_relay else theirs, relay if is_relay else barest, _A_TURN, chance)
+                time.sleep(_MARKED_S)
+                if is_relay:
+                    cpu, elapsed = cpu + cpu_s(process.pid) - before, elapsed + time.monotonic() - began
+        arrived: dict[str, int] = json.loads(subscriber.stdout.readline())
+    figures = relay.figures(arrived)
+    figures["barest path, p50"], figures["barest path, p99"] = p50_p99(barest.since_returned(arrived))
+    figures["share of a core"] = cpu / elapsed * 100
+    return figures
+
+
+class Sent:
+    """What was committed: when its ``COMMIT`` was sent and when it returned, ns of the monotonic clock, by id."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, int] = {}
+        self.returned: dict[str, int] = {}
+
+    def since_returned(self, arrived: Mapping[str, int]) -> list[float]:
+        """Return the ms from the return of each ``COMMIT`` to the arrival."""
+        return [(arrived[identity] - at) / 1e6 for identity, at in self.returned.items()]
+
+    def figures(self, arrived: Mapping[str, int]) -> dict[str, float]:
+        """Return median and 99th percentile since the return of each ``COMMIT``, and since its sending."""
+        found: dict[str, float] = {}
+        since_sent = [(arrived[identity] - at) / 1e6 for identity, at in self.sent.items()]
+        for name, values in (("returned", self.since_returned(arrived)), ("sent", since_sent)):
+            p50, p99 = p50_p99(values)
+            found[f"commit {name} to arrival, p50"] = p50
+            found[f"commit {name} to arrival, p99"] = p99
+        return found
+
+
+def commit(conn: psycopg.Connection[Any], events: Sent, number: int, chance: random.Random) -> None:
+    """Commit so many events at random moments (a Poisson process), and note when."""
+    due = time.monotonic()
+    for at in range(number):
+        due += chance.expovariate(EVENTS_A_SECOND)
+        time.sleep(max(0.0, due - time.monotonic()))
+        identity = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+        conn.execute("BEGIN")
+        conn.execute(_INSERT, (identity, f"k{at % 1000}"))
+        events.sent[identity] = time.monotonic_ns()
+        conn.execute("COMMIT")
+        events.returned[identity] = time.monotonic_ns()
 
 
 def arrivals(world: World, events: int, seed: int) -> dict[str, float]:
     """Commit events at random moments; return the ms from COMMIT's return, and from its sending, to arrival."""
-    chance = random.Random(seed)
-    sent: dict[str, int] = {}
-    returned: dict[str, int] = {}
+    committed = Sent()
     with (
         world.program("bench.subscriber", world.nats.url, SUBJECTS, str(events)) as subscriber,
         world.connect() as conn,
     ):
         assert subscriber.stdout is not None
         subscriber.stdout.readline()
-        due = time.monotonic()
-        for number in range(events):
-            due += chance.expovariate(EVENTS_A_SECOND)
-            time.sleep(max(0.0, due - time.monotonic()))
-            identity = str(uuid.UUID(int=chance.getrandbits(128), version=4))
-            conn.execute("BEGIN")
-            conn.execute(_INSERT, (identity, f"k{number % 1000}"))
-            sent[identity] = time.monotonic_ns()
-            conn.execute("COMMIT")
-            returned[identity] = time.monotonic_ns()
-        arrivals: dict[str, int] = json.loads(subscriber.stdout.readline())
-    figures: dict[str, float] = {}
-    for name, starts in (("returned", returned), ("sent", sent)):
-        p50, p99 = p50_p99([(arrivals[identity] - at) / 1e6 for identity, at in starts.items()])
-        figures[f"commit {name} to arrival, p50"] = p50
-        figures[f"commit {name} to arrival, p99"] = p99
-    return figures
+        commit(conn, committed, events, random.Random(seed))
+        arrived: dict[str, int] = json.loads(subscriber.stdout.readline())
+    return committed.figures(arrived)
 
 
 def idle(world: World, process: subprocess.Popen[bytes], seconds: int) -> dict[str, float]:

@@ -123,8 +123,6 @@ class Fetcher:
             if found:
                 await self._wakeup.found(found)
                 self._in_hand.to_send.set()
-                # The publisher goes first: going to sleep takes a while.
-                await asyncio.sleep(0)
                 if not (self._has_read_all and self._wakeup.hears_all):
                     continue
             woken = await self._wakeup.sleep(self._nothing_before_s(), self._in_hand.saw_nothing_new_at())
@@ -165,6 +163,10 @@ class Fetcher:
             found = await self._backfill(now)
         with self._unsettled.reading():
             found += await self._advance(now, has_news=woken or not self._needs_no_read())
+        if found:
+            # The publisher goes first: what else there is to look for, and going to sleep, takes a while.
+            self._in_hand.to_send.set()
+            await asyncio.sleep(0)
         with self._unsettled.reading():
             found += await self._due.turn(now, self._in_hand.cursor)
         if now >= self._scrub.due_at:

@@ -120,7 +120,7 @@ class Publisher(Listener):
             connection = self._connection
             if connection is None:
                 return
-            if self._atomic_next():
+            if not self._lanes.has_only_one() and self._atomic_next():
                 if len(self._batches) >= self._options.atomic_in_flight:
                     return
                 await self._send_batch(connection)
@@ -132,7 +132,8 @@ class Publisher(Listener):
                 if room <= 0:
                     return
                 await self._send_singles(connection, self._lanes.take(min(room, _CHUNK)))
-            await asyncio.sleep(0)
+            if self._lanes:
+                await asyncio.sleep(0)
 
     async def _send_singles(self, connection: Connection, events: Sequence[Event]) -> None:
         now = time.monotonic()
@@ -338,8 +339,7 @@ class Publisher(Listener):
         """Take the end of the connection: what was in flight is unknown, and is sent again with the same ids."""
         if self._connection is None:
             return
-        self._connection = None
-        unknown: list[Event] = []
+        self._connection, unknown = None, list[Event]()
         for event, sent_at in self._in_hand.take_in_flight():
             self._in_doubt.doubt(event.seq, sent_at, self._envelopes.subject(event))
             unknown.append(event)

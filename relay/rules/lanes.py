@@ -153,6 +153,10 @@ class Lanes:
         """Return the next event that may share a batch, without taking it."""
         return self._ready[0] if self._ready else None
 
+    def has_only_one(self) -> bool:
+        """Report whether there is one event to send and no other of its key behind it: no batch would be larger."""
+        return len(self._ready) == 1 and not self._alone and not self._queues.get(self._ready[0].key or "")
+
     def take(self, limit: int) -> list[Event]:
         """Take events to be sent one by one, no two of one key."""
         taken: list[Event] = []

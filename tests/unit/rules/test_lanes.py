@@ -49,6 +49,20 @@ def test_a_batch_takes_the_run_of_a_key_in_its_order() -> None:
     assert len(lanes) == 0
 
 
+def test_one_event_without_another_of_its_key_needs_no_batch() -> None:
+    lanes = Lanes()
+    assert not lanes.has_only_one()
+    lanes.offer([event(1, "a")])
+    assert lanes.has_only_one()
+    lanes.offer([event(2, "a")])
+    assert not lanes.has_only_one()
+    assert [one.seq for one in lanes.take_runs(10)] == [1, 2]
+    lanes.offer([event(3, None)])
+    assert lanes.has_only_one()
+    lanes.offer([event(4, "b")])
+    assert not lanes.has_only_one()
+
+
 def test_a_batch_that_is_full_leaves_the_rest_of_a_run_behind_it() -> None:
     lanes = Lanes()
     offered(lanes, event(1), event(2), event(3), event(4, "b"))
