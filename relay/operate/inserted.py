@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from relay.operate.access import Reader
+from relay.operate.access import Reader, Row
 from relay.operate.gone_stream import SubjectOf, taken_by
 
 # Among how many of the newest events it is looked at, over how long, and for how long these must be known at least.
@@ -26,17 +26,25 @@ class InsertedTopic(NamedTuple):
     rate: float
 
 
+def asked(newest: int) -> tuple[object, ...]:
+    """Return the parameters of ``operate/inserted``; `newest` is the highest seq in the table."""
+    return (max(0, newest - _NEWEST), newest, _LONG_S, _SLOT_S, _TOPICS)
+
+
 def read_inserted(reader: Reader, newest: int) -> tuple[InsertedTopic, ...] | None:
     """Return how fast events are inserted, by topic; None if the outbox is too young for that.
 
     Args:
         newest: The highest seq in the table.
     """
-    rows = reader.rows("operate/inserted", (max(0, newest - _NEWEST), newest, _LONG_S, _SLOT_S, _TOPICS))
+    return from_rows(reader.rows("operate/inserted", asked(newest)), time.time())
+
+
+def from_rows(rows: Sequence[Row], now: float) -> tuple[InsertedTopic, ...] | None:
+    """Return what rows of ``operate/inserted`` say; `now` is Unix seconds."""
     if not rows:
         return ()
-    known_s = time.time() - rows[0][4]
-    return rates(((topic, key, events, fullest) for topic, events, fullest, key, _ in rows), known_s)
+    return rates(((topic, key, events, fullest) for topic, events, fullest, key, _ in rows), now - rows[0][4])
 
 
 def rates(topics: Iterable[tuple[str, str | None, int, int]], known_s: float) -> tuple[InsertedTopic, ...] | None:

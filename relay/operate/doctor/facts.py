@@ -148,6 +148,7 @@ class Topic:
         pending: How many of its rows wait.
         largest: Bytes of payload and headers of its largest row.
         stream: Where one of its rows was delivered to; None if none was.
+        rate: How many events a second are inserted; None if that is not known.
     """
 
     topic: str
@@ -156,6 +157,7 @@ class Topic:
     pending: int
     largest: int
     stream: str | None = None
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

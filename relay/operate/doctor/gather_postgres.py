@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import starmap
 from typing import Any
 
 import psycopg
@@ -24,6 +25,7 @@ from relay.operate.doctor.facts import (
 )
 from relay.operate.doctor.rights import Wanted, wanted
 from relay.operate.hindrances import Hindrance
+from relay.operate.inserted import InsertedTopic, asked, from_rows
 from relay.postgres.migrate import newest_version, schema_of
 from relay.postgres.server_error import is_of_schema, is_of_value, words
 from relay.postgres.session import conninfo, pin_now
@@ -99,6 +101,8 @@ def _asked(
         origin = _value(conn, tables.query("operate/origin"))
         projections = _projections(conn, tables)
         sample = _sample(conn, tables, watermark)
+        newest = int(_value(conn, tables.query("delivery/newest")) or 0)
+        inserted = from_rows(_rows(conn, tables.query("operate/inserted"), asked(newest)), time.time())
     session, bell_error = None, None
     try:
         with _connect(bell_dsn or dsn, connect_timeout_s) as listener:
@@ -124,7 +128,7 @@ def _asked(
         leases=Leases(*leases[0]) if leases else None,
         session=session,
         bell_error=bell_error,
-        topics=tuple(Topic(*row) for row in sample),
+        topics=tuple(replace(one, rate=_rate(one.topic, inserted)) for one in starmap(Topic, sample)),
         adoptions=tuple(adoption_of(*row) for row in adoptions),
         streams=tuple(str(stream) for stream, *_ in streams),
         has_origin=bool(origin),
@@ -142,6 +146,11 @@ def _sample(conn: Conn, tables: Tables, watermark: int) -> list[tuple[Any, ...]]
         if not is_of_value(error):
             raise
         return _rows(conn, query, (*values, False))
+
+
+def _rate(topic: str, inserted: Sequence[InsertedTopic] | None) -> float | None:
+    """Return how many events of a topic are inserted a second; None if that is not known."""
+    return None if inserted is None else sum(one.rate for one in inserted if one.topic == topic)
 
 
 def _projections(conn: Conn, tables: Tables) -> ProjectionFacts:

@@ -1,9 +1,9 @@
 """Judge what was seen of NATS and its streams. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from relay.operate.create_command import create_command
-from relay.operate.doctor.facts import Expectation, NatsFacts, StreamReport, SubjectFacts
+from relay.operate.doctor.facts import Expectation, NatsFacts, StreamReport, SubjectFacts, Topic
 from relay.operate.doctor.findings import Finding, Level, seconds
 from relay.operate.message_size import OWN_HEADERS_BYTES, command_to_raise
 from relay.operate.stream_room import Limit, of_messages, option_to_raise, raised_limit
@@ -222,14 +222,14 @@ def _room(stream: StreamReport, facts: NatsFacts) -> Finding:
         return _of(stream, "room", "warning", seen, "limit it by max_msgs, or use a newer nats-server")
     fullest = max(held / limit for _, held, limit in limits)
     if fullest >= _NEAR:
-        do = _raise(stream, sum(one.topic.pending for one in facts.subjects if one.stream == stream.name))
+        do = _raise(stream, [one.topic for one in facts.subjects if one.stream == stream.name])
         if fullest >= 1:
             return _of(stream, "room", "fault", f"full, {shown}: it refuses new messages, and its events wait", do)
         return _of(stream, "room", "warning", f"nearly full, {shown}: then its events wait", do)
     return _of(stream, "room", "ok", f"discard new, {shown}")
 
 
-def _raise(stream: StreamReport, pending: int) -> str:
+def _raise(stream: StreamReport, topics: Sequence[Topic]) -> str:
     """Return the command that makes room, or what to do if the narrowest limit is one that no option sets."""
     messages, size = stream.state.get("messages", 0), stream.state.get("bytes", 0)
     names: tuple[Limit, ...] = ("max_msgs", "max_bytes")
@@ -238,8 +238,10 @@ def _raise(stream: StreamReport, pending: int) -> str:
     if not set_ones:
         return "raise the limit"
     name = max(set_ones, key=lambda one: used[one] / stream.config[one])
-    more = of_messages(pending, name, messages, size)
-    to = raised_limit(used[name], stream.config[name], more)
+    more = of_messages(sum(one.pending for one in topics), name, messages, size)
+    rates = [one.rate for one in topics if one.rate is not None]
+    grows = of_messages(sum(rates), name, messages, size) if rates else None
+    to = raised_limit(used[name], stream.config[name], more, grows)
     return f"relay stream edit {stream.name} {option_to_raise(name, to)}"
 
 

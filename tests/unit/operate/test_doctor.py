@@ -85,6 +85,13 @@ def test_a_good_set_up_gets_nothing_but_ok() -> None:
     assert len({(one.part, one.check) for one in findings}) == len(findings)
 
 
+def test_room_is_proposed_for_what_waits_and_for_what_is_inserted() -> None:
+    busy = replace(SUBJECT, topic=replace(TOPIC, pending=500, rate=1.4))
+    full = stream({"messages": 400}, max_msgs=400, discard="new")
+    (one,) = [found for found in judge_nats(replace(full, subjects=(busy,)), PLAN) if found.check.endswith(": room")]
+    assert one.do == "relay stream edit ORDERS --max-msgs 22000"
+
+
 @pytest.mark.parametrize(
     ("facts", "check", "level"),
     [
