@@ -20,7 +20,7 @@ from relay.projection.rules.stream_identity import EXPIRES, THINS
 from relay.projection.runner import Way
 from relay.projection.service import open_database
 from relay.projection.sql_text import parameters
-from relay.projection.store import query, read_model
+from relay.projection.store import encoding_fault, query, read_model
 from relay.projection.watermark_watch import goes_elsewhere
 
 _TIMEOUT_S = 30.0
@@ -84,6 +84,9 @@ async def _statements(definition: Definition, settings: Settings) -> list[str]:
     async with open_database(settings, "projection check") as database:
         conn = await database.connection()
         async with conn.transaction(force_rollback=True):
+            fault = await encoding_fault(psycopg.AsyncRawCursor(conn))
+            if fault is not None:
+                return [fault]
             faults += await _faults_of_model(psycopg.AsyncRawCursor(conn), definition)
             schema = sql.Identifier(definition.name)
             made = await conn.execute("SELECT to_regnamespace(%s) IS NOT NULL", (definition.name,))

@@ -23,6 +23,8 @@ from relay.projection.rules.seq_bits import Chunk, ChunkId
 
 _STATEMENT_TIMEOUT = "30s"
 _FENCED = "PJ001"
+# A key that cannot be written could neither be applied nor parked, and would hold up all others.
+_HOLD_ALL = ("UTF8", "SQL_ASCII")
 # The number at the end of sql/projection.sql: a database with a lower one is brought up to date.
 LAYOUT = 6
 
@@ -54,6 +56,15 @@ class Model(NamedTuple):
                 f"`relay projection forget {definition.name}`"
             )
         return faults
+
+
+async def encoding_fault(cursor: psycopg.AsyncRawCursor[Any]) -> str | None:
+    """Return why a database cannot keep every key; None if it can."""
+    await cursor.execute(query("encoding"))
+    encoding = (await cursor.fetchall())[0][0]
+    if encoding in _HOLD_ALL:
+        return None
+    return f"the database has the encoding {encoding}, in which not every key can be written: it takes one of UTF8"
 
 
 async def read_model(cursor: psycopg.AsyncRawCursor[Any], name: str) -> Model | None:
@@ -112,6 +123,9 @@ class Store:
         conn = await self._database.connection()
         async with conn.transaction():
             cursor = psycopg.AsyncRawCursor(conn)
+            fault = await encoding_fault(cursor)
+            if fault is not None:
+                raise ConfigError(definition.located([fault]))
             await cursor.execute(query("lock"))
             await cursor.execute(query("layout"))
             if ((await cursor.fetchall())[0][0] or 0) < LAYOUT:

@@ -117,6 +117,20 @@ def test_each_line_of_check_names_its_file_and_projection(empty_database: str, e
         assert lines[0] == f"{places[2]}is given twice, first by {folder / 'trail.toml'}"
 
 
+def test_a_database_that_cannot_hold_every_key_is_refused(empty_database: str, events: Events, folder: Path) -> None:
+    name = f"{conninfo_to_dict(empty_database)['dbname']}_latin"
+    run_sql(empty_database, f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        events.make()
+        for command in ("check", "run"):
+            dsn = make_conninfo(empty_database, dbname=name)
+            found = relay(dsn, "projection", command, str(folder), RELAY_NATS__SERVERS=events.url)
+            assert found.exit_code != 0, found.output
+            assert "projection trail: the database has the encoding LATIN1" in found.output
+    finally:
+        run_sql(empty_database, f"DROP DATABASE {name}")
+
+
 @pytest.mark.denials
 def test_a_login_that_may_make_no_schema_is_told_what_it_takes(
     empty_database: str, events: Events, folder: Path
