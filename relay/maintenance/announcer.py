@@ -24,13 +24,16 @@ log = logging.getLogger(__name__)
 _ACK_TIMEOUT_S = 5.0
 
 
-def announcement(outbox: str, origin: str, watermark: Watermark) -> bytes:
-    """Return the message: JSON with ``outbox``, ``origin``, ``seq`` and ``complete_up_to`` (RFC 3339, UTC, or null)."""
+def announcement(outbox: str, origins: Origins, watermark: Watermark) -> bytes:
+    """Return the message, JSON.
+
+    It has ``outbox``, ``origin`` (of the seq), ``seq``, ``complete_up_to`` (RFC 3339, UTC, or null) and ``origins``:
+    all of this outbox, so that a reader sees whose events the watermark says nothing of.
+    """
     at = None if watermark.at is None else datetime.fromtimestamp(watermark.at, UTC)
     complete_up_to = None if at is None else at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return json.dumps(
-        {"outbox": outbox, "origin": origin, "seq": watermark.seq, "complete_up_to": complete_up_to}
-    ).encode()
+    found = {"outbox": outbox, "origin": origins.of(watermark.seq), "seq": watermark.seq}
+    return json.dumps({**found, "complete_up_to": complete_up_to, "origins": origins.names}).encode()
 
 
 class Announcer:
@@ -64,7 +67,7 @@ class Announcer:
         if watermark == self._published:
             return self.every_s
         failure = await connection.store(
-            self._subject, announcement(self._outbox, self._origins.of(watermark.seq), watermark), {}, _ACK_TIMEOUT_S
+            self._subject, announcement(self._outbox, self._origins, watermark), {}, _ACK_TIMEOUT_S
         )
         if failure is not None:
             raise DutyFailed(

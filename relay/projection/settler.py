@@ -64,6 +64,9 @@ class Settler:
         self._breaker = Breaker()
         self._caution = Caution(claim.crashes)
         self._told_keyless = False
+        # Whose events came in this stay at the stream, and how many watermarks in a row did not speak of all of them.
+        self._origins: set[str] = set()
+        self._foreign_marks = 0
 
     @property
     def name(self) -> str:
@@ -113,7 +116,23 @@ class Settler:
             await self._ledger.no_crashes(self._epoch)
 
     async def complete(self, mark: WatermarkSeen) -> None:
-        """Write down that everything up to a watermark is settled here."""
+        """Write down that everything up to a watermark is settled here, unless events come of which it says nothing."""
+        foreign = mark.foreign(self._origins)
+        if foreign is not None:
+            self._foreign_marks += 1
+            # The first may be older than the origin of an event that came since.
+            if self._foreign_marks == 2:
+                log_event(
+                    log,
+                    "warning",
+                    "projection.no_watermark",
+                    "the watermark is of one outbox, and events come of another one: up to when the read model is "
+                    "complete is not known; each outbox needs a stream of its own for that",
+                    subject=self._watermark,
+                    reason=f"origin {foreign} is none of the watermark's outbox",
+                )
+            return
+        self._foreign_marks = 0
         await self._ledger.complete(self._epoch, mark)
         self._progress.complete(mark.at)
 
@@ -213,6 +232,7 @@ class Settler:
         self._position, self._time_ns = move.position, move.time_ns
         self._has_bits = self._has_bits and move.numbered
         self._breaker = batch.breaker
+        self._origins.update(one.origin for one in work.bits)
         self._bits.accept(work.bits)
         self._bits.shrink()
 

@@ -165,7 +165,7 @@ class Term:
 
 
 def _seen(look: StreamLook, time_ns: int | None = None) -> Seen:
-    return Seen(look.created, look.first_seq, look.last_seq, look.by_limits, time_ns, look.thins)
+    return Seen(look.created, look.first_seq, look.last_seq, look.by_limits, time_ns, look.thins, look.first_time_ns)
 
 
 async def begin_term(

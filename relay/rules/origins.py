@@ -25,6 +25,11 @@ class Origins:
         self._above = [int(above) for above, _, _ in pairs]
         self._origins = [origin for _, _, origin in pairs]
 
+    @property
+    def names(self) -> list[str]:
+        """All of them, the earliest first."""
+        return list(self._origins)
+
     def of(self, seq: int) -> str:
         """Return the origin of a seq, empty if none is known."""
         found = bisect_left(self._above, seq)

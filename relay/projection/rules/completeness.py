@@ -11,6 +11,7 @@ noticed the loss and sent them again.
 """
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -22,11 +23,19 @@ class WatermarkSeen(NamedTuple):
         origin: Which history of the outbox `seq` belongs to; empty from a relay that does not say.
         seq: Everything up to it is stored or given up.
         at: Everything that was committed up to then is, too; Unix seconds of the outbox's database, None if not known.
+        origins: All histories of the outbox that it speaks of; None from a relay that does not say.
     """
 
     origin: str
     seq: int
     at: float | None
+    origins: frozenset[str] | None = None
+
+    def foreign(self, seen: Iterable[str]) -> str | None:
+        """Return an origin of events that it says nothing of, for they are another outbox's; None if there is none."""
+        if self.origins is None:
+            return None
+        return next((one for one in sorted(seen) if one and one not in self.origins), None)
 
 
 def read_watermark(payload: bytes) -> WatermarkSeen | None:
@@ -39,7 +48,10 @@ def read_watermark(payload: bytes) -> WatermarkSeen | None:
         return None
     if type(seq) is not int or not 0 <= seq < 2**63 or not isinstance(origin, str) or "\x00" in origin:
         return None
-    return WatermarkSeen(origin, seq, moment)
+    origins = found.get("origins")
+    if not isinstance(origins, list) or not all(isinstance(one, str) for one in origins):
+        origins = None
+    return WatermarkSeen(origin, seq, moment, None if origins is None else frozenset(origins))
 
 
 class Completeness:

@@ -12,6 +12,7 @@ bits of the outbox's seqs (`relay.projection.rules.seq_bits`) tell which events 
 | message gone, same stream, last_seq not below the position | aged out behind us | go on |
 | last_seq below the position, another time there, or another stream with nothing to compare | set back, or made new | \
 with bits from the first message, dropping what is settled; without: stop |
+| the same, and its first message is younger than the position | what was dropped since may be unread | gap: stop |
 | first_seq above the next sequence | what lay between is gone, maybe ours | gap: stop |
 | it keeps only the newest of each subject | what it drops from its middle is missing unseen | stop, unless accepted |
 | retention not ``limits`` | a reader without acknowledgements is refused, or deletes | stop |
@@ -52,6 +53,7 @@ class Seen:
         by_limits: Whether its retention is ``limits``.
         time_ns: When it stored the message at our position; None if it has none there.
         thins: Whether it drops messages from its middle, to keep the newest of each subject.
+        first_time_ns: When it stored its first message; None if it is empty, or that was not asked.
     """
 
     created: str
@@ -60,6 +62,7 @@ class Seen:
     by_limits: bool = True
     time_ns: int | None = None
     thins: bool = False
+    first_time_ns: int | None = None
 
 
 class Finding(StrEnum):
@@ -127,8 +130,16 @@ def judge(known: Known, seen: Seen) -> Verdict:
             "and its events carry no Outbox-Seq: nothing tells which of them were applied",
         )
     if seen.created == known.created and seen.first_seq <= known.position + 1:
-        # The same stream, set back: what is gone below first_seq was read before.
-        return Verdict(Finding.SET_BACK, seen.first_seq - 1)
+        # The same stream, set back. What was stored since is younger than the message at the position: if the first
+        # message is not, all that is gone below it was read before.
+        first_ns, ours_ns = seen.first_time_ns, known.time_ns
+        if seen.first_seq == 1 or (first_ns is not None and ours_ns is not None and first_ns <= ours_ns):
+            return Verdict(Finding.SET_BACK, seen.first_seq - 1)
+        reason = (
+            f"the stream was set back, and has dropped messages since, up to sequence {seen.first_seq - 1}: nothing "
+            "shows that this projection has read all of them that were its own"
+        )
+        return Verdict(Finding.GAP, known.position, reason, seen.first_seq - 1)
     return _unless_missing(Finding.SET_BACK, 0, seen)
 
 

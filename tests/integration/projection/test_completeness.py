@@ -1,6 +1,7 @@
 """Up to when a read model is complete, and whether it shows one event: on real servers, with the relay's watermark."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,33 @@ def test_an_event_of_another_topic_is_not_for_it(
         assert (
             done(empty_database, "projection", "wait", "trail", token, "--timeout", "20").stdout.strip() == "not for it"
         )
+    finally:
+        running.stop()
+
+
+def test_a_model_of_two_outboxes_is_not_complete_by_the_watermark_of_one(
+    empty_database: str, events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
+    def mark(seq: int) -> None:
+        at = f"2026-01-01T00:00:0{seq}Z"
+        payload = {"outbox": "outbox_events", "origin": "aaaa", "seq": seq, "complete_up_to": at, "origins": ["aaaa"]}
+        events.store([("orders.watermark", payload, {})])
+
+    complete = "SELECT complete_seq FROM projection.state"
+    events.make()
+    events.send((1, "a"), **{"Outbox-Origin": "aaaa"})
+    mark(1)
+    running = follow(empty_database, events.url, "orders.watermark")
+    try:
+        wait_until("it is complete", lambda: state(empty_database) and run_sql(empty_database, complete) == [(1,)])
+        events.send((7, "b"), **{"Outbox-Origin": "bbbb"})
+        wait_until("it is applied", lambda: state(empty_database)["position"] == 3)
+        mark(2)
+        wait_until("it was seen", lambda: state(empty_database)["position"] == 4)
+        time.sleep(1.5)
+        mark(3)
+        wait_until("it is told", lambda: "origin bbbb is none" in str([vars(one) for one in caplog.records]))
+        assert run_sql(empty_database, complete) == [(1,)]
     finally:
         running.stop()
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from relay.maintenance.announcer import announcement
 from relay.projection.rules.completeness import Completeness, WatermarkSeen, read_watermark
+from relay.rules.origins import Origins
 from relay.rules.watermark import Watermark
 
 STEPS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=40)
@@ -37,10 +38,28 @@ def test_a_position_that_never_catches_up_still_reaches_older_watermarks() -> No
     assert found.waits
 
 
+@pytest.mark.parametrize(
+    ("text", "seen", "wanted"),
+    [
+        ("0:aa,9:bb", {"aa", "bb", ""}, None),
+        ("0:aa", {"aa", "bb"}, "bb"),
+        ("", {"bb"}, "bb"),
+        (None, {"bb"}, None),
+    ],
+)
+def test_a_watermark_says_nothing_of_another_outbox(text: str | None, seen: set[str], wanted: str | None) -> None:
+    mark = WatermarkSeen("", 1, None)
+    if text is not None:
+        read = read_watermark(announcement("outbox_events", Origins(text), Watermark(1, None)))
+        assert read is not None
+        mark = read
+    assert mark.foreign(seen) == wanted
+
+
 @given(st.integers(0, 2**63 - 1), st.none() | st.floats(0, 4e9))
 def test_the_relays_message_is_read(seq: int, at: float | None) -> None:
-    read = read_watermark(announcement("outbox_events", "0a1b2c3d", Watermark(seq, at)))
-    assert read is not None and (read.origin, read.seq) == ("0a1b2c3d", seq)
+    read = read_watermark(announcement("outbox_events", Origins("0:0a1b2c3d"), Watermark(seq, at)))
+    assert read is not None and (read.origin, read.seq) == ("0a1b2c3d" if seq else "", seq)
     assert read.at == at if at is None else read.at == pytest.approx(at, abs=1e-5)
 
 

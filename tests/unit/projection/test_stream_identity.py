@@ -21,7 +21,9 @@ SEEN = Seen(created="monday", first_seq=1, last_seq=20, time_ns=1_000)
         (KNOWN, replace(SEEN, first_seq=21), Finding.GAP, 10),
         (KNOWN, replace(SEEN, time_ns=None, first_seq=12), Finding.GAP, 10),
         (KNOWN, replace(SEEN, last_seq=9, time_ns=None), Finding.SET_BACK, 0),
-        (KNOWN, replace(SEEN, last_seq=9, time_ns=None, first_seq=4), Finding.SET_BACK, 3),
+        (KNOWN, replace(SEEN, last_seq=9, time_ns=None, first_seq=4, first_time_ns=900), Finding.SET_BACK, 3),
+        (KNOWN, replace(SEEN, last_seq=9, time_ns=None, first_seq=4, first_time_ns=1_100), Finding.GAP, 10),
+        (KNOWN, replace(SEEN, last_seq=9, time_ns=None, first_seq=4), Finding.GAP, 10),
         (KNOWN, replace(SEEN, time_ns=1_001), Finding.SET_BACK, 0),
         (KNOWN, replace(SEEN, created="tuesday", time_ns=1_001), Finding.SET_BACK, 0),
         (KNOWN, replace(SEEN, created="tuesday", time_ns=None, first_seq=3), Finding.GAP, 0),
@@ -73,7 +75,8 @@ class Stream:
 
     def seen(self, position: int) -> Seen:
         time_ns = self.held[position][0] if position in self.held else None
-        return Seen(str(self.created), self.first, self.last, time_ns=time_ns)
+        first_ns = self.held[self.first][0] if self.held else None
+        return Seen(str(self.created), self.first, self.last, time_ns=time_ns, first_time_ns=first_ns)
 
 
 STEP = st.sampled_from(["store", "store", "store", "read", "read", "age", "lose", "new"])
