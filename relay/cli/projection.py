@@ -125,11 +125,11 @@ def _want(
     from relay.projection.operator import check_retry, count_wanted, want
 
     with connect(settings) as conn:
-        count = count_wanted(conn, name, key, numbers)
+        counts = count_wanted(conn, name, key, numbers)
         if what == "retry" and numbers:
             check_retry(conn, name, numbers)
-        if agreed(what, count, key, numbers or (), consent):
-            tell(what, name, want(conn, name, key, numbers, what, who()), "projection")
+        if agreed(what, counts, key, numbers or (), consent):
+            tell(what, name, want(conn, name, key, numbers, what, who()), counts[1], "projection")
 
 
 @projection.command()

@@ -23,17 +23,27 @@ class NothingParked(RelayError):
     """None of the events that were named is parked. Nothing was changed."""
 
 
-def agreed(what: str, count: int, key: str | None, numbers: Sequence[int], consent: Consent) -> bool:
+def said(what: str, count: int, behind: int) -> str:
+    """Return what happens to so many parked events, and to those that only wait behind them."""
+    events = "1 parked event" if count == 1 else f"{count:,} parked events"
+    follow = (
+        f"; {behind:,} behind {'it' if count == 1 else 'them'} follow{'s' if behind == 1 else ''}" if behind else ""
+    )
+    return f"{what} {events}{follow}"
+
+
+def agreed(what: str, counts: tuple[int, int], key: str | None, numbers: Sequence[int], consent: Consent) -> bool:
     """Return whether to ``retry`` or ``skip`` events; it says so if nothing is parked, or fewer than were named.
 
     Args:
-        count: How many parked events match.
+        counts: How many parked events match, and how many wait behind these alone.
         key: That was named; None: none was.
         numbers: Those that were named; empty: none was.
 
     Raises:
         NothingParked: None of those that were named is parked.
     """
+    count, behind = counts
     if not count:
         if key is not None or numbers:
             raise NothingParked("no matching parked events: `parked` lists what is parked")
@@ -42,15 +52,16 @@ def agreed(what: str, count: int, key: str | None, numbers: Sequence[int], conse
     named = len(set(numbers))
     if count < named:
         message(f"only {count:,} of these {named:,} numbers match a parked event")
-    return consent.given(f"{what} {count:,} parked events")
+    return consent.given(said(what, count, behind))
 
 
-def tell(what: str, name: str, count: int, group: str) -> None:
+def tell(what: str, name: str, count: int, behind: int, group: str) -> None:
     """Print what was asked for, and how to see what becomes of it.
 
     Args:
+        behind: How many wait behind these events alone, and follow.
         group: The command's group: ``projection`` or ``projection redis``.
     """
-    click.echo(f"{count:,} parked events to {what}")
+    click.echo(f"asked to {said(what, count, behind)}")
     if what == "retry":
         message(f"see what is refused again: relay {group} parked {name}")

@@ -113,6 +113,7 @@ def _want(
     partition: int | None = None,
 ) -> None:
     from relay.projection.in_redis import operator
+    from relay.projection.operator import following
 
     chosen = _ask(
         settings,
@@ -120,8 +121,10 @@ def _want(
     )
     if what == "retry" and numbers:
         _ask(settings, lambda client: operator.check_retry(client, name, chosen))
-    if agreed(what, len(chosen), key, numbers, consent):
-        tell(what, name, _ask(settings, lambda client: operator.want(client, name, chosen, what)), "projection redis")
+    behind = following(chosen, _ask(settings, lambda client: operator.parked(client, name)))
+    if agreed(what, (len(chosen), behind), key, numbers, consent):
+        count = _ask(settings, lambda client: operator.want(client, name, chosen, what))
+        tell(what, name, count, behind, "projection redis")
 
 
 @redis_group.command()

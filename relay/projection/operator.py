@@ -192,6 +192,31 @@ def check_order(chosen: Sequence[ParkedEvent], parked: Sequence[ParkedEvent]) ->
                 )
 
 
+def following(chosen: Sequence[ParkedEvent], parked: Sequence[ParkedEvent]) -> int:
+    """Count the parked events that are applied as well if some are applied or given up: those that only wait for them.
+
+    Args:
+        chosen: Those that are tried again, or given up.
+        parked: All parked events of their keys.
+    """
+    numbers = {(one.partition, one.number) for one in chosen}
+    first: dict[tuple[int, str | None], int] = {}
+    held: dict[tuple[int, str | None], int] = {}
+    for event in sorted(parked, key=lambda one: one.number):
+        lane, is_chosen = (event.partition, event.key), (event.partition, event.number) in numbers
+        if is_chosen or event.wanted is not None:
+            first.setdefault(lane, event.number)
+        elif event.refusals > 0:
+            held.setdefault(lane, event.number)
+    count = 0
+    for event in parked:
+        lane = (event.partition, event.key)
+        waits = event.key is not None and event.refusals == 0 and event.wanted is None
+        if waits and (event.partition, event.number) not in numbers and lane in first:
+            count += first[lane] < event.number and held.get(lane, event.number) >= event.number
+    return count
+
+
 def check_retry(conn: Conn, name: str, numbers: Sequence[int]) -> None:
     """Check that the parked events of these numbers may be tried again.
 
@@ -204,12 +229,12 @@ def check_retry(conn: Conn, name: str, numbers: Sequence[int]) -> None:
 
 def _parked_of_keys(conn: Conn, name: str, numbers: Sequence[int]) -> list[ParkedEvent]:
     """Return all parked events of the keys of some."""
-    found = psycopg.RawCursor(conn).execute(query("parked_of_keys"), [name, list(numbers), BEHIND]).fetchall()
+    found = psycopg.RawCursor(conn).execute(query("parked_of"), [name, None, list(numbers), BEHIND]).fetchall()
     return [ParkedEvent(*row) for row in found]
 
 
-def count_wanted(conn: Conn, name: str, key: str | None, numbers: Sequence[int] | None) -> int:
-    """Count the parked events that `want` would change.
+def count_wanted(conn: Conn, name: str, key: str | None, numbers: Sequence[int] | None) -> tuple[int, int]:
+    """Count the parked events that `want` would change, and those that only wait for them and follow.
 
     Args:
         key: Only those of this key.
@@ -219,15 +244,26 @@ def count_wanted(conn: Conn, name: str, key: str | None, numbers: Sequence[int] 
         NoProjection: There is no such projection.
     """
     statuses(conn, name)
-    found = psycopg.RawCursor(conn).execute(query("count_wanted"), [name, key, numbers]).fetchone()
-    return 0 if found is None else int(found[0])
+    return _wanted(conn, name, key, numbers)
+
+
+def _wanted(conn: Conn, name: str, key: str | None, numbers: Sequence[int] | None) -> tuple[int, int]:
+    cursor = psycopg.RawCursor(conn)
+    found = [ParkedEvent(*row) for row in cursor.execute(query("parked_of"), [name, key, numbers, BEHIND]).fetchall()]
+    chosen = [one for one in found if (one.refusals > 0 if numbers is None else one.number in numbers)]
+    return len(chosen), following(chosen, found)
 
 
 def want(conn: Conn, name: str, key: str | None, numbers: Sequence[int] | None, what: str, who: str) -> int:
-    """Ask the owner to ``retry`` or ``skip`` parked events; return how many."""
+    """Ask the owner to ``retry`` or ``skip`` parked events; return how many, without those that follow them.
+
+    The audit counts those of a retry as well: it says how many events are tried, or are given up.
+    """
     with conn.transaction():
+        _, behind = _wanted(conn, name, key, numbers)
         count = psycopg.RawCursor(conn).execute(query("ask_parked"), [name, key, numbers, what]).rowcount
-        _audit(conn, who, name, what, {"key": key, "numbers": numbers}, count)
+        tried = count + behind if what == "retry" else count
+        _audit(conn, who, name, what, {"key": key, "numbers": numbers, "behind": behind or None}, tried)
     return count
 
 

@@ -305,4 +305,16 @@ class Settler:
         refused = [one.refused for one in done if one.refused is not None]
         log_refused(self._definition, self._partition, refused, again=True)
         applied, skipped = sum(one.applied for one in done), sum(one.skipped for one in done)
+        log_event(
+            log,
+            "info",
+            "projection.retried",
+            "parked events were tried again or given up, as an operator wanted",
+            projection=self._definition.name,
+            partition=self._partition,
+            applied=applied,
+            skipped=skipped,
+            refused=len(refused),
+            parked=self._breaker.events,
+        )
         self._progress.settled(Settled(self._position, self._breaker.events, applied, skipped=skipped), None)

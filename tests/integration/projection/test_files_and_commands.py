@@ -70,6 +70,9 @@ def test_the_commands_lead_from_the_file_to_the_repair(empty_database: str, even
         (listed,) = done(empty_database, "projection", "list", "--output", "json").stdout.splitlines()
         assert json.loads(listed)["applied"] == 4
 
+        lines = done(empty_database, "projection", "audit", "trail", "--output", "json").stdout.splitlines()
+        assert [json.loads(line)["events"] for line in lines] == [1, 2]
+
         done(empty_database, "projection", "pause", "trail", "--yes")
         events.send((6, "a"))
         assert '"paused"' in done(empty_database, "projection", "status", "trail", "--output", "json").stdout
@@ -263,7 +266,7 @@ def test_several_numbers_are_skipped_or_retried_by_one_command(
         lines = done(empty_database, "projection", "parked", "trail", "--output", "json").stdout.splitlines()
         first, second, third = (str(json.loads(line)["number"]) for line in lines)
         tried = done(empty_database, "projection", "retry", "trail", "--number", first, "--number", third, "--yes")
-        assert tried.stdout.strip() == "2 parked events to retry"
+        assert tried.stdout.strip() == "asked to retry 2 parked events"
         numbers = ("--number", first, "--number", second, "--number", "999999")
         skipped = done(empty_database, "projection", "skip", "trail", *numbers, "--yes")
         assert "only 2 of these 3 numbers" in skipped.stderr

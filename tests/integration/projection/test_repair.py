@@ -84,7 +84,7 @@ def test_a_retry_that_is_refused_again_says_when_how_often_and_why(begin: Begin)
         first = model.parked()[0]
         assert (first["refusals"], first["refused_at"] >= first["parked_at"]) == (1, True)
         asked = model.ask("retry", "--key", "a", "--yes")
-        assert (asked.exit_code, "1 parked events to retry" in asked.stdout) == (0, True)
+        assert (asked.exit_code, "asked to retry 1 parked event; 2 behind it follow" in asked.stdout) == (0, True)
         assert "parked trail" in asked.stderr
         wait_until("it was tried again", lambda: model.parked()[0]["refusals"] == 2)
         again = model.parked()[0]
@@ -107,7 +107,7 @@ def test_an_event_is_not_tried_again_before_an_earlier_one_of_its_key_that_was_r
         assert f"number {third} waits behind number {first} of its key, which was refused" in refused.stderr
         assert [one["wanted"] for one in model.parked()] == [None] * 4
         both = model.ask("retry", "--number", first, "--number", second, "--yes")
-        assert (both.exit_code, both.stdout.strip()) == (0, "2 parked events to retry")
+        assert (both.exit_code, both.stdout.strip()) == (0, "asked to retry 2 parked events; 1 behind them follows")
 
 
 def test_an_event_is_given_up_wherever_it_stands(begin: Begin) -> None:
