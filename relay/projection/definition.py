@@ -47,6 +47,11 @@ class Handler:
     function: Callable[..., Awaitable[object]] | None = None
     lua: str | None = None
 
+    def fits(self, *, in_redis: bool) -> bool:
+        """Report whether it says what to do in the store where the model is, and nothing else."""
+        in_postgres = (self.sql is not None) + (self.function is not None)
+        return (self.lua is not None and bool(self.lua.strip())) == in_redis and in_postgres == (not in_redis)
+
     @property
     def takes_many(self) -> bool:
         """Whether one statement applies many events."""
@@ -125,10 +130,12 @@ class Definition:
         if self.on_refused not in ("park", "stop", "skip"):
             faults.append("on_refused: must be park, stop or skip")
         in_redis = self.store == "redis"
-        if any((handler.lua is not None) != in_redis for handler in self.handlers):
-            faults.append(
-                "on: each topic needs " + ("lua, since the store is redis" if in_redis else "sql, and no lua")
-            )
+        faults += [
+            f"on: {handler.topic}: needs "
+            + ("lua, and no sql, since the store is redis" if in_redis else "sql, and no lua")
+            for handler in self.handlers
+            if not handler.fits(in_redis=in_redis)
+        ]
         ends = ends_transaction(self.tables)
         if ends is not None:
             faults.append(f"tables: hold {ends}: they are made in one transaction, which is not theirs to end")

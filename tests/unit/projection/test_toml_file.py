@@ -62,6 +62,8 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         ('stream = "ORDERS"', 'strem = "ORDERS"', "projection.strem"),
         ('"orders.>"', '"orders..x"', "subject"),
         ('mode = "fold"', 'mode = "all"', "on.0.mode"),
+        ('sql = "INSERT INTO orders SELECT seq FROM event;"', "", "on: orders.placed: needs sql, and no lua"),
+        ("version = 2", "version = 2\nlua = 'return'", "on: orders.placed: needs sql, and no lua"),
         ("version = 2", 'version = "2"', "on.0.version"),
         ("order_list.sql", "other.sql", "cannot be read"),
         ("[projection]", "[projection", "is not TOML"),
@@ -100,6 +102,8 @@ def test_a_model_in_redis_has_lua_and_no_tables(tmp_path: Path) -> None:
     for before, after, fault in [
         ('store = "redis"', 'store = "redis"\ntables = "order_list.sql"', "Redis has none"),
         ("lua =", "sql =", "needs lua"),
+        ("lua =", "sql = 'SELECT 1'\nlua =", "needs lua, and no sql"),
+        ("\"write('SET', e.key, 1)\"", "' '", "needs lua"),
         ('store = "redis"', 'tables = "order_list.sql"', "needs sql"),
         ('store = "redis"', "", "tables: Field required"),
     ]:
