@@ -115,7 +115,7 @@ def on_events(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [node for node in nodes if node.get("Relation Name") == "outbox_events"]
 
 
-@pytest.fixture(params=["young", "analysed"])
+@pytest.fixture(scope="module", params=["young", "analysed"])
 def statistics(request: pytest.FixtureRequest, large: str) -> None:
     """Both with what the planner knows of the table, and without."""
     with psycopg.connect(large) as conn:

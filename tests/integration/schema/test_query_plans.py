@@ -173,7 +173,10 @@ def large(postgres_dsn: str, migrated_template: str) -> Iterator[str]:
         admin.execute("DROP DATABASE query_plans WITH (FORCE)")
 
 
-@pytest.fixture(params=["never analysed", "analysed", "analysed when all was delivered", "analysed when it was empty"])
+@pytest.fixture(
+    scope="module",
+    params=["never analysed", "analysed", "analysed when all was delivered", "analysed when it was empty"],
+)
 def knowing(request: pytest.FixtureRequest, large: str) -> str:
     """The database, with the planner knowing nothing, everything, or what has been true long ago."""
     with psycopg.connect(large, autocommit=True) as conn:
