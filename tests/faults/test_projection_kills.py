@@ -268,7 +268,7 @@ class World:
     def _dies(self) -> bool:
         deadline = time.monotonic() + 10
         resting = False
-        while self.runner.running:
+        while not self.runner.ends_within(0.05):
             if time.monotonic() > deadline:
                 return False
             if not resting and self.is_settled():
@@ -276,7 +276,6 @@ class World:
                 # by then.
                 self.model.skip_refused()
                 resting, deadline = True, time.monotonic() + 1.5
-            time.sleep(0.01)
         return True
 
 

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,12 @@ class Relay:
         """Await its end and give the exit code."""
         assert self._process is not None
         return self._process.wait(timeout_s)
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for a while, and report whether it has ended."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(seconds)
+        return not self.running
 
     def stop(self) -> int:
         """Stop it with SIGTERM and give the exit code."""
