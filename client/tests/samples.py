@@ -11,7 +11,8 @@ _SAMPLE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 Names = dict[str, Any]
 
-README = _SAMPLE.findall((ROOT / "client" / "README.md").read_text("utf-8"))
+README_TEXT = (ROOT / "client" / "README.md").read_text("utf-8")
+README = _SAMPLE.findall(README_TEXT)
 _GUIDE = (ROOT / "docs" / "guides" / "producers.md").read_text("utf-8")
 GUIDE = _SAMPLE.findall(_GUIDE)
 

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from conftest import Stored
 from django.conf import settings
+from django.test import override_settings
 from psycopg.conninfo import conninfo_to_dict
 from relay.postgres.tables import sql_directory
 from samples import GUIDE, run, sample
@@ -280,13 +281,21 @@ def test_the_check_says_what_is_missing(default: None, empty_database: str, admi
     ("given", "said"),
     [
         ({"tabel": "x"}, "OUTBOX_CLIENT['tabel'] is unknown: did you mean 'table'?"),
-        ({"zzz": 1}, "OUTBOX_CLIENT['zzz'] is unknown: it takes table, payload, dumps, subject, allow_nats, max_bytes"),
+        (
+            {"zzz": 1},
+            (
+                "OUTBOX_CLIENT['zzz'] is unknown: it takes table, payload, dumps, subject, allow_nats, max_bytes, "
+                "databases"
+            ),
+        ),
         (["table"], "OUTBOX_CLIENT is a dict, not list"),
         ({"payload": "xml"}, "OUTBOX_CLIENT: payload 'xml': must be one of jsonb, json, text, bytea"),
         ({"table": "Outbox"}, "OUTBOX_CLIENT: table 'Outbox': must be a plain lower-case name, or schema.name"),
         ({"max_bytes": "1"}, "OUTBOX_CLIENT['max_bytes'] is of type int, not str"),
         ({"dumps": "json.dumps"}, "OUTBOX_CLIENT['dumps'] is a function, such as json.dumps, and not its name"),
         ({"allow_nats": "Nats-TTL"}, "OUTBOX_CLIENT['allow_nats'] is a list of headers, not one text"),
+        ({"databases": "default"}, "OUTBOX_CLIENT['databases'] is a list of aliases, not str"),
+        ({"databases": ["default", "x"]}, "OUTBOX_CLIENT['databases']: DATABASES has no 'x'"),
     ],
 )
 def test_wrong_settings_are_one_line_of_the_system_check(tmp_path: Path, given: object, said: str) -> None:
@@ -307,6 +316,38 @@ def test_wrong_settings_are_one_line_of_the_system_check(tmp_path: Path, given: 
         [sys.executable, "-c", program], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert published.stderr.endswith(f"ImproperlyConfigured: {said}\n")
+
+
+@pytest.mark.usefixtures("_django")
+def test_all_wrong_settings_are_named_at_once() -> None:
+    from django.core.exceptions import ImproperlyConfigured
+
+    from outbox_client.django.checks import check_settings
+    from outbox_client.django.configured import configured, read
+
+    wrong = {"tabel": "x", "payload": "xml", "table": "Outbox", "subject": "", "max_bytes": "a", "dumps": "d"}
+    configured()
+    with override_settings(OUTBOX_CLIENT=wrong):
+        found = check_settings()
+    assert [one.id for one in found] == ["outbox_client.E001"] * len(wrong)
+    assert all(f"'{name}'" in one.msg or f"{name} " in one.msg for name, one in zip(wrong, found, strict=True)), found
+    with pytest.raises(ImproperlyConfigured) as raised:
+        read(wrong)
+    assert str(raised.value) == "; ".join(one.msg for one in found)
+
+
+def test_the_databases_that_using_names_are_checked_too(
+    default: None, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from outbox_client.django import checks, configured
+
+    _point("other", empty_database)
+    assert checks.check_outbox(databases=["default", "other"]) == []
+    there = configured.read({"databases": ["other"]})
+    monkeypatch.setattr(checks, "configured", lambda: there)
+    assert checks.check_outbox(databases=["default"]) == []
+    (warning,) = checks.check_outbox(databases=["default", "other"])
+    assert "does not exist in database 'other'" in warning.msg
 
 
 def test_the_migration_of_commands_goes_forward_and_back(

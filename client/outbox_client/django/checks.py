@@ -10,30 +10,27 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 
-from outbox_client.django.configured import configured
+from outbox_client.django.configured import configured, faults, given
 from outbox_client.django.models import OutboxEvent
 from outbox_client.statements import COLUMNS
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Report ``outbox_client.E001`` if ``OUTBOX_CLIENT`` in the settings is wrong."""
-    try:
-        configured()
-    except ImproperlyConfigured as error:
-        return [Error(str(error), hint="see the README of outbox-client", id="outbox_client.E001")]
-    return []
+    """Report an ``outbox_client.E001`` for each entry of ``OUTBOX_CLIENT`` in the settings that is wrong."""
+    return [Error(said, hint="see the README of outbox-client", id="outbox_client.E001") for said in faults(given())]
 
 
 def check_outbox(databases: Collection[str] | None = None, **_: Any) -> list[CheckWarning]:
-    """Report ``outbox_client.W001`` if events cannot be written where the router writes them."""
+    """Report ``outbox_client.W001`` if events cannot be written where the router or ``using`` writes them."""
     if check_settings():
         return []  # which table is meant is not known
-    alias = router.db_for_write(OutboxEvent)
-    if alias not in (databases or ()):
-        return []
+    written = dict.fromkeys([router.db_for_write(OutboxEvent), *configured().databases])
+    return [one for alias in written if alias in (databases or ()) for one in _check(alias)]
+
+
+def _check(alias: str) -> list[CheckWarning]:
     if connections[alias].vendor != "postgresql":
         return [
             _warning(f"database {alias!r} is no PostgreSQL", "let a router send OutboxEvent to the one with the outbox")

@@ -20,6 +20,7 @@ _DEFAULTS: dict[str, Any] = {
     "subject": "{topic}",
     "allow_nats": (),
     "max_bytes": MAX_BYTES,
+    "databases": (),
 }
 
 
@@ -28,47 +29,76 @@ class Configured:
 
     Args:
         table: See `outbox_client.Outbox`, as for the others.
+        databases: The aliases that ``using`` names, to be checked like the one that the router chooses.
 
     Raises:
         ValueError: A value is unusable.
     """
 
     def __init__(
-        self, table: str, payload: str, dumps: Any, subject: str, allow_nats: Collection[str], max_bytes: int
+        self,
+        table: str,
+        payload: str,
+        dumps: Any,
+        subject: str,
+        allow_nats: Collection[str],
+        max_bytes: int,
+        databases: Collection[str],
     ) -> None:
         self.table = table
         self.payload = payload
+        self.databases = databases
         self.rows = Rows(payload, dumps, subject, allow_nats, max_bytes)
         self.one = insert_one(table, payload, _PLACES)
         self.many = insert_many(table, payload, _PLACES)
+
+
+def faults(given: object) -> list[str]:
+    """Return what is wrong with a value of the setting, each in one line; empty if nothing is."""
+    if not isinstance(given, dict):
+        return [f"OUTBOX_CLIENT is a dict, not {type(given).__name__}"]
+    return [said for name, value in given.items() for said in _faults(name, value)]
+
+
+def _faults(name: object, value: object) -> list[str]:
+    """Return what is wrong with one entry; none says anything of another."""
+    entry = f"OUTBOX_CLIENT[{name!r}]"
+    if name not in _DEFAULTS:
+        close = difflib.get_close_matches(str(name), _DEFAULTS, 1)
+        return [f"{entry} is unknown: {f'did you mean {close[0]!r}?' if close else 'it takes ' + ', '.join(_DEFAULTS)}"]
+    kind = {"table": str, "payload": str, "subject": str, "max_bytes": int}.get(str(name))
+    if kind is not None and not isinstance(value, kind):
+        return [f"{entry} is of type {kind.__name__}, not {type(value).__name__}"]
+    if name == "dumps" and not callable(value):
+        return [f"{entry} is a function, such as json.dumps, and not its name"]
+    if name == "allow_nats" and isinstance(value, str):
+        return [f"{entry} is a list of headers, not one text"]
+    if name == "databases":
+        if isinstance(value, str) or not isinstance(value, Collection):
+            return [f"{entry} is a list of aliases, not {type(value).__name__}"]
+        return [f"{entry}: DATABASES has no {alias!r}" for alias in value if alias not in settings.DATABASES]
+    try:
+        Configured(**(_DEFAULTS | {str(name): value}))
+    except ValueError as error:
+        return [f"OUTBOX_CLIENT: {error}"]
+    return []
 
 
 def read(given: object) -> Configured:
     """Make of a value of the setting what it describes.
 
     Raises:
-        ImproperlyConfigured: It is wrong; the text says what is, in one line.
+        ImproperlyConfigured: It is wrong; the text says all that is, in one line.
     """
-    if not isinstance(given, dict):
-        raise ImproperlyConfigured(f"OUTBOX_CLIENT is a dict, not {type(given).__name__}")
-    for name in given:
-        if name not in _DEFAULTS:
-            close = difflib.get_close_matches(str(name), _DEFAULTS, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(_DEFAULTS)}"
-            raise ImproperlyConfigured(f"OUTBOX_CLIENT[{name!r}] is unknown: {hint}")
-    for name, kind in (("table", str), ("payload", str), ("subject", str), ("max_bytes", int)):
-        if name in given and not isinstance(given[name], kind):
-            raise ImproperlyConfigured(
-                f"OUTBOX_CLIENT[{name!r}] is of type {kind.__name__}, not {type(given[name]).__name__}"
-            )
-    if "dumps" in given and not callable(given["dumps"]):
-        raise ImproperlyConfigured("OUTBOX_CLIENT['dumps'] is a function, such as json.dumps, and not its name")
-    if isinstance(given.get("allow_nats"), str):
-        raise ImproperlyConfigured("OUTBOX_CLIENT['allow_nats'] is a list of headers, not one text")
-    try:
-        return Configured(**(_DEFAULTS | given))
-    except ValueError as error:
-        raise ImproperlyConfigured(f"OUTBOX_CLIENT: {error}") from error
+    found = faults(given)
+    if found or not isinstance(given, dict):
+        raise ImproperlyConfigured("; ".join(found))
+    return Configured(**(_DEFAULTS | given))
+
+
+def given() -> object:
+    """Return the setting as it stands; empty if there is none."""
+    return getattr(settings, "OUTBOX_CLIENT", {})
 
 
 @functools.cache
@@ -78,13 +108,13 @@ def configured() -> Configured:
     Raises:
         ImproperlyConfigured: See `read`.
     """
-    return read(getattr(settings, "OUTBOX_CLIENT", {}))
+    return read(given())
 
 
 def usable() -> Configured:
     """Return what the settings describe, or the defaults if they are wrong.
 
-    For the model: its module is imported before Django's checks, whose one line names the fault, can run.
+    For the model: its module is imported before Django's checks, which name each fault, can run.
     """
     try:
         return configured()
