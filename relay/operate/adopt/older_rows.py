@@ -81,7 +81,7 @@ class Older(NamedTuple):
                 "condition leaves them out"
             )
         return (
-            f"{handed.lacking:,} of them were written before {at}, when the table was handed over: the reader of "
+            f"{handed.lacking:,} of the rows were written before {at}, when the table was handed over: the reader of "
             f"{handed.publication} has sent them, and they would be sent a second time, behind newer ones of their "
             f"key; leave them out, such as by: new.{handed.column} >= '{at}'"
         )

@@ -172,7 +172,7 @@ def test_rows_that_the_old_reader_has_sent_are_counted_and_told_before_they_are_
     backfill = ("adopt", "backfill", *args, "--where")
     shown = done(database, *backfill, "true", "--dry-run").stderr
     assert "copy 6 of 7 older rows, those that the outbox does not hold" in shown
-    known = "5 of them were written before " if time_column[1] == "made" else "has sent what was committed before "
+    known = "5 of the rows were written before " if time_column[1] == "made" else "has sent what was committed before "
     assert known in shown and "second time" in shown
     right = "made > (SELECT max(made) FROM outbox WHERE n = 5)"
     shown = done(database, *backfill, right, "--dry-run").stderr
