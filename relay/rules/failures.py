@@ -100,6 +100,9 @@ _CONFIG_STREAM = Verdict(FailureClass.CONFIGURATION, Scope.STREAM)
 _CONFIG_SUBJECT = Verdict(FailureClass.CONFIGURATION, Scope.SUBJECT)
 _POISON = Verdict(FailureClass.POISON, Scope.EVENT)
 _UNKNOWN = Verdict(FailureClass.UNKNOWN, Scope.EVENT)
+# What a header of this event asks for does not hold, or its stream does not permit it: it may tomorrow, so it is tried
+# again. The same subject takes events without that header, so they do not wait.
+_OF_HEADER = _UNKNOWN
 
 BY_CODE: dict[int, Verdict] = {
     10002: _CAPACITY_STREAM,  # account: storage used up
@@ -113,9 +116,9 @@ BY_CODE: dict[int, Verdict] = {
     10047: _CAPACITY_STREAM,  # storage of the server used up
     10054: _POISON,  # larger than the stream's max_msg_size
     10059: _CONFIG_SUBJECT,  # stream not found
-    10060: _CONFIG_SUBJECT,  # expected stream does not match
-    10070: _CONFIG_SUBJECT,  # expected last message id does not match
-    10071: _CONFIG_SUBJECT,  # expected last sequence does not match
+    10060: _OF_HEADER,  # expected stream does not match
+    10070: _OF_HEADER,  # expected last message id does not match
+    10071: _OF_HEADER,  # expected last sequence does not match
     10076: _CONFIG_SUBJECT,  # JetStream not enabled
     10077: _CAPACITY_STREAM,  # stream full and discard=new
     10097: _POISON,  # header over 64 KiB
@@ -124,9 +127,9 @@ BY_CODE: dict[int, Verdict] = {
     10112: _POISON,  # rollup header with a wrong value
     10158: _OUTAGE_STREAM,  # message id in process, clustered
     10163: _OUTAGE_STREAM,  # expected last sequence per subject not known for the moment
-    10164: _CONFIG_SUBJECT,  # expected last sequence does not match
+    10164: _OF_HEADER,  # expected last sequence does not match
     10165: _POISON,  # invalid TTL header
-    10166: _CONFIG_SUBJECT,  # TTL header, but the stream does not permit it
+    10166: _OF_HEADER,  # TTL header, but the stream does not permit it
     10167: _OUTAGE_STREAM,  # ingest overload
     10168: _POISON,  # counter headers
     10169: _POISON,
@@ -134,7 +137,7 @@ BY_CODE: dict[int, Verdict] = {
     10171: _POISON,
     10172: _POISON,
     10173: _POISON,
-    10188: _CONFIG_SUBJECT,  # schedules, but the stream does not permit them
+    10188: _OF_HEADER,  # schedules, but the stream does not permit them
     10189: _POISON,  # schedule headers
     10190: _POISON,
     10191: _POISON,

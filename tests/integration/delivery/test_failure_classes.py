@@ -98,6 +98,46 @@ def test_an_account_without_storage_left_is_waited_for(
     assert_once_and_in_order(streams.read("ORDERS"), 1000, 7)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Nats-TTL": "5s"},
+        {"Nats-Expected-Last-Sequence": "99999999"},
+        {"Nats-Expected-Stream": "ANOTHER"},
+        {"Nats-Expected-Last-Msg-Id": "none"},
+    ],
+)
+def test_a_header_that_the_stream_refuses_ends_in_a_dead_letter_and_its_subject_flows(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str, header: dict[str, str]
+) -> None:
+    if "Nats-TTL" in header:
+        streams.needs(2, 11, why="no older one knows the header")
+    streams.make("ORDERS", "orders.>", allow_atomic=True)
+    bad = [outbox.insert("orders.placed", f"bad{i}", {"i": i}, header) for i in range(5)]
+    good = [outbox.insert("orders.placed", f"k{i % 20}", {"i": i}) for i in range(200)]
+    make_relay(
+        outbox.dsn,
+        streams.url,
+        delivery__strategy=strategy,
+        headers__allow_nats=",".join(header),
+        failures__backoff_base_s="0.1",
+        failures__backoff_max_s="0.3",
+        failures__max_attempts="4",
+        **QUICK,
+    ).start()
+    for seq in bad:
+        assert "refused by the stream" in outbox.dead(seq)
+        assert outbox.row(seq)["attempts"] == 4
+    for seq in good:
+        outbox.delivered(seq)
+    assert outbox.count("attempts > 0 AND dead_at IS NULL") == 0
+    of_keys = [message.i for message in streams.read("ORDERS")]
+    assert sorted(of_keys) == list(range(200))
+    for key in range(20):
+        assert [i for i in of_keys if i % 20 == key] == list(range(key, 200, 20))
+
+
 def test_a_subject_at_its_own_limit_holds_only_itself(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
     streams.make("S", "s.>", max_msgs_per_subject=1, discard="new", discard_new_per_subject=True, allow_atomic=True)
     outbox.insert("s.a", "a", {"i": 1})

@@ -25,9 +25,9 @@ from relay.rules.failures import (
     [
         *[(code, FailureClass.OUTAGE) for code in (10008, 10023, 10158, 10167, 10210, 10211)],
         *[(code, FailureClass.CAPACITY) for code in (10002, 10077)],
-        *[(code, FailureClass.CONFIGURATION) for code in (10060, 10070, 10071, 10109)],
+        *[(code, FailureClass.CONFIGURATION) for code in (10059, 10109)],
         *[(code, FailureClass.POISON) for code in (10054, 10097, 10111, 10165, 10168)],
-        *[(code, FailureClass.UNKNOWN) for code in (0, 10003, 10193, 19999)],
+        *[(code, FailureClass.UNKNOWN) for code in (0, 10003, 10060, 10070, 10193, 19999)],
     ],
 )
 def test_each_code_has_its_class(code: int, failure_class: FailureClass) -> None:
@@ -37,12 +37,12 @@ def test_each_code_has_its_class(code: int, failure_class: FailureClass) -> None
 @pytest.mark.parametrize("code", [10111, 10165, 10166, *range(10168, 10173), *range(10188, 10193)])
 def test_a_control_header_that_the_stream_refuses_is_never_tried_for_ever(code: int) -> None:
     verdict = classify(Refused(code, "said so"))
-    assert verdict.failure_class in (FailureClass.POISON, FailureClass.CONFIGURATION)
+    assert verdict.failure_class in (FailureClass.POISON, FailureClass.UNKNOWN)
 
 
-@pytest.mark.parametrize("code", [10071, 10164])
-def test_a_wrong_last_sequence_is_a_matter_of_configuration_in_both_its_codes(code: int) -> None:
-    assert classify(Refused(code, "wrong last sequence")).failure_class is FailureClass.CONFIGURATION
+@pytest.mark.parametrize("code", [10060, 10070, 10071, 10164, 10166, 10188])
+def test_a_header_that_is_refused_holds_up_no_other_event_of_its_subject(code: int) -> None:
+    assert classify(Refused(code, "said so")).scope is Scope.EVENT
 
 
 @given(st.integers(0, 20_000).filter(lambda code: code not in BY_CODE), st.text())
