@@ -37,3 +37,25 @@ class Hindrance(NamedTuple):
                 return f"ALTER TABLE {table} REPLICA IDENTITY FULL, or let {self.name} publish inserts alone"
             case "identity":
                 return f"ALTER TABLE {table} REPLICA IDENTITY DEFAULT, or let {self.name} publish inserts alone"
+
+
+class OwnHindrance(NamedTuple):
+    """A constraint, a trigger or a rule that somebody has put on a table in which the relay keeps what is its own."""
+
+    table: str
+    kind: Literal["constraint", "trigger", "rule"]
+    name: str
+
+    def seen(self) -> str:
+        """Return what it is and may do, in words."""
+        return f"{self.kind} {self.name} on {self.table} may refuse what the relay keeps there"
+
+    def mend(self) -> str:
+        """Return what an operator can do about it."""
+        match self.kind:
+            case "constraint":
+                return f"ALTER TABLE {self.table} DROP CONSTRAINT {self.name}"
+            case "trigger":
+                return f"ALTER TABLE {self.table} DISABLE TRIGGER {self.name}"
+            case "rule":
+                return f"DROP RULE {self.name} ON {self.table}"

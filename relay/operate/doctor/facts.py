@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from relay.operate.hindrances import Hindrance
+from relay.operate.hindrances import Hindrance, OwnHindrance
 from relay.rules.adoption import Adoption
 
 
@@ -217,6 +217,7 @@ class PostgresFacts:
         unfit: How the columns of the table differ from what the relay needs.
         hidden: The tables of which row-level security hides rows from this role, with commas between them.
         hindrances: What may keep rows of the outbox from being marked.
+        own_hindrances: What may keep the relay from writing what it keeps for itself.
         members: The names of the relays that work.
         notes: What some of them say of themselves, with the name of each.
         unreachable: Whether a row has the lowest of all seqs, which no range includes.
@@ -240,6 +241,7 @@ class PostgresFacts:
     unfit: tuple[str, ...] = ()
     hidden: str | None = None
     hindrances: tuple[Hindrance, ...] = ()
+    own_hindrances: tuple[OwnHindrance, ...] = ()
     members: tuple[str, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
     unreachable: bool = False

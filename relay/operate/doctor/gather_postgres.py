@@ -24,7 +24,7 @@ from relay.operate.doctor.facts import (
     Topic,
 )
 from relay.operate.doctor.rights import Wanted, wanted
-from relay.operate.hindrances import Hindrance
+from relay.operate.hindrances import Hindrance, OwnHindrance
 from relay.operate.inserted import InsertedTopic, asked, from_rows
 from relay.postgres.migrate import newest_version, schema_of
 from relay.postgres.server_error import is_of_schema, is_of_value, words
@@ -91,6 +91,7 @@ def _asked(
         of_table = _rows(conn, tables.query("doctor/table"))
         identity = _value(conn, tables.query("doctor/identity")) or ""
         hindrances = _rows(conn, tables.query("doctor/hindrances"))
+        own_hindrances = _rows(conn, tables.query("doctor/own_hindrances"))
         members = _rows(conn, tables.query("migrate/beats"))
         notes = _rows(conn, tables.query("operate/notes"))
         unreachable = bool(_value(conn, tables.query("doctor/unreachable")))
@@ -121,6 +122,7 @@ def _asked(
         unfit=tuple(shape.faults(tables.events)),
         hidden=DatabaseState(identity, 0, None).hidden(),
         hindrances=tuple(Hindrance(*row) for row in hindrances),
+        own_hindrances=tuple(OwnHindrance(*row) for row in own_hindrances),
         members=tuple(member for member, _ in members),
         notes=tuple((member, note) for member, text in notes for note in text.splitlines()),
         unreachable=unreachable,

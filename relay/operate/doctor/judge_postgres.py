@@ -131,6 +131,8 @@ def _changes(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]:
         yield _line("changes", "fault" if is_fault else "warning", one.seen(), one.mend(plan.table))
     if not facts.hindrances:
         yield _line("changes", "ok", "no rule, trigger or publication stands in the way of a mark")
+    for own in facts.own_hindrances:
+        yield _line("own tables", "warning", own.seen(), own.mend())
 
 
 def _stored(table: Table, facts: PostgresFacts, plan: Expectation) -> Finding:

@@ -6,6 +6,7 @@ from tests.support.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_un
 from tests.support.fix_rights import as_relay
 from tests.support.fix_stream import Streams
 from tests.support.relay_cli import done
+from tests.support.relay_cli import relay as command
 
 SECRET = "4111-1111"
 RAISES = (
@@ -97,6 +98,8 @@ def test_a_refused_lease_is_told_and_the_relay_goes_on_when_it_is_taken_again(
     assert "guard" in relay.get("/readyz")[1] or "frozen" in relay.get("/readyz")[1]
     assert relay.said("postgres.lost")["connection"] == "lease"
     holds_for(2, "the relay does not end", lambda: relay.running)
+    advised = command(as_relay(outbox.dsn), "doctor", RELAY_NATS__SERVERS=streams.url).stdout
+    assert f"guard on {table} may refuse what the relay keeps there" in " ".join(advised.split())
     mend(outbox, table)
     outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
     wait_until("it is ready", lambda: relay.get("/readyz")[0] == 200)

@@ -130,6 +130,7 @@ OF_NO_ROWS = {
     "doctor/changers",
     "doctor/hindrances",
     "doctor/identity",
+    "doctor/own_hindrances",
     "doctor/table",
     "doorbell/listen",
     "doorbell/release",
