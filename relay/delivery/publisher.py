@@ -181,7 +181,7 @@ class Publisher(Listener):
 
     def _may_go(self, event: Event, now: float) -> bool:
         """Let an event be sent unless the stream holds it already, or may hold it and has forgotten its id."""
-        place = self._in_doubt.found.get(event.seq)
+        place = self._in_doubt.place_of(event.seq, event.id)
         if not self._in_doubt.must_be_looked_at(event.seq):
             return True
         if place is not None:
@@ -341,7 +341,7 @@ class Publisher(Listener):
             return
         self._connection, unknown = None, list[Event]()
         for event, sent_at in self._in_hand.take_in_flight():
-            self._in_doubt.doubt(event.seq, sent_at, self._envelopes.subject(event))
+            self._in_doubt.doubt(event.seq, sent_at, self._envelopes.subject(event), event.id)
             unknown.append(event)
         self._timed = None
         aside, guilty = self._enders.ended(unknown, reason)
@@ -362,7 +362,7 @@ class Publisher(Listener):
             del self._in_flight[token]
             if self._enders:
                 self._enders.answered((token,), proven=False)
-            self._in_doubt.doubt(event.seq, sent_at, subject)
+            self._in_doubt.doubt(event.seq, sent_at, subject, event.id)
             facts = self._in_hand.streams.find(subject)
             answered = self._answered_up_to.get(facts.name, sent_at) if facts is not None else sent_at
             passed_over = self._in_doubt.pass_over(event.seq) if len(late) <= _FEW and answered > sent_at else 0
@@ -387,7 +387,7 @@ class Publisher(Listener):
 
     def _doubt(self, batch: Batch) -> None:
         for event in batch.events:
-            self._in_doubt.doubt(event.seq, batch.sent_at, self._envelopes.subject(event))
+            self._in_doubt.doubt(event.seq, batch.sent_at, self._envelopes.subject(event), event.id)
         self._in_hand.streams.forget()  # they are looked up again: their subjects may be another stream's by now
 
     def _one_by_one(self, events: Sequence[Event]) -> None:

@@ -282,9 +282,14 @@ class TailSearch:
         async for page in StreamReader(connection, state).pages(first, state.last_seq):
             messages += len(page)
             places = event_ids(page)
-            for seq, event_id in await self._reader.pending_ids(list(places)):
-                self._in_hand.in_doubt.find(seq, watched.name, places[event_id])
-                found += 1
+            pending = {event_id: seq for seq, event_id in await self._reader.pending_ids(list(places))}
+            for event_id, seq in pending.items():
+                self._in_hand.in_doubt.find(seq, watched.name, places[event_id], event_id)
+            # The rows of others that were sent may have been deleted, or marked by hand.
+            others = {event_id: seq for event_id, seq in self._sent_ids().items() if event_id in places}
+            for event_id in others.keys() - pending.keys():
+                self._in_hand.in_doubt.find(others[event_id], watched.name, places[event_id], event_id, listed=False)
+            found += len(pending)
             await self._reused.compare(watched.name, page)
         watched.searched_up_to(state.last_seq)
         self._metrics.found(found)
@@ -299,3 +304,11 @@ class TailSearch:
                 found=found,
                 took_s=round(time.monotonic() - began, 3),
             )
+
+    def _sent_ids(self) -> dict[str, int]:
+        """Return the seqs of what was sent and is not acknowledged, by id."""
+        in_hand = self._in_hand
+        sent = {event_id: seq for seq, event_id in in_hand.in_doubt.ids.items()}
+        sent.update((event.id, event.seq) for event, _, _ in in_hand.in_flight.values())
+        sent.update((event.id, event.seq) for batch in in_hand.batches.values() for event in batch.events)
+        return sent

@@ -273,7 +273,7 @@ class WatchedStreams:
             return
         in_hand = self._in_hand
         # What a search has found pending lies above the watermark, whatever that says.
-        in_hand.in_doubt.forget(min([in_hand.watermark(), *(seq - 1 for seq in in_hand.in_doubt.found)]))
+        in_hand.in_doubt.forget(min([in_hand.watermark(), *(seq - 1 for seq in in_hand.in_doubt.found_pending())]))
         sent: dict[int, str | None] = dict.fromkeys(in_hand.sent_unmarked())
         sent.update(in_hand.in_doubt.places(in_hand.streams.name_of))
         # Until a tail was searched nobody knows what an earlier owner has sent and not marked.

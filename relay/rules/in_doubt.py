@@ -28,6 +28,7 @@ class InDoubt:
     Attributes:
         since: When an event in doubt was first sent, monotonic seconds, by seq.
         subjects: What it was sent on, by seq.
+        ids: The id of an event in doubt, by seq.
         found: Events that a stream was seen to hold, not marked yet: stream and sequence, by seq.
         absent: Events that their stream did not hold when it was searched last: when each was first sent, and on what,
             by seq. It may still come, behind all that the stream held then.
@@ -38,7 +39,12 @@ class InDoubt:
         # The streams that each event in doubt, or absent, may have been sent to; without any, it may be in each.
         self._sent_to: dict[int, frozenset[str]] = {}
         self.since: dict[int, float] = {}
+        self.ids: dict[int, str] = {}
         self.found: dict[int, tuple[str, int]] = {}
+        # The ids of these. And which of them are in memory alone, as far as a search knows: their rows were deleted, or
+        # marked by hand.
+        self._found_ids: dict[int, str] = {}
+        self._unlisted: set[int] = set()
         self.subjects: dict[int, str] = {}
         self.absent: dict[int, tuple[float, str]] = {}
         # When a search has let an event be sent once.
@@ -49,8 +55,9 @@ class InDoubt:
         """Report whether any event has to be looked at before it is sent."""
         return bool(self.since or self.found or self.absent)
 
-    def doubt(self, seq: int, sent_at: float, subject: str) -> None:
+    def doubt(self, seq: int, sent_at: float, subject: str, event_id: str = "") -> None:
         """Note an event whose outcome is unknown; the first time that it was sent counts."""
+        self.ids[seq] = event_id
         first_sent_at, _ = self.absent.pop(seq, (sent_at, subject))
         streams = frozenset(self._streams_since(subject, sent_at))
         before = self._sent_to.get(seq)
@@ -87,15 +94,37 @@ class InDoubt:
         self._passed_over[seq] = self._passed_over.get(seq, 0) + 1
         return self._passed_over[seq]
 
-    def find(self, seq: int, stream: str, stream_seq: int) -> None:
-        """Note that a stream holds an event that is not marked."""
+    def find(self, seq: int, stream: str, stream_seq: int, event_id: str, *, listed: bool = True) -> None:
+        """Note that a stream holds an event that is not marked.
+
+        Args:
+            listed: Whether its row is pending; else it is known from memory alone.
+        """
         self.found[seq] = stream, stream_seq
+        self._found_ids[seq] = event_id
+        (self._unlisted.discard if listed else self._unlisted.add)(seq)
+
+    def place_of(self, seq: int, event_id: str) -> tuple[str, int] | None:
+        """Return where a stream was seen to hold an event: stream and sequence; None if none was.
+
+        What was found of another event of its seq is forgotten: its row was deleted, and somebody has used the seq.
+        """
+        if seq in self.found and self._found_ids[seq] != event_id:
+            del self.found[seq], self._found_ids[seq]
+            self._unlisted.discard(seq)
+        return self.found.get(seq)
+
+    def found_pending(self) -> set[int]:
+        """Return the seqs of those that were found whose rows were pending then, whether they are in memory or not."""
+        return self.found.keys() - self._unlisted
 
     def resolve(self, seq: int) -> None:
         """Forget an event: it is known to be stored, or not to be."""
         for book in (
             self.since,
+            self.ids,
             self.found,
+            self._found_ids,
             self.subjects,
             self.absent,
             self._may_go,
@@ -103,6 +132,7 @@ class InDoubt:
             self._sent_to,
         ):
             book.pop(seq, None)
+        self._unlisted.discard(seq)
 
     def sent_to(self, seq: int) -> frozenset[str]:
         """Return the streams that an event may have been sent to; empty if none is known: it may be any."""

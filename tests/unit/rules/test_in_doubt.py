@@ -97,3 +97,25 @@ def test_no_id_is_relied_upon_unless_each_message_went_to_the_stream_that_takes_
     doubts.resolve(SEQ)
     assert not doubts.may_be_elsewhere(SEQ, now_in)
     assert doubts.sent_to(SEQ) == set()
+
+
+def test_what_was_found_is_known_by_its_id_and_not_by_its_seq_alone() -> None:
+    doubts = InDoubt(lambda _, __: {"ORDERS"})
+    doubts.doubt(SEQ, 10.0, "orders.a", "one")
+    doubts.find(SEQ, "ORDERS", 7, "one", listed=False)
+    assert doubts.place_of(SEQ, "one") == ("ORDERS", 7)
+    # Its row was deleted, and somebody has inserted another one with its seq: that was never stored.
+    assert doubts.place_of(SEQ, "two") is None
+    assert SEQ not in doubts.found
+    assert doubts.must_be_looked_at(SEQ), "what is in doubt is looked for before anything of this seq is sent"
+
+
+def test_what_is_found_without_a_pending_row_keeps_no_other_from_being_forgotten() -> None:
+    doubts = InDoubt(lambda _, __: {"ORDERS"})
+    doubts.find(1, "ORDERS", 7, "one", listed=False)
+    doubts.find(2, "ORDERS", 8, "two")
+    assert doubts.found_pending() == {2}
+    doubts.find(1, "ORDERS", 7, "one")
+    assert doubts.found_pending() == {1, 2}
+    doubts.forget(1)
+    assert set(doubts.found) == doubts.found_pending() == {2}

@@ -56,7 +56,7 @@ def test_what_is_settled_another_way_is_forgotten() -> None:
     doubts = InDoubt(to_s)
     doubts.doubt(1, 0.0, "s.a")
     doubts.doubt(5, 0.0, "s.a")
-    doubts.find(2, "S", 9)
+    doubts.find(2, "S", 9, "an id")
     assert not doubts.disjoint([2, 3])
     doubts.forget(watermark=2)
     assert doubts.disjoint([1, 2, 3])
@@ -234,7 +234,7 @@ def test_where_an_event_in_doubt_may_be_follows_from_its_subject_or_from_where_i
     for seq, subject in unsure.items():
         doubts.doubt(seq, 0.0, subject)
     for seq, stream in found.items():
-        doubts.find(seq, stream, 1)
+        doubts.find(seq, stream, 1, "an id")
     assert doubts.places(known.get) == {seq: known.get(subject) for seq, subject in unsure.items()} | found
     for seq in unsure:
         doubts.resolve(seq)
