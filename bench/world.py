@@ -121,9 +121,9 @@ class World:
         assert after is not None
         return range(before[0] + 1, after[0] + 1)
 
-    def stream(self, *, atomic: bool) -> None:
+    def stream(self, *, atomic: bool, direct: bool = False) -> None:
         """Make a new stream."""
-        asyncio.run(_make_stream(self.nats.url, atomic))
+        asyncio.run(_make_stream(self.nats.url, atomic, direct))
 
     def forget_streams(self) -> None:
         """Have the next relay not miss what the stream held before it was made again: it would send all of it again."""
@@ -255,10 +255,10 @@ async def _version(url: str) -> str:
     return f"{version.major}.{version.minor}.{version.patch}"
 
 
-async def _make_stream(url: str, atomic: bool) -> None:
+async def _make_stream(url: str, atomic: bool, direct: bool) -> None:
     client = await nats.connect(url)
     js = client.jetstream()
     with suppress(NotFoundError):
         await js.delete_stream(STREAM)
-    await js.add_stream(name=STREAM, subjects=[SUBJECTS], allow_atomic=atomic)
+    await js.add_stream(name=STREAM, subjects=[SUBJECTS], allow_atomic=atomic, allow_direct=direct)
     await client.close()

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import nats.errors
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from relay.cancellation import honour_cancellation
 from relay.jetstream.client import Client
 from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, LookupForbidden, LookupRefused, RequestRefused, in_words
+from relay.jetstream.header_block import headers_of, status_of
 from relay.jetstream.stream_info import read_facts, read_state
 from relay.rules.streams import JETSTREAM_API, StreamFacts, StreamState, may_exist, split
 
@@ -129,21 +129,28 @@ class Questions:
         self, subject: str, body: Mapping[str, object], timeout_s: float
     ) -> tuple[list[Mapping[str, str]], str]:
         inbox = self._nc.new_inbox()
-        found: list[Mapping[str, str]] = []
-        answers: asyncio.Queue[Msg] = asyncio.Queue()
-        subscription = await self._nc.subscribe(inbox, cb=answers.put)
+        blocks: list[bytes] = []
+        ends: list[str] = []
+        came = asyncio.Event()
+
+        def take(_: bytes, __: bytes, data: bytes, block: bytes) -> None:
+            status = status_of(block)
+            if status and not data:
+                ends.append(status)
+            else:
+                blocks.append(block)
+            came.set()
+
+        subscription = await self._nc.listen(inbox, take)
         try:
             await self._nc.publish(subject, json.dumps(body).encode(), inbox)
-            while True:
+            while not ends:
                 async with asyncio.timeout(timeout_s):
-                    answer = await answers.get()
-                headers: Mapping[str, str] = answer.headers or {}
-                status = headers.get("Status")
-                if status is not None and not answer.data:
-                    return found, status
-                found.append(headers)
+                    await came.wait()
+                came.clear()
+            return [headers_of(block) for block in blocks], ends[0]
         finally:
-            await subscription.unsubscribe()
+            await self._nc.stop_listening(subscription)
 
     async def request(
         self, question: str, body: Mapping[str, object] | None, timeout_s: float, api: str = JETSTREAM_API

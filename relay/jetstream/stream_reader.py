@@ -1,15 +1,15 @@
 """Read message ids out of a stream: by batches if server and stream allow it, else one by one."""
 
+import asyncio
 import base64
 import logging
 import re
-import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from relay.jetstream.connection import Connection
-from relay.jetstream.errors import LookupForbidden, LookupRefused, RequestRefused
+from relay.jetstream.errors import BrokerError, LookupForbidden, LookupRefused, RequestRefused
 from relay.jetstream.stream_info import unix_time
 from relay.rules.streams import StreamState
 
@@ -17,10 +17,14 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 2.0
 _BATCH = 1000
+# Single messages that are asked for together: one at a time each takes a round trip.
+_AT_ONCE = 256
 # Payloads come along with the headers: this much of them at a time.
 _BATCH_BYTES = 8 * 1024 * 1024
 _NO_MESSAGE = 10037
 _HEADER = re.compile(rb"^(nats-msg-id|outbox-seq|outbox-origin):[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+# As PostgreSQL writes one.
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _MAX_SEQ = 2**63 - 1
 
@@ -43,20 +47,13 @@ class StoredId(NamedTuple):
 
 def event_ids(page: Sequence[StoredId]) -> dict[str, int]:
     """Return the message ids that may be those of events, which are UUIDs, with their sequences; ascending."""
-    return {one.message_id: one.seq for one in page if one.message_id is not None and _is_uuid(one.message_id)}
+    return {one.message_id: one.seq for one in page if one.message_id is not None and _UUID.fullmatch(one.message_id)}
 
 
 def _outbox_seq(text: str) -> int | None:
     """Read a seq; anybody may write that header."""
     seq = int(text) if _DIGITS.fullmatch(text) else None
     return seq if seq is not None and seq <= _MAX_SEQ else None
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +115,45 @@ class StreamReader:
 
     async def _by_leader(self, first: int, last: int) -> list[StoredId]:
         page: list[StoredId] = []
+        at_once = 1
         while first <= last and len(page) < _BATCH:
-            found = await self._message(first, {"next_by_subj": ">"})
-            if found is None:
-                break
-            page.append(found)
-            first = found.seq + 1
+            at_once = min(at_once, _BATCH - len(page))
+            if at_once == 1:
+                # The next one, wherever it is: between two of them any number may have been deleted.
+                found = await self._message(first, {"next_by_subj": ">"})
+                if found is None:
+                    break
+                several, first = [found], found.seq + 1
+            else:
+                asked = range(first, min(first + at_once, last + 1))
+                several, first = await self._messages(asked), asked.stop
+            page += several
+            at_once = min(_AT_ONCE, at_once * 2) if 2 * len(several) >= at_once else 1
         return page
+
+    async def _messages(self, seqs: Iterable[int]) -> list[StoredId]:
+        """Ask the leader for several messages at once; return those that it has, ascending.
+
+        Raises:
+            LookupForbidden, BrokerError: As of one of them.
+        """
+
+        async def ask(seq: int) -> StoredId | BrokerError | None:
+            try:
+                return await self._message(seq, {})
+            except BrokerError as error:
+                return error
+
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(ask(seq)) for seq in seqs]
+        found: list[StoredId] = []
+        for one in asked:
+            answer = one.result()
+            if isinstance(answer, BrokerError):
+                raise answer
+            if answer is not None:
+                found.append(answer)
+        return found
 
     async def at(self, seq: int) -> StoredId | None:
         """Ask the leader for the message at a sequence; None if it has none.

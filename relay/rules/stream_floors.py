@@ -95,6 +95,10 @@ class Floors:
         if mark.stream_seq > self.marks[stream].stream_seq:
             self.marks[stream] = mark
 
+    def sum_of_marks(self) -> int:
+        """Return the highest marks of all streams together: it rises by what is stored and marked."""
+        return sum(mark.stream_seq for mark in self.marks.values())
+
     def clear(self) -> None:
         """Forget everything: the database may be another one, without the marks that this was made from."""
         self.marks.clear()

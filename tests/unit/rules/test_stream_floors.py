@@ -15,6 +15,15 @@ def to_s(_subject: str, _moment: float) -> set[str]:
     return {"S"}
 
 
+def test_the_sum_of_marks_says_how_much_was_marked() -> None:
+    floors = Floors()
+    assert floors.sum_of_marks() == 0
+    floors.marked("A", 1, Mark(10, "x"))
+    floors.marked("B", 5, Mark(7, "y"))
+    floors.marked("A", 3, Mark(9, "z"))
+    assert floors.sum_of_marks() == 17
+
+
 def test_an_event_in_doubt_is_looked_for_only_when_the_window_is_nearly_over() -> None:
     doubts = InDoubt(to_s)
     doubts.doubt(1, sent_at=100.0, subject="s.a")
