@@ -1,18 +1,23 @@
-"""What somebody who begins to look is shown of the last hour, read once beside the first look."""
+"""What somebody who begins to look is shown, read beside the first look over connections of its own."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import psycopg
 
 from relay.config.settings import Settings
 from relay.console.last_hour import LAST_S
 from relay.errors import RelayError
-from relay.operate.access import foreseen, reading
+from relay.operate.access import Reader, foreseen, reading
 from relay.operate.delivered import DeliveredSlot, read_delivered, slot_of
+from relay.operate.inserted import InsertedTopic, read_inserted
 from relay.operate.message_size import LargeDead
+from relay.operate.sent_again import SentAgain, read_sent_again
 from relay.operate.status import LATELY_S, LATELY_SEQS, Count, DeadReason, Status, read_dead_reasons, read_large
+
+T = TypeVar("T")
 
 
 class FirstLook(NamedTuple):
@@ -44,15 +49,40 @@ class FirstLook(NamedTuple):
         )
 
 
+class Counted(NamedTuple):
+    """What is counted now and then, while somebody looks."""
+
+    inserted: tuple[InsertedTopic, ...] | None
+    again: tuple[SentAgain, ...]
+
+
 def read_first_look(settings: Settings) -> FirstLook | None:
     """Read it over a connection of its own; None if the outbox cannot be read."""
+    return _alone(settings, _past)
+
+
+def read_counted(settings: Settings) -> Counted | None:
+    """Read it over a connection of its own; None if the outbox cannot be read."""
+
+    def look(reader: Reader) -> Counted:
+        _, newest = reader.row("operate/range")
+        return Counted(read_inserted(reader, newest), read_sent_again(reader, newest, time.time()))
+
+    return _alone(settings, look)
+
+
+def _past(reader: Reader) -> FirstLook:
+    _, newest = reader.row("operate/range")
+    begin = slot_of(time.time() - LAST_S)
+    slots, _ = read_delivered(reader, [(newest - LATELY_SEQS, newest)], begin, LATELY_S)
+    is_all = newest <= LATELY_SEQS
+    return FirstLook(slots if is_all else slots[1:], is_all, read_dead_reasons(reader), read_large(reader))
+
+
+def _alone(settings: Settings, look: Callable[[Reader], T]) -> T | None:
     try:
         with reading(settings) as reader:
-            _, newest = reader.row("operate/range")
-            begin = slot_of(time.time() - LAST_S)
-            slots, _ = read_delivered(reader, [(newest - LATELY_SEQS, newest)], begin, LATELY_S)
-            is_all = newest <= LATELY_SEQS
-            return FirstLook(slots if is_all else slots[1:], is_all, read_dead_reasons(reader), read_large(reader))
+            return look(reader)
     except RelayError:
         return None
     except psycopg.Error as error:
