@@ -11,6 +11,8 @@ import click
 from relay.text import printable
 
 _CELL = 60
+# Characters of a cell for each of its columns: letters with the marks that combine with them.
+_MARKS = 4
 # On a narrow terminal a name keeps this many columns, and what is left for the last column is at least this much.
 _NAME = 8
 _REST = 24
@@ -93,18 +95,23 @@ def fill(cell: str, width: int, *, right: bool = False) -> tuple[str, int]:
 
 def _width(text: str) -> int:
     """Count the columns of a terminal: wide characters take two, marks that combine none."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(char: str) -> int:
+    return 0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def _cut(text: str, width: int) -> str:
-    if _width(text) <= width:
+    # What is cut costs nothing: a text may have a million characters, or marks without end on one of them.
+    text, is_whole = text[: width * _MARKS], len(text) <= width * _MARKS
+    if is_whole and _width(text) <= width:
         return text
-    while _width(text) > width - 1:
-        text = text[:-1]
+    room = width - 1
+    for at, char in enumerate(text):
+        room -= _columns(char)
+        if room < 0:
+            return text[:at] + "…"
     return text + "…"
 
 

@@ -1,13 +1,14 @@
 """Tables on terminals of any width: names are cut, numbers and times never, and the reason is always there."""
 
 import os
+import unicodedata
 from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.cli.table import Column, table
+from relay.cli.table import Column, fill, table
 
 COLUMNS = (
     Column("SEQ", right=True),
@@ -61,3 +62,32 @@ def test_where_there_is_room_nothing_is_cut_and_what_is_no_terminal_has_room() -
         title, line = shown(width, ROW)
         assert [text in line for text in ROW] == [True] * len(ROW)
         assert "LAST ERROR" in title
+
+
+def columns_of(text: str) -> int:
+    return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
+
+
+@given(st.text(st.sampled_from("ab\N{CJK UNIFIED IDEOGRAPH-4E00}e\N{COMBINING ACUTE ACCENT}"), max_size=600))
+def test_a_cell_keeps_its_beginning_and_as_much_as_has_room(name: str) -> None:
+    cell, wide = fill(name, 0)
+    assert wide == columns_of(cell) <= 60
+    if cell != name:
+        kept = cell.removesuffix("…")
+        assert name.startswith(kept)
+        assert wide >= 59 or len(kept) == 240
+
+
+def test_a_cell_of_a_million_characters_costs_no_more_than_what_is_shown_of_it() -> None:
+    asked = 0
+
+    def combining(char: str) -> int:
+        nonlocal asked
+        asked += 1
+        return 230 if char == "\N{COMBINING ACUTE ACCENT}" else 0
+
+    with mock.patch("unicodedata.combining", combining):
+        for text in ("x" * 1_000_000, "é" * 1_000_000, "e" + "\N{COMBINING ACUTE ACCENT}" * 1_000_000):
+            (_, line) = shown(None, ("1", "i", text, "k", "0", WHEN, "why"))
+            assert len(line) < 2_000
+    assert asked < 20_000
