@@ -105,19 +105,21 @@ class Fork:
 
 @dataclass(frozen=True)
 class Start:
-    """What is to be started in the project's directory, as ``python -m module arguments...``.
+    """What is to be started, as ``python -m module arguments...``.
 
     Attributes:
         module: ``relay`` or ``tests.support.faulty_relay``.
         arguments: What it is told to do.
         log: The file that its output is appended to.
         env: The whole of its environment.
+        directory: Where it works.
     """
 
     module: str
     arguments: list[str]
     log: str
     env: dict[str, str]
+    directory: str = str(ROOT)
 
 
 def start(what: Start) -> "Fork | subprocess.Popen[bytes]":
@@ -128,7 +130,7 @@ def start(what: Start) -> "Fork | subprocess.Popen[bytes]":
     from relay.demo.servers import launch
 
     command = [sys.executable, "-m", what.module, *what.arguments]
-    return launch(command, Path(what.log), env=what.env, cwd=ROOT)
+    return launch(command, Path(what.log), env=what.env, cwd=Path(what.directory))
 
 
 def _wanted() -> bool:
@@ -236,6 +238,7 @@ def _become(what: Start, parent: int) -> None:
     for output in (1, 2):
         os.dup2(log, output)
     os.close(log)
+    os.chdir(what.directory)
     os.environ.clear()
     os.environ.update(what.env)
 

@@ -1,20 +1,20 @@
 """A runner in a thread of the test, and the stream it reads."""
 
 import asyncio
+import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
 from relay.config.settings import Settings, load
 from relay.projection import Definition, Projection, run
 from tests.integration.projection.world import Events
+from tests.support import forks
 from tests.support.fix_stream import Streams
 
 
@@ -52,17 +52,17 @@ class Running:
 
 @contextmanager
 def run_by_command(
-    dsn: str, url: str, *sources: str | Path, stderr: IO[str] | None = None, **environ: str
+    dsn: str, url: str, *sources: str | Path, log: Path = Path(os.devnull), **environ: str
 ) -> Iterator[None]:
     """Run projections in a process of their own, which must end well once it is told to."""
-    command = [sys.executable, "-m", "relay", "projection", "run", *map(str, sources), "--server", url]
-    environ = {"RELAY_PROJECTION_HTTP__PORT": "0", **environ}
-    with subprocess.Popen(command, env={"RELAY_POSTGRES__DSN": dsn, "PATH": "", **environ}, stderr=stderr) as process:
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            status = process.wait(20)
+    arguments = ["projection", "run", *map(str, sources), "--server", url]
+    environ = {"RELAY_POSTGRES__DSN": dsn, "PATH": "", "RELAY_PROJECTION_HTTP__PORT": "0", **environ}
+    process = forks.start(forks.Start("relay", arguments, str(log), environ, str(Path.cwd())))
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(20)
     assert status == 0
 
 

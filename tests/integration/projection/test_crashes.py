@@ -60,8 +60,11 @@ def test_an_event_that_ends_the_process_is_parked_and_the_others_are_applied(
 ) -> None:
     events.make()
     events.send(*((seq, f"k{seq % 7}") for seq in range(1, 201)))
+    # Children are forks of one process that has imported this module.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     for _ in range(20):
-        process = multiprocessing.get_context("spawn").Process(target=child, args=(empty_database, events.url, way))
+        process = context.Process(target=child, args=(empty_database, events.url, way))
         process.start()
         wait_until("it has ended, or all is settled", partial(over, process, empty_database))
         alive = process.exitcode is None

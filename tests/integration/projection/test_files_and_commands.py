@@ -215,7 +215,7 @@ def test_check_tells_of_headers_that_the_relay_does_not_send(empty_database: str
 def test_a_runner_warns_once_of_events_without_a_key(empty_database: str, events: Events, folder: Path) -> None:
     events.make()
     events.streams.publish("orders.placed", {"i": 1})
-    with (folder / "log").open("w") as log, run_by_command(empty_database, events.url, folder, stderr=log):
+    with run_by_command(empty_database, events.url, folder, log=folder / "log"):
         wait_until("it is settled", lambda: state(empty_database).get("position") == 1)
         events.streams.publish("orders.placed", {"i": 2})
         wait_until("the next one, too", lambda: state(empty_database).get("position") == 2)

@@ -213,7 +213,7 @@ def test_a_stream_whose_messages_may_expire_is_told(empty_database: str, events:
     events.send((1, "a"))
     checked = done(empty_database, "projection", "check", str(folder), RELAY_NATS__SERVERS=events.url)
     assert "warning" in checked.stderr and "allow_msg_ttl" in checked.stderr
-    with (folder / "log").open("w") as log, run_by_command(empty_database, events.url, folder, stderr=log):
+    with run_by_command(empty_database, events.url, folder, log=folder / "log"):
         wait_until("it reads", lambda: trail(empty_database) == fold((1, "a")))
     lines: list[dict[str, Any]] = [json.loads(one) for one in (folder / "log").read_text("utf-8").splitlines()]
     assert [one["stream"] for one in lines if one["action"] == "projection.may_miss"] == [STREAM]

@@ -181,7 +181,7 @@ def test_a_view_that_fails_is_told_and_tried_again_and_the_projection_goes_on(
     events.make()
     events.send((1, "a"))
     log = tmp_path / "log"
-    with log.open("w") as stderr, run_by_command(empty_database, events.url, tmp_path, stderr=stderr):
+    with run_by_command(empty_database, events.url, tmp_path, log=log):
         wait_until("it is tried again", lambda: view(empty_database, "fragile").get("failures", 0) >= 2)
         (line,) = done(empty_database, "projection", "status", "trail", "--output", "json").stdout.splitlines()
         (shown,) = json.loads(line)["refreshes"]

@@ -62,10 +62,7 @@ def begin(request: pytest.FixtureRequest, empty_database: str, events: Events, t
             return [json.loads(line) for line in found.stdout.splitlines()]
 
         log = tmp_path / "log"
-        with (
-            log.open("w") as file,
-            run_by_command(empty_database, events.url, folder, stderr=file, **environ),
-        ):
+        with run_by_command(empty_database, events.url, folder, log=log, **environ):
             wait_until("four are parked", lambda: len(parked()) == 4)
             yield Model(log, ask, parked)
 
