@@ -1,6 +1,7 @@
 """Whether the outbox can be worked on as it is: looked at before any of it is claimed, each fault logged once."""
 
 import logging
+import time
 
 from relay.observe.logs import event as log_event
 from relay.rules.database_state import DatabaseState
@@ -8,7 +9,12 @@ from relay.rules.table_shape import TableShape
 
 log = logging.getLogger(__name__)
 
-NO_SHARDS = "outbox_shards is empty: nobody can own anything of the outbox"
+_NO_SHARDS = "outbox_shards is empty: nobody can own anything of the outbox"
+_UNCLAIMED = (
+    "shards are free, and claiming them changes nothing: see what triggers, rules and policies outbox_shards has"
+)
+# Another relay may be faster, but it then owns them.
+_UNCLAIMED_S = 5.0
 
 
 class OutboxCheck:
@@ -27,6 +33,26 @@ class OutboxCheck:
         self._unfit = ""
         self._reported_unasked = False
         self.lacks_shards = False
+        self._unclaimed_since: float | None = None
+        self._is_unclaimed = False
+
+    @property
+    def shard_fault(self) -> str:
+        """Why this relay can own nothing of the outbox, whatever works; empty if it can."""
+        if self.lacks_shards:
+            return _NO_SHARDS
+        return _UNCLAIMED if self._is_unclaimed else ""
+
+    def claimed(self, *, was_free: bool) -> None:
+        """Take note of a look at the shards after which this relay owns some, or none: were any free for it?"""
+        now = time.monotonic()
+        if not was_free:
+            self._unclaimed_since, self._is_unclaimed = None, False
+        elif self._unclaimed_since is None:
+            self._unclaimed_since = now
+        elif not self._is_unclaimed and now - self._unclaimed_since >= _UNCLAIMED_S:
+            self._is_unclaimed = True
+            log_event(log, "error", "shards.unclaimed", f"{_UNCLAIMED}; nothing is sent")
 
     @property
     def fault(self) -> str:
@@ -48,7 +74,7 @@ class OutboxCheck:
         if self.fault:
             return True
         if not shards and not self.lacks_shards:
-            log_event(log, "error", "shards.none", f"{NO_SHARDS}; see `relay doctor`")
+            log_event(log, "error", "shards.none", f"{_NO_SHARDS}; see `relay doctor`")
         self.lacks_shards = not shards
         return self.lacks_shards
 

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from relay.config.derived_options import agreed
-from relay.daemon.outbox_check import NO_SHARDS, OutboxCheck
+from relay.daemon.outbox_check import OutboxCheck
 from relay.daemon.term import Term
 from relay.daemon.term_end import Drained, Unfinished
 from relay.daemon.wiring import BEAT_S
@@ -99,7 +99,7 @@ class Replica:
             bell=self._bell is not None and self._bell.hung,
             last_progress=now,
             changing_over=self._changing and now - self._flowed_at < _CHANGEOVER_S,
-            outbox_fault=NO_SHARDS if self._check.lacks_shards else "",
+            outbox_fault=self._check.shard_fault,
             seqs_again=self._seqs_again(view),
             term=view,
         )
@@ -192,7 +192,9 @@ class Replica:
         if len(ownership.epochs) < beat.share and beat.free:
             await ownership.claim(beat.share - len(ownership.epochs))
         if ownership.epochs:
+            self._check.claimed(was_free=False)
             return 0
+        self._check.claimed(was_free=beat.free > 0 and beat.share > 0)
         return _OWED_S if beat.share else BEAT_S
 
     def _compare_settings(self, others: Iterable[str]) -> None:

@@ -100,7 +100,7 @@ class Ownership:
         The lease of a relay that has provably ended is not waited for: it is over before this returns.
 
         Raises:
-            LeaseLost: Another relay has taken some of ours; `epochs` holds what is left.
+            LeaseLost: Some are not ours any more; `epochs` holds what is left.
         """
         found = await self._beat(watermark)
         ended = self.presence.ended(found.others)
@@ -140,7 +140,7 @@ class Ownership:
         if lost:
             for shard in lost:
                 del self.epochs[shard]
-            raise LeaseLost(f"another relay took {len(lost)} shards, from shard {min(lost)} on")
+            raise LeaseLost(f"{len(lost)} shards, from shard {min(lost)} on, are not this relay's any more")
         others = row.others or {}
         share = fair_share(self.member, len(self.epochs), others, self.shards)
         shape = TableShape.read(row.columns or ())

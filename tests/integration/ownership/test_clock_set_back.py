@@ -71,3 +71,18 @@ def test_an_outbox_without_shards_is_not_ready_and_says_so(
     outbox.conn.execute("INSERT INTO outbox_shards (shard) SELECT generate_series(0, 63) ON CONFLICT DO NOTHING")
     outbox.delivered(seq)
     wait_until("it is ready", lambda: relay.get("/readyz")[0] == 200)
+
+
+def test_shards_that_cannot_be_claimed_are_no_standby(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
+    streams.make("ORDERS", "orders.>")
+    outbox.conn.execute(
+        "CREATE FUNCTION kept() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+        " CREATE TRIGGER kept BEFORE UPDATE ON outbox_shards FOR EACH ROW EXECUTE FUNCTION kept()"
+    )
+    relay = make_relay(outbox.dsn, streams.url).start()
+    relay.said("shards.unclaimed")
+    wait_until("it is not ready", lambda: relay.get("/readyz")[0] == 503)
+    assert "claiming them changes nothing" in relay.get("/readyz")[1]
+    outbox.conn.execute("DROP TRIGGER kept ON outbox_shards")
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    wait_until("it is ready", lambda: relay.get("/readyz")[0] == 200)
