@@ -15,7 +15,7 @@ def judge_shards(leases: Leases, plan: Expectation) -> Iterator[Finding]:
     if leases.shards == _SHARDS and leases.complete:
         yield _line("shards", "ok", f"{_SHARDS}")
     else:
-        seen = f"{leases.shards} of {_SHARDS} are in outbox_shards: two relays that share them would leave events of the others unsent"
+        seen = f"{leases.shards} of {_SHARDS} are in outbox_shards: two relays would leave events of the others"
         do = (
             "stop every relay, then INSERT INTO outbox_shards (shard)"
             f" SELECT generate_series(0, {_SHARDS - 1}) ON CONFLICT DO NOTHING"
