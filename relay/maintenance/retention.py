@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from relay.jetstream.connection import Connection
@@ -134,16 +135,20 @@ class Retention:
 
     async def _prune_span(self, connection: Connection, above: int) -> PrunedRow:
         """Delete what is old in a range, of streams that are seen to hold what they have acknowledged."""
-        pruned = await self._delete(above)
+        pruned = await self._delete(above, ())
         # They are looked at after the rows were found to be old: what a stream loses before that is seen.
-        if pruned.waiting and await self._keeper.look(connection, pruned.waiting):
-            before = pruned.deleted
-            pruned = await self._delete(above)
-            pruned = pruned._replace(deleted=pruned.deleted + before)
+        due = self._keeper.due(pruned.waiting)
+        if due:
+            rows = await self._reader.delivered_to_any(above, above + SPAN)
+            cleared = await self._keeper.cleared(connection, {stream: rows.get(stream, ()) for stream in due})
+            if cleared:
+                before = pruned.deleted
+                pruned = await self._delete(above, cleared)
+                pruned = pruned._replace(deleted=pruned.deleted + before)
         return pruned
 
-    async def _delete(self, above: int) -> PrunedRow:
-        pruned = await self._writer.prune_delivered(above, above + SPAN, self._delivered_age_s, self._keeper.sound())
+    async def _delete(self, above: int, streams: Sequence[str]) -> PrunedRow:
+        pruned = await self._writer.prune_delivered(above, above + SPAN, self._delivered_age_s, streams)
         self._metrics.pruned("delivered", pruned.deleted)
         return pruned
 

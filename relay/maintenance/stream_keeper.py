@@ -3,24 +3,21 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
-from relay.jetstream.mark_look import look_at_mark
+from relay.jetstream.mark_look import Kept, look_at_rows
 from relay.observe.logs import event as log_event
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.set_backs import SetBacks
-from relay.rules.still_stored import keeps_rows
 from relay.rules.stream_floors import Floors
-from relay.rules.stream_loss import Seen
+from relay.rules.stream_loss import DeliveredRow, Seen
 
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 2.0
-# What a stream loses later than this before its rows are deleted is not noticed in time, seconds.
-_FRESH_S = 1.0
 # A stream whose rows have to stay is looked at again after this time, seconds.
 _AGAIN_S = 10.0
 # A stream may have this many places in the log; further ones are kept in silence.
@@ -40,69 +37,80 @@ class StreamKeeper:
         self._reader = reader
         self._floors = floors
         self._set_backs = set_backs
-        # When the last look that found nothing wrong began, monotonic seconds.
-        self._sound_at: dict[str, float] = {}
         # When a stream that keeps its rows was looked at, monotonic seconds.
         self._kept_at: dict[str, float] = {}
         self._told: set[str] = set()
 
-    def sound(self) -> list[str]:
-        """Return the streams that were seen just now to hold what they have acknowledged."""
-        oldest = time.monotonic() - _FRESH_S
-        self._sound_at = {stream: at for stream, at in self._sound_at.items() if at >= oldest}
-        return [stream for stream in self._sound_at if not self._set_backs.witnesses(stream)]
+    def due(self, streams: Iterable[str]) -> list[str]:
+        """Return which streams that have old rows are to be looked at: not those that had to keep theirs just now."""
+        oldest = time.monotonic() - _AGAIN_S
+        return [stream for stream in streams if self._kept_at.get(stream, oldest) <= oldest]
 
-    async def look(self, connection: Connection, streams: Iterable[str]) -> bool:
-        """Look at streams that have old rows; report whether rows of any of them may be deleted now.
+    async def cleared(self, connection: Connection, rows: Mapping[str, Sequence[DeliveredRow]]) -> list[str]:
+        """Look at streams, and for some of their rows; return those whose old ones may be deleted now.
+
+        Args:
+            connection: Over which.
+            rows: What is to be deleted, in the order of seq, by stream.
 
         Raises:
             Unfinished: PostgreSQL did not say in time what was seen of them before.
             BrokerError: The connection has ended.
         """
-        oldest = time.monotonic() - _AGAIN_S
-        due = [stream for stream in streams if self._kept_at.get(stream, oldest) <= oldest]
-        return bool(due) and bool(await self._look(connection, due))
+        cleared = []
+        for stream, kept in (await self._look(connection, rows)).items():
+            if kept is not None:
+                self._is_kept(stream, kept)
+            # What may have been set back since is not known to hold anything.
+            elif not self._set_backs.witnesses(stream):
+                cleared.append(stream)
+                self._kept_at.pop(stream, None)
+                self._is_sound(stream)
+        return cleared
 
     async def look_again(self, connection: Connection) -> bool:
-        """Look at the streams whose rows had to stay; report whether those of any may be deleted now.
+        """Look at the streams whose rows had to stay; report whether those of any may be deleted, for what they show.
 
         Raises:
-            Unfinished: As `look`.
+            Unfinished: As `cleared`.
+            BrokerError: As `cleared`.
         """
-        return await self.look(connection, list(self._kept_at))
+        looked = await self._look(connection, dict.fromkeys(self.due(list(self._kept_at)), ()))
+        sound = [stream for stream, kept in looked.items() if kept is None]
+        for stream in sound:
+            del self._kept_at[stream]
+        return bool(sound)
 
     def forget(self) -> None:
         """Forget which streams keep rows: they may have none any more."""
         self._kept_at.clear()
 
-    async def _look(self, connection: Connection, streams: Sequence[str]) -> list[str]:
+    async def _look(self, connection: Connection, rows: Mapping[str, Sequence[DeliveredRow]]) -> dict[str, Kept | None]:
+        if not rows:
+            return {}
         seen = {one.stream: one for one in await self._reader.streams_seen_by_all()}
         began = time.monotonic()
-        marked = [self._with_newest_mark(seen.get(stream, Seen(stream))) for stream in streams]
-        reasons = await asyncio.gather(*(_reason_to_keep(connection, one) for one in marked))
+        looks = (
+            _look_at(connection, self._with_newest_mark(seen.get(stream, Seen(stream))), some)
+            for stream, some in rows.items()
+        )
+        found = dict(zip(rows, await asyncio.gather(*looks), strict=True))
         if not connection.up:
             raise BrokerError("the connection has ended")
-        sound = []
-        for stream, reason in zip(streams, reasons, strict=True):
-            if reason is None:
-                sound.append(stream)
-                self._sound_at[stream] = began
-                self._kept_at.pop(stream, None)
-                self._is_sound(stream)
-            else:
-                self._sound_at.pop(stream, None)
-                self._kept_at[stream] = began
-                self._is_kept(stream, reason)
-        return sound
+        # One that is sound has to say so again: all keep their rows until then.
+        self._kept_at.update(dict.fromkeys(found, began))
+        return found
 
     def _with_newest_mark(self, seen: Seen) -> Seen:
         """Return what was seen of a stream with the mark of this relay, if that is higher than what was saved."""
         mark = self._floors.marks.get(seen.stream, seen.mark)
         return replace(seen, mark=mark) if mark.stream_seq > seen.mark.stream_seq else seen
 
-    def _is_kept(self, stream: str, reason: str) -> None:
+    def _is_kept(self, stream: str, kept: Kept) -> None:
         if stream not in self._told and len(self._told) < _TOLD:
             self._told.add(stream)
+            # It is compared with the outbox at once, and healed if it has lost something.
+            self._set_backs.suspect(stream, kept.missing)
             log_event(
                 log,
                 "warning",
@@ -110,7 +118,7 @@ class StreamKeeper:
                 "old rows of the stream stay in the table until it is seen to hold what it has acknowledged;"
                 " `relay prune --accept-loss` deletes them all the same",
                 stream=stream,
-                reason=reason,
+                reason=kept.reason,
             )
 
     def _is_sound(self, stream: str) -> None:
@@ -119,9 +127,8 @@ class StreamKeeper:
             log_event(log, "info", "retention.resumed", "old rows of the stream are deleted again", stream=stream)
 
 
-async def _reason_to_keep(connection: Connection, seen: Seen) -> str | None:
-    """Look at a stream; return why its rows must stay, None if the old ones may be deleted."""
+async def _look_at(connection: Connection, seen: Seen, rows: Sequence[DeliveredRow]) -> Kept | None:
     try:
-        return keeps_rows(seen, *await look_at_mark(connection, seen.stream, seen.mark.stream_seq, _TIMEOUT_S))
+        return await look_at_rows(connection, seen, rows, _TIMEOUT_S)
     except BrokerError as error:
-        return f"cannot be looked at: {error}"
+        return Kept(f"cannot be looked at: {error}")

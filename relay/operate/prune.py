@@ -8,12 +8,15 @@ from relay.maintenance.retention import DEAD_STEP, SPAN
 from relay.operate.changes import Changer, OnProgress
 from relay.operate.still_stored import last_seen, look
 from relay.rules.seqs import BELOW_ALL
+from relay.rules.stream_loss import DeliveredRow
 
 # Counting holds nobody up; deleting leaves room for others after each step.
 _COUNT_SPAN = 50_000
 _STEP_PAUSE_S = 0.05
-# What a stream loses meanwhile is noticed after this time, as `healing.check_every_s` is for a relay.
-_LOOK_AGAIN_S = 10.0
+# The streams are looked at once for so many steps, over a connection that is made for it: a second of deleting.
+_STEPS_A_LOOK = 10
+# Rows are chosen by the clock of this machine, which may differ from the database's, seconds.
+_CLOCKS_S = 60.0
 
 
 def count_delivered(changer: Changer, age_s: float) -> int:
@@ -53,7 +56,35 @@ def check_streams(settings: Settings, changer: Changer) -> None:
         OpenLoss: One does not.
         Unreachable: NATS did not answer, or does not let us look.
     """
-    asyncio.run(look(settings, last_seen(changer)))
+    asyncio.run(look(settings, last_seen(changer), ()))
+
+
+def _look_ahead(settings: Settings, changer: Changer, above: int, age_s: float) -> int:
+    """Find out whether the streams still hold what is deleted in the next steps, by some of the rows.
+
+    Returns:
+        The seq up to which that is known.
+
+    Raises:
+        OpenLoss: One does not.
+        Unreachable: NATS did not answer, or does not let us look.
+    """
+    seen = last_seen(changer)
+    before = time.time() - age_s + _CLOCKS_S
+    spans: list[dict[str, list[DeliveredRow]]] = []
+    for _ in range(_STEPS_A_LOOK):
+        with changer.step():
+            found = changer.rows("integrity/delivered", (above, above + SPAN, None, 0, None, 1))
+        span: dict[str, list[DeliveredRow]] = {}
+        for *row, stream in found:
+            one = DeliveredRow._make(row)
+            if one.delivered_at < before:
+                span.setdefault(stream, []).append(one)
+        spans.append(span)
+        above += SPAN
+    if any(spans):
+        asyncio.run(look(settings, seen, spans))
+    return above
 
 
 def delete_delivered(
@@ -61,7 +92,7 @@ def delete_delivered(
 ) -> int:
     """Delete old delivered events, range by range, each in a transaction with its count in the audit table.
 
-    The streams are looked at from time to time, as a relay does.
+    The streams are asked for some of the rows before these are deleted, as a relay does.
 
     Args:
         age_s: Seconds since the delivery.
@@ -77,17 +108,17 @@ def delete_delivered(
         BrokenOff: PostgreSQL failed. The steps before are done, and counted in the audit table.
     """
     record: dict[str, object] = {"what": "delivered events", "older_than_s": round(age_s)}
-    deleted, above, looked_at = 0, BELOW_ALL, float("-inf")
+    deleted, above, looked_up_to = 0, BELOW_ALL, BELOW_ALL
     with changer.audited("prune", record, planned) as audit:
         while True:
-            if not accept_loss and time.monotonic() - looked_at > _LOOK_AGAIN_S:
-                check_streams(settings, changer)
-                looked_at = time.monotonic()
             with changer.step():
                 first = _first_above(changer, above)
-                if first is None:
-                    return deleted
-                above = first - 1
+            if first is None:
+                return deleted
+            above = first - 1
+            if not accept_loss and above + SPAN > looked_up_to:
+                looked_up_to = _look_ahead(settings, changer, above, age_s)
+            with changer.step():
                 count, *_ = changer.row("maintenance/prune_delivered", (above, above + SPAN, age_s, None, None, None))
                 if count:
                     audit.add(count)

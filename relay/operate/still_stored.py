@@ -1,14 +1,15 @@
-"""Whether streams still hold what they have acknowledged, by one look at each: before rows of theirs are deleted."""
+"""Whether streams still hold what they have acknowledged, by a look at each: before rows of theirs are deleted."""
+
+from collections.abc import Mapping, Sequence
 
 from relay.config.settings import Settings
 from relay.errors import Exit, RelayError, Unreachable
 from relay.jetstream.errors import BrokerError
-from relay.jetstream.mark_look import look_at_mark
+from relay.jetstream.mark_look import look_at_rows
 from relay.operate.broker import broker
 from relay.operate.changes import Changer
 from relay.postgres.rows import StreamStateRow
-from relay.rules.still_stored import keeps_rows
-from relay.rules.stream_loss import Seen
+from relay.rules.stream_loss import DeliveredRow, Seen
 
 _TIMEOUT_S = 5.0
 
@@ -32,25 +33,33 @@ def last_seen(changer: Changer) -> list[Seen]:
     return [one for one in seen if one.mark.stream_seq]
 
 
-async def look(settings: Settings, seen: list[Seen]) -> None:
-    """Ask each stream whether it holds the newest event that it has acknowledged, or can have dropped it by its rules.
+async def look(settings: Settings, seen: list[Seen], spans: Sequence[Mapping[str, Sequence[DeliveredRow]]]) -> None:
+    """Ask each stream whether it holds what it has acknowledged, or can have dropped it by its rules.
 
-    A relay may not have looked since the stream was lost, or may not be running.
+    That is the newest event, and some of the rows that are to be deleted. A relay may not have looked since the stream
+    was lost, or may not be running.
+
+    Args:
+        settings: Where NATS is.
+        seen: What the relays last saw of each stream.
+        spans: Rows that are to be deleted, by stream; some of each span are looked for.
 
     Raises:
         OpenLoss: One must have lost something, or is gone.
         Unreachable: NATS did not answer, or does not let us look at a stream.
     """
-    if not seen:
+    known = {one.stream: one for one in seen}
+    looks = [(known.get(stream, Seen(stream)), rows) for span in spans for stream, rows in span.items()]
+    looks += [(one, ()) for one in seen if not any(one.stream in span for span in spans)]
+    if not looks:
         return
     async with broker(settings) as connection:
-        for one in seen:
+        for one, rows in looks:
             try:
-                found = await look_at_mark(connection, one.stream, one.mark.stream_seq, _TIMEOUT_S)
+                kept = await look_at_rows(connection, one, rows, _TIMEOUT_S)
             except BrokerError as error:
                 raise Unreachable(
                     f"stream {one.stream} cannot be looked at, so nothing was deleted: {error}"
                 ) from error
-            reason = keeps_rows(one, *found)
-            if reason is not None:
-                raise OpenLoss(f"stream {one.stream} {reason}")
+            if kept is not None:
+                raise OpenLoss(f"stream {one.stream} {kept.reason}")

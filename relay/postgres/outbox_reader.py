@@ -373,6 +373,19 @@ class OutboxReader:
         )
         return [DeliveredRow._make(row) for *row, _ in rows]
 
+    async def delivered_to_any(self, above: int, up_to: int) -> dict[str, list[DeliveredRow]]:
+        """Return the delivered events of all shards in a range of seqs, which must be small, by stream, in their order.
+
+        Raises:
+            Unfinished: Somebody has locked the table, or it took too long.
+        """
+        found: dict[str, list[DeliveredRow]] = {}
+        for *row, stream in await self._run_unlocked(
+            self._tables.query("integrity/delivered"), (above, up_to, None, 0, None, 1)
+        ):
+            found.setdefault(stream, []).append(DeliveredRow._make(row))
+        return found
+
     async def places(self, ids: Sequence[str]) -> dict[str, Place]:
         """Return where those of the message ids, all of them UUIDs, that are delivered events were stored."""
         rows = await self._run(self._tables.query("integrity/places"), ("{" + ",".join(ids) + "}",))

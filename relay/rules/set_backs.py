@@ -84,6 +84,21 @@ class SetBacks:
             self._call_witness(stream)
             self.awaited.add(stream)
 
+    def suspect(self, stream: str, missing: Mark | None) -> None:
+        """Have a stream looked at that does not hold what it should; nothing waits for that.
+
+        Args:
+            stream: One that acknowledges our events; of another one nobody can find out what it has lost.
+            missing: An event that it was seen not to hold, as one more witness; None if it is not known which.
+        """
+        if stream not in self._highest:
+            return
+        witnesses = self._witnesses.setdefault(stream, [])
+        if missing is not None and missing not in witnesses and len(witnesses) < _MOST_WITNESSES:
+            witnesses.append(missing)
+        self.wanted.add(stream)
+        self._notice()
+
     def begin(self, stream: str, mark: Mark) -> None:
         """Begin with the highest mark in the outbox, if it is higher than what is known."""
         known = self._highest.get(stream)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from relay.errors import Exit
 from tests.support.fix_cluster import Cluster
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.support.fix_stream import Streams
+from tests.support.relay_cli import relay as cli
 
 KEYS = 10
 # No regular look comes in between.
@@ -134,3 +136,35 @@ def test_what_others_have_filled_up_again_is_missed_at_the_next_look(
     wait_until("the loss is known", lambda: relay.lines("stream.lost"), 40)
     wait_until("all events in the stream", lambda: len(stored(node)) == 300)
     assert sorted(stored(node)) == list(range(1, 301))
+
+
+def emptied_and_filled_up(outbox: Outbox, node: Node) -> None:
+    """Lose all that was acknowledged while the relay has nothing to send; more than that is stored by others."""
+    insert(outbox, 1, 20)
+    outbox.drained()
+    node.server.kill()
+    node.set_back(None)
+    node.streams.publish("orders.other", *({"i": -number} for number in range(200)))
+    insert(outbox, 21, 22)
+    outbox.drained()
+
+
+def test_what_others_have_filled_up_again_is_healed_before_its_rows_are_deleted(
+    outbox: Outbox, cluster: Cluster, make_relay: MakeRelay
+) -> None:
+    node = Node(cluster)
+    running = make_relay(outbox.dsn, node.urls, retention__delivered_age_s="15", **ALONE).start()
+    emptied_and_filled_up(outbox, node)
+    wait_until("the loss is known", lambda: running.lines("stream.lost"), 60)
+    wait_until("all events in the stream", lambda: sorted(stored(node)) == list(range(1, 23)), 60)
+
+
+def test_what_others_have_filled_up_again_is_not_deleted_by_hand(
+    outbox: Outbox, cluster: Cluster, make_relay: MakeRelay
+) -> None:
+    node = Node(cluster)
+    make_relay(outbox.dsn, node.urls, **ALONE).start()
+    emptied_and_filled_up(outbox, node)
+    result = cli(outbox.dsn, "prune", "--older-than", "0s", "--yes", "--server", node.others[0].url)
+    assert (result.exit_code, "does not hold" in result.stderr) == (Exit.LOST, True)
+    assert outbox.count("true") == 22

@@ -28,6 +28,10 @@ def old_rows(outbox: Outbox, events: int, age_s: float = 2 * DAY_S) -> None:
     outbox.conn.execute("UPDATE outbox_shards SET watermark = (SELECT max(seq) FROM outbox_events)")
 
 
+# What was delivered long ago has left the stream by its limits.
+BEYOND = 20_001
+
+
 def metric(running: Relay, name: str) -> float:
     for line in running.get("/metrics")[1].splitlines():
         if line.startswith(f"{name} "):
@@ -38,7 +42,7 @@ def metric(running: Relay, name: str) -> float:
 def test_the_owner_deletes_what_is_old_and_nothing_else(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
-    streams.make("ORDERS", "orders.>")
+    streams.make("ORDERS", "orders.>", first_seq=BEYOND)
     old_rows(outbox, 12_345)
     late = 4321
     outbox.conn.execute("UPDATE outbox_events SET delivered_at = now() WHERE seq = %s", (late,))
@@ -56,7 +60,7 @@ def test_the_owner_deletes_what_is_old_and_nothing_else(
 
 
 def test_by_default_everything_is_kept(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
-    streams.make("ORDERS", "orders.>")
+    streams.make("ORDERS", "orders.>", first_seq=BEYOND)
     old_rows(outbox, 100, age_s=1000 * DAY_S)
     make_relay(outbox.dsn, streams.url).start()
     outbox.delivered(outbox.insert("orders.placed"))
@@ -65,7 +69,7 @@ def test_by_default_everything_is_kept(outbox: Outbox, streams: Streams, make_re
 
 
 def test_what_is_above_the_watermark_stays(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
-    streams.make("ORDERS", "orders.>")
+    streams.make("ORDERS", "orders.>", first_seq=BEYOND)
     old_rows(outbox, 3000)
     # No stream takes it: it waits, and keeps the watermark below itself.
     outbox.conn.execute(
@@ -81,7 +85,7 @@ def test_what_is_above_the_watermark_stays(outbox: Outbox, streams: Streams, mak
 
 
 def test_nothing_is_deleted_while_a_loss_is_open(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
-    streams.make("ORDERS", "orders.>")
+    streams.make("ORDERS", "orders.>", first_seq=BEYOND)
     old_rows(outbox, 500)
     outbox.conn.execute("INSERT INTO outbox_streams (shard, stream, lost_at) VALUES (0, 'OTHER', now())")
     running = make_relay(outbox.dsn, streams.url, **KEEP_A_DAY).start()
@@ -90,7 +94,8 @@ def test_nothing_is_deleted_while_a_loss_is_open(outbox: Outbox, streams: Stream
     result = relay(outbox.dsn, "prune", "--older-than", "1d", "--yes")
     assert result.exit_code == Exit.LOST and "relay verify" in result.stderr
     outbox.conn.execute("UPDATE outbox_streams SET lost_at = NULL")
-    assert "499 delivered events deleted" in done(outbox.dsn, "prune", "--older-than", "1d", "--yes").stdout
+    prune = ("prune", "--older-than", "1d", "--yes", "--server", streams.url)
+    assert "499 delivered events deleted" in done(outbox.dsn, *prune).stdout
 
 
 def test_nothing_is_deleted_while_the_stream_cannot_be_looked_at(
@@ -105,7 +110,7 @@ def test_nothing_is_deleted_while_the_stream_cannot_be_looked_at(
     own_nats.start()
     assert running.said("retention.kept")["stream"] == "ORDERS"
     assert outbox.count("true") == 500, "the stream is not there"
-    Streams(own_nats.url).make("ORDERS", "orders.>")
+    Streams(own_nats.url).make("ORDERS", "orders.>", first_seq=BEYOND)
     assert running.said("retention.resumed")["stream"] == "ORDERS"
     wait_until("gone but for the newest", lambda: outbox.count("true") == 1)
 
@@ -114,7 +119,7 @@ def test_a_stream_that_nobody_can_look_at_keeps_its_own_rows_alone(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
     """More of its rows than are looked over in a turn lie before those of the other one, and come first."""
-    streams.make("ORDERS", "orders.>")
+    streams.make("ORDERS", "orders.>", first_seq=BEYOND)
     old_rows(outbox, 15_000)
     outbox.conn.execute("UPDATE outbox_events SET stream = 'GONE' WHERE seq <= 12000")
     running = make_relay(outbox.dsn, streams.url, **KEEP_A_DAY).start()
@@ -125,7 +130,7 @@ def test_a_stream_that_nobody_can_look_at_keeps_its_own_rows_alone(
     behind = "outbox_relay_retention_behind_seconds"
     wait_until("it is told", lambda: metric(running, behind) > DAY_S / 2)
     assert len(running.lines("retention.kept")) == 1
-    streams.make("GONE", "gone.>")
+    streams.make("GONE", "gone.>", first_seq=BEYOND)
     wait_until("those of the one that is back are gone", lambda: outbox.count("stream = 'GONE'") == 0)
     wait_until("that is told", lambda: metric(running, behind) == 0)
 
@@ -134,7 +139,7 @@ def test_a_stream_that_nobody_can_look_at_keeps_its_own_rows_alone(
 def test_a_stream_that_may_not_be_looked_at_keeps_its_rows(
     outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
 ) -> None:
-    restrict(own_nats, "orders.>").make("ORDERS", "orders.>")
+    restrict(own_nats, "orders.>").make("ORDERS", "orders.>", first_seq=BEYOND)
     old_rows(outbox, 500)
     running = make_relay(outbox.dsn, own_nats.url, **KEEP_A_DAY).start()
     assert "not permitted" in running.said("retention.kept")["reason"]
@@ -143,7 +148,7 @@ def test_a_stream_that_may_not_be_looked_at_keeps_its_rows(
 
 @pytest.mark.parametrize("on_dead", ["skip", "block"])
 def test_dead_letters_have_their_own_age(outbox: Outbox, streams: Streams, make_relay: MakeRelay, on_dead: str) -> None:
-    streams.make("ORDERS", "orders.>")
+    streams.make("ORDERS", "orders.>", first_seq=BEYOND)
     old_rows(outbox, 100)
     outbox.conn.execute(
         "UPDATE outbox_events SET delivered_at = NULL, dead_at = now() - make_interval(days => seq::int)"
@@ -158,7 +163,7 @@ def test_dead_letters_have_their_own_age(outbox: Outbox, streams: Streams, make_
 
 def test_deleting_holds_nobody_up(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
     """A step takes locks on old rows alone: with all of them held by a transaction, producers and the relay go on."""
-    streams.make("ORDERS", "orders.>")
+    streams.make("ORDERS", "orders.>", first_seq=BEYOND)
     old_rows(outbox, 5000)
     running = make_relay(outbox.dsn, streams.url, **KEEP_A_DAY).start()
     with psycopg.connect(outbox.dsn) as conn:
@@ -171,7 +176,8 @@ def test_deleting_holds_nobody_up(outbox: Outbox, streams: Streams, make_relay: 
     assert running.lines("lease.lost") == []
 
 
-def test_by_hand_it_says_what_it_would_do_asks_and_does_it(outbox: Outbox) -> None:
+def test_by_hand_it_says_what_it_would_do_asks_and_does_it(outbox: Outbox, streams: Streams) -> None:
+    streams.make("ORDERS", "orders.>", first_seq=BEYOND)
     old_rows(outbox, 2500)
     outbox.conn.execute("UPDATE outbox_events SET delivered_at = now() WHERE seq > 2000")
     result = relay(outbox.dsn, "prune")
@@ -182,7 +188,16 @@ def test_by_hand_it_says_what_it_would_do_asks_and_does_it(outbox: Outbox) -> No
     assert dry.stdout == ""
     assert outbox.count("true") == 2500
     found = json.loads(
-        done(outbox.dsn, "prune", "--yes", "--output", "json", RELAY_RETENTION__DELIVERED_AGE_S="86400").stdout
+        done(
+            outbox.dsn,
+            "prune",
+            "--yes",
+            "--output",
+            "json",
+            "--server",
+            streams.url,
+            RELAY_RETENTION__DELIVERED_AGE_S="86400",
+        ).stdout
     )
     assert found == {"what": "delivered events", "planned": 2000, "pruned": 2000}
     assert outbox.count("true") == 500
@@ -217,7 +232,7 @@ def test_a_large_backlog_fills_no_memory(outbox: Outbox, own_nats: NatsServer, m
 def test_only_the_relay_that_deletes_says_how_far_it_is(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
-    streams.make("ORDERS", "orders.>")
+    streams.make("ORDERS", "orders.>", first_seq=BEYOND)
     outbox.fill("orders.placed", 10, keys=10)
     first = make_relay(outbox.dsn, streams.url, lease__ttl_s="2", **KEEP_A_DAY).start()
     outbox.drained()
@@ -231,3 +246,58 @@ def test_only_the_relay_that_deletes_says_how_far_it_is(
     wait_until("the first one is back", lambda: metric(first, owned) == 32)
     wait_until("the second one says it", lambda: metric(second, oldest) > 0)
     assert metric(first, oldest) == 0
+
+
+# No regular look comes in between.
+ALONE = {"healing__check_every_s": "600"}
+
+
+def lost_and_filled_up(outbox: Outbox, streams: Streams, events: int) -> None:
+    """Lose what a stream has acknowledged, while the relay has nothing to send; others store more than that at once."""
+    streams.make("ORDERS", "orders.>")
+    outbox.fill("orders.placed", events, keys=5)
+    outbox.drained()
+    wait_until("the relay has looked at it", lambda: saved_created(outbox) is not None)
+    streams.api("STREAM.DELETE.ORDERS")
+    streams.make("ORDERS", "orders.>")
+    streams.publish("orders.other", *({"i": -number} for number in range(10 * events)))
+
+
+def saved_created(outbox: Outbox) -> object:
+    row = outbox.conn.execute("SELECT min(created) FROM outbox_streams WHERE stream = 'ORDERS'").fetchone()
+    return None if row is None else row[0]
+
+
+def test_what_was_lost_and_filled_up_by_others_is_healed_and_not_deleted(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    running = make_relay(outbox.dsn, streams.url, retention__delivered_age_s="6", **ALONE).start()
+    lost_and_filled_up(outbox, streams, 20)
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    assert running.said("retention.kept")["stream"] == "ORDERS"
+    assert running.said("stream.lost")["events"] == 20
+    wait_until("all in the stream", lambda: len(own(streams)) == 21)
+    assert sorted(own(streams)) == list(range(21))
+
+
+def own(streams: Streams) -> list[int]:
+    return [message.i for message in streams.read("ORDERS") if message.subject == "orders.placed"]
+
+
+def test_what_was_lost_and_filled_up_by_others_is_not_deleted_by_hand(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    make_relay(outbox.dsn, streams.url, **ALONE).start()
+    lost_and_filled_up(outbox, streams, 20)
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    newest = "SELECT FROM outbox_streams WHERE stream = 'ORDERS' AND mark_seq > 200"
+    wait_until("the mark of now is saved", lambda: outbox.conn.execute(newest).fetchone() is not None)
+    prune = ("prune", "--older-than", "0s", "--yes", "--server", streams.url)
+    result = relay(outbox.dsn, *prune)
+    assert (result.exit_code, "was made again" in result.stderr) == (Exit.LOST, True)
+    outbox.conn.execute("DELETE FROM outbox_streams")
+    result = relay(outbox.dsn, *prune)
+    assert (result.exit_code, "does not hold events" in result.stderr) == (Exit.LOST, True), (
+        "the rows themselves say so"
+    )
+    assert outbox.count("true") == 21

@@ -185,3 +185,16 @@ def test_no_more_witnesses_are_kept_than_a_look_can_ask_for() -> None:
     for at in range(20, 100, 2):
         book.acknowledged([one(f"id{at}", at), one("back", at - 1)])
     assert len(book.witnesses("S")) == 8
+
+
+def test_what_a_stream_was_seen_not_to_hold_is_one_more_witness_and_holds_up_nothing() -> None:
+    book, notices = watch()
+    missing = Mark(2, "a")
+    book.suspect("S", missing)
+    assert (book.wanted, notices) == (set(), []), "it has acknowledged nothing to us"
+    book.acknowledged([one("b", 9)])
+    book.suspect("S", missing)
+    book.suspect("S", None)
+    assert (book.wanted, book.awaited, book.witnesses("S")) == ({"S"}, set(), (missing,))
+    book.looked("S", (missing,), in_turn=False)
+    assert (book.wanted, book.witnesses("S")) == (set(), ())
