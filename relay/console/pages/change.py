@@ -1,5 +1,6 @@
 """Changing many: the preview, its confirmation, and how far it is. Routed only with ``console.write``."""
 
+import asyncio
 import functools
 import json
 import time
@@ -34,10 +35,7 @@ class ChangePages:
         order = self._order(request.query_params)
         if isinstance(order, Order) and order.faults:
             return self._page(site, request, order, None, "; ".join(order.faults), 400)
-        shown = await self._preview(site, request, order)
-        filters = shown.order.form.filters
-        is_retry = shown.order.action == "retry"
-        warnings = await site.read(lambda reader: warnings_of_retry(reader, filters)) if is_retry else ()
+        shown, warnings = await asyncio.gather(self._preview(site, request, order), _warnings(site, order))
         return self._page(site, request, shown.order, shown, None, 200, warnings)
 
     async def confirm(self, site: Site, request: Request) -> Response:
@@ -119,6 +117,14 @@ class ChangePages:
             events_page=_page_of(order),
             command=order.command(),
         )
+
+
+async def _warnings(site: Site, order: Order | int) -> Sequence[str]:
+    """Return what an operator should know of an order; looked for beside its preview, since a page waits for both."""
+    if isinstance(order, int) or order.action != "retry":
+        return ()
+    filters = order.form.filters
+    return await site.read(lambda reader: warnings_of_retry(reader, filters))
 
 
 def _page_of(order: Order) -> str | None:
