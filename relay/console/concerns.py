@@ -108,10 +108,12 @@ def _losses(found: Status, outlook: Outlook) -> Iterator[Concern]:
     known = {loss.stream: loss.repaired_at for loss in found.losses if loss.lost_at is None}
     told = {one.stream: one for one in outlook.again}
     for stream in sorted(known.keys() | told.keys()):
-        yield _repaired(stream, known.get(stream), told.get(stream), found)
+        yield _repaired(stream, known.get(stream), told.get(stream), found, outlook)
 
 
-def _repaired(stream: str, repaired_at: float | None, again: SentAgain | None, found: Status) -> Concern:
+def _repaired(
+    stream: str, repaired_at: float | None, again: SentAgain | None, found: Status, outlook: Outlook
+) -> Concern:
     """Return what is to be known of a stream whose lost events were sent again."""
     error = f"stream {stream} lost it"
     page = f"/events?{urlencode({'state': 'any', 'error': error})}"
@@ -139,12 +141,22 @@ def _repaired(stream: str, repaired_at: float | None, again: SentAgain | None, f
         f"Stream {stream} {what}",
         f"{why} This is shown for a day.",
         repaired_at if again is None or again.since is None else again.since,
-        "Let consumers of these keys know, or rebuild what they keep: those that go by the header Outbox-Seq can tell."
+        f"Let consumers of these keys know, or rebuild what they keep. {_told_by(sends_seq=outlook.sends_seq)}"
         " Consumers beyond the end of the stream have to be made again. And find out what happened to NATS.",
         command("list", "--state", "any", "--error", error),
         "/streams",
         "OutboxRelayStreamLoss",
         also=also,
+    )
+
+
+def _told_by(*, sends_seq: bool) -> str:
+    """Return by what a consumer tells an older state from a newer one."""
+    if sends_seq:
+        return "Those that go by the header Outbox-Seq can tell."
+    return (
+        "They cannot tell by the header Outbox-Seq: by the settings of this console it is not sent (headers.seq)."
+        " A version or a time in the payload tells, else the place of the events on the page of their key."
     )
 
 

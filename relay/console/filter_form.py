@@ -10,6 +10,8 @@ from relay.operate.filters import Filters
 from relay.text import iso
 
 NAMES = ("topic", "key", "since", "until", "seq", "id", "error")
+# The commands that a page shows and that ask, but for `relay verify`, which does with an option.
+_ASKING = ("relay dead retry", "relay dead discard", "relay replay", "relay stream create", "relay stream edit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,11 @@ def events_path(form: FilterForm) -> str | None:
 def command(*words: str) -> str:
     """Write a command for a shell; what a page shows as an escape, bash and zsh read as one."""
     return " ".join(("relay", *map(_quoted, words)))
+
+
+def asks(text: str) -> bool:
+    """Report whether a command that a page shows asks before it changes something."""
+    return text.startswith(_ASKING) or (text.startswith("relay verify ") and " --redeliver" in text)
 
 
 def _quoted(word: str) -> str:

@@ -19,7 +19,8 @@ def lag_picture(slots: Sequence[Slot], objective_s: float) -> Markup:
     """Draw the lag with its objective; empty without slots."""
     if not slots:
         return Markup("")
-    title = f"Lag over the last {age(_span(slots))}, now {age(slots[-1].lag_s)}, objective {age(objective_s)}"
+    last = f"the longest of the last ten seconds {age(slots[-1].lag_s)}"
+    title = f"Lag over the last {age(_span(slots))}, {last}, objective {age(objective_s)}"
     points = [(slot.at, slot.lag_s) for slot in slots]
     return chart(title, points, _on_axis, _since(slots), objective_s, round_up_time)
 

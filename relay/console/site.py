@@ -17,6 +17,7 @@ from relay.config.settings import Settings
 from relay.console import plain
 from relay.console.access.entry import Entry
 from relay.console.access.visitor import Visitor
+from relay.console.filter_form import asks
 from relay.console.live import Live, Look
 from relay.console.pictures.shards import letter
 from relay.console.unchanged import entity_tag, is_known
@@ -87,6 +88,7 @@ class Site:
         )
         self._env.globals.update(
             {
+                "asks": asks,
                 "base": settings.console.base_path,
                 "clock": _clock,
                 "letter": letter,

@@ -1,6 +1,7 @@
 """What is wrong with NATS and its streams, and which of the events that wait do so for that. Pure."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from relay.console.concern import Begins, Concern
@@ -33,12 +34,14 @@ class Outlook(NamedTuple):
         on_loss: Whether what a stream has lost is sent again (``redeliver``) or waits for an operator (``alert``).
         held: What is pending by topic; None if it was not counted.
         again: What streams had lost and was sent again.
+        sends_seq: Whether messages carry the header ``Outbox-Seq``, as far as the settings of the console tell.
     """
 
     on_loss: str
     subject_of: SubjectOf
     held: Held | None
     again: tuple[SentAgain, ...] = ()
+    sends_seq: bool = False
 
 
 def class_of(waiting: Waiting) -> FailureClass | None:
@@ -76,8 +79,8 @@ def holding(waiting: Waiting, nats: NatsView | None, outlook: Outlook) -> Holdin
 
 
 def small_streams(found: Status, nats: NatsView | None, subject_of: SubjectOf) -> list[TooSmall]:
-    """Return the streams that refuse events for their size, as they are now."""
-    if nats is None or nats.unreachable is not None:
+    """Return the streams that refuse events for their size, as NATS said last."""
+    if nats is None:
         return []
     return too_small(found.large, [one for one in nats.streams if one.missing is None], subject_of)
 
@@ -88,13 +91,30 @@ def nats_concerns(found: Status, nats: NatsView | None, outlook: Outlook) -> tup
         return [], set()
     if nats.unreachable is not None:
         theirs = [one for one in found.waiting if class_of(one) is FailureClass.OUTAGE]
-        return [_away(found, nats, theirs, outlook)], {one.seq for one in theirs}
+        known, told = ([], set()) if nats.seen_at is None else _of_streams(found, nats, outlook)
+        said = [_as_said(one, age(max(0.0, found.at - (nats.seen_at or found.at)))) for one in known]
+        return [_away(found, nats, theirs, outlook), *said], told | {one.seq for one in theirs}
+    return _of_streams(found, nats, outlook)
+
+
+def _as_said(one: Concern, ago: str) -> Concern:
+    """Return what was wrong with a stream when NATS could be asked last: nobody can mend it before it can be again."""
+    return replace(
+        one, why=f"As NATS said {ago} ago: {one.why}", do=f"To be done when NATS can be reached again: {one.do}"
+    )
+
+
+def _of_streams(found: Status, nats: NatsView, outlook: Outlook) -> tuple[list[Concern], set[int]]:
+    """Return what is wrong with streams, and the seqs of events whose wait that explains."""
     listed: list[Concern] = []
     told: set[int] = set()
     for stream in nats.streams:
         if stream.missing is not None:
             theirs = _of(stream, found, nats, outlook, FailureClass.CONFIGURATION) if stream.gone else []
-            listed.append(_gone(stream, theirs, outlook) if stream.gone else _unknown(stream))
+            if stream.gone:
+                listed.append(_gone(stream, theirs, outlook))
+            elif nats.unreachable is None:
+                listed.append(_unknown(stream))
         elif stream.refuses and stream.room is not None:
             theirs = _of(stream, found, nats, outlook, FailureClass.CAPACITY) if stream.is_full else []
             listed += _room(stream, theirs, outlook)
@@ -180,7 +200,7 @@ def _gone(stream: StreamView, theirs: Sequence[Waiting], outlook: Outlook) -> Co
         "What it had lost is then sent again from the outbox, in the order of each key, behind what is stored before "
         "the loss is seen: newer events of a key may stand before what was lost of it."
         if outlook.on_loss == "redeliver"
-        else "What it had lost is then found missing, and waits for `relay verify --redeliver` (healing.on_loss)."
+        else "What it had lost is then found missing, and waits for relay verify --redeliver (healing.on_loss)."
     )
     count = _count(stream, outlook) if stream.subjects else None
     events = "Its events wait" if count is None else f"{str(count).capitalize()} wait for it"
@@ -189,7 +209,7 @@ def _gone(stream: StreamView, theirs: Sequence[Waiting], outlook: Outlook) -> Co
     make = (
         f"Make it again with the subjects that it had (the command has those that are known) and {limits}."
         if stream.subjects
-        else "Make it again with `relay stream create`; neither its subjects nor its limits are known here."
+        else "Make it again with relay stream create; neither its subjects nor its limits are known here."
     )
     return Concern(
         "fault",

@@ -21,7 +21,7 @@ _OUTSIDE = "the subject lies outside the allowed ones"
 # What `headers.allow_nats` cannot let through either.
 _RESERVED = ("nats-msg-id", "nats-batch-id", "nats-batch-sequence", "nats-batch-commit")
 _EFFECTS = {
-    "nats-rollup": "it has the stream delete older messages: `all` those of the stream, `sub` those of the subject",
+    "nats-rollup": 'it has the stream delete older messages: "all" those of the stream, "sub" those of the subject',
     "nats-ttl": "it has the stream delete the message after that time",
     "nats-schedule": "it has the server publish the message later, or again and again",
     "nats-incr": "it has the stream add a number to a counter",

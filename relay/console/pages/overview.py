@@ -23,7 +23,8 @@ def concerns_of(site: Site, look: Look) -> list[Concern]:
 
 def outlook_of(site: Site, look: Look) -> Outlook:
     """Return what the streams of a look are seen by."""
-    return Outlook(site.settings.healing.on_loss, site.subject_of, look.held, look.again)
+    settings = site.settings
+    return Outlook(settings.healing.on_loss, site.subject_of, look.held, look.again, settings.headers.seq)
 
 
 async def overview(site: Site, request: Request) -> Response:

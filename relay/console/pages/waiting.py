@@ -32,12 +32,12 @@ async def waiting(site: Site, request: Request) -> Response:
     holds = [(one, class_of(one), holding(one, look.nats, outlook)) for one in status.waiting]
     keys = await site.read(lambda reader: reader.row("operate/dead_keys", (_COUNTED,))) if blocks else (0, 0)
     behind = None if look.held is None else look.held.of(lambda topic: topic.blocked)
-    noted = {f"/events/{one.seq}" for one in status.waiting}
+    elsewhere = {"/about", *(f"/events/{one.seq}" for one in status.waiting), *(() if blocks else ("/dead",))}
     return site.page(
         request,
         "waiting.html",
         status_now=status,
-        causes=[one for one in concerns_of(site, look) if one.page not in ("/dead", "/about", *noted)],
+        causes=[one for one in concerns_of(site, look) if one.page not in elsewhere],
         holds=holds,
         meaning=MEANING,
         runbooks=sorted({runbook_of(failure) for _, failure, _ in holds}),

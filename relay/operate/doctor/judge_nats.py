@@ -1,5 +1,6 @@
 """Judge what was seen of NATS and its streams. Pure."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from relay.operate.create_command import create_command
@@ -215,7 +216,8 @@ def _room(stream: StreamReport, facts: NatsFacts) -> Finding:
     discard = config.get("discard", "old")
     if discard == "old":
         seen = f"discard is old with {shown}: when it is full, unread events are dropped"
-        return _of(stream, "room", "warning", seen, "nats stream edit --discard new: then the relay waits instead")
+        do = f"nats stream edit {shlex.quote(stream.name)} --discard new: then the relay waits instead"
+        return _of(stream, "room", "warning", seen, do)
     if server.startswith("2.9.") and config.get("max_bytes", -1) > 0:
         # Seen on 2.9.10, which reckons without what it writes beside each message.
         seen = f"with {shown} nats-server {server} drops its oldest messages when it is full, whatever discard says"
@@ -269,7 +271,11 @@ def _abilities(stream: StreamReport, facts: NatsFacts, plan: Expectation) -> Ite
     if stream.config.get("allow_atomic"):
         yield _of(stream, "batches", "ok", "allow_atomic")
     elif plan.strategy == "atomic":
-        do = "nats stream edit --allow-batch" if facts.takes_atomic else "use nats-server 2.12.1 or newer"
+        do = (
+            f"nats stream edit {shlex.quote(stream.name)} --allow-batch"
+            if facts.takes_atomic
+            else "use nats-server 2.12.1 or newer"
+        )
         yield _of(stream, "batches", "fault", 'delivery.strategy is "atomic", and it takes no batches', do)
     else:
         hint = "allow_atomic would deliver more and keep batches whole" if facts.takes_atomic else ""
@@ -278,7 +284,7 @@ def _abilities(stream: StreamReport, facts: NatsFacts, plan: Expectation) -> Ite
         yield _of(stream, "reads", "ok", "allow_direct")
     else:
         seen = "without allow_direct, what is in the stream is read message by message"
-        yield _of(stream, "reads", "warning", seen, "nats stream edit --allow-direct")
+        yield _of(stream, "reads", "warning", seen, f"nats stream edit {shlex.quote(stream.name)} --allow-direct")
 
 
 def _questions(stream: StreamReport) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relay.cli import main
 from relay.cli.lazy import loaded
-from relay.console.filter_form import NAMES, FilterForm, command, read_form
+from relay.console.filter_form import NAMES, FilterForm, asks, command, read_form
 
 NOW = 1_900_000_000.0
 ANY = st.text(st.characters(blacklist_characters="\x00", blacklist_categories=["Cs"]), max_size=20)
@@ -84,3 +84,22 @@ def test_what_is_no_filter_is_passed_over() -> None:
     form = read_form({"state": "dead", "limit": "5", "sneaky": "x", **dict.fromkeys(NAMES, " ")}, NOW)
     assert not form
     assert form.query(state="dead", limit=None) == "state=dead"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("dead retry --seq 7", "dead discard", "replay --resume 4", "stream create ORDERS", "stream edit ORDERS"),
+        *("dead summary", "doctor", "explain 7", "list --state any", "run", "status", "stream show ORDERS", "audit"),
+    ],
+)
+def test_a_page_says_of_each_command_that_asks_that_it_does(text: str) -> None:
+    words = text.split()
+    found = loaded(main.commands[words[0]])
+    if isinstance(found, click.Group):
+        found = loaded(found.commands[words[1]])
+    assert asks(f"relay {text}") == any(option.name == "yes" for option in found.params)
+
+
+def test_verify_asks_only_to_send_again() -> None:
+    assert asks("relay verify --stream ORDERS --redeliver") and not asks("relay verify --stream ORDERS")

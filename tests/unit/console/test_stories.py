@@ -167,6 +167,20 @@ def test_an_outage_is_seen_since_it_was_found_unless_an_event_waits_for_longer()
     assert "The relays reach it" in one.why
 
 
+def test_what_was_wrong_with_streams_stays_during_an_outage_as_nats_said_it() -> None:
+    gone = StreamView("PAYMENTS", missing="stream not found", gone=True, since=940.0, subjects=("payments.>",))
+    small = StreamView("CATALOG", subjects=("catalog.>",), max_msg_size=900)
+    waits = Waiting("no stream takes this subject", 1, 8, "payments.captured", 930.0, "configuration")
+    status = replace(WELL, waiting=[CAPACITY, waits], large=(LargeDead("catalog.changed", "k", 38, 1223, 700.0),))
+    before = concerns(status, NatsView(None, "", (FULL, gone, small)), 60.0, "skip", SEEN)
+    away = NatsView("refused", "", (FULL, gone, small), since=990.0, seen_at=957.0)
+    first, *others = concerns(status, away, 60.0, "skip", SEEN)
+    assert first.what == "NATS cannot be reached from here" and len(others) == 3
+    assert [(one.what, one.since, one.command) for one in others] == [(a.what, a.since, a.command) for a in before]
+    assert all(one.why.startswith("As NATS said 43 s ago: ") and "reached again: " in one.do for one in others)
+    assert len(concerns(WELL, replace(away, seen_at=None), 60.0, "skip", SEEN)) == 1
+
+
 def test_a_stream_that_is_gone_is_one_trouble_since_the_first_event_that_waits_for_it() -> None:
     gone = StreamView("PAYMENTS", missing="stream not found", gone=True, since=990.0, subjects=("payments.>",))
     waits = Waiting("no stream takes this subject", 1, 7, "payments.captured", 960.0, "configuration")
@@ -226,6 +240,9 @@ def test_what_was_lost_and_sent_again_is_told_with_what_stands_before_it() -> No
     assert one.what == "Stream ORDERS had lost 21 events, and they were sent again"
     assert one.why.startswith("3 of them, of 2 keys, stand behind newer events of their keys")
     assert "2 of them are not sent yet" in one.why and "/key?key=k7" in one.also
+    assert "it is not sent (headers.seq)" in one.do and "go by the header" not in one.do
+    (sent,) = concerns(WELL, NATS, 60.0, "skip", SEEN._replace(again=(again,), sends_seq=True))
+    assert "go by the header Outbox-Seq can tell" in sent.do
     repaired = replace(WELL, losses=(Loss("ORDERS", None, 930.0), Loss("OTHER", None, 920.0)))
     both = concerns(repaired, NATS, 60.0, "skip", SEEN._replace(again=(again,)))
     assert [(one.what.split()[1], one.since) for one in both] == [("ORDERS", 940.0), ("OTHER", 920.0)]

@@ -203,6 +203,12 @@ def test_batches_are_a_fault_only_where_they_are_insisted_on() -> None:
     assert raised(insisting) == [("stream ORDERS: batches", "fault")]
 
 
+def test_a_command_of_nats_names_the_stream() -> None:
+    poor = stream(allow_direct=False, allow_atomic=False, discard="old", max_bytes=10**9)
+    found = [one.do for one in judge_nats(poor, replace(PLAN, strategy="atomic")) if "nats stream edit" in one.do]
+    assert len(found) == 3 and all(one.startswith("nats stream edit ORDERS --") for one in found)
+
+
 def test_without_look_ups_it_says_what_cannot_be_told() -> None:
     blind = replace(NATS, names_allowed=False, subjects=(replace(SUBJECT, stream=None, looked_up=False),), streams=())
     assert raised(list(judge_nats(blind, PLAN))) == [("look-up", "warning")]
