@@ -74,7 +74,9 @@ def _for_people(
     event: ListedEvent, facts: Facts, explanation: Explanation, parked: "list[ParkedBy]", now: float
 ) -> list[str]:
     stream = facts.broker.stream
-    if event.state == "delivered":
+    if event.state == "delivered" and event.stream is None:
+        where = f"no stream that is known, {moment(event.delivered_at, now)}"
+    elif event.state == "delivered":
         where = f"stream {event.stream}, sequence {event.stream_seq}, {moment(event.delivered_at, now)}"
     elif facts.broker.unreachable is not None:
         where = "NATS cannot be reached from here"

@@ -64,6 +64,7 @@ class Facts:
         dead_ahead: Dead letters of its key that nobody has decided about, with a lower seq.
         oldest_error: What the oldest pending event says, if that is another one.
         stored_at: Its sequence in its stream, if it was found there; None if it was not, or was not looked for.
+        by_hand: It is marked delivered, and no stream is named that has acknowledged it.
         hindrances: What of the database may keep its mark from being made.
         table: The table of events.
         size: What its message takes, headers and payload, bytes; 0 if none can be made of it.
@@ -97,6 +98,7 @@ class Facts:
     max_attempts: int
     hold_max_s: float
     stored_at: int | None = None
+    by_hand: bool = False
     hindrances: tuple[Hindrance, ...] = ()
     table: str = "outbox_events"
     size: int = 0
@@ -180,6 +182,9 @@ def _is_too_large(facts: Facts) -> bool:
 
 
 def _delivered(facts: Facts) -> Explanation:
+    if facts.by_hand:
+        said = "It is marked as delivered, and no stream is named that has acknowledged it: it was marked by hand."
+        return Explanation([said], "Nothing: it is settled.", [f"relay replay --seq {facts.seq}"])
     answer = Explanation(["It was acknowledged by its stream and marked."], "Nothing: it is settled.")
     if facts.overtaken is not None:
         answer.why.append(facts.overtaken.sentence())
@@ -347,6 +352,11 @@ def _broker_now(facts: Facts) -> list[str]:
         found.append(f"Stream {broker.stream} is sealed: it accepts nothing any more.")
     if broker.full is not None:
         found.append(f"Stream {broker.stream} is full and refuses new messages: {broker.full}.")
+    if broker.of_subject is not None:
+        found.append(
+            f"Stream {broker.stream} holds {broker.of_subject:,} of this subject, as many as it takes "
+            "(max_msgs_per_subject), and refuses more until one of them is gone."
+        )
     if broker.no_ack:
         found.append(f"Stream {broker.stream} has no_ack: what it stores is never acknowledged.")
     return found

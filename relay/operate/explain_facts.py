@@ -179,6 +179,7 @@ def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -
         max_attempts=settings.failures.max_attempts,
         hold_max_s=settings.failures.hold_max_s,
         stored_at=stored_at,
+        by_hand=event.state == "delivered" and event.stream is None,
         hindrances=around.hindrances,
         table=settings.postgres.table,
         size=size,
@@ -264,7 +265,8 @@ async def _look(connection: Connection, subject: str | None, streams: Sequence[s
     if facts is None:
         seen = [await look_at_stream(connection, name) for name in streams]
         return Broker(lost=tuple(one.name for one in seen if one.gone))
-    info = await connection.request(f"STREAM.INFO.{split(facts.name)[1]}", None, _LOOKUP_TIMEOUT_S)
+    counted = {"subjects_filter": subject}
+    info = await connection.request(f"STREAM.INFO.{split(facts.name)[1]}", counted, _LOOKUP_TIMEOUT_S)
     config, state = info.get("config", {}), info.get("state", {})
     limit = _full(config, state)
     return Broker(
@@ -272,12 +274,19 @@ async def _look(connection: Connection, subject: str | None, streams: Sequence[s
         limit=limit,
         full=None if limit is None else limit.sentence(),
         took=tuple(config.get("subjects") or ()),
+        of_subject=_of_full_subject(config, (state.get("subjects") or {}).get(subject, 0)),
         sealed=bool(config.get("sealed")),
         no_ack=facts.no_ack,
         window_s=facts.duplicate_window_s,
         max_msg_size=config.get("max_msg_size", -1),
         allow_rollup=bool(config.get("allow_rollup_hdrs")),
     )
+
+
+def _of_full_subject(config: dict[str, Any], messages: int) -> int | None:
+    """Return how many messages of a subject there are, if the stream refuses further ones of it; None if not."""
+    refuses = config.get("discard") == "new" and config.get("discard_new_per_subject")
+    return messages if refuses and 0 < config.get("max_msgs_per_subject", -1) <= messages else None
 
 
 def _full(config: dict[str, Any], state: dict[str, Any]) -> Full | None:

@@ -39,6 +39,7 @@ class Broker:
         stream: The stream that takes the subject; None without one.
         limit: The limit of the stream that is reached while it refuses new messages, and `full` that in words.
         raised: The option of `relay stream edit` that makes room for what waits.
+        of_subject: How many messages of the subject there are, if the stream takes no more of one subject; else None.
         sealed: The stream accepts nothing any more.
         no_ack: The stream acknowledges nothing.
         window_s: Its duplicate window, seconds.
@@ -56,6 +57,7 @@ class Broker:
     limit: Full | None = None
     full: str | None = None
     raised: str = ""
+    of_subject: int | None = None
     sealed: bool = False
     no_ack: bool = False
     window_s: float = 0.0

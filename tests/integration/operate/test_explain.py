@@ -174,3 +174,27 @@ def test_a_stored_event_whose_mark_the_database_refuses_is_explained_and_the_doc
     outbox.conn.execute(mend)
     outbox.drained()
     assert streams.messages("ORDERS") == 1
+
+
+def test_a_subject_that_takes_no_more_is_told_apart_from_what_is_mended(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>", max_msgs_per_subject=1, discard="new", discard_new_per_subject=True)
+    outbox.insert("orders.placed", "k", {"i": 1})
+    held = outbox.insert("orders.placed", "k", {"i": 2})
+    make_relay(outbox.dsn, streams.url).start()
+    wait_until("the hold is noted", lambda: outbox.row(held)["last_error"])
+    told = explained(outbox, streams.url, held)
+    assert "Stream ORDERS holds 1 of this subject, as many as it takes (max_msgs_per_subject)" in " ".join(told["why"])
+    assert "of that being mended" in told["next"]
+
+
+def test_an_event_that_was_marked_by_hand_is_said_to_be(outbox: Outbox, streams: Streams) -> None:
+    streams.make("ORDERS", "orders.>")
+    seq = outbox.insert("orders.placed", "k", {"i": 1})
+    outbox.conn.execute("UPDATE outbox_events SET delivered_at = now() WHERE seq = %s", (seq,))
+    told = explained(outbox, streams.url, seq)
+    assert "it was marked by hand" in told["why"][0]
+    text = done(outbox.dsn, "explain", str(seq), RELAY_NATS__SERVERS=streams.url).stdout
+    assert "None" not in text
+    assert "no stream that is known" in text
