@@ -347,19 +347,7 @@ def _broker_now(facts: Facts) -> list[str]:
             return []
         gone = "" if broker.gone is None else f" Stream {broker.gone}, which took it, is gone."
         return [f"No stream takes the subject {facts.subject} now.{gone}"]
-    found = []
-    if broker.sealed:
-        found.append(f"Stream {broker.stream} is sealed: it accepts nothing any more.")
-    if broker.full is not None:
-        found.append(f"Stream {broker.stream} is full and refuses new messages: {broker.full}.")
-    if broker.of_subject is not None:
-        found.append(
-            f"Stream {broker.stream} holds {broker.of_subject:,} of this subject, as many as it takes "
-            "(max_msgs_per_subject), and refuses more until one of them is gone."
-        )
-    if broker.no_ack:
-        found.append(f"Stream {broker.stream} has no_ack: what it stores is never acknowledged.")
-    return found
+    return broker.refuses()
 
 
 def _mending(facts: Facts) -> list[str]:

@@ -67,3 +67,19 @@ class Broker:
     took: tuple[str, ...] = ()
     had: StreamLimits | None = None
     lost: tuple[str, ...] = ()
+
+    def refuses(self) -> list[str]:
+        """Return why the stream takes nothing of the subject now, a sentence each; empty if it does, or there is none."""
+        found = []
+        if self.sealed:
+            found.append(f"Stream {self.stream} is sealed: it accepts nothing any more.")
+        if self.full is not None:
+            found.append(f"Stream {self.stream} is full and refuses new messages: {self.full}.")
+        if self.of_subject is not None:
+            found.append(
+                f"Stream {self.stream} holds {self.of_subject:,} of this subject, as many as it takes "
+                "(max_msgs_per_subject), and refuses more until one of them is gone."
+            )
+        if self.no_ack:
+            found.append(f"Stream {self.stream} has no_ack: what it stores is never acknowledged.")
+        return found
