@@ -69,7 +69,7 @@ class Broker:
     lost: tuple[str, ...] = ()
 
     def refuses(self) -> list[str]:
-        """Return why the stream takes nothing of the subject now, a sentence each; empty if it does, or there is none."""
+        """Return why the stream takes nothing of the subject now, a sentence each; empty if it does."""
         found = []
         if self.sealed:
             found.append(f"Stream {self.stream} is sealed: it accepts nothing any more.")
