@@ -113,7 +113,9 @@ class LossWatch:
         reader = StreamReader(connection, state)
         highest, id_at_mark = mark.stream_seq, None
         if not watched.seen.lost:
-            earlier = [one for one in dict.fromkeys((watched.verified, *witnesses)) if one.stream_seq and one != mark]
+            earlier = [
+                one for one in dict.fromkeys((*watched.seen.looked, *witnesses)) if one.stream_seq and one != mark
+            ]
             mark, id_at_mark, highest = await _first_missing(reader, [*earlier, mark])
         seen = replace(watched.seen, mark=mark)
         same = mark.stream_seq == 0 or is_same(seen, state, id_at_mark, None)
@@ -190,6 +192,7 @@ class LossWatch:
             # A loss that is left to the operator keeps begun_at, so that `relay verify` still finds it.
             begun_at=seen.begun_at if same or left_open else max(seen.begun_at, began_at),
             repaired_at=now if lost and redeliver else seen.repaired_at,
+            looked=(Mark(),),
         )
         watched.compared(found)
         await self._save(watched, found)

@@ -6,7 +6,7 @@ All of it is kept for each stream, so that a stream that cannot be read takes no
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from relay.errors import StatementRefused
 from relay.jetstream.connection import Connection
@@ -43,7 +43,6 @@ class Watched:
         read_up_to: Its messages were searched up to here, over the connection of now.
         looked_over: The connection over which it was looked at last, or over which that was given up.
         looked_mark: The highest mark at that time.
-        verified: The event that it was last seen to hold at the highest mark of then, or that another relay has saved.
         look_at: When the next look is due, monotonic seconds.
         gone: It does not exist any more, and the outbox has events that it has acknowledged.
         at_namesake: What answers to its name is another stream.
@@ -59,7 +58,6 @@ class Watched:
     read_up_to: int = 0
     looked_over: Connection | None = None
     looked_mark: Mark | None = None
-    verified: Mark = field(default_factory=Mark)
     look_at: float = 0.0
     gone: bool = False
     at_namesake: bool = False
@@ -136,8 +134,13 @@ class Watched:
             mark: The highest mark, up to which that is known.
             repaired_at: When its open repair was made, Unix seconds; 0 if there is none.
         """
-        self.verified = mark
-        self.seen = replace(self.seen, created=state.created, first_seq=state.first_seq, repaired_at=repaired_at)
+        self.seen = replace(
+            self.seen,
+            created=state.created,
+            first_seq=state.first_seq,
+            repaired_at=repaired_at,
+            looked=(mark,),
+        )
 
     def repair_begins(self, newest: int) -> None:
         """Note that what the open repair has given back lies up to this seq; once for each repair."""
@@ -154,7 +157,6 @@ class Watched:
     def compared(self, seen: Seen) -> None:
         """Take what a comparison with the outbox has found."""
         self.seen = seen
-        self.verified = Mark()
 
     def is_news(self) -> bool:
         """Report whether it is still unreported that the stream cannot be read; from now on it is reported.
@@ -240,7 +242,7 @@ class WatchedStreams:
         floors = self._in_hand.floors
         floors.clear()
         self.unsaved = self._streams.keys() - {seen.stream for seen in saved}
-        self._streams = {seen.stream: Watched(seen, saved=seen, verified=seen.mark) for seen in saved}
+        self._streams = {seen.stream: Watched(_with_mark(seen), saved=seen) for seen in saved}
         for seen in saved:
             floors.start(seen.stream, seen.floor, seen.mark)
         watermark = self._in_hand.watermark()
@@ -334,3 +336,8 @@ class WatchedStreams:
         """Return of how many streams the database refuses to save what is kept, and why that of the last one."""
         reason = next(reversed(self._refused.values()))[0] if self._refused else ""
         return len(self._refused), reason
+
+
+def _with_mark(seen: Seen) -> Seen:
+    """Return what was saved of a stream with the saved mark among the looks: nobody may have looked since then."""
+    return replace(seen, looked=tuple(dict.fromkeys((*seen.looked, seen.mark))))

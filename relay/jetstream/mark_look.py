@@ -42,8 +42,10 @@ async def look_at_rows(
     """
     state = await connection.stream_state(seen.stream, timeout_s)
     checked = [] if state is None else spot_checks(rows, seen, state, time.time(), secrets.randbelow)
-    ids = await _ids_at(connection, state, {seen.mark.stream_seq, *(row.stream_seq for row in checked)})
-    reason = keeps_rows(seen, state, ids.get(seen.mark.stream_seq))
+    ids = await _ids_at(
+        connection, state, {mark.stream_seq for mark in (seen.mark, *seen.looked)} | {row.stream_seq for row in checked}
+    )
+    reason = keeps_rows(seen, state, ids)
     if reason is not None or state is None:
         return None if reason is None else Kept(reason)
     missing = first_lost(checked, state, ids)

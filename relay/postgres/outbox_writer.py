@@ -215,7 +215,10 @@ class OutboxWriter:
         """
         row = (seen.stream, seen.created, seen.first_seq, seen.floor, seen.mark.stream_seq, seen.mark.event_id)
         repair = (seen.begun_at, seen.lost, seen.repaired_at)
-        values = (*row, *repair, identity, *self._fence)
+        # Of several that others have written none is to go before a look of ours.
+        looked = seen.looked[0] if len(seen.looked) == 1 else None
+        look = (None, None) if looked is None else (looked.stream_seq, looked.event_id)
+        values = (*row, *repair, identity, *self._fence, *look)
         run = self._run if patient else self._run_unlocked
         return bool(value(await run(self._tables.query("integrity/save_stream_state"), values, raises=True)))
 

@@ -104,7 +104,11 @@ class PrunedRow(NamedTuple):
 
 
 class StreamStateRow(NamedTuple):
-    """``integrity/stream_states``: what was last seen of a stream; `Seen` has the meaning of each."""
+    """``integrity/stream_states``: what was last seen of a stream; `Seen` has the meaning of each.
+
+    Attributes:
+        looked: The marks of the last looks, each a sequence and the id there.
+    """
 
     stream: str
     created: str | None
@@ -115,6 +119,7 @@ class StreamStateRow(NamedTuple):
     lost: bool
     begun_at: float
     repaired_at: float
+    looked: list[str]
 
     def seen(self) -> Seen:
         """Return it as the rules have it."""
@@ -127,6 +132,7 @@ class StreamStateRow(NamedTuple):
             self.lost,
             self.begun_at,
             self.repaired_at,
+            tuple(Mark(int(seq), event_id) for seq, event_id in (one.split() for one in self.looked)),
         )
 
 

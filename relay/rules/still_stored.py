@@ -16,19 +16,22 @@ _AT_RANDOM = 3
 _UNHEALED = "does not hold what it has acknowledged, and no relay has healed it yet: see `relay verify`"
 
 
-def keeps_rows(seen: Seen, state: StreamState | None, id_at_mark: str | None) -> str | None:
+def keeps_rows(seen: Seen, state: StreamState | None, ids: Mapping[int, str | None]) -> str | None:
     """Return why the rows of a stream must stay, to be read after its name; None if the old ones may be deleted.
 
     Args:
         seen: What was last seen of it, with the highest mark that is known.
         state: What it is now; None if there is none of its name.
-        id_at_mark: The message id at the sequence of the mark, as for `suspicious`.
+        ids: What it holds at the mark and at those of the last looks: message ids by sequence, as for `suspicious`.
     """
     if seen.lost:
         return "has lost events: see `relay verify`, and heal it with `relay verify --redeliver`"
     if state is None:
         return "is gone: what it held can only be sent again from the rows"
-    if suspicious(seen, state, id_at_mark):
+    looked = (one for one in seen.looked if one.stream_seq)
+    if suspicious(seen, state, ids.get(seen.mark.stream_seq)) or any(
+        contradicts(one, state, ids.get(one.stream_seq)) for one in looked
+    ):
         return _UNHEALED
     if seen.created not in (None, state.created):
         # A copy that was restored is one too: a relay compares it, and takes it for the same from then on.

@@ -61,6 +61,8 @@ class Seen:
         lost: A loss was proved and nobody has healed it.
         begun_at: What was delivered before went to an earlier stream of this name, and was repaired; Unix seconds.
         repaired_at: When lost events were given back to be sent again, Unix seconds; 0 once that has shown to help.
+        looked: What it held at the highest mark of the last look; several if relays have seen it at different times.
+            That it lacks one of them proves a loss, however much others have stored since.
     """
 
     stream: str
@@ -71,6 +73,7 @@ class Seen:
     lost: bool = False
     begun_at: float = 0.0
     repaired_at: float = 0.0
+    looked: tuple[Mark, ...] = ()
 
 
 def is_same(seen: Seen, state: StreamState, id_at_mark: str | None, subject: str | None) -> bool:

@@ -13,7 +13,8 @@ SELECT stream,
        (array_agg(mark_id::text ORDER BY mark_seq DESC))[1],
        bool_or(lost_at IS NOT NULL),
        min(coalesce(date_part('epoch', begun_at), 0)),
-       coalesce(date_part('epoch', max(repaired_at)), 0)
+       coalesce(date_part('epoch', max(repaired_at)), 0),
+       coalesce(array_agg(DISTINCT looked_seq || ' ' || looked_id) FILTER (WHERE looked_id IS NOT NULL), '{}')
 FROM outbox_streams
 WHERE $1::integer[] IS NULL OR shard = ANY ($1::integer[])
 GROUP BY stream

@@ -109,7 +109,11 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("delivery/note", (_array(BATCH), *NOTES[0], *FENCE, _ids(*BATCH), *NOTES[1], 100_000), 1000),
     ("delivery/note", ("{17}", ["why"], *FENCE, _ids(17), ["outage"], [None], ["none"], 100_000), FEW_PAGES),
     ("integrity/mark_lost", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE, _ids(17, 18), "{17,18}"), 100),
-    ("integrity/save_stream_state", ("ORDERS", "then", 1, 1, 1, None, 0.0, False, 0.0, "this one", *FENCE), 1000),
+    (
+        "integrity/save_stream_state",
+        ("ORDERS", "then", 1, 1, 1, None, 0.0, False, 0.0, "this one", *FENCE, None, None),
+        1000,
+    ),
     ("integrity/loss_healed", ("ORDERS", 0.0), FEW_PAGES),
     ("maintenance/prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, *FENCE, None), 800),
     ("maintenance/prune_delivered", (DELIVERED - 100, DELIVERED, 0.0, *FENCE, "{OTHER}"), 800),

@@ -559,13 +559,18 @@ class Outbox:
         identity: str,
         owner: str,
         epochs: int,
+        looked_seq: int | None,
+        looked_id: str | None,
     ) -> Answer:
         if identity != self._identity() or not self._owned(owner, epochs):
             return [(0,)]
         known = self.now.streams.get(stream)
         was_lost = known is not None and known[6]
+        looked = known[9] if known is not None else []
+        if looked_seq is not None:
+            looked = [f"{looked_seq} {looked_id}"] if looked_id is not None else []
         self.now.streams[stream] = [
-            stream, created, first_seq, floor, mark_seq, mark_id, lost or was_lost, begun_at, repaired_at
+            stream, created, first_seq, floor, mark_seq, mark_id, lost or was_lost, begun_at, repaired_at, looked
         ]  # fmt: skip
         return [(1,)]
 

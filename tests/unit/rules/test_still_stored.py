@@ -23,6 +23,8 @@ SEEN = Seen("S", created="then", mark=Mark(150, "mine"))
         (SEEN, replace(STATE, first_seq=0, last_seq=0), None, "does not hold"),
         (SEEN, replace(STATE, created="now"), None, "does not hold"),
         (SEEN, replace(STATE, created="now"), "mine", "was made again"),
+        (replace(SEEN, looked=(Mark(), Mark(120, "ours"))), STATE, "mine", None),
+        (replace(SEEN, looked=(Mark(120, "ours"), Mark(120, "theirs"))), STATE, "mine", "does not hold"),
         (SEEN, None, None, "is gone"),
         (Seen("S"), None, None, "is gone"),
         (replace(SEEN, lost=True), STATE, "mine", "has lost"),
@@ -31,7 +33,7 @@ SEEN = Seen("S", created="then", mark=Mark(150, "mine"))
 def test_the_rows_of_a_stream_stay_unless_it_holds_its_newest_event_or_has_dropped_it(
     seen: Seen, state: StreamState | None, id_at_mark: str | None, says: str | None
 ) -> None:
-    reason = keeps_rows(seen, state, id_at_mark)
+    reason = keeps_rows(seen, state, {150: id_at_mark, 120: "ours"})
     assert reason is None if says is None else says in str(reason)
 
 
