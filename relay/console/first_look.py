@@ -12,9 +12,7 @@ from relay.console.last_hour import LAST_S
 from relay.errors import RelayError
 from relay.operate.access import Reader, foreseen, reading
 from relay.operate.delivered import DeliveredSlot, read_delivered, slot_of
-from relay.operate.inserted import InsertedTopic, read_inserted
 from relay.operate.message_size import LargeDead
-from relay.operate.sent_again import SentAgain, read_sent_again
 from relay.operate.status import LATELY_S, LATELY_SEQS, Count, DeadReason, Status, read_dead_reasons, read_large
 
 T = TypeVar("T")
@@ -49,26 +47,9 @@ class FirstLook(NamedTuple):
         )
 
 
-class Counted(NamedTuple):
-    """What is counted now and then, while somebody looks."""
-
-    inserted: tuple[InsertedTopic, ...] | None
-    again: tuple[SentAgain, ...]
-
-
 def read_first_look(settings: Settings) -> FirstLook | None:
     """Read it over a connection of its own; None if the outbox cannot be read."""
     return _alone(settings, _past)
-
-
-def read_counted(settings: Settings) -> Counted | None:
-    """Read it over a connection of its own; None if the outbox cannot be read."""
-
-    def look(reader: Reader) -> Counted:
-        _, newest = reader.row("operate/range")
-        return Counted(read_inserted(reader, newest), read_sent_again(reader, newest, time.time()))
-
-    return _alone(settings, look)
 
 
 def _past(reader: Reader) -> FirstLook:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psycopg
 
 from relay.config.settings import Settings
-from relay.console.first_look import read_counted, read_first_look
+from relay.console.first_look import read_first_look
 from relay.console.last_hour import LastHour, Slot
 from relay.console.seen_streams import OutboxSide, SeenStreams
 from relay.errors import RelayError, Unreachable
@@ -28,6 +28,7 @@ from relay.operate.pace import Pace, pace
 from relay.operate.sent_again import SentAgain, read_sent_again
 from relay.operate.status import Loss, Status, read_standing, read_status
 from relay.operate.stream_room import Limit, of_messages
+from relay.outcomes import FailureClass
 
 log = logging.getLogger(__name__)
 
@@ -166,16 +167,11 @@ class Live:
 
     async def _first(self) -> tuple[Status | None, str | None]:
         """Ask PostgreSQL for the first time, or after a fault: over several connections, since a page waits for it."""
-        (status, fault), past, counted = await asyncio.gather(
+        (status, fault), past = await asyncio.gather(
             asyncio.to_thread(self._read),
             asyncio.to_thread(read_first_look, self._settings),
-            asyncio.to_thread(read_counted, self._settings),
         )
         self._last_hour.clear()
-        if status is not None and counted is not None:
-            self._inserted, self._again = counted
-            self._inserted_at = self._again_at = status.at
-            self._losses = status.losses
         if status is None or past is None:
             return status, fault
         self._last_hour.fill(past.slots)
@@ -213,12 +209,15 @@ class Live:
             blocks = failures.on_dead == "block" and ordering == "key"
             self._held = read_held(reader, found.watermark, found.newest, blocks=blocks, oldest=found.oldest)
             self._held_at = found.at
-        if not self._seen:
-            return
-        if self._inserted_at is None or found.at - self._inserted_at >= _INSERTED_EVERY_S:
+        # A page waits for the first look: it counts what its advice needs, and the next one, within seconds, the rest.
+        is_first = not self._seen
+        is_full = any(one.failure_class == FailureClass.CAPACITY for one in found.waiting)
+        if (is_full or not is_first) and (
+            self._inserted_at is None or found.at - self._inserted_at >= _INSERTED_EVERY_S
+        ):
             self._inserted, self._inserted_at = read_inserted(reader, found.newest), found.at
         often = any(one.pending for one in self._again) or found.losses != self._losses
-        if found.at - self._again_at >= (_COUNT_EVERY_S if often else _AGAIN_EVERY_S):
+        if (often or not is_first) and found.at - self._again_at >= (_COUNT_EVERY_S if often else _AGAIN_EVERY_S):
             self._again, self._again_at = read_sent_again(reader, found.newest, found.at), found.at
             self._losses = found.losses
 
