@@ -124,22 +124,12 @@ local function carry_out()
   return nil
 end
 
--- Read a payload. NaN, Infinity and 0x10 are no JSON, as in PostgreSQL; other scripts of this server keep what they have set.
-local function decoded(payload)
-  local was = cjson.decode_invalid_numbers()
-  cjson.decode_invalid_numbers(false)
-  local good, found = pcall(cjson.decode, payload)
-  cjson.decode_invalid_numbers(was)
-  if not good then error(found, 0) end
-  return found
-end
-
 -- Apply an event; answer the failure that refused it, nil if there was none.
 local function apply_event(one, payload)
   if one.fault then return one.fault end
   queue = {}
   local good, failure = pcall(function()
-    one.data = decoded(payload)
+    one.data = cjson.decode(payload)
     handlers[one.handler](one, read, write)
   end)
   if not good then return failure or 'refused without a reason' end
@@ -355,4 +345,10 @@ end
 
 -- Behind the header of a batch come its payloads, too many to be arguments.
 local last = (ARGV[1] == 'apply' or ARGV[1] == 'want') and 2 or #ARGV
-return ops[ARGV[1]](unpack(ARGV, 2, last))
+-- NaN, Infinity and 0x10 are no JSON, as in PostgreSQL; other scripts of this server keep what they have set.
+local was = cjson.decode_invalid_numbers()
+cjson.decode_invalid_numbers(false)
+local good, answer = pcall(ops[ARGV[1]], unpack(ARGV, 2, last))
+cjson.decode_invalid_numbers(was)
+if not good then error(answer, 0) end
+return answer
