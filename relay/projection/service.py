@@ -94,6 +94,7 @@ class Kept:
                 raise
             self._is_ending = True
             raise RuntimeError("a part of the projections was cancelled, and nobody has told them to end") from error
+        # It goes on as it is: whatever ends one part, an interrupt too, has the others cancelled, and they know why.
         except BaseException:
             self._is_ending = True
             raise
