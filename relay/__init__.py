@@ -5,10 +5,10 @@ The way of an event, and where to read it::
                   wake                 fetch           publish           settle
     delivery/     wakeup.py        ->  fetcher.py  ->  publisher.py  ->  settler.py
                                        due_events.py   refusals.py
-    rules/                             gaps.py         lanes.py          unsettled.py
-                                                       envelopes.py
-                                                       failures.py
-                                                       retry_backoff.py
+    rules/                             order/gaps.py   order/lanes.py    settling/unsettled.py
+                                                       sending/envelopes.py
+                                                       failure/failures.py
+                                                       failure/retry_backoff.py
     postgres/     doorbell.py          outbox_reader.py                  outbox_writer.py
     jetstream/                                         connection.py
 

@@ -7,7 +7,7 @@ from relay.event import Event
 
 
 class FailureClass(StrEnum):
-    """The five classes of a failure, as they are stored; `relay.rules.failures` says what each means."""
+    """The five classes of a failure, as they are stored; `relay.rules.failure.failures` says what each means."""
 
     OUTAGE = "outage"
     CAPACITY = "capacity"

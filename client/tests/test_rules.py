@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from relay.event import Event as Carried
-from relay.rules import envelopes, subjects
-from relay.rules.envelopes import Envelopes, Poison
+from relay.rules.sending import envelopes
+from relay.rules.sending.envelopes import Envelopes, Poison
+from relay.rules.stream import subjects
 
 from outbox_client import Event, InvalidEvent, Outbox, rules
 from outbox_client.rows import Rows

@@ -13,7 +13,7 @@ from relay.operate.access import reading
 from relay.operate.events import EventName, ListedEvent
 from relay.operate.explain import Explanation, Facts
 from relay.operate.explain_facts import explain_event
-from relay.rules.origins import Origins
+from relay.rules.database.origins import Origins
 from relay.text import age, iso, json_line, moment, printable
 
 if TYPE_CHECKING:

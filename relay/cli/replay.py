@@ -19,7 +19,7 @@ from relay.operate.claim import claimed
 from relay.operate.filters import Filters
 from relay.operate.replay import CannotReplay, Plan, Replay, begin, check, measure, planned, resumed
 from relay.operate.unfinished import go_on
-from relay.rules.subjects import subject_fault, template_fault
+from relay.rules.stream.subjects import subject_fault, template_fault
 from relay.text import events_of, json_line
 
 

@@ -14,7 +14,7 @@ from relay.errors import RelayError
 from relay.operate.access import reading
 from relay.operate.events import EventName, WholeEvent, event_name, find_one
 from relay.operate.payload_text import is_json, pretty
-from relay.rules.origins import Origins
+from relay.rules.database.origins import Origins
 from relay.text import iso, json_line, moment, printable, size
 
 _HEX_BYTES = 256

@@ -8,7 +8,7 @@ from relay.cli.table import Column, table
 from relay.operate.nats_status import NatsView, StreamView
 from relay.operate.pace import Pace
 from relay.operate.status import Count, Shard, Status
-from relay.rules.failure_class_of_old_rows import stored_class
+from relay.rules.failure.failure_class_of_old_rows import stored_class
 from relay.text import about_size, age, iso, moment, printable
 
 _MOST_CONSUMERS = 20

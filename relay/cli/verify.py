@@ -16,7 +16,7 @@ from relay.errors import Exit
 from relay.operate.changes import changing
 from relay.operate.verify import Redelivered, Report, Scope, check, closable, extent, verify
 from relay.operate.verify import redeliver as redeliver_lost
-from relay.rules.stream_loss import Fate
+from relay.rules.stream.stream_loss import Fate
 from relay.text import events_of, json_line, moment
 
 _COLUMNS = (

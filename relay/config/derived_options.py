@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from relay.jetstream.client import NatsOptions
-from relay.rules.cloudevents import CloudEvents
-from relay.rules.envelopes import Envelopes
+from relay.rules.sending.cloudevents import CloudEvents
+from relay.rules.sending.envelopes import Envelopes
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
@@ -24,7 +24,7 @@ def nats_options(settings: "Settings") -> NatsOptions:
 
 
 def agreed(settings: "Settings") -> dict[str, object]:
-    """Return what all relays of one outbox should share, by group (`relay.rules.differing_settings`); no secrets."""
+    """Return what all relays of one outbox share, by group (`relay.rules.replicas.differing_settings`); no secrets."""
     failures, nats, stream = settings.failures, settings.nats, settings.stream
     servers = sorted(urlsplit(server).netloc.rpartition("@")[2].lower() for server in nats.servers)
     return {

@@ -22,7 +22,7 @@ from pydantic_settings import NoDecode
 
 from relay.errors import ConfigError
 from relay.postgres.tables import DEFAULT_TABLE, Tables
-from relay.rules.subjects import subject_fault, template_fault
+from relay.rules.stream.subjects import subject_fault, template_fault
 
 # With this much an atomic batch is refused by the server.
 _MAX_ATOMIC_BATCH = 1000

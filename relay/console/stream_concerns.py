@@ -15,7 +15,7 @@ from relay.operate.sent_again import SentAgain
 from relay.operate.status import Status, Waiting
 from relay.operate.stream_room import Limit, of_messages, option_to_raise, raised_limit
 from relay.outcomes import FailureClass
-from relay.rules.failure_class_of_old_rows import stored_class
+from relay.rules.failure.failure_class_of_old_rows import stored_class
 from relay.text import about_size, age, events_of
 
 # A stream with less room than this will soon be full, as will one that is full in less than this time if it grows on.

@@ -4,8 +4,8 @@ import logging
 import time
 
 from relay.observe.logs import event as log_event
-from relay.rules.database_state import DatabaseState
-from relay.rules.table_shape import TableShape
+from relay.rules.database.database_state import DatabaseState
+from relay.rules.database.table_shape import TableShape
 
 log = logging.getLogger(__name__)
 

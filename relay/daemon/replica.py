@@ -26,10 +26,10 @@ from relay.postgres.session import refuse_encoding
 from relay.postgres.shard_leases import Ownership
 from relay.postgres.single_value import value
 from relay.postgres.tables import Tables
-from relay.rules.database_state import Change
-from relay.rules.differing_settings import differing, digests
-from relay.rules.table_shape import TableShape
-from relay.rules.watermark import Watermark
+from relay.rules.database.database_state import Change
+from relay.rules.database.table_shape import TableShape
+from relay.rules.replicas.differing_settings import differing, digests
+from relay.rules.settling.watermark import Watermark
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings

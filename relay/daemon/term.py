@@ -43,12 +43,12 @@ from relay.postgres.doorbell import Doorbell
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.shard_leases import Ownership
-from relay.rules.database_state import Change, DatabaseState, StartingPoint
-from relay.rules.origins import Origins
-from relay.rules.read_batch_size import ReadSize
-from relay.rules.send_gate import Gate
-from relay.rules.table_shape import TableShape
-from relay.rules.watermark import SettledClock, Watermark
+from relay.rules.database.database_state import Change, DatabaseState, StartingPoint
+from relay.rules.database.origins import Origins
+from relay.rules.database.table_shape import TableShape
+from relay.rules.reading.read_batch_size import ReadSize
+from relay.rules.sending.send_gate import Gate
+from relay.rules.settling.watermark import SettledClock, Watermark
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings

@@ -4,10 +4,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from relay.jetstream.managed_stream import ManagedStream
-from relay.rules.database_state import DatabaseState
-from relay.rules.holds import Holds
+from relay.rules.database.database_state import DatabaseState
+from relay.rules.failure.holds import Holds
 from relay.rules.in_hand import InHand, Limits
-from relay.rules.lanes import Lanes
+from relay.rules.order.lanes import Lanes
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings

@@ -1,4 +1,4 @@
-"""Start carefully after relays that crashed; `relay.rules.crash_suspects` has the rules."""
+"""Start carefully after relays that crashed; `relay.rules.failure.crash_suspects` has the rules."""
 
 import asyncio
 import logging
@@ -13,9 +13,9 @@ from relay.observe.logs import event as log_event
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.shard_leases import Ownership
-from relay.rules.crash_suspects import TOLERATED_CRASHES, goes_alone, next_group, own_attempts
+from relay.rules.failure.crash_suspects import TOLERATED_CRASHES, goes_alone, next_group, own_attempts
 from relay.rules.in_hand import InHand
-from relay.rules.send_gate import Gate
+from relay.rules.sending.send_gate import Gate
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from relay.observe.logs import event as log_event
 from relay.outcomes import Delivered
 from relay.postgres.database import Locked, Unfinished
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.mark_batch_size import MarkSize
-from relay.rules.refused_rows import KEPT, RefusedRows
+from relay.rules.settling.mark_batch_size import MarkSize
+from relay.rules.settling.refused_rows import KEPT, RefusedRows
 
 log = logging.getLogger(__name__)
 

@@ -22,12 +22,12 @@ from relay.jetstream.listener import Listener
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.outcomes import Delivered, FailureClass
-from relay.rules.batch_fit import fit
-from relay.rules.connection_suspects import ConnectionSuspects
-from relay.rules.envelopes import Envelopes, Poison
-from relay.rules.failures import ENDS_CONNECTIONS, Forbidden, NoResponders, Refused, describe
+from relay.rules.failure.connection_suspects import ConnectionSuspects
+from relay.rules.failure.failures import ENDS_CONNECTIONS, Forbidden, NoResponders, Refused, describe
 from relay.rules.in_hand import Batch, InFlight, InHand
-from relay.rules.send_gate import Gate
+from relay.rules.sending.batch_fit import fit
+from relay.rules.sending.envelopes import Envelopes, Poison
+from relay.rules.sending.send_gate import Gate
 
 if TYPE_CHECKING:
     from relay.config.sections import DeliverySection

@@ -17,9 +17,8 @@ from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.outcomes import Buried, FailureClass, Noted, Postponed
 from relay.postgres.database import Unfinished
-from relay.rules.crash_suspects import is_crasher
-from relay.rules.envelopes import Envelopes
-from relay.rules.failures import (
+from relay.rules.failure.crash_suspects import is_crasher
+from relay.rules.failure.failures import (
     Failure,
     NoResponders,
     Scope,
@@ -28,10 +27,11 @@ from relay.rules.failures import (
     classify,
     describe,
 )
-from relay.rules.holds import Hold
+from relay.rules.failure.holds import Hold
+from relay.rules.failure.log_line_budget import LineBudget
+from relay.rules.failure.retry_backoff import backoff
 from relay.rules.in_hand import InHand
-from relay.rules.log_line_budget import LineBudget
-from relay.rules.retry_backoff import backoff
+from relay.rules.sending.envelopes import Envelopes
 
 if TYPE_CHECKING:
     from relay.config.sections import FailuresSection
@@ -47,7 +47,7 @@ _OPENED, _ENDED = "opened", "ended"
 
 
 class Refusals:
-    """Decides by the table of `relay.rules.failures` and carries it out."""
+    """Decides by the table of `relay.rules.failure.failures` and carries it out."""
 
     def __init__(
         self,

@@ -13,9 +13,9 @@ from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.in_hand import InHand
-from relay.rules.read_batch_size import Read, ReadSize, Room
-from relay.rules.scrub_findings import ScrubFindings
-from relay.rules.scrub_pass import STEP_S, ScrubPass, comes_by_itself
+from relay.rules.reading.read_batch_size import Read, ReadSize, Room
+from relay.rules.reading.scrub_findings import ScrubFindings
+from relay.rules.reading.scrub_pass import STEP_S, ScrubPass, comes_by_itself
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from relay.outcomes import Buried, Delivered, Noted, Postponed
 from relay.postgres.database import Unfinished
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.in_hand import InHand
-from relay.rules.refused_rows import KEPT
-from relay.rules.stream_floors import Mark
+from relay.rules.settling.refused_rows import KEPT
+from relay.rules.stream.stream_floors import Mark
 
 log = logging.getLogger(__name__)
 

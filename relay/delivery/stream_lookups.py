@@ -11,9 +11,9 @@ from typing import NamedTuple
 from relay.event import Event
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
-from relay.rules.failures import Failure, after_lookup
-from relay.rules.streams import StreamMap
-from relay.rules.subject_groups import groups, of_all_but_last, of_first_token
+from relay.rules.failure.failures import Failure, after_lookup
+from relay.rules.stream.streams import StreamMap
+from relay.rules.stream.subject_groups import groups, of_all_but_last, of_first_token
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from relay.observe.logs import event as log_event
 from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.in_hand import InHand
-from relay.rules.in_turn import InTurn
-from relay.rules.row_unchanged import Digest, is_still, most_stored
+from relay.rules.reading.in_turn import InTurn
+from relay.rules.reading.row_unchanged import Digest, is_still, most_stored
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from relay.event import Event
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import LookupForbidden
 from relay.jetstream.stream_reader import StreamReader
-from relay.rules.envelopes import Envelopes, Poison
-from relay.rules.stream_loss import DeliveredRow, Fate, Seen, is_same, judge
-from relay.rules.streams import StreamState
+from relay.rules.sending.envelopes import Envelopes, Poison
+from relay.rules.stream.stream_loss import DeliveredRow, Fate, Seen, is_same, judge
+from relay.rules.stream.streams import StreamState
 
 _TIMEOUT_S = 5.0
 # Messages of others between two of ours are read over; across a wider gap a new read begins.

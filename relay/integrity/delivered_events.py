@@ -4,10 +4,10 @@ from relay.integrity.healing import Healing
 from relay.jetstream.stream_reader import StreamReader
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.envelopes import Envelopes, Poison
-from relay.rules.stream_floors import Mark
-from relay.rules.stream_loss import Seen, made_again
-from relay.rules.streams import StreamState
+from relay.rules.sending.envelopes import Envelopes, Poison
+from relay.rules.stream.stream_floors import Mark
+from relay.rules.stream.stream_loss import Seen, made_again
+from relay.rules.stream.streams import StreamState
 
 # The newest seqs in which another event of a stream is looked for: 15 ms.
 _LATELY = 50_000

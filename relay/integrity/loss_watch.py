@@ -1,10 +1,10 @@
 """Detect what streams have lost of what they had acknowledged, and redeliver it.
 
 Each stream is compared with our highest mark in it: over each new connection, when an outage is over or
-acknowledgements go back in sequence (`relay.rules.set_backs`), and from time to time (`relay.rules.stream_loss`). It is
-compared with the mark of the last look as well: what it was sent since may lie above all that it has lost. What another
-stream of the same name holds proves nothing. A repair that did not help is not repeated: the same loss, proved a second
-time, waits for the operator.
+acknowledgements go back in sequence (`relay.rules.stream.set_backs`), and from time to time
+(`relay.rules.stream.stream_loss`). It is compared with the mark of the last look as well: what it was sent since may
+lie above all that it has lost. What another stream of the same name holds proves nothing. A repair that did not help is
+not repeated: the same loss, proved a second time, waits for the operator.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from relay.jetstream.stream_reader import StreamReader
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.rules.in_hand import InHand
-from relay.rules.send_gate import Gate
-from relay.rules.stream_floors import Mark
-from relay.rules.stream_loss import Seen, contradicts, is_copy, is_same, may_repair, suspicious
+from relay.rules.sending.send_gate import Gate
+from relay.rules.stream.stream_floors import Mark
+from relay.rules.stream.stream_loss import Seen, contradicts, is_copy, is_same, may_repair, suspicious
 
 if TYPE_CHECKING:
     from relay.config.sections import HealingSection

@@ -20,7 +20,7 @@ from relay.jetstream.errors import BrokerError, LookupRefused
 from relay.observe.logs import event as log_event
 from relay.postgres.database import Unfinished
 from relay.rules.in_hand import InHand
-from relay.rules.send_gate import Gate
+from relay.rules.sending.send_gate import Gate
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from relay.jetstream.stream_reader import StoredId, event_ids
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.postgres.outbox_reader import OutboxReader
-from relay.rules.origins import Origins
+from relay.rules.database.origins import Origins
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Find events in doubt in the tails of their streams, before they are sent again.
 
 JetStream cannot be asked whether it holds a message id. So the messages above the floor of a stream are read
-(`relay.rules.stream_floors`), and their ids are looked up among the pending events.
+(`relay.rules.stream.stream_floors`), and their ids are looked up among the pending events.
 
 Each stream is waited for by itself: one that does not answer gives up no doubt about the events of another one.
 """
@@ -23,11 +23,11 @@ from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
-from relay.rules.answer_timeouts import Patience
-from relay.rules.envelopes import Envelopes, Poison
+from relay.rules.failure.answer_timeouts import Patience
 from relay.rules.in_hand import InHand
-from relay.rules.seqs import LARGEST
-from relay.rules.streams import StreamFacts
+from relay.rules.order.seqs import LARGEST
+from relay.rules.sending.envelopes import Envelopes, Poison
+from relay.rules.stream.streams import StreamFacts
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.rules.in_hand import InHand
-from relay.rules.refused_rows import KEPT
-from relay.rules.stream_floors import Mark
-from relay.rules.stream_loss import Seen
-from relay.rules.streams import StreamState
+from relay.rules.settling.refused_rows import KEPT
+from relay.rules.stream.stream_floors import Mark
+from relay.rules.stream.stream_loss import Seen
+from relay.rules.stream.streams import StreamState
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ taken together here. Everything else is left to that parser, byte for byte.
 import re
 from typing import NamedTuple
 
-from relay.rules.streams import may_exist, qualified
+from relay.rules.stream.streams import may_exist, qualified
 
 Stored = tuple[int, str, int, bool]
 """Token, stream, sequence in the stream, and whether the stream had the event already.

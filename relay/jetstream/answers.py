@@ -8,8 +8,8 @@ import json
 import re
 from typing import Any, NamedTuple, TypeGuard
 
-from relay.rules.failures import Refused
-from relay.rules.streams import may_exist, qualified
+from relay.rules.failure.failures import Refused
+from relay.rules.stream.streams import may_exist, qualified
 
 # JetStream counts up to here. The outbox holds less: what to do with such an event is decided where it is marked.
 _LARGEST_SEQ = 2**64 - 1
@@ -26,7 +26,7 @@ class Acknowledged(NamedTuple):
     """A stream has stored what was sent.
 
     Attributes:
-        stream: Which, with its domain (`relay.rules.streams.qualified`).
+        stream: Which, with its domain (`relay.rules.stream.streams.qualified`).
         seq: Where, or where the last event of an atomic batch is.
         duplicate: Whether the stream had it already.
         events: How many events of an atomic batch it stored; None of a single event.

@@ -151,7 +151,7 @@ class Client(nats.aio.client.Client):
             ping_interval=math.ceil(options.ping_interval_s),
             max_outstanding_pings=2,
             pending_size=_PENDING_BYTES,
-            # Every subject was checked by stricter rules (relay.rules.envelopes); twice would be 4 % of a drain.
+            # Every subject was checked by stricter rules (relay.rules.sending.envelopes): twice is 4 % of a drain.
             skip_subject_validation=True,
             inbox_prefix=options.inbox_prefix,
             error_cb=on_error,

@@ -25,8 +25,8 @@ from relay.jetstream.errors import BrokerError
 from relay.jetstream.frames import Frame, encode
 from relay.jetstream.listener import Listener
 from relay.jetstream.questions import Questions
-from relay.rules.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
-from relay.rules.refused_right import forbidden_subject
+from relay.rules.failure.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
+from relay.rules.failure.refused_right import forbidden_subject
 
 # Events of a batch between two returns to the event loop: about 2 ms.
 _BREATH = 200

@@ -1,7 +1,7 @@
 """The wire form of messages: the HPUB command of the NATS client protocol. Pure: no I/O.
 
 Written here because it was the largest share of what an event costs (decision 0006): the client library checks
-each header again, which `relay.rules.envelopes` has done already, by stricter rules.
+each header again, which `relay.rules.sending.envelopes` has done already, by stricter rules.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,8 @@ from collections.abc import Iterable
 Frame = tuple[str, str, bytes, str]
 """Reply subject, subject, payload, and the lines of the headers, each with its line end.
 
-All of them must have passed `relay.rules.envelopes`: a line end in a wrong place would begin a command of its own.
+All of them must have passed `relay.rules.sending.envelopes`: a line end in a wrong place would begin a command of its
+own.
 """
 
 _STATUS_BYTES = len("NATS/1.0\r\n\r\n")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from relay.jetstream.acknowledgements import Stored
-from relay.rules.failures import Forbidden, NoResponders, Refused
+from relay.rules.failure.failures import Forbidden, NoResponders, Refused
 
 
 class Listener:

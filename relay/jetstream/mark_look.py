@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from relay.jetstream.connection import Connection
 from relay.jetstream.stream_reader import StreamReader
-from relay.rules.still_stored import first_lost, keeps_rows, spot_checks
-from relay.rules.stream_floors import Mark
-from relay.rules.stream_loss import DeliveredRow, Seen
-from relay.rules.streams import StreamState
+from relay.rules.stream.still_stored import first_lost, keeps_rows, spot_checks
+from relay.rules.stream.stream_floors import Mark
+from relay.rules.stream.stream_loss import DeliveredRow, Seen
+from relay.rules.stream.streams import StreamState
 
 
 class Kept(NamedTuple):

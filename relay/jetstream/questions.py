@@ -13,7 +13,7 @@ from relay.jetstream.client import Client
 from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, LookupForbidden, LookupRefused, RequestRefused, in_words
 from relay.jetstream.header_block import headers_of, status_of
 from relay.jetstream.stream_info import read_facts, read_state
-from relay.rules.streams import JETSTREAM_API, StreamFacts, StreamState, may_exist, split
+from relay.rules.stream.streams import JETSTREAM_API, StreamFacts, StreamState, may_exist, split
 
 _ATOMIC_SINCE = (2, 12, 1)  # with message ids
 _DIRECT_BATCH_SINCE = (2, 11, 0)
@@ -63,8 +63,9 @@ class Questions:
     async def stream_state(self, stream: str, timeout_s: float) -> StreamState | None:
         """Ask the leader of a stream what it holds now.
 
-        A stream of another domain than that of our server (`relay.rules.streams.qualified`) is asked there: a namesake
-        here is another stream. Returns None if there is no such stream in its domain, or can be none of this name.
+        A stream of another domain than that of our server (`relay.rules.stream.streams.qualified`) is asked there: a
+        namesake here is another stream. Returns None if there is no such stream in its domain, or can be none of this
+        name.
 
         Raises:
             BrokerError: No answer, or not permitted.

@@ -16,7 +16,7 @@ from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
 from relay.jetstream.managed_stream import ManagedStream, ensure_stream
 from relay.observe.logs import event as log_event
-from relay.rules.retry_backoff import backoff
+from relay.rules.failure.retry_backoff import backoff
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from relay.rules.streams import StreamFacts, StreamState, qualified
+from relay.rules.stream.streams import StreamFacts, StreamState, qualified
 
 
 def read_facts(info: Mapping[str, Any], *, takes_atomic: bool) -> StreamFacts:

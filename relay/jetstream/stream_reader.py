@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError, LookupForbidden, LookupRefused, RequestRefused
 from relay.jetstream.stream_info import unix_time
-from relay.rules.streams import StreamState
+from relay.rules.stream.streams import StreamState
 
 log = logging.getLogger(__name__)
 

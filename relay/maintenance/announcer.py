@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from relay.jetstream.connection import Connection
 from relay.maintenance.duty import DutyFailed, LogLine
 from relay.postgres.outbox_reader import OutboxReader
-from relay.rules.failures import describe
-from relay.rules.origins import Origins
-from relay.rules.watermark import Watermark
+from relay.rules.database.origins import Origins
+from relay.rules.failure.failures import describe
+from relay.rules.settling.watermark import Watermark
 
 if TYPE_CHECKING:
     from relay.config.sections import WatermarkSection

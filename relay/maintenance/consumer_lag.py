@@ -10,7 +10,7 @@ from relay.maintenance.duty import DutyFailed, LogLine
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.observe.snapshot import ConsumerView
-from relay.rules.stream_floors import Floors
+from relay.rules.stream.stream_floors import Floors
 
 if TYPE_CHECKING:
     from relay.config.sections import ConsumersSection

@@ -18,9 +18,9 @@ from relay.observe.metrics import Metrics
 from relay.outcomes import DeadLetter, FailureClass
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.envelopes import MESSAGE_ID, Envelopes, Poison
-from relay.rules.failure_class_of_old_rows import stored_class
-from relay.rules.failures import Failure, Refused, classify, describe
+from relay.rules.failure.failure_class_of_old_rows import stored_class
+from relay.rules.failure.failures import Failure, Refused, classify, describe
+from relay.rules.sending.envelopes import MESSAGE_ID, Envelopes, Poison
 from relay.text import printable
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ _ACK_TIMEOUT_S = 5.0
 _LATE_S = 60.0
 _VALUE_CHARS = 1000
 _SHORT_CHARS = 40
-# What the wire adds to names and values, and what a server takes at most: see `relay.rules.envelopes`.
+# What the wire adds to names and values, and what a server takes at most: see `relay.rules.sending.envelopes`.
 _FRAME_BYTES = 16
 _PER_HEADER_BYTES = 4
 _MAX_HEADER_BYTES = 60_000

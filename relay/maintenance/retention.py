@@ -14,8 +14,8 @@ from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.rows import PrunedRow
 from relay.rules.in_hand import InHand
-from relay.rules.send_gate import Gate
-from relay.rules.seqs import BELOW_ALL
+from relay.rules.order.seqs import BELOW_ALL
+from relay.rules.sending.send_gate import Gate
 
 if TYPE_CHECKING:
     from relay.config.sections import RetentionSection

@@ -11,9 +11,9 @@ from relay.jetstream.errors import BrokerError
 from relay.jetstream.mark_look import Kept, look_at_rows
 from relay.observe.logs import event as log_event
 from relay.postgres.outbox_reader import OutboxReader
-from relay.rules.set_backs import SetBacks
-from relay.rules.stream_floors import Floors
-from relay.rules.stream_loss import DeliveredRow, Seen
+from relay.rules.stream.set_backs import SetBacks
+from relay.rules.stream.stream_floors import Floors
+from relay.rules.stream.stream_loss import DeliveredRow, Seen
 
 log = logging.getLogger(__name__)
 

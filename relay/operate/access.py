@@ -13,7 +13,7 @@ from relay.postgres.migrate import check_schema, schema_of
 from relay.postgres.server_error import is_of_value, words
 from relay.postgres.session import address_fault, check_encoding, conninfo, pin_now
 from relay.postgres.tables import Tables
-from relay.rules.table_shape import TableShape
+from relay.rules.database.table_shape import TableShape
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings

@@ -15,8 +15,8 @@ from relay.jetstream.errors import BrokerError
 from relay.operate.broker import broker
 from relay.operate.changes import Changer, OnProgress, Tell
 from relay.operate.status import read_shards
-from relay.rules.envelopes import Poison
-from relay.rules.streams import StreamFacts
+from relay.rules.sending.envelopes import Poison
+from relay.rules.stream.streams import StreamFacts
 
 _LOOKUP_TIMEOUT_S = 3.0
 _LOOK_PAUSE_S = 0.2

@@ -29,11 +29,11 @@ from relay.operate.sent_again import read_overtaken
 from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, read_shards
 from relay.operate.stream_room import Limit, of_messages, option_to_raise, raised_limit
 from relay.operate.subject_facts import Broker, Full
-from relay.rules.envelopes import Poison, size_on_the_wire
-from relay.rules.failure_class_of_old_rows import stored_class
-from relay.rules.scrub_pass import longest_s
-from relay.rules.seqs import BELOW_ALL
-from relay.rules.streams import split
+from relay.rules.failure.failure_class_of_old_rows import stored_class
+from relay.rules.order.seqs import BELOW_ALL
+from relay.rules.reading.scrub_pass import longest_s
+from relay.rules.sending.envelopes import Poison, size_on_the_wire
+from relay.rules.stream.streams import split
 
 _SHOWN = 5
 # Among how many of the newest seqs an event of the same topic is looked for that was delivered.

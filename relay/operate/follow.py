@@ -6,7 +6,7 @@ from relay.operate.access import Reader
 from relay.operate.changes import Tell
 from relay.operate.events import ListedEvent
 from relay.operate.filters import Filters
-from relay.rules.tail_reading import Following
+from relay.rules.reading.tail_reading import Following
 
 # How many seqs one look passes over, and how many open events it looks at.
 _SPAN = 5_000

@@ -8,8 +8,8 @@ from relay.config.settings import Settings
 from relay.event import Event
 from relay.operate.access import Reader
 from relay.operate.create_command import StreamLimits
-from relay.rules.envelopes import Poison
-from relay.rules.subjects import matches
+from relay.rules.sending.envelopes import Poison
+from relay.rules.stream.subjects import matches
 
 # Subjects by the name of a stream, as somebody has seen them.
 Took = Mapping[str, Sequence[str]]

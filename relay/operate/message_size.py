@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from relay.rules.subjects import matches
+from relay.rules.stream.subjects import matches
 
 # The relay adds a message id and, in a batch, three headers; with what [headers] may add.
 OWN_HEADERS_BYTES = 300

@@ -14,7 +14,7 @@ from relay.jetstream.stream_info import room_of
 from relay.observe.snapshot import ConsumerView
 from relay.operate.broker import broker
 from relay.operate.create_command import StreamLimits
-from relay.rules.streams import may_exist, split
+from relay.rules.stream.streams import may_exist, split
 
 _ANSWER_S = 2.0
 _NANOSECONDS = 1e9

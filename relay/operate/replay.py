@@ -21,8 +21,8 @@ from relay.operate.changes import Audit, AuditLine, Changer, OnProgress, Tell, a
 from relay.operate.filters import Filters, from_record
 from relay.operate.replayer import Halted, Manner, Replayer, Trouble, envelope
 from relay.postgres.server_error import is_of_value, words
-from relay.rules.envelopes import Envelopes, Poison
-from relay.rules.origins import Origins
+from relay.rules.database.origins import Origins
+from relay.rules.sending.envelopes import Envelopes, Poison
 
 _ACTION = "replay"
 # How many seqs one read may pass over, and how many one count.

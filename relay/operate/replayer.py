@@ -17,9 +17,9 @@ from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
 from relay.outcomes import FailureClass
-from relay.rules.envelopes import MESSAGE_ID, Envelopes, Poison
-from relay.rules.failures import Forbidden, NoResponders, Refused, classify, describe
-from relay.rules.lanes import Lanes
+from relay.rules.failure.failures import Forbidden, NoResponders, Refused, classify, describe
+from relay.rules.order.lanes import Lanes
+from relay.rules.sending.envelopes import MESSAGE_ID, Envelopes, Poison
 
 REPLAY = "Outbox-Replay"
 """Header with the number of the replay, which is that of its line in the audit table."""

@@ -9,8 +9,8 @@ from relay.operate.access import Reader
 from relay.operate.delivered import DeliveredSlot, Mark, changed_since, marks_from, read_delivered, slot_of
 from relay.operate.message_size import LargeDead
 from relay.postgres.migrate import newest_version
-from relay.rules.differing_settings import differing
-from relay.rules.origins import Origins
+from relay.rules.database.origins import Origins
+from relay.rules.replicas.differing_settings import differing
 
 # So far every count is exact; beyond it says "more than". It keeps each query to tenths of a second.
 COUNT_UP_TO = 100_000

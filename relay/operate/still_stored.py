@@ -9,7 +9,7 @@ from relay.jetstream.mark_look import look_at_rows
 from relay.operate.broker import broker
 from relay.operate.changes import Changer
 from relay.postgres.rows import StreamStateRow
-from relay.rules.stream_loss import DeliveredRow, Seen
+from relay.rules.stream.stream_loss import DeliveredRow, Seen
 
 _TIMEOUT_S = 5.0
 

@@ -13,7 +13,7 @@ from relay.errors import ConfigError, SchemaError
 from relay.postgres.server_error import words
 from relay.postgres.session import check_encoding
 from relay.postgres.tables import Tables, sql_directory
-from relay.rules.origins import Noticed
+from relay.rules.database.origins import Noticed
 
 PAYLOAD_TYPES = ("jsonb", "json", "text", "bytea")
 

@@ -12,15 +12,15 @@ from relay.postgres.database import LOCK_TIMEOUT_S, Database, Row
 from relay.postgres.rows import AdoptionRow, DeadRow, ReusedSeq, StreamStateRow, TableRow
 from relay.postgres.single_value import value
 from relay.postgres.tables import Tables, array
-from relay.rules.adoption import Adoption
-from relay.rules.database_state import DatabaseState, StartingPoint
-from relay.rules.gaps import Holder
-from relay.rules.read_batch_size import SMALL_BYTES, Read, Room
-from relay.rules.row_unchanged import Digest
-from relay.rules.seqs import BELOW_ALL, LARGEST
-from relay.rules.stream_floors import Mark
-from relay.rules.stream_loss import DeliveredRow, Place, Seen
-from relay.rules.watermark import Watermark
+from relay.rules.database.adoption import Adoption
+from relay.rules.database.database_state import DatabaseState, StartingPoint
+from relay.rules.order.gaps import Holder
+from relay.rules.order.seqs import BELOW_ALL, LARGEST
+from relay.rules.reading.read_batch_size import SMALL_BYTES, Read, Room
+from relay.rules.reading.row_unchanged import Digest
+from relay.rules.settling.watermark import Watermark
+from relay.rules.stream.stream_floors import Mark
+from relay.rules.stream.stream_loss import DeliveredRow, Place, Seen
 
 
 class Due(NamedTuple):

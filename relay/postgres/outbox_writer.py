@@ -11,8 +11,8 @@ from relay.postgres.database import LOCK_TIMEOUT_S, Database
 from relay.postgres.rows import PrunedRow, UnlockedRow
 from relay.postgres.single_value import value
 from relay.postgres.tables import Tables, array
-from relay.rules.row_unchanged import Digest, digest, is_still, is_still_unread, most_stored
-from relay.rules.stream_loss import DeliveredRow, Seen
+from relay.rules.reading.row_unchanged import Digest, digest, is_still, is_still_unread, most_stored
+from relay.rules.stream.stream_loss import DeliveredRow, Seen
 
 
 class OutboxWriter:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from hashlib import blake2s
 from pathlib import Path
 
-from relay.rules.relay_names import Member, neighbours
+from relay.rules.replicas.relay_names import Member, neighbours
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/self/ns/net")

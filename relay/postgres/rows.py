@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from relay.event import Event
 from relay.outcomes import DeadLetter
-from relay.rules.adoption import Adoption, adoption_of
-from relay.rules.database_state import DatabaseState
-from relay.rules.stream_floors import Mark
-from relay.rules.stream_loss import Seen
+from relay.rules.database.adoption import Adoption, adoption_of
+from relay.rules.database.database_state import DatabaseState
+from relay.rules.stream.stream_floors import Mark
+from relay.rules.stream.stream_loss import Seen
 
 
 class BeatRow(NamedTuple):

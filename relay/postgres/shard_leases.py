@@ -14,10 +14,10 @@ from relay.postgres.database import Database
 from relay.postgres.presence import Presence
 from relay.postgres.rows import BeatRow, ClaimedRow
 from relay.postgres.tables import Tables, array
-from relay.rules.database_state import UNKNOWN, DatabaseState
-from relay.rules.shard_shares import fair_share, surplus
-from relay.rules.table_shape import TableShape
-from relay.rules.watermark import Watermark
+from relay.rules.database.database_state import UNKNOWN, DatabaseState
+from relay.rules.database.table_shape import TableShape
+from relay.rules.replicas.shard_shares import fair_share, surplus
+from relay.rules.settling.watermark import Watermark
 
 log = logging.getLogger(__name__)
 

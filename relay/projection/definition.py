@@ -13,7 +13,7 @@ from relay.projection.rules.grouping import Mode
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.refreshing import Refresh
 from relay.projection.sql_text import ends_transaction
-from relay.rules.subjects import matches, overlap
+from relay.rules.stream.subjects import matches, overlap
 
 OnRefused = Literal["park", "stop", "skip"]
 StoreKind = Literal["postgres", "redis"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from relay.rules.subjects import covers, matches
+from relay.rules.stream.subjects import covers, matches
 
 if TYPE_CHECKING:
     from relay.projection.definition import Handler

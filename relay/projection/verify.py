@@ -21,10 +21,10 @@ from relay.projection.operator import accepted_gaps, statuses
 from relay.projection.rules.seq_bits import CHUNK_SEQS
 from relay.projection.runner import Way
 from relay.projection.store import query
-from relay.rules.envelopes import Envelopes, Poison
-from relay.rules.origins import Origins
-from relay.rules.streams import split
-from relay.rules.subjects import matches
+from relay.rules.database.origins import Origins
+from relay.rules.sending.envelopes import Envelopes, Poison
+from relay.rules.stream.streams import split
+from relay.rules.stream.subjects import matches
 
 Conn = psycopg.Connection[Any]
 

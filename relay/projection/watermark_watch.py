@@ -9,7 +9,7 @@ from relay.jetstream.errors import BrokerError
 from relay.jetstream.stream_look import last_on, look_at
 from relay.observe.logs import event as log_event
 from relay.projection.rules.completeness import Completeness, WatermarkSeen, read_watermark
-from relay.rules.subjects import covers
+from relay.rules.stream.subjects import covers
 
 log = logging.getLogger(__name__)
 

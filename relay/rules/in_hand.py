@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 from relay.event import Event
 from relay.outcomes import Delivered
-from relay.rules.database_state import DatabaseState
-from relay.rules.gaps import Gaps
-from relay.rules.holds import Holds
-from relay.rules.in_doubt import InDoubt
-from relay.rules.lanes import Lanes
-from relay.rules.set_aside import SetAside
-from relay.rules.set_backs import SetBacks
-from relay.rules.stream_floors import Floors
-from relay.rules.streams import StreamMap
-from relay.rules.unsettled import Unsettled
+from relay.rules.database.database_state import DatabaseState
+from relay.rules.failure.holds import Holds
+from relay.rules.order.gaps import Gaps
+from relay.rules.order.lanes import Lanes
+from relay.rules.sending.in_doubt import InDoubt
+from relay.rules.settling.set_aside import SetAside
+from relay.rules.settling.unsettled import Unsettled
+from relay.rules.stream.set_backs import SetBacks
+from relay.rules.stream.stream_floors import Floors
+from relay.rules.stream.streams import StreamMap
 from relay.rules.wake_signal import Signal
 
 # An event that was sent and is not answered: the event, its subject, and when it was sent (monotonic seconds).

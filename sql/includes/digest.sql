@@ -1,4 +1,4 @@
--- digest(most_bytes): SHA-256 of what of an event is sent, in hex (relay/rules/row_unchanged.py makes it the same way). Null if the row is
+-- digest(most_bytes): SHA-256 of what of an event is sent, in hex (relay/rules/reading/row_unchanged.py makes it the same way). Null if the row is
 -- stored in more than `most_bytes`: it is not read then. 2 ms a MiB of payload.
        CASE WHEN pg_column_size(e.topic) + pg_column_size(e.payload) + coalesce(pg_column_size(e.headers), 0) <= :most_bytes
             THEN encode(sha256(

@@ -33,10 +33,10 @@ from relay.config.settings import load
 from relay.delivery.fetcher import Fetcher
 from relay.integrity.loss_watch import LossWatch
 from relay.integrity.tail_search import TailSearch
-from relay.rules.connection_suspects import ConnectionSuspects
-from relay.rules.database_state import DatabaseState
-from relay.rules.in_doubt import InDoubt
+from relay.rules.database.database_state import DatabaseState
+from relay.rules.failure.connection_suspects import ConnectionSuspects
 from relay.rules.in_hand import InHand
+from relay.rules.sending.in_doubt import InDoubt
 from tests.support.model.broker import Broker, Stream
 from tests.support.model.clock import Clock
 from tests.support.model.outbox import Contents, Outbox, Row, Transaction

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from relay.console.filter_form import FilterForm, command, form_of, read_form
 from relay.operate.unfinished import Unfinished
-from relay.rules.subjects import subject_fault, template_fault
+from relay.rules.stream.subjects import subject_fault, template_fault
 from relay.text import events_of, iso
 
 Action = Literal["retry", "discard", "replay", "replay-discarded"]

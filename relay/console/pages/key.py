@@ -13,7 +13,7 @@ from relay.console.site import Site
 from relay.operate.access import Reader
 from relay.operate.events import ListedEvent, ListState, find
 from relay.operate.filters import Filters
-from relay.rules.failure_class_of_old_rows import stored_class
+from relay.rules.failure.failure_class_of_old_rows import stored_class
 
 _EACH = 20
 # No index has the key: pending events are searched for from the watermark on, and settled ones among the newest seqs.

@@ -8,7 +8,7 @@ from relay.operate.access import Reader, Row
 from relay.operate.adopt.judge import Facts, Publication, Rights
 from relay.operate.adopt.mapping import Mapping, Source, faults
 from relay.operate.adopt.older_rows import mapped
-from relay.rules.adoption import Adoption, Carried, adoption_of
+from relay.rules.database.adoption import Adoption, Carried, adoption_of
 from relay.text import quoted
 
 

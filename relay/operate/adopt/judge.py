@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 from relay.errors import Exit, RelayError
 from relay.operate.adopt.mapping import Mapping, Source, faults, order_of
-from relay.rules.adoption import Carried
-from relay.rules.subjects import key_token, subject_fault
+from relay.rules.database.adoption import Carried
+from relay.rules.stream.subjects import key_token, subject_fault
 from relay.text import quoted
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from relay.operate.adopt.mapping import Mapping, Source, conditions, literal, order_of, values
 from relay.postgres.tables import Tables
-from relay.rules.adoption import Carried
+from relay.rules.database.adoption import Carried
 from relay.text import quoted
 
 MARK = '{"adopted_by": "outbox-relay"'

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from relay.config.settings import Settings
 from relay.operate.broker import broker
-from relay.rules.streams import StreamFacts
-from relay.rules.subjects import subject_fault
+from relay.rules.stream.streams import StreamFacts
+from relay.rules.stream.subjects import subject_fault
 
 # Each takes two questions of the server, unless a stream that is known takes it.
 _MOST = 100

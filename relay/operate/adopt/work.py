@@ -11,7 +11,7 @@ from relay.operate.adopt.mapping import Mapping, Source, literal
 from relay.operate.adopt.older_rows import Backfill, Older, copy, look, try_out, understood
 from relay.operate.changes import Changer
 from relay.operate.status import COUNT_UP_TO
-from relay.rules.adoption import Carried
+from relay.rules.database.adoption import Carried
 from relay.text import quoted
 
 # Behind whoever waits for the table's lock all writers of the application wait.

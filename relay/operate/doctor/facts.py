@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from relay.operate.hindrances import Hindrance, OwnHindrance
-from relay.rules.adoption import Adoption
+from relay.rules.database.adoption import Adoption
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from relay.jetstream.stream_reader import StreamReader, event_ids
 from relay.operate.doctor.facts import GoneStream, NatsFacts, NumberedMessage, StreamReport, SubjectFacts, Topic
 from relay.operate.gone_stream import Took, taken_by
 from relay.operate.nats_status import look_at_stream
-from relay.rules.envelopes import Envelopes, Poison
-from relay.rules.failures import Forbidden, NoResponders, Refused
+from relay.rules.failure.failures import Forbidden, NoResponders, Refused
+from relay.rules.sending.envelopes import Envelopes, Poison
 
 _ANSWER_S = 2.0
 # So many of the newest messages of a stream are compared with the table.

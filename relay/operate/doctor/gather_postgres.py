@@ -31,9 +31,9 @@ from relay.postgres.server_error import is_of_schema, is_of_value, words
 from relay.postgres.session import conninfo, pin_now
 from relay.postgres.single_value import value_or_none
 from relay.postgres.tables import Tables
-from relay.rules.adoption import adoption_of
-from relay.rules.database_state import DatabaseState
-from relay.rules.table_shape import TableShape
+from relay.rules.database.adoption import adoption_of
+from relay.rules.database.database_state import DatabaseState
+from relay.rules.database.table_shape import TableShape
 
 _SAMPLE_ROWS = 10_000
 _MOST_TOPICS = 100

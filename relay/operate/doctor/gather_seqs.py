@@ -7,7 +7,7 @@ import psycopg
 from relay.operate.doctor.facts import SeqFacts, StreamReport
 from relay.postgres.session import conninfo, pin_now
 from relay.postgres.tables import Tables, array
-from relay.rules.origins import Origins
+from relay.rules.database.origins import Origins
 
 
 def gather_seqs(dsn: str, table: str, connect_timeout_s: float, streams: Iterable[StreamReport]) -> list[SeqFacts]:

@@ -11,7 +11,7 @@ from relay.postgres.database import Database
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.tables import Tables
-from relay.rules.read_batch_size import Room
+from relay.rules.reading.read_batch_size import Room
 from tests.integration.delivery.test_unreadable_rows import damage
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_until
 from tests.support.fix_stream import Streams

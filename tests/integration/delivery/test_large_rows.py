@@ -10,7 +10,7 @@ import pytest
 from relay.postgres.database import Database
 from relay.postgres.outbox_reader import NOTHING_DUE, OutboxReader
 from relay.postgres.tables import Tables
-from relay.rules.read_batch_size import Read, Room
+from relay.rules.reading.read_batch_size import Read, Room
 from tests.support.fix_proxy import Proxy
 from tests.support.fix_relay import MakeRelay, Outbox
 from tests.support.fix_stream import Streams

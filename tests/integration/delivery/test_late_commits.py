@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from relay.postgres.migrate import migrate
-from relay.rules.gaps import FEW
+from relay.rules.order.gaps import FEW
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_until
 from tests.support.fix_stream import Streams
 

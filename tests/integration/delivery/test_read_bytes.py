@@ -8,7 +8,7 @@ import pytest
 from relay.postgres.database import Database, Row
 from relay.postgres.outbox_reader import NOTHING_DUE, OutboxReader
 from relay.postgres.tables import Tables
-from relay.rules.read_batch_size import Read, ReadSize
+from relay.rules.reading.read_batch_size import Read, ReadSize
 from tests.support.fix_relay import Outbox
 
 MB = 1_000_000

@@ -13,7 +13,7 @@ from relay.errors import Exit
 from relay.operate.changes import changing
 from relay.operate.verify import Scope, redeliver
 from relay.operate.verify import verify as compare_all
-from relay.rules.stream_loss import Fate
+from relay.rules.stream.stream_loss import Fate
 from tests.support.fix_relay import MakeRelay, Outbox, wait_until
 from tests.support.fix_rights import NATS_USER
 from tests.support.fix_stream import Streams, assert_once_and_in_order, restrict

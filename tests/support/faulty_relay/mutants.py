@@ -17,11 +17,11 @@ from relay.postgres import outbox_reader as outbox
 from relay.postgres.shard_leases import Ownership
 from relay.projection.ports import Move
 from relay.projection.store import Conn, Store, search_path
-from relay.rules.envelopes import Envelopes
-from relay.rules.gaps import Gaps
-from relay.rules.relay_names import Member
-from relay.rules.scrub_pass import ScrubPass
-from relay.rules.send_gate import Gate
+from relay.rules.order.gaps import Gaps
+from relay.rules.reading.scrub_pass import ScrubPass
+from relay.rules.replicas.relay_names import Member
+from relay.rules.sending.envelopes import Envelopes
+from relay.rules.sending.send_gate import Gate
 
 
 def apply(name: str) -> None:

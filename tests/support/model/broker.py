@@ -19,7 +19,7 @@ from relay.jetstream.acknowledgements import Acknowledgements
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
-from relay.rules.subjects import matches, overlap
+from relay.rules.stream.subjects import matches, overlap
 from tests.support.model.clock import Clock
 
 LATENCY_S = 0.001

@@ -9,10 +9,10 @@ from relay.event import Event
 from relay.observe.metrics import Metrics
 from relay.outcomes import Delivered
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.database_state import DatabaseState
-from relay.rules.holds import Holds
+from relay.rules.database.database_state import DatabaseState
+from relay.rules.failure.holds import Holds
 from relay.rules.in_hand import InHand, Limits
-from relay.rules.lanes import Lanes
+from relay.rules.order.lanes import Lanes
 
 # Far above what a laden machine adds to the linger of 0.1 s.
 _SOON_S = 5.0

@@ -11,12 +11,12 @@ from relay.delivery.wakeup import Wakeup
 from relay.event import Event
 from relay.observe.metrics import Metrics
 from relay.postgres.outbox_reader import OutboxReader
-from relay.rules.database_state import DatabaseState
-from relay.rules.gaps import Holder
-from relay.rules.holds import Holds
+from relay.rules.database.database_state import DatabaseState
+from relay.rules.failure.holds import Holds
 from relay.rules.in_hand import InHand, Limits
-from relay.rules.lanes import Lanes
-from relay.rules.read_batch_size import Read, Room
+from relay.rules.order.gaps import Holder
+from relay.rules.order.lanes import Lanes
+from relay.rules.reading.read_batch_size import Read, Room
 
 _NOTHING = Read([], [], is_cut=False, is_crowded=False)
 

@@ -4,7 +4,7 @@ import pytest
 
 from relay.integrity.reused_seqs import numbered
 from relay.jetstream.stream_reader import StoredId
-from relay.rules.origins import Origins
+from relay.rules.database.origins import Origins
 
 ID = "00000000-0000-4000-8000-000000000007"
 OTHER_ID = "00000000-0000-4000-8000-000000000008"

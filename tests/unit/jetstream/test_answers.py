@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.jetstream.answers import Acknowledged, Token, read, token_of
-from relay.rules.failures import Refused
+from relay.rules.failure.failures import Refused
 
 _VALUE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),

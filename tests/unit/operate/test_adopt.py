@@ -10,7 +10,7 @@ from relay.operate.adopt.connector import translate
 from relay.operate.adopt.judge import Facts, Publication, Rights, judge, judge_streams, refusals, subjects_of
 from relay.operate.adopt.mapping import Mapping, Source, faults, literal, values
 from relay.operate.adopt.presets import PRESETS, REFUSED
-from relay.rules.adoption import Carried, adoption_of, columns_of
+from relay.rules.database.adoption import Carried, adoption_of, columns_of
 from relay.text import quoted
 from tests.support.relay_cli import relay
 

@@ -26,7 +26,7 @@ from relay.operate.doctor.judge_nats import judge_nats
 from relay.operate.doctor.judge_postgres import judge_postgres
 from relay.operate.doctor.rights import Wanted, wanted
 from relay.postgres.tables import Tables
-from relay.rules.adoption import Adoption
+from relay.rules.database.adoption import Adoption
 
 SERVER = Server(180006, "18.6", "UTF8", False, "relay_login", False, 0, True, True, True, False, False)
 TABLE = Table("p", 45, True, "O", (), 1, 1, False, False, 1000, 10, 500, 500, 1.0, 8192)

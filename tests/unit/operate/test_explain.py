@@ -10,8 +10,8 @@ from relay.operate.explain import MEANING, Facts, Other, explain, own_trouble
 from relay.operate.hindrances import Hindrance
 from relay.operate.subject_facts import Broker
 from relay.outcomes import FailureClass
-from relay.rules.failure_class_of_old_rows import stored_class
-from relay.rules.failures import (
+from relay.rules.failure.failure_class_of_old_rows import stored_class
+from relay.rules.failure.failures import (
     BY_CODE,
     Failure,
     Forbidden,

@@ -9,7 +9,7 @@ from relay.operate.nats_status import StreamView
 from relay.operate.poison import NEVER, refused_for_size, remedy, steering_header
 from relay.operate.steering_headers import Allowing
 from relay.outcomes import FailureClass
-from relay.rules.failures import BY_CODE, Refused, classify, describe
+from relay.rules.failure.failures import BY_CODE, Refused, classify, describe
 
 CATALOG = StreamView("CATALOG", subjects=("catalog.>",), max_msg_size=900)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from relay.event import Event
 from relay.operate.replayer import Manner, Pace, envelope, message_id
-from relay.rules.envelopes import Envelopes, Poison
+from relay.rules.sending.envelopes import Envelopes, Poison
 
 EVENT = Event(7, "0b0c7ef0-6f0f-4f0e-9d0a-1f1f4c1b7b11", "orders.placed", "k", b"{}", '{"Trace": "a"}', 0.0, 0, False)
 NEW, SAME = Manner(17, False, 100.0), Manner(17, True, 100.0)

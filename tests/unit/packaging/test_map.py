@@ -40,9 +40,14 @@ def test_the_map_has_every_room_and_no_other() -> None:
     assert sorted(re.findall(r"^\| `(\w+)/` \|", section("The rooms"), re.MULTILINE)) == ROOMS
 
 
+def test_the_map_has_every_folder_of_the_rules_and_no_other() -> None:
+    folders = sorted(path.parent.name for path in (ROOT / "relay" / "rules").glob("*/__init__.py"))
+    assert sorted(re.findall(r"^\| `rules/(\w+)/` \|", section("The rooms"), re.MULTILINE)) == folders
+
+
 def test_the_floors_are_those_of_the_contract() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
-    (floors,) = [contract for contract in contracts if contract["type"] == "layers"]
+    (floors,) = [contract for contract in contracts if contract.get("containers") == ["relay"]]
     assert floors["exhaustive"]
     block = section("The law of the floors").split("```")[1].strip()
 
@@ -57,7 +62,7 @@ def test_the_picture_of_the_package_names_files_that_are_there() -> None:
     room = ""
     for line in picture.splitlines():
         room = (re.findall(r"^ {4}(\w+)/", line) or [room])[0]
-        for name in re.findall(r"\w+\.py", line):
+        for name in re.findall(r"[\w/]+\.py", line):
             assert (ROOT / "relay" / room / name).is_file(), f"{room}/{name}"
 
 

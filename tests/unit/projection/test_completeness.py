@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from relay.maintenance.announcer import announcement
 from relay.projection.rules.completeness import Completeness, WatermarkSeen, read_watermark
-from relay.rules.origins import Origins
-from relay.rules.watermark import Watermark
+from relay.rules.database.origins import Origins
+from relay.rules.settling.watermark import Watermark
 
 STEPS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=40)
 

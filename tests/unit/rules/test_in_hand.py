@@ -5,10 +5,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from relay.event import Event
 from relay.outcomes import FailureClass
-from relay.rules.database_state import DatabaseState
-from relay.rules.holds import Holds
+from relay.rules.database.database_state import DatabaseState
+from relay.rules.failure.holds import Holds
 from relay.rules.in_hand import Batch, InHand, Limits
-from relay.rules.lanes import Lanes
+from relay.rules.order.lanes import Lanes
 
 
 class Flag:

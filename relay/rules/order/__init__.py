@@ -1,0 +1,1 @@
+"""Keeps the order: of a key, and of seqs that appear late."""

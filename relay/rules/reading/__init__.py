@@ -1,0 +1,1 @@
+"""How much is read of the outbox, and in which order."""

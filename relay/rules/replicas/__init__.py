@@ -1,0 +1,1 @@
+"""How replicas share the work, and how they know each other."""

@@ -1,0 +1,1 @@
+"""What is written about events, and up to where everything is settled."""
