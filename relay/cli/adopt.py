@@ -84,7 +84,7 @@ def print_sql(settings: Settings, source: str, preset: str, mapping: Mapping) ->
     """
     from relay.operate.adopt import script
     from relay.operate.adopt.facts import gather
-    from relay.operate.adopt.work import require
+    from relay.operate.adopt.steps import require
 
     with reading(settings) as reader:
         facts = gather(reader, source, None)
@@ -119,16 +119,16 @@ def install(
     \b
     relay adopt install --preset django-outbox-pattern --backfill 'status = 1' --yes
     """
-    from relay.operate.adopt import work
+    from relay.operate.adopt import steps
     from relay.operate.adopt.older_rows import Backfill
 
     if unordered and where is None:
         raise click.UsageError("--unordered goes with --backfill")
     older_rows = None if where is None else Backfill(where, unordered)
     with changing(settings) as changer:
-        _, older = work.check(changer, source, mapping, backfill=older_rows)
+        _, older = steps.check(changer, source, mapping, backfill=older_rows)
         if consent.given(f"adopt {source} as {preset}" + (f", and {told(older)}" if older is not None else "")):
-            done = work.install(changer, source, mapping, preset, backfill=older_rows)
+            done = steps.install(changer, source, mapping, preset, backfill=older_rows)
             click.echo(f"{source} is adopted, {done.copied:,} older rows were copied")
 
 
@@ -160,13 +160,13 @@ def cutover(
     \b
     relay adopt cutover --preset debezium --publication dbz_publication --slot debezium --yes
     """
-    from relay.operate.adopt import work
+    from relay.operate.adopt import steps
 
     with changing(settings) as changer:
-        work.check(changer, source, mapping, publication=publication, slot=slot)
+        steps.check(changer, source, mapping, publication=publication, slot=slot)
         if not consent.given(f"take {source} out of {publication} and adopt it as {preset}"):
             return
-        done = work.install(changer, source, mapping, preset, publication=publication)
+        done = steps.install(changer, source, mapping, preset, publication=publication)
         click.echo(f"{source} is adopted; the cut is at {done.lsn}")
         if slot is None:
             message(f"start the relay when the old reader has confirmed {done.lsn}")
@@ -195,9 +195,9 @@ def await_cut(settings: Settings, slot: str, cut: str, wait_s: float) -> None:
 
 
 def _await(changer: Changer, slot: str, cut: str, wait_s: float) -> None:
-    from relay.operate.adopt import work
+    from relay.operate.adopt import steps
 
-    if work.await_slot(changer, slot, cut, wait_s):
+    if steps.await_slot(changer, slot, cut, wait_s):
         message(f"slot {slot} has passed the cut: start the relay")
         return
     message(f"slot {slot} has not passed {cut} yet: do not start the relay before it has")
@@ -256,27 +256,27 @@ def remove(
     \b
     relay adopt remove --source public.outbox --give-back dbz_publication --slot debezium --yes
     """
-    from relay.operate.adopt import work
+    from relay.operate.adopt import steps
 
     if slot is not None and give_back is None:
         raise click.UsageError("--slot goes with --give-back")
     with changing(settings) as changer:
-        carried = work.check_removal(changer, source, publication=give_back, slot=slot).carried
+        carried = steps.check_removal(changer, source, publication=give_back, slot=slot).carried
         back = f", and put it back into {give_back}{carried.clause}" if carried is not None else ""
         if carried is not None and slot is None:
             message("without --slot nobody looks whether the other reader has a slot and is stopped: it must be so")
         if not consent.given(f"end the adoption of {source}{back}"):
             return
-        newest = work.remove(changer, source, publication=give_back, slot=slot)
+        newest = steps.remove(changer, source, publication=give_back, slot=slot)
         click.echo(f"{source} is no longer adopted")
         if give_back is not None:
             _await_sent(changer, newest, wait_s)
 
 
 def _await_sent(changer: Changer, newest: int, wait_s: float) -> None:
-    from relay.operate.adopt import work
+    from relay.operate.adopt import steps
 
-    pending = work.await_sent(changer, newest, wait_s)
+    pending = steps.await_sent(changer, newest, wait_s)
     if not pending:
         message("everything that was copied is sent: stop the relay, and start the other reader")
         return

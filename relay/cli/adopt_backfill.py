@@ -55,11 +55,11 @@ def backfill(
     \b
     relay adopt backfill --preset eventuate --where 'published = 0' --yes
     """
-    from relay.operate.adopt import work
+    from relay.operate.adopt import steps
     from relay.operate.adopt.older_rows import Backfill
 
     older_rows = Backfill(where, unordered)
     with changing(settings) as changer:
-        _, older = work.check_fill(changer, source, mapping, older_rows)
+        _, older = steps.check_fill(changer, source, mapping, older_rows)
         if consent.given(f"{told(older)}, of {source} for which {where}"):
-            click.echo(f"{work.fill(changer, source, mapping, older_rows):,} rows were copied")
+            click.echo(f"{steps.fill(changer, source, mapping, older_rows):,} rows were copied")

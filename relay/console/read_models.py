@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import psycopg
 
 from relay.config.settings import Settings
-from relay.console.changes.work import operator_settings
+from relay.console.changes.carry_out import operator_settings
 from relay.console.site import Site
 from relay.errors import ConfigError, RelayError
 from relay.operate.access import Reader, connect

@@ -13,7 +13,7 @@ from relay.event import Event
 from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import NOTHING_DUE, OutboxReader
 from relay.rules.in_hand import InHand
-from relay.rules.order.seqs import LARGEST
+from relay.rules.order.seq_bounds import LARGEST
 from relay.rules.reading.read_batch_size import Read, ReadSize
 
 # What is due is found within the first while some of it is known; what an operator has given back, within the second.

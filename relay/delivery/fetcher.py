@@ -22,7 +22,7 @@ from relay.observe.metrics import Metrics
 from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.in_hand import InHand
-from relay.rules.order.seqs import LARGEST
+from relay.rules.order.seq_bounds import LARGEST
 from relay.rules.reading.read_batch_size import Read, ReadSize, Room
 
 if TYPE_CHECKING:

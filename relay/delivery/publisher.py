@@ -25,7 +25,7 @@ from relay.outcomes import Delivered, FailureClass
 from relay.rules.failure.connection_suspects import ConnectionSuspects
 from relay.rules.failure.failures import ENDS_CONNECTIONS, Forbidden, NoResponders, Refused, describe
 from relay.rules.in_hand import Batch, InFlight, InHand
-from relay.rules.sending.batch_fit import fit
+from relay.rules.sending.atomic_batch import fit
 from relay.rules.sending.envelopes import Envelopes, Poison
 from relay.rules.sending.send_gate import Gate
 

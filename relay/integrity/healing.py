@@ -11,7 +11,7 @@ from relay.jetstream.stream_reader import StreamReader, event_ids
 from relay.observe.logs import event as log_event
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
-from relay.rules.order.seqs import BELOW_ALL
+from relay.rules.order.seq_bounds import BELOW_ALL
 from relay.rules.stream.stream_floors import Mark
 from relay.rules.stream.stream_loss import DeliveredRow, Seen
 

@@ -1,7 +1,7 @@
 """Detect what streams have lost of what they had acknowledged, and redeliver it.
 
 Each stream is compared with our highest mark in it: over each new connection, when an outage is over or
-acknowledgements go back in sequence (`relay.rules.stream.set_backs`), and from time to time
+acknowledgements go back in sequence (`relay.rules.stream.set_back_suspects`), and from time to time
 (`relay.rules.stream.stream_loss`). It is compared with the mark of the last look as well: what it was sent since may
 lie above all that it has lost. What another stream of the same name holds proves nothing. A repair that did not help is
 not repeated: the same loss, proved a second time, waits for the operator.

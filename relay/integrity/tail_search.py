@@ -25,7 +25,7 @@ from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.failure.answer_timeouts import Patience
 from relay.rules.in_hand import InHand
-from relay.rules.order.seqs import LARGEST
+from relay.rules.order.seq_bounds import LARGEST
 from relay.rules.sending.envelopes import Envelopes, Poison
 from relay.rules.stream.streams import StreamFacts
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from relay.jetstream.connection import Connection
 from relay.jetstream.stream_reader import StreamReader
-from relay.rules.stream.still_stored import first_lost, keeps_rows, spot_checks
+from relay.rules.stream.deletable_rows import first_lost, keeps_rows, spot_checks
 from relay.rules.stream.stream_floors import Mark
 from relay.rules.stream.stream_loss import DeliveredRow, Seen
 from relay.rules.stream.streams import StreamState

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from relay.jetstream.connection import Connection
-from relay.maintenance.stream_keeper import StreamKeeper
+from relay.maintenance.retention_look import RetentionLook
 from relay.observe.metrics import Metrics
 from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.postgres.outbox_writer import OutboxWriter
 from relay.postgres.rows import PrunedRow
 from relay.rules.in_hand import InHand
-from relay.rules.order.seqs import BELOW_ALL
+from relay.rules.order.seq_bounds import BELOW_ALL
 from relay.rules.sending.send_gate import Gate
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Retention:
         section: How long rows are kept; 0 is for ever.
         in_hand: Knows the watermark: beyond it nothing is deleted.
         gate: While it is shut nothing is deleted: what the streams may have lost is being found out. While it is open
-            each stream is looked at all the same (`StreamKeeper`), for events flow without a look as well.
+            each stream is looked at all the same (`RetentionLook`), for events flow without a look as well.
         discarded_only: Delete only dead letters that the operator has discarded, since keys wait for the others.
         reader: Finds the next rows.
         writer: Deletes.
@@ -70,7 +70,7 @@ class Retention:
         self._metrics = metrics
         self._in_hand = in_hand
         self._gate = gate
-        self._keeper = StreamKeeper(reader, in_hand.floors, in_hand.set_backs)
+        self._look = RetentionLook(reader, in_hand.floors, in_hand.set_backs)
         self._begin()
 
     def _begin(self) -> None:
@@ -102,9 +102,9 @@ class Retention:
 
     async def _pass_on(self, connection: Connection) -> bool:
         if time.monotonic() - self._began_at > _AGAIN_S:
-            self._keeper.forget()
+            self._look.forget()
             self._begin()
-        if await self._keeper.look_again(connection):
+        if await self._look.look_again(connection):
             self._begin()  # its rows were left behind
         cursor, total = self._cursor, 0
         oldest: list[float] = []
@@ -137,10 +137,10 @@ class Retention:
         """Delete what is old in a range, of streams that are seen to hold what they have acknowledged."""
         pruned = await self._delete(above, ())
         # They are looked at after the rows were found to be old: what a stream loses before that is seen.
-        due = self._keeper.due(pruned.waiting)
+        due = self._look.due(pruned.waiting)
         if due:
             rows = await self._reader.delivered_to_any(above, above + SPAN)
-            cleared = await self._keeper.cleared(connection, {stream: rows.get(stream, ()) for stream in due})
+            cleared = await self._look.cleared(connection, {stream: rows.get(stream, ()) for stream in due})
             if cleared:
                 before = pruned.deleted
                 pruned = await self._delete(above, cleared)

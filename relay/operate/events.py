@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from relay.errors import RelayError
 from relay.operate.access import Reader
 from relay.operate.filters import Filters
-from relay.rules.order.seqs import BELOW_ALL
+from relay.rules.order.seq_bounds import BELOW_ALL
 
 ListState = Literal["pending", "retry", "dead", "discarded", "delivered", "any"]
 

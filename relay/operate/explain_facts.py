@@ -30,7 +30,7 @@ from relay.operate.status import COUNT_UP_TO, SCAN_SEQS, Oldest, read_oldest, re
 from relay.operate.stream_room import Limit, of_messages, option_to_raise, raised_limit
 from relay.operate.subject_facts import Broker, Full
 from relay.rules.failure.failure_class_of_old_rows import stored_class
-from relay.rules.order.seqs import BELOW_ALL
+from relay.rules.order.seq_bounds import BELOW_ALL
 from relay.rules.reading.scrub_pass import longest_s
 from relay.rules.sending.envelopes import Poison, size_on_the_wire
 from relay.rules.stream.streams import split

@@ -6,8 +6,8 @@ import time
 from relay.config.settings import Settings
 from relay.maintenance.retention import DEAD_STEP, SPAN
 from relay.operate.changes import Changer, OnProgress
-from relay.operate.still_stored import last_seen, look
-from relay.rules.order.seqs import BELOW_ALL
+from relay.operate.prune_look import last_seen, look
+from relay.rules.order.seq_bounds import BELOW_ALL
 from relay.rules.stream.stream_loss import DeliveredRow
 
 # Counting holds nobody up; deleting leaves room for others after each step.

@@ -14,7 +14,7 @@ from relay.integrity.comparison import Compared, Comparison
 from relay.jetstream.errors import LookupForbidden, LookupRefused
 from relay.operate.broker import broker
 from relay.operate.changes import Audit, Changer, OnProgress
-from relay.rules.order.seqs import BELOW_ALL, LARGEST
+from relay.rules.order.seq_bounds import BELOW_ALL, LARGEST
 from relay.rules.stream.stream_loss import DeliveredRow, Fate, Seen
 
 SPAN = 2000

@@ -15,7 +15,7 @@ from relay.postgres.tables import Tables, array
 from relay.rules.database.adoption import Adoption
 from relay.rules.database.database_state import DatabaseState, StartingPoint
 from relay.rules.order.gaps import Holder
-from relay.rules.order.seqs import BELOW_ALL, LARGEST
+from relay.rules.order.seq_bounds import BELOW_ALL, LARGEST
 from relay.rules.reading.read_batch_size import SMALL_BYTES, Read, Room
 from relay.rules.reading.row_unchanged import Digest
 from relay.rules.settling.watermark import Watermark

@@ -47,7 +47,7 @@ class OutboxWriter:
         return int(value(await self._run_once(query, values)))
 
     async def mark_unlocked(self, stream: str, delivered: Sequence[Delivered]) -> UnlockedRow:
-        """Mark events as `settle` does, but for those whose rows somebody else has locked.
+        """Mark events as `mark` does, but for those whose rows somebody else has locked.
 
         Raises:
             StatementRefused: The database refuses to change one of them. None was marked.

@@ -18,7 +18,7 @@ from relay.rules.order.lanes import Lanes
 from relay.rules.sending.in_doubt import InDoubt
 from relay.rules.settling.set_aside import SetAside
 from relay.rules.settling.unsettled import Unsettled
-from relay.rules.stream.set_backs import SetBacks
+from relay.rules.stream.set_back_suspects import SetBackSuspects
 from relay.rules.stream.stream_floors import Floors
 from relay.rules.stream.streams import StreamMap
 from relay.rules.wake_signal import Signal
@@ -119,7 +119,7 @@ class InHand:
         self.to_send = signal()
         self.room = signal()
         self.look_for_wanted = signal()
-        self.set_backs = SetBacks(self.look_for_wanted.set)
+        self.set_backs = SetBackSuspects(self.look_for_wanted.set)
         self._acknowledged: deque[Delivered] = deque()
         self._marking: list[Delivered] = []
         self.aside = SetAside(limits.unmarked)

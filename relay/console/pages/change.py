@@ -11,9 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from relay.console.changes.carry_out import Shown, begin, carry_out, operator_settings, preview
 from relay.console.changes.jobs import Job, Jobs
 from relay.console.changes.order import TYPED_ABOVE, Order, asked_to_go_on, number_of, objection, read_order
-from relay.console.changes.work import Shown, begin, carry_out, operator_settings, preview
 from relay.console.filter_form import events_path, form_of
 from relay.console.form_body import read_body
 from relay.console.pages.dead import warnings_of_retry

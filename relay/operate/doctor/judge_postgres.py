@@ -7,7 +7,7 @@ from relay.operate.doctor.findings import Finding, Level, seconds
 from relay.operate.doctor.judge_shards import judge_shards
 from relay.postgres.tables import Tables
 from relay.rules.database.adoption import Adoption
-from relay.rules.order.seqs import BELOW_ALL
+from relay.rules.order.seq_bounds import BELOW_ALL
 from relay.rules.replicas.differing_settings import differing
 
 # CREATE OR REPLACE TRIGGER, which the bell is made with.

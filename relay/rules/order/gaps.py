@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from relay.rules.order.seqs import LARGEST
+from relay.rules.order.seq_bounds import LARGEST
 
 # So few gaps are all read each time: that costs no more than to ask who has ended.
 FEW = 100

@@ -6,7 +6,7 @@ of the moment, events that keep coming would lead it on behind them, and it woul
 
 from relay.event import Event
 from relay.rules.in_hand import InHand
-from relay.rules.order.seqs import BELOW_ALL
+from relay.rules.order.seq_bounds import BELOW_ALL
 
 # 2,000 seqs/s: 5 million rows in 40 minutes, at 3 ms of the database every 5 s.
 STEP_S = 5.0

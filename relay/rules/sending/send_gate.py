@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from relay.rules.stream.set_backs import SetBacks
+from relay.rules.stream.set_back_suspects import SetBackSuspects
 
 
 class Lease(Protocol):
@@ -33,7 +33,7 @@ class Gate:
         set_backs: A stream that may have lost something is looked at before anything is sent.
     """
 
-    def __init__(self, lease: Lease, source: Source, set_backs: SetBacks) -> None:
+    def __init__(self, lease: Lease, source: Source, set_backs: SetBackSuspects) -> None:
         self._lease = lease
         self._source = source
         self._set_backs = set_backs

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from relay.rules.order.seqs import LARGEST
+from relay.rules.order.seq_bounds import LARGEST
 
 # A stream is saved a moment after the first event that went there: this many messages may lie below that one.
 _MARGIN = 10_000

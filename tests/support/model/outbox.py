@@ -14,7 +14,7 @@ from relay.postgres.arrays import BinaryArray
 from relay.postgres.database import Locked, TooSlow
 from relay.postgres.tables import Tables
 from relay.rules.database.table_shape import COLUMNS
-from relay.rules.order.seqs import LARGEST
+from relay.rules.order.seq_bounds import LARGEST
 from relay.rules.reading.row_unchanged import digest
 from tests.support.model.broker import Broker
 from tests.support.model.clock import Clock

@@ -12,7 +12,7 @@ from relay.rules.failure.holds import Holds
 from relay.rules.in_hand import InHand, Limits
 from relay.rules.order.gaps import Gaps
 from relay.rules.order.lanes import Lanes
-from relay.rules.order.seqs import BELOW_ALL
+from relay.rules.order.seq_bounds import BELOW_ALL
 from relay.rules.reading.scrub_pass import STEP_S, STEP_SEQS, ScrubPass, comes_by_itself, longest_s
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.rules.sending.send_gate import Gate
-from relay.rules.stream.set_backs import SetBacks
+from relay.rules.stream.set_back_suspects import SetBackSuspects
 from relay.rules.stream.stream_floors import Mark
 
 REASONS = st.sampled_from(["connection", "ORDERS is compared", "OTHER is compared"])
@@ -28,7 +28,7 @@ class Source:
 
 @given(st.floats(0, 100), st.floats(0, 100))
 def test_nothing_is_sent_through_a_shut_gate_or_after_the_lease(until: float, now: float) -> None:
-    gate = Gate(Lease(until), Source(1), SetBacks(unheard))
+    gate = Gate(Lease(until), Source(1), SetBackSuspects(unheard))
     assert not gate.may_send(now)
     gate.searched(1)
     assert gate.may_send(now) is (now < until)
@@ -37,7 +37,7 @@ def test_nothing_is_sent_through_a_shut_gate_or_after_the_lease(until: float, no
 
 
 def test_nothing_is_sent_before_a_stream_was_looked_at_that_was_away() -> None:
-    set_backs = SetBacks(unheard)
+    set_backs = SetBackSuspects(unheard)
     gate = Gate(Lease(1.0), Source(1), set_backs)
     gate.searched(1)
     set_backs.begin("ORDERS", Mark(7, "id"))
@@ -53,7 +53,7 @@ def test_the_gate_is_open_without_a_reason_and_after_a_search_for_what_is_read_o
 ) -> None:
     source, searched = Source(1), 0
     reasons: set[str] = set()
-    gate = Gate(Lease(1.0), source, SetBacks(unheard))
+    gate = Gate(Lease(1.0), source, SetBackSuspects(unheard))
     for step, reason in steps:
         match step:
             case "shut":

@@ -11,7 +11,7 @@ from relay.jetstream.errors import BrokerError
 from relay.jetstream.mark_look import Kept, look_at_rows
 from relay.observe.logs import event as log_event
 from relay.postgres.outbox_reader import OutboxReader
-from relay.rules.stream.set_backs import SetBacks
+from relay.rules.stream.set_back_suspects import SetBackSuspects
 from relay.rules.stream.stream_floors import Floors
 from relay.rules.stream.stream_loss import DeliveredRow, Seen
 
@@ -24,7 +24,7 @@ _AGAIN_S = 10.0
 _TOLD = 100
 
 
-class StreamKeeper:
+class RetentionLook:
     """Looks at streams before rows of theirs are deleted, and keeps the rows of those of which that is not seen.
 
     Args:
@@ -33,7 +33,7 @@ class StreamKeeper:
         set_backs: Which streams may have lost something since.
     """
 
-    def __init__(self, reader: OutboxReader, floors: Floors, set_backs: SetBacks) -> None:
+    def __init__(self, reader: OutboxReader, floors: Floors, set_backs: SetBackSuspects) -> None:
         self._reader = reader
         self._floors = floors
         self._set_backs = set_backs

@@ -21,7 +21,7 @@ from relay.rules.stream.stream_floors import Mark
 _MOST_WITNESSES = 8
 
 
-class SetBacks:
+class SetBackSuspects:
     """What each stream acknowledged, and which are to be looked at because of that.
 
     Args:

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.event import Event
-from relay.rules.sending import batch_fit
-from relay.rules.sending.batch_fit import fit
+from relay.rules.sending import atomic_batch
+from relay.rules.sending.atomic_batch import fit
 from relay.rules.stream.streams import StreamFacts, StreamMap
 
 TOPICS = ["orders.placed", "orders.sent", "other.thing"]
@@ -36,7 +36,7 @@ def test_a_batch_is_of_one_stream_and_bounded_and_leaves_no_gap_in_a_key(events:
     assert {STREAMS.find(event.topic) for event in chosen.events} == {chosen.stream}
     assert alone.isdisjoint(batch)
     size = sum(len(event.payload) for event in chosen.events)
-    assert len(chosen.events) == 1 or size <= batch_fit._BATCH_BYTES
+    assert len(chosen.events) == 1 or size <= atomic_batch._BATCH_BYTES
     for key in ("a", "b"):
         own = [event.seq in batch for event in events if event.key == key]
         assert own == sorted(own, reverse=True), "a later event of a key goes before an earlier one"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.rules.stream.still_stored import first_lost, keeps_rows, spot_checks
+from relay.rules.stream.deletable_rows import first_lost, keeps_rows, spot_checks
 from relay.rules.stream.stream_floors import Mark
 from relay.rules.stream.stream_loss import DeliveredRow, Seen
 from relay.rules.stream.streams import StreamFacts, StreamState

@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from relay.event import Event
 from relay.outcomes import Delivered
-from relay.rules.stream.set_backs import SetBacks
+from relay.rules.stream.set_back_suspects import SetBackSuspects
 from relay.rules.stream.stream_floors import Mark
 
 sequences = st.integers(1, 1000)
@@ -16,10 +16,10 @@ def one(name: str, stream_seq: int, *, stream: str = "S", duplicate: bool = Fals
     return Event(1, name, "orders.placed", None, b"{}", None, 1000.0, 0, None), stream, stream_seq, duplicate, 2.0
 
 
-def watch() -> tuple[SetBacks, list[int]]:
+def watch() -> tuple[SetBackSuspects, list[int]]:
     """Return an empty book, and a list that grows with each notice."""
     notices: list[int] = []
-    return SetBacks(lambda: notices.append(1)), notices
+    return SetBackSuspects(lambda: notices.append(1)), notices
 
 
 class Storage(RuleBasedStateMachine):
