@@ -121,6 +121,8 @@ class Broker:
     def receive(self, client: "Client", subject: str, reply: str, headers: dict[str, str], payload: bytes) -> None:
         """Take a message that has come over the wire."""
         if b"deadly" in payload:
+            # Its process ends as it makes the message, so nothing that comes behind it was ever sent.
+            client.leave()
             self.on_deadly()
             return
         if len(payload) > self.largest:
