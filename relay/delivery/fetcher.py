@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from relay.delivery.after_crash import AfterCrash
 from relay.delivery.due_events import DueEvents
-from relay.delivery.scrub import Scrub
+from relay.delivery.scrub import SCRUB_ROWS, Scrub
 from relay.delivery.wakeup import Wakeup
 from relay.errors import BadValue, DatabaseChanged
 from relay.event import Event
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 _GAP_PAUSE_S = 0.25
 # Looking into gaps, or reading again what cannot flow yet, takes a fifth of the time at most.
 _REST = 4
-# Of many gaps, so many more are read at a time than may have changed: 3 ms of the database.
-_SPARE_GAPS = 1_000
+# Of many gaps, so many more are read at a time than may have changed: 0.6 ms, for which a new event may have to wait.
+_SPARE_GAPS = 250
 _BACKFILL_PAUSE_S = 1.0
 # A read that fails at whatever it reads is tried again after this.
 _UNREADABLE_PAUSE_S = 1.0
@@ -67,13 +67,14 @@ class Fetcher:
         # Up to this seq rows may be settled already.
         self._settled_up_to = in_hand.database.newest_drawn()
         # Each kind of read has its own size: what is large or slow for one of them says nothing of the others.
-        self._fetching, self._rereading, scrubbing, self._backfilling = (
-            ReadSize(options.fetch_batch, options.buffer_bytes) for _ in range(4)
+        self._fetching, self._rereading, self._backfilling = (
+            ReadSize(options.fetch_batch, options.buffer_bytes) for _ in range(3)
         )
         self._gaps_at = 0.0
         # How far late events were taken in, if there are more of them: nothing may overtake those.
         self._late_up_to: int | None = None
         self._backfill_at = 0.0
+        scrubbing = ReadSize(min(options.fetch_batch, SCRUB_ROWS), options.buffer_bytes)
         self._scrub = Scrub(in_hand, reader, self._read, scrubbing)
         self._generation = reader.generation
         # Whether the turn has read everything above the cursor that was visible then.
@@ -275,17 +276,22 @@ class Fetcher:
         return len(new) - len(dropped)
 
     async def _reread(self) -> int:
-        """Look into the gaps again: how far the sequence has drawn, then who could still fill them, then the rows."""
+        """Look into the gaps again: who could still fill them, unless all of these are known, then the rows."""
         started = time.monotonic()
+        if not self._in_hand.gaps.are_at_rest():
+            await self._observe()
+        found = await self._take_late(spare=_SPARE_GAPS)
+        now = time.monotonic()
+        self._gaps_at = now + max(_GAP_PAUSE_S, _REST * (now - started))
+        return found
+
+    async def _observe(self) -> None:
+        """Note how far the sequence has drawn, then who could still fill the gaps."""
         gaps, drawn = self._in_hand.gaps, self._in_hand.database.drawn
         # The latest beat says enough of all gaps but the newest ones.
         if drawn is not None and gaps.reach_beyond(drawn):
             drawn = await self._reader.drawn()
         gaps.observe(await self._reader.holders(), drawn)
-        found = await self._take_late(spare=_SPARE_GAPS)
-        now = time.monotonic()
-        self._gaps_at = now + max(_GAP_PAUSE_S, _REST * (now - started))
-        return found
 
     async def _take_late(self, below: int = LARGEST, spare: int = 0) -> int:
         """Take in what has become visible in the gaps below a seq; return how many events.
@@ -309,6 +315,9 @@ class Fetcher:
             skipped = gaps.skipped()
             if not skipped or not gaps.ended(await self._reader.ended(skipped)):
                 break
+            if spare:
+                # So that what cannot come any more is given up by the one read that follows.
+                await self._observe()
         if read.is_cut:
             self._late_up_to = read.reached(lows[0] - 1, lows[0] - 1)
         gaps.found((event.seq, event.seq) for event in read.events)

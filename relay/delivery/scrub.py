@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 # It takes a fifth of the time at most.
 _REST = 4
+# So many pending rows are read at a time: some 1 ms, for which a new event may have to wait.
+SCRUB_ROWS = 250
 
 Reading = Callable[[ReadSize, Callable[[Room], Awaitable[Read]]], Awaitable[Read | None]]
 
@@ -40,6 +42,8 @@ class Scrub:
         self._size = size
         self._pass = ScrubPass()
         self._findings = ScrubFindings()
+        # Whether the previous step was cut short among many pending rows.
+        self._goes_on = False
         # When the next step is due, by the monotonic clock.
         self.due_at = time.monotonic() + STEP_S
 
@@ -56,7 +60,7 @@ class Scrub:
         """Read the next range; return the events in it that nobody has in hand and that are to be sent."""
         began, cursor = time.monotonic(), self._in_hand.cursor
         self.due_at = began + STEP_S
-        wanted = self._pass.step(await self._reader.next_seq(self._pass.above), cursor, self._size.seqs)
+        wanted = self._pass.step(await self._following(), cursor, self._size.seqs)
         if wanted is None:
             return []
         above, upper = wanted
@@ -65,10 +69,16 @@ class Scrub:
             return []
         reached = read.reached(above, upper)
         self._pass.passed(reached, cursor)
+        self._goes_on = read.is_cut
         now = time.monotonic()
         self.due_at = max(began + self._pass.pause_s(reached - above), now + _REST * (now - began))
         self._findings.passed(above, reached, {event.seq for event in read.events})
         return self._to_send([event for event in read.events if not comes_by_itself(self._in_hand, event)])
+
+    async def _following(self) -> int | None:
+        """Return the first seq of the next step; it is looked for only if rows may be far away."""
+        goes_on, self._goes_on = self._goes_on, False
+        return self._pass.above + 1 if goes_on else await self._reader.next_seq(self._pass.above)
 
     def _to_send(self, lost: list[Event]) -> list[Event]:
         """Report what was found; return what is sent."""

@@ -79,6 +79,11 @@ class _Group:
         """Whether rows may have appeared in them since they were read."""
         return self.unread or not self.all_have_xids
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether each holder was at work when that was asked last, and a snapshot says whether it still is."""
+        return not self.may_have_appeared and 0 < len(self.xids) == len(self.holders)
+
     def is_like(self, other: "_Group") -> bool:
         """Report whether both say the same of their gaps, and neither has to be read."""
         if self.may_have_appeared or other.may_have_appeared:
@@ -92,7 +97,7 @@ class Gaps:
     One round is `observe`, `ask` and a read of that, `skipped`, `ended`, then `found` and `close`, in that order: the
     sequence is read before the locks and these before the rows, or a commit between two of them would be lost. If
     something of what was skipped has ended, the round goes on from `ask`. A round without `observe` gives up no gap
-    whose holders were not noted before.
+    whose holders were not noted before. As long as the gaps are at rest it is not needed.
 
     Args:
         few: So few gaps are all read each time.
@@ -153,6 +158,18 @@ class Gaps:
         """Report whether something is missing beyond a seq, so that `observe` would have to know of later draws."""
         last = self._new or (self._groups[-1].gaps if self._groups else [])
         return bool(last) and last[-1].hi > drawn
+
+    def are_at_rest(self) -> bool:
+        """Report whether a look at the locks would say nothing that `skipped` and `ended` do not say.
+
+        So it is if the holders of all gaps are known, by their ids, and were all at work. PREPARE TRANSACTION gives a
+        holder another name, but no other id: that may be noted when one has ended.
+        """
+        return not self._new and self._others() > self._few and all(group.is_at_work for group in self._groups)
+
+    def _others(self) -> int:
+        """Return how many gaps need not be read."""
+        return sum(len(group.gaps) for group in self._groups if not group.may_have_appeared)
 
     def observe(self, holders: Mapping[str, Holder], drawn: int | None = None) -> None:
         """Note the transactions that hold a lock on the table now.
@@ -217,7 +234,7 @@ class Gaps:
         Returns:
             The first and the last seq of each, ascending.
         """
-        others = sum(len(group.gaps) for group in self._groups if not group.may_have_appeared)
+        others = self._others()
         asked: list[_Gap] = []
         swept: list[_Gap] = []
         for group in self._groups:

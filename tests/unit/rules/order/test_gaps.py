@@ -449,3 +449,43 @@ def test_few_gaps_are_all_read_each_time() -> None:
     reader.round()
     reader.ask()
     assert (reader.asked, reader.gaps.skipped()) == (5, set())
+
+
+def test_many_gaps_are_at_rest_while_their_owners_are_at_work() -> None:
+    """Then a snapshot says all: each round spares the look at the locks."""
+    database = Database()
+    owner = database.begin()
+    reader = many_gaps(database, owner)
+    assert reader.gaps.are_at_rest()
+    database.prepare(owner)
+    reader.round()
+    assert reader.gaps.are_at_rest(), "it is at work under another name"
+    database.end(owner, commit=True)
+    reader.round()
+    assert reader.missing() == []
+
+
+def test_a_round_at_rest_gives_up_what_is_rolled_back_by_the_one_read_that_follows() -> None:
+    database = Database()
+    owner = database.begin()
+    reader = many_gaps(database, owner)
+    database.end(owner, commit=False)
+    assert reader.gaps.are_at_rest()
+    assert reader.round() == 5
+    assert len(reader.gaps) == 0
+
+
+def test_new_gaps_or_holders_without_an_id_are_not_at_rest() -> None:
+    database = Database()
+    owner = database.begin()
+    reader = many_gaps(database, owner)
+    database.draw(owner)
+    later = database.begin()
+    database.draw(later)
+    database.end(later, commit=True)
+    reader.fetch()
+    assert not reader.gaps.are_at_rest()
+    reader.round()
+    assert reader.gaps.are_at_rest()
+    reader.gaps.observe({"other": Holder(False, None)})
+    assert not reader.gaps.are_at_rest()

@@ -10,7 +10,9 @@ from tests.unit.rules.order.transactions import Database, Reader, Transaction
 class GapsUnderTransactions(RuleBasedStateMachine):
     """Transactions and reads in any order.
 
-    The reader's rounds are sequence, locks, ask, read, check, take; those of a fetch are fetch, ask, read, check, take.
+    The reader's rounds are sequence, locks, ask, read, check, take. While the gaps are at rest they are ask, read,
+    check, take, with sequence and locks before the next ask if somebody has ended. Those of a fetch are fetch, ask,
+    read, check, take.
     """
 
     transactions = Bundle("transactions")
@@ -22,6 +24,7 @@ class GapsUnderTransactions(RuleBasedStateMachine):
         self.reader = Reader(self.database)
         self.committed: set[int] = set()
         self.next_step = "begin"
+        self.is_at_rest = False
         self.in_order = 0
 
     @initialize(few=st.sampled_from([0, 0, 3, 100]), spare=st.sampled_from([0, 2]))
@@ -86,7 +89,13 @@ class GapsUnderTransactions(RuleBasedStateMachine):
         self.reader.begin_fetch(limit)
         self.next_step = "ask"
 
-    @precondition(lambda self: self.next_step == "begin")
+    @precondition(lambda self: self.next_step == "begin" and self.reader.gaps.are_at_rest())
+    @rule()
+    def begin_at_rest(self) -> None:
+        self.is_at_rest = True
+        self.next_step = "ask"
+
+    @precondition(lambda self: self.next_step in ("begin", "look"))
     @rule()
     def look_at_the_sequence(self) -> None:
         self.reader.look_at_the_sequence()
@@ -113,19 +122,29 @@ class GapsUnderTransactions(RuleBasedStateMachine):
     @precondition(lambda self: self.next_step == "check")
     @rule()
     def check(self) -> None:
-        self.next_step = "take" if self.reader.is_settled() else "ask"
+        if self.reader.is_settled():
+            self.next_step = "take"
+        else:
+            self.next_step = "look" if self.is_at_rest else "ask"
 
     @precondition(lambda self: self.next_step == "take")
     @rule()
     def take(self) -> None:
         self.reader.take()
         self.next_step = "begin"
+        self.is_at_rest = False
 
     @precondition(lambda self: self.next_step == "begin")
     @rule()
     def whole_round(self) -> None:
         self.look_at_the_sequence()
         self.look_at_the_locks()
+        self._to_its_end()
+
+    @precondition(lambda self: self.next_step == "begin" and self.reader.gaps.are_at_rest())
+    @rule()
+    def whole_round_at_rest(self) -> None:
+        self.begin_at_rest()
         self._to_its_end()
 
     @precondition(lambda self: self.next_step == "begin")
@@ -164,6 +183,8 @@ class GapsUnderTransactions(RuleBasedStateMachine):
                 self.check()
             elif self.next_step == "take":
                 self.take()
+            elif self.next_step == "look":
+                self.look_at_the_sequence()
             else:
                 self.look_at_the_locks()
 

@@ -207,18 +207,27 @@ class Reader:
             self.taken += self._fetched
             self._fetched = []
 
-    def read(self, limit: int = 1000) -> int:
-        """Read what was asked for, and more if need be; return how many gaps were given up."""
+    def read(self, limit: int = 1000, *, looks: bool = False) -> int:
+        """Read what was asked for, and more if need be; return how many gaps were given up.
+
+        Args:
+            limit: How much one read brings.
+            looks: Whether the locks are looked at if somebody has ended.
+        """
         self.read_late(limit)
         while not self.is_settled():
+            if looks:
+                self.look()
             self.ask()
             self.read_late(limit)
         return self.take()
 
     def round(self, rows: int = 1000) -> int:
-        self.look()
+        """Do what is done at rest; the locks are looked at only if that may say something."""
+        if not self.gaps.are_at_rest():
+            self.look()
         self.ask()
-        return self.read(rows)
+        return self.read(rows, looks=True)
 
     def missing(self) -> list[int]:
         los, his = Gaps.ask(copy.deepcopy(self.gaps), spare=1_000_000)
