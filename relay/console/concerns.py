@@ -263,6 +263,8 @@ def _dead(found: Status, on_dead: str, held: Held | None) -> Iterator[Concern]:
     if not found.dead.events:
         return
     reasons = "; ".join(f"{one.events:,}: {one.reason}{_decides(one.reason)}" for one in found.dead_by_reason[:3])
+    if reasons and found.reasons_of is not None:
+        reasons = f"Of the newest {found.reasons_of:,}, {reasons}"
     blocks = on_dead == "block"
     behind = None if held is None else held.of(lambda topic: topic.blocked)
     waits = "What comes later of their keys waits behind them"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psycopg
 
 from relay.config.settings import Settings
-from relay.console.first_look import read_first_look
+from relay.console.first_look import FIRST_UP_TO, read_first_look
 from relay.console.last_hour import LastHour, Slot
 from relay.console.seen_streams import OutboxSide, SeenStreams
 from relay.errors import RelayError, Unreachable
@@ -88,6 +88,7 @@ class Live:
         self._watcher: Watcher | None = None
         self._nats_stack = AsyncExitStack()
         self._connection: Connection | None = None
+        self._connecting: asyncio.Task[str | None] | None = None
         self._asking: asyncio.Task[NatsView] | None = None
         self._nats: NatsView | None = None
         self._seen_streams = SeenStreams()
@@ -124,11 +125,12 @@ class Live:
         async with self._lock:
             if self._idle is not None:
                 self._idle.cancel()
-            if self._asking is not None:
-                self._asking.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await self._asking
-            self._asking, self._connection = None, None
+            for task in (self._asking, self._connecting):
+                if task is not None:
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
+            self._asking = self._connecting = self._connection = None
             await self._nats_stack.aclose()
             await asyncio.to_thread(self._let_go)
             self._seen.clear()
@@ -166,7 +168,12 @@ class Live:
         return Look(now, status, fault, nats, pace(self._seen), tuple(self._last_hour.slots(now)), held, self._again)
 
     async def _first(self) -> tuple[Status | None, str | None]:
-        """Ask PostgreSQL for the first time, or after a fault: over several connections, since a page waits for it."""
+        """Ask PostgreSQL for the first time, or after a fault: over several connections, since a page waits for it.
+
+        Meanwhile NATS is connected to.
+        """
+        if self._connecting is None and self._asking is None:
+            self._connecting = asyncio.create_task(self._connect())
         (status, fault), past = await asyncio.gather(
             asyncio.to_thread(self._read),
             asyncio.to_thread(read_first_look, self._settings),
@@ -175,6 +182,7 @@ class Live:
         if status is None or past is None:
             return status, fault
         self._last_hour.fill(past.slots)
+        self._again, self._again_at, self._losses = past.again, status.at, status.losses
         return past.completed(status), None
 
     def _read(self) -> tuple[Status | None, str | None]:
@@ -185,7 +193,10 @@ class Live:
                     self._watcher = self._stack.enter_context(watching(self._settings))
                 with self._watcher.look():
                     before = self._seen[-1] if self._seen else None
-                    found = read_standing(self._watcher) if before is None else read_status(self._watcher, before)
+                    if before is None:
+                        found = read_standing(self._watcher, count_up_to=FIRST_UP_TO)
+                    else:
+                        found = read_status(self._watcher, before)
                     self._count(self._watcher, found)
                     return found, None
             except RelayError as error:
@@ -210,6 +221,7 @@ class Live:
             self._held = read_held(reader, found.watermark, found.newest, blocks=blocks, oldest=found.oldest)
             self._held_at = found.at
         # A page waits for the first look: it counts what its advice needs, and the next one, within seconds, the rest.
+        # What was sent again is read beside it.
         is_first = not self._seen
         is_full = any(one.failure_class == FailureClass.CAPACITY for one in found.waiting)
         if (is_full or not is_first) and (
@@ -217,7 +229,7 @@ class Live:
         ):
             self._inserted, self._inserted_at = read_inserted(reader, found.newest), found.at
         often = any(one.pending for one in self._again) or found.losses != self._losses
-        if (often or not is_first) and found.at - self._again_at >= (_COUNT_EVERY_S if often else _AGAIN_EVERY_S):
+        if not is_first and found.at - self._again_at >= (_COUNT_EVERY_S if often else _AGAIN_EVERY_S):
             self._again, self._again_at = read_sent_again(reader, found.newest, found.at), found.at
             self._losses = found.losses
 
@@ -268,10 +280,23 @@ class Live:
         return self._nats
 
     async def _ask(self, streams: Sequence[str]) -> NatsView:
+        begun, self._connecting = self._connecting, None
+        fault = await (self._connect() if begun is None else begun)
+        if fault is not None or self._connection is None:
+            return NatsView(unreachable=fault)
         try:
-            if self._connection is None or not self._connection.up:
-                await self._nats_stack.aclose()
-                self._connection = await self._nats_stack.enter_async_context(broker(self._settings))
             return await look(self._connection, streams)
-        except (Unreachable, BrokerError) as error:
+        except BrokerError as error:
             return NatsView(unreachable=str(error))
+
+    async def _connect(self) -> str | None:
+        """Connect to NATS unless that was done; return why it cannot be."""
+        if self._connection is not None and self._connection.up:
+            return None
+        try:
+            await self._nats_stack.aclose()
+            self._connection = await self._nats_stack.enter_async_context(broker(self._settings))
+        except (Unreachable, BrokerError) as error:
+            self._connection = None
+            return str(error)
+        return None

@@ -51,8 +51,9 @@ def _of_outbox(status: Status, objective_s: float) -> tuple[Station, Station]:
     lag = f"lag {_short_age(status.lag_s)}" if status.oldest else "no lag"
     relays = [one for one in owners(status.shards) if one.name is not None]
     free = sum(not shard.held for shard in status.shards)
+    more = "+" if status.backlog.bound else ""
     return (
-        Station("Outbox", (f"{status.backlog.events:,} pending", lag), "fault" if late else "good"),
+        Station("Outbox", (f"{status.backlog.events:,}{more} pending", lag), "fault" if late else "good"),
         Station(
             "Relays",
             (f"{len(relays)} at work", f"{free} shards free" if free else "all shards"),

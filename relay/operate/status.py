@@ -14,7 +14,6 @@ from relay.rules.replicas.differing_settings import differing
 
 # So far every count is exact; beyond it says "more than". It keeps each query to tenths of a second.
 COUNT_UP_TO = 100_000
-_COUNTED = COUNT_UP_TO + 1
 # How many seqs are searched for what is pending, from the watermark on.
 SCAN_SEQS = 1_000_000
 # What was delivered lately lies around the watermark, and, while one event keeps that back, among the newest.
@@ -120,6 +119,7 @@ class Status:
         waiting: Why pending events wait.
         dead_mark: The same as long as the dead letters are the same ones.
         delivered: How many were delivered in the last `delivered_s` seconds.
+        reasons_of: Of how many of the newest dead letters the reasons are; None: of all that were counted.
         streams: The streams that were published to.
         dead_since: When the oldest of the dead letters that were counted was given up.
         losses: Streams that have lost events.
@@ -159,6 +159,7 @@ class Status:
     last_delivered_at: float | None = None
     marks: tuple[Mark, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
+    reasons_of: int | None = None
 
     @property
     def lag_s(self) -> float:
@@ -188,11 +189,14 @@ def read_status(reader: Reader, before: Status | None = None) -> Status:
     middle = from_seq + 2 * LATELY_SEQS
     ranges = [(from_seq, middle), (max(middle, found.newest - LATELY_SEQS), found.newest)]
     slots, count = read_delivered(reader, ranges, begin, found.delivered_s)
+    # An earlier look with the very same dead letters.
+    same = before if before is not None and before.dead_mark == found.dead_mark else None
+    reasons = None if same is None or same.reasons_of is not None else same.dead_by_reason
     all_searched = found.newest <= middle + LATELY_SEQS and (before is not None or count < LATELY_SEQS)
     return replace(
         found,
-        dead_by_reason=read_dead_reasons(reader, before, found.dead_mark),
-        large=before.large if before is not None and before.dead_mark == found.dead_mark else read_large(reader),
+        dead_by_reason=read_dead_reasons(reader) if reasons is None else reasons,
+        large=read_large(reader) if same is None else same.large,
         delivered=Count(count, "" if all_searched else "at least "),
         slots=slots,
         last_delivered_at=max((one.last_at for one in slots if one.last_at), default=found.last_delivered_at),
@@ -200,21 +204,23 @@ def read_status(reader: Reader, before: Status | None = None) -> Status:
     )
 
 
-def read_standing(reader: Reader, before: Status | None = None) -> Status:
+def read_standing(reader: Reader, before: Status | None = None, count_up_to: int | None = None) -> Status:
     """Ask the database for what `read_status` returns, but for the reasons of dead letters and for deliveries.
 
     Args:
         before: As `read_status` takes it.
+        count_up_to: So far every count is exact; None: `COUNT_UP_TO`.
 
     Returns:
         Without reasons, and with none or more deliveries.
     """
+    most = COUNT_UP_TO if count_up_to is None else count_up_to
     watermark, newest = reader.row("operate/range")
     at = time.time()
     upper = min(newest, watermark + SCAN_SEQS)
-    pending, *reasons = [_Pending._make(row) for row in reader.rows("operate/pending", (watermark, upper, _COUNTED))]
-    retry, next_retry_at = reader.row("operate/retrying", (_COUNTED,))
-    dead, dead_mark, dead_since = reader.row("operate/dead_count", (_COUNTED,))
+    pending, *reasons = [_Pending._make(row) for row in reader.rows("operate/pending", (watermark, upper, most + 1))]
+    retry, next_retry_at = reader.row("operate/retrying", (most + 1,))
+    dead, dead_mark, dead_since = reader.row("operate/dead_count", (most + 1,))
     return Status(
         at=at,
         table=reader.tables.events,
@@ -225,12 +231,12 @@ def read_standing(reader: Reader, before: Status | None = None) -> Status:
         shards=read_shards(reader),
         watermark=watermark,
         newest=newest,
-        backlog=_backlog(pending.events, all_searched=upper == newest),
+        backlog=_backlog(pending.events, most, all_searched=upper == newest),
         oldest=pending.as_oldest(),
-        retry=_bounded(retry),
+        retry=_bounded(retry, most),
         next_retry_at=next_retry_at,
         waiting=[reason.as_waiting() for reason in reasons],
-        dead=_bounded(dead),
+        dead=_bounded(dead, most),
         dead_mark=dead_mark,
         dead_by_reason=[],
         delivered=Count(0, "at least "),
@@ -269,15 +275,9 @@ class _Pending(NamedTuple):
         return Waiting(self.reason, self.events, oldest.seq, oldest.topic, oldest.created_at, self.failure_class)
 
 
-def read_dead_reasons(reader: Reader, before: Status | None = None, mark: str = "") -> list[DeadReason]:
-    """Return the most frequent reasons of dead letters.
-
-    Args:
-        before: An earlier look; its reasons are taken if its dead letters are those of `mark`.
-    """
-    if before is not None and before.dead_mark == mark:
-        return before.dead_by_reason
-    rows = reader.rows("operate/dead", (_COUNTED,))
+def read_dead_reasons(reader: Reader, newest: int | None = None) -> list[DeadReason]:
+    """Return the most frequent reasons of dead letters; `newest`: of so many of the newest ones."""
+    rows = reader.rows("operate/dead", (COUNT_UP_TO + 1 if newest is None else newest,))
     return [DeadReason(str(reason), int(count)) for reason, count in rows[:10]]
 
 
@@ -286,8 +286,8 @@ def read_large(reader: Reader) -> tuple[LargeDead, ...]:
     return tuple(starmap(LargeDead, reader.rows("operate/dead_large", (_LARGE, _LARGE_TOPICS))))
 
 
-def _backlog(pending: int, *, all_searched: bool) -> Count:
-    return _bounded(pending) if all_searched or pending > COUNT_UP_TO else Count(pending, "at least ")
+def _backlog(pending: int, most: int, *, all_searched: bool) -> Count:
+    return _bounded(pending, most) if all_searched or pending > most else Count(pending, "at least ")
 
 
 def read_shards(reader: Reader) -> list[Shard]:
@@ -301,5 +301,5 @@ def read_oldest(reader: Reader, above: int, up_to: int) -> Oldest | None:
     return Oldest._make(rows[0]) if rows else None
 
 
-def _bounded(count: int) -> Count:
-    return Count(count) if count <= COUNT_UP_TO else Count(COUNT_UP_TO, "more than ")
+def _bounded(count: int, most: int) -> Count:
+    return Count(count) if count <= most else Count(most, "more than ")
