@@ -9,9 +9,10 @@ Each stream is waited for by itself: one that does not answer gives up no doubt 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import chain, islice
 
 from relay.event import Event
 from relay.integrity.reused_seqs import ReusedSeqs
@@ -245,7 +246,9 @@ class TailSearch:
         # This database may be behind what is in memory.
         watermark = min(self._in_hand.watermark(), (await self._reader.starting_point()).above)
         subjects = set()
-        for event in await self._reader.outlines(watermark, LARGEST, _FIRST_PENDING):
+        pending = await self._reader.outlines(watermark, LARGEST, _FIRST_PENDING)
+        # The rows of those in memory may have been deleted since they were read.
+        for event in (*pending, *islice(self._unsent(), _FIRST_PENDING)):
             try:
                 subjects.add(self._envelopes.subject(event))
             except Poison:
@@ -286,7 +289,7 @@ class TailSearch:
             for event_id, seq in pending.items():
                 self._in_hand.in_doubt.find(seq, watched.name, places[event_id], event_id)
             # The rows of others that were sent may have been deleted, or marked by hand.
-            others = {event_id: seq for event_id, seq in self._sent_ids().items() if event_id in places}
+            others = {event_id: seq for event_id, seq in self._ids_sent(watched).items() if event_id in places}
             for event_id in others.keys() - pending.keys():
                 self._in_hand.in_doubt.find(others[event_id], watched.name, places[event_id], event_id, listed=False)
             found += len(pending)
@@ -305,10 +308,20 @@ class TailSearch:
                 took_s=round(time.monotonic() - began, 3),
             )
 
-    def _sent_ids(self) -> dict[str, int]:
-        """Return the seqs of what was sent and is not acknowledged, by id."""
+    def _ids_sent(self, watched: Watched) -> dict[str, int]:
+        """Return the seqs of what may have been sent to a stream and is not acknowledged, by id.
+
+        Until all streams were searched over the connections of now an earlier relay may have sent what is in memory.
+        """
         in_hand = self._in_hand
         sent = {event_id: seq for seq, event_id in in_hand.in_doubt.ids.items()}
         sent.update((event.id, event.seq) for event, _, _ in in_hand.in_flight.values())
         sent.update((event.id, event.seq) for batch in in_hand.batches.values() for event in batch.events)
+        if not (watched.searched and self.knows_all):
+            sent.update((event.id, event.seq) for event in self._unsent())
         return sent
+
+    def _unsent(self) -> Iterator[Event]:
+        """Go through the events in memory that are not in flight."""
+        in_hand = self._in_hand
+        return chain(in_hand.lanes.unsent(), in_hand.to_look_for, *(one.parked for one in in_hand.holds.open.values()))

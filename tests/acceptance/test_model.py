@@ -536,6 +536,23 @@ def test_an_event_in_doubt_whose_row_is_deleted_or_marked_by_hand_is_stored_once
         world.process.rest(10)
 
 
+@pytest.mark.parametrize("by", ["delete", "mark_by_hand"])
+def test_an_event_whose_mark_vanishes_and_whose_row_is_deleted_or_marked_before_the_search_is_stored_once(
+    by: str,
+) -> None:
+    with machine() as world:
+        world.process.rest(3)
+        world.insert("orders.a", "a", 1)
+        # It is sent and marked, and the standby that is promoted lacks the mark.
+        world.copy_to_the_standby()
+        world.process.rest(3)
+        world.promote_the_standby(0.1)
+        world.take_the_server_away(0.5)
+        getattr(world, by)(0)
+        world.process.rest(10)
+        assert len(world.broker.streams["ORDERS"].messages) == 1
+
+
 def _remember(_: object, __: object) -> None:
     """See no change of the database."""
 
