@@ -18,6 +18,7 @@ from relay.cancellation import heed_cancellation, honour_cancellation
 from relay.errors import BadValue, StatementRefused
 from relay.observe.logs import event as log_event
 from relay.postgres.arrays import BinaryArray, BinaryArrayDumper
+from relay.postgres.large_results import Parts, pause
 from relay.postgres.named import GONE, NamedStatements
 from relay.postgres.server_error import is_of_schema, is_of_value, words
 from relay.postgres.session import address_fault, conninfo, pin
@@ -76,14 +77,22 @@ class _Connection(psycopg.AsyncConnection[Row]):
     """A connection that wakes for what comes, and not ten times a second to see whether somebody pressed Ctrl-C.
 
     That is the driver's default, also in asyncio, where a task is cancelled without it. An idle relay takes 0.7 %
-    of a core instead of 0.95 (docs/operations/benchmarks.md).
+    of a core instead of 0.95 (docs/operations/benchmarks.md). Large results are read in few wakes.
     """
 
     def wait(
         self, gen: PQGen[T], interval: float = _INTERVAL_S, timeout: float | None = None
     ) -> Coroutine[Any, Any, T]:
-        """Wait as the driver does, but for the interval."""
-        return super().wait(gen, interval, timeout)
+        """Wait as the driver does, but for the interval and the pauses of a large result."""
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        return self._wait(gen, interval)
+
+    async def _wait(self, gen: PQGen[T], interval: float) -> T:
+        parts = Parts(gen, self.pgconn.socket)
+        while not await super().wait(parts.next_part(), interval):
+            await pause()
+        return parts.result[0]
 
 
 class Database:
