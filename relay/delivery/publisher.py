@@ -16,8 +16,9 @@ from relay.delivery.refusals import Refusals
 from relay.delivery.settler import Settler
 from relay.event import Event
 from relay.jetstream.acknowledgements import Stored
-from relay.jetstream.connection import Connection, Message
+from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
+from relay.jetstream.frames import Message
 from relay.jetstream.listener import Listener
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics

@@ -18,11 +18,11 @@ from nats.errors import Error as NatsError
 
 from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
-from relay.jetstream import answers
+from relay.jetstream import answers, frames
 from relay.jetstream.acknowledgements import Stored
 from relay.jetstream.client import Client, Inbox, NatsOptions, RawListener, check_heard, limit_of
 from relay.jetstream.errors import BrokerError
-from relay.jetstream.frames import Frame, encode
+from relay.jetstream.frames import Message
 from relay.jetstream.listener import Listener
 from relay.jetstream.questions import Questions
 from relay.rules.failure.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
@@ -30,9 +30,6 @@ from relay.rules.failure.refused_right import forbidden_subject
 
 # Events of a batch between two returns to the event loop: about 2 ms.
 _BREATH = 200
-
-Message = tuple[int, str, bytes, str]
-"""Token, subject, payload and lines of the headers of an event on its way."""
 
 # The limit of a message is asked again at most this often, seconds.
 _LIMIT_PAUSE_S = 1.0
@@ -96,10 +93,7 @@ class Connection(Questions):
         Raises:
             BrokerError: The connection has ended; which of them were sent is not known.
         """
-        inbox = self._inbox
-        await self._send(
-            encode((f"{inbox}{token}", subject, payload, lines) for token, subject, payload, lines in messages)
-        )
+        await self._send(frames.singles(messages, self._inbox))
 
     async def publish_batch(self, number: int, messages: Sequence[Message]) -> None:
         """Send events as one atomic batch; the answer to its commit comes back under `number`.
@@ -110,20 +104,21 @@ class Connection(Questions):
             BrokerError: The connection has ended; whether the batch is in the stream is not known.
         """
         own = f"Nats-Batch-Id: {self._batch_prefix}{number}\r\nNats-Batch-Sequence: "
-        frames: list[Frame] = [
-            ("", subject, payload, f"{lines}{own}{position}\r\n")
-            for position, (_, subject, payload, lines) in enumerate(messages, 1)
-        ]
-        _, subject, payload, lines = frames[-1]
-        frames[-1] = (f"{self._inbox}b{number}", subject, payload, f"{lines}Nats-Batch-Commit: 1\r\n")
-        for start in range(0, len(frames), _BREATH):
-            await self._send(encode(frames[start : start + _BREATH]))
+        position = len(messages)
+        _, subject, payload, lines = messages[-1]
+        commit = (number, subject, payload, f"{lines}{own}{position}\r\nNats-Batch-Commit: 1\r\n")
+        for start in range(0, position, _BREATH):
+            end = start + _BREATH
+            wire = frames.batch(messages[start : min(end, position - 1)], own, start + 1)
+            if end >= position:
+                wire += frames.singles([commit], f"{self._inbox}b")
+            await self._send(wire)
             await asyncio.sleep(0)
 
-    async def _send(self, frames: bytes) -> None:
+    async def _send(self, wire: bytes) -> None:
         with honour_cancellation():
             try:
-                await self._nc.send(frames)
+                await self._nc.send(wire)
             except (NatsError, OSError) as error:
                 self._has_ended(str(error))
                 raise BrokerError(str(error)) from error

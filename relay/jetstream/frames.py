@@ -6,22 +6,53 @@ each header again, which `relay.rules.sending.envelopes` has done already, by st
 
 from collections.abc import Iterable
 
-Frame = tuple[str, str, bytes, str]
-"""Reply subject, subject, payload, and the lines of the headers, each with its line end.
+Message = tuple[int, str, bytes, str]
+"""Token, subject, payload, and the lines of the headers, each with its line end.
 
 All of them must have passed `relay.rules.sending.envelopes`: a line end in a wrong place would begin a command of its
 own.
 """
 
-_STATUS_BYTES = len("NATS/1.0\r\n\r\n")
+# Each command begins with the line end of the one before, so that a message is two pieces and not three.
+_END = b"\r\n"
 
 
-def encode(frames: Iterable[Frame]) -> bytes:
-    """Write messages one after the other, as they go over the wire."""
+def singles(messages: Iterable[Message], inbox: str) -> bytes:
+    """Write messages one after the other, as they go over the wire.
+
+    Args:
+        messages: What is sent.
+        inbox: What the reply subject of each begins with; its token follows.
+    """
     parts: list[bytes] = []
-    for reply, subject, payload, lines in frames:
+    for token, subject, payload, lines in messages:
+        headers = f"NATS/1.0\r\n{lines}\r\n"
         # isascii is a look at a flag; hardly any header needs more than a byte a character.
-        size = _STATUS_BYTES + (len(lines) if lines.isascii() else len(lines.encode()))
-        head = f"HPUB {subject} {reply} {size} {size + len(payload)}\r\nNATS/1.0\r\n{lines}\r\n"
-        parts += (head.encode(), payload, b"\r\n")
+        size = len(headers) if headers.isascii() else len(headers.encode())
+        head = f"\r\nHPUB {subject} {inbox}{token} {size} {size + len(payload)}\r\n{headers}"
+        parts += head.encode(), payload
+    return _joined(parts)
+
+
+def batch(messages: Iterable[Message], own: str, first: int) -> bytes:
+    """Write messages of an atomic batch, without the one that commits it.
+
+    Args:
+        messages: Consecutive ones; nothing answers them.
+        own: The line of a header that says which batch, and the name of the one for the position in it.
+        first: The position of the first.
+    """
+    parts: list[bytes] = []
+    for position, (_, subject, payload, lines) in enumerate(messages, first):
+        headers = f"NATS/1.0\r\n{lines}{own}{position}\r\n\r\n"
+        size = len(headers) if headers.isascii() else len(headers.encode())
+        parts += f"\r\nHPUB {subject} {size} {size + len(payload)}\r\n{headers}".encode(), payload
+    return _joined(parts)
+
+
+def _joined(parts: list[bytes]) -> bytes:
+    if not parts:
+        return b""
+    parts[0] = parts[0].removeprefix(_END)
+    parts.append(_END)
     return b"".join(parts)

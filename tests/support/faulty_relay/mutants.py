@@ -12,7 +12,8 @@ import relay.projection.term
 from relay.daemon.replica import Replica
 from relay.integrity.tail_search import TailSearch
 from relay.integrity.watched import Watched
-from relay.jetstream.connection import Connection, Message
+from relay.jetstream.connection import Connection
+from relay.jetstream.frames import Message
 from relay.postgres import outbox_reader as outbox
 from relay.postgres.shard_leases import Ownership
 from relay.projection.ports import Move
