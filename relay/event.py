@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import NamedTuple
 
 
@@ -39,6 +40,10 @@ class Event(NamedTuple):
         beside = len(self.topic) + (0 if self.key is None else len(self.key))
         return len(self.payload) + beside + (0 if self.headers is None else len(self.headers))
 
+    def stripped(self) -> "Event":
+        """Return it without what the application wrote: that is all that a mark needs."""
+        return self._replace(topic="", key=None, payload=b"", headers=None)
+
     def created_at_text(self) -> str | None:
         """Write the time of creation as RFC 3339; None if it lies outside of the years 1 to 9999, or is infinite."""
         try:
@@ -47,9 +52,15 @@ class Event(NamedTuple):
             return None
 
 
-def sizes_of(events: Sequence[Event]) -> list[int]:
-    """Return the size of each event: of many, in half of the time."""
-    return [
-        len(topic) + len(payload) + (len(key) if key else 0) + (len(headers) if headers else 0)
-        for _, _, topic, key, payload, headers, _, _, _, _ in events
-    ]
+# What `Event.size` counts.
+_TEXTS = itemgetter(*map(Event._fields.index, ("topic", "key", "payload", "headers")))
+
+
+def size_of_all(events: Sequence[Event]) -> int:
+    """Return the sizes of events together."""
+    return sum(
+        [
+            len(topic) + len(payload) + (len(key) if key else 0) + (len(headers) if headers else 0)
+            for topic, key, payload, headers in map(_TEXTS, events)
+        ]
+    )

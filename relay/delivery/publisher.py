@@ -25,9 +25,10 @@ from relay.observe.metrics import Metrics
 from relay.outcomes import Delivered, FailureClass
 from relay.rules.failure.connection_suspects import ConnectionSuspects
 from relay.rules.failure.failures import ENDS_CONNECTIONS, Forbidden, NoResponders, Refused, describe
-from relay.rules.in_hand import Batch, InFlight, InHand
+from relay.rules.in_hand import InHand
 from relay.rules.sending.atomic_batch import fit
 from relay.rules.sending.envelopes import Envelopes, Poison
+from relay.rules.sending.in_flight import Batch, InFlight
 from relay.rules.sending.send_gate import Gate
 
 if TYPE_CHECKING:
@@ -245,7 +246,9 @@ class Publisher(Listener):
         else:
             self._next_batch += 1
             subjects = frozenset([message[1] for message in batch.messages])
-            self._batches[self._next_batch] = Batch(batch.stream.name, events, subjects, now)
+            # Here and not when it is stored: by then its events have left the caches of the cores.
+            keys = frozenset([event.key for event in events])
+            self._batches[self._next_batch] = Batch(batch.stream.name, events, subjects, keys, now)
             await connection.publish_batch(self._next_batch, batch.messages)
 
     def stored(self, stored: Sequence[Stored]) -> None:
@@ -289,8 +292,9 @@ class Publisher(Listener):
             self._settle([(event, stream, at, False, now) for at, event in enumerate(found.events, first)])
             if self._enders:
                 self._enders.answered([event.seq for event in found.events])
-            for key in {event.key for event in found.events if event.key is not None}:
-                self._lanes.release_key(key)
+            for key in found.keys:
+                if key is not None:
+                    self._lanes.release_key(key)
         else:
             self._doubt(found)
             self._one_by_one(found.events)

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import itemgetter
 
 from relay.delivery.marker import Marker
 from relay.errors import StatementRefused
@@ -20,6 +21,9 @@ from relay.rules.settling.refused_rows import KEPT
 from relay.rules.stream.stream_floors import Mark
 
 log = logging.getLogger(__name__)
+
+# Of a `Delivered`.
+_STREAM, _STREAM_SEQ, _DUPLICATE = itemgetter(1), itemgetter(2), itemgetter(3)
 
 # A smaller batch waits this long for company, seconds: a mark is on nobody's way, and each one is a commit.
 _LINGER_S = 0.01
@@ -239,7 +243,7 @@ class Settler:
             self._try_later()
         self._metrics.stage("settle", time.monotonic() - started)
         self._metrics.delivered(
-            [acked_at - event.created_at for event, _, _, _, acked_at in batch], sum([one[3] for one in batch])
+            [acked_at - event.created_at for event, _, _, _, acked_at in batch], sum(map(_DUPLICATE, batch))
         )
 
     async def _settle_streams(self, *, locked: bool = False) -> None:
@@ -255,7 +259,7 @@ class Settler:
             now = time.monotonic()
             left = {one[0].seq for one in batch if self._refused.waits(one[0].seq, now)}
             batch = [one for one in batch if one[0].seq not in left]
-        streams = dict.fromkeys([one[1] for one in batch])
+        streams = dict.fromkeys(map(_STREAM, batch))
         for stream in streams:
             part = batch if len(streams) == 1 else [one for one in batch if one[1] == stream]
             still = await (self._marker.mark_again if locked else self._marker.mark)(stream, part)
@@ -273,7 +277,7 @@ class Settler:
             self.last_settled = time.monotonic()
 
     def _note_marks(self, stream: str, batch: Sequence[Delivered]) -> None:
-        stream_seqs = [one[2] for one in batch]
+        stream_seqs = list(map(_STREAM_SEQ, batch))
         highest = max(stream_seqs)
         event = batch[stream_seqs.index(highest)][0]
         self._in_hand.floors.marked(stream, min(stream_seqs), Mark(highest, event.id))

@@ -61,11 +61,14 @@ class OutboxWriter:
         return bool(value(await self._run(self._tables.query("delivery/ours"), self._fence)))
 
     def _marks(self, stream: str, delivered: Sequence[Delivered]) -> tuple[object, ...]:
+        # One pass, since they have left the caches of the cores since they were sent.
+        rows = [(event.seq, stream_seq, event.id) for event, _, stream_seq, _, _ in delivered]
+        seqs, stream_seqs, ids = zip(*rows, strict=True) if rows else ((), (), ())
         try:
-            seqs, stream_seqs = bigints([one[0].seq for one in delivered]), bigints([one[2] for one in delivered])
+            numbers = bigints(seqs), bigints(stream_seqs)
         except OverflowError as error:
             raise BadValue("a sequence of the stream is out of range for type bigint") from error
-        return stream, seqs, stream_seqs, *self._fence, uuids([one[0].id for one in delivered])
+        return stream, *numbers, *self._fence, uuids(ids)
 
     async def still_pending(self, events: Sequence[Event]) -> set[int]:
         """Return the seqs of those events that are neither delivered nor dead.

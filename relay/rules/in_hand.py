@@ -7,7 +7,6 @@ publisher moves them into flight, the settler forgets them. None of them asks an
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from relay.event import Event
 from relay.outcomes import Delivered
@@ -16,6 +15,7 @@ from relay.rules.failure.holds import Holds
 from relay.rules.order.gaps import Gaps
 from relay.rules.order.lanes import Lanes
 from relay.rules.sending.in_doubt import InDoubt
+from relay.rules.sending.in_flight import Batch, InFlight
 from relay.rules.settling.set_aside import SetAside
 from relay.rules.settling.unsettled import Unsettled
 from relay.rules.stream.set_back_suspects import SetBackSuspects
@@ -23,25 +23,8 @@ from relay.rules.stream.stream_floors import Floors
 from relay.rules.stream.streams import StreamMap
 from relay.rules.wake_signal import Signal
 
-# An event that was sent and is not answered: the event, its subject, and when it was sent (monotonic seconds).
-# A plain tuple: one is made for each event, in a fifth of a named tuple's time.
-InFlight = tuple[Event, str, float]
-
-
-class Batch(NamedTuple):
-    """An atomic batch in flight.
-
-    Attributes:
-        stream: The stream that takes it.
-        events: What is in it, in the order in which it is stored.
-        subjects: The subjects of its events.
-        sent_at: Monotonic seconds.
-    """
-
-    stream: str
-    events: list[Event]
-    subjects: frozenset[str]
-    sent_at: float
+# What is done with many events in several passes is done with so many at a time, while the cores have them at hand.
+_IN_CACHE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +281,11 @@ class InHand:
     def begin_marking(self, limit: int) -> list[Delivered]:
         """Take the next acknowledged events, at most `limit`, to be marked now."""
         waiting = self._acknowledged
-        self._marking = [waiting.popleft() for _ in range(min(limit, len(waiting)))]
+        if len(waiting) <= limit:
+            self._marking = list(waiting)
+            waiting.clear()
+        else:
+            self._marking = [waiting.popleft() for _ in range(limit)]
         return self._marking
 
     def marking(self) -> Sequence[Delivered]:
@@ -307,10 +294,12 @@ class InHand:
 
     def marked(self, left: Collection[int] = ()) -> None:
         """Forget the events that were just marked, but for those that could not be, the seqs in `left`."""
-        marked = [one[0] for one in self._marking if one[0].seq not in left]
-        self.unsettled.forget(marked)
-        if self.aside:
-            self.aside.forget([event.seq for event in marked])
+        done = [one for one in self._marking if one[0].seq not in left] if left else self._marking
+        for at in range(0, len(done), _IN_CACHE):
+            events = [one[0] for one in done[at : at + _IN_CACHE]]
+            self.unsettled.forget(events)
+            if self.aside:
+                self.aside.forget([event.seq for event in events])
         if left:
             aside = [one for one in self._marking if one[0].seq in left]
             self.unsettled.strip([one[0].seq for one in aside])

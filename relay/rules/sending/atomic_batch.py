@@ -44,7 +44,7 @@ def fit(events: list[Event], messages: list[M], streams: StreamMap, alone: set[i
     alike = len({message[1] for message in messages}) == 1
     if alone:
         alike = alike and alone.isdisjoint(event.seq for event in events)
-    if alike and sum([len(event.payload) for event in events]) <= _BATCH_BYTES:
+    if alike and sum([len(message[2]) for message in messages]) <= _BATCH_BYTES:
         return Fit(stream, events, messages)
     size = 0
     chosen: list[Event] = []
@@ -52,7 +52,7 @@ def fit(events: list[Event], messages: list[M], streams: StreamMap, alone: set[i
     left: list[Event] = []
     cut: set[str | None] = set()
     for event, message in zip(events, messages, strict=True):
-        size += len(event.payload)
+        size += len(message[2])
         fits = not chosen or (size <= _BATCH_BYTES and streams.find(message[1]) is stream)
         if fits and event.key not in cut and event.seq not in alone:
             chosen.append(event)

@@ -42,7 +42,7 @@ class SetAside:
         for one in delivered:
             if one[0].seq not in self._seqs:
                 self._seqs.add(one[0].seq)
-                one = (one[0]._replace(topic="", key=None, payload=b"", headers=None), *one[1:])
+                one = (one[0].stripped(), *one[1:])
             self._waiting.append(one)
 
     def take(self) -> list[Delivered]:

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 
-from relay.event import Event, sizes_of
+from relay.event import Event, size_of_all
+
+_SEQ = itemgetter(Event._fields.index("seq"))
 
 
 class Unsettled:
     """Keeps every event from its fetch until the database says it is settled.
 
     Attributes:
-        in_memory: Events in memory: seq to time of creation (Unix seconds) and size (bytes).
+        in_memory: Events in memory, by seq.
         postponed: Events that wait in the outbox for their retry: seq to key and time of creation.
         blocked: Dead letters that keep their key waiting, and those that an operator has retried and that wait for
             their turn: seq to key.
@@ -18,7 +21,7 @@ class Unsettled:
     """
 
     def __init__(self) -> None:
-        self.in_memory: dict[int, tuple[float, int]] = {}
+        self.in_memory: dict[int, Event] = {}
         self.postponed: dict[int, tuple[str | None, float]] = {}
         self.blocked: dict[int, str] = {}
         self.payload_bytes = 0
@@ -71,14 +74,12 @@ class Unsettled:
     def take_in(self, events: list[Event]) -> list[Event]:
         """Enter fetched events; return those that were not known, in their order."""
         in_memory, postponed, just_settled = self.in_memory, self.postponed, self._just_settled
-        seqs = [event.seq for event in events]
+        seqs: list[int] = list(map(_SEQ, events))
         if postponed or self.blocked or not (in_memory.keys().isdisjoint(seqs) and just_settled.isdisjoint(seqs)):
             events = [event for event in events if not self.knows(event.seq)]
             seqs = [event.seq for event in events]
-        sizes = sizes_of(events)
-        # The pairs are made by zip: in half of the time that a comprehension takes.
-        in_memory.update(zip(seqs, zip([event.created_at for event in events], sizes, strict=True), strict=True))
-        self.payload_bytes += sum(sizes)
+        in_memory.update(zip(seqs, events, strict=True))
+        self.payload_bytes += size_of_all(events)
         if seqs:
             self._enter(min(seqs))
         return events
@@ -89,24 +90,24 @@ class Unsettled:
             return False
         self.postponed.pop(event.seq, None)
         self.blocked.pop(event.seq, None)
-        self.in_memory[event.seq] = event.created_at, event.size
+        self.in_memory[event.seq] = event
         self.payload_bytes += event.size
         self._enter(event.seq)
         return True
 
     def forget(self, events: list[Event]) -> None:
         """Forget events that are settled, or were dropped and will be read again."""
-        seqs = [event.seq for event in events]
+        seqs: list[int] = list(map(_SEQ, events))
         self._just_settled.update(seqs)
         take = self.in_memory.pop
-        self.payload_bytes -= sum([known[1] for seq in seqs if (known := take(seq, None)) is not None])
+        self.payload_bytes -= size_of_all([known for seq in seqs if (known := take(seq, None)) is not None])
 
     def strip(self, seqs: Iterable[int]) -> None:
         """Note that payload and headers of events in memory were let go."""
         for seq in seqs:
-            created_at, size = self.in_memory[seq]
-            self.in_memory[seq] = created_at, 0
-            self.payload_bytes -= size
+            event = self.in_memory[seq]
+            self.in_memory[seq] = event.stripped()
+            self.payload_bytes -= event.size
 
     def postpone(self, event: Event) -> None:
         """Move an event from memory to those that wait in the outbox."""
@@ -141,4 +142,4 @@ class Unsettled:
         if seq is None:
             return None
         found = self.in_memory.get(seq)
-        return found[0] if found is not None else self.postponed[seq][1]
+        return found.created_at if found is not None else self.postponed[seq][1]

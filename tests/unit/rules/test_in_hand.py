@@ -7,8 +7,9 @@ from relay.event import Event
 from relay.outcomes import FailureClass
 from relay.rules.database.database_state import DatabaseState
 from relay.rules.failure.holds import Holds
-from relay.rules.in_hand import Batch, InHand, Limits
+from relay.rules.in_hand import InHand, Limits
 from relay.rules.order.lanes import Lanes
+from relay.rules.sending.in_flight import Batch
 
 
 class Flag:
@@ -217,7 +218,7 @@ def test_all_that_is_read_from_the_watermark_on_is_left_to_no_other_reading() ->
 def test_all_in_flight_comes_back_in_the_order_of_seq_with_the_time_it_was_sent() -> None:
     in_hand = hand()
     in_hand.in_flight[4] = (event(4), "orders.placed", 7.0)
-    in_hand.batches[1] = Batch("ORDERS", [event(3), event(5)], frozenset(["orders.placed"]), 6.0)
+    in_hand.batches[1] = Batch("ORDERS", [event(3), event(5)], frozenset(["orders.placed"]), frozenset(), 6.0)
     assert in_hand.in_flight_count() == 3
     assert in_hand.sent_unmarked() == {3, 4, 5}
     assert list(in_hand.take_in_flight()) == [(event(3), 6.0), (event(4), 7.0), (event(5), 6.0)]
