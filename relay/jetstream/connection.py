@@ -28,8 +28,8 @@ from relay.jetstream.questions import Questions
 from relay.rules.failure.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
 from relay.rules.failure.refused_right import forbidden_subject
 
-# Events of a batch between two returns to the event loop: about 2 ms.
-_BREATH = 200
+# Events of a batch between two returns to the event loop: about 1 ms.
+_BREATH = 500
 
 # The limit of a message is asked again at most this often, seconds.
 _LIMIT_PAUSE_S = 1.0
