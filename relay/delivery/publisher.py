@@ -245,10 +245,7 @@ class Publisher(Listener):
             await connection.publish(batch.messages[:1])
         else:
             self._next_batch += 1
-            subjects = frozenset([message[1] for message in batch.messages])
-            # Here and not when it is stored: by then its events have left the caches of the cores.
-            keys = frozenset([event.key for event in events])
-            self._batches[self._next_batch] = Batch(batch.stream.name, events, subjects, keys, now)
+            self._batches[self._next_batch] = Batch.of(batch.stream.name, events, batch.messages, now)
             await connection.publish_batch(self._next_batch, batch.messages)
 
     def stored(self, stored: Sequence[Stored]) -> None:
@@ -282,8 +279,7 @@ class Publisher(Listener):
 
     def batch_stored(self, batch: int, stream: str, last_seq: int, count: int) -> None:
         """Take the acknowledgement of an atomic batch: contiguous sequences that end with `last_seq`."""
-        found = self._batches.pop(batch, None)
-        if found is None:
+        if (found := self._batches.pop(batch, None)) is None:
             return
         if count == len(found.events):
             now = time.time()
@@ -293,8 +289,7 @@ class Publisher(Listener):
             if self._enders:
                 self._enders.answered([event.seq for event in found.events])
             for key in found.keys:
-                if key is not None:
-                    self._lanes.release_key(key)
+                self._lanes.release_key(key)
         else:
             self._doubt(found)
             self._one_by_one(found.events)

@@ -1,6 +1,7 @@
 """What was sent and is not answered: an event by itself, or an atomic batch. Pure."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Self
 
 from relay.event import Event
 
@@ -23,5 +24,15 @@ class Batch(NamedTuple):
     stream: str
     events: list[Event]
     subjects: frozenset[str]
-    keys: frozenset[str | None]
+    keys: frozenset[str]
     sent_at: float
+
+    @classmethod
+    def of(cls, stream: str, events: list[Event], messages: Iterable[tuple[int, str, bytes, str]], now: float) -> Self:
+        """Return a batch that is sent now, of events and their messages.
+
+        What is asked for when it is stored is looked for here: by then its events have left the caches of the cores.
+        """
+        subjects = frozenset([message[1] for message in messages])
+        keys = frozenset([event.key for event in events if event.key is not None])
+        return cls(stream, events, subjects, keys, now)
