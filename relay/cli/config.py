@@ -6,7 +6,8 @@ import click
 
 from relay.cli.options import with_settings
 from relay.config.flags import FLAGS
-from relay.config.settings import Settings, effective
+from relay.config.settings import Settings
+from relay.config.shown import effective
 
 
 @click.command()

@@ -4,15 +4,15 @@ from importlib.util import find_spec
 
 import click
 
-from relay.cli.options import with_settings
+from relay.cli.options import Sources, with_sources
 from relay.cli.table import message
-from relay.config.settings import Settings
+from relay.config import child_process
 from relay.errors import ConfigError
 
 
 @click.command()
-@with_settings("--dsn-file", "--table", "--server", "--creds-file", "--console-port", "--log-format", "--log-level")
-def console(settings: Settings) -> None:
+@with_sources("--dsn-file", "--table", "--server", "--creds-file", "--console-port", "--log-format", "--log-level")
+def console(sources: Sources) -> None:
     """Serve a web console: what waits and why, events, dead letters, streams, relays.
 
     It needs the extra: pip install 'outbox-relay[console]'. It is a process of its own, one for any number of relays,
@@ -26,6 +26,8 @@ def console(settings: Settings) -> None:
     missing = [name for name in ("jinja2", "starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise ConfigError([f"{', '.join(missing)} not installed: pip install 'outbox-relay[console]'"])
+    reading = child_process.begin(sources.load)
+    # Meanwhile, so that it takes no time.
     from relay.console.serve import serve
 
-    serve(settings, message)
+    serve(reading.result(), message)

@@ -1,18 +1,18 @@
-"""Read the settings in a child process, so that the daemon keeps nothing of what checks them.
+"""Read the settings in a child process, so that the daemon and the console keep nothing of what checks them.
 
-pydantic and its settings take 16 MB of a process, and the daemon needs them for a tenth of a second. The child reads
-and checks, hands the values over a pipe, and ends. Meanwhile the daemon imports what it needs itself.
+pydantic and its settings take 16 MB of a process, which needs them for a tenth of a second. The child reads and checks,
+hands the values over a pipe, and ends. Meanwhile the process imports what it needs itself.
 """
 
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from relay.errors import ConfigError, RelayError
 
@@ -38,6 +38,14 @@ class PlainSecret:
         return "PlainSecret('**********')"
 
 
+class _Plain(SimpleNamespace):
+    """Values as attributes."""
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """Return a copy with other values, as pydantic's own does."""
+        return type(self)(**{**vars(self), **update})
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A child process that reads the settings.
@@ -53,7 +61,7 @@ class Reading:
     def result(self) -> "Settings":
         """Wait until the settings are read, and return them; to be called once.
 
-        They have the sections and values of `Settings` as plain attributes, and none of its methods.
+        They have the sections and values of `Settings` as plain attributes, and of its methods `model_copy`.
 
         Raises:
             ConfigError: Something is wrong; it holds every fault.
@@ -69,7 +77,7 @@ class Reading:
             raise ConfigError(sections)
         return cast(
             "Settings",
-            SimpleNamespace(**{section: SimpleNamespace(**_values(values)) for section, values in sections.items()}),
+            _Plain(**{section: _Plain(**_values(values)) for section, values in sections.items()}),
         )
 
 

@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
+from relay.config.loopback import LOOPBACK
 from relay.config.sections import Listed, Section
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def _network(value: str) -> str:

@@ -14,11 +14,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import SecretStr, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from relay.config import redact
 from relay.config.console_section import ConsoleSection
 from relay.config.flags import FLAGS, PROJECTION_FLAGS
 from relay.config.sections import (
@@ -162,21 +161,6 @@ def load(
         if not faults:
             return settings
     raise ConfigError(list(dict.fromkeys(faults)))
-
-
-def effective(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return every setting with its value by section, secrets hidden; None if it is not set."""
-    shown = settings.model_dump()
-    for section in shown.values():
-        for name, value in section.items():
-            if isinstance(value, SecretStr):
-                # An address without its password tells more than stars do.
-                section[name] = redact.dsn(value.get_secret_value()) if name.endswith("dsn") else redact.HIDDEN
-            elif isinstance(value, Path):
-                section[name] = str(value)
-            elif isinstance(value, tuple):
-                section[name] = [redact.server(item) if name == "servers" else item for item in value]
-    return shown
 
 
 def _from_flags(overrides: Mapping[str, object]) -> _Source:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import psycopg
 from starlette.applications import Starlette
@@ -12,7 +13,6 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from relay.config.settings import Settings
 from relay.console.access.entry import Entry
 from relay.console.access.guard import BY_LINK, Guard
 from relay.console.filter_form import events_path, read_form
@@ -42,12 +42,15 @@ from relay.operate.access import foreseen
 from relay.operate.changes import who
 from relay.operate.claim import Taken
 
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
+
 _ASSETS = StaticFiles(directory=HERE / "static")
 
 Page = Callable[[Site, Request], Awaitable[Response]]
 
 
-def build(settings: Settings) -> tuple[Guard, Entry]:
+def build(settings: "Settings") -> tuple[Guard, Entry]:
     """Return the console as an ASGI application, and what lets people in."""
     section = settings.console
     entry = Entry(section, who())

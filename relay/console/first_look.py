@@ -3,11 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import psycopg
 
-from relay.config.settings import Settings
 from relay.console.last_hour import LAST_S
 from relay.errors import RelayError
 from relay.operate.access import Reader, foreseen, reading
@@ -15,6 +14,9 @@ from relay.operate.delivered import DeliveredSlot, read_delivered, slot_of
 from relay.operate.message_size import LargeDead
 from relay.operate.sent_again import SentAgain, read_sent_again
 from relay.operate.status import LATELY_S, LATELY_SEQS, Count, DeadReason, Status, read_dead_reasons, read_large
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 T = TypeVar("T")
 
@@ -56,7 +58,7 @@ class FirstLook(NamedTuple):
         )
 
 
-def read_first_look(settings: Settings) -> FirstLook | None:
+def read_first_look(settings: "Settings") -> FirstLook | None:
     """Read it over a connection of its own; None if the outbox cannot be read."""
     return _alone(settings, _past)
 
@@ -76,7 +78,7 @@ def _past(reader: Reader) -> FirstLook:
     )
 
 
-def _alone(settings: Settings, look: Callable[[Reader], T]) -> T | None:
+def _alone(settings: "Settings", look: Callable[[Reader], T]) -> T | None:
     try:
         with reading(settings) as reader:
             return look(reader)

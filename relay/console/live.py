@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import psycopg
 
-from relay.config.settings import Settings
 from relay.console.first_look import FIRST_UP_TO, read_first_look
 from relay.console.last_hour import LastHour, Slot
 from relay.console.seen_streams import OutboxSide, SeenStreams
@@ -29,6 +29,9 @@ from relay.operate.sent_again import SentAgain, read_sent_again
 from relay.operate.status import Loss, Status, read_standing, read_status
 from relay.operate.stream_room import Limit, of_messages
 from relay.outcomes import FailureClass
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +79,7 @@ class Look:
 class Live:
     """Looks when a page asks and the last look is too old. To be used from one event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: "Settings") -> None:
         self._settings = settings
         self._lock = asyncio.Lock()
         self._looking: asyncio.Task[Look] | None = None

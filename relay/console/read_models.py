@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import psycopg
 
-from relay.config.settings import Settings
 from relay.console.changes.carry_out import operator_settings
 from relay.console.site import Site
 from relay.errors import ConfigError, RelayError
@@ -15,6 +14,7 @@ from relay.projection import operator
 from relay.projection.operator import BEHIND, NoProjection, ParkedEvent, PartitionStatus
 
 if TYPE_CHECKING:
+    from relay.config.settings import Settings
     from relay.projection.in_redis.client import Client
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ async def want(site: Site, store: Store, name: str, events: Sequence[ParkedEvent
     return await site.run(work)
 
 
-def has_redis(settings: Settings) -> bool:
+def has_redis(settings: "Settings") -> bool:
     """Report whether a Redis is set."""
     return settings.redis.url is not None or settings.redis.url_file is not None
 
@@ -106,7 +106,7 @@ async def _in_postgres(site: Site) -> Standing:
     return await site.read(look)
 
 
-async def _ask_redis(settings: Settings, work: "Callable[[Client], Awaitable[T]]") -> T:
+async def _ask_redis(settings: "Settings", work: "Callable[[Client], Awaitable[T]]") -> T:
     """Do something with the Redis of the settings.
 
     Raises:

@@ -5,11 +5,10 @@ import ctypes
 import logging
 import socket
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import uvicorn
 
-from relay.config.console_section import ConsoleSection
-from relay.config.settings import Settings
 from relay.console.access.setup import setup_faults
 from relay.console.app import build
 from relay.errors import ConfigError
@@ -18,6 +17,10 @@ from relay.observe.logs import event as log_event
 from relay.operate.access import check_addresses
 from relay.operate.changes import Tell
 from relay.stop_signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from relay.config.console_section import ConsoleSection
+    from relay.config.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +31,7 @@ _LARGE_BYTES = 128 * 1024
 _IDLE_CONNECTION_S = 30
 
 
-def serve(settings: Settings, tell: Tell) -> None:
+def serve(settings: "Settings", tell: Tell) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Args:
@@ -100,7 +103,7 @@ def _return_large_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
-def _listen(section: ConsoleSection) -> socket.socket:
+def _listen(section: "ConsoleSection") -> socket.socket:
     family = socket.AF_INET6 if ":" in section.host else socket.AF_INET
     try:
         return socket.create_server((section.host, section.port), family=family)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from relay import __version__
-from relay.config.settings import Settings
 from relay.console import plain
 from relay.console.access.entry import Entry
 from relay.console.access.visitor import Visitor
@@ -24,6 +23,9 @@ from relay.console.unchanged import entity_tag, is_known
 from relay.operate.access import Reader, reading
 from relay.operate.gone_stream import subject_maker
 from relay.text import about_size, age, iso
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 T = TypeVar("T")
 
@@ -62,7 +64,7 @@ class Site:
         subject_of: Makes the subject of a topic and a key.
     """
 
-    def __init__(self, settings: Settings, entry: Entry) -> None:
+    def __init__(self, settings: "Settings", entry: Entry) -> None:
         self.settings = settings
         self.live = Live(settings)
         self.entry = entry

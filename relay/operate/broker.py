@@ -2,17 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from relay.config.derived_options import nats_options
-from relay.config.settings import Settings
 from relay.errors import Unreachable
 from relay.jetstream.connection import Connection, connect
 from relay.jetstream.errors import BrokerError, LookupRefused, RequestRefused
 from relay.jetstream.listener import Listener
 
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
+
 
 @asynccontextmanager
-async def broker(settings: Settings, listener: Listener | None = None) -> AsyncIterator[Connection]:
+async def broker(settings: "Settings", listener: Listener | None = None) -> AsyncIterator[Connection]:
     """Connect to the first server that lets us in; acknowledgements go to the listener.
 
     Raises:

@@ -5,14 +5,16 @@ import json
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
-from relay.config.settings import Settings
 from relay.errors import RelayError, Unreachable
 from relay.operate.access import Denied, Reader, Row, checked, connect, foreseen, telling_rights
 from relay.postgres.tables import Tables
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 OnProgress = Callable[[int], None]
 """Called with how many more events (or seqs) are done."""
@@ -252,7 +254,7 @@ def who() -> str:
 
 
 @contextmanager
-def changing(settings: Settings, acting: str | None = None) -> Iterator[Changer]:
+def changing(settings: "Settings", acting: str | None = None) -> Iterator[Changer]:
     """Open the outbox to change it.
 
     Args:

@@ -6,14 +6,16 @@ with the lock is lost meanwhile, the count of each batch (`Audit.add`) still let
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
-from relay.config.settings import Settings
 from relay.errors import RelayError
 from relay.operate.access import Reader, connect
 from relay.operate.changes import Changer
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 # What PostgreSQL keeps of the name of a session.
 _NAME_BYTES = 63
@@ -43,7 +45,7 @@ class Holder(NamedTuple):
 
 
 @contextmanager
-def claimed(settings: Settings, changer: Changer, number: int) -> Iterator[None]:
+def claimed(settings: "Settings", changer: Changer, number: int) -> Iterator[None]:
     """Be the only process at work on a change, for as long as the block takes.
 
     Over a connection of its own, which is idle meanwhile.

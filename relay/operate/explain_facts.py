@@ -4,10 +4,9 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from relay.config.derived_options import envelopes
-from relay.config.settings import Settings
 from relay.errors import Unreachable
 from relay.event import Event
 from relay.jetstream.connection import Connection
@@ -34,6 +33,9 @@ from relay.rules.order.seq_bounds import BELOW_ALL
 from relay.rules.reading.scrub_pass import longest_s
 from relay.rules.sending.envelopes import Poison, size_on_the_wire
 from relay.rules.stream.streams import split
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 _SHOWN = 5
 # Among how many of the newest seqs an event of the same topic is looked for that was delivered.
@@ -69,7 +71,7 @@ class _Around:
     found_within_s: float | None = None
 
 
-def explain_event(settings: Settings, reader: Reader, name: EventName, known: Known | None = None) -> Explained:
+def explain_event(settings: "Settings", reader: Reader, name: EventName, known: Known | None = None) -> Explained:
     """Explain why an event is where it is; NATS is asked as well.
 
     Args:
@@ -128,7 +130,7 @@ def _around(reader: Reader, event: ListedEvent) -> _Around:
     )
 
 
-def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -> Facts:
+def _facts(settings: "Settings", whole: WholeEvent, around: _Around, now: float) -> Facts:
     event = whole.listed
     sent = Event(
         event.seq,
@@ -187,7 +189,7 @@ def _facts(settings: Settings, whole: WholeEvent, around: _Around, now: float) -
     )
 
 
-def _with_gone(settings: Settings, reader: Reader, facts: Facts, topic: str, known: Known) -> Broker:
+def _with_gone(settings: "Settings", reader: Reader, facts: Facts, topic: str, known: Known) -> Broker:
     """Return what NATS says now, with the stream that took the subject if it is one of those that are gone."""
     broker, took = facts.broker, known.took
     gone = taken_by(facts.subject or "", {name: took.get(name, ()) for name in broker.lost})
@@ -200,7 +202,7 @@ def _with_gone(settings: Settings, reader: Reader, facts: Facts, topic: str, kno
     return replace(broker, gone=gone, took=tuple(subjects), had=known.limits.get(gone))
 
 
-def _with_room(settings: Settings, reader: Reader, broker: Broker, growth: Mapping[str, float]) -> Broker:
+def _with_room(settings: "Settings", reader: Reader, broker: Broker, growth: Mapping[str, float]) -> Broker:
     """Return what NATS says of a full stream, with the option that makes room for what waits for it."""
     if broker.limit is None or broker.stream is None:
         return broker
@@ -220,7 +222,7 @@ def _with_room(settings: Settings, reader: Reader, broker: Broker, growth: Mappi
 
 
 async def _ask(
-    settings: Settings, subject: str | None, pending: str | None, streams: Sequence[str]
+    settings: "Settings", subject: str | None, pending: str | None, streams: Sequence[str]
 ) -> tuple[Broker, int, int | None]:
     """Ask NATS about a subject; return its answer, how large a message may be, and where the event is if it is stored.
 

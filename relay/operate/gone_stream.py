@@ -1,15 +1,17 @@
 """A stream that events were published to and that NATS does not have any more: which it was, how to make it again."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.config.derived_options import envelopes
-from relay.config.settings import Settings
 from relay.event import Event
 from relay.operate.access import Reader
 from relay.operate.create_command import StreamLimits
 from relay.rules.sending.envelopes import Poison
 from relay.rules.stream.subjects import matches
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 # Subjects by the name of a stream, as somebody has seen them.
 Took = Mapping[str, Sequence[str]]
@@ -35,7 +37,7 @@ _NEWEST = 50_000
 _TOPICS = 20
 
 
-def subject_maker(settings: Settings) -> SubjectOf:
+def subject_maker(settings: "Settings") -> SubjectOf:
     """Return what makes the subject of a topic and a key, None if it makes none."""
     made = envelopes(settings)
 

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from relay.config.settings import Settings
 from relay.errors import Unreachable
 from relay.jetstream.connection import Connection
 from relay.jetstream.consumer_info import consumers_of
@@ -15,6 +14,9 @@ from relay.observe.snapshot import ConsumerView
 from relay.operate.broker import broker
 from relay.operate.create_command import StreamLimits
 from relay.rules.stream.streams import may_exist, split
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 _ANSWER_S = 2.0
 _NANOSECONDS = 1e9
@@ -92,7 +94,7 @@ class NatsView:
     seen_at: float | None = None
 
 
-async def ask_nats(settings: Settings, streams: Sequence[str]) -> NatsView:
+async def ask_nats(settings: "Settings", streams: Sequence[str]) -> NatsView:
     """Connect, ask once, and close."""
     try:
         async with broker(settings) as connection:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from itertools import starmap
+from typing import TYPE_CHECKING
 
 import psycopg
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from relay.config.derived_options import envelopes as configured_envelopes
-from relay.config.settings import Settings
 from relay.errors import Exit, RelayError, Unreachable
 from relay.event import Event
 from relay.jetstream.connection import Connection
@@ -23,6 +23,9 @@ from relay.operate.replayer import Halted, Manner, Replayer, Trouble, envelope
 from relay.postgres.server_error import is_of_value, words
 from relay.rules.database.origins import Origins
 from relay.rules.sending.envelopes import Envelopes, Poison
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 _ACTION = "replay"
 # How many seqs one read may pass over, and how many one count.
@@ -164,7 +167,7 @@ def _before_next(changer: Changer, above: int, up_to: int) -> int:
     return min(up_to, following[0][0] - 1) if following else up_to
 
 
-def check(settings: Settings, changer: Changer, plan: Plan, extent: Extent) -> None:
+def check(settings: "Settings", changer: Changer, plan: Plan, extent: Extent) -> None:
     """Find out before anything is sent what would stop the replay: a right, a subject, a stream.
 
     The first event of each topic is tried, of 200 topics at most.
@@ -183,7 +186,7 @@ def check(settings: Settings, changer: Changer, plan: Plan, extent: Extent) -> N
         asyncio.run(_check_events(settings, plan, events, _envelopes(settings, changer, plan)))
 
 
-async def _check_events(settings: Settings, plan: Plan, events: Sequence[Event], envelopes: Envelopes) -> None:
+async def _check_events(settings: "Settings", plan: Plan, events: Sequence[Event], envelopes: Envelopes) -> None:
     manner = Manner(0, plan.same_id, plan.rate)
     looked_up: set[str] = set()
     async with broker(settings) as connection:
@@ -215,7 +218,7 @@ def _events(changer: Changer, plan: Plan, above: int, up_to: int, limit: int) ->
     return [event._replace(payload=bytes(event.payload)) for event in starmap(Event, rows)]
 
 
-def _envelopes(settings: Settings, changer: Changer, plan: Plan) -> Envelopes:
+def _envelopes(settings: "Settings", changer: Changer, plan: Plan) -> Envelopes:
     with changer.step():
         (origins,) = changer.row("operate/origin")
     return configured_envelopes(settings, plan.subject).with_origins(Origins(origins))
@@ -230,7 +233,7 @@ class Replay:
         sent: How many events were sent.
     """
 
-    def __init__(self, settings: Settings, changer: Changer, plan: Plan, audit: Audit, tell: Tell) -> None:
+    def __init__(self, settings: "Settings", changer: Changer, plan: Plan, audit: Audit, tell: Tell) -> None:
         self._settings = settings
         self._changer = changer
         self._plan = plan

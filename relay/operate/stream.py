@@ -1,14 +1,16 @@
 """Make, look at and change streams, for an operator without NATS's own tools."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relay.config.settings import Settings
 from relay.errors import RelayError
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import NO_SUCH_STREAM, in_words
 from relay.jetstream.managed_stream import NEW_STREAM, ManagedStream
 from relay.operate.broker import broker
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 _ANSWER_S = 5.0
 # A page of STREAM.LIST holds at most 256.
@@ -57,7 +59,7 @@ class Change(NamedTuple):
     new: Any
 
 
-async def create(settings: Settings, plan: ManagedStream) -> None:
+async def create(settings: "Settings", plan: ManagedStream) -> None:
     """Make a stream: on disk, and refusing new messages when it is full instead of letting old ones go.
 
     Raises:
@@ -76,7 +78,7 @@ async def create(settings: Settings, plan: ManagedStream) -> None:
         raise _refused(plan.name, answer)
 
 
-async def show(settings: Settings, name: str | None) -> list[StreamFigures]:
+async def show(settings: "Settings", name: str | None) -> list[StreamFigures]:
     """Return one stream, or all by name.
 
     Raises:
@@ -98,7 +100,7 @@ async def show(settings: Settings, name: str | None) -> list[StreamFigures]:
         return sorted(found, key=lambda one: one.name)
 
 
-async def changes(settings: Settings, name: str, wanted: Mapping[str, Any]) -> Sequence[Change]:
+async def changes(settings: "Settings", name: str, wanted: Mapping[str, Any]) -> Sequence[Change]:
     """Return what an edit would change; empty if the stream needs no change.
 
     Args:
@@ -113,7 +115,7 @@ async def changes(settings: Settings, name: str, wanted: Mapping[str, Any]) -> S
     return [Change(field, current.get(field), new) for field, new in wanted.items() if current.get(field) != new]
 
 
-async def edit(settings: Settings, name: str, agreed: Sequence[Change]) -> None:
+async def edit(settings: "Settings", name: str, agreed: Sequence[Change]) -> None:
     """Make changes that were agreed on, and leave alone every other field.
 
     Raises:

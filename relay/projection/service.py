@@ -4,10 +4,9 @@ import asyncio
 import os
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay.config.derived_options import nats_options
-from relay.config.settings import Settings, load
 from relay.errors import ConfigError
 from relay.observe.projection_metrics import ProjectionMetrics
 from relay.observe.projection_progress import PartitionProgress
@@ -21,8 +20,11 @@ from relay.projection.rules.refreshing import Refresh
 from relay.projection.runner import Runner, Way
 from relay.projection.store import Store
 
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
-async def run(projections: Sequence[type[Projection] | Definition], settings: Settings | None = None) -> None:
+
+async def run(projections: Sequence[type[Projection] | Definition], settings: "Settings | None" = None) -> None:
     """Keep projections up to date until the task is cancelled.
 
     Several processes may run the same ones: each partition is applied by one of them, and another takes over within
@@ -40,12 +42,14 @@ async def run(projections: Sequence[type[Projection] | Definition], settings: Se
     """
     if settings is None:
         file = os.environ.get("RELAY_CONFIG")
+        from relay.config.settings import load  # a runner that is given its settings has no use for what checks them
+
         settings = load(Path(file) if file else None)
     definitions = [one if isinstance(one, Definition) else one.definition() for one in projections]
     await run_watched(definitions, settings, ProjectionMetrics())
 
 
-async def run_watched(definitions: Sequence[Definition], settings: Settings, metrics: ProjectionMetrics) -> None:
+async def run_watched(definitions: Sequence[Definition], settings: "Settings", metrics: ProjectionMetrics) -> None:
     """Do as `run`, and say in `metrics` what becomes of each partition.
 
     Raises:
@@ -101,7 +105,7 @@ class Kept:
 
 
 async def _run_partition(
-    definition: Definition, progress: PartitionProgress, settings: Settings, way: Way, owner: str
+    definition: Definition, progress: PartitionProgress, settings: "Settings", way: Way, owner: str
 ) -> None:
     if definition.store == "redis":
         try:
@@ -116,12 +120,14 @@ async def _run_partition(
         await Runner(definition, progress, store, Applier(definition, store), way).run()
 
 
-async def _run_refresh(definition: Definition, refresh: Refresh, settings: Settings, progress: RefreshProgress) -> None:
+async def _run_refresh(
+    definition: Definition, refresh: Refresh, settings: "Settings", progress: RefreshProgress
+) -> None:
     async with open_database(settings, f"refresh {definition.name}.{refresh.view}") as database:
         await Refresher(database, definition, refresh, progress).run()
 
 
-def open_database(settings: Settings, name: str) -> Database:
+def open_database(settings: "Settings", name: str) -> Database:
     """Return the database of the read models; it connects with the first statement."""
     postgres = settings.postgres
     return Database(

@@ -5,12 +5,15 @@ import hmac
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from relay.config.console_section import ConsoleSection
 from relay.console.access.proxied import is_secret, is_trusted, named_visitor
 from relay.console.access.sessions import Sessions
 from relay.console.access.visitor import Visitor
 from relay.credentials import IdentityError, secret
+
+if TYPE_CHECKING:
+    from relay.config.console_section import ConsoleSection
 
 # In which a proxy shows `proxy_secret_file`.
 _PROOF_HEADER = "x-proxy-secret"
@@ -30,7 +33,7 @@ class Entry:
         key: What the printed link carries, with ``auth = "link"``.
     """
 
-    def __init__(self, section: ConsoleSection, owner: str) -> None:
+    def __init__(self, section: "ConsoleSection", owner: str) -> None:
         """Prepare; `owner` is who runs the console, as which the link lets in."""
         self.key = secrets.token_urlsafe(32)
         self._section = section

@@ -3,16 +3,19 @@
 import logging
 from collections import defaultdict
 from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
 
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from relay.config.console_section import ConsoleSection
 from relay.console.access.entry import Entry, TooManyAttempts
 from relay.console.access.proxied import is_trusted
 from relay.console.access.request_rules import is_known_host, is_same_origin
 from relay.console.access.visitor import Visitor
 from relay.observe.logs import event as log_event
+
+if TYPE_CHECKING:
+    from relay.config.console_section import ConsoleSection
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ BY_LINK = "/by-link"
 class Guard:
     """Wraps the pages; ``scope["state"]["visitor"]`` is who asks, ``scope["path"]`` is without the base path."""
 
-    def __init__(self, app: ASGIApp, section: ConsoleSection, entry: Entry) -> None:
+    def __init__(self, app: ASGIApp, section: "ConsoleSection", entry: Entry) -> None:
         self._app = app
         self._section = section
         self._entry = entry

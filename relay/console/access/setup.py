@@ -1,14 +1,18 @@
 """What must go together in ``[console]`` before anything is served, and the secrets that it names."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from relay.config.console_section import LOOPBACK, ConsoleSection
+from relay.config.loopback import LOOPBACK
 from relay.credentials import IdentityError, secret
+
+if TYPE_CHECKING:
+    from relay.config.console_section import ConsoleSection
 
 _SHORTEST_TOKEN = 16
 
 
-def setup_faults(section: ConsoleSection) -> list[str]:
+def setup_faults(section: "ConsoleSection") -> list[str]:
     """Return what is wrong with the settings, a line each; empty if the console may start."""
     faults = []
     if section.host not in LOOPBACK and section.auth == "link":

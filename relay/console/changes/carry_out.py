@@ -4,10 +4,9 @@ import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
-from relay.config.settings import Settings
+from relay.config.child_process import PlainSecret
 from relay.console.changes.jobs import Job
 from relay.console.changes.order import Order, rest_of
 from relay.credentials import IdentityError, secret
@@ -19,6 +18,9 @@ from relay.operate.claim import check_free, claimed
 from relay.operate.dead_letters import Decision
 from relay.operate.events import ListedEvent, find
 from relay.operate.unfinished import find_unfinished, go_on
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
 
 _EXAMPLES = 10
 _EXAMPLE_SCAN = 1_000_000
@@ -39,7 +41,7 @@ class Shown:
     examples: list[ListedEvent]
 
 
-def operator_settings(settings: Settings) -> Settings:
+def operator_settings(settings: "Settings") -> "Settings":
     """Return the settings with the address by which changes are made; its file is read again each time.
 
     Raises:
@@ -49,10 +51,10 @@ def operator_settings(settings: Settings) -> Settings:
         dsn = secret(Path(settings.console.operator_dsn_file))
     except IdentityError as error:
         raise ConfigError([f"[console] operator_dsn_file: {error}"]) from None
-    return settings.model_copy(update={"postgres": settings.postgres.model_copy(update={"dsn": SecretStr(dsn)})})
+    return settings.model_copy(update={"postgres": settings.postgres.model_copy(update={"dsn": PlainSecret(dsn)})})
 
 
-def preview(settings: Settings, order: Order | int, acting: str, now: float) -> Shown:
+def preview(settings: "Settings", order: Order | int, acting: str, now: float) -> Shown:
     """Find out what an order would do, and whether it may be done; change nothing.
 
     Args:
@@ -99,7 +101,7 @@ class Begun:
         held: What is held for it: the connections.
     """
 
-    settings: Settings
+    settings: "Settings"
     changer: Changer
     audit: Audit
     held: ExitStack
@@ -109,7 +111,7 @@ class Begun:
         self.held.close()
 
 
-def begin(settings: Settings, shown: Shown, acting: str) -> Begun:
+def begin(settings: "Settings", shown: Shown, acting: str) -> Begun:
     """Write down in the audit table that what was shown is begun, or gone on with.
 
     From then on it can be gone on with, whatever becomes of this process.

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from relay import __version__
-from relay.config.settings import effective
+from relay.config.shown import effective
 from relay.console.filter_form import command
 from relay.console.site import HERE, Site
 from relay.postgres.migrate import newest_version

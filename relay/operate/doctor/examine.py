@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from relay.config.derived_options import envelopes, nats_options
-from relay.config.settings import Settings
 from relay.operate.doctor.facts import Expectation, RedisFacts, Topic
 from relay.operate.doctor.findings import Finding
 from relay.operate.doctor.gather_nats import Published, gather_nats
@@ -17,9 +17,12 @@ from relay.operate.doctor.judge_projections import judge_projections
 from relay.operate.doctor.judge_seqs import judge_seqs
 from relay.operate.gone_stream import Took
 
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
+
 
 def examine(
-    settings: Settings,
+    settings: "Settings",
     topics: Sequence[str],
     *,
     trials: bool,
@@ -63,7 +66,7 @@ def examine(
     ]
 
 
-def _plan(settings: Settings) -> Expectation:
+def _plan(settings: "Settings") -> Expectation:
     delivery, failures, nats = settings.delivery, settings.failures, settings.nats
     return Expectation(
         table=settings.postgres.table,

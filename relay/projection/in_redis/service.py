@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-from relay.config.settings import Settings
 from relay.errors import ConfigError
 from relay.observe.projection_progress import PartitionProgress
 from relay.projection.definition import Definition
@@ -12,11 +12,14 @@ from relay.projection.in_redis.effects import RedisEffects
 from relay.projection.in_redis.ledger import RedisLedger, prefix_of
 from relay.projection.runner import Runner, Way
 
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
+
 _UNSET = '[redis] url: must be set (RELAY_REDIS__URL) for projections with store = "redis"'
 
 
 @asynccontextmanager
-async def open_client(settings: Settings) -> AsyncIterator[Client]:
+async def open_client(settings: "Settings") -> AsyncIterator[Client]:
     """Return the Redis of the settings; it connects with the first call.
 
     Raises:
@@ -33,7 +36,7 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
 
 
 async def run_partition(
-    definition: Definition, progress: PartitionProgress, settings: Settings, way: Way, owner: str
+    definition: Definition, progress: PartitionProgress, settings: "Settings", way: Way, owner: str
 ) -> None:
     """Keep a partition up to date until the task is cancelled.
 
@@ -47,11 +50,11 @@ async def run_partition(
         await Runner(definition, progress, ledger, RedisEffects(definition, ledger), way).run()
 
 
-def _is_unset(settings: Settings) -> bool:
+def _is_unset(settings: "Settings") -> bool:
     return settings.redis.url is None and settings.redis.url_file is None
 
 
-async def find_faults(definition: Definition, settings: Settings) -> list[str]:
+async def find_faults(definition: Definition, settings: "Settings") -> list[str]:
     """Have Redis read the script of a projection, without running it; return its faults, and those of the model."""
     try:
         async with open_client(settings) as client:

@@ -102,3 +102,12 @@ def test_the_daemon_keeps_neither_the_settings_checks_nor_tls_nor_the_operators_
         "relay.config.flags",
         "relay.operate.access",
     }
+
+
+def test_the_console_keeps_nothing_of_what_checks_the_settings() -> None:
+    program = "import relay.cli.console, relay.console.serve, sys; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    modules = set(ended.stdout.split())
+    assert "relay.console.app" in modules
+    assert not {name for name in modules if name.startswith("pydantic")}
+    assert "relay.config.settings" not in modules

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from relay.config import child_process
 from relay.config.derived_options import nats_options
 from relay.config.settings import Settings, load
+from relay.config.shown import effective
 from relay.errors import ConfigError, RelayError
 
 
@@ -68,3 +69,18 @@ def test_a_crash_of_the_child_is_told_and_leaves_no_process(capfd: pytest.Captur
     assert "of no use" in capfd.readouterr().err
     with pytest.raises(ChildProcessError):
         os.waitpid(reading.pid, 0)
+
+
+def test_a_copy_has_other_values_and_leaves_the_first_as_it_is(tmp_path: Path) -> None:
+    for settings in (_load(tmp_path)(), child_process.begin(_load(tmp_path)).result()):
+        console = settings.console.model_copy(update={"port": 1})
+        copied = settings.model_copy(update={"console": console})
+        assert (copied.console.port, copied.console.host) == (1, settings.console.host)
+        assert settings.console.port != 1
+        assert copied.postgres is settings.postgres
+
+
+def test_they_are_shown_alike_without_their_secrets(tmp_path: Path) -> None:
+    here, there = _load(tmp_path)(), child_process.begin(_load(tmp_path)).result()
+    assert effective(there) == effective(here)
+    assert "hunter2" not in str(effective(there))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from relay.config.flags import FLAGS
-from relay.config.settings import Settings, effective, load
+from relay.config.settings import Settings, load
+from relay.config.shown import effective
 from relay.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
