@@ -199,7 +199,8 @@ class Connection(Questions):
     async def close(self) -> None:
         """Throw the connection away, and what it has not written."""
         self._closing = True
-        await self._nc.discard()
+        with honour_cancellation():
+            await self._nc.discard()
 
     def on_stored(self, stored: list[Stored]) -> None:
         """Take the usual acknowledgements of single events."""

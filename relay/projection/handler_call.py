@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from relay.cancellation import heed_cancellation
 from relay.projection.definition import Handler
 from relay.projection.event import Transaction
 from relay.projection.outcome import Stopped
@@ -73,6 +74,8 @@ async def call(conn: psycopg.AsyncConnection[Any], handler: Handler, argument: o
         raise refusals.refused_by(error) from error
     finally:
         forgotten = transaction.end()
+        # A handler may swallow it as well.
+        heed_cancellation()
     if inspect.iscoroutine(left):
         left.close()
     if inspect.isawaitable(left) or forgotten is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from relay.cancellation import heed_cancellation
+from relay.cancellation import end, heed_cancellation
 from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import Connection, connect
 from relay.jetstream.errors import BrokerError
@@ -197,9 +197,10 @@ class Runner:
             )
             await Term(self._definition, connection, settler, watch, self._progress).run()
         finally:
-            watching.cancel()
-            await asyncio.wait([watching])
-            await connection.close()
+            try:
+                await end(watching)
+            finally:
+                await connection.close()
             if not watching.cancelled():
                 watching.result()
 

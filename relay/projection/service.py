@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relay.cancellation import end
 from relay.config.derived_options import nats_options
 from relay.errors import ConfigError
 from relay.observe.projection_metrics import ProjectionMetrics
@@ -86,13 +87,18 @@ class Kept:
         self._is_ending = False
 
     async def run(self, part: Coroutine[Any, Any, None]) -> None:
-        """Await a part.
+        """Await a part. It ends soon after the cancellation of this, whatever it was at.
 
         Raises:
             RuntimeError: It was cancelled, and nobody has told the whole to end.
         """
+        task = asyncio.create_task(part)
         try:
-            await part
+            try:
+                await asyncio.wait([task])
+            finally:
+                await end(task)
+                task.result()
         except asyncio.CancelledError as error:
             if self._is_ending or self._whole is None or self._whole.cancelling():
                 raise

@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from relay import credentials
+from relay.cancellation import honour_cancellation
 from relay.projection.definition import Definition
 from relay.projection.outcome import Unfit
 from relay.projection.rules.refusals import MAX_EVENTS, MAX_KEYS, MAX_REASON, MAX_STREAK
@@ -71,7 +72,8 @@ class Client:
         """
         try:
             redis: Any = self._connected()  # the driver's own annotations leave this method out
-            return await redis.execute_command(*command)
+            with honour_cancellation():
+                return await redis.execute_command(*command)
         except _REFUSED_US as error:
             raise RedisUnfit(f"Redis: {_text(error)}") from error
         except exceptions.RedisError as error:
