@@ -100,10 +100,11 @@ class Refresher:
         await cursor.execute(query("refresh_add"), [*self._row, self._refresh.every_s])
         async with conn.transaction():
             await cursor.execute(query("refresh_take"), [*self._row, _LIMIT_S])
-            rows = await cursor.fetchall()
-            if not rows:
+            if not await cursor.fetchall():
                 return min(self._refresh.every_s, LOOK_S)
-            age_s, took_s, retry_in_s, is_changed, is_populated, failures, applied, complete_up_to, *_ = rows[0]
+            await cursor.execute(query("refresh_known"), self._row)
+            rows = await cursor.fetchall()
+            age_s, took_s, retry_in_s, is_changed, is_populated, failures, applied, complete_up_to = rows[0]
             self._progress.seen(age_s, took_s, failures)
             wait = wait_s(self._refresh, Known(age_s, took_s, retry_in_s, is_changed, is_populated))
             began_at = time.monotonic()

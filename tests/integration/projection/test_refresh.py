@@ -1,5 +1,6 @@
 """Materialised views are refreshed on a schedule, by one runner at a time; one that fails is told and retried."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -11,7 +12,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from relay.observe.refresh_progress import RefreshProgress
+from relay.postgres.database import Database
 from relay.projection import Event, Projection, Refresh, Transaction, on
+from relay.projection.refresher import Refresher
 from tests.integration.projection.fix_runner import Run, run_by_command
 from tests.integration.projection.test_files_and_commands import FILE
 from tests.integration.projection.world import STREAM, TABLES, Events, definition, run_sql, state, trail
@@ -169,6 +173,45 @@ def test_two_runners_keep_one_schedule(empty_database: str, events: Events, runn
     # The schedule goes by the beginning of the transaction, and this by that of the query.
     assert min(gaps) > 0.8, gaps
     assert view(empty_database, "slow")["failures"] == 0
+
+
+# Whoever reads the state of projections waits for the lock, and has it until its transaction ends.
+ONE_BY_ONE = """
+ALTER TABLE projection.state RENAME TO state_of_all;
+CREATE VIEW projection.state AS
+SELECT one.* FROM projection.state_of_all one CROSS JOIN LATERAL (SELECT pg_advisory_xact_lock(length(one.name))) turn
+"""
+
+
+def test_a_look_that_began_before_another_runner_had_refreshed_does_not_do_it_again(
+    empty_database: str, events: Events, running: Run
+) -> None:
+    async def look() -> float:
+        refresh = Refresh("slow", 600.0, always=True)
+        async with Database(empty_database, "refresh", connect_timeout_s=5, statement_timeout_s=30) as database:
+            return await Refresher(database, one, refresh, RefreshProgress())._look()
+
+    async def two_looks(holder: "psycopg.Connection[Any]") -> None:
+        looks = [asyncio.create_task(look()) for _ in range(2)]
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+        def both_wait_or_one_is_done() -> bool:
+            return any(one.done() for one in looks) or holder.execute(waiting).fetchone() == (2,)
+
+        await asyncio.to_thread(wait_until, "both look", both_wait_or_one_is_done)
+        holder.execute("SELECT pg_advisory_unlock(length('trail'))")
+        await asyncio.gather(*looks)
+
+    events.make()
+    one = definition(tables=TABLES + SLOW)
+    first = running(empty_database, events.url, one)
+    wait_until("it is made", lambda: state(empty_database).get("position") is not None)
+    first.stop()
+    run_sql(empty_database, ONE_BY_ONE)
+    with psycopg.connect(empty_database, autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(length('trail'))")
+        asyncio.run(two_looks(holder))
+    assert run_sql(empty_database, "SELECT count(*) FROM trail.begun") == [(1,)]
 
 
 def test_a_view_that_fails_is_told_and_tried_again_and_the_projection_goes_on(
