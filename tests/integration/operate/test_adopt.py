@@ -533,13 +533,16 @@ def test_a_cut_over_is_refused_for_a_publication_of_all_tables_and_while_a_relay
     refused = relay(database, *args, "every")
     assert refused.exit_code == 8
     assert "is FOR ALL TABLES" in refused.stderr
+    assert "a relay works on public.outbox_events" in refused.stderr
+    assert "does not carry the table" in relay(database, *args, "other").stderr
+    if db.info.server_version < 150000:
+        pytest.skip("this run was pointed at a PostgreSQL older than 15, which has no publication of a schema")
     db.execute("DROP PUBLICATION every")
     db.execute("CREATE PUBLICATION every FOR TABLES IN SCHEMA public")
     assert "publication every carries public.outbox" in done(database, "adopt", "check", "--preset", "debezium").stdout
     refused = relay(database, *args, "every")
     assert (refused.exit_code, "of a whole schema" in refused.stderr) == (8, True)
     assert "a relay works on public.outbox_events" in refused.stderr
-    assert "does not carry the table" in relay(database, *args, "other").stderr
 
 
 def test_a_busy_table_is_left_alone_after_two_seconds(database: str, db: psycopg.Connection) -> None:
@@ -604,6 +607,8 @@ def test_what_a_login_lacks_is_named_with_the_grant_and_enough_once_granted(
     database: str, db: psycopg.Connection, login: tuple[str, str]
 ) -> None:
     role, dsn = login
+    # As it is from PostgreSQL 15 on.
+    db.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     debezium(db)
     command = ("adopt", "check", "--preset", "debezium")
     result = relay(dsn, *command)

@@ -106,7 +106,8 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("delivery/bury", (DELIVERED + 1, 1, "why", *FENCE, _id(DELIVERED + 1), "poison", *AS_READ, None), FEW_PAGES),
     ("delivery/raise_attempts", (_array(BATCH), _array(BATCH), *FENCE, _ids(*BATCH)), 1000),
     ("delivery/lower_attempts", ("{17}", "{1}", *FENCE, _ids(17)), FEW_PAGES),
-    ("delivery/note", (_array(BATCH), *NOTES[0], *FENCE, _ids(*BATCH), *NOTES[1], 100_000), 1000),
+    # Up to PostgreSQL 16 each seq of an array is looked up from the root.
+    ("delivery/note", (_array(BATCH), *NOTES[0], *FENCE, _ids(*BATCH), *NOTES[1], 100_000), 1200),
     ("delivery/note", ("{17}", ["why"], *FENCE, _ids(17), ["outage"], [None], ["none"], 100_000), FEW_PAGES),
     ("integrity/mark_lost", ("{17,18}", "ORDERS", 0.0, 0.0, *FENCE, _ids(17, 18), "{17,18}"), 100),
     (

@@ -419,17 +419,26 @@ def test_every_mark_of_a_drain_is_heap_only(
     relay = make_relay(outbox.dsn, streams.url, delivery__strategy=strategy).start()
     outbox.drained()
     assert relay.stop() == 0
-    # A backend hands in its statistics before it leaves.
+    # A backend hands in its statistics before it leaves; the collector of PostgreSQL 14 takes them in a while later.
     wait_until("the relay's backends are gone", lambda: not _relay_backends(outbox))
-    updated = outbox.conn.execute(
+    if outbox.conn.info.server_version < 150000:
+        wait_until("the marks are counted", lambda: _updated(outbox)[0] >= events)
+    assert _updated(outbox) == (events, events)
+
+
+def _updated(outbox: Outbox) -> tuple[int, int]:
+    row = outbox.conn.execute(
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'outbox_events'"
     ).fetchone()
-    assert updated == (events, events)
+    assert row is not None
+    return row[0], row[1]
 
 
 def _relay_backends(outbox: Outbox) -> int:
+    if outbox.conn.info.server_version >= 150000:
+        outbox.conn.execute("SELECT pg_stat_force_next_flush()")
     row = outbox.conn.execute(
-        "SELECT count(*), pg_stat_force_next_flush() FROM pg_stat_activity"
+        "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND application_name LIKE 'outbox-relay%'"
     ).fetchone()
     assert row is not None
