@@ -13,7 +13,7 @@ from relay.errors import Exit
 def read_connector(path: Path) -> None:
     """Translate the configuration of a Debezium connector; report what cannot be kept. Exit code 8 if anything cannot.
 
-    A connector's JSON, or the properties of Debezium Server.
+    A connector's JSON, the properties of Kafka Connect or Debezium Server, or the YAML of a KafkaConnector.
 
     \b
     relay adopt read-connector connector.json
@@ -21,7 +21,8 @@ def read_connector(path: Path) -> None:
     """
     import shlex
 
-    from relay.operate.adopt.connector import options_of, translate
+    from relay.operate.adopt.connector import translate
+    from relay.operate.adopt.connector_file import options_of
 
     try:
         config = options_of(path.read_text("utf-8"))

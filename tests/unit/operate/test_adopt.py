@@ -152,7 +152,7 @@ def test_a_plain_connector_is_translated() -> None:
     found = translate({**ROUTER, **plain, "table.include.list": "public.outbox"})
     assert found.options == [
         "--preset", "debezium", "--source", "public.outbox", "--topic", "outbox.event.{aggregatetype}",
-        "--header", "id=id", "--header", "type=type",
+        "--header", "id=id",
     ]  # fmt: skip
     assert found.refused == []
     options = shlex.join([*found.options, "--publication", "dbz_publication", "--slot", "debezium"])
