@@ -2,7 +2,7 @@
 
 README.md gets its table of values from values.yaml, whose comments it shows. values.schema.json gets the settings of
 the relay (`config`) from `relay.config.settings`, so that a typo in them is refused by helm; the rest is written by
-hand.
+hand. files/settings.json has their names, so that a typo in a variable of the environment is refused as well.
 """
 
 import json
@@ -111,6 +111,13 @@ def schema(chart: Path = CHART) -> str:
     return json.dumps(whole, indent=2) + "\n"
 
 
+def names() -> str:
+    """Return files/settings.json: the names of the relay's settings by section, for what comes by the environment."""
+    known = {section: list(one["properties"]) for section, one in config_schema()["properties"].items()}
+    return json.dumps(known, indent=2) + "\n"
+
+
 if __name__ == "__main__":
     (CHART / "README.md").write_text(readme(), "utf-8")
     (CHART / "values.schema.json").write_text(schema(), "utf-8")
+    (CHART / "files" / "settings.json").write_text(names(), "utf-8")

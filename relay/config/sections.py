@@ -28,6 +28,7 @@ from relay.rules.stream.subjects import subject_fault, template_fault
 _MAX_ATOMIC_BATCH = 1000
 
 
+_SERVER = re.compile(r"(nats|tls)://([^][/?#]*@)?(\[[^][/?#@\s]+\]|[^][/?#@:\s]+)(:[0-9]*)?/?", re.IGNORECASE)
 _HOSTS = re.compile(r"([^:,]*(:\d*)?|\[[^]]*\](:\d*)?)(,([^:,]*(:\d*)?|\[[^]]*\](:\d*)?))*")
 
 
@@ -80,11 +81,11 @@ def _server(value: str) -> str:
     if "@" in value:
         fault += ", and a password be percent-encoded: %2F for /, %23 for #, %3F for ?"
     try:
-        parts = urlsplit(value)
-        good = parts.scheme in ("nats", "tls") and parts.hostname and parts.port != 0
+        # Only urlsplit says what is wrong with an IPv6 address or a port that is too large.
+        good = _SERVER.fullmatch(value) and urlsplit(value).port != 0
     except ValueError:
-        raise ValueError(fault) from None
-    if not good or parts.path not in ("", "/") or parts.query or parts.fragment:
+        good = False
+    if not good:
         raise ValueError(fault)
     return value
 

@@ -1,6 +1,6 @@
 {{/* What the schema cannot say: values that do not go together. Nothing is made if one is found; all are said at once. */}}
 {{- define "outbox-relay.checks" -}}
-{{- $faults := concat (include "outbox-relay.addressFaults" . | fromYamlArray) (include "outbox-relay.secretFaults" . | fromYamlArray) (include "outbox-relay.podFaults" . | fromYamlArray) (include "outbox-relay.addOnFaults" . | fromYamlArray) (include "outbox-relay.projectionFaults" . | fromYamlArray) (include "outbox-relay.consoleFaults" . | fromYamlArray) }}
+{{- $faults := concat (include "outbox-relay.addressFaults" . | fromYamlArray) (include "outbox-relay.settingFaults" . | fromYamlArray) (include "outbox-relay.secretFaults" . | fromYamlArray) (include "outbox-relay.podFaults" . | fromYamlArray) (include "outbox-relay.addOnFaults" . | fromYamlArray) (include "outbox-relay.projectionFaults" . | fromYamlArray) (include "outbox-relay.consoleFaults" . | fromYamlArray) | uniq }}
 {{- if $faults }}
 {{- fail (printf "\n\n%s\n" (join "\n" $faults)) }}
 {{- end }}

@@ -303,6 +303,7 @@ def test_a_password_that_would_be_taken_for_a_host_is_refused(password: str) -> 
     [
         "nats://u:hunter2@h:po", "nats://u:a/hunter2@h:1", "nats://u:a#hunter2@h:1", "nats://u:a?hunter2@h:1", "nats://u:[hunter2@h:1",
         "nats://u:1/hunter2@h:1", "nats://h:1?token=hunter2", "nats://h:70000", "nats://h:0", "nats://h:po", "nats://:4222",
+        "nats://a b:4222", "nats://[::1]a:1", "nats://[::x]:1", "nats://h:1?", "nats://h:1#",
     ],
 )  # fmt: skip
 def test_an_address_that_the_driver_would_fail_on_is_refused(server: str) -> None:

@@ -14,9 +14,10 @@ CHART = ROOT / "helm" / "outbox-relay"
 
 
 def test_readme_and_schema_are_those_of_the_values_and_settings(tmp_path: Path) -> None:
-    before = {name: (CHART / name).read_text("utf-8") for name in ("README.md", "values.schema.json")}
+    made_by_it = ("README.md", "values.schema.json", "files/settings.json")
+    before = {name: (CHART / name).read_text("utf-8") for name in made_by_it}
     made = tmp_path / "helm" / "outbox-relay"
-    made.mkdir(parents=True)
+    (made / "files").mkdir(parents=True)
     for name in ("README.md", "values.schema.json", "values.yaml"):
         (made / name).write_text((CHART / name).read_text("utf-8"), "utf-8")
     script = tmp_path / "helm" / "reference.py"
