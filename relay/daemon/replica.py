@@ -16,6 +16,7 @@ from relay.errors import DatabaseChanged, Exit, LeaseLost, StreamHealed
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.observe.snapshot import Role, Snapshot, TermView
+from relay.postgres.bell_queue import BellQueue
 from relay.postgres.database import Database
 from relay.postgres.doorbell import Doorbell
 from relay.postgres.migrate import check_schema, schema_of
@@ -147,7 +148,8 @@ class Replica:
             bell = None
             if settings.delivery.bell:
                 ringing = await stack.enter_async_context(self._database("bell"))
-                bell = self._bell = Doorbell(ringing, reading, tables)
+                queue = BellQueue(await stack.enter_async_context(self._database("bell-queue")), tables)
+                bell = self._bell = Doorbell(ringing, reading, tables, queue)
                 stack.push_async_callback(bell.close)
             else:
                 log_event(
@@ -357,7 +359,7 @@ class Replica:
     def _database(self, name: str) -> Database:
         postgres = self._settings.postgres
         dsn, file = postgres.dsn, postgres.dsn_file
-        if name == "bell" and postgres.bell_dsn is not None:
+        if name in ("bell", "bell-queue") and postgres.bell_dsn is not None:
             dsn, file = postgres.bell_dsn, postgres.bell_dsn_file
         return Database(
             dsn.get_secret_value(),

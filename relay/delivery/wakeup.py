@@ -65,7 +65,10 @@ class Wakeup:
         pause_s = min(longest_s, self._pause_s)
         beside_producers = self._bell is not None and (self._bell.hung or self._bell.coming)
         self._pause_s = min(self._pause_s * 2, _BESIDE_PRODUCERS_S if beside_producers else self._longest_s)
-        await asyncio.sleep(pause_s * (1 - random.random() / 4))
+        if self._bell is not None and self._bell.rings_for_later:
+            await self._bell.sleep(max(pause_s, 0.001))
+        else:
+            await asyncio.sleep(pause_s * (1 - random.random() / 4))
         return True
 
     def needs_no_read(self, looked_at: float | None) -> bool:

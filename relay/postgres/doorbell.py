@@ -2,7 +2,8 @@
 
 While the relay holds the advisory lock, every insert notifies it. While a producer's transaction is open the lock
 cannot be had, so the relay polls on; once it is held, every later insert fails its try to share it, and rings. One more
-look at the outbox after taking it leaves no moment in between.
+look at the outbox after taking it leaves no moment in between. If a transaction stays open the relay stands in line for
+the lock (`relay.postgres.bell_queue`): then later ones ring, and it polls for that one alone.
 
 It needs a connection of its own that keeps its session: behind a transaction pooler it has a DSN of its own, or
 polling alone serves. The first `take` finds out which, by ringing once from another connection.
@@ -14,11 +15,13 @@ it gives the bell back it rings once more, since from then on no insert does.
 import asyncio
 import logging
 import time
+from typing import Any
 
 import psycopg
 
 from relay.errors import StatementRefused
 from relay.observe.logs import event as log_event
+from relay.postgres.bell_queue import BellQueue
 from relay.postgres.database import OUTAGES, Database
 from relay.postgres.rows import BellRow
 from relay.postgres.tables import Tables
@@ -29,6 +32,8 @@ _STATEMENT_TIMEOUT_S = 5.0
 _RETRY_S = 2.0
 # A ring of our own takes 1 ms; a pooler that swallows it does so for ever.
 _TEST_TIMEOUT_S = 2.0
+# After the bell could not be had for so long we stand in line for it: most transactions are over sooner.
+_QUEUE_AFTER_S = 1.0
 # How long we trust that another relay still holds the bell: it could end without a ring.
 _TRUST_S = 5.0
 # Without the bell polling finds new events: nothing that it is refused for ends the relay.
@@ -41,14 +46,18 @@ class Doorbell:
     Args:
         database: A connection for the bell alone.
         elsewhere: Another connection, from which the bell is tried.
+        queue: Our place in line for it.
 
     Attributes:
         hung: Whether an insert would ring while this relay holds the bell.
         held: Whether it holds it.
     """
 
-    def __init__(self, database: Database, elsewhere: Database, tables: Tables) -> None:
+    def __init__(self, database: Database, elsewhere: Database, tables: Tables, queue: BellQueue) -> None:
         self._database = database
+        self._queue = queue
+        # Since when the bell cannot be had, as transactions are open that began while we were awake.
+        self._kept_since: float | None = None
         self._elsewhere = elsewhere
         self._tables = tables
         self._generation = 0
@@ -68,6 +77,11 @@ class Doorbell:
         """Whether an insert rings: for us, or for another relay that sleeps."""
         return self.held or time.monotonic() < self._trust_until
 
+    @property
+    def rings_for_later(self) -> bool:
+        """Whether an insert rings but for those of transactions that were open before."""
+        return self.hung and self._queue.in_line
+
     async def take(self) -> bool:
         """Ask for the bell before sleeping; return whether every insert from now on rings.
 
@@ -85,10 +99,24 @@ class Doorbell:
                     self.held = bell.ours
                     if bell.another_sleeps:
                         self._trust_until = time.monotonic() + _TRUST_S
+                    await self._stand_in_line(conn)
                 self._database.succeeded()
         except _FAILURES as error:
             await self._fall(error)
         return self.rings
+
+    async def _stand_in_line(self, conn: psycopg.AsyncConnection[Any]) -> None:
+        now = time.monotonic()
+        if self.rings:
+            self._kept_since = None
+            await self._queue.leave()
+        elif self._kept_since is None:
+            self._kept_since = now
+        elif now - self._kept_since >= _QUEUE_AFTER_S:
+            await self._queue.join(conn)
+            if self._queue.in_line:
+                # Whether another relay sleeps with the bell by then.
+                self._try_at = now + _TRUST_S
 
     @property
     def coming(self) -> bool:
@@ -116,13 +144,15 @@ class Doorbell:
 
     async def close(self) -> None:
         """Make it no further."""
+        await self._queue.leave()
         if self._making is not None:
             self._making.cancel()
             await asyncio.gather(self._making, return_exceptions=True)
 
     async def release(self) -> None:
         """Give the bell back: we are awake, and inserts need not ring."""
-        self._trust_until = 0.0
+        self._trust_until, self._kept_since = 0.0, None
+        await self._queue.leave()
         if not self.held:
             return
         self.held = False
@@ -173,6 +203,7 @@ class Doorbell:
 
     async def _fall(self, error: Exception) -> None:
         self.held = self.hung = False
-        self._trust_until = 0.0
+        self._trust_until, self._kept_since = 0.0, None
+        await self._queue.leave()
         self._try_at = time.monotonic() + _RETRY_S
         await self._database.drop(error)

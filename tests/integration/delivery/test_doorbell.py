@@ -140,17 +140,48 @@ def kept_awake(outbox: Outbox, producer: psycopg.Connection[tuple[int]]) -> None
     wait_until("an insert while the relay is awake", shares_the_lock)
 
 
+STANDS_IN_LINE = """
+    SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND NOT l.granted
+      AND a.datname = current_database() AND a.application_name = 'outbox-relay bell-queue'
+"""
+
+
+def stands_in_line(outbox: Outbox) -> bool:
+    """Report whether the relay stands in line for the bell."""
+    return outbox.conn.execute(STANDS_IN_LINE.encode()).fetchone() is not None
+
+
 @pytest.mark.usefixtures("seldom")
-def test_nobody_rings_while_a_producer_keeps_the_relay_awake(outbox: Outbox) -> None:
+def test_later_inserts_ring_while_a_transaction_that_stays_open_keeps_the_bell_from_the_relay(outbox: Outbox) -> None:
     with psycopg.connect(outbox.dsn) as producer:
         kept_awake(outbox, producer)
+        wait_until("the relay stands in line", lambda: stands_in_line(outbox))
         with listening(outbox.dsn) as heard:
-            for number in range(100):
-                seq = outbox.insert("orders.placed", f"k{number % 7}", {"i": number})
-            assert took(outbox, seq) < POLLED_WITHIN_S
-        assert heard == []
+            for number in range(20):
+                outbox.delivered(outbox.insert("orders.placed", f"k{number % 7}", {"i": number}))
+        assert len(heard) == 20
+        # It was open before, and rings nobody.
+        producer.execute("INSERT INTO outbox_events (topic, payload) VALUES ('orders.placed', '{\"i\": 1}')")
         assert bell_holder(outbox) is None
         producer.commit()
+    outbox.drained()
+    asleep(outbox)
+    assert not stands_in_line(outbox)
+
+
+@pytest.mark.usefixtures("seldom")
+def test_a_busy_relay_stands_in_no_line(outbox: Outbox) -> None:
+    with psycopg.connect(outbox.dsn) as producer:
+        kept_awake(outbox, producer)
+        wait_until("the relay stands in line", lambda: stands_in_line(outbox))
+
+        def leaves() -> bool:
+            outbox.fill("orders.placed", 200, keys=10)
+            return not stands_in_line(outbox)
+
+        wait_until("it leaves the line", leaves)
+        producer.rollback()
     outbox.drained()
     asleep(outbox)
 
