@@ -89,9 +89,10 @@ class Marker:
         done = 0
         while done < len(part):
             chunk = part[done : done + self._size.limit]
-            started = time.monotonic()
+            started, was_cut = time.monotonic(), self.is_cut
             try:
-                left |= await (self._settle(stream, chunk) if is_new else self._unlocked(stream, chunk, is_new=False))
+                still = await (self._settle(stream, chunk) if is_new else self._unlocked(stream, chunk, is_new=False))
+                left |= still
             except Unfinished as error:
                 self._size.too_slow(len(chunk))
                 if len(chunk) > 1:
@@ -99,9 +100,11 @@ class Marker:
                 self.note_refusal(chunk[0][0], str(error))
                 left.add(chunk[0][0].seq)
             else:
-                # What was left untried says nothing about time.
                 if not self.is_cut:
                     self._size.took(len(chunk), time.monotonic() - started)
+                elif not was_cut and len(still) == len(chunk):
+                    # The search for what is refused would end as soon the next time: it begins with fewer then.
+                    self._size.too_slow(len(chunk))
             done += len(chunk)
         return left
 

@@ -43,7 +43,8 @@ class Healing:
 
     Args:
         stored: The stream as it is; somebody has made sure that it is the one that has acknowledged our events.
-        seen: What was last seen of it before.
+        seen: What was last seen of it before, under the name that its rows have: without a domain if the stream had
+            none when they were marked.
         mark: The highest sequence that it ever acknowledged, with the event there.
     """
 
@@ -73,7 +74,7 @@ class Healing:
         state = self._stored.state
         if self._seen.created == state.created:
             self.intact_up_to = await self._bisect()
-        comparison = Comparison(self._stored.connection, {state.name: self._seen}, None)
+        comparison = Comparison(self._stored.connection, {self._seen.stream: self._seen}, None)
         above = max(self.intact_up_to, self._seen.first_seq - 1)
         due_at = await self._reader.now()
         newest = await self._reader.newest()
@@ -82,9 +83,9 @@ class Healing:
         lost = 0
         newest_at, oldest_intact_at = 0.0, inf
         while cursor < newest:
-            rows = await self._reader.delivered(cursor, cursor + SPAN, state.name, above)
+            rows = await self._reader.delivered(cursor, cursor + SPAN, self._seen.stream, above)
             if rows:
-                compared = await comparison.compare(state.name, rows)
+                compared = await comparison.compare(self._seen.stream, rows)
                 oldest_intact_at = min(oldest_intact_at, compared.oldest_intact_at)
                 lost += len(compared.lost) + len(compared.removed)
                 newest_at = max([newest_at, *(row.delivered_at for row in (*compared.lost, *compared.removed))])
@@ -100,7 +101,7 @@ class Healing:
     async def _give_back(self, gone: Sequence[DeliveredRow], due_at: float, wait_s: float) -> None:
         """Have lost events sent again, all but those whose rows the database refuses to change: the loss stays open."""
         try:
-            await self._writer.mark_lost(self._stored.state.name, gone, due_at, wait_s)
+            await self._writer.mark_lost(self._seen.stream, gone, due_at, wait_s)
         except StatementRefused as error:
             middle = len(gone) // 2
             for part in (gone[:middle], gone[middle:]) if middle else ():
@@ -147,5 +148,5 @@ class Healing:
             for event_id, at in places.items():
                 if event_id in known:
                     stream, stream_seq, delivered_at = known[event_id]
-                    return (stream, stream_seq) == (self._stored.state.name, at) and delivered_at < before
+                    return (stream, stream_seq) == (self._seen.stream, at) and delivered_at < before
         return False

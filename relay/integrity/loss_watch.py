@@ -126,7 +126,7 @@ class LossWatch:
         if same:
             self._in_hand.streams.learn(state.facts, now=time.monotonic())
             if watched.saved is not None:
-                self._in_hand.streams.begun.wrote(state.name, state.facts.subjects)
+                self._in_hand.streams.begun.wrote(watched.name, state.facts.subjects)
         return Look(reader, mark, highest, witnesses, id_at_mark, same)
 
     async def act(self, watched: Watched, look: Look) -> None:

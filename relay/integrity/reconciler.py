@@ -21,6 +21,7 @@ from relay.observe.logs import event as log_event
 from relay.postgres.database import Unfinished
 from relay.rules.in_hand import InHand
 from relay.rules.sending.send_gate import Gate
+from relay.rules.stream.streams import split
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,10 @@ class Reconciler:
     async def _look(self, connection: Connection) -> None:
         """Look at each stream that is due: all at once, so that a silent one keeps no other waiting for long."""
         now = time.monotonic()
-        due = [one for one in self._streams if self._losses.due(one, connection, now)]
+        names = {one.name for one in self._streams if self._losses.due(one, connection, now)}
+        # What was marked before a stream had a domain has its plain name. It lies in the same one, and goes first.
+        names.update([split(name)[1] for name in names])
+        due = sorted((one for one in self._streams if one.name in names), key=lambda one: "/" in one.name)
         set_backs = self._in_hand.set_backs
         # Nothing waits for a look that is denied, or at a stream that nothing is marked in yet.
         for name in set_backs.wanted - {one.name for one in due}:

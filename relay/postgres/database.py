@@ -20,7 +20,7 @@ from relay.observe.logs import event as log_event
 from relay.postgres.arrays import BinaryArray, BinaryArrayDumper
 from relay.postgres.large_results import Parts, pause
 from relay.postgres.named import GONE, NamedStatements
-from relay.postgres.server_error import is_of_schema, is_of_value, words
+from relay.postgres.server_error import is_of_called_code, is_of_schema, is_of_value, words
 from relay.postgres.session import address_fault, conninfo, pin
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,9 @@ _CANCEL_TIMEOUT_S = 1.0
 
 # After the first failure a statement is run again after this, seconds; then after random times, up to 2 s.
 _FIRST_PAUSE_S = 0.1
+
+# A statement that so often in a row has ended the session that was made for it is not tried again as it is.
+_ENDS = 2
 
 # How long what can be put off waits for a lock on a table: others wait behind it on the same connection.
 LOCK_TIMEOUT_S = 0.1
@@ -142,6 +145,8 @@ class Database:
         # None: the session is a pooler's, or has shown that it keeps no statements.
         self._named: NamedStatements | None = None
         self._turn = asyncio.Lock()
+        # How often the statement that is run now has ended its session.
+        self._ends = 0
         self._useful = False
         self._lost = False
         self._reported: set[str] = set()
@@ -183,6 +188,7 @@ class Database:
         waits: bool = False,
         raises: bool = False,
         named: bool = False,
+        changes_rows: bool = False,
     ) -> list[Row]:
         """Run one statement and return its rows, or, if it has none, one row with the count of rows touched.
 
@@ -197,6 +203,8 @@ class Database:
             waits: As for all statements of the connection.
             raises: Whether it is not run again even if a right or a table is missing: others of the connection go on.
             named: Whether it is planned once for the session, if that is ours.
+            changes_rows: Whether it changes rows on which others may have put triggers, rules and constraints. What
+                these raise concerns the rows, whatever SQLSTATE it has, and so does the end of the session each time.
 
         Raises:
             TooSlow: It took too long, and is not to be run again as it is. The connection was closed.
@@ -213,8 +221,10 @@ class Database:
             waits=waits or self._waits,
             raises=raises,
             named=named,
+            changes_rows=changes_rows,
         )
         async with self._turn:
+            self._ends = 0
             # The way of nearly every statement has no object of the retries: making them took a fifth of it.
             with suppress(*_RUN_AGAIN), honour_cancellation():
                 return await once()
@@ -236,12 +246,13 @@ class Database:
         waits: bool,
         raises: bool,
         named: bool,
+        changes_rows: bool,
     ) -> list[Row]:
-        asked = False
+        asked = is_sent = False
         try:
             # Connecting has limits of its own: of several hosts the first may be silent.
             conn = await self.connection()
-            asked = not patient
+            asked, is_sent = not patient, True
             async with asyncio.timeout(self._limit_s + _CANCEL_TIMEOUT_S), asyncio.timeout(self._limit_s):
                 if lock_timeout_s is None:
                     rows = await (self._executed if named else _executed)(conn, query, params)
@@ -258,19 +269,28 @@ class Database:
             if is_of_value(error) and not self._own:
                 raise BadValue(words(error)) from None
             if asked and isinstance(error, psycopg.errors.LockNotAvailable):
-                raise Locked(str(error.diag.message_primary)) from None
+                raise Locked(words(error)) from None
+            if changes_rows and is_of_called_code(error):
+                raise StatementRefused(words(error)) from None
             # Of a standby no statement is taken.
             if raises and isinstance(error, _REFUSALS) and not isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
                 raise StatementRefused(words(error)) from None
             # The driver takes it for an outage. It is how an update fails that a publication does not let happen.
             if isinstance(error, psycopg.errors.ObjectNotInPrerequisiteState) and not waits:
                 raise StatementRefused(words(error)) from None
+            is_lost = isinstance(error, psycopg.OperationalError) and self._conn is not None and self._conn.closed
+            self._ends += is_sent and is_lost
             await self.drop(error)
+            if changes_rows and self._ends >= _ENDS:
+                # PostgreSQL lets us in, and nobody knows when the next statement comes that would show it.
+                self.rest()
+                raise StatementRefused(f"the session ends each time: {words(error)}") from None
             if asked and isinstance(error, TimeoutError | psycopg.errors.QueryCanceled):
                 raise TooSlow(f"not done within {self._limit_s:g} s") from None
             raise
         except psycopg.Error as error:
-            if self._own or (waits and is_of_schema(error)):
+            waits = waits and is_of_schema(error) and not (changes_rows and is_of_called_code(error))
+            if self._own or waits:
                 await self.drop(error)
                 raise _Unfit from None
             # Its own text would repeat the row.

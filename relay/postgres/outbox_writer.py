@@ -28,7 +28,10 @@ class OutboxWriter:
     def __init__(self, database: Database, tables: Tables, fence: tuple[str, int]) -> None:
         self._run = database.run
         self._run_once = partial(database.run, patient=False)
-        self._run_unlocked = partial(database.run, patient=False, lock_timeout_s=LOCK_TIMEOUT_S)
+        # What changes rows of the outbox, or of its companions, runs whatever triggers others have put on them.
+        self._change = partial(database.run, changes_rows=True)
+        self._change_once = partial(database.run, patient=False, changes_rows=True)
+        self._change_unlocked = partial(self._change_once, lock_timeout_s=LOCK_TIMEOUT_S)
         self._tables = tables
         self._fence = fence
 
@@ -44,7 +47,7 @@ class OutboxWriter:
             TooSlow: It took too long. They may be marked, or not.
         """
         query, values = self._tables.query("delivery/mark"), self._marks(stream, delivered)
-        return int(value(await self._run_once(query, values)))
+        return int(value(await self._change_once(query, values)))
 
     async def mark_unlocked(self, stream: str, delivered: Sequence[Delivered]) -> UnlockedRow:
         """Mark events as `mark` does, but for those whose rows somebody else has locked.
@@ -54,7 +57,7 @@ class OutboxWriter:
             TooSlow: It took too long. They may be marked, or not.
         """
         query, values = self._tables.query("delivery/mark_unlocked"), self._marks(stream, delivered)
-        return UnlockedRow._make((await self._run_once(query, values))[0])
+        return UnlockedRow._make((await self._change_once(query, values))[0])
 
     async def owns_shards(self) -> bool:
         """Report whether the shards are still ours."""
@@ -85,11 +88,11 @@ class OutboxWriter:
 
     async def raise_attempts(self, suspects: Sequence[Event]) -> None:
         """Write down the attempts of pending events that are sent now."""
-        await self._run(self._tables.query("delivery/raise_attempts"), self._attempts_of(suspects))
+        await self._change(self._tables.query("delivery/raise_attempts"), self._attempts_of(suspects))
 
     async def lower_attempts(self, suspects: Sequence[Event]) -> None:
         """Lower the attempts of events that did not crash the relay, if they are as `raise_attempts` has left them."""
-        await self._run(self._tables.query("delivery/lower_attempts"), self._attempts_of(suspects))
+        await self._change(self._tables.query("delivery/lower_attempts"), self._attempts_of(suspects))
 
     def _attempts_of(self, events: Sequence[Event]) -> tuple[object, ...]:
         seqs, attempts = array([event.seq for event in events]), array([event.attempts for event in events])
@@ -125,7 +128,7 @@ class OutboxWriter:
 
     async def _write(self, outcome: Postponed | Buried, name: str, values: tuple[object, ...]) -> bool:
         try:
-            return bool(value(await self._run_once(self._tables.query(name), values)))
+            return bool(value(await self._change_once(self._tables.query(name), values)))
         except BadValue:
             # PostgreSQL may fail at a trigger, or at the row, which it could read before.
             if await self.is_as_read(outcome):
@@ -176,7 +179,7 @@ class OutboxWriter:
 
     async def dead_copied(self, dead: DeadLetter) -> None:
         """Write down that a dead letter was published to the subject for these."""
-        await self._run(self._tables.query("maintenance/dead_copied"), (dead.event.seq, dead.died_at, dead.event.id))
+        await self._change(self._tables.query("maintenance/dead_copied"), (dead.event.seq, dead.died_at, dead.event.id))
 
     async def note(self, notes: Sequence[Noted]) -> int:
         """Write down why events wait whose rows are still what was read, and have no lock; return how many.
@@ -199,7 +202,7 @@ class OutboxWriter:
             [digest(event) for event in events],
             most_stored(events),
         )
-        return int(value(await self._run_once(self._tables.query("delivery/note"), values)))
+        return int(value(await self._change_once(self._tables.query("delivery/note"), values)))
 
     async def save_stream_state(self, seen: Seen, identity: str, *, patient: bool = True) -> bool:
         """Save what was seen of a stream; a loss that stands open stays so until an operator has closed it.
@@ -222,7 +225,7 @@ class OutboxWriter:
         looked = seen.looked[0] if len(seen.looked) == 1 else None
         look = (None, None) if looked is None else (looked.stream_seq, looked.event_id)
         values = (*row, *repair, identity, *self._fence, *look)
-        run = self._run if patient else self._run_unlocked
+        run = self._change if patient else self._change_unlocked
         return bool(value(await run(self._tables.query("integrity/save_stream_state"), values, raises=True)))
 
     async def mark_lost(self, stream: str, rows: Sequence[DeliveredRow], due_at: float, after_delivery_s: float) -> int:
@@ -238,7 +241,7 @@ class OutboxWriter:
         named = "{" + ",".join(row.event_id for row in rows) + "}"
         places = array([row.stream_seq for row in rows])
         query = self._tables.query("integrity/mark_lost")
-        return int(value(await self._run(query, (*values, named, places), waits=True)))
+        return int(value(await self._change(query, (*values, named, places), waits=True)))
 
     async def prune_delivered(self, above: int, up_to: int, age_s: float, streams: Sequence[str]) -> PrunedRow:
         """Delete the old ones among the events of a small range of seqs that were delivered to some streams.
@@ -249,12 +252,13 @@ class OutboxWriter:
             Unfinished: Somebody has locked a table that it needs, or it took too long.
         """
         values = (above, up_to, age_s, *self._fence, list(streams))
-        return PrunedRow._make((await self._run_unlocked(self._tables.query("maintenance/prune_delivered"), values))[0])
+        query = self._tables.query("maintenance/prune_delivered")
+        return PrunedRow._make((await self._change_unlocked(query, values))[0])
 
     async def prune_dead(self, limit: int, age_s: float, discarded_only: bool) -> int:
         """Delete the oldest dead letters, at most `limit`; return how many."""
         values = (limit, age_s, discarded_only, *self._fence)
-        return int(value(await self._run(self._tables.query("maintenance/prune_dead"), values)))
+        return int(value(await self._change(self._tables.query("maintenance/prune_dead"), values)))
 
 
 def _contents(event: Event) -> tuple[str | None, str, int]:

@@ -6,12 +6,13 @@ from functools import partial
 import psycopg
 
 from relay.postgres.repeated import execute_repeated
+from relay.postgres.server_error import is_raised
 from relay.projection.definition import Definition, Handler
 from relay.projection.event import event_of, read_json
 from relay.projection.handler_call import call, upcast
 from relay.projection.outcome import StatementUnfit, Stopped, stopped_at
 from relay.projection.ports import Alike, Batch, Due, Move, Parked, Redone, Work
-from relay.projection.refusal import Refusals, Refused, is_raised, is_refusal, may_be_refusal, refusal_of, words_of
+from relay.projection.refusal import Refusals, Refused, is_refusal, may_be_refusal, refusal_of, words_of
 from relay.projection.rules.grouping import Mode, group
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.refusals import Evidence, RefusalClass, judge

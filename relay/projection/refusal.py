@@ -18,9 +18,6 @@ from relay.projection.rules.refusals import MAX_REASON, MISSING_RIGHT, RefusalCl
 
 log = logging.getLogger(__name__)
 
-# What PostgreSQL's own languages call, in the server, to raise what an author has written.
-_RAISING = frozenset({"exec_stmt_raise", "PLy_output", "do_util_elog", "pltcl_elog"})
-
 # What PostgreSQL's text cannot hold, and Python's can: NUL, and half of a pair of UTF-16.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -96,7 +93,7 @@ def refusal_of(error: Refused | psycopg.Error) -> RefusalClass:
     if isinstance(error, Refused):
         return RefusalClass.POISON
     # What an author's function has raised is the event's reason whatever code it chose; a missing right never is.
-    if is_raised(error) and error.sqlstate != MISSING_RIGHT:
+    if server_error.is_raised(error) and error.sqlstate != MISSING_RIGHT:
         return RefusalClass.POISON
     # What the driver says before the server is asked, as that a text holds a NUL, is the parameters' fault.
     local = isinstance(error, _LOCAL) and error.sqlstate is None
@@ -113,11 +110,6 @@ def may_be_refusal(error: Refused | psycopg.Error) -> bool:
     return is_refusal(error) or (isinstance(error, psycopg.Error) and is_undecided(error.sqlstate))
 
 
-def is_raised(error: psycopg.Error) -> bool:
-    """Return whether a function of the author's chose this error and its words."""
-    return error.diag.source_function in _RAISING
-
-
 def is_locked(error: psycopg.Error) -> bool:
     """Return whether a lock that another session holds was not to be had in time."""
     return isinstance(error, psycopg.errors.LockNotAvailable)
@@ -125,7 +117,7 @@ def is_locked(error: psycopg.Error) -> bool:
 
 def words_of(error: psycopg.Error) -> str:
     """Return what may be logged of an error: what PostgreSQL says unless that may hold a value of an event."""
-    if error.sqlstate is None or may_be_told(error.sqlstate, raised=is_raised(error)):
+    if error.sqlstate is None or may_be_told(error.sqlstate, raised=server_error.is_raised(error)):
         words = error.diag.message_primary or type(error).__name__
         if isinstance(error, psycopg.errors.InsufficientPrivilege):
             return f"{words}: {RIGHTS}"
@@ -135,7 +127,7 @@ def words_of(error: psycopg.Error) -> str:
 
 def words_of_view(error: psycopg.Error) -> str:
     """Return what may be logged of a view that cannot be refreshed."""
-    if error.sqlstate is None or may_be_told(error.sqlstate, raised=is_raised(error), reads_values=True):
+    if error.sqlstate is None or may_be_told(error.sqlstate, raised=server_error.is_raised(error), reads_values=True):
         return server_error.words(error)
     return (
         f"SQLSTATE {error.sqlstate}: what PostgreSQL says may hold values; REFRESH MATERIALIZED VIEW by hand shows it"
@@ -144,7 +136,7 @@ def words_of_view(error: psycopg.Error) -> str:
 
 def without_values(error: Exception) -> Exception:
     """Return an error that may be logged in place of one whose words may hold a value of an event."""
-    if not isinstance(error, psycopg.Error) or may_be_told(error.sqlstate, raised=is_raised(error)):
+    if not isinstance(error, psycopg.Error) or may_be_told(error.sqlstate, raised=server_error.is_raised(error)):
         return error
     return OSError(words_of(error))
 

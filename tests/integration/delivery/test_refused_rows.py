@@ -46,7 +46,7 @@ def test_a_mark_that_is_refused_holds_up_no_other_and_is_made_when_it_can_be(
     outbox.delivered(outbox.insert("orders.placed", "k0", {"i": 0}), timeout_s=5)
     line = relay.said("settle.refused")
     assert line["seq"] in refused
-    assert ("short" if "short" in statement else "frozen") in line["reason"]
+    assert ("short" if "short" in statement else "PL/pgSQL function guard() line 4") in line["reason"]
     holds_for(
         2,
         "no watermark passes them",
@@ -74,6 +74,41 @@ def guard(outbox: Outbox, condition: str, action: str) -> None:
         f"BEGIN IF {condition} THEN {action}; END IF; RETURN NEW; END $$;"
         "CREATE TRIGGER guard BEFORE UPDATE ON outbox_events FOR EACH ROW EXECUTE FUNCTION guard()".encode()
     )
+
+
+# Codes of outages, of rights, of retries and of locks: what a trigger raises that reaches for something of its own.
+OTHERS_TROUBLES = ["42501", "42P01", "53100", "53200", "53300", "08006", "40001", "40P01", "57P01", "57P03", "25006"]
+TROUBLES = {
+    "lacks a right": "INSERT INTO audited VALUES (NEW.seq)",
+    "ends the session": "PERFORM pg_terminate_backend(pg_backend_pid())",
+    "quotes the payload": "RAISE EXCEPTION 'cannot change %', NEW.payload",
+    "casts a value": "PERFORM (NEW.payload->>'card')::int",
+    **{code: f"RAISE EXCEPTION 'no way to %', NEW.payload USING ERRCODE = '{code}'" for code in OTHERS_TROUBLES},
+}
+
+
+@pytest.mark.denials
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_what_a_trigger_meets_concerns_its_row_whatever_code_it_has(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, trouble: str
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    outbox.conn.execute("CREATE TABLE audited (seq bigint)")
+    guard(outbox, "NEW.topic = 'orders.guarded'", TROUBLES[trouble])
+    relay = make_relay(outbox.dsn, streams.url).start()
+    guarded = outbox.insert("orders.guarded", "k", {"card": SECRET})
+    outbox.fill("orders.placed", 300, keys=20)
+    wait_until("all others are marked", lambda: outbox.count("delivered_at IS NULL") == 1, 20)
+    line = relay.said("settle.refused")
+    assert (line["seq"], relay.running) == (guarded, True)
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}), timeout_s=20)
+    # A session that has ended is made again.
+    wait_until("all is well", lambda: relay.get("/readyz")[0] == 200, 5)
+    assert SECRET not in relay.get("/readyz")[1]
+    assert_quiet(relay)
+    outbox.conn.execute("DROP TRIGGER guard ON outbox_events")
+    outbox.delivered(guarded, timeout_s=60)
+    assert streams.messages("ORDERS") == 302
 
 
 def test_when_every_second_row_is_refused_the_others_are_marked_within_seconds(

@@ -96,6 +96,50 @@ def test_what_a_stream_of_another_domain_has_lost_is_sent_to_it_again(
     assert_once_and_in_order(site.ours.read("ORDERS"), EVENTS, KEYS)
 
 
+def move_into_domain(server: NatsServer, directory: Path) -> None:
+    """Give a server, with its store kept, a JetStream domain."""
+    server.stop()
+    server.config = f'jetstream {{ store_dir: "{directory}", domain: hub }}\n'
+    server.start()
+
+
+@pytest.mark.parametrize("lost", ["later", "at once", "while no relay runs"])
+def test_what_was_marked_before_a_stream_had_a_domain_is_healed_too_and_goes_first(
+    outbox: Outbox, make_relay: MakeRelay, tmp_path: Path, lost: str
+) -> None:
+    store = tmp_path / "js"
+    config = f'jetstream {{ store_dir: "{store}" }}\n'
+    with NatsServer(tmp_path / "nats", jetstream=False, config=config) as server:
+        streams = Streams(server.url)
+        streams.make("ORDERS", "orders.>")
+        relay = make_relay(outbox.dsn, server.url, **OFTEN, **OPEN, retention__delivered_age_s="3").start()
+        outbox.fill("orders.placed", EVENTS, keys=KEYS)
+        outbox.drained()
+        created = "SELECT 1 FROM outbox_streams WHERE created IS NOT NULL AND mark_seq > 0"
+        wait_until("the stream is known", lambda: outbox.conn.execute(created.encode()).fetchone())
+        if lost == "while no relay runs":
+            relay.stop()
+        move_into_domain(server, store)
+        if lost == "later":
+            outbox.fill("orders.packed", EVENTS, keys=KEYS)
+            outbox.drained()
+            assert outbox.count("stream = 'hub/ORDERS'") == EVENTS
+        streams.api("STREAM.DELETE.ORDERS")
+        streams.make("ORDERS", "orders.>")
+        if lost == "while no relay runs":
+            relay.start()
+        events = 2 * EVENTS if lost == "later" else EVENTS
+        wait_until("all events are in the stream", lambda: streams.messages("ORDERS") == events)
+        outbox.drained()
+        assert outbox.count("stream = 'ORDERS'") == 0
+        stored = streams.read("ORDERS")
+        placed = [message for message in stored if message.subject == "orders.placed"]
+        assert_once_and_in_order(placed, EVENTS, KEYS)
+        for packed in (message for message in stored if message.subject == "orders.packed"):
+            earlier = [message.seq for message in placed if message.i % KEYS == packed.i % KEYS]
+            assert max(earlier) < packed.seq
+
+
 def in_another_account(server: NatsServer) -> Streams:
     """Start a server whose events go to a stream of another account, beside a namesake; return that one's streams."""
     server.stop()

@@ -58,7 +58,7 @@ def assert_told_no_more(relay: Relay, outbox: Outbox) -> None:
 @pytest.mark.parametrize(
     ("then", "told"),
     [
-        ("RAISE 'not this one'", "not this one"),
+        ("RAISE 'not this one'", "raise exception in PL/pgSQL function guard()"),
         ("RETURN NULL", "a trigger or a rule keeps the row as it is"),
     ],
     ids=["raises", "keeps the row"],
