@@ -10,6 +10,7 @@ from relay.cli.filter_options import moment_or_span
 from relay.cli.options import table_or_json, with_settings
 from relay.cli.progress import Progress
 from relay.cli.table import message
+from relay.config.derived_options import deletable_dead
 from relay.config.settings import Settings
 from relay.errors import Exit, RelayError
 from relay.operate.changes import changing
@@ -35,7 +36,7 @@ class NothingSaid(RelayError):
 @click.option(
     "--accept-loss",
     is_flag=True,
-    help="Look at no stream: what one has lost, or will lose, cannot be sent again from rows that are deleted.",
+    help="Look at no stream, and at no copy of a dead letter: what is lost cannot be sent again from deleted rows.",
 )
 @table_or_json
 @consenting
@@ -46,7 +47,8 @@ def prune(
 
     In small steps, beside producers and a running relay. Only below the watermark, and nothing while a stream cannot
     be looked at or has lost what it had acknowledged: the rows are what it is healed from. If keys wait for their
-    dead letters (failures.on_dead = "block"), only discarded ones are deleted.
+    dead letters (failures.on_dead = "block"), only discarded ones are deleted. With failures.dead_subject a dead
+    letter stays until its copy is stored there, or it is discarded.
 
     \b
     relay prune --older-than 30d --dry-run
@@ -55,19 +57,26 @@ def prune(
     """
     age_s = _age_s(settings, older_than, dead)
     what = "dead letters" if dead else "delivered events"
-    discarded_only = settings.failures.on_dead == "block"
+    every = deletable_dead(settings)._replace(copied_only=False)
+    deletable = every if accept_loss else deletable_dead(settings)
     with changing(settings) as changer:
         if not dead and not accept_loss:
             check_streams(settings, changer)
-        planned = count_dead(changer, age_s, discarded_only=discarded_only) if dead else count_delivered(changer, age_s)
+        planned = count_dead(changer, age_s, deletable) if dead else count_delivered(changer, age_s)
+        uncopied = count_dead(changer, age_s, every) - planned if dead and deletable.copied_only else 0
         check(changer)
         pruned = 0
         if planned and consent.given(f"delete {planned:,} {what}"):
             with Progress(planned, "deleting") as progress:
                 if dead:
-                    pruned = delete_dead(changer, age_s, planned, progress.add, discarded_only=discarded_only)
+                    pruned = delete_dead(changer, age_s, planned, progress.add, deletable)
                 else:
                     pruned = delete_delivered(settings, changer, age_s, planned, progress.add, accept_loss=accept_loss)
+    if uncopied > 0:
+        message(
+            f"{uncopied:,} dead letters stay: their copies on {settings.failures.dead_subject} are not stored yet;"
+            " --accept-loss deletes them all the same"
+        )
     if output == "json":
         click.echo(json_line(json.dumps({"what": what, "planned": planned, "pruned": pruned})))
     elif not planned:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from relay.jetstream.client import NatsOptions
 from relay.rules.sending.cloudevents import CloudEvents
 from relay.rules.sending.envelopes import Envelopes
+from relay.rules.settling.deletable_dead import DeletableDead
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
@@ -49,6 +50,12 @@ def agreed(settings: "Settings") -> dict[str, object]:
 
 def _plain(section: object) -> dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(section).items()}
+
+
+def deletable_dead(settings: "Settings") -> DeletableDead:
+    """Return which old dead letters may be deleted."""
+    failures = settings.failures
+    return DeletableDead(discarded_only=failures.on_dead == "block", copied_only=bool(failures.dead_subject))
 
 
 def envelopes(settings: "Settings", side_subject: str | None = None) -> Envelopes:

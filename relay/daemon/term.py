@@ -9,8 +9,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from relay.config.derived_options import deletable_dead, nats_options
 from relay.config.derived_options import envelopes as envelopes_of
-from relay.config.derived_options import nats_options
 from relay.daemon.term_end import Drained, TermEnd, Unfinished
 from relay.daemon.wiring import BEAT_S, managed_stream, new_in_hand
 from relay.delivery.after_crash import AfterCrash
@@ -148,7 +148,7 @@ class Term:
                     settings.retention,
                     self._in_hand,
                     self._gate,
-                    discarded_only=settings.failures.on_dead == "block",
+                    deletable_dead=deletable_dead(settings),
                     reader=reader,
                     writer=writer,
                     metrics=self._metrics,

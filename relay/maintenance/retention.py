@@ -16,6 +16,7 @@ from relay.postgres.rows import PrunedRow
 from relay.rules.in_hand import InHand
 from relay.rules.order.seq_bounds import BELOW_ALL
 from relay.rules.sending.send_gate import Gate
+from relay.rules.settling.deletable_dead import DeletableDead
 
 if TYPE_CHECKING:
     from relay.config.sections import RetentionSection
@@ -42,7 +43,7 @@ class Retention:
         in_hand: Knows the watermark: beyond it nothing is deleted.
         gate: While it is shut nothing is deleted: what the streams may have lost is being found out. While it is open
             each stream is looked at all the same (`RetentionLook`), for events flow without a look as well.
-        discarded_only: Delete only dead letters that the operator has discarded, since keys wait for the others.
+        deletable_dead: Which dead letters may be deleted.
         reader: Finds the next rows.
         writer: Deletes.
         metrics: Counts what was deleted.
@@ -57,14 +58,14 @@ class Retention:
         in_hand: InHand,
         gate: Gate,
         *,
-        discarded_only: bool,
+        deletable_dead: DeletableDead,
         reader: OutboxReader,
         writer: OutboxWriter,
         metrics: Metrics,
     ) -> None:
         self._delivered_age_s = section.delivered_age_s
         self._dead_age_s = section.dead_age_s
-        self._discarded_only = discarded_only
+        self._deletable_dead = deletable_dead
         self._reader = reader
         self._writer = writer
         self._metrics = metrics
@@ -154,6 +155,6 @@ class Retention:
 
     async def _prune_dead(self) -> bool:
         """Delete some dead letters; report whether there may be more."""
-        pruned = await self._writer.prune_dead(DEAD_STEP, self._dead_age_s, self._discarded_only)
+        pruned = await self._writer.prune_dead(DEAD_STEP, self._dead_age_s, self._deletable_dead)
         self._metrics.pruned("dead", pruned)
         return pruned == DEAD_STEP

@@ -8,6 +8,7 @@ from relay.maintenance.retention import DEAD_STEP, SPAN
 from relay.operate.changes import Changer, OnProgress
 from relay.operate.prune_look import last_seen, look
 from relay.rules.order.seq_bounds import BELOW_ALL
+from relay.rules.settling.deletable_dead import DeletableDead
 from relay.rules.stream.stream_loss import DeliveredRow
 
 # Counting holds nobody up; deleting leaves room for others after each step.
@@ -33,10 +34,10 @@ def count_delivered(changer: Changer, age_s: float) -> int:
         above += _COUNT_SPAN
 
 
-def count_dead(changer: Changer, age_s: float, *, discarded_only: bool) -> int:
-    """Count the dead letters that died more than `age_s` seconds ago."""
+def count_dead(changer: Changer, age_s: float, deletable: DeletableDead) -> int:
+    """Count the deletable dead letters that died more than `age_s` seconds ago."""
     with changer.step():
-        (count,) = changer.row("operate/prunable_dead", (age_s, discarded_only))
+        (count,) = changer.row("operate/prunable_dead", (age_s, *deletable))
     return int(count)
 
 
@@ -46,7 +47,7 @@ def check(changer: Changer) -> None:
     Raises:
         Denied: It may not.
     """
-    changer.check(("maintenance/prune_dead", (0, 0.0, True, None, None)))
+    changer.check(("maintenance/prune_dead", (0, 0.0, True, True, None, None)))
 
 
 def check_streams(settings: Settings, changer: Changer) -> None:
@@ -129,13 +130,13 @@ def delete_delivered(
                 time.sleep(_STEP_PAUSE_S)
 
 
-def delete_dead(changer: Changer, age_s: float, planned: int, on_progress: OnProgress, *, discarded_only: bool) -> int:
+def delete_dead(changer: Changer, age_s: float, planned: int, on_progress: OnProgress, deletable: DeletableDead) -> int:
     """Delete old dead letters, step by step, each in a transaction with its count in the audit table.
 
     Args:
         age_s: Seconds since it was given up.
         planned: How many were counted, for the audit table.
-        discarded_only: Only those that an operator has discarded.
+        deletable: Which may be deleted.
 
     Returns:
         How many were deleted.
@@ -148,7 +149,7 @@ def delete_dead(changer: Changer, age_s: float, planned: int, on_progress: OnPro
     with changer.audited("prune", record, planned) as audit:
         while True:
             with changer.step():
-                count = changer.run("maintenance/prune_dead", (DEAD_STEP, age_s, discarded_only, None, None))
+                count = changer.run("maintenance/prune_dead", (DEAD_STEP, age_s, *deletable, None, None))
                 if count:
                     audit.add(count)
             deleted += count

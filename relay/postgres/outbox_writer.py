@@ -12,6 +12,7 @@ from relay.postgres.rows import PrunedRow, UnlockedRow
 from relay.postgres.single_value import value
 from relay.postgres.tables import Tables, array
 from relay.rules.reading.row_unchanged import Digest, digest, is_still, is_still_unread, most_stored
+from relay.rules.settling.deletable_dead import DeletableDead
 from relay.rules.stream.stream_loss import DeliveredRow, Seen
 
 
@@ -255,9 +256,9 @@ class OutboxWriter:
         query = self._tables.query("maintenance/prune_delivered")
         return PrunedRow._make((await self._change_unlocked(query, values))[0])
 
-    async def prune_dead(self, limit: int, age_s: float, discarded_only: bool) -> int:
-        """Delete the oldest dead letters, at most `limit`; return how many."""
-        values = (limit, age_s, discarded_only, *self._fence)
+    async def prune_dead(self, limit: int, age_s: float, deletable: DeletableDead) -> int:
+        """Delete the oldest dead letters that may be deleted, at most `limit`; return how many."""
+        values = (limit, age_s, *deletable, *self._fence)
         return int(value(await self._change(self._tables.query("maintenance/prune_dead"), values)))
 
 

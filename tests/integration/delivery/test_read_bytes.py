@@ -34,10 +34,18 @@ class Counted(Database):
         waits: bool = False,
         raises: bool = False,
         named: bool = False,
+        changes_rows: bool = False,
     ) -> list[Row]:
         """Run it and note the bytes of all texts that came, also of those that are not kept."""
         rows = await super().run(
-            query, params, patient=patient, lock_timeout_s=lock_timeout_s, waits=waits, raises=raises, named=named
+            query,
+            params,
+            patient=patient,
+            lock_timeout_s=lock_timeout_s,
+            waits=waits,
+            raises=raises,
+            named=named,
+            changes_rows=changes_rows,
         )
         self.brought.append(sum(len(one) for row in rows for one in row if isinstance(one, bytes | str)))
         return rows

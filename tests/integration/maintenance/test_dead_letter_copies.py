@@ -64,6 +64,32 @@ def test_a_dead_letter_that_dies_again_is_published_again_and_a_discarded_one_is
     assert outbox.row(seqs[1])["dead_copied_at"] is None
 
 
+def test_an_old_dead_letter_stays_until_its_copy_is_stored_or_an_operator_discards_it(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    relay = make_relay(outbox.dsn, streams.url, **TO, retention__dead_age_s="1").start()
+    seqs = [outbox.insert("orders. x", f"k{i}", {"i": i}) for i in range(3)]
+    relay.said("dead.uncopied")
+    done(outbox.dsn, "dead", "discard", "--seq", str(seqs[1]), "--yes")
+    wait_until("the discarded one is gone", lambda: outbox.count("dead_at IS NOT NULL") == 2)
+    prune = ("prune", "--dead", "--older-than", "0s", "--yes")
+    by_hand = done(outbox.dsn, *prune, RELAY_FAILURES__DEAD_SUBJECT="dead.outbox")
+    assert "2 dead letters stay: their copies on dead.outbox are not stored yet" in by_hand.stderr
+    assert outbox.count("dead_at IS NOT NULL") == 2
+    streams.make("DEAD", "dead.>")
+    wait_until("all are gone", lambda: outbox.count("true") == 0)
+    assert sorted(copy.i for copy in streams.read("DEAD")) == [0, 2]
+
+
+def test_by_hand_dead_letters_without_a_copy_are_deleted_if_that_loss_is_accepted(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    make_relay(outbox.dsn, streams.url, **TO).start()
+    outbox.dead(outbox.insert("orders. x", "k", {"i": 0}))
+    prune = ("prune", "--dead", "--older-than", "0s", "--yes", "--accept-loss")
+    assert "1 dead letters deleted" in done(outbox.dsn, *prune, RELAY_FAILURES__DEAD_SUBJECT="dead.outbox").stdout
+
+
 def test_without_a_stream_for_the_copies_everything_else_goes_on_and_they_come_later(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:

@@ -675,6 +675,7 @@ class Link:
         waits: bool = False,
         raises: bool = False,
         named: bool = False,
+        changes_rows: bool = False,
     ) -> Answer:
         """Run a statement until its answer has come.
 
