@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import psycopg
-from psycopg.abc import PQGen
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from relay import credentials
@@ -18,7 +17,7 @@ from relay.cancellation import heed_cancellation, honour_cancellation
 from relay.errors import BadValue, StatementRefused
 from relay.observe.logs import event as log_event
 from relay.postgres.arrays import BinaryArray, BinaryArrayDumper
-from relay.postgres.large_results import Parts, pause
+from relay.postgres.connection import Connection
 from relay.postgres.named import GONE, NamedStatements
 from relay.postgres.server_error import is_of_called_code, is_of_schema, is_of_value, words
 from relay.postgres.session import address_fault, conninfo, pin
@@ -50,11 +49,7 @@ _ENDS = 2
 # How long what can be put off waits for a lock on a table: others wait behind it on the same connection.
 LOCK_TIMEOUT_S = 0.1
 
-# Seconds; what a connection waits for wakes it at once.
-_INTERVAL_S = 60.0
-
 Row = tuple[Any, ...]
-T = TypeVar("T")
 
 
 class Unfinished(Exception):
@@ -74,28 +69,6 @@ class _Unfit(Exception):
 
 
 _RUN_AGAIN = (*OUTAGES, _Unfit)
-
-
-class _Connection(psycopg.AsyncConnection[Row]):
-    """A connection that wakes for what comes, and not ten times a second to see whether somebody pressed Ctrl-C.
-
-    That is the driver's default, also in asyncio, where a task is cancelled without it. An idle relay takes 0.7 %
-    of a core instead of 0.95 (docs/operations/benchmarks.md). Large results are read in few wakes.
-    """
-
-    def wait(
-        self, gen: PQGen[T], interval: float = _INTERVAL_S, timeout: float | None = None
-    ) -> Coroutine[Any, Any, T]:
-        """Wait as the driver does, but for the interval and the pauses of a large result."""
-        if timeout is not None:
-            return super().wait(gen, interval, timeout)
-        return self._wait(gen, interval)
-
-    async def _wait(self, gen: PQGen[T], interval: float) -> T:
-        parts = Parts(gen, self.pgconn.socket)
-        while not await super().wait(parts.next_part(), interval):
-            await pause()
-        return parts.result[0]
 
 
 class Database:
@@ -314,7 +287,7 @@ class Database:
             return self._conn
         # The driver prepares none by itself: a plan made while the table was small must not outlive that, a plan costs
         # 0.1 ms a batch, and a transaction pooler in between keeps none.
-        conn = await _Connection.connect(self._conninfo(), autocommit=True, prepare_threshold=None)
+        conn = await Connection.connect(self._conninfo(), autocommit=True, prepare_threshold=None)
         async with AsyncExitStack() as otherwise:
             otherwise.push_async_callback(conn.close)
             conn.adapters.register_dumper(BinaryArray, BinaryArrayDumper)

@@ -97,7 +97,7 @@ def test_what_a_stream_of_another_domain_has_lost_is_sent_to_it_again(
 
 
 def move_into_domain(server: NatsServer, directory: Path) -> None:
-    """Give a server, with its store kept, a JetStream domain."""
+    """Start a server again with its store, in a JetStream domain."""
     server.stop()
     server.config = f'jetstream {{ store_dir: "{directory}", domain: hub }}\n'
     server.start()
