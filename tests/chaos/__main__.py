@@ -47,7 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     # The client library reports each lost connection of ours; the history does so in its own way.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
-    plan = Plan(seed, options.minutes * 60, options.faults, kinds, options.rate, options.pairs, options.patience)
+    plan = Plan(
+        seed,
+        options.minutes * 60,
+        options.faults,
+        kinds,
+        options.rate,
+        options.pairs,
+        options.patience,
+        until_found=options.mutant is not None,
+    )
     directory = Path(tempfile.mkdtemp(prefix="relay-chaos-"))
     file = options.history or directory / "history.jsonl"
     print(f"seed {seed}, {options.minutes:g} minutes; history {file}, logs {directory}", flush=True)

@@ -10,6 +10,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from relay.cancellation import heed_cancellation
 from tests.chaos.history import Seen
 from tests.support.fix_cluster import connected
 
@@ -53,6 +54,7 @@ class Consumer:
         inbox = client.new_inbox()
         subscription = await client.subscribe(inbox)
         while not self._complete:
+            heed_cancellation()
             question = json.dumps({"seq": self.last + 1, "batch": _BATCH}).encode()
             await client.publish(f"$JS.API.DIRECT.GET.{self._stream}", question, reply=inbox)
             while self._take(await subscription.next_msg(timeout=_ANSWER_S)):

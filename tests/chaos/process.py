@@ -2,10 +2,11 @@
 
 import asyncio
 import subprocess
+import time
 from dataclasses import dataclass
 
 from tests.support.fix_proxy import Proxy
-from tests.support.fix_relay import Relay
+from tests.support.fix_relay import TIMEOUT_S, Relay
 
 
 @dataclass
@@ -21,7 +22,11 @@ class Process:
 
         Not before it has begun: until then the signal ends the interpreter as it ends any program.
         """
+        begins_until = time.monotonic() + TIMEOUT_S
         while self.relay.running and (await asyncio.to_thread(self.relay.get, "/healthz"))[0] == 0:
+            if time.monotonic() > begins_until:
+                self.relay.end()
+                return f"{self.name} did not begin"
             await asyncio.sleep(0.05)
         try:
             code = await asyncio.to_thread(self.relay.stop)

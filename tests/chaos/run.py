@@ -3,12 +3,13 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import psycopg
 
+from relay.cancellation import end
 from tests.chaos.consumer import Consumer
 from tests.chaos.faults import KINDS, make_again
 from tests.chaos.history import Fault, History, Row, Seen, Stored, Transaction, Watermark, settled
@@ -21,6 +22,9 @@ from tests.chaos.world import STREAMS, World, bare
 OF_TWO = " (of two)"
 _PRODUCERS = 4
 _BEGINS_S = 15.0
+# For as long a fault may take to be made and to end, and a server to take part in the end of the run, seconds.
+_COMES_BACK_S = 120.0
+_ENDS_S = 30.0
 _ROWS = """
     SELECT id::text, seq, key, delivered_at IS NOT NULL, dead_at IS NOT NULL, stream, stream_seq,
            extract(epoch FROM coalesce(delivered_at, dead_at))::float8
@@ -42,6 +46,7 @@ class Plan:
         pairs: Share of the faults that come two at a time.
         patience_s: For which is waited for the recovery from a fault, and at the end until nothing is pending; then
             the run goes on, and the checker finds what is missing.
+        until_found: Whether faults end once a message was seen twice, as of a mutant: it is a finding then.
     """
 
     seed: int
@@ -51,6 +56,7 @@ class Plan:
     rate: float = 200.0
     pairs: float = 0.2
     patience_s: float = 60.0
+    until_found: bool = False
 
 
 class Run:
@@ -65,6 +71,7 @@ class Run:
         # Committed and not yet seen, with the time of the commit; the oldest first.
         self._waiting: dict[str, float] = {}
         self._seen: set[str] = set()
+        self._has_seen_twice = False
         # The latest commit of which the consumer has seen an event.
         self._newest_seen = 0.0
         self._consumers = [
@@ -95,10 +102,11 @@ class Run:
             producing = [group.create_task(producer.run(self._quiet)) for producer in producers]
             await self._faults()
             self._quiet.set()
-            await asyncio.wait(producing)
+            if (await asyncio.wait(producing, timeout=_ENDS_S))[1]:
+                self._history.note("a producer has not ended", wrong=True)
+                await end(*producing)
             await self._rest()
-            for task in beside:
-                task.cancel()
+            await end(*beside)
         await self._write_end()
 
     def _ended(self, transaction: Transaction) -> None:
@@ -110,6 +118,7 @@ class Run:
 
     def _on_seen(self, seen: Seen) -> None:
         self._history.add(seen)
+        self._has_seen_twice = self._has_seen_twice or seen.id in self._seen
         self._seen.add(seen.id)
         self._newest_seen = max(self._newest_seen, self._waiting.pop(seen.id, 0.0))
 
@@ -126,11 +135,18 @@ class Run:
                     await asyncio.sleep(0.2)
         until = time.monotonic() + plan.seconds
         while time.monotonic() < until and (plan.faults is None or made < plan.faults):
+            if plan.until_found and self._has_seen_twice:
+                return
             count = 2 if rng.random() < plan.pairs else 1
             chosen = rng.choices(kinds, weights, k=count)
             if len({kind.component for kind in chosen}) < count:
                 continue
-            await self._make(chosen)
+            try:
+                async with asyncio.timeout(_COMES_BACK_S + self._plan.patience_s):
+                    await self._make(chosen)
+            except TimeoutError:
+                self._history.note(f"no end of: {', '.join(kind.name for kind in chosen)}", wrong=True)
+                return
             made += count
             await asyncio.sleep(rng.uniform(0, 0.4))
 
@@ -261,10 +277,16 @@ class Run:
             history.add(Row(id_, seq, key, is_now, bare(stream), stream_seq, settled_at))
         urls = [node.url for node in world.cluster.nodes]
         for name in STREAMS:
-            reader = Consumer(
-                urls, name, lambda seen: history.add(Stored(seen.stream, seen.seq, seen.id)), await self._last_seq(name)
-            )
-            await reader.run()
+            try:
+                async with asyncio.timeout(_ENDS_S):
+                    last = await self._last_seq(name)
+                    await Consumer(urls, name, _adder(history), last).run()
+            except TimeoutError:
+                history.note(f"stream {name} could not be read at the end", wrong=True)
+
+
+def _adder(history: History) -> Callable[[Seen], None]:
+    return lambda seen: history.add(Stored(seen.stream, seen.seq, seen.id))
 
 
 def _name(kind: Kind, made: Sequence[Kind]) -> str:

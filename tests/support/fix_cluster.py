@@ -12,6 +12,7 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 
+from relay.cancellation import heed_cancellation
 from relay.demo.servers import NatsServer, free_port
 from tests.support.fix_stream import Streams
 
@@ -22,6 +23,8 @@ _ASK_S = 1.0
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Client]:
     """Yield a connection to one server that is not made again when it ends.
+
+    A cancellation that the client library swallows ends the block all the same, once the block itself has ended.
 
     Raises:
         nats.errors.Error, OSError, TimeoutError: The server does not answer now.
@@ -37,9 +40,11 @@ async def connected(url: str) -> AsyncIterator[Client]:
                 connect_timeout=1,
                 error_cb=_unsaid,
             )
+        heed_cancellation()
         yield client
     finally:
         await client.close()
+        heed_cancellation()
 
 
 async def _unsaid(_: Exception) -> None:
