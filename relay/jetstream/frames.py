@@ -50,6 +50,16 @@ def batch(messages: Iterable[Message], own: str, first: int) -> bytes:
     return _joined(parts)
 
 
+def questions(subject: str, bodies: Iterable[bytes], inbox: str) -> bytes:
+    """Write messages without headers on one subject; each is answered under the inbox and its number, from 0 on."""
+    return b"".join(
+        [
+            b"PUB %b %b%d %d\r\n%b\r\n" % (subject.encode(), inbox.encode(), number, len(body), body)
+            for number, body in enumerate(bodies)
+        ]
+    )
+
+
 def _joined(parts: list[bytes]) -> bytes:
     if not parts:
         return b""

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nats.errors
 from nats.errors import Error as NatsError
 
 from relay.cancellation import honour_cancellation
+from relay.jetstream import frames
 from relay.jetstream.client import Client
 from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, LookupForbidden, LookupRefused, RequestRefused, in_words
 from relay.jetstream.header_block import headers_of, status_of
@@ -17,6 +18,8 @@ from relay.rules.stream.streams import JETSTREAM_API, StreamFacts, StreamState, 
 
 _ATOMIC_SINCE = (2, 12, 1)  # with message ids
 _DIRECT_BATCH_SINCE = (2, 11, 0)
+# The number of a question that is asked with others has fewer.
+_DIGITS = 10
 
 
 class Questions:
@@ -172,14 +175,51 @@ class Questions:
                 raise self._unanswered(question, api) from error
             except (NatsError, OSError) as error:
                 raise BrokerError(str(error)) from error
-        try:
-            decoded = json.loads(answer.data)
-        except (ValueError, RecursionError):
-            decoded = None
-        # Somebody else may answer on the subject of a question.
-        if not isinstance(decoded, dict) or not isinstance(decoded.get("error", {}), dict):
-            raise BrokerError(f"{api}.{question}: the answer is not JetStream's")
-        return decoded
+        return _decoded(answer.data, f"{api}.{question}")
+
+    async def request_each(
+        self, question: str, bodies: Sequence[Mapping[str, object]], timeout_s: float, api: str = JETSTREAM_API
+    ) -> list[dict[str, Any]]:
+        """Ask the JetStream API a question several times at once, as `request` does; return the answers in order.
+
+        An answer costs a third of what it costs with `request`, which makes a task, a timer and a future for it.
+
+        Raises:
+            LookupForbidden, BrokerError: As `request`; an answer is missing.
+        """
+        subject = f"{api}.{question}"
+        inbox = f"{self._nc.new_inbox()}."
+        answers: dict[int, bytes] = {}
+        nobody: list[bytes] = []
+        done = asyncio.Event()
+
+        def take(reply: bytes, _: bytes, data: bytes, block: bytes) -> None:
+            number = reply[len(inbox) :]
+            if not data and status_of(block) == "503":
+                nobody.append(number)
+            elif number.isdigit() and len(number) < _DIGITS and int(number) < len(bodies):
+                answers[int(number)] = data
+            if nobody or len(answers) == len(bodies):
+                done.set()
+
+        with honour_cancellation():
+            try:
+                subscription = await self._nc.listen(f"{inbox}*", take)
+                try:
+                    await self._nc.send(
+                        frames.questions(subject, [json.dumps(body).encode() for body in bodies], inbox)
+                    )
+                    async with asyncio.timeout(timeout_s):
+                        await done.wait()
+                finally:
+                    await self._nc.stop_listening(subscription)
+            except TimeoutError as error:
+                raise self._unanswered(question, api) from error
+            except (NatsError, OSError) as error:
+                raise BrokerError(str(error)) from error
+        if nobody:
+            raise self._unanswered(question, api)
+        return [_decoded(answers[number], subject) for number in range(len(bodies))]
 
     async def responds(self, question: str, body: Mapping[str, object], timeout_s: float) -> bool | None:
         """Report whether a question of the JetStream API is answered; None if it is not in time, as without a right.
@@ -203,3 +243,18 @@ class Questions:
         if "error" in answer:
             raise RequestRefused(f"{question}: {in_words(answer['error'])}")
         return answer
+
+
+def _decoded(data: bytes, subject: str) -> dict[str, Any]:
+    """Read an answer of the JetStream API.
+
+    Raises:
+        BrokerError: It is none. Somebody else may answer on the subject of a question.
+    """
+    try:
+        decoded = json.loads(data)
+    except (ValueError, RecursionError):
+        decoded = None
+    if not isinstance(decoded, dict) or not isinstance(decoded.get("error", {}), dict):
+        raise BrokerError(f"{subject}: the answer is not JetStream's")
+    return decoded

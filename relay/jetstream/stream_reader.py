@@ -1,6 +1,5 @@
 """Read message ids out of a stream: by batches if server and stream allow it, else one by one."""
 
-import asyncio
 import base64
 import logging
 import re
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from relay.jetstream.connection import Connection
-from relay.jetstream.errors import BrokerError, LookupForbidden, LookupRefused, RequestRefused
+from relay.jetstream.errors import LookupForbidden, LookupRefused, RequestRefused
 from relay.jetstream.stream_info import unix_time
 from relay.rules.stream.streams import StreamState
 
@@ -18,7 +17,7 @@ log = logging.getLogger(__name__)
 _TIMEOUT_S = 2.0
 _BATCH = 1000
 # Single messages that are asked for together: one at a time each takes a round trip.
-_AT_ONCE = 256
+_AT_ONCE = 500
 # Payloads come along with the headers: this much of them at a time.
 _BATCH_BYTES = 8 * 1024 * 1024
 _NO_MESSAGE = 10037
@@ -138,22 +137,10 @@ class StreamReader:
             LookupForbidden, BrokerError: As of one of them.
         """
 
-        async def ask(seq: int) -> StoredId | BrokerError | None:
-            try:
-                return await self._message(seq, {})
-            except BrokerError as error:
-                return error
-
-        async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(ask(seq)) for seq in seqs]
-        found: list[StoredId] = []
-        for one in asked:
-            answer = one.result()
-            if isinstance(answer, BrokerError):
-                raise answer
-            if answer is not None:
-                found.append(answer)
-        return found
+        question = self._single()
+        bodies = [{"seq": seq} for seq in seqs]
+        answers = await self.connection.request_each(question, bodies, _TIMEOUT_S, self.state.api)
+        return [found for answer in answers if (found := _stored(answer, question)) is not None]
 
     async def at(self, seq: int) -> StoredId | None:
         """Ask the leader for the message at a sequence; None if it has none.
@@ -197,24 +184,41 @@ class StreamReader:
         raise RequestRefused(f"{question}: {error.get('description')}")
 
     async def _message(self, seq: int, how: dict[str, object]) -> StoredId | None:
+        question = self._single()
+        return _stored(
+            await self.connection.request(question, {"seq": seq, **how}, _TIMEOUT_S, self.state.api), question
+        )
+
+    def _single(self) -> str:
+        """Return the question for a single message.
+
+        Raises:
+            LookupRefused: The server has said that this account has no right to it.
+        """
         question = f"STREAM.MSG.GET.{self.state.bare_name}"
         if not self.connection.may_request(question, self.state.api):
             raise LookupRefused(f"not permitted to ask {question}")
-        answer: dict[str, Any] = await self.connection.request(
-            question, {"seq": seq, **how}, _TIMEOUT_S, self.state.api
-        )
-        error = answer.get("error")
-        if error is not None:
-            if error.get("err_code") == _NO_MESSAGE:
-                return None
-            raise RequestRefused(f"{question}: {error.get('description')}")
-        message = answer["message"]
-        block = base64.b64decode(message.get("hdrs", ""))
-        # The first of each name counts, as with the headers of a batch.
-        headers = {name.lower(): value.decode("utf-8", "replace") for name, value in reversed(_HEADER.findall(block))}
-        return StoredId(
-            message["seq"],
-            headers.get(b"nats-msg-id"),
-            _outbox_seq(headers.get(b"outbox-seq", "")),
-            headers.get(b"outbox-origin", ""),
-        )
+        return question
+
+
+def _stored(answer: dict[str, Any], question: str) -> StoredId | None:
+    """Read the leader's answer; None if it has no such message.
+
+    Raises:
+        RequestRefused: It cannot say now.
+    """
+    error = answer.get("error")
+    if error is not None:
+        if error.get("err_code") == _NO_MESSAGE:
+            return None
+        raise RequestRefused(f"{question}: {error.get('description')}")
+    message = answer["message"]
+    block = base64.b64decode(message.get("hdrs", ""))
+    # The first of each name counts, as with the headers of a batch.
+    headers = {name.lower(): value.decode("utf-8", "replace") for name, value in reversed(_HEADER.findall(block))}
+    return StoredId(
+        message["seq"],
+        headers.get(b"nats-msg-id"),
+        _outbox_seq(headers.get(b"outbox-seq", "")),
+        headers.get(b"outbox-origin", ""),
+    )

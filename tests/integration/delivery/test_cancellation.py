@@ -1,7 +1,9 @@
 """A task that is cancelled while it asks NATS ends: one that goes on keeps the relay from stopping."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from itertools import count
+from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -22,9 +24,14 @@ def test_a_question_is_cancelled_even_as_its_connection_ends(streams: Streams) -
             silent = Client()
             await silent.connect(streams.url)
             asked = await silent.subscribe(f"$JS.API.{QUESTION}")
-            for ask in (Connection.request, Connection.request_many):
+            asks: tuple[Callable[[Connection], Coroutine[Any, Any, object]], ...] = (
+                lambda connection: connection.request(QUESTION, {}, 5.0),
+                lambda connection: connection.request_many(QUESTION, {}, 5.0),
+                lambda connection: connection.request_each(QUESTION, [{}], 5.0),
+            )
+            for ask in asks:
                 connection = await connect(NatsOptions(servers=[streams.url]), streams.url, Listener())
-                asking = asyncio.create_task(ask(connection, QUESTION, {}, 5.0))
+                asking = asyncio.create_task(ask(connection))
                 await asked.next_msg(5)
                 asking.cancel()
                 await connection.close()
