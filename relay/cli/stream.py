@@ -168,12 +168,20 @@ def show(settings: Settings, name: str | None, output: str) -> None:
 @_connection
 @click.argument("name", callback=_name)
 @click.option("--subject", "subjects", multiple=True, help="All that it takes; repeatable.")
+@click.option("--discard", type=click.Choice(["new", "old"]), help="What goes when it is full; the relay needs new.")
+@click.option("--allow-atomic", is_flag=True, help="Take atomic batches.")
+@click.option("--allow-direct", is_flag=True, help="Answer reads directly, many messages at once.")
+@click.option("--ack", is_flag=True, help="Acknowledge what it stores.")
 @_limited
 @consenting
 def edit(
     settings: Settings,
     name: str,
     subjects: tuple[str, ...],
+    discard: str | None,
+    allow_atomic: bool,
+    allow_direct: bool,
+    ack: bool,
     limits: Limits,
     consent: Consent,
 ) -> None:
@@ -192,6 +200,10 @@ def edit(
         "max_bytes": limits.max_bytes,
         "max_msgs": limits.max_msgs,
         "max_msg_size": limits.max_msg_size,
+        "discard": discard,
+        "allow_atomic": allow_atomic or None,
+        "allow_direct": allow_direct or None,
+        "no_ack": False if ack else None,
     }
     wanted = {field: value for field, value in given.items() if value is not None}
     if not wanted:

@@ -358,7 +358,7 @@ def _mending(facts: Facts) -> list[str]:
     if broker.stream is None:
         return [create_command(broker.gone or "NAME", broker.took or (facts.subject or "SUBJECT",), broker.had)]
     if broker.no_ack:
-        return [f"nats stream edit {broker.stream}"]
+        return [f"relay stream edit {broker.stream} --ack"]
     return [] if broker.full is None else [f"relay stream edit {broker.stream} {broker.raised}".rstrip()]
 
 

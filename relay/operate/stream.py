@@ -16,6 +16,7 @@ _ANSWER_S = 5.0
 # A page of STREAM.LIST holds at most 256.
 _MOST_PAGES = 40
 _NANOSECONDS = 1e9
+_SWITCHES = ("allow_atomic", "allow_direct", "no_ack")
 
 
 class Unchanged(RelayError):
@@ -112,7 +113,8 @@ async def changes(settings: "Settings", name: str, wanted: Mapping[str, Any]) ->
     """
     async with broker(settings) as connection:
         current = (await _info(connection, name))["config"]
-    return [Change(field, current.get(field), new) for field, new in wanted.items() if current.get(field) != new]
+    found = [Change(field, _value(current, field), new) for field, new in wanted.items()]
+    return [one for one in found if one.old != one.new]
 
 
 async def edit(settings: "Settings", name: str, agreed: Sequence[Change]) -> None:
@@ -124,13 +126,18 @@ async def edit(settings: "Settings", name: str, agreed: Sequence[Change]) -> Non
     """
     async with broker(settings) as connection:
         current = (await _info(connection, name))["config"]
-        moved = [one.field for one in agreed if current.get(one.field) != one.old]
+        moved = [one.field for one in agreed if _value(current, one.field) != one.old]
         if moved:
             raise Unchanged(f"stream {name} was changed meanwhile ({', '.join(moved)}): look again")
         config = {**current, **{one.field: one.new for one in agreed}}
         answer = await connection.request(f"STREAM.UPDATE.{name}", config, _ANSWER_S)
     if "error" in answer:
         raise _refused(name, answer)
+
+
+def _value(config: Mapping[str, Any], field: str) -> Any:
+    """Return a field of a stream's configuration; what is switched off is left out there."""
+    return config.get(field, False if field in _SWITCHES else None)
 
 
 async def _info(connection: Connection, name: str) -> dict[str, Any]:

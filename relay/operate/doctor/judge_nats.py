@@ -113,8 +113,14 @@ def _subject(one: SubjectFacts, plan: Expectation) -> Finding | None:
     if one.answer == "silence":
         return _line(check, "fault", f"a trial was not answered; {rows}", "see the stream below, and the server's log")
     if one.answer == "nobody":
-        return _line(check, "fault", f"nobody answers: the stream has no leader now; {rows}", "see `nats stream info`")
+        return _line(check, "fault", f"nobody answers: the stream has no leader now; {rows}", _see_copies(one.stream))
     return None
+
+
+def _see_copies(stream: str | None) -> str:
+    """Return where the copies of a stream are shown: no command of ours asks for them."""
+    named = "" if stream is None else f" {shlex.quote(stream)}"
+    return f"`nats stream info{named}` shows its copies and which one leads, which `relay stream show` does not"
 
 
 def _sizes(facts: NatsFacts) -> Iterator[Finding]:
@@ -190,7 +196,7 @@ def _keeps(stream: StreamReport) -> Iterator[Finding]:
             "replicas",
             "warning",
             f"{', '.join(away)} of {replicas} behind or offline",
-            "see `nats stream info`",
+            _see_copies(stream.name),
         )
     elif replicas == 1 and clustered:
         seen = "one copy in a cluster: with its server the stream is away, with its disk it is lost"
@@ -215,9 +221,10 @@ def _room(stream: StreamReport, facts: NatsFacts) -> Finding:
         return _of(stream, "room", "ok", "no limit but the disk")
     discard = config.get("discard", "old")
     if discard == "old":
-        seen = f"discard is old with {shown}: when it is full, unread events are dropped"
-        do = f"nats stream edit {shlex.quote(stream.name)} --discard new: then the relay waits instead"
-        return _of(stream, "room", "warning", seen, do)
+        seen = (
+            f"discard is old with {shown}: when it is full, unread events are dropped; with new the relay waits instead"
+        )
+        return _of(stream, "room", "warning", seen, f"relay stream edit {shlex.quote(stream.name)} --discard new")
     if server.startswith("2.9.") and config.get("max_bytes", -1) > 0:
         # Seen on 2.9.10, which reckons without what it writes beside each message.
         seen = f"with {shown} nats-server {server} drops its oldest messages when it is full, whatever discard says"
@@ -272,7 +279,7 @@ def _abilities(stream: StreamReport, facts: NatsFacts, plan: Expectation) -> Ite
         yield _of(stream, "batches", "ok", "allow_atomic")
     elif plan.strategy == "atomic":
         do = (
-            f"nats stream edit {shlex.quote(stream.name)} --allow-batch"
+            f"relay stream edit {shlex.quote(stream.name)} --allow-atomic"
             if facts.takes_atomic
             else "use nats-server 2.12.1 or newer"
         )
@@ -284,7 +291,7 @@ def _abilities(stream: StreamReport, facts: NatsFacts, plan: Expectation) -> Ite
         yield _of(stream, "reads", "ok", "allow_direct")
     else:
         seen = "without allow_direct, what is in the stream is read message by message"
-        yield _of(stream, "reads", "warning", seen, f"nats stream edit {shlex.quote(stream.name)} --allow-direct")
+        yield _of(stream, "reads", "warning", seen, f"relay stream edit {shlex.quote(stream.name)} --allow-direct")
 
 
 def _questions(stream: StreamReport) -> Iterator[Finding]:

@@ -77,6 +77,18 @@ def test_an_edit_changes_what_is_given_and_leaves_the_rest(streams: Streams) -> 
     assert done(None, *edit, "--yes", **on(streams)).stderr == "stream ORDERS needs no change\n"
 
 
+def test_what_the_doctor_advises_of_a_stream_can_be_done_with_an_edit(streams: Streams) -> None:
+    streams.make("ORDERS", "orders.>", discard="old", allow_direct=False, no_ack=True)
+    options = ("--discard", "new", "--allow-direct", "--ack")
+    dry = done(None, "stream", "edit", "ORDERS", *options, "--dry-run", **on(streams))
+    assert "discard from old to new; allow_direct from False to True; no_ack from True to False" in dry.stderr
+    done(None, "stream", "edit", "ORDERS", *options, "--yes", **on(streams))
+    config = streams.config("ORDERS")
+    assert (config["discard"], config["allow_direct"], config.get("no_ack", False)) == ("new", True, False)
+    again = done(None, "stream", "edit", "ORDERS", *options, "--yes", **on(streams))
+    assert again.stderr == "stream ORDERS needs no change\n"
+
+
 @pytest.mark.parametrize(
     "args",
     [

@@ -194,6 +194,9 @@ def test_a_cluster_asks_for_more_than_one_copy_and_for_all_of_them() -> None:
     three = replace(STREAM, config=CONFIG | {"num_replicas": 3}, cluster=behind)
     (told,) = [one for one in judge_nats(replace(NATS, streams=(three,)), PLAN) if one.level != "ok"]
     assert told.seen == "c of 3 behind or offline"
+    assert (
+        told.do.startswith("`nats stream info ORDERS` shows its copies") and "`relay stream show` does not" in told.do
+    )
 
 
 def test_batches_are_a_fault_only_where_they_are_insisted_on() -> None:
@@ -203,10 +206,12 @@ def test_batches_are_a_fault_only_where_they_are_insisted_on() -> None:
     assert raised(insisting) == [("stream ORDERS: batches", "fault")]
 
 
-def test_a_command_of_nats_names_the_stream() -> None:
+def test_a_command_that_mends_a_stream_is_ours_and_names_it() -> None:
     poor = stream(allow_direct=False, allow_atomic=False, discard="old", max_bytes=10**9)
-    found = [one.do for one in judge_nats(poor, replace(PLAN, strategy="atomic")) if "nats stream edit" in one.do]
-    assert len(found) == 3 and all(one.startswith("nats stream edit ORDERS --") for one in found)
+    found = [one.do for one in judge_nats(poor, replace(PLAN, strategy="atomic")) if one.level != "ok" and one.do]
+    assert found == [
+        f"relay stream edit ORDERS --{option}" for option in ("discard new", "allow-atomic", "allow-direct")
+    ]
 
 
 def test_without_look_ups_it_says_what_cannot_be_told() -> None:

@@ -215,7 +215,7 @@ def test_whatever_is_known_there_is_a_reason_and_a_next_step(given_facts: Facts)
         (Broker(), "relay stream create NAME --subject orders.placed"),
         (Broker(gone="ORDERS", took=("orders.>",)), "relay stream create ORDERS --subject 'orders.>'"),
         (Broker(stream="ORDERS", full="5 of 5 messages"), "relay stream edit ORDERS"),
-        (Broker(stream="ORDERS", no_ack=True), "nats stream edit ORDERS"),
+        (Broker(stream="ORDERS", no_ack=True), "relay stream edit ORDERS --ack"),
     ],
 )
 def test_what_nats_has_in_the_way_comes_with_the_command_that_mends_it(broker: Broker, command: str) -> None:
