@@ -8,9 +8,7 @@ from starlette.responses import Response
 from relay.console.filter_form import command
 from relay.console.site import Site
 from relay.operate.doctor.examine import examine
-from relay.operate.doctor.findings import Finding, Level, count
-
-_ORDER: dict[Level, int] = {"fault": 0, "warning": 1, "ok": 2}
+from relay.operate.doctor.findings import Finding, count
 
 
 async def ask(site: Site, request: Request) -> Response:
@@ -22,23 +20,19 @@ async def run(site: Site, request: Request) -> Response:
     """Run the checks. They change nothing; no trial message is published."""
     known = site.live.known
     findings = await site.run(lambda: examine(site.settings, (), trials=False, took=known.took))
-    return _page(
-        site,
-        request,
-        findings=sorted(findings, key=lambda one: _ORDER[one.level]),
-        faults=count(findings, "fault"),
-        warnings=count(findings, "warning"),
-    )
+    return _page(site, request, findings)
 
 
-def _page(
-    site: Site, request: Request, findings: Sequence[Finding] | None = None, faults: int = 0, warnings: int = 0
-) -> Response:
+def _page(site: Site, request: Request, findings: Sequence[Finding] | None = None) -> Response:
+    """Show the checks, what is wrong before what is well."""
+    found = findings or ()
     return site.page(
         request,
         "doctor.html",
-        findings=findings,
-        faults=faults,
-        warnings=warnings,
+        is_examined=findings is not None,
+        wrong=sorted((one for one in found if one.level != "ok"), key=lambda one: one.level),
+        well=[one for one in found if one.level == "ok"],
+        faults=count(found, "fault"),
+        warnings=count(found, "warning"),
         command=command("doctor", "--no-trial"),
     )

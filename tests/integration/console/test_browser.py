@@ -13,7 +13,7 @@ from playwright.async_api import Response
 
 from relay.demo.servers import NatsServer, PostgresServer
 from tests.integration.console.world import BIDI, MARKUP, Night, night
-from tests.support.fix_browser import Scheme, chromium, watched
+from tests.support.fix_browser import Scheme, Watched, chromium, watched
 from tests.support.fix_console import Console, MakeConsole, operator_settings
 from tests.support.fix_relay import MakeRelay, Outbox
 from tests.support.fix_stream import Streams
@@ -96,27 +96,38 @@ def refreshed(status: int) -> Callable[[Response], bool]:
     return lambda answer: answer.url.endswith("?live") and answer.status == status
 
 
+@pytest.mark.denials  # the doctor tries the rights of a relay with the console's login
 async def test_every_page_is_clean_and_fits_and_axe_finds_nothing(console: Console, at_night: Night) -> None:
     """Each is loaded once and looked at in every window: only its style sheet knows how wide and how dark it is."""
     found: dict[str, object] = {}
     async with chromium() as browser, watched(browser, console) as window:
         for name, path in pages(at_night).items():
             await window.shows(path)
-            for scheme, width in WINDOWS:
-                await window.looks(scheme, width)
-                if KEPT:
-                    await window.page.screenshot(path=Path(KEPT) / f"{name}-{scheme}-{width}.png", full_page=True)
-                if await window.page.evaluate("document.documentElement.scrollWidth") > width:
-                    found[f"{name}: scrolled sideways"] = (scheme, width)
-                if width == NARROW and (cut := await window.page.evaluate(CARDS)):
-                    found[f"{name}: tables, {scheme}"] = cut
-                if (scheme, width) in AXED and (results := await Axe().run(window.page)).violations_count:
-                    found[f"{name}: axe, {scheme}, {width}"] = [
-                        (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
-                        for one in results.response["violations"]
-                    ]
+            found |= await faults_of(window, name)
+        await window.page.get_by_role("link", name="Doctor").click()
+        await window.page.get_by_role("button", name="Run the checks").click()
+        await window.page.locator("summary").click()
+        found |= await faults_of(window, "doctor-checks")
         assert unexpected(window.faults) == []
     assert found == {}
+
+
+async def faults_of(window: Watched, name: str) -> dict[str, object]:
+    """Return what is wrong with the page that a window shows, in any size and scheme."""
+    found: dict[str, object] = {}
+    for scheme, width in WINDOWS:
+        await window.looks(scheme, width)
+        if KEPT:
+            await window.page.screenshot(path=Path(KEPT) / f"{name}-{scheme}-{width}.png", full_page=True)
+        if await window.page.evaluate("document.documentElement.scrollWidth") > width:
+            found[f"{name}: scrolled sideways"] = (scheme, width)
+        if width == NARROW and (cut := await window.page.evaluate(CARDS)):
+            found[f"{name}: tables, {scheme}"] = cut
+        if (scheme, width) in AXED and (results := await Axe().run(window.page)).violations_count:
+            found[f"{name}: axe, {scheme}, {width}"] = [
+                (one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in results.response["violations"]
+            ]
+    return found
 
 
 async def test_every_page_works_without_javascript(console: Console, outbox: Outbox, at_night: Night) -> None:

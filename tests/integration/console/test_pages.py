@@ -261,10 +261,13 @@ def test_without_projections_their_page_says_so(console: Console) -> None:
 
 @pytest.mark.denials
 def test_the_doctor_examines_with_the_rights_of_the_console(console: Console) -> None:
-    assert "What was found" not in console.get("/doctor").plain
+    assert "checks found nothing wrong" not in console.get("/doctor").plain
     page = console.post("/doctor", {})
     assert page.status == 200
-    assert "What was found" in page.plain and "PostgreSQL" in page.plain.replace("postgres", "PostgreSQL")
+    wrong, well = page.text.split("<details>")
+    assert "What is wrong, faults first" in wrong and ">fault</span>" in wrong and ">ok</span>" not in wrong
+    assert ">ok</span>" in well and ">fault</span>" not in well and ">warning</span>" not in well
+    assert f"{well.count('>ok</span>')} checks found nothing wrong" in page.plain and "postgres" in page.plain
     assert console.post("/doctor", {}, {}).status == 403
 
 
