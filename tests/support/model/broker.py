@@ -23,7 +23,7 @@ from relay.rules.stream.subjects import matches, overlap
 from tests.support.model.clock import Clock
 
 LATENCY_S = 0.001
-_FRAME = re.compile(rb"HPUB (\S+) (\S* ?)(\d+) (\d+)\r\n")
+_FRAME = re.compile(rb"HPUB (\S+) (?:(\S+) )?(\d+) (\d+)\r\n")
 _API = "$JS.API."
 # A message knows its client; nobody asks it.
 _NOBODY: Any = None
@@ -273,7 +273,7 @@ class Client:
         while at < len(frames):
             head = _FRAME.match(frames, at)
             assert head is not None, frames[at : at + 80]
-            subject, reply, size, total = head[1].decode(), head[2].decode().strip(), int(head[3]), int(head[4])
+            subject, reply, size, total = head[1].decode(), (head[2] or b"").decode(), int(head[3]), int(head[4])
             begin = head.end()
             lines = frames[begin : begin + size].decode().split("\r\n")[1:]
             headers = dict(line.split(": ", 1) for line in lines if line)
