@@ -16,6 +16,7 @@ from relay.daemon.wiring import BEAT_S, managed_stream, new_in_hand
 from relay.delivery.after_crash import AfterCrash
 from relay.delivery.due_events import DueEvents
 from relay.delivery.fetcher import Fetcher
+from relay.delivery.probes import Probes
 from relay.delivery.publisher import Publisher
 from relay.delivery.refusals import Refusals
 from relay.delivery.settler import Settler
@@ -88,11 +89,13 @@ class Term:
         self._in_hand = new_in_hand(settings, start.above, start.database)
         self._gate = Gate(ownership, reader, self._in_hand.set_backs)
         self._settler = Settler(self._in_hand, writer, metrics)
+        self._probes = Probes(self._in_hand)
         self._refusals = Refusals(
             settings.failures,
             self._in_hand,
             envelopes,
             StreamLookups(self._in_hand.streams),
+            self._probes,
             self._settler,
             metrics,
         )
@@ -178,6 +181,7 @@ class Term:
                 others = [
                     group.create_task(self._publisher.run(), name="publish"),
                     group.create_task(self._refusals.run(), name="look-up"),
+                    group.create_task(self._probes.run(), name="probe"),
                     group.create_task(self._settler.run(), name="settle"),
                     group.create_task(self._reconciler.run(), name="reconcile"),
                     *(group.create_task(duty.run(), name=duty.name) for duty in self._duties),

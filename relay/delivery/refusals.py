@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relay.delivery.marker import log_refused_row
+from relay.delivery.probes import Probes
 from relay.delivery.settler import Settler
 from relay.delivery.stream_lookups import StreamLookups
 from relay.errors import StatementRefused
@@ -55,6 +56,7 @@ class Refusals:
         in_hand: InHand,
         envelopes: Envelopes,
         lookups: StreamLookups,
+        probes: Probes,
         settler: Settler,
         metrics: Metrics,
     ) -> None:
@@ -65,6 +67,7 @@ class Refusals:
         self._streams = in_hand.streams
         self._envelopes = envelopes
         self._lookups = lookups
+        self._probes = probes
         self._settler = settler
         self._metrics = metrics
         self._hold_lines = LineBudget(_HOLD_LINES, _HOLD_LINES_WINDOW_S)
@@ -72,6 +75,7 @@ class Refusals:
     def attach(self, connection: Connection) -> None:
         """Ask over this connection from now on; nothing that was known of streams or holds counts any more."""
         self._lookups.attach(connection)
+        self._probes.attach(connection)
         for hold in self._holds.end_all():
             self._in_hand.resume(list(hold.parked))
 
@@ -106,7 +110,7 @@ class Refusals:
             self._holds.park(hold, event)
 
     def probe(self, now: float) -> None:
-        """Send the probes that are due, by giving them back to the lanes; count in the log the holds without a line."""
+        """Send the probes that are due; count in the log the holds without a line."""
         left_out = self._hold_lines.left_out(now)
         if left_out:
             log_event(
@@ -119,7 +123,7 @@ class Refusals:
                 held_now=len(self._holds.open),
             )
         for event in self._holds.due(now):
-            self._lanes.put_back([event], alone=True)
+            self._probes.send(event, self._envelopes.wanted(event))
 
     def accepted(self, event: Event, subject: str, stream: str) -> None:
         """End the holds that an acknowledged event was under."""

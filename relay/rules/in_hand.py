@@ -67,6 +67,7 @@ class InHand:
         to_send: Set when events may be sent.
         room: Set when events were settled, or may be sent. Who waits for that clears it first.
         look_for_wanted: Set when there is something new in `to_look_for`, or a stream is to be looked at.
+        looked: Set when a stream of these was looked at. Who waits for that clears it first.
         set_backs: Which streams may have lost what they had acknowledged.
     """
 
@@ -102,7 +103,8 @@ class InHand:
         self.to_send = signal()
         self.room = signal()
         self.look_for_wanted = signal()
-        self.set_backs = SetBackSuspects(self.look_for_wanted.set)
+        self.looked = signal()
+        self.set_backs = SetBackSuspects(self.look_for_wanted.set, self.looked.set)
         self._acknowledged: deque[Delivered] = deque()
         self._marking: list[Delivered] = []
         self.aside = SetAside(limits.unmarked)

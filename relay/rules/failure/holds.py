@@ -234,6 +234,15 @@ class Holds:
             hold.probe_at = now + self._base_s
             self._schedule(hold)
 
+    def wait_again(self, probe: Event, now: float) -> bool:
+        """Let a probe wait in its hold again, that was not sent; return False if that hold is over."""
+        hold = self._probing.get(probe.seq)
+        if hold is None:
+            return False
+        self.put_off(probe.seq, now)
+        self.park(hold, probe)
+        return True
+
     def end(self, scope: str) -> Hold | None:
         """Close a hold; what is parked in it may be sent again."""
         hold = self.open.get(scope)

@@ -26,14 +26,16 @@ class SetBackSuspects:
 
     Args:
         notice: Called when there is another stream to look at.
+        looked: Called when one of them was looked at, or is done without.
 
     Attributes:
         wanted: The streams to look at.
         awaited: Those of them before whose look nothing may be sent.
     """
 
-    def __init__(self, notice: Callable[[], None]) -> None:
+    def __init__(self, notice: Callable[[], None], looked: Callable[[], None]) -> None:
         self._notice = notice
+        self._looked = looked
         self._highest: dict[str, Mark] = {}
         self._witnesses: dict[str, list[Mark]] = {}
         # Of these a sequence did not rise; and of these that was so although nothing was lost, a moment ago.
@@ -84,6 +86,10 @@ class SetBackSuspects:
             self._call_witness(stream)
             self.awaited.add(stream)
 
+    def knows(self, stream: str) -> bool:
+        """Report whether a stream has acknowledged anything that it could have lost."""
+        return stream in self._highest
+
     def suspect(self, stream: str, missing: Mark | None) -> None:
         """Have a stream looked at that does not hold what it should; nothing waits for that.
 
@@ -132,6 +138,7 @@ class SetBackSuspects:
         """Let events flow although a stream cannot be looked at; its witnesses stay for the next look."""
         self.wanted.discard(stream)
         self.awaited.discard(stream)
+        self._looked()
 
     def forget(self, stream: str) -> None:
         """Forget what a stream has acknowledged: it was compared with the outbox."""

@@ -131,6 +131,27 @@ def test_putting_off_what_is_no_probe_changes_nothing() -> None:
     assert [one.seq for one in holds.due(1)] == [1]
 
 
+def test_a_probe_that_was_not_sent_waits_again_and_lengthens_no_pause() -> None:
+    holds = Holds(base_s=1, max_s=3)
+    fail(holds, "stream S", event(1), 0)
+    fail(holds, "stream S", event(2), 0)
+    (probe,) = holds.due(1)
+    assert holds.wait_again(probe, 1)
+    assert (holds.parked_events, holds.open["stream S"].probes) == (2, 0)
+    assert holds.due(1.9) == []
+    (probe,) = holds.due(2)
+    holds.end("stream S")
+    assert not holds.wait_again(probe, 2), "nothing is held any more: it is sent"
+
+
+def test_the_only_one_that_waits_can_wait_again() -> None:
+    holds = Holds(base_s=1, max_s=3)
+    fail(holds, "subject x", event(1), 0)
+    (probe,) = holds.due(1)
+    assert holds.wait_again(probe, 1)
+    assert holds.due(2) == [probe]
+
+
 class HoldsUnderFire(RuleBasedStateMachine):
     """Events fail, are parked, sent as probes, and let go, in any order.
 

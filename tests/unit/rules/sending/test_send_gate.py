@@ -28,7 +28,7 @@ class Source:
 
 @given(st.floats(0, 100), st.floats(0, 100))
 def test_nothing_is_sent_through_a_shut_gate_or_after_the_lease(until: float, now: float) -> None:
-    gate = Gate(Lease(until), Source(1), SetBackSuspects(unheard))
+    gate = Gate(Lease(until), Source(1), SetBackSuspects(unheard, unheard))
     assert not gate.may_send(now)
     gate.searched(1)
     assert gate.may_send(now) is (now < until)
@@ -37,7 +37,7 @@ def test_nothing_is_sent_through_a_shut_gate_or_after_the_lease(until: float, no
 
 
 def test_nothing_is_sent_before_a_stream_was_looked_at_that_was_away() -> None:
-    set_backs = SetBackSuspects(unheard)
+    set_backs = SetBackSuspects(unheard, unheard)
     gate = Gate(Lease(1.0), Source(1), set_backs)
     gate.searched(1)
     set_backs.begin("ORDERS", Mark(7, "id"))
@@ -53,7 +53,7 @@ def test_the_gate_is_open_without_a_reason_and_after_a_search_for_what_is_read_o
 ) -> None:
     source, searched = Source(1), 0
     reasons: set[str] = set()
-    gate = Gate(Lease(1.0), source, SetBackSuspects(unheard))
+    gate = Gate(Lease(1.0), source, SetBackSuspects(unheard, unheard))
     for step, reason in steps:
         match step:
             case "shut":

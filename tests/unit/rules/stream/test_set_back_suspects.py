@@ -19,7 +19,7 @@ def one(name: str, stream_seq: int, *, stream: str = "S", duplicate: bool = Fals
 def watch() -> tuple[SetBackSuspects, list[int]]:
     """Return an empty book, and a list that grows with each notice."""
     notices: list[int] = []
-    return SetBackSuspects(lambda: notices.append(1)), notices
+    return SetBackSuspects(lambda: notices.append(1), lambda: None), notices
 
 
 class Storage(RuleBasedStateMachine):
