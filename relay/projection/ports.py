@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from relay.observe.projection_progress import Standing
 from relay.projection.definition import Handler
 from relay.projection.outcome import Stopped
-from relay.projection.rules.columns import Columns
+from relay.projection.rules.columns import Columns, Message
 from relay.projection.rules.completeness import WatermarkSeen
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.refusals import Breaker
@@ -68,10 +68,11 @@ class Parked(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """Events of the usual form that one handler applies by its statement."""
+    """Events of the usual form that one handler applies: as they came, and by columns."""
 
     handler: Handler
     columns: Columns
+    messages: Sequence[Message]
 
 
 class Work(NamedTuple):

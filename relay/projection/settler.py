@@ -143,7 +143,7 @@ class Settler:
             False if something does, and nothing was done: read them one by one.
         """
         handler = self._definition.one_handler(columns.topics, columns.version)
-        if handler is None or handler.sql is None or self._definition.partitions > 1:
+        if handler is None or handler.function is not None or self._definition.partitions > 1:
             return False
         if self._breaker.keys or self._caution.found:
             return False
@@ -155,7 +155,7 @@ class Settler:
         last = messages[-1]
         move = Move(self._position, last.stream_seq, last.time_ns, len(messages))
         due = Unread(messages, handler)
-        work = Work(self.created, due, (), changed, self._breaker, Alike(handler, columns))
+        work = Work(self.created, due, (), changed, self._breaker, Alike(handler, columns, messages))
         await self._commit(move, work, Intake(), created)
         return True
 

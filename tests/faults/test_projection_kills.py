@@ -15,8 +15,8 @@ from relay.demo.redis_server import RedisServer
 from relay.demo.servers import free_port
 from relay.projection.in_redis.ledger import prefix_of
 from relay.projection.rules.grouping import Mode
+from tests.integration.projection.fix_redis import TRAIL
 from tests.integration.projection.test_files_and_commands import FILE
-from tests.integration.projection.test_redis import TRAIL
 from tests.integration.projection.world import STREAM, TABLES, Events, headers_of
 from tests.support.faulty_relay.failpoints import INSTANTS
 from tests.support.fix_relay import Relay, wait_until

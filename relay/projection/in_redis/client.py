@@ -48,7 +48,10 @@ def script_of(definition: Definition) -> str:
     limits = (
         f"local MAX_KEYS, MAX_EVENTS, MAX_STREAK, MAX_REASON = {MAX_KEYS}, {MAX_EVENTS}, {MAX_STREAK}, {MAX_REASON}"
     )
-    return script("engine").replace("--LIMITS--", limits, 1).replace("--HANDLERS--", "\n".join(handlers), 1)
+    text = script("engine").replace("--LIMITS--", limits, 1)
+    for part in ("commands", "batch"):
+        text = text.replace(f"--{part.upper()}--", script(part), 1)
+    return text.replace("--HANDLERS--", "\n".join(handlers), 1)
 
 
 class Client:

@@ -4,13 +4,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from relay.projection.definition import Definition, Handler
+from relay.projection.definition import Definition
 from relay.projection.in_redis.client import RedisFault, RedisUnfit
-from relay.projection.in_redis.ledger import LEASE_MS, RedisLedger, chunk_name
+from relay.projection.in_redis.ledger import LEASE_MS, RedisLedger
+from relay.projection.in_redis.packing import Packed, chunk_name, of_columns, of_events, whole_chunks
 from relay.projection.outcome import stopped_at
 from relay.projection.ports import Batch, Move, Parked, Redone, Work
 from relay.projection.rules.incoming import Incoming
-from relay.projection.rules.seq_bits import CHUNK_SEQS, chunk_of
 
 
 class RedisEffects:
@@ -32,13 +32,10 @@ class RedisEffects:
             Stopped: No more may be parked, or the projection stops at an event that is refused.
             RedisFault: Redis or the way to it failed, or a handler calls what it may not.
         """
-        handlers = {event.stream_seq: handler for event, handler in work.due}
-        # What waits behind a parked event is told by the script as well, so that both kinds keep one order.
-        events = sorted([event for event, _ in work.due] + list(work.behind), key=lambda event: event.stream_seq)
         header = {
             **self._fence(epoch, move),
             "position": str(move.position),
-            "time_ns": "" if move.time_ns is None else str(move.time_ns),
+            "position_time_ns": "" if move.time_ns is None else str(move.time_ns),
             "repeats": move.repeats,
             "numbered": move.numbered,
             "created": work.created,
@@ -46,14 +43,19 @@ class RedisEffects:
             "streak": work.breaker.streak,
             "in_a_row": work.breaker.in_a_row,
             "newest": {chunk_name(one): repr(chunk.newest) for one, chunk in work.bits.items() if chunk.newest},
-            "events": [self._event(event, handlers.get(event.stream_seq)) for event in events],
         }
-        halted, why, *answers = await self._run("apply", header, events)
+        count = len(work.due) + len(work.behind)
+        chunks = whole_chunks(work.bits, count)
+        halted, why, *answers = await self._run("apply", header, self._packed(work), *chunks)
         if halted == b"misuse":
             raise RedisUnfit(f"a handler cannot go on: {bytes(why).decode('utf-8', 'replace')}")
-        # The last answer of a script that was halted is of the event that halted it.
         batch = Batch(work.created, work.breaker.copy())
-        self._count(batch, events[: int(answers[-2])] if halted else events, answers)
+        if count and not answers:
+            batch.add_applied(count)
+            batch.breaker.applied()
+            return batch
+        # The last answer of a script that was halted is of the event that halted it.
+        self._count(batch, _in_order(work)[: int(answers[-2]) if halted else count], answers)
         if halted == b"refused":
             event, word = batch.refused[-1]
             raise stopped_at(event.stream_seq, word)
@@ -71,20 +73,34 @@ class RedisEffects:
             Fenced: The partition has another owner or position. Nothing was changed.
             RedisFault: Redis or the way to it failed.
         """
-        taken: list[dict[str, Any]] = []
         events: list[Incoming] = []
+        handlers: list[int | None] = []
+        taken: list[Parked] = []
         for parked in sorted(rows, key=lambda one: one.wanted != "skip"):
             if parked.wanted is None and parked.reason is not None:
                 break
             handler, fault = self._definition.handler_to_retry(parked.event)
-            event = parked.event._replace(fault=fault)
-            taken.append({**self._event(event, handler), "number": parked.number, "wanted": parked.wanted})
-            events.append(event)
-        applied, skipped, *failed = await self._run("want", {**self._fence(epoch, move), "events": taken}, events)
+            events.append(parked.event._replace(fault=fault))
+            handlers.append(None if handler is None else self._numbers[id(handler)])
+            taken.append(parked)
+        header = {
+            **self._fence(epoch, move),
+            "number": [one.number for one in taken],
+            "wanted": [one.wanted for one in taken],
+        }
+        applied, skipped, *failed = await self._run("want", header, of_events(events, handlers))
         if not failed:
             return Redone(applied, skipped)
         event = events[int(failed[0]) - 1]
         return Redone(applied, skipped, (event, event.fault or bytes(failed[1]).decode()))
+
+    def _packed(self, work: Work) -> Packed:
+        """Return the events of a batch for the script, in the order of `_in_order`."""
+        if work.alike is not None:
+            return of_columns(work.alike, self._numbers[id(work.alike.handler)])
+        handlers = {event.stream_seq: self._numbers[id(handler)] for event, handler in work.due}
+        events = _in_order(work)
+        return of_events(events, [handlers.get(event.stream_seq) for event in events])
 
     def _count(self, batch: Batch, events: Sequence[Incoming], answers: Sequence[Any]) -> None:
         """Count what the script has answered: pairs of a place, and a word that says why that event was not applied."""
@@ -109,30 +125,13 @@ class RedisEffects:
             "lease_ms": LEASE_MS,
         }
 
-    def _event(self, event: Incoming, handler: Handler | None) -> dict[str, Any]:
-        chunk_id = chunk_of(event)
-        found: dict[str, Any] = {
-            "handler": None if handler is None else self._numbers[id(handler)],
-            "key": event.key,
-            "seq": None if event.seq is None else str(event.seq),
-            "stream_seq": str(event.stream_seq),
-            "time_ns": str(event.time_ns),
-            "id": event.id,
-            "topic": event.topic,
-            "at": event.at,
-            "version": event.version,
-            "fault": event.fault,
-            "headers": json.dumps(dict(event.headers)),
-        }
-        if chunk_id is not None and event.seq is not None:
-            # Redis counts the bits of a byte from the highest; the chunks count from the lowest.
-            byte, bit = divmod(event.seq % CHUNK_SEQS, 8)
-            found |= {"chunk": chunk_name(chunk_id), "bit": byte * 8 + 7 - bit}
-        return found
-
-    async def _run(self, what: str, header: dict[str, Any], events: Sequence[Incoming]) -> Any:
+    async def _run(self, what: str, header: dict[str, Any], packed: Packed, *chunks: str | bytes) -> Any:
         ledger = self._ledger
-        payloads = [event.payload for event in events]
-        return ledger.unfenced(
-            await ledger.client.run(ledger.script, ledger.prefix, what, json.dumps(header), *payloads)
-        )
+        text = json.dumps({**header, **packed.header})
+        args = (text, packed.payloads, *packed.texts, *chunks)
+        return ledger.unfenced(await ledger.client.run(ledger.script, ledger.prefix, what, *args))
+
+
+def _in_order(work: Work) -> list[Incoming]:
+    """Return the events of a batch as the script takes them: what only waits behind a parked event in its own place."""
+    return sorted([event for event, _ in work.due] + list(work.behind), key=lambda event: event.stream_seq)

@@ -10,11 +10,27 @@
 --   :parked:N         hash   one of them
 --   :parked_keys      hash   of each key how many are parked; '' for events without a key, NUL for the empty key
 --   :wanted           set    numbers of which an operator wants something
--- ARGV[1] says what to do; all numbers travel as texts, since Lua has only doubles.
+-- ARGV[1] says what to do; all numbers travel as texts, since Lua has only doubles. commands.lua and batch.lua are put in
+-- where their names stand.
+local handlers = {}
+do
+  -- A handler sees nothing of what is below: a name that it forgets to make local could be one of ours. Nor may it go
+  -- around `write`: what it wrote by itself would stay if its event is refused.
+  local function none(name)
+    local function refuse() error({misuse = name .. ' cannot be used here: call read and write'}) end
+    return setmetatable({}, {__index = refuse, __newindex = refuse})
+  end
+  local redis, server, KEYS, ARGV = none('redis'), none('server'), none('KEYS'), none('ARGV')
+  --HANDLERS--
+end
+
 local prefix = KEYS[1]
 local state, newest = prefix .. ':state', prefix .. ':newest'
 local parked, parked_keys, wanted = prefix .. ':parked', prefix .. ':parked_keys', prefix .. ':wanted'
 --LIMITS--
+
+--COMMANDS--
+--BATCH--
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -36,106 +52,6 @@ local function progress()
   return found
 end
 
--- What an author may call. Reads answer at once. Writes are kept until the handler has come to its end, so that one
--- that fails halfway has written nothing. Each takes one key, its first argument.
-local READS, WRITES = {}, {}
-for name in string.gmatch([[GET MGET STRLEN GETRANGE GETBIT BITCOUNT EXISTS TYPE TTL PTTL HGET HMGET HGETALL HEXISTS HLEN
-    HKEYS HVALS SISMEMBER SCARD SMEMBERS ZSCORE ZCARD ZCOUNT ZRANK ZREVRANK ZRANGE ZREVRANGE ZRANGEBYSCORE LLEN LRANGE
-    LINDEX PFCOUNT]], '%u+') do READS[name] = true end
-for name in string.gmatch([[SET SETEX SETRANGE SETBIT APPEND INCR INCRBY INCRBYFLOAT DECR DECRBY DEL UNLINK EXPIRE PEXPIRE
-    EXPIREAT PERSIST HSET HSETNX HDEL HINCRBY HINCRBYFLOAT SADD SREM ZADD ZINCRBY ZREM ZREMRANGEBYRANK ZREMRANGEBYSCORE
-    LPUSH RPUSH LPOP RPOP LTRIM LSET LREM PFADD]], '%u+') do WRITES[name] = true end
-local ONE_KEY = {DEL = true, UNLINK = true, MGET = true, EXISTS = true, PFCOUNT = true}
-local queue
-
-local function checked(known, ...)
-  local count = select('#', ...)
-  local args = {...}
-  local name = type(args[1]) == 'string' and string.upper(args[1]) or '?'
-  if not known[name] then error({misuse = name .. ' cannot be called here'}) end
-  if count < 2 or (ONE_KEY[name] and count ~= 2) then error({misuse = name .. ' takes one key'}) end
-  for i = 2, count do
-    local kind = type(args[i])
-    if kind ~= 'string' and kind ~= 'number' then error('argument ' .. i - 1 .. ' of ' .. name .. ' is ' .. kind, 0) end
-    if args[i] ~= args[i] then error('argument ' .. i - 1 .. ' of ' .. name .. ' is not a number', 0) end
-  end
-  args[1] = name
-  return args
-end
-
-local function read(...)
-  local answer = redis.pcall(unpack(checked(READS, ...)))
-  if type(answer) == 'table' and answer.err then error(answer) end
-  return answer
-end
-
-local function write(...)
-  queue[#queue + 1] = checked(WRITES, ...)
-end
-
-local handlers = {}
---HANDLERS--
-
-local function text_of(failure)
-  if type(failure) == 'table' then failure = failure.misuse or failure.err or 'error' end
-  failure = string.gsub(tostring(failure), '^@?[%w_]+:%d+: ', '')
-  failure = string.gsub(failure, ' script: %x+, on @.*$', '')
-  return string.sub(failure, 1, MAX_REASON)
-end
-
--- What Redis or `checked` says is a table; what a handler says of its event is a text, and may repeat the payload.
-local function is_misuse(failure)
-  if type(failure) ~= 'table' then return false end
-  local why = failure.err or ''
-  return failure.misuse or string.find(why, 'Wrong number of args', 1, true) or string.find(why, 'NOPERM', 1, true)
-    or string.find(why, 'can\'t run this command', 1, true)
-end
-
--- What may be logged of a failure: the code of an error of Redis, nothing of what a handler says.
-local function word_of(failure)
-  return type(failure) == 'table' and string.match(text_of(failure), '^%u+') or 'refused by its handler'
-end
-
--- Carry out the queue, or nothing of it: if there is more than one write, each key is copied before. Answer the error.
-local function carry_out()
-  local copies, keys = {}, {}
-  if #queue > 1 then
-    for _, args in ipairs(queue) do
-      local key = tostring(args[2])
-      if copies[key] == nil then
-        copies[key] = redis.call('DUMP', key)
-        keys[#keys + 1] = {key, redis.call('PTTL', key)}
-      end
-    end
-  end
-  for _, args in ipairs(queue) do
-    local answer = redis.pcall(unpack(args))
-    if type(answer) == 'table' and answer.err then
-      for _, one in ipairs(keys) do
-        if copies[one[1]] then
-          redis.call('RESTORE', one[1], math.max(one[2], 0), copies[one[1]], 'REPLACE')
-        else
-          redis.call('DEL', one[1])
-        end
-      end
-      return answer
-    end
-  end
-  return nil
-end
-
--- Apply an event; answer the failure that refused it, nil if there was none.
-local function apply_event(one, payload)
-  if one.fault then return one.fault end
-  queue = {}
-  local good, failure = pcall(function()
-    one.data = cjson.decode(payload)
-    handlers[one.handler](one, read, write)
-  end)
-  if not good then return failure or 'refused without a reason' end
-  return carry_out()
-end
-
 -- Whether one more event would be too much, as rules/refusals.py counts, which also says why.
 local function is_too_much(in_a_row, new_key)
   local keyless = tonumber(redis.call('HGET', parked_keys, '') or 0)
@@ -149,16 +65,17 @@ local function field_of(key)
   return key == '' and '\0' or key
 end
 
-local function park(one, payload, reason, created)
+local function park(h, i, reason)
   local number = redis.call('HINCRBY', state, 'parked_number', 1)
+  local key, seq, now = h.key[i], h.seq[i], now_ms()
   redis.call('ZADD', parked, number, number)
-  redis.call('HINCRBY', parked_keys, field_of(one.key), 1)
+  redis.call('HINCRBY', parked_keys, field_of(key), 1)
   local row = prefix .. ':parked:' .. number
-  redis.call('HSET', row, 'created', created, 'stream_seq', one.stream_seq, 'time_ns', one.time_ns, 'subject', one.topic,
-    'headers', one.headers, 'payload', payload, 'reason', reason or '', 'parked_at', now_ms())
-  if reason then redis.call('HSET', row, 'refusals', 1, 'refused_at', now_ms()) end
-  if one.key then redis.call('HSET', row, 'key', one.key) end
-  if one.seq then redis.call('HSET', row, 'seq', one.seq) end
+  redis.call('HSET', row, 'created', h.created, 'stream_seq', h.stream_seq[i], 'time_ns', h.time_ns[i], 'subject',
+    h.topic[i], 'headers', headers_of(h, i), 'payload', payload_of(h, i), 'reason', reason or '', 'parked_at', now)
+  if reason then redis.call('HSET', row, 'refusals', 1, 'refused_at', now) end
+  if key then redis.call('HSET', row, 'key', key) end
+  if seq then redis.call('HSET', row, 'seq', seq) end
 end
 
 local function unpark(number, key)
@@ -168,12 +85,15 @@ local function unpark(number, key)
   if redis.call('HINCRBY', parked_keys, field_of(key), -1) <= 0 then redis.call('HDEL', parked_keys, field_of(key)) end
 end
 
-local function event_of(meta, now)
-  meta.now = now
-  for name, value in pairs(meta) do
-    if value == cjson.null then meta[name] = nil end
-  end
-  return meta
+-- Note in the bits that an event is settled. A seq may be more than a double holds exactly. Its place in its chunk follows
+-- from its last 13 digits, since 10^13 is a multiple of 8192. The number of the chunk is off by an eighth at most, so it is
+-- rounded. Redis counts the bits of a byte from the highest.
+local function set_bit(h, i)
+  local seq = h.seq[i]
+  local at = tonumber(string.sub(seq, -13)) % 8192
+  local chunk = string.format('%.0f', math.floor((tonumber(seq) - at) / 8192 + 0.5))
+  local origin = h.origin or h.origins[i]
+  redis.call('SETBIT', prefix .. ':applied:' .. origin .. ':' .. chunk, at - at % 8 + 7 - at % 8, 1)
 end
 
 local ops = {}
@@ -254,7 +174,7 @@ end
 -- Apply a batch. Answer what halted it, and why; and for each event that was not applied, the one that halted it
 -- included, its place and a word that may be logged, empty if it only waits behind another one.
 function ops.apply(header)
-  local h = cjson.decode(header)
+  local h = batch_of(header)
   if not is_mine(h.epoch, h.owner) or redis.call('HGET', state, 'position') ~= h.previous then return false end
   -- The first write: if Redis is out of memory it raises here, before anything has changed.
   redis.call('HSET', state, 'lease_until', until_ms(h.lease_ms), 'updated_at', now_ms())
@@ -262,21 +182,23 @@ function ops.apply(header)
   local streak, in_a_row = {}, h.in_a_row
   for _, key in ipairs(h.streak) do streak[key] = true end
   local done, applied, halted, why, answers, now = 0, 0, '', '', {}, now_ms()
-  for i, meta in ipairs(h.events) do
-    local one, payload = event_of(meta, now), ARGV[i + 2]
-    local key = one.key
+  for i = 1, #h.length do
+    local key = h.key[i]
     local is_behind = any_parked and key and redis.call('HEXISTS', parked_keys, field_of(key)) == 1
     if is_behind then
       answers[#answers + 1] = i
       answers[#answers + 1] = ''
       if is_too_much(0, 0) then halted = 'full' break end
-      park(one, payload, nil, h.created)
+      park(h, i, nil)
     else
-      local failure = apply_event(one, payload)
-      if is_misuse(failure) then
+      local failure = apply_event(h, i, now)
+      if failure == nil then
+        applied = applied + 1
+        if in_a_row > 0 then streak, in_a_row = {}, 0 end
+      elseif is_misuse(failure) then
         halted, why = 'misuse', text_of(failure)
         break
-      elseif failure then
+      else
         answers[#answers + 1] = i
         answers[#answers + 1] = word_of(failure)
         if h.policy == 'stop' then
@@ -286,22 +208,27 @@ function ops.apply(header)
           if not key or not streak[key] then in_a_row = in_a_row + 1 end
           if key then streak[key] = true end
           if is_too_much(in_a_row, 1) then halted = 'full' break end
-          park(one, payload, text_of(failure), h.created)
+          park(h, i, text_of(failure))
           any_parked = true
         end
-      else
-        applied = applied + 1
-        if in_a_row > 0 then streak, in_a_row = {}, 0 end
       end
     end
-    if one.chunk then redis.call('SETBIT', prefix .. ':applied:' .. one.chunk, one.bit, 1) end
     done = i
+  end
+  -- Behind the texts come the names of whole chunks, each with its bits once all of the batch is settled.
+  local chunks = #h.texts + 4
+  if halted == '' and #ARGV >= chunks then
+    for i = chunks, #ARGV, 2 do redis.call('SET', prefix .. ':applied:' .. ARGV[i], ARGV[i + 1]) end
+  else
+    for i = 1, done do
+      if h.seq[i] then set_bit(h, i) end
+    end
   end
   for chunk, at in pairs(h.newest) do redis.call('HSET', newest, chunk, at) end
   if halted == '' then
-    redis.call('HSET', state, 'position', h.position, 'time_ns', h.time_ns)
+    redis.call('HSET', state, 'position', h.position, 'time_ns', h.position_time_ns)
   elseif done > 0 then
-    redis.call('HSET', state, 'position', h.events[done].stream_seq, 'time_ns', h.events[done].time_ns)
+    redis.call('HSET', state, 'position', h.stream_seq[done], 'time_ns', h.time_ns[done])
   end
   redis.call('HINCRBY', state, 'applied', applied)
   if halted == '' then
@@ -315,21 +242,20 @@ end
 -- Retry or skip parked events of one key, in their order, until one is refused. Answer how many were applied, how many
 -- were given up, and of the one that was refused again its place and a word that may be logged.
 function ops.want(header)
-  local h = cjson.decode(header)
+  local h = batch_of(header)
   if not is_mine(h.epoch, h.owner) or redis.call('HGET', state, 'position') ~= h.previous then return false end
   redis.call('HSET', state, 'lease_until', until_ms(h.lease_ms))
   local applied, skipped = 0, 0
-  for i, meta in ipairs(h.events) do
-    local one = event_of(meta, now_ms())
+  for i, number in ipairs(h.number) do
     local failure = nil
-    local is_applied = one.wanted ~= 'skip'
-    if is_applied then failure = apply_event(one, ARGV[i + 2]) end
+    local is_applied = h.wanted[i] ~= 'skip'
+    if is_applied then failure = apply_event(h, i, now_ms()) end
     if failure then
-      local row = prefix .. ':parked:' .. one.number
+      local row = prefix .. ':parked:' .. number
       redis.call('HSET', row, 'reason', text_of(failure), 'refused_at', now_ms())
       redis.call('HINCRBY', row, 'refusals', 1)
       redis.call('HDEL', row, 'wanted')
-      redis.call('SREM', wanted, one.number)
+      redis.call('SREM', wanted, number)
       return {applied, skipped, i, word_of(failure)}
     end
     if is_applied then
@@ -338,12 +264,12 @@ function ops.want(header)
     else
       skipped = skipped + 1
     end
-    unpark(one.number, one.key)
+    unpark(number, h.key[i])
   end
   return {applied, skipped}
 end
 
--- Behind the header of a batch come its payloads, too many to be arguments.
+-- What comes behind the header of a batch is read where it is needed.
 local last = (ARGV[1] == 'apply' or ARGV[1] == 'want') and 2 or #ARGV
 -- NaN, Infinity and 0x10 are no JSON, as in PostgreSQL; other scripts of this server keep what they have set.
 local was = cjson.decode_invalid_numbers()

@@ -9,6 +9,7 @@ from relay.errors import ConfigError
 from relay.observe.projection_progress import Standing
 from relay.projection.definition import Definition
 from relay.projection.in_redis.client import Client, script_of
+from relay.projection.in_redis.packing import chunk_name
 from relay.projection.outcome import Fenced
 from relay.projection.ports import LEASE_S, Claim, Parked, standing_of
 from relay.projection.rules.completeness import WatermarkSeen
@@ -191,11 +192,6 @@ class RedisLedger:
 
     async def _run(self, what: str, *args: str | bytes | int | float) -> Any:
         return await self.client.run(self.script, self.prefix, what, *args)
-
-
-def chunk_name(chunk_id: ChunkId) -> str:
-    """Return how a chunk is called in a key."""
-    return f"{chunk_id.origin}:{chunk_id.number}"
 
 
 def _claim(found: list[bytes]) -> Claim:

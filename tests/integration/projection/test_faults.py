@@ -17,10 +17,10 @@ from relay.config.settings import load
 from relay.demo.redis_server import RedisServer
 from relay.demo.servers import PostgresServer
 from relay.projection.rules.grouping import Mode
+from tests.integration.projection.fix_redis import World
+from tests.integration.projection.fix_redis import definition as redis_definition
 from tests.integration.projection.fix_runner import Run, Running
 from tests.integration.projection.test_files_and_commands import FILE
-from tests.integration.projection.test_redis import World
-from tests.integration.projection.test_redis import definition as redis_definition
 from tests.integration.projection.world import STREAM, TABLES, Events, definition, filled, run_sql, state, trail
 from tests.support.fix_proxy import Proxy
 from tests.support.fix_relay import wait_until

@@ -11,9 +11,9 @@ from click.testing import Result
 
 from relay.demo.redis_server import RedisServer
 from relay.projection import Event, Projection, Transaction, on
+from tests.integration.projection.fix_redis import TRAIL
 from tests.integration.projection.fix_runner import Run, run_by_command
 from tests.integration.projection.test_files_and_commands import FILE
-from tests.integration.projection.test_redis import TRAIL
 from tests.integration.projection.world import STREAM, TABLES, Events, run_sql, state, trail
 from tests.support.fix_relay import wait_until
 from tests.support.relay_cli import relay
