@@ -41,10 +41,7 @@ def script(name: str) -> str:
 
 def script_of(definition: Definition) -> str:
     """Return the script of a projection: the engine, with the limits and the handlers of its author in it."""
-    handlers = [
-        f"handlers[{number}] = function(e, read, write)\n{handler.lua}\nend"
-        for number, handler in enumerate(definition.handlers, 1)
-    ]
+    handlers = [f"function(e, read, write)\n{handler.lua}\nend," for handler in definition.handlers]
     limits = (
         f"local MAX_KEYS, MAX_EVENTS, MAX_STREAK, MAX_REASON = {MAX_KEYS}, {MAX_EVENTS}, {MAX_STREAK}, {MAX_REASON}"
     )

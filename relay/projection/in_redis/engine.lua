@@ -12,17 +12,21 @@
 --   :wanted           set    numbers of which an operator wants something
 -- ARGV[1] says what to do; all numbers travel as texts, since Lua has only doubles. commands.lua and batch.lua are put in
 -- where their names stand.
-local handlers = {}
-do
-  -- A handler sees nothing of what is below: a name that it forgets to make local could be one of ours. Nor may it go
-  -- around `write`: what it wrote by itself would stay if its event is refused.
-  local function none(name)
-    local function refuse() error({misuse = name .. ' cannot be used here: call read and write'}) end
-    return setmetatable({}, {__index = refuse, __newindex = refuse})
-  end
-  local redis, server, KEYS, ARGV = none('redis'), none('server'), none('KEYS'), none('ARGV')
-  --HANDLERS--
+
+-- A handler sees nothing of what is below: a name that it forgets to make local could be one of ours. Nor may it go around
+-- `write`: what it wrote by itself would stay if its event is refused.
+local make_handlers = function(redis, server, KEYS, ARGV)
+  return {
+--HANDLERS--
+  }
 end
+
+local function none(name)
+  local function refuse() error({misuse = name .. ' cannot be used here: call read and write'}) end
+  return setmetatable({}, {__index = refuse, __newindex = refuse})
+end
+
+local handlers = make_handlers(none('redis'), none('server'), none('KEYS'), none('ARGV'))
 
 local prefix = KEYS[1]
 local state, newest = prefix .. ':state', prefix .. ':newest'

@@ -39,7 +39,7 @@ class World:
 
     def ask(self, *command: Any) -> Any:
         """Send one command."""
-        with Redis(port=self.server.port, decode_responses=True) as redis:
+        with Redis(port=self.server.port, decode_responses=True, encoding_errors="replace") as redis:
             return redis.execute_command(*command)
 
     def state(self, partition: int = 0) -> dict[str, str]:

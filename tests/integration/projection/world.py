@@ -65,14 +65,18 @@ class Events:
         )
 
     def store(self, messages: Sequence[tuple[str, object, Mapping[str, str | None]]]) -> None:
-        """Store messages, each a subject, a payload and headers, of which those that are None are left out."""
+        """Store messages, each a subject, a payload and headers, of which those that are None are left out.
+
+        A payload of bytes is sent as it is.
+        """
 
         async def store(client: Client) -> None:
             js = client.jetstream(publish_async_max_pending=256)
             waiting = []
             for topic, payload, headers in messages:
                 given = {name: value for name, value in headers.items() if value is not None}
-                waiting.append(await js.publish_async(topic, json.dumps(payload).encode(), headers=given))
+                data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+                waiting.append(await js.publish_async(topic, data, headers=given))
             for one in waiting:
                 await one
 
