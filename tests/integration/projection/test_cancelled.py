@@ -9,13 +9,11 @@ from relay import cancellation
 from relay.cancellation import end
 from relay.config.settings import Settings, load
 from relay.projection import Definition, Event, Projection, Refresh, Transaction, on, run, runner, term
-from tests.integration.projection.test_redis import World, world
-from tests.integration.projection.test_redis import definition as in_redis
+from tests.integration.projection.fix_redis import World
+from tests.integration.projection.fix_redis import definition as in_redis
 from tests.integration.projection.test_refresh import VIEWS
 from tests.integration.projection.world import STREAM, TABLES, Events, run_sql
 from tests.integration.projection.world import definition as in_postgres
-
-__all__ = ["world"]
 
 # Passes of the loop: a runner begins, claims, reads what is there and what comes then, and beats several times.
 _LAST = 300
