@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from relay.config.derived_options import envelopes, nats_options
-from relay.operate.doctor.facts import Expectation, RedisFacts, Topic
+from relay.operate.doctor.facts import Expectation, RedisFacts, Role, Topic
 from relay.operate.doctor.findings import Finding
 from relay.operate.doctor.gather_nats import Published, gather_nats
 from relay.operate.doctor.gather_postgres import gather_postgres
@@ -28,6 +28,7 @@ def examine(
     trials: bool,
     redis: RedisFacts | None = None,
     took: Took | None = None,
+    role: Role = "relay",
 ) -> list[Finding]:
     """Examine the set-up over the paths that the relay uses, and change nothing.
 
@@ -35,15 +36,17 @@ def examine(
         topics: Topics to try beside those in the table.
         trials: Publish empty messages that no stream accepts, to try each subject.
         took: What streams took that somebody has seen; None: nobody has.
+        role: Whose rights in PostgreSQL the login is to have.
         redis: What is known of the projections in Redis; None: nothing is to be said of them.
     """
-    postgres, plan = settings.postgres, _plan(settings)
+    postgres, plan = settings.postgres, _plan(settings, role)
     of_postgres = gather_postgres(
         postgres.dsn.get_secret_value(),
         None if postgres.bell_dsn is None else postgres.bell_dsn.get_secret_value(),
         postgres.table,
         postgres.connect_timeout_s,
         postgres.statement_timeout_s,
+        role,
     )
     named = [Topic(topic, None, 0, 0, 0) for topic in topics if topic not in {one.topic for one in of_postgres.topics}]
     of_nats = asyncio.run(
@@ -66,9 +69,10 @@ def examine(
     ]
 
 
-def _plan(settings: "Settings") -> Expectation:
+def _plan(settings: "Settings", role: Role) -> Expectation:
     delivery, failures, nats = settings.delivery, settings.failures, settings.nats
     return Expectation(
+        role=role,
         table=settings.postgres.table,
         bell=delivery.bell,
         bell_dsn=settings.postgres.bell_dsn is not None,

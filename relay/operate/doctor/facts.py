@@ -1,10 +1,13 @@
 """What the doctor knows of both ends, as plain values. None stands for what could not be learnt."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from relay.operate.hindrances import Hindrance, OwnHindrance
 from relay.rules.database.adoption import Adoption
+
+# Of the roles that `relay migrate` makes.
+Role = Literal["relay", "reader"]
 
 
 @dataclass(frozen=True)
@@ -13,6 +16,7 @@ class Expectation:
 
     Attributes:
         strategy: Of ``[delivery]``.
+        role: Whose rights the login is to have: of a relay, or of who looks and changes nothing.
         resend_s: How long after it was sent first an event may be sent again, while the relay runs.
         sends_key: Whether messages carry the key of their event; likewise its seq and its time of creation.
         watermark: Whether the watermark is published.
@@ -33,11 +37,12 @@ class Expectation:
     sends_created_at: bool = False
     watermark: bool = False
     lease_ttl_s: float = 10.0
+    role: Role = "relay"
 
 
 @dataclass(frozen=True)
 class Right:
-    """A right that the relay's role is to have by ``sql/roles.sql``, and what the server said when it was tried."""
+    """A right that the role is to have by ``sql/roles.sql``, and what the server said when it was tried."""
 
     verb: str
     table: str

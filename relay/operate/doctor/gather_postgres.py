@@ -18,6 +18,7 @@ from relay.operate.doctor.facts import (
     PostgresFacts,
     ProjectionFacts,
     Right,
+    Role,
     Server,
     Session,
     Table,
@@ -44,17 +45,18 @@ Conn = psycopg.Connection[tuple[Any, ...]]
 
 
 def gather_postgres(
-    dsn: str, bell_dsn: str | None, table: str, connect_timeout_s: float, timeout_s: float
+    dsn: str, bell_dsn: str | None, table: str, connect_timeout_s: float, timeout_s: float, role: Role = "relay"
 ) -> PostgresFacts:
     """Ask over `dsn`. Ask over the bell's address, `bell_dsn` if it is set, whether its sessions hold.
 
     Args:
         timeout_s: Seconds for one question.
+        role: Whose rights are tried.
     """
     try:
         with _connect(dsn, connect_timeout_s) as conn:
             pin_now(conn)
-            return _asked(conn, dsn, bell_dsn, Tables(table), connect_timeout_s, timeout_s)
+            return _asked(conn, dsn, bell_dsn, Tables(table), connect_timeout_s, timeout_s, role)
     except psycopg.Error as error:
         return PostgresFacts(error=_line(error))
 
@@ -68,7 +70,7 @@ def _line(error: psycopg.Error) -> str:
 
 
 def _asked(
-    conn: Conn, dsn: str, bell_dsn: str | None, tables: Tables, connect_timeout_s: float, timeout_s: float
+    conn: Conn, dsn: str, bell_dsn: str | None, tables: Tables, connect_timeout_s: float, timeout_s: float, role: Role
 ) -> PostgresFacts:
     with conn.transaction(force_rollback=True):
         # Settings of the transaction, so that nothing of them stays in a pooler's connection.
@@ -83,7 +85,8 @@ def _asked(
             return PostgresFacts(server=server, skew_s=skew_s, wanted_version=newest_version())
         payload_type = shape.payload_type
         tables = Tables(tables.events, payload_type or "jsonb")
-        rights = () if server.in_recovery or server.read_only else _tried(conn, tables)
+        takes_none = role == "relay" and (server.in_recovery or server.read_only)
+        rights = () if takes_none else _tried(conn, tables, role)
         changers = _rows(conn, tables.query("doctor/changers"))
         versions = _rows(conn, tables.query("migrate/schema_version"))
         schema = schema_of(versions[0] if versions else None)
@@ -200,10 +203,10 @@ def _holders(row: tuple[Any, ...]) -> Holders:
     return replace(holders, idle_slots=tuple(holders.idle_slots))
 
 
-def _tried(conn: Conn, tables: Tables) -> tuple[Right, ...]:
+def _tried(conn: Conn, tables: Tables, role: Role) -> tuple[Right, ...]:
     """Try each right on no row: the server checks it before it looks for one."""
     rights = []
-    for want in wanted(tables.file("roles"), tables.name("relay")):
+    for want in wanted(tables.file("roles"), tables.name(role)):
         refusal = None
         try:
             with conn.transaction(force_rollback=True):

@@ -25,15 +25,15 @@ def judge_postgres(facts: PostgresFacts, plan: Expectation) -> Iterator[Finding]
     if facts.error is not None:
         yield _line("connection", "fault", facts.error, "see [postgres] dsn, and docs/operations/security.md")
         return
-    role = Tables(plan.table).name("relay")
+    role = Tables(plan.table).name(plan.role)
     if facts.server is not None:
-        yield from _server(facts.server, role)
+        yield from _server(facts.server, role, plan)
     yield _schema(facts, plan)
     if facts.unfit:
         do = "make it as `relay migrate` does (docs/reference/table.md); until then nothing is sent"
         yield _line("columns", "fault", "; ".join(facts.unfit), do)
     if facts.rights:
-        yield _rights(facts, role)
+        yield _rights(facts, role, plan)
     for one in facts.changers:
         verbs, tables = ", ".join(one.verbs), ", ".join(one.tables)
         seen = f"{one.role} may {verbs} rows of {tables}, by grants that `relay migrate` did not make"
@@ -65,7 +65,7 @@ def _line(check: str, level: Level, seen: str, do: str = "") -> Finding:
     return Finding("postgres", check, level, seen, do)
 
 
-def _server(server: Server, role: str) -> Iterator[Finding]:
+def _server(server: Server, role: str, plan: Expectation) -> Iterator[Finding]:
     if server.version_number < _OLDEST:
         yield _line("version", "fault", f"PostgreSQL {server.version}", "the outbox needs PostgreSQL 14 or newer")
     else:
@@ -75,6 +75,8 @@ def _server(server: Server, role: str) -> Iterator[Finding]:
         yield _line("encoding", "fault", f"this database encodes text as {server.encoding}", do)
     if server.in_recovery:
         yield _line("primary", "fault", "a standby: nothing can be marked here", "use the address of the primary")
+    elif server.read_only and plan.role == "reader":
+        yield _line("primary", "ok", "transactions are read-only by default, as suits who looks")
     elif server.read_only:
         do = f"ALTER ROLE {server.role} RESET default_transaction_read_only, or the same for the database"
         yield _line("primary", "fault", "transactions are read-only by default", do)
@@ -108,10 +110,11 @@ def _schema(facts: PostgresFacts, plan: Expectation) -> Finding:
     return _line("schema", "ok", f"version {found} of {plan.table}, payload {facts.payload_type}")
 
 
-def _rights(facts: PostgresFacts, role: str) -> Finding:
+def _rights(facts: PostgresFacts, role: str, plan: Expectation) -> Finding:
     refused = [right for right in facts.rights if right.refusal is not None]
     if not refused:
-        return _line("rights", "ok", f"each of {len(facts.rights)} that the relay uses was tried and rolled back")
+        uses = "the relay uses" if plan.role == "relay" else "looking takes"
+        return _line("rights", "ok", f"each of {len(facts.rights)} that {uses} was tried and rolled back")
     missing = "; ".join(f"{right.verb} on {right.table}: {right.refusal}" for right in refused)
     if all(_is_no_right(right.refusal or "") for right in refused):
         return _line("rights", "fault", missing, "no right is missing: see what hinders changes, below")

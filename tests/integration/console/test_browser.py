@@ -96,7 +96,6 @@ def refreshed(status: int) -> Callable[[Response], bool]:
     return lambda answer: answer.url.endswith("?live") and answer.status == status
 
 
-@pytest.mark.denials  # the doctor tries the rights of a relay with the console's login
 async def test_every_page_is_clean_and_fits_and_axe_finds_nothing(console: Console, at_night: Night) -> None:
     """Each is loaded once and looked at in every window: only its style sheet knows how wide and how dark it is."""
     found: dict[str, object] = {}

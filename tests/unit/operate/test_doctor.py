@@ -184,6 +184,17 @@ def test_each_fault_of_nats_gets_a_line_of_its_own(facts: NatsFacts, check: str,
     assert told.do
 
 
+def test_a_login_that_is_to_look_need_not_write() -> None:
+    assert POSTGRES.server is not None
+    looking = replace(POSTGRES, server=replace(POSTGRES.server, read_only=True), rights=(Right("SELECT", "t", None),))
+    assert [one.check for one in judge_postgres(looking, PLAN) if one.level == "fault"] == ["primary"]
+    plan = replace(PLAN, role="reader")
+    assert [one.check for one in judge_postgres(looking, plan) if one.level == "fault"] == []
+    blind = replace(looking, rights=(Right("SELECT", "t", "permission denied"),))
+    (told,) = [one for one in judge_postgres(blind, plan) if one.level == "fault"]
+    assert told.do.startswith("GRANT outbox_reader to this role")
+
+
 def test_a_cluster_asks_for_more_than_one_copy_and_for_all_of_them() -> None:
     alone = replace(STREAM, cluster={"name": "c1", "leader": "a"})
     assert raised(list(judge_nats(replace(NATS, streams=(alone,)), PLAN))) == [("stream ORDERS: replicas", "warning")]
