@@ -25,6 +25,7 @@ from relay.rules.in_hand import InHand
 from relay.rules.sending.send_gate import Gate
 from relay.rules.stream.stream_floors import Mark
 from relay.rules.stream.stream_loss import Seen, contradicts, is_copy, is_same, may_repair, suspicious
+from relay.rules.stream.streams import StreamState
 
 if TYPE_CHECKING:
     from relay.config.sections import HealingSection
@@ -42,6 +43,7 @@ _GONE = (
     "the stream that has acknowledged events does not exist any more; if another stream takes their subjects now,"
     " `relay verify --redeliver` sends it what the previous one held"
 )
+_THINS = "; it removes messages from between others as well, and what it had removed cannot be told from what was lost"
 _UNHEALED = (
     "events that were sent again because the stream had lost them are missing from it again; they are not sent a third"
     " time: `relay verify --redeliver` would do so"
@@ -200,7 +202,7 @@ class LossWatch:
             if in_vain:
                 log_event(log, "error", "stream.unhealed", _UNHEALED, stream=watched.name, events=lost)
             else:
-                self._report(found, lost, look.highest, state.last_seq, redeliver=redeliver, recreated=not same)
+                self._report(found, lost, look.highest, state, redeliver=redeliver, recreated=not same)
             if redeliver:
                 self._metrics.redelivered(lost)
                 raise StreamHealed(f"{lost} events that stream {watched.name} has lost are pending again")
@@ -214,16 +216,19 @@ class LossWatch:
             await asyncio.sleep(_SAVE_PAUSE_S)
             await self._streams.save_one(watched, found)
 
-    def _report(self, seen: Seen, lost: int, highest: int, last_seq: int, *, redeliver: bool, recreated: bool) -> None:
+    def _report(
+        self, seen: Seen, lost: int, highest: int, state: StreamState, *, redeliver: bool, recreated: bool
+    ) -> None:
         log_event(
             log,
             "error",
             "stream.lost",
             "the stream has lost events that it had acknowledged; "
-            + ("they are sent again" if redeliver else "see `relay verify`, which can send them again"),
+            + ("they are sent again" if redeliver else "see `relay verify`, which can send them again")
+            + (_THINS if state.thins else ""),
             stream=seen.stream,
             events=lost,
-            last_seq=last_seq,
+            last_seq=state.last_seq,
             acknowledged_up_to=highest,
             recreated=recreated,
         )

@@ -88,4 +88,5 @@ def _plan(settings: "Settings", role: Role) -> Expectation:
         sends_created_at=settings.headers.created_at,
         watermark=bool(settings.watermark.subject),
         lease_ttl_s=settings.lease.ttl_s,
+        heals=settings.healing.on_loss == "redeliver",
     )

@@ -21,6 +21,7 @@ class Expectation:
         sends_key: Whether messages carry the key of their event; likewise its seq and its time of creation.
         watermark: Whether the watermark is published.
         lease_ttl_s: How long a lease is taken for.
+        heals: Whether what a stream has lost is sent again without the operator.
     """
 
     table: str = "outbox_events"
@@ -38,6 +39,7 @@ class Expectation:
     watermark: bool = False
     lease_ttl_s: float = 10.0
     role: Role = "relay"
+    heals: bool = True
 
 
 @dataclass(frozen=True)

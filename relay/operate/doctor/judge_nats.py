@@ -144,6 +144,7 @@ def _against(size: int, limit: int, seen: str, do: str) -> tuple[Level, str, str
 
 def _stream(stream: StreamReport, facts: NatsFacts, plan: Expectation) -> Iterator[Finding]:
     yield from _acknowledges(stream)
+    yield from _removes(stream, plan)
     yield from _keeps(stream)
     yield _room(stream, facts)
     yield from _limits_of_size(stream, facts)
@@ -173,6 +174,23 @@ def _acknowledges(stream: StreamReport) -> Iterator[Finding]:
         yield _of(stream, "retention", "warning", seen, "use retention limits if read models are to be rebuilt")
     else:
         yield _of(stream, "retention", "ok", "limits")
+
+
+def _removes(stream: StreamReport, plan: Expectation) -> Iterator[Finding]:
+    """Report what lets messages go from between others: after a set-back they count as lost, and are sent again."""
+    config = stream.config
+    causes = [setting for setting in ("allow_msg_ttl", "allow_rollup_hdrs") if config.get(setting)]
+    if config.get("retention", "limits") != "limits":
+        causes.append(f"retention {config['retention']}")
+    if config.get("max_msgs_per_subject", -1) > 0 and config.get("discard", "old") == "old":
+        causes.append("max_msgs_per_subject")
+    if causes and plan.heals:
+        seen = (
+            f"by {', '.join(causes)} messages go from between others: if the stream is set back or made again, these"
+            " count as lost and are sent again"
+        )
+        do = 'let consumers pass over old events, or set healing.on_loss = "alert" to decide about each loss'
+        yield _of(stream, "removals", "warning", seen, do)
 
 
 def _keeps(stream: StreamReport) -> Iterator[Finding]:

@@ -177,6 +177,22 @@ def test_a_stream_made_again_with_higher_sequences_gets_everything_again(
     assert_marks_are_true(outbox, streams)
 
 
+@pytest.mark.parametrize(
+    "config", [{}, {"max_msgs_per_subject": 1000}], ids=["removes nothing", "removes from its middle"]
+)
+def test_a_loss_in_a_stream_that_removes_messages_from_its_middle_says_so(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, config: dict[str, int]
+) -> None:
+    streams.make("ORDERS", "orders.>", **config)
+    relay = make_relay(outbox.dsn, streams.url, **OFTEN).start()
+    insert(outbox, 1, 10)
+    outbox.drained()
+    checked(outbox)
+    streams.api("STREAM.DELETE.ORDERS")
+    streams.make("ORDERS", "orders.>", **config)
+    assert ("cannot be told from what was lost" in relay.said("stream.lost")["message"]) is bool(config)
+
+
 @pytest.mark.parametrize("pruned", [True, False], ids=["rows deleted before", "rows there"])
 def test_a_stream_that_was_made_again_and_used_is_healed_when_it_is_lost_once_more(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, pruned: bool

@@ -159,13 +159,11 @@ def test_a_newer_schema_that_lets_this_relay_go_on_is_good() -> None:
         (replace(NATS, streams=(replace(STREAM, refused=("$JS.API.X",)),)), "stream ORDERS: rights", "warning"),
         (stream(no_ack=True), "stream ORDERS: answers", "fault"),
         (stream(sealed=True), "stream ORDERS: answers", "fault"),
-        (stream(retention="interest"), "stream ORDERS: retention", "fault"),
-        (stream({"consumer_count": 1}, retention="interest"), "stream ORDERS: retention", "warning"),
-        (stream(retention="workqueue"), "stream ORDERS: retention", "warning"),
+        (stream(allow_msg_ttl=True), "stream ORDERS: removals", "warning"),
+        (stream(allow_rollup_hdrs=True), "stream ORDERS: removals", "warning"),
         (stream(storage="memory"), "stream ORDERS: storage", "warning"),
         (stream(persist_mode="async"), "stream ORDERS: storage", "warning"),
         (stream(discard="old", max_msgs=1000), "stream ORDERS: room", "warning"),
-        (stream(discard="old", max_msgs_per_subject=1), "stream ORDERS: room", "warning"),
         (stream(max_bytes=1001), "stream ORDERS: room", "warning"),
         (stream(max_bytes=1000), "stream ORDERS: room", "fault"),
         (replace(NATS, gone=(GoneStream("PAYMENTS", ("payments.>",), 5),)), "stream PAYMENTS", "fault"),
@@ -193,6 +191,24 @@ def test_a_login_that_is_to_look_need_not_write() -> None:
     blind = replace(looking, rights=(Right("SELECT", "t", "permission denied"),))
     (told,) = [one for one in judge_postgres(blind, plan) if one.level == "fault"]
     assert told.do.startswith("GRANT outbox_reader to this role")
+
+
+@pytest.mark.parametrize(
+    ("facts", "others"),
+    [
+        (stream(retention="interest"), [("stream ORDERS: retention", "fault")]),
+        (stream({"consumer_count": 1}, retention="interest"), [("stream ORDERS: retention", "warning")]),
+        (stream(retention="workqueue"), [("stream ORDERS: retention", "warning")]),
+        (stream(discard="old", max_msgs_per_subject=1), [("stream ORDERS: room", "warning")]),
+        (stream(discard="new", discard_new_per_subject=True, max_msgs_per_subject=9), None),
+    ],
+)
+def test_what_a_stream_removes_from_its_middle_is_told_unless_losses_are_left_to_the_operator(
+    facts: NatsFacts, others: list[tuple[str, str]] | None
+) -> None:
+    removals = [] if others is None else [("stream ORDERS: removals", "warning")]
+    assert sorted(raised(list(judge_nats(facts, PLAN)))) == sorted([*removals, *(others or [])])
+    assert raised(list(judge_nats(facts, replace(PLAN, heals=False)))) == (others or [])
 
 
 def test_a_cluster_asks_for_more_than_one_copy_and_for_all_of_them() -> None:
