@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -199,7 +200,8 @@ def read_json(incoming: Incoming) -> Any:
     """Read the payload of an event.
 
     Raises:
-        ValueError: It is no JSON. NaN and Infinity are none, as in PostgreSQL.
+        ValueError: It is no JSON, or has a number that is larger than any float. NaN and Infinity are no JSON, as in
+            PostgreSQL.
         RecursionError: It is nested too deeply.
     """
     return _DECODER.decode(incoming.text)
@@ -209,4 +211,11 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("a number is larger than any float")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
