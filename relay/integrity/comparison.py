@@ -62,12 +62,16 @@ class Comparison:
         seen: What the daemon has saved of each stream.
         envelopes: Say what an event was published on, to tell a stream from another one of its name; None if that
             is known already.
+        now: What the database's clock says now, Unix seconds. Deliveries are timed by it.
     """
 
-    def __init__(self, connection: Connection, seen: dict[str, Seen], envelopes: Envelopes | None) -> None:
+    def __init__(
+        self, connection: Connection, seen: dict[str, Seen], envelopes: Envelopes | None, *, now: float
+    ) -> None:
         self._connection = connection
         self._seen = seen
         self._envelopes = envelopes
+        self._ahead_s = now - time.time()
 
     async def compare(self, stream: str, rows: Sequence[DeliveredRow]) -> Compared:
         """Compare rows of one stream with it.
@@ -88,10 +92,11 @@ class Comparison:
         seen = self._seen.get(stream, Seen(stream))
         if not self._is_same(seen, state, stored, rows):
             return Compared(stream, {Fate.UNKNOWN: len(rows)})
+        now = time.time() + self._ahead_s
+        state = None if state is None else state.by_clock(now)
         begun_at = seen.begun_at
         recreated = state is not None and seen.created not in (None, state.created)
         compared = Compared(stream, forgotten_s=0.0 if state is None else state.facts.duplicate_window_s + _FORGOTTEN_S)
-        now = time.time()
         for row in rows:
             verdict = judge(row, state, stored, begun_at=begun_at, now=now, is_another=recreated)
             if verdict is Fate.LOST and recreated and row.stream_seq < seen.first_seq:
@@ -142,7 +147,7 @@ class Comparison:
             stored.pop(row.stream_seq, None)
         else:
             stored[row.stream_seq] = found.message_id
-        return judge(row, state, stored, begun_at=begun_at, now=time.time(), is_another=is_another)
+        return judge(row, state, stored, begun_at=begun_at, now=time.time() + self._ahead_s, is_another=is_another)
 
     async def _ids(self, state: StreamState, rows: Sequence[DeliveredRow]) -> dict[int, str | None]:
         found: dict[int, str | None] = {}

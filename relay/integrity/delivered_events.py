@@ -61,7 +61,7 @@ class DeliveredEvents:
         if seen.created in (None, state.created) or event_id is None or event_id != id_at_mark:
             return False
         place = (await self._reader.places([event_id])).get(event_id)
-        return place is not None and made_again(seen, state, place.delivered_at)
+        return place is not None and made_again(seen, state.by_clock(await self.now()), place.delivered_at)
 
     async def repair_shows(self, seen: Seen, id_at_mark: str | None) -> bool:
         """Report whether the stream holds an event that was delivered after its repair: the one at the mark."""

@@ -74,9 +74,9 @@ class Healing:
         state = self._stored.state
         if self._seen.created == state.created:
             self.intact_up_to = await self._bisect()
-        comparison = Comparison(self._stored.connection, {self._seen.stream: self._seen}, None)
         above = max(self.intact_up_to, self._seen.first_seq - 1)
         due_at = await self._reader.now()
+        comparison = Comparison(self._stored.connection, {self._seen.stream: self._seen}, None, now=due_at)
         newest = await self._reader.newest()
         following = await self._reader.next_seq(BELOW_ALL)
         cursor = newest if following is None else following - 1

@@ -168,14 +168,14 @@ class LossWatch:
         await self._quiet()
         state_now = await reader.connection.stream_state(watched.name, _TIMEOUT_S)
         reader = StreamReader(reader.connection, state_now or reader.state)
-        seen, state, mark = watched.seen, reader.state, look.mark
+        now = await self._delivered.now()
+        seen, state, mark = watched.seen, reader.state.by_clock(now), look.mark
         redeliver = self._section.on_loss == "redeliver"
         healing = self._delivered.healing(reader, seen, mark)
         in_vain = False
         if redeliver and seen.repaired_at:
             in_vain = not may_repair(seen, state, (await healing.run(redeliver=False)).newest_at)
         redeliver = redeliver and not in_vain
-        now = await self._delivered.now()
         loss = await healing.run(redeliver=redeliver)
         lost = loss.events
         self._in_hand.floors.start(watched.name, healing.intact_up_to, Mark())

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -27,7 +26,7 @@ class Kept(NamedTuple):
 
 
 async def look_at_rows(
-    connection: Connection, seen: Seen, rows: Sequence[DeliveredRow], timeout_s: float
+    connection: Connection, seen: Seen, rows: Sequence[DeliveredRow], now: float, timeout_s: float
 ) -> Kept | None:
     """Ask the leader of a stream what it is now, and whether it holds some of our events; None if rows may be deleted.
 
@@ -35,13 +34,14 @@ async def look_at_rows(
         connection: Over which.
         seen: What was last seen of it, with the highest mark that is known.
         rows: Delivered rows of it, in the order of seq; some are looked for.
+        now: By the database's clock, Unix seconds.
         timeout_s: How long to wait for what it is.
 
     Raises:
         BrokerError: It did not answer, we have no right to ask, or the connection has ended.
     """
     state = await connection.stream_state(seen.stream, timeout_s)
-    checked = [] if state is None else spot_checks(rows, seen, state, time.time(), secrets.randbelow)
+    checked = [] if state is None else spot_checks(rows, seen, state, now, secrets.randbelow)
     ids = await _ids_at(
         connection, state, {mark.stream_seq for mark in (seen.mark, *seen.looked)} | {row.stream_seq for row in checked}
     )

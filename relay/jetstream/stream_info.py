@@ -52,6 +52,7 @@ def read_state(info: Mapping[str, Any], api: str, *, takes_atomic: bool, reads_b
         or bool(config.get("allow_rollup_hdrs")),
         direct=bool(config.get("allow_direct")) and reads_batches,
         room=room_of(config, state)[0],
+        at=unix_time(info["ts"]) if "ts" in info else None,
     )
 
 

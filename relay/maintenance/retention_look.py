@@ -89,9 +89,9 @@ class RetentionLook:
         if not rows:
             return {}
         seen = {one.stream: one for one in await self._reader.streams_seen_by_all()}
-        began = time.monotonic()
+        began, now = time.monotonic(), await self._reader.now()
         looks = (
-            _look_at(connection, self._with_newest_mark(seen.get(stream, Seen(stream))), some)
+            _look_at(connection, self._with_newest_mark(seen.get(stream, Seen(stream))), some, now)
             for stream, some in rows.items()
         )
         found = dict(zip(rows, await asyncio.gather(*looks), strict=True))
@@ -127,8 +127,8 @@ class RetentionLook:
             log_event(log, "info", "retention.resumed", "old rows of the stream are deleted again", stream=stream)
 
 
-async def _look_at(connection: Connection, seen: Seen, rows: Sequence[DeliveredRow]) -> Kept | None:
+async def _look_at(connection: Connection, seen: Seen, rows: Sequence[DeliveredRow], now: float) -> Kept | None:
     try:
-        return await look_at_rows(connection, seen, rows, _TIMEOUT_S)
+        return await look_at_rows(connection, seen, rows, now, _TIMEOUT_S)
     except BrokerError as error:
         return Kept(f"cannot be looked at: {error}")

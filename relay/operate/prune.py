@@ -16,8 +16,8 @@ _COUNT_SPAN = 50_000
 _STEP_PAUSE_S = 0.05
 # The streams are looked at once for so many steps, over a connection that is made for it: a second of deleting.
 _STEPS_A_LOOK = 10
-# Rows are chosen by the clock of this machine, which may differ from the database's, seconds.
-_CLOCKS_S = 60.0
+# Rows that become old enough before the next look are looked for as well, seconds.
+_A_LOOK_S = 60.0
 
 
 def count_delivered(changer: Changer, age_s: float) -> int:
@@ -57,7 +57,13 @@ def check_streams(settings: Settings, changer: Changer) -> None:
         OpenLoss: One does not.
         Unreachable: NATS did not answer, or does not let us look.
     """
-    asyncio.run(look(settings, last_seen(changer), ()))
+    asyncio.run(look(settings, last_seen(changer), (), _now(changer)))
+
+
+def _now(changer: Changer) -> float:
+    with changer.step():
+        (now,) = changer.row("ownership/clock")
+    return float(now)
 
 
 def _look_ahead(settings: Settings, changer: Changer, above: int, age_s: float) -> int:
@@ -71,7 +77,8 @@ def _look_ahead(settings: Settings, changer: Changer, above: int, age_s: float) 
         Unreachable: NATS did not answer, or does not let us look.
     """
     seen = last_seen(changer)
-    before = time.time() - age_s + _CLOCKS_S
+    now = _now(changer)
+    before = now - age_s + _A_LOOK_S
     spans: list[dict[str, list[DeliveredRow]]] = []
     for _ in range(_STEPS_A_LOOK):
         with changer.step():
@@ -84,7 +91,7 @@ def _look_ahead(settings: Settings, changer: Changer, above: int, age_s: float) 
         spans.append(span)
         above += SPAN
     if any(spans):
-        asyncio.run(look(settings, seen, spans))
+        asyncio.run(look(settings, seen, spans, now))
     return above
 
 

@@ -33,7 +33,9 @@ def last_seen(changer: Changer) -> list[Seen]:
     return [one for one in seen if one.mark.stream_seq]
 
 
-async def look(settings: Settings, seen: list[Seen], spans: Sequence[Mapping[str, Sequence[DeliveredRow]]]) -> None:
+async def look(
+    settings: Settings, seen: list[Seen], spans: Sequence[Mapping[str, Sequence[DeliveredRow]]], now: float
+) -> None:
     """Ask each stream whether it holds what it has acknowledged, or can have dropped it by its rules.
 
     That is the newest event, and some of the rows that are to be deleted. A relay may not have looked since the stream
@@ -43,6 +45,7 @@ async def look(settings: Settings, seen: list[Seen], spans: Sequence[Mapping[str
         settings: Where NATS is.
         seen: What the relays last saw of each stream.
         spans: Rows that are to be deleted, by stream; some of each span are looked for.
+        now: By the database's clock, Unix seconds.
 
     Raises:
         OpenLoss: One must have lost something, or is gone.
@@ -56,7 +59,7 @@ async def look(settings: Settings, seen: list[Seen], spans: Sequence[Mapping[str
     async with broker(settings) as connection:
         for one, rows in looks:
             try:
-                kept = await look_at_rows(connection, one, rows, _TIMEOUT_S)
+                kept = await look_at_rows(connection, one, rows, now, _TIMEOUT_S)
             except BrokerError as error:
                 raise Unreachable(
                     f"stream {one.stream} cannot be looked at, so nothing was deleted: {error}"

@@ -185,7 +185,7 @@ async def verify(settings: Settings, changer: Changer, scope: Scope, on_progress
 
     async with broker(settings) as connection:
         report = Report(began_at=began_at, seen=seen)
-        comparison = Comparison(connection, seen, envelopes(settings))
+        comparison = Comparison(connection, seen, envelopes(settings), now=began_at)
         began, compared = time.monotonic(), 0
         while above < up_to:
             rows, reached = _read(changer, scope, above, min(above + SPAN, up_to))

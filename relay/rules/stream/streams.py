@@ -7,7 +7,7 @@ No stream has a slash in its name.
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.rules.stream.sendable_subjects import Begun
 from relay.rules.stream.subjects import matches
@@ -77,6 +77,7 @@ class StreamState:
         thins: It may drop messages from its middle: by subject, by consumption, by a message's own age, by rollups.
         direct: It may be read by batches, on server and stream.
         room: What is left of its narrowest limit of messages or bytes, as a share of it; None without such a limit.
+        at: When it was so, Unix seconds by the server's clock; None if the server does not say.
     """
 
     facts: StreamFacts
@@ -91,6 +92,15 @@ class StreamState:
     thins: bool = False
     direct: bool = False
     room: float | None = None
+    at: float | None = None
+
+    def by_clock(self, now: float) -> "StreamState":
+        """Return it with its times by another clock: deliveries are timed by the database's, which may differ.
+
+        Args:
+            now: What that clock says as the server answers, Unix seconds.
+        """
+        return self if self.at is None else replace(self, created_at=self.created_at + now - self.at, at=now)
 
     @property
     def name(self) -> str:

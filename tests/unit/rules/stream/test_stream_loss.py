@@ -137,3 +137,32 @@ def test_the_same_loss_is_repaired_once(repaired_at: float, newest_lost_at: floa
     in_vain = created == "then" and newest_lost_at > repaired_at
     assert may_repair(seen, replace(STATE, created=created), newest_lost_at) is not in_vain
     assert may_repair(SEEN, STATE, newest_lost_at), "nothing was repaired that has not shown to help"
+
+
+@given(
+    apart_s=st.floats(-1e6, 1e6),
+    since=st.floats(-2 * HOUR_S, 200 * HOUR_S),
+    at=st.integers(50, 250),
+    first_seq=st.integers(1, 300),
+    max_age_s=st.sampled_from([0.0, HOUR_S]),
+    is_another=st.booleans(),
+)
+def test_what_became_of_an_event_does_not_depend_on_whether_the_clocks_agree(
+    apart_s: float, since: float, at: int, first_seq: int, max_age_s: float, is_another: bool
+) -> None:
+    """Deliveries are timed by the database's clock, streams by their server's."""
+    state = replace(STATE, first_seq=first_seq, max_age_s=max_age_s, at=NOW)
+    # The sums of times that lie a few microseconds apart differ in their last digit.
+    row = ROW._replace(stream_seq=at, delivered_at=round(NOW - since, 1) + 0.5)
+
+    def found(row: DeliveredRow, now: float) -> Fate:
+        return judge(row, state.by_clock(now), {}, begun_at=0.0, now=now, is_another=is_another)
+
+    expected = found(row, NOW)
+    apart_s = round(apart_s)
+    assert found(row._replace(delivered_at=row.delivered_at + apart_s), NOW + apart_s) is expected
+    assert is_copy(state.by_clock(NOW + apart_s), row.delivered_at + apart_s) == is_copy(state, row.delivered_at)
+
+
+def test_a_server_that_does_not_say_its_time_is_taken_at_its_word() -> None:
+    assert STATE.by_clock(NOW + HOUR_S) == STATE
