@@ -93,7 +93,12 @@ def verify_command(
         _for_people(report, done, took_s)
     if lost > done.events:
         if not redeliver:
-            message("have them sent again with `relay verify --redeliver`")
+            message(
+                "have them sent again with `relay verify --redeliver`, before retention or `relay prune` deletes their rows"
+            )
+        elif done.events:
+            left = events_of(lost - done.events, "lost event")
+            message(f"{left} could not be given back: their rows were deleted, or changed, since they were compared")
         raise SystemExit(Exit.LOST)
     if report.count(Fate.UNKNOWN):
         for sentence in report.why_unknown():

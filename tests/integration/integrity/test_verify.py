@@ -95,6 +95,22 @@ def test_a_row_that_has_the_seq_of_a_lost_one_and_is_another_event_is_not_sent_a
     assert delivered.row(17)["delivered_at"] is not None
 
 
+def test_lost_events_that_cannot_be_given_back_are_counted(delivered: Outbox, streams: Streams) -> None:
+    streams.api("STREAM.DELETE.ORDERS")
+    streams.make("ORDERS", "orders.>")
+    seen = verify(delivered, streams)
+    assert seen.exit_code == Exit.LOST
+    assert "before retention or `relay prune` deletes their rows" in seen.stderr
+    delivered.conn.execute(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;"
+        "CREATE TRIGGER keep BEFORE UPDATE ON outbox_events FOR EACH ROW WHEN (old.seq <= 10) EXECUTE FUNCTION keep()"
+    )
+    result = verify(delivered, streams, "--redeliver", "--yes")
+    assert result.exit_code == Exit.LOST
+    assert "290 events are pending again" in result.stderr
+    assert "10 lost events could not be given back" in result.stderr
+
+
 def test_a_running_relay_sends_what_was_lost_in_order(
     delivered: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
