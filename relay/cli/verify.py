@@ -93,9 +93,8 @@ def verify_command(
         _for_people(report, done, took_s)
     if lost > done.events:
         if not redeliver:
-            message(
-                "have them sent again with `relay verify --redeliver`, before retention or `relay prune` deletes their rows"
-            )
+            again = "have them sent again with `relay verify --redeliver`"
+            message(f"{again}, before retention or `relay prune` deletes their rows")
         elif done.events:
             left = events_of(lost - done.events, "lost event")
             message(f"{left} could not be given back: their rows were deleted, or changed, since they were compared")

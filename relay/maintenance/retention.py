@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from relay.errors import StatementRefused
 from relay.jetstream.connection import Connection
 from relay.maintenance.retention_look import RetentionLook
 from relay.observe.metrics import Metrics
@@ -31,6 +32,8 @@ _STEP_PAUSE_S = 0.1
 _IDLE_PAUSE_S = 10.0
 # A few events that were delivered late must not hide that what follows them is old enough.
 _LOOK_AHEAD = 10
+# So many steps of a turn may be refused while a row is searched for that may not be deleted; one needs some 20.
+_MOST_REFUSED = 100
 # They are left behind until the next pass over the whole table.
 _AGAIN_S = 3600.0
 
@@ -80,15 +83,24 @@ class Retention:
         self._began_at = time.monotonic()
         # When the oldest event was delivered that was left behind for its stream's sake, Unix seconds.
         self._oldest_kept: float | None = None
+        # What was refused in this turn.
+        self._refused: list[StatementRefused] = []
 
     async def turn(self, connection: Connection) -> float:
-        """Delete some rows; the next turn comes soon if there may be more."""
+        """Delete some rows; the next turn comes soon if there may be more.
+
+        Raises:
+            StatementRefused: The database does not let a row be deleted. The others were, unless many are refused.
+        """
         busy = False
+        self._refused = []
         if self._gate.is_open:
             if self._delivered_age_s:
                 busy = await self._prune_delivered(connection)
             if self._dead_age_s:
                 busy = await self._prune_dead() or busy
+        if self._refused:
+            raise self._refused[-1]
         return _STEP_PAUSE_S if busy else _IDLE_PAUSE_S
 
     def stand_down(self) -> None:
@@ -136,7 +148,7 @@ class Retention:
 
     async def _prune_span(self, connection: Connection, above: int) -> PrunedRow:
         """Delete what is old in a range, of streams that are seen to hold what they have acknowledged."""
-        pruned = await self._delete(above, ())
+        pruned = await self._delete(above, above + SPAN, ())
         # They are looked at after the rows were found to be old: what a stream loses before that is seen.
         due = self._look.due(pruned.waiting)
         if due:
@@ -144,12 +156,22 @@ class Retention:
             cleared = await self._look.cleared(connection, {stream: rows.get(stream, ()) for stream in due})
             if cleared:
                 before = pruned.deleted
-                pruned = await self._delete(above, cleared)
+                pruned = await self._delete(above, above + SPAN, cleared)
                 pruned = pruned._replace(deleted=pruned.deleted + before)
         return pruned
 
-    async def _delete(self, above: int, streams: Sequence[str]) -> PrunedRow:
-        pruned = await self._writer.prune_delivered(above, above + SPAN, self._delivered_age_s, streams)
+    async def _delete(self, above: int, up_to: int, streams: Sequence[str]) -> PrunedRow:
+        """Delete what is old in a range; a row that may not be deleted stays alone, until the next pass."""
+        try:
+            pruned = await self._writer.prune_delivered(above, up_to, self._delivered_age_s, streams)
+        except StatementRefused as error:
+            self._refused.append(error)
+            if len(self._refused) > _MOST_REFUSED:
+                raise
+            middle = (above + up_to) // 2
+            if middle == above:
+                return PrunedRow(0, None, None, [])
+            return _together(await self._delete(above, middle, streams), await self._delete(middle, up_to, streams))
         self._metrics.pruned("delivered", pruned.deleted)
         return pruned
 
@@ -158,3 +180,11 @@ class Retention:
         pruned = await self._writer.prune_dead(DEAD_STEP, self._dead_age_s, self._deletable_dead)
         self._metrics.pruned("dead", pruned)
         return pruned == DEAD_STEP
+
+
+def _together(lower: PrunedRow, upper: PrunedRow) -> PrunedRow:
+    """Return what was found in two ranges as one."""
+    oldest = [one.oldest for one in (lower, upper) if one.oldest is not None]
+    kept = [one.oldest_kept for one in (lower, upper) if one.oldest_kept is not None]
+    waiting = list(dict.fromkeys((*lower.waiting, *upper.waiting)))
+    return PrunedRow(lower.deleted + upper.deleted, min(oldest, default=None), min(kept, default=None), waiting)

@@ -251,15 +251,21 @@ class OutboxWriter:
 
         Raises:
             Unfinished: Somebody has locked a table that it needs, or it took too long.
+            StatementRefused: The database lets none of them be deleted, or not one of them.
         """
         values = (above, up_to, age_s, *self._fence, list(streams))
         query = self._tables.query("maintenance/prune_delivered")
-        return PrunedRow._make((await self._change_unlocked(query, values))[0])
+        return PrunedRow._make((await self._change_unlocked(query, values, raises=True))[0])
 
     async def prune_dead(self, limit: int, age_s: float, deletable: DeletableDead) -> int:
-        """Delete the oldest dead letters that may be deleted, at most `limit`; return how many."""
+        """Delete the oldest dead letters that may be deleted, at most `limit`; return how many.
+
+        Raises:
+            StatementRefused: The database lets none of them be deleted, or not one of them.
+        """
         values = (limit, age_s, *deletable, *self._fence)
-        return int(value(await self._change(self._tables.query("maintenance/prune_dead"), values)))
+        query = self._tables.query("maintenance/prune_dead")
+        return int(value(await self._change(query, values, raises=True)))
 
 
 def _contents(event: Event) -> tuple[str | None, str, int]:

@@ -146,6 +146,32 @@ def test_a_stream_that_may_not_be_looked_at_keeps_its_rows(
     assert outbox.count("true") == 500
 
 
+@pytest.mark.denials
+@pytest.mark.parametrize("refused", ["a row", "a row, as an outage", "all"])
+def test_what_may_not_be_deleted_holds_up_neither_other_old_rows_nor_marks(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, refused: str
+) -> None:
+    streams.make("ORDERS", "orders.>", first_seq=BEYOND)
+    old_rows(outbox, 3000)
+    if refused == "all":
+        outbox.conn.execute("REVOKE DELETE ON outbox_events FROM outbox_relay")
+    else:
+        code = "P0001" if refused == "a row" else "53100"
+        outbox.conn.execute(
+            "CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '{code}'; END $$;"
+            "CREATE TRIGGER guard BEFORE DELETE ON outbox_events FOR EACH ROW WHEN (old.seq = 777)"
+            " EXECUTE FUNCTION guard()".encode()
+        )
+    running = make_relay(outbox.dsn, streams.url, **KEEP_A_DAY).start()
+    assert running.said("duty.refused")["duty"] == "Retention"
+    left = 3000 if refused == "all" else 2
+    wait_until("all others are gone", lambda: outbox.count("true") == left)
+    for i in range(3):
+        outbox.delivered(outbox.insert("orders.placed", "k", {"i": i}), timeout_s=10)
+    wait_until("the relay is well", lambda: running.get("/readyz")[0] == 200, 5)
+
+
 @pytest.mark.parametrize("on_dead", ["skip", "block"])
 def test_dead_letters_have_their_own_age(outbox: Outbox, streams: Streams, make_relay: MakeRelay, on_dead: str) -> None:
     streams.make("ORDERS", "orders.>", first_seq=BEYOND)
