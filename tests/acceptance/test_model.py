@@ -536,6 +536,22 @@ def test_an_event_in_doubt_whose_row_is_deleted_or_marked_by_hand_is_stored_once
         world.process.rest(10)
 
 
+def test_events_that_a_killed_relay_has_stored_and_not_marked_are_found_together() -> None:
+    with machine() as world:
+        world.process.rest(3)
+        world.insert("orders.a", None, 1)
+        world.process.rest(3)
+        world.broker.silent = True
+        world.insert("orders.a", None, 9)
+        world.process.rest(1.2)
+        assert len(world.broker.streams["ORDERS"].messages) == 10
+        world.process.kill()
+        world.broker.silent = False
+        world.kill(3.0)
+        world.process.rest(10)
+        assert len(world.broker.streams["ORDERS"].messages) == 10
+
+
 @pytest.mark.parametrize("by", ["delete", "mark_by_hand"])
 def test_an_event_whose_mark_vanishes_and_whose_row_is_deleted_or_marked_before_the_search_is_stored_once(
     by: str,

@@ -16,6 +16,7 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from relay.jetstream.acknowledgements import Acknowledgements
+from relay.jetstream.client import RawListener
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
@@ -24,6 +25,7 @@ from tests.support.model.clock import Clock
 
 LATENCY_S = 0.001
 _FRAME = re.compile(rb"HPUB (\S+) (?:(\S+) )?(\d+) (\d+)\r\n")
+_QUESTION = re.compile(rb"PUB \$JS\.API\.(\S+) (\S+) (\d+)\r\n")
 _API = "$JS.API."
 # A message knows its client; nobody asks it.
 _NOBODY: Any = None
@@ -258,6 +260,7 @@ class Client:
         self.connection: Connection | None = None
         self.batches: dict[str, list[tuple[str, str]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listeners: dict[str, RawListener] = {}
         self._loop = asyncio.get_running_loop()
         # On its way, either way, in order: a loop keeps no order among what is due at one moment.
         self._wire: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -271,6 +274,11 @@ class Client:
             raise nats.errors.ConnectionClosedError
         at = 0
         while at < len(frames):
+            if asked := _QUESTION.match(frames, at):
+                begin, size = asked.end(), int(asked[3])
+                self._later(self._asked, asked[1].decode(), asked[2], frames[begin : begin + size])
+                at = begin + size + 2
+                continue
             head = _FRAME.match(frames, at)
             assert head is not None, frames[at : at + 80]
             subject, reply, size, total = head[1].decode(), (head[2] or b"").decode(), int(head[3]), int(head[4])
@@ -291,6 +299,34 @@ class Client:
     def _arrive(self, subject: str, reply: str, headers: dict[str, str], payload: bytes) -> None:
         if self.is_connected and self._broker.up:
             self._broker.receive(self, subject, reply, headers, payload)
+
+    def new_inbox(self) -> str:
+        return f"_INBOX.{len(self._listeners)}.{self._loop.time()}"
+
+    async def listen(self, subject: str, take: RawListener) -> str:
+        self._listeners[subject] = take
+        return subject
+
+    async def stop_listening(self, subscription: str) -> None:
+        del self._listeners[subscription]
+        if not self.is_connected:
+            raise nats.errors.ConnectionClosedError
+
+    def _asked(self, question: str, reply: bytes, body: bytes) -> None:
+        """Take one of several questions that were asked at once; its answer is heard a moment later."""
+        stream = self._broker.streams.get(question.rpartition(".")[2])
+        is_readable = stream is None or stream.readable
+        if not is_readable and self.connection is not None:
+            denied = Exception(f'nats: permissions violation for publish to "{_API}{question}"')
+            self._run(self.connection.on_error(denied))
+        if is_readable and self.is_connected and self._broker.up and not self._broker.silent:
+            answer = self._broker.asked(f"{_API}{question}", json.loads(body))
+            self._later(self._heard_of, reply, json.dumps(answer).encode())
+
+    def _heard_of(self, reply: bytes, answer: bytes) -> None:
+        take = self._listeners.get(f"{reply.rpartition(b'.')[0].decode()}.*")
+        if take is not None and self.is_connected:
+            take(reply, b"", answer, b"")
 
     def answer(self, reply: str, answer: dict[str, Any]) -> None:
         """Let the relay hear an answer a moment later; without any text it is that nobody listens."""
