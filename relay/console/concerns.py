@@ -271,7 +271,7 @@ def _dead(found: Status, on_dead: str, held: Held | None) -> Iterator[Concern]:
     waits += "." if behind is None or not behind.events else f": {behind}."
     yield Concern(
         "fault" if blocks else "warning",
-        f"{found.dead.bound}{events_of(found.dead.events, 'dead letter')} without a decision",
+        f"{found.dead.bound.capitalize()}{events_of(found.dead.events, 'dead letter')} without a decision",
         reasons + ("." if reasons else "") + (f" {waits}" if blocks else ""),
         found.dead_since,
         "Remove the cause, then retry them; discard what must never be sent.",

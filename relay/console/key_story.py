@@ -16,6 +16,7 @@ class KeyStory:
         blocker: The event that the others of the key wait for; None if nothing is in the way.
         waiting: How many of the events wait behind it.
         verdict: One sentence.
+        is_part: Whether more of them may.
         late: Seqs of events that their stream had lost, and that stand behind newer ones since they were sent again.
     """
 
@@ -24,6 +25,7 @@ class KeyStory:
     waiting: int
     verdict: str
     late: tuple[int, ...] = ()
+    is_part: bool = False
 
 
 def key_story(
@@ -64,4 +66,4 @@ def _in_order(found: Iterable[Sequence[ListedEvent]], *, ordered: bool, on_dead:
         verdict = f"Event {blocker.seq} is held back; {behind}."
     else:
         verdict = f"Event {blocker.seq} is next; {behind}."
-    return KeyStory(events, blocker, waiting, verdict)
+    return KeyStory(events, blocker, waiting, verdict, is_part=is_part)

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from relay.text import printable
 
-_BOX_WIDTH, _BOX_HEIGHT, _GAP = 96, 74, 24
+_BOX_WIDTH, _BOX_HEIGHT, _GAP = 110, 74, 24
 _ROW_WIDTH, _ROW_HEIGHT, _ROW_GAP = 230, 44, 20
 
 

@@ -61,3 +61,17 @@ def test_nats_is_connected_to_while_postgresql_is_asked(outbox: Outbox, make_con
         assert not page.done()
         conn.rollback()
         assert page.result(30).status == 200
+
+
+def test_a_retry_that_is_overdue_is_called_due_and_nothing_seen_is_no_rate(console: Console, outbox: Outbox) -> None:
+    late = """
+        INSERT INTO outbox_events (topic, key, payload, attempts, last_error, retry_at)
+        VALUES ('orders.placed', 'k', '{}', 1, 'refused', now() - interval '5 min')
+    """
+    outbox.conn.execute(late)
+    outbox.conn.execute("SELECT setval(pg_get_serial_sequence('outbox_events', 'seq'), 200000)")
+    outbox.insert("orders.placed", "k", {"i": 1})
+    first = console.get("/").plain
+    assert "due 5 min" in first and "not known yet" in first
+    for page in ("/events?state=retry", "/waiting"):
+        assert "not yet: due 5 min" in console.get(page).plain, page
