@@ -116,6 +116,9 @@ def install(
     With --backfill the events of a key keep their order, if a column is known that orders the rows: see relay adopt
     backfill.
 
+    A table that is adopted already gets the new trigger in the place of the one that is there, in one transaction: no
+    row is left between them.
+
     \b
     relay adopt install --preset django-outbox-pattern --backfill 'status = 1' --yes
     """
@@ -126,8 +129,10 @@ def install(
         raise click.UsageError("--unordered goes with --backfill")
     older_rows = None if where is None else Backfill(where, unordered)
     with changing(settings) as changer:
-        _, older = steps.check(changer, source, mapping, backfill=older_rows)
-        if consent.given(f"adopt {source} as {preset}" + (f", and {told(older)}" if older is not None else "")):
+        facts, older = steps.check(changer, source, mapping, backfill=older_rows)
+        again = ", in the place of the adoption that is there" if facts.adopted else ""
+        copying = f", and {told(older)}" if older is not None else ""
+        if consent.given(f"adopt {source} as {preset}{again}{copying}"):
             done = steps.install(changer, source, mapping, preset, backfill=older_rows)
             click.echo(f"{source} is adopted, {done.copied:,} older rows were copied")
 

@@ -23,8 +23,8 @@ unordered = click.option(
 
 def told(older: "Older") -> str:
     """Print what an operator must know before older rows are copied; return what would be done, in words."""
-    if older.warning is not None:
-        message(f"warning: {older.warning}")
+    for one in older.warnings:
+        message(f"warning: {one}")
     return older.words
 
 
@@ -44,6 +44,9 @@ def backfill(
     consent: Consent,
 ) -> None:
     """Copy older rows, each key in its order. A row that the outbox holds already is left.
+
+    It does so if it holds the id with the same contents. A row whose id it holds with other contents, such as one of a
+    sequence that was restarted, is another event, and is copied under a second id; --dry-run counts such rows.
 
     They are ordered by --order-by or the preset's column; else by one of the primary key that a sequence fills, or by
     --created-at. Rows of the same time come in any order. Without such a column it is refused, unless nothing has a

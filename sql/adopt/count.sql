@@ -1,7 +1,12 @@
--- What a backfill would copy: how many rows are meant, how many of those the outbox does not hold, and how many of these were
--- written before the table was handed over. Reads the whole foreign table, and looks each row up in the outbox by its id.
-SELECT count(*), count(*) FILTER (WHERE older.lacking), count(*) FILTER (WHERE older.lacking AND older.handed)
+-- What a backfill would copy: how many rows are meant, how many events of those the outbox does not hold, how many of these were
+-- written before the table was handed over, and how many have an id that the outbox holds with other contents. As the backfill
+-- reads it: the whole foreign table, each row looked up in the outbox by two ids.
+SELECT count(*), count(DISTINCT told.event), count(DISTINCT told.event) FILTER (WHERE told.handed),
+       count(DISTINCT told.event) FILTER (WHERE told.held)
 FROM (
-    SELECT NOT EXISTS (SELECT FROM {outbox} AS kept WHERE kept.id = {id}) AS lacking, {handed} AS handed
-    FROM {source} AS new {where}
-) AS older
+    SELECT older.handed, older.held,
+           CASE WHEN older.known THEN NULL WHEN older.held OR older.later THEN older.second ELSE older.id END AS event
+    FROM (
+{older}
+    ) AS older
+) AS told

@@ -8,6 +8,7 @@ rows are often deleted in the transaction that wrote them.
 
     presets.py     what the tables of known tools are like        pure
     mapping.py     which column becomes what, as SQL              pure
+    contents.py    whether a held id is the same event, as SQL   pure
     connector.py   a Debezium connector's options, translated     pure
     script.py      the statements, filled into sql/adopt
     judge.py       what speaks against it                         pure

@@ -156,11 +156,15 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
     name = facts.source.label
     found = refusals(mapping, facts)
     if facts.adopted:
-        found.append(Finding("warning", f"{name} is adopted already", "relay adopt remove, then install again"))
+        found.append(Finding("warning", f"{name} is adopted already", "relay adopt install puts this in its place"))
     if mapping.key is None:
         found.append(Finding("warning", "without a key no order is kept", "name it with --key if the table has one"))
     if mapping.created_at is not None:
         found.append(Finding("warning", "created_at is the application's: a time of the past shows as lag"))
+    elif facts.source.columns.get(mapping.id, "uuid") != "uuid":
+        seen = f"column {mapping.id} is no uuid and no time of the row is mapped: if an id comes again with the same "
+        seen += "contents, as after a sequence was restarted, it is taken for the same event, and not copied"
+        found.append(Finding("warning", seen, "name it with --created-at if the table has one"))
     if facts.subscribed:
         seen = f"a subscription writes into {name}: its rows fire no trigger, and become no events"
         found.append(Finding("warning", seen, "adopt the table in the database that the rows come from"))

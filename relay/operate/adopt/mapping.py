@@ -247,8 +247,12 @@ def _id(mapping: Mapping, source: Source) -> str:
     row = f"new.{quoted(mapping.id)}"
     if source.columns[mapping.id] == "uuid":
         return f"coalesce({row}, gen_random_uuid())"
-    text = f"convert_to({literal(f'{source.label}:')} || {row}::text, 'UTF8')"
-    return _UUID_OF.substitute(text=text)
+    return uuid_of(f"convert_to({literal(f'{source.label}:')} || {row}::text, 'UTF8')")
+
+
+def uuid_of(of: str) -> str:
+    """Return a uuid of version 8 that follows from bytes; a random one if they are null."""
+    return _UUID_OF.substitute(text=of)
 
 
 def _payload(mapping: Mapping, kind: str, payload_type: str) -> str:

@@ -48,7 +48,8 @@ class Older(NamedTuple):
 
     Attributes:
         rows: How many rows are meant.
-        lacking: How many of those the outbox does not hold: they would be copied, and sent.
+        lacking: How many events of those the outbox does not hold: they would be copied, and sent.
+        changed: How many of these have an id that the outbox holds with other contents.
         order: The column that orders them, None for none.
         tied: Whether several rows may have the same value of it.
         handed: None if the table was never taken out of a publication.
@@ -56,6 +57,7 @@ class Older(NamedTuple):
 
     rows: int
     lacking: int
+    changed: int
     order: str | None
     tied: bool
     handed: Handed | None
@@ -68,8 +70,22 @@ class Older(NamedTuple):
         return f"copy {self.lacking:,} of {self.rows:,} older rows, those that the outbox does not hold, {order}{ties}"
 
     @property
-    def warning(self) -> str | None:
-        """What an operator must know beforehand, for people; None for nothing."""
+    def warnings(self) -> list[str]:
+        """What an operator must know beforehand, for people."""
+        return [one for one in (self._changed, self._sent) if one is not None]
+
+    @property
+    def _changed(self) -> str | None:
+        if not self.changed:
+            return None
+        return (
+            f"{self.changed:,} of the rows have an id that the outbox holds with other contents: each is taken for "
+            "another event, and sent under a second id; if the rows or the options were changed since they were "
+            "copied, they would be sent a second time: leave them out"
+        )
+
+    @property
+    def _sent(self) -> str | None:
         handed = self.handed
         if handed is None or not self.lacking or (handed.column is not None and not handed.lacking):
             return None
@@ -110,9 +126,9 @@ def look(changer: Changer, facts: Facts, mapping: Mapping, backfill: Backfill) -
     column = times[0] if times else None
     text = script.count(mapping, facts.source, facts.outbox, changer.tables, backfill.where, column, at)
     with understood(facts.source):
-        ((rows, lacking, before),) = changer.cursor.execute(text.encode()).fetchall()
+        ((rows, lacking, before, changed),) = changer.cursor.execute(text.encode()).fetchall()
     told = None if at is None else Handed(at, publication, column, before)
-    return Older(rows, lacking, order, order is not None and order not in facts.source.drawn, told)
+    return Older(rows, lacking, changed, order, order is not None and order not in facts.source.drawn, told)
 
 
 def copy(changer: Changer, facts: Facts, mapping: Mapping, backfill: Backfill | None) -> int:

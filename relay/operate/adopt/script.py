@@ -5,9 +5,10 @@ import json
 import re
 from typing import NamedTuple
 
+from relay.operate.adopt.contents import named, others, same, second_id
 from relay.operate.adopt.mapping import Mapping, Source, conditions, literal, order_of, values
 from relay.postgres.tables import Tables
-from relay.rules.database.adoption import Carried
+from relay.rules.database.adoption import FORM, Carried
 from relay.text import quoted
 
 MARK = '{"adopted_by": "outbox-relay"'
@@ -56,10 +57,14 @@ def install(
         outbox=outbox,
         columns=", ".join(made),
         values=",\n            ".join(made.values()),
+        second=second_id(mapping, source, tables.payload_type),
+        others=others(mapping, "made"),
+        named=named(mapping, source, tables.payload_type),
+        same=same(mapping, source, tables.payload_type),
         purge=purge,
     )
     digest = hashlib.sha256(body.encode()).hexdigest()
-    noted: dict[str, object] = {"outbox": outbox, "preset": preset, "function_sha256": digest}
+    noted: dict[str, object] = {"outbox": outbox, "preset": preset, "form": FORM, "function_sha256": digest}
     if carried is not None:
         noted["publication"] = carried.publication
         noted |= {"publication_columns": carried.columns} if carried.columns else {}
@@ -93,16 +98,13 @@ def backfill(mapping: Mapping, source: Source, outbox: str, tables: Tables, wher
     Args:
         where: Which of them, as SQL over the row ``new``; None for all.
     """
-    made = values(mapping, source, tables.payload_type)
-    order = order_of(mapping, source)
     return _filled(
         tables.file("adopt/backfill"),
         outbox=outbox,
-        columns=", ".join(made),
-        values=", ".join(made.values()),
-        source=source.sql,
-        where=_where(mapping, where),
-        order="" if order is None else f"ORDER BY new.{quoted(order)}",
+        columns=", ".join(values(mapping, source, tables.payload_type)),
+        others=others(mapping, "older"),
+        older=_older(mapping, source, outbox, tables, where),
+        order="" if order_of(mapping, source) is None else "\nORDER BY older.place",
     )
 
 
@@ -117,11 +119,22 @@ def count(
         at: Count the rows from before that moment (Unix seconds) as well; None counts none.
     """
     before = "false" if column is None or at is None else f"new.{quoted(column)}::timestamptz < to_timestamp({at!r})"
+    return _filled(tables.file("adopt/count"), older=_older(mapping, source, outbox, tables, where, before))
+
+
+def _older(
+    mapping: Mapping, source: Source, outbox: str, tables: Tables, where: str | None, handed: str = "false"
+) -> str:
+    """Return the query of older rows, of which a backfill copies some and its question counts the same."""
+    order = order_of(mapping, source)
     return _filled(
-        tables.file("adopt/count"),
+        tables.file("adopt/older"),
         outbox=outbox,
-        id=values(mapping, source, tables.payload_type)["id"],
-        handed=before,
+        second=second_id(mapping, source, tables.payload_type),
+        named=named(mapping, source, tables.payload_type),
+        same=same(mapping, source, tables.payload_type),
+        place="NULL::integer" if order is None else f"new.{quoted(order)}",
+        handed=handed,
         source=source.sql,
         where=_where(mapping, where),
     )

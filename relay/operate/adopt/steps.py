@@ -11,7 +11,7 @@ from relay.operate.adopt.mapping import Mapping, Source, literal
 from relay.operate.adopt.older_rows import Backfill, Older, copy, look, try_out, understood
 from relay.operate.changes import Changer
 from relay.operate.status import COUNT_UP_TO
-from relay.rules.database.adoption import Carried
+from relay.rules.database.adoption import Adoption, Carried
 from relay.text import quoted
 
 # Behind whoever waits for the table's lock all writers of the application wait.
@@ -55,7 +55,7 @@ def install(
     backfill: Backfill | None = None,
     publication: str | None = None,
 ) -> Installed:
-    """Begin an adoption, in one transaction that keeps writers of the table waiting.
+    """Begin an adoption, in one transaction that keeps writers of the table waiting; in the place of one that is there.
 
     Args:
         table: The foreign one, as SQL names it.
@@ -76,6 +76,9 @@ def install(
         lsn = changer.row("adopt/wal")[0]
         if publication is not None:
             run(f"ALTER PUBLICATION {quoted(publication)} DROP TABLE {facts.source.sql}".encode())
+        for previous in _own(changer, facts):
+            carried = previous.carried
+            run(script.remove(facts.source, facts.outbox, changer.tables).encode())
         with understood(facts.source):
             run(script.install(mapping, facts.source, facts.outbox, changer.tables, preset, carried).encode())
         copied = copy(changer, facts, mapping, backfill)
@@ -199,7 +202,7 @@ def check_removal(changer: Changer, table: str, *, publication: str | None = Non
         slots = [] if slot is None else changer.rows("adopt/slot", (slot, "0/0"))
         facts = gather(changer, table, None)
         rows = [] if publication is None else changer.rows("adopt/publication", (publication,))
-        adopted = [one for one in adoptions(changer) if (one.source, one.outbox) == (facts.source.sql, facts.outbox)]
+        adopted = _own(changer, facts)
     if not adopted:
         raise Refused(f"{table} is not adopted by {facts.outbox}")
     if publication is None:
@@ -257,6 +260,11 @@ def await_slot(changer: Changer, slot: str, lsn: str, timeout_s: float) -> bool:
         time.sleep(_LOOK_S)
 
 
+def _own(changer: Changer, facts: Facts) -> list[Adoption]:
+    """Return the adoption of the table by this outbox, in an open step; empty if there is none."""
+    return [one for one in adoptions(changer) if (one.source, one.outbox) == (facts.source.sql, facts.outbox)]
+
+
 def require(mapping: Mapping, facts: Facts) -> None:
     """Refuse a mapping that cannot be installed.
 
@@ -277,11 +285,9 @@ def _faults(mapping: Mapping, facts: Facts) -> list[str]:
 
 def _obstacles(mapping: Mapping, facts: Facts, publication: str | None) -> list[str]:
     """Return what keeps an adoption from beginning that could be installed."""
-    found = []
-    if facts.adopted:
-        found.append("the table is adopted already: relay adopt remove, then install again")
     if publication is None:
-        return found
+        return []
+    found = ["the table is adopted already, so there is nothing to take over"] if facts.adopted else []
     known = {one.name: one for one in facts.publications}
     if publication not in known:
         found.append(f"publication {publication} does not carry the table")

@@ -287,9 +287,11 @@ def _settings(members: tuple[str, ...]) -> Finding:
 def _adoption(adoption: Adoption) -> Finding:
     check = f"adoption {adoption.source}"
     seen = f"{adoption.state} (into {adoption.outbox})"
+    do = (
+        "relay adopt install again, with the options of then: it puts the trigger in the place of the one that is there"
+    )
     if adoption.sound:
-        return _line(check, "ok", seen)
-    do = "relay adopt remove, then install again"
+        return _line(check, "warning", seen, do) if adoption.outdated else _line(check, "ok", seen)
     if not adoption.enabled:
         do = "ALTER TABLE ... ENABLE TRIGGER, and copy what was missed with `relay adopt backfill`"
     return _line(check, "fault", seen, do)

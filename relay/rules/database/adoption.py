@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from relay.text import quoted
 
+FORM = 2
+"""Of the function that is installed now. In form 1 a row whose id the outbox holds is left, whatever it contains."""
+
 # What the function reads of the new row, once its texts are left out: a topic may say ``new.x`` as well.
 _TEXT = re.compile(r"'(?:[^']|'')*'")
 _COLUMN = re.compile(r"\bnew\.(?:\"((?:[^\"]|\"\")+)\"|([A-Za-z_][A-Za-z_0-9$]*))", re.IGNORECASE)
@@ -45,6 +48,7 @@ class Adoption(NamedTuple):
         unchanged: Whether its function is the one that was installed.
         missing: Columns that the function reads and the table has no longer: each insert into it fails.
         carried: How the publication carried the table from which it was taken, None if it was taken from none.
+        form: Of its function, see `FORM`.
     """
 
     table: str
@@ -55,6 +59,7 @@ class Adoption(NamedTuple):
     unchanged: bool
     missing: tuple[str, ...]
     carried: Carried | None = None
+    form: int = FORM
 
     @property
     def sound(self) -> bool:
@@ -68,7 +73,14 @@ class Adoption(NamedTuple):
             return "its trigger is disabled: nothing is copied"
         if self.missing:
             return f"each insert fails: the table has no column {', '.join(self.missing)}"
-        return "copies each new row" if self.unchanged else "its function was changed by another hand"
+        if not self.unchanged:
+            return "its function was changed by another hand"
+        return "copies each new row" + (" but one whose id the outbox holds" if self.outdated else "")
+
+    @property
+    def outdated(self) -> bool:
+        """Whether another installation would make it copy rows that it leaves."""
+        return self.form < FORM
 
 
 def adoption_of(schema: str, name: str, enabled: bool, comment: str, function: str, columns: Sequence[str]) -> Adoption:
@@ -92,6 +104,7 @@ def adoption_of(schema: str, name: str, enabled: bool, comment: str, function: s
         unchanged=noted.get("function_sha256") == hashlib.sha256(function.encode()).hexdigest(),
         missing=tuple(one for one in columns_of(function) if one not in columns),
         carried=_carried(noted),
+        form=form if isinstance(form := noted.get("form"), int) else 1,
     )
 
 

@@ -282,6 +282,13 @@ def test_findings_are_counted_by_level() -> None:
     assert (count(findings, "fault"), count(findings, "warning")) == (2, 1)
 
 
+def test_an_adoption_of_an_earlier_version_is_a_warning() -> None:
+    adoption = Adoption("app.outbox", "app.outbox", True, "public.outbox_events", "debezium", True, (), form=1)
+    findings = list(judge_postgres(replace(POSTGRES, adoptions=(adoption,)), PLAN))
+    assert raised(findings) == [("adoption app.outbox", "warning")]
+    assert "but one whose id the outbox holds" in findings[-1].seen
+
+
 @pytest.mark.parametrize(
     ("change", "seen"),
     [
