@@ -17,9 +17,10 @@ local ONE_KEY = {DEL = true, UNLINK = true, MGET = true, EXISTS = true, PFCOUNT 
 -- What a handler writes: the arguments of all its commands one behind the other, and for each command where its end is.
 local queue, ends, writes = {}, {[0] = 0}, 0
 
+-- Answer an argument as it is written: a text, or a number; -0 is 0, as Redis up to 7.0 counts with no -0.
 local function check_value(value, name, place)
   local kind = type(value)
-  if kind == 'string' then return end
+  if kind == 'string' then return value end
   local fault = nil
   if kind ~= 'number' then
     fault = kind
@@ -29,6 +30,7 @@ local function check_value(value, name, place)
     fault = 'a number of 2^53 or more, which may have been rounded: write it as a text'
   end
   if fault then error('argument ' .. place .. ' of ' .. name .. ' is ' .. fault, 0) end
+  return value == 0 and 0 or value
 end
 
 -- Answer the name of a command that a handler may call with so many arguments, itself included.
@@ -56,21 +58,17 @@ local function write(...)
   local name, key, first, second = ...
   name = checked(WRITES, name, count)
   local before = ends[writes]
-  check_value(key, name, 1)
+  key = check_value(key, name, 1)
   if type(key) == 'number' then key = string.format('%.17g', key) end
   queue[before + 1], queue[before + 2] = name, key
   if count > 2 then
-    check_value(first, name, 2)
-    queue[before + 3] = first
+    queue[before + 3] = check_value(first, name, 2)
   end
   if count > 3 then
-    check_value(second, name, 3)
-    queue[before + 4] = second
+    queue[before + 4] = check_value(second, name, 3)
   end
   for i = 5, count do
-    local value = select(i, ...)
-    check_value(value, name, i - 1)
-    queue[before + i] = value
+    queue[before + i] = check_value((select(i, ...)), name, i - 1)
   end
   writes = writes + 1
   ends[writes] = before + count
