@@ -148,12 +148,14 @@ class Publisher(Listener):
         may_send, unbegun = self._in_hand.streams.begun.may_send, set()
         max_payload = connection.max_payload
         messages: list[Message] = []
-        poisoned: list[tuple[Event, Poison]] = []
+        # Not the exceptions: what they were raised in has this list, and would live on with its events and headers
+        # until the collector comes.
+        poisoned: list[tuple[Event, str, str]] = []
         for event in events:
             try:
                 subject, headers = make(event, max_payload)
             except Poison as poison:
-                poisoned.append((event, poison))
+                poisoned.append((event, poison.reason, str(poison)))
                 continue
             if open_holds and self._refusals.park(event, subject):
                 continue
@@ -171,15 +173,11 @@ class Publisher(Listener):
         if messages and self._timed not in in_flight:
             self._timed = messages[-1][0]
         await connection.publish(messages)
-        for event, fault in poisoned:
-            await self._refuse(event, fault, connection, max_payload)
-
-    async def _refuse(self, event: Event, poison: Poison, connection: Connection, max_payload: int) -> None:
-        """Give up an event that cannot be sent; one that was too large only if it still is."""
-        if poison.reason == "size" and not event.unread and await connection.ask_limit() > max_payload:
-            self._lanes.put_back([event], alone=True)
-        else:
-            self._refusals.bury(event, FailureClass.POISON, poison.reason, str(poison))
+        for event, kind, fault in poisoned:
+            if kind == "size" and not event.unread and await connection.ask_limit() > max_payload:
+                self._lanes.put_back([event], alone=True)  # it was too large, and need not be any more
+            else:
+                self._refusals.bury(event, FailureClass.POISON, kind, fault)
 
     def _may_go(self, event: Event, now: float) -> bool:
         """Let an event be sent unless the stream holds it already, or may hold it and has forgotten its id."""

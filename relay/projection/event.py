@@ -134,6 +134,8 @@ class Transaction:
             if state == inspect.CORO_CREATED:
                 call.close()
         self._calls.clear()
+        # What a failure was raised in has this object: both would live on with the event until the collector comes.
+        self._failures.clear()
         return found
 
     def _noted(self, call: Coroutine[Any, Any, T], ours: FrameType | None) -> Coroutine[Any, Any, T]:

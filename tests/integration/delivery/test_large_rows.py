@@ -143,3 +143,21 @@ def test_rows_that_are_large_beside_their_payload_take_no_memory(
     outbox.delivered(outbox.insert("orders.placed", "k1", {"i": 0}))
     assert outbox.count("dead_at IS NOT NULL") == (24 if large == "key" else 48)
     assert resident_mb(relay.pid) - before < 50
+
+
+def test_events_that_cannot_be_sent_leave_memory_with_their_mark(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    """48 rows with headers of 900 KB are read, and refused for them: 4 MB at a time."""
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url, delivery__buffer_bytes=str(4 * MB)).start()
+    outbox.fill("orders.placed", 3000, keys=50)
+    outbox.drained()
+    before = resident_mb(relay.pid)
+    outbox.conn.execute(
+        "INSERT INTO outbox_events (topic, key, headers, payload)"
+        " SELECT 'orders.x', 'k' || i, jsonb_build_object('a', repeat('a', 900000)), '{}' FROM generate_series(1, 48) i"
+    )
+    outbox.drained()
+    assert outbox.count("dead_at IS NOT NULL") == 48
+    assert resident_mb(relay.pid) - before < 30
