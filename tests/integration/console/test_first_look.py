@@ -44,6 +44,12 @@ def test_the_first_page_says_what_was_sent_again_although_no_loss_is_open(consol
     with psycopg.connect(database) as conn:
         conn.execute(sent)
     assert "Stream ORDERS had lost 1 event, and it was sent again" in console.get("/").plain
+    assert "1 of them, of 1 key, stands behind newer events of their keys" in console.get("/").plain
+    told = console.get("/events/1")
+    assert "it stands behind 1 newer event of its key, the first seq 2" in told.plain
+    assert "OutboxRelayStreamLoss" in told.plain
+    key = console.get("/key?key=k").plain
+    assert "1 event of this key had been lost by their stream" in key and "Consumers read an older state" in key
 
 
 def test_nats_is_connected_to_while_postgresql_is_asked(outbox: Outbox, make_console: MakeConsole) -> None:

@@ -308,18 +308,10 @@ def test_a_lost_stream_is_made_again_by_the_command_of_its_card(scene: Scene) ->
     wait_until("what it had lost is there again", lambda: scene.streams.messages("ORDERS") == held + 1, 60)
     again = scene.only_warns(f"Stream ORDERS had lost {held} events, and they were sent again")
     assert again.since and again.runbook == seen.runbook
-    stands = "1 of them, of 1 key, stands behind newer events of their keys"
-    wait_until("what is late is counted", lambda: stands in scene.console.get("/").plain, 60)
+    # Events that were held go behind what was lost: test_first_look.py has one that stands before it.
+    stands = "None of them stands behind a newer event of its key."
+    wait_until("that none is late is told", lambda: stands in scene.console.get("/").plain, 60)
     assert again.what in scene.console.get("/streams").plain
-    behind = scene.outbox.conn.execute(
-        "SELECT min(seq) FROM outbox_events WHERE key = 'k' AND last_error LIKE '%%lost it%%'"
-    ).fetchone()
-    assert behind is not None
-    told = scene.console.get(f"/events/{behind[0]}")
-    assert f"it stands behind 1 newer event of its key, the first seq {seq}" in told.plain
-    assert again.runbook in told.plain
-    key = scene.console.get("/key?key=k").plain
-    assert "1 event of this key had been lost by their stream" in key and "Consumers read an older state" in key
     assert '<p class="verdict good">Nothing waits.' in scene.console.get("/key?key=k").text
     assert (
         f"stream ORDERS lost it at sequence {held}: sent again"
