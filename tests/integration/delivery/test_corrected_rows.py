@@ -194,7 +194,7 @@ async def test_a_death_is_written_only_to_the_row_as_it_was_read(outbox: Outbox)
         outbox.conn.execute(
             f"INSERT INTO outbox_events (topic, key, payload) VALUES ('t', 'k', to_jsonb({payload}))".encode()
         )
-    damage(outbox, 4)
+    damage(outbox.conn, 4)
     outbox.conn.execute("UPDATE outbox_shards SET owner = 'me', epoch = 1")
     changes = {
         1: "payload = '2'",

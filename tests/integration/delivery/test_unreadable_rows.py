@@ -1,6 +1,7 @@
 """A row that PostgreSQL itself fails to read becomes a dead letter, however it is met; everything else flows."""
 
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,6 +17,8 @@ INTO_HEADERS = (
     f" VALUES ('orders.x', 'b', '{{}}', jsonb_build_object('a', {HUGE})) RETURNING seq"
 )
 PATIENCE_S = 60.0
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 # PostgreSQL works on a gigabyte before it refuses, seconds on a busy machine, and a test waits for that several times.
 pytestmark = pytest.mark.timeout(400)
 
@@ -25,19 +28,28 @@ def insert_huge(outbox: Outbox, statement: str = INTO_PAYLOAD) -> int:
     return int(seq)
 
 
-def damage(outbox: Outbox, seq: int) -> None:
-    """Take away what a large payload of a row points to."""
-    (toast,) = outbox.conn.execute(
+def damage(conn: Connection, seq: int, column: str = "payload") -> None:
+    """Take away what a large value of a row points to."""
+    (toast,) = conn.execute(
         "SELECT reltoastrelid::regclass::text FROM pg_class WHERE oid = 'outbox_events'::regclass"
     ).fetchone() or ("",)
-    (chunk,) = outbox.conn.execute(
-        "SELECT pg_column_toast_chunk_id(payload)::bigint FROM outbox_events WHERE seq = %s", (seq,)
-    ).fetchone() or (0,)
-    outbox.conn.execute("SET allow_system_table_mods = on")
+    find = f"SELECT pg_column_toast_chunk_id({column})::bigint FROM outbox_events WHERE seq = %s"
+    (chunk,) = conn.execute(find.encode(), (seq,)).fetchone() or (0,)
+    conn.execute("SET allow_system_table_mods = on")
     kind = f"UPDATE pg_class SET relkind = %s WHERE oid = '{toast}'::regclass".encode()
-    outbox.conn.execute(kind, ("r",))
-    outbox.conn.execute(f"DELETE FROM {toast} WHERE chunk_id = %s".encode(), (chunk,))
-    outbox.conn.execute(kind, ("t",))
+    conn.execute(kind, ("r",))
+    assert conn.execute(f"DELETE FROM {toast} WHERE chunk_id = %s".encode(), (chunk,)).rowcount > 0
+    conn.execute(kind, ("t",))
+
+
+def insert_damaged(conn: Connection, column: str = "payload") -> None:
+    """Insert a row that cannot be read, in a transaction: it is never seen whole."""
+    large = "(SELECT jsonb_agg(md5(i::text)) FROM generate_series(1, 500) i)"
+    payload, headers = (large, "NULL") if column == "payload" else ("'{}'", f"jsonb_build_object('a', {large})")
+    insert = f"INSERT INTO outbox_events (topic, key, payload, headers) VALUES ('orders.x', 'b', {payload}, {headers})"
+    with conn.transaction():
+        (seq,) = conn.execute(f"{insert} RETURNING seq".encode()).fetchone() or (0,)
+        damage(conn, seq, column)
 
 
 def why_dead(outbox: Outbox, seq: int) -> str:
@@ -85,21 +97,24 @@ def test_a_row_whose_payload_is_damaged_becomes_a_dead_letter(
     )
     outbox.insert("orders.placed", "k", {"i": 1})
     outbox.fill("orders.placed", 300, keys=20)
-    damage(outbox, damaged)
+    damage(outbox.conn, damaged)
     make_relay(outbox.dsn, streams.url).start()
     assert "SQLSTATE XX001" in why_dead(outbox, damaged)
     wait_until("all others are delivered", all_but_dead_are_delivered(outbox, 1))
 
 
 def test_such_rows_are_met_wherever_rows_are_read(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
-    """In gaps, when they are due, by the scrub, after a crash, and by a relay beside another one."""
+    """In gaps, when they are due, by the scrub, after a crash, and by a relay beside another one.
+
+    They are damaged: that is refused at once, and what no text can hold takes PostgreSQL a second of a core each time.
+    """
     streams.make("ORDERS", "orders.>")
     settings = {"failures__dead_subject": "orders.dead"}
     first = make_relay(outbox.dsn, streams.url, **settings).start()
     outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
     with psycopg.connect(outbox.dsn, autocommit=True) as late:
         late.execute("BEGIN")
-        late.execute(INTO_PAYLOAD.encode())
+        insert_damaged(late)
         outbox.fill("orders.placed", 50, keys=5)
         wait_until("the later ones are delivered", lambda: outbox.count("delivered_at IS NULL") == 0)
         late.execute("COMMIT")
@@ -111,11 +126,11 @@ def test_such_rows_are_met_wherever_rows_are_read(outbox: Outbox, streams: Strea
     wait_until("the dead letters are copied", lambda: outbox.count("dead_copied_at >= dead_at") == 1, PATIENCE_S)
     second = make_relay(outbox.dsn, streams.url, **settings).start()
     wait_until("both have shards", lambda: owners(outbox) == 2)
-    insert_huge(outbox)
+    insert_damaged(outbox.conn)
     wait_until("the one that is read beside another relay is dead", all_but_dead_are_delivered(outbox, 2), PATIENCE_S)
     for relay in (first, second):
         relay.kill()
-    insert_huge(outbox, INTO_HEADERS)
+    insert_damaged(outbox.conn, "headers")
     outbox.fill("orders.placed", 50, keys=5)
     first.start()
     wait_until("the one after a crash is dead", all_but_dead_are_delivered(outbox, 3), PATIENCE_S)
