@@ -106,7 +106,8 @@ def _subject(one: SubjectFacts, plan: Expectation) -> Finding | None:
             f'allow publish on "{one.subject}" (docs/operations/security.md)',
         )
     if one.looked_up and one.stream is None:
-        do = "add the subject to a stream" + (", such as [stream] subjects" if plan.manages_stream else "")
+        add = "[stream] subjects" if plan.manages_stream else "`relay stream edit` (with all of its subjects)"
+        do = f"add the subject to a stream by {add}, or make one: `{create_command('NAME', (one.subject,))}`"
         if one.gone is not None:
             return _line(check, "fault", f"no stream takes it: {one.gone} is gone; {rows}", f"make {one.gone} again")
         return _line(check, "fault", f"no stream takes it; {rows}", do)

@@ -233,6 +233,14 @@ def test_batches_are_a_fault_only_where_they_are_insisted_on() -> None:
     assert raised(insisting) == [("stream ORDERS: batches", "fault")]
 
 
+def test_a_subject_without_a_stream_comes_with_the_commands_that_give_it_one() -> None:
+    for manages, by in ((False, "`relay stream edit` (with all of its subjects)"), (True, "[stream] subjects")):
+        homeless = replace(NATS, subjects=(replace(SUBJECT, stream=None),))
+        found = [one.do for one in judge_nats(homeless, replace(PLAN, manages_stream=manages))]
+        make = f"`relay stream create NAME --subject {SUBJECT.subject}`"
+        assert f"add the subject to a stream by {by}, or make one: {make}" in found
+
+
 def test_a_command_that_mends_a_stream_is_ours_and_names_it() -> None:
     poor = stream(allow_direct=False, allow_atomic=False, discard="old", max_bytes=10**9)
     found = [one.do for one in judge_nats(poor, replace(PLAN, strategy="atomic")) if one.level != "ok" and one.do]
