@@ -302,7 +302,7 @@ class Term:
             blocked_keys=len(set(in_hand.unsettled.blocked.values())),
             unmarked=len(in_hand.aside),
             rooms=self._reconciler.rooms(),
-            refusal=self._settler.refusal(time.monotonic()),
+            refusal=self._settler.refusal(time.monotonic()) or self._fetcher.refusal,
             refused_rows=self._settler.refused_rows(),
             unsaved_streams=self._reconciler.refused(),
             in_vain=self._fetcher.in_vain,

@@ -81,6 +81,8 @@ class Fetcher:
         self._has_read_all = False
         # Why a read has failed at last that no smaller one can replace.
         self._unreadable = ""
+        # The same while nothing above the cursor can be read; empty while it can.
+        self._barred_by = ""
 
     @property
     def in_vain(self) -> int:
@@ -240,10 +242,21 @@ class Fetcher:
         except BadValue as error:
             if not size.failed():
                 self._report_unreadable(str(error))
+                if size is self._fetching:
+                    self._barred_by = str(error)
                 await asyncio.sleep(_UNREADABLE_PAUSE_S)
             return None
         size.took(found)
+        if size is self._fetching:
+            self._barred_by = ""
         return found
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing that is new can be read, None while it can."""
+        if not self._barred_by:
+            return None
+        return f"nothing after seq {self._in_hand.cursor} can be read: {self._barred_by}"
 
     def _report_unreadable(self, reason: str) -> None:
         """Report that a read fails and no row can be named as the cause; once for each reason."""

@@ -55,7 +55,7 @@ class TermView:
         blocked_keys: Those of them that wait for the operator to decide about a dead letter.
         unmarked: Events that a stream has stored and that could not be marked: locked, or refused by the database.
         rooms: What is left of the narrowest limit of each stream that has one, as a share of it.
-        refusal: Why nothing can flow because marks are not made, None while it can.
+        refusal: Why nothing can flow because marks are not made, or nothing can be read; None while it can.
         refused_rows: How many rows the database refuses to change, for a mark or another outcome, and why the last one.
         unsaved_streams: Of how many streams the database refuses to save what is kept, and why that of the last one.
         in_vain: How many events are pending again as soon as they are marked, and are not sent again.

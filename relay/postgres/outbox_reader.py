@@ -150,8 +150,11 @@ class OutboxReader:
         return [suspect.event for suspect in await self.suspects(cursor, upper, limit)]
 
     async def suspects(self, cursor: int, upper: int, limit: int) -> list[Suspect]:
-        """Return our next pending events as `outlines` does, with the versions of their rows."""
-        rows = await self._run(self._tables.query("delivery/outlines"), (cursor, upper, limit, *self._ours))
+        """Return our next pending events as `outlines` does, with their versions, up to a row that cannot be read."""
+        try:
+            rows = await self._run(self._tables.query("delivery/outlines"), (cursor, upper, limit, *self._ours))
+        except BadValue:
+            return await self.suspects(cursor, upper, limit // 2) if limit > 1 else []
         return [Suspect(Event(*outline), version) for *outline, version in rows]
 
     async def fetch_among(self, cursor: int, upper: int, room: Room) -> Read:

@@ -135,3 +135,34 @@ def test_such_rows_are_met_wherever_rows_are_read(outbox: Outbox, streams: Strea
     first.start()
     wait_until("the one after a crash is dead", all_but_dead_are_delivered(outbox, 3), PATIENCE_S)
     holds_for(1, "it stays", all_but_dead_are_delivered(outbox, 3))
+
+
+def test_a_relay_that_can_read_nothing_further_and_name_no_row_is_not_ready_and_says_where(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    """PostgreSQL fails whatever is asked of a row, as it does at a damaged page: here at a column that it computes."""
+    if outbox.conn.info.server_version < 180000:
+        pytest.skip("servers older than 18 have no virtual columns")
+    streams.make("ORDERS", "orders.>")
+    outbox.conn.execute("ALTER TABLE outbox_events DROP COLUMN key")
+    outbox.conn.execute(
+        "ALTER TABLE outbox_events ADD COLUMN key text"
+        " GENERATED ALWAYS AS ('k' || (10 / (payload->>'i')::int)::text) VIRTUAL"
+    )
+    relay = make_relay(outbox.dsn, streams.url).start()
+    insert = (
+        "INSERT INTO outbox_events (topic, payload)"
+        " VALUES ('orders.placed', jsonb_build_object('i', %s::int)) RETURNING seq"
+    )
+    first, odd, behind = (outbox.conn.execute(insert, (i,)).fetchall()[0][0] for i in (1, 0, 1))
+    outbox.delivered(first)
+    assert relay.said("read.refused")["after_seq"] == odd - 1
+    wait_until("the probe says so", lambda: relay.get("/readyz")[0] == 503)
+    assert f"nothing after seq {odd - 1} can be read: division by zero" in relay.get("/readyz")[1]
+    relay.kill()
+    relay.start()
+    wait_until("it says so after a crash as well", lambda: relay.get("/readyz")[0] == 503)
+    relay.said("read.refused", times=2)
+    outbox.conn.execute("DELETE FROM outbox_events WHERE seq = %s", (odd,))
+    outbox.delivered(behind)
+    wait_until("all is well", lambda: relay.get("/readyz") == (200, "ready: active\n"))
