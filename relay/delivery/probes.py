@@ -14,7 +14,6 @@ from contextlib import suppress
 from relay.event import Event
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError, LookupRefused
-from relay.outcomes import FailureClass
 from relay.rules.in_hand import InHand
 
 # A stream that does not say that it is there within this takes no event either, seconds.
@@ -23,8 +22,8 @@ _TIMEOUT_S = 0.5
 _TRIES = 8
 _LOOK_TIMEOUT_S = 10.0
 _TICK_S = 0.25
-# A stream that answers, and refuses some events, is looked at so often at most: each look costs a statement.
-_FRESH_S = 1.0
+# A stream is looked at so often at most: each look costs a statement. Until then probes wait for the next one.
+_SPACING_S = 0.25
 
 
 class Probes:
@@ -48,13 +47,8 @@ class Probes:
 
     def send(self, event: Event, subject: str) -> None:
         """Send a probe on a subject, at once if no stream of it is known that has acknowledged anything."""
-        now = time.monotonic()
-        hold = self._in_hand.holds.probed_by(event.seq)
-        fresh_s = 0.0 if hold is None or hold.failure_class is FailureClass.OUTAGE else _FRESH_S
         streams = frozenset(
-            stream
-            for stream in self._in_hand.streams.since(subject, now)
-            if self._in_hand.set_backs.knows(stream) and now - self._looked_at.get(stream, -_FRESH_S) >= fresh_s
+            filter(self._in_hand.set_backs.knows, self._in_hand.streams.since(subject, time.monotonic()))
         )
         if streams:
             self._waiting[streams].append(event)
@@ -71,6 +65,8 @@ class Probes:
             await asyncio.gather(*(self._look(streams, events) for streams, events in waiting.items()))
 
     async def _look(self, streams: frozenset[str], events: list[Event]) -> None:
+        looked_at = max(self._looked_at.get(stream, -_SPACING_S) for stream in streams)
+        await asyncio.sleep(max(0.0, looked_at + _SPACING_S - time.monotonic()))
         answers = await asyncio.gather(*(self._is_looked_at(stream) for stream in streams))
         now = time.monotonic()
         again = [] if all(answers) else [one for one in events if self._in_hand.holds.wait_again(one, now)]

@@ -127,6 +127,8 @@ class Settler:
                 if waiting := self._in_hand.to_mark():
                     if waiting < _ENOUGH and not self._others:
                         await self._linger()
+                        if self._others:
+                            continue  # a dead letter is written before later events of its key are marked
                     await self._mark()
             self._busy = False
             self._idle.set()
