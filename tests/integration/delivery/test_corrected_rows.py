@@ -45,8 +45,9 @@ def test_a_held_event_whose_topic_is_corrected_is_delivered_before_what_waits_be
     outbox.conn.execute("UPDATE outbox_events SET topic = 'orders.placed' WHERE seq = %s", (wrong,))
     for seq in (wrong, *behind):
         outbox.delivered(seq)
-    wanted = [1, 2, 3] if key else [2, 3, 1]
-    assert [message.i for message in streams.read("ORDERS")] == wanted
+    stored = [message.i for message in streams.read("ORDERS")]
+    # Events without a key have no order: the others may have gone before it was corrected.
+    assert (stored if key else sorted(stored)) == [1, 2, 3]
     holds = re.compile(r"^outbox_relay_holds{.*} [^0]", re.MULTILINE)
     wait_until("no hold is left", lambda: not holds.search(relay.get("/metrics")[1]))
 
