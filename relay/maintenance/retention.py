@@ -32,7 +32,7 @@ _STEP_PAUSE_S = 0.1
 _IDLE_PAUSE_S = 10.0
 # A few events that were delivered late must not hide that what follows them is old enough.
 _LOOK_AHEAD = 10
-# So many steps of a turn may be refused while a row is searched for that may not be deleted; one needs some 20.
+# So many statements of a turn may be refused while rows are searched for that may not be deleted; one row takes 11.
 _MOST_REFUSED = 100
 # They are left behind until the next pass over the whole table.
 _AGAIN_S = 3600.0
