@@ -22,6 +22,10 @@ _AGAIN = (
     " database has lost commits, or its sequence was set back; read models that go by seqs may pass over new events."
     " Run `relay migrate --new-origin`, then `relay projection verify`"
 )
+_BEFORE = (
+    "the stream holds events of this outbox whose seqs were drawn again before the newest origin began; read models"
+    " that go by seqs may have passed over events. Run `relay projection verify`, if you have not since"
+)
 
 
 class ReusedSeqs:
@@ -31,7 +35,8 @@ class ReusedSeqs:
         origins: Those of the outbox now; what was sent with another one names another event in any case.
 
     Attributes:
-        found: Whether any was found.
+        found: Whether any was found of the newest origin. Another origin ends the report of earlier ones: once more
+            would not change what was drawn before.
     """
 
     def __init__(self, reader: OutboxReader, origins: Origins, metrics: Metrics) -> None:
@@ -52,13 +57,14 @@ class ReusedSeqs:
             return
         reused = await self._reader.reused_seqs(news)
         if reused:
-            self.found = True
+            goes_on = any(self._origins.is_newest(one.seq) for one in reused)
+            self.found = self.found or goes_on
             self._metrics.reused(len(reused))
             log_event(
                 log,
                 "error",
                 "seqs.again",
-                _AGAIN,
+                _AGAIN if goes_on else _BEFORE,
                 stream=stream,
                 events=len(reused),
                 seq=reused[0].seq,

@@ -315,7 +315,7 @@ class SeqFacts:
     """How the newest messages of a stream agree with the rows of their seqs.
 
     Attributes:
-        compared: How many messages of this outbox, and of the origin that their seqs have now, there are.
+        compared: How many messages of this outbox, and of its newest origin, there are.
         reused: How many of them have a seq that is another row's, or that is yet to be drawn.
         first: The lowest of those seqs.
     """

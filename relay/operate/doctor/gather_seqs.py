@@ -28,7 +28,11 @@ def gather_seqs(dsn: str, table: str, connect_timeout_s: float, streams: Iterabl
             origins = Origins((row and row[0]) or "")
             found = []
             for stream in read:
-                ours = [one for one in stream.newest if one.origin and one.origin == origins.of(one.seq)]
+                ours = [
+                    one
+                    for one in stream.newest
+                    if origins.is_newest(one.seq) and one.origin and one.origin == origins.of(one.seq)
+                ]
                 ids = "{" + ",".join(one.event_id for one in ours) + "}"
                 seqs = array(one.seq for one in ours)
                 reused = cursor.execute(tables.query("integrity/reused_seqs"), (seqs, ids)).fetchall() if ours else []

@@ -35,6 +35,10 @@ class Origins:
         found = bisect_left(self._above, seq)
         return self._origins[found - 1] if found else ""
 
+    def is_newest(self, seq: int) -> bool:
+        """Return whether a seq is of the newest origin, of which there is one."""
+        return bool(self._above) and seq > self._above[-1]
+
 
 class Noticed:
     """Whether each relay that is alive has noticed a new origin.

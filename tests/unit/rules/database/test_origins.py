@@ -25,8 +25,15 @@ def test_another_origin_changes_none_below_it(beginnings: list[int], seq: int) -
         assert Origins(later).of(seq) == Origins(text).of(seq)
 
 
+@given(BEGINNINGS, st.integers(1, 60))
+def test_a_seq_is_of_the_newest_origin_if_it_has_that_origin(beginnings: list[int], seq: int) -> None:
+    origins = Origins(",".join(f"{above}:o{above}" for above in beginnings))
+    assert origins.is_newest(seq) == (origins.of(seq) == origins.names[-1])
+
+
 def test_without_origins_none_is_known() -> None:
     assert Origins().of(1) == ""
+    assert not Origins().is_newest(1)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 5).map(float)), min_size=1, max_size=12))
