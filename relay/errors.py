@@ -6,7 +6,8 @@
     |- ConfigError         2    nothing was started
     |- SchemaError         3    nothing was changed
     |- StatementRefused    1    nothing was changed by the statement
-    |  `- BadValue              a value of a row that PostgreSQL cannot read or make
+    |  |- BadValue              a value of a row that PostgreSQL cannot read or make
+    |  `- TableRefused          a right or a table that is missing, whatever the row
     |- Unreachable         5    what was done before it stands
     `- BrokerError         5    relay.jetstream.connection: what was in flight is unknown
        |- RequestRefused        a question that was answered with an error: nothing was done
@@ -71,6 +72,13 @@ class BadValue(StatementRefused):
     """PostgreSQL failed at a value of a row: too large for it, damaged, or not of its type. It changed nothing.
 
     The same statement without that row may succeed; run again as it is, it fails again.
+    """
+
+
+class TableRefused(StatementRefused):
+    """PostgreSQL refused a statement for what the database is, such as by a missing right. It changed nothing.
+
+    So it is refused whatever rows it names.
     """
 
 

@@ -129,6 +129,7 @@ class Term:
             metrics,
         )
         self._ratio = reader.ratio
+        self._retention: Retention | None = None
         self._payload_type = reader.payload_type
         self._duties = [DutyRunner(duty, ownership) for duty in self._configured_duties(settings, reader, writer)]
         self._reconnector = Reconnector(
@@ -146,17 +147,16 @@ class Term:
         """Make the duties that the configuration asks for."""
         duties: list[Duty] = [TableFacts(reader, self._metrics), AdoptionWatch(reader, self._metrics)]
         if settings.retention.delivered_age_s or settings.retention.dead_age_s:
-            duties.append(
-                Retention(
-                    settings.retention,
-                    self._in_hand,
-                    self._gate,
-                    deletable_dead=deletable_dead(settings),
-                    reader=reader,
-                    writer=writer,
-                    metrics=self._metrics,
-                )
+            self._retention = Retention(
+                settings.retention,
+                self._in_hand,
+                self._gate,
+                deletable_dead=deletable_dead(settings),
+                reader=reader,
+                writer=writer,
+                metrics=self._metrics,
             )
+            duties.append(self._retention)
         if settings.consumers.watch:
             duties.append(ConsumerLag(settings.consumers, self._in_hand.floors, self._metrics))
         if settings.failures.dead_subject:
@@ -305,6 +305,7 @@ class Term:
             refusal=self._settler.refusal(time.monotonic()) or self._fetcher.refusal,
             refused_rows=self._settler.refused_rows(),
             unsaved_streams=self._reconciler.refused(),
+            undeletable=(0, "") if self._retention is None else self._retention.undeletable(),
             in_vain=self._fetcher.in_vain,
             seqs_again=self._reused.found,
             origins=in_hand.database.origins,

@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from relay.errors import StatementRefused
+from relay.errors import StatementRefused, TableRefused
 from relay.jetstream.connection import Connection
+from relay.maintenance.duty import DutyFailed, LogLine
 from relay.maintenance.retention_look import RetentionLook
 from relay.observe.metrics import Metrics
 from relay.postgres.database import Unfinished
@@ -18,6 +19,7 @@ from relay.rules.in_hand import InHand
 from relay.rules.order.seq_bounds import BELOW_ALL
 from relay.rules.sending.send_gate import Gate
 from relay.rules.settling.deletable_dead import DeletableDead
+from relay.rules.settling.undeletable_rows import UndeletableRows
 
 if TYPE_CHECKING:
     from relay.config.sections import RetentionSection
@@ -32,10 +34,13 @@ _STEP_PAUSE_S = 0.1
 _IDLE_PAUSE_S = 10.0
 # A few events that were delivered late must not hide that what follows them is old enough.
 _LOOK_AHEAD = 10
-# So many statements of a turn may be refused while rows are searched for that may not be deleted; one row takes 11.
-_MOST_REFUSED = 100
-# They are left behind until the next pass over the whole table.
+# They, and rows that may not be deleted, are left behind until the next pass over the whole table.
 _AGAIN_S = 3600.0
+# After a turn in which some rows were deleted and others refused.
+_REFUSED_PAUSE_S = 1.0
+_NOTHING = PrunedRow(0, None, None, [])
+# Where a pass over the dead letters begins.
+_BEFORE_ALL = ("-infinity", BELOW_ALL)
 
 
 class Retention:
@@ -75,36 +80,89 @@ class Retention:
         self._in_hand = in_hand
         self._gate = gate
         self._look = RetentionLook(reader, in_hand.floors, in_hand.set_backs)
+        # Rows that may not be deleted; and why no row may be.
+        self._kept_delivered = UndeletableRows()
+        self._kept_dead = UndeletableRows()
+        self._refusal = ""
+        self._told: set[str] = set()
         self._begin()
+        self._begin_dead()
 
     def _begin(self) -> None:
         """Begin a pass over the whole table."""
         self._cursor = BELOW_ALL
         self._began_at = time.monotonic()
-        # When the oldest event was delivered that was left behind for its stream's sake, Unix seconds.
+        self._has_ended = False
+        # When the oldest event was delivered that was left behind, for its stream's sake or since it was refused, Unix
+        # seconds.
         self._oldest_kept: float | None = None
-        # What was refused in this turn.
-        self._refused: list[StatementRefused] = []
+        self._kept_delivered.begin_pass()
+        self._told.clear()
+
+    def _begin_dead(self) -> None:
+        """Begin a pass over the dead letters: it has no cursor before some may not be deleted."""
+        self._behind = _BEFORE_ALL
+        self._dead_began_at = time.monotonic()
+        self._kept_dead.begin_pass()
 
     async def turn(self, connection: Connection) -> float:
         """Delete some rows; the next turn comes soon if there may be more.
 
         Raises:
-            StatementRefused: The database does not let a row be deleted. The others were, unless many are refused.
+            TableRefused: The database lets no row be deleted.
+            DutyFailed: It does not let some be deleted, for a reason that is new in this pass. Others were.
         """
         busy = False
-        self._refused = []
+        self._kept_delivered.begin_turn()
+        self._kept_dead.begin_turn()
         if self._gate.is_open:
-            if self._delivered_age_s:
-                busy = await self._prune_delivered(connection)
-            if self._dead_age_s:
-                busy = await self._prune_dead() or busy
-        if self._refused:
-            raise self._refused[-1]
+            try:
+                if self._delivered_age_s:
+                    busy = await self._prune_delivered(connection)
+                if self._dead_age_s:
+                    busy = await self._prune_dead() or busy
+            except TableRefused as error:
+                self._refusal = str(error)
+                raise
+            self._refusal = ""
+        reasons = [kept.reason for kept in self._kept() if kept.refused_now]
+        if new := set(reasons) - self._told:
+            self._told |= new
+            raise self._undeletable(" and ".join(sorted(new)))
+        if reasons and busy:
+            return _REFUSED_PAUSE_S
         return _STEP_PAUSE_S if busy else _IDLE_PAUSE_S
 
+    def _kept(self) -> tuple[UndeletableRows, UndeletableRows]:
+        return self._kept_delivered, self._kept_dead
+
+    def _undeletable(self, reason: str) -> DutyFailed:
+        events, first = _sum(self._kept())
+        line = LogLine(
+            "error",
+            "duty.refused",
+            "PostgreSQL lets nobody delete some old rows; others are deleted, and these are tried again later",
+            {"duty": type(self).__name__, "events": events, "first_seq": first},
+        )
+        return DutyFailed(reason, line)
+
+    def undeletable(self) -> tuple[int, str]:
+        """Return how many old rows cannot be deleted, at least, and what there is to say of them; 0 without any."""
+        if self._refusal:
+            return 1, f"no old row can be deleted: {self._refusal}"
+        events, first = _sum(self._kept())
+        if not events:
+            return 0, ""
+        reasons = " and ".join(dict.fromkeys(kept.reason for kept in self._kept() if kept.found[0]))
+        return events, f"{events:,} old rows or more, from seq {first} on, cannot be deleted: {reasons}"
+
     def stand_down(self) -> None:
-        """Do nothing: what another relay deletes, that relay reports."""
+        """Say nothing of rows: what another relay deletes, that relay reports."""
+        self._refusal = ""
+        self._begin()
+        self._begin_dead()
+        for kept in self._kept():
+            kept.forget()
 
     async def _prune_delivered(self, connection: Connection) -> bool:
         """Go through the next ranges of seqs; report whether anything was deleted."""
@@ -114,72 +172,136 @@ class Retention:
             return False  # the next turn tries again
 
     async def _pass_on(self, connection: Connection) -> bool:
-        if time.monotonic() - self._began_at > _AGAIN_S:
+        if self._has_ended and time.monotonic() - self._began_at > _AGAIN_S:
             self._look.forget()
             self._begin()
         if await self._look.look_again(connection):
             self._begin()  # its rows were left behind
         cursor, total = self._cursor, 0
         oldest: list[float] = []
-        young = False
+        young = ended = False
         for _ in range(_LOOK_AHEAD):
             following = await self._reader.next_seq(cursor)
             if following is None or following > self._in_hand.watermark():
+                ended = True
                 break
-            cursor = following - 1
-            pruned = await self._prune_span(connection, cursor)
+            refused = self._kept_delivered.refused_now
+            pruned = await self._prune_span(connection, range(following, following + SPAN))
+            refused = self._kept_delivered.refused_now - refused
             total += pruned.deleted
-            cursor += SPAN
+            cursor = following - 1 + SPAN
             if pruned.oldest is not None:
                 oldest.append(pruned.oldest)
-                if pruned.waiting:
+                if pruned.waiting or refused:
                     self._oldest_kept = min(pruned.oldest, self._oldest_kept or pruned.oldest)
             if pruned.oldest_kept is not None:
                 young = True
-            elif pruned.deleted or not young:
+            elif pruned.deleted or refused or not young:
                 # Nothing delivered is left up to here, except what was delivered late, or cannot be deleted now.
                 self._cursor = min(cursor, self._in_hand.watermark())
+            if self._kept_delivered.is_spent:
+                break
             if pruned.deleted:
                 await asyncio.sleep(_STEP_PAUSE_S)
-        if self._oldest_kept is not None:
-            oldest.append(self._oldest_kept)
-        self._metrics.oldest_delivered(min(oldest, default=0.0), self._delivered_age_s)
+        self._show_oldest(oldest)
+        self._has_ended = ended or young
+        if self._has_ended:
+            self._kept_delivered.end_pass()
         return total > 0
 
-    async def _prune_span(self, connection: Connection, above: int) -> PrunedRow:
+    def _show_oldest(self, oldest: list[float]) -> None:
+        kept = [] if self._oldest_kept is None else [self._oldest_kept]
+        self._metrics.oldest_delivered(min([*oldest, *kept], default=0.0), self._delivered_age_s)
+
+    async def _prune_span(self, connection: Connection, seqs: range) -> PrunedRow:
         """Delete what is old in a range, of streams that are seen to hold what they have acknowledged."""
-        pruned = await self._delete(above, above + SPAN, ())
+        pruned = await self._delete(seqs, ())
         # They are looked at after the rows were found to be old: what a stream loses before that is seen.
         due = self._look.due(pruned.waiting)
         if due:
-            rows = await self._reader.delivered_to_any(above, above + SPAN)
+            rows = await self._reader.delivered_to_any(seqs[0] - 1, seqs[-1])
             cleared = await self._look.cleared(connection, {stream: rows.get(stream, ()) for stream in due})
             if cleared:
                 before = pruned.deleted
-                pruned = await self._delete(above, above + SPAN, cleared)
+                pruned = await self._delete(seqs, cleared)
                 pruned = pruned._replace(deleted=pruned.deleted + before)
         return pruned
 
-    async def _delete(self, above: int, up_to: int, streams: Sequence[str]) -> PrunedRow:
-        """Delete what is old in a range; a row that may not be deleted stays alone, until the next pass."""
-        try:
-            pruned = await self._writer.prune_delivered(above, up_to, self._delivered_age_s, streams)
-        except StatementRefused as error:
-            self._refused.append(error)
-            if len(self._refused) > _MOST_REFUSED:
+    async def _delete(self, seqs: range, streams: Sequence[str]) -> PrunedRow:
+        """Delete what is old in a range; rows that may not be deleted stay until the next pass.
+
+        Raises:
+            TableRefused: No row may be.
+        """
+        search = self._kept_delivered.search_range(seqs)
+        found, reason = _NOTHING, ""
+        for part in search.parts():
+            try:
+                pruned = await self._writer.prune_delivered(part[0] - 1, part[-1], self._delivered_age_s, streams)
+            except TableRefused:
+                await self._show_oldest_of(seqs)
                 raise
-            middle = (above + up_to) // 2
-            if middle == above:
-                return PrunedRow(0, None, None, [])
-            return _together(await self._delete(above, middle, streams), await self._delete(middle, up_to, streams))
-        self._metrics.pruned("delivered", pruned.deleted)
-        return pruned
+            except StatementRefused as error:
+                reason = str(error)
+                search.refuse()
+            else:
+                self._metrics.pruned("delivered", pruned.deleted)
+                found = _together(found, pruned)
+        self._kept_delivered.take(search, reason, found.deleted)
+        if search.refused:
+            found = found._replace(oldest=await self._writer.oldest_delivered(seqs[0] - 1, seqs[-1]))
+        return found
+
+    async def _show_oldest_of(self, seqs: range) -> None:
+        oldest = await self._writer.oldest_delivered(seqs[0] - 1, seqs[-1])
+        self._show_oldest([] if oldest is None else [oldest])
 
     async def _prune_dead(self) -> bool:
         """Delete some dead letters; report whether there may be more."""
-        pruned = await self._writer.prune_dead(DEAD_STEP, self._dead_age_s, self._deletable_dead)
-        self._metrics.pruned("dead", pruned)
-        return pruned == DEAD_STEP
+        if self._behind == _BEFORE_ALL:
+            try:
+                pruned = await self._writer.prune_dead(DEAD_STEP, self._dead_age_s, self._deletable_dead)
+            except TableRefused:
+                raise
+            except StatementRefused:
+                pass  # some of them may not be deleted
+            else:
+                self._metrics.pruned("dead", pruned)
+                self._kept_dead.end_pass()
+                return pruned == DEAD_STEP
+        rows = await self._writer.old_dead(DEAD_STEP, self._dead_age_s, self._deletable_dead, self._behind)
+        deleted = await self._delete_dead([seq for seq, _ in rows])
+        if self._kept_dead.refused_now:
+            seq, died_at = rows[-1]
+            self._behind = died_at, seq
+        if len(rows) < DEAD_STEP:
+            self._kept_dead.end_pass()
+            if time.monotonic() - self._dead_began_at > _AGAIN_S:
+                self._begin_dead()
+        return deleted > 0
+
+    async def _delete_dead(self, seqs: Sequence[int]) -> int:
+        search = self._kept_dead.search([seqs])
+        deleted, reason = 0, ""
+        for part in search.parts():
+            try:
+                pruned = await self._writer.prune_dead(len(part), self._dead_age_s, self._deletable_dead, part)
+            except TableRefused:
+                raise
+            except StatementRefused as error:
+                reason = str(error)
+                search.refuse()
+            else:
+                self._metrics.pruned("dead", pruned)
+                deleted += pruned
+        self._kept_dead.take(search, reason, deleted)
+        return deleted
+
+
+def _sum(kept: Sequence[UndeletableRows]) -> tuple[int, int | None]:
+    """Return how many rows there are at least, and the first seq at which there may be one."""
+    firsts = [first for _, first in (one.found for one in kept) if first is not None]
+    return sum(one.found[0] for one in kept), min(firsts, default=None)
 
 
 def _together(lower: PrunedRow, upper: PrunedRow) -> PrunedRow:

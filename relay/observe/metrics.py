@@ -338,6 +338,11 @@ def _gauges(now: Snapshot) -> Iterator[Family]:
             "Streams of which the database refuses to save what is kept",
             term.unsaved_streams[0],
         ),
+        (
+            "undeletable_events",
+            "Old rows that the database lets nobody delete, at least",
+            term.undeletable[0],
+        ),
         ("blocked_keys", "Keys that wait for the operator to decide about a dead letter", term.blocked_keys),
         ("stalled", "1 if events could be sent, but nothing was settled for 30 s", stalled),
     ):

@@ -58,6 +58,7 @@ class TermView:
         refusal: Why nothing can flow because marks are not made, or nothing can be read; None while it can.
         refused_rows: How many rows the database refuses to change, for a mark or another outcome, and why the last one.
         unsaved_streams: Of how many streams the database refuses to save what is kept, and why that of the last one.
+        undeletable: How many old rows the database lets nobody delete, at least, and what there is to say of them.
         in_vain: How many events are pending again as soon as they are marked, and are not sent again.
         seqs_again: Whether a stream was found to hold events of this origin whose seqs are other rows' now.
         origins: Which histories the seqs belong to.
@@ -85,6 +86,7 @@ class TermView:
     refusal: str | None = None
     refused_rows: tuple[int, str] = (0, "")
     unsaved_streams: tuple[int, str] = (0, "")
+    undeletable: tuple[int, str] = (0, "")
     in_vain: int = 0
     seqs_again: bool = False
     origins: str = ""
@@ -127,6 +129,8 @@ class Snapshot:
         unsaved, reason = self.term.unsaved_streams
         if unsaved:
             notes.append(printable(f"what is kept of {unsaved} streams cannot be saved: {reason}; see outbox_streams"))
+        if self.term.undeletable[0]:
+            notes.append(printable(self.term.undeletable[1]))
         if self.term.in_vain:
             notes.append(
                 f"{self.term.in_vain} events are pending again as soon as they are marked, and are not sent again:"

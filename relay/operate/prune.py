@@ -47,7 +47,7 @@ def check(changer: Changer) -> None:
     Raises:
         Denied: It may not.
     """
-    changer.check(("maintenance/prune_dead", (0, 0.0, True, True, None, None)))
+    changer.check(("maintenance/prune_dead", (0, 0.0, True, True, None, None, None)))
 
 
 def check_streams(settings: Settings, changer: Changer) -> None:
@@ -156,7 +156,7 @@ def delete_dead(changer: Changer, age_s: float, planned: int, on_progress: OnPro
     with changer.audited("prune", record, planned) as audit:
         while True:
             with changer.step():
-                count = changer.run("maintenance/prune_dead", (DEAD_STEP, age_s, *deletable, None, None))
+                count = changer.run("maintenance/prune_dead", (DEAD_STEP, age_s, *deletable, None, None, None))
                 if count:
                     audit.add(count)
             deleted += count

@@ -14,7 +14,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
-from relay.errors import BadValue, StatementRefused
+from relay.errors import BadValue, StatementRefused, TableRefused
 from relay.observe.logs import event as log_event
 from relay.postgres.arrays import BinaryArray, BinaryArrayDumper
 from relay.postgres.connection import Connection
@@ -184,6 +184,7 @@ class Database:
             Locked: It met a lock, and is not to be run again as it is.
             StatementRefused: Not the way to the database failed but the statement itself. Nothing was changed.
             BadValue: It failed at a value of a row.
+            TableRefused: It failed for what the database is, whatever the row.
         """
         once = partial(
             self._once,
@@ -247,10 +248,10 @@ class Database:
                 raise StatementRefused(words(error)) from None
             # Of a standby no statement is taken.
             if raises and isinstance(error, _REFUSALS) and not isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-                raise StatementRefused(words(error)) from None
+                raise TableRefused(words(error)) from None
             # The driver takes it for an outage. It is how an update fails that a publication does not let happen.
             if isinstance(error, psycopg.errors.ObjectNotInPrerequisiteState) and not waits:
-                raise StatementRefused(words(error)) from None
+                raise TableRefused(words(error)) from None
             is_lost = isinstance(error, psycopg.OperationalError) and self._conn is not None and self._conn.closed
             self._ends += is_sent and is_lost
             await self.drop(error)
@@ -262,12 +263,13 @@ class Database:
                 raise TooSlow(f"not done within {self._limit_s:g} s") from None
             raise
         except psycopg.Error as error:
-            waits = waits and is_of_schema(error) and not (changes_rows and is_of_called_code(error))
-            if self._own or waits:
+            is_of_all = is_of_schema(error) and not (changes_rows and is_of_called_code(error))
+            if self._own or (waits and is_of_all):
                 await self.drop(error)
                 raise _Unfit from None
             # Its own text would repeat the row.
-            raise (BadValue if is_of_value(error) else StatementRefused)(words(error)) from None
+            kind = BadValue if is_of_value(error) else TableRefused if is_of_all else StatementRefused
+            raise kind(words(error)) from None
 
     async def _executed(self, conn: psycopg.AsyncConnection[Row], query: bytes, params: Sequence[object]) -> list[Row]:
         if self._named is not None:

@@ -252,20 +252,43 @@ class OutboxWriter:
         Raises:
             Unfinished: Somebody has locked a table that it needs, or it took too long.
             StatementRefused: The database lets none of them be deleted, or not one of them.
+            TableRefused: It lets nobody delete any row.
         """
         values = (above, up_to, age_s, *self._fence, list(streams))
         query = self._tables.query("maintenance/prune_delivered")
         return PrunedRow._make((await self._change_unlocked(query, values, raises=True))[0])
 
-    async def prune_dead(self, limit: int, age_s: float, deletable: DeletableDead) -> int:
-        """Delete the oldest dead letters that may be deleted, at most `limit`; return how many.
+    async def oldest_delivered(self, above: int, up_to: int) -> float | None:
+        """Return when the oldest delivered event of a small range of seqs was delivered, Unix seconds; None without."""
+        found = value(await self._run(self._tables.query("maintenance/oldest_delivered"), (above, up_to)))
+        return None if found is None else float(found)
+
+    async def prune_dead(
+        self, limit: int, age_s: float, deletable: DeletableDead, seqs: Sequence[int] | None = None
+    ) -> int:
+        """Delete the oldest dead letters that may be deleted, at most `limit`, among some or all; return how many.
 
         Raises:
             StatementRefused: The database lets none of them be deleted, or not one of them.
+            TableRefused: It lets nobody delete any row.
         """
-        values = (limit, age_s, *deletable, *self._fence)
+        values = (limit, age_s, *deletable, *self._fence, None if seqs is None else array(seqs))
         query = self._tables.query("maintenance/prune_dead")
         return int(value(await self._change(query, values, raises=True)))
+
+    async def old_dead(
+        self, limit: int, age_s: float, deletable: DeletableDead, behind: tuple[str, int]
+    ) -> list[tuple[int, str]]:
+        """Return the oldest dead letters that `prune_dead` would delete, at most `limit`: the seq and the time of each.
+
+        Args:
+            limit: How many.
+            age_s: As for `prune_dead`.
+            deletable: As for `prune_dead`.
+            behind: The time, as it was returned, and the seq of the one behind which they begin.
+        """
+        rows = await self._run(self._tables.query("maintenance/old_dead"), (limit, age_s, *deletable, *behind))
+        return [(int(seq), str(died_at)) for seq, died_at in rows]
 
 
 def _contents(event: Event) -> tuple[str | None, str, int]:
