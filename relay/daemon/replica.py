@@ -14,6 +14,7 @@ from relay.daemon.term_end import Drained, Unfinished
 from relay.daemon.wiring import BEAT_S
 from relay.errors import DatabaseChanged, Exit, LeaseLost, StreamHealed
 from relay.observe.logs import event as log_event
+from relay.observe.logs import keep_up
 from relay.observe.metrics import Metrics
 from relay.observe.snapshot import Role, Snapshot, TermView
 from relay.postgres.bell_queue import BellQueue
@@ -75,7 +76,7 @@ class Replica:
         return self._snapshot
 
     async def observe(self) -> None:
-        """Take a snapshot a few times a second; a stuck event loop shows as an old one."""
+        """Take a snapshot a few times a second, and let the log catch up; a stuck event loop shows as an old one."""
         looked_at = time.monotonic()
         while True:
             now = time.monotonic()
@@ -85,6 +86,7 @@ class Replica:
             self._presence.say(self._snapshot.notes())
             for component, is_up in self._snapshot.connections().items():
                 self.metrics.connection(component, is_up)
+            keep_up()
             await asyncio.sleep(_OBSERVE_S)
 
     def _look(self) -> Snapshot:

@@ -9,12 +9,16 @@ from relay.daemon.replica import Replica
 from relay.http.health import RelayProbes
 from relay.http.server import HttpServer
 from relay.observe.logs import configure
+from relay.postgres.tables import read_ahead
 from relay.stop_signals import stop_loop_on_signals
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
 
 log = logging.getLogger(__name__)
+
+# What a relay asks PostgreSQL in all its life.
+QUERIES = ("adopt", "connection", "delivery", "doorbell", "integrity", "maintenance", "migrate", "ownership")
 
 
 def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -34,6 +38,7 @@ async def serve(settings: "Settings") -> int:
         OSError: The HTTP port cannot be had.
     """
     configure(settings.log.format, settings.log.level)
+    read_ahead(QUERIES)
     # Nothing on the way of an event makes cycles: look for them less often, and not at all in what was imported.
     # Worth 5 % of a drain.
     gc.collect()

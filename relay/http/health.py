@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from relay.observe.snapshot import STUCK_AFTER_S, Snapshot
+from relay.observe.snapshot import STUCK_AFTER_S, UNREADY_AFTER_S, Snapshot
 from relay.text import printable
 
 
@@ -23,7 +23,7 @@ class RelayProbes:
 
     def ready_faults(self) -> list[str]:
         """Return why the relay cannot relay at this moment."""
-        return ready_faults(self._snapshot())
+        return ready_faults(self._snapshot(), time.monotonic())
 
     def standing(self) -> str:
         """Return the role of the relay, and a line for each thing that it works in spite of."""
@@ -38,17 +38,27 @@ def health_faults(now: Snapshot, monotonic: float) -> list[str]:
         now: What the daemon knows of itself.
         monotonic: `time.monotonic` of this moment, seconds.
     """
-    faults = []
-    still = monotonic - now.last_progress
-    if still > STUCK_AFTER_S:
-        faults.append(f"the loop has not turned for {still:.0f} s")
+    faults = not_turned(monotonic - now.last_progress, STUCK_AFTER_S)
     if now.term.stalled:
         faults.append("events could be sent, and nothing was settled for 30 s")
     return faults
 
 
-def ready_faults(now: Snapshot) -> list[str]:
-    """Return why the relay cannot relay at this moment, a line for each reason. A standby is ready: it waits."""
+def not_turned(still_s: float, longest_s: float) -> list[str]:
+    """Return the fault of an event loop that has stood still for so long, nothing if that is not too long."""
+    return [f"the loop has not turned for {still_s:.0f} s"] if still_s > longest_s else []
+
+
+def ready_faults(now: Snapshot, monotonic: float) -> list[str]:
+    """Return why the relay cannot relay at this moment, a line for each reason. A standby is ready: it waits.
+
+    Args:
+        now: What the daemon knows of itself. If it is old, nothing flows, and no more is known.
+        monotonic: `time.monotonic` of this moment, seconds.
+    """
+    stuck = not_turned(monotonic - now.last_progress, UNREADY_AFTER_S)
+    if stuck:
+        return stuck
     refused = [printable(now.postgres_refusal)] if now.postgres_refusal else []
     if now.role == "stopping":
         return [now.role]

@@ -3,9 +3,10 @@
 import time
 from collections import Counter
 
+from relay.http.health import not_turned
 from relay.observe.projection_metrics import ProjectionMetrics
 from relay.observe.projection_progress import PartitionView
-from relay.observe.snapshot import STUCK_AFTER_S
+from relay.observe.snapshot import STUCK_AFTER_S, UNREADY_AFTER_S
 from relay.text import printable
 
 # What keeps events from a read model without anybody having asked for it.
@@ -20,12 +21,12 @@ class ProjectionProbes:
 
     def health_faults(self) -> list[str]:
         """Return why the process should be restarted: its event loop is stuck. Nothing else is helped by that."""
-        still = time.monotonic() - self._metrics.turned_at
-        return [f"the loop has not turned for {still:.0f} s"] if still > STUCK_AFTER_S else []
+        return not_turned(time.monotonic() - self._metrics.turned_at, STUCK_AFTER_S)
 
     def ready_faults(self) -> list[str]:
         """Return each partition that does not flow, with the reason; one that an operator has paused is none."""
-        return ready_faults(self._metrics.views())
+        stuck = not_turned(time.monotonic() - self._metrics.turned_at, UNREADY_AFTER_S)
+        return stuck or ready_faults(self._metrics.views())
 
     def standing(self) -> str:
         """Return how many partitions do what, such as ``2 running, 1 paused``."""

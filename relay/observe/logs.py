@@ -7,6 +7,7 @@ An application that runs projections has logging of its own, or none. For its fo
 action and ends with the fields, so that none leaves them out.
 """
 
+import atexit
 import json
 import logging
 import sys
@@ -14,7 +15,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
+from relay.observe.log_output import LogOutput, output_for
 from relay.text import printable
+
+log = logging.getLogger(__name__)
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -57,9 +61,15 @@ class _Whole(str):
 
 
 def configure(style: Literal["auto", "json", "human"], level: Level) -> None:
-    """Send all logs to stderr; called once by a command. Libraries speak up from warning on."""
+    """Send all logs to stderr; called once by a command. Libraries speak up from warning on.
+
+    Nobody waits for who reads them: see `keep_up`.
+    """
     human = sys.stderr.isatty() if style == "auto" else style == "human"
-    handler = logging.StreamHandler(sys.stderr)
+    output = output_for(sys.stderr)
+    if output is not None:
+        atexit.register(output.finish)
+    handler = logging.StreamHandler(output or sys.stderr)
     handler.setFormatter(Human(colour=sys.stderr.isatty()) if human else Json())
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -69,6 +79,22 @@ def configure(style: Literal["auto", "json", "human"], level: Level) -> None:
     logging.getLogger("relay").setLevel(_LEVELS[level])
     # A closed stderr must not become a second fault at each line.
     logging.raiseExceptions = False
+
+
+def keep_up() -> None:
+    """Write lines that have found no room, and report how many were lost; to be called a few times a second."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, LogOutput):
+            handler.flush()
+            lost = handler.stream.count_lost()
+            if lost:
+                event(
+                    log,
+                    "warning",
+                    "log.lost",
+                    "nobody took our log for a while; what was logged since then is not complete",
+                    lines=lost,
+                )
 
 
 class Json(logging.Formatter):

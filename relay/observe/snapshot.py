@@ -5,8 +5,10 @@ from typing import Literal
 
 from relay.text import printable
 
-# An event loop that has not turned for this long is stuck, seconds.
+# An event loop that has not turned for this long is stuck, seconds: it is to be started again.
 STUCK_AFTER_S = 15.0
+# Nothing flows meanwhile, and whoever asks is told before the lease runs out.
+UNREADY_AFTER_S = 5.0
 
 SEQS_AGAIN = (
     "seqs are drawn again, and read models that go by them may pass over new events: run `relay migrate --new-origin`,"

@@ -8,7 +8,7 @@ in ``relay/_sql`` of the wheel.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Self
 
@@ -42,11 +42,29 @@ def array(numbers: Iterable[int]) -> str:
     return "{" + ",".join(map(str, numbers)) + "}"
 
 
+@cache
 def sql_directory() -> Path:
     """Find the SQL files, in the installed package or else in the checkout."""
     here = Path(__file__).resolve().parent.parent
     packaged = here / "_sql"
     return packaged if packaged.is_dir() else here.parent / "sql"
+
+
+@cache
+def _text(directory: Path, name: str) -> str:
+    """Read a file once in the life of the process, with its shared parts."""
+    return expand((directory / f"{name}.sql").read_text("utf-8"), directory / "includes")
+
+
+def read_ahead(rooms: Iterable[str]) -> None:
+    """Read all queries of some rooms now.
+
+    A process that works for months then keeps its own statements if its installation is replaced under it.
+    """
+    directory = sql_directory()
+    for room in rooms:
+        for path in (directory / "queries" / room).glob("*.sql"):
+            _text(directory, f"queries/{room}/{path.stem}")
 
 
 @dataclass(frozen=True)
@@ -105,8 +123,7 @@ class Tables:
 
     def file(self, name: str) -> str:
         """Read ``sql/<name>.sql``, with its shared parts and the names of this outbox."""
-        directory = sql_directory()
-        return self.qualify(expand((directory / f"{name}.sql").read_text("utf-8"), directory / "includes"))
+        return self.qualify(_text(sql_directory(), name))
 
     def query(self, name: str) -> bytes:
         """Return the query ``sql/queries/<room>/<name>.sql``, ready to be sent; read once.

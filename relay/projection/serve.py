@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from relay.config.settings import Settings
 from relay.http.projection_health import ProjectionProbes
 from relay.http.server import HttpServer
+from relay.observe.logs import keep_up
 from relay.observe.projection_metrics import ProjectionMetrics
 from relay.projection.definition import Definition
 from relay.projection.service import run_watched
+from relay.projection.store import read_ahead
 from relay.stop_signals import stop_loop_on_signals
 
 _TURN_S = 0.25
@@ -27,6 +29,7 @@ async def serve(definitions: Sequence[Definition], settings: Settings) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    read_ahead()
     metrics = ProjectionMetrics(settings.consumers.objective_s)
     http = settings.projection_http
     server = None
@@ -51,4 +54,5 @@ async def _turn(metrics: ProjectionMetrics) -> None:
     """Note a few times a second that the event loop turns."""
     while True:
         metrics.turn()
+        keep_up()
         await asyncio.sleep(_TURN_S)

@@ -38,6 +38,12 @@ def query(name: str) -> bytes:
     return (sql_directory() / "queries" / "projection" / f"{name}.sql").read_bytes()
 
 
+def read_ahead() -> None:
+    """Read all queries now: a runner keeps its own if its installation is replaced under it."""
+    for path in (sql_directory() / "queries" / "projection").glob("*.sql"):
+        query(path.stem)
+
+
 class Model(NamedTuple):
     """A model that is there; `has_schema` is False if somebody has dropped its tables."""
 

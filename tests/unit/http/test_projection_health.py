@@ -3,7 +3,7 @@
 from relay.http.projection_health import ProjectionProbes
 from relay.observe.projection_metrics import ProjectionMetrics
 from relay.observe.projection_progress import Standing
-from relay.observe.snapshot import STUCK_AFTER_S
+from relay.observe.snapshot import STUCK_AFTER_S, UNREADY_AFTER_S
 
 
 def test_a_partition_that_does_not_flow_is_named_with_its_reason() -> None:
@@ -35,6 +35,9 @@ def test_only_a_loop_that_does_not_turn_asks_for_a_restart() -> None:
     probes = ProjectionProbes(metrics)
     metrics.partition("order_list", 0).fails("outage", "gone")
     assert probes.health_faults() == []
+    metrics.turned_at -= UNREADY_AFTER_S + 1
+    assert (probes.health_faults(), probes.ready_faults()) == ([], ["the loop has not turned for 6 s"])
+    metrics.turn()
     metrics.turned_at -= STUCK_AFTER_S + 1
     assert probes.health_faults() == ["the loop has not turned for 16 s"]
     metrics.turn()

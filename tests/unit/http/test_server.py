@@ -99,6 +99,8 @@ def test_health_is_progress_and_nothing_else(now: Snapshot, faults: list[str]) -
     ("now", "faults"),
     [
         (GOOD, []),
+        (replace(GOOD, last_progress=95.0), []),
+        (replace(term(stalled=True), last_progress=94.0, role="starting"), ["the loop has not turned for 6 s"]),
         (replace(term(nats_trouble="not connected", paused="checking"), role="standby"), []),
         (replace(GOOD, role="standby", postgres_up=False), ["postgres down"]),
         (replace(GOOD, role="starting", postgres_up=False), ["starting"]),
@@ -117,7 +119,7 @@ def test_health_is_progress_and_nothing_else(now: Snapshot, faults: list[str]) -
     ],
 )
 def test_readiness_has_a_line_for_each_reason(now: Snapshot, faults: list[str]) -> None:
-    assert ready_faults(now) == faults
+    assert ready_faults(now, 100.0) == faults
 
 
 def test_the_probes_answer_200_and_503(world: World, get: Get) -> None:

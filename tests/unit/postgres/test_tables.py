@@ -1,13 +1,17 @@
 """The SQL files with the names of one outbox put in."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import relay
+from relay.daemon.serve import QUERIES as DAEMON_QUERIES
 from relay.errors import ConfigError
+from relay.postgres import tables
 from relay.postgres.tables import Tables, sql_directory
 
 FILES = sorted(sql_directory().rglob("*.sql"))
@@ -166,3 +170,21 @@ def test_each_outbox_has_queries_of_its_own() -> None:
     assert one.query("delivery/start") != two.query("delivery/start")
     assert one == Tables("one")
     assert one.query("delivery/start") == Tables("one").query("delivery/start")
+
+
+@pytest.mark.parametrize("where", ["daemon", "delivery", "integrity", "maintenance"])
+def test_whatever_a_relay_asks_is_read_at_its_start(where: str) -> None:
+    texts = [path.read_text("utf-8") for path in (Path(relay.__file__).parent / where).rglob("*.py")]
+    asked = [room for text in texts for room in re.findall(r"query\(\s*\"(\w+)/", text)]
+    assert set(asked) <= set(DAEMON_QUERIES)
+
+
+def test_what_is_read_ahead_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "sql"
+    shutil.copytree(sql_directory(), copy)
+    monkeypatch.setattr(tables, "sql_directory", lambda: copy)
+    tables.read_ahead(["delivery"])
+    shutil.rmtree(copy)
+    assert b"outbox_events" in Tables().query("delivery/fetch")
+    with pytest.raises(FileNotFoundError):
+        Tables().query("integrity/places")
