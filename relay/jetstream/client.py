@@ -5,7 +5,6 @@ Its own reconnection is switched off, for the reasons that `relay.jetstream.conn
 
 import asyncio
 import math
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,8 +22,8 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from relay import credentials
 from relay.jetstream.acknowledgements import Acknowledgements, Stored
+from relay.rules.failure.refused_right import unheard_subject
 
-_DEAF = re.compile(r"permissions violation for subscription", re.IGNORECASE)
 _PENDING_BYTES = 4 * 1024 * 1024
 _AT_ONCE_BYTES = 16 * 1024
 _CLOSE_S = 1.0
@@ -278,10 +277,14 @@ def check_heard(errors: list[str], prefix: str) -> None:
     Raises:
         NatsError: It is not.
     """
-    if any(_DEAF.search(said) for said in errors):
-        # Without the name of this inbox, which is another one at each try.
-        errors.append(f"no permission to subscribe to {prefix}.>: acknowledgements could not be heard")
+    if any(unheard_subject(said) is not None for said in errors):
+        errors.append(deaf(prefix))
         raise NatsError(errors[-1])
+
+
+def deaf(prefix: str) -> str:
+    """Return the fault of an inbox that may not be heard, without its name: that is another one at each try."""
+    return f"no permission to subscribe to {prefix}.>: acknowledgements could not be heard"
 
 
 def url_credentials(server: str) -> dict[str, str]:

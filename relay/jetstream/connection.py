@@ -20,13 +20,13 @@ from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
 from relay.jetstream import answers, frames
 from relay.jetstream.acknowledgements import Stored
-from relay.jetstream.client import Client, Inbox, NatsOptions, RawListener, check_heard, limit_of
+from relay.jetstream.client import Client, Inbox, NatsOptions, RawListener, check_heard, deaf, limit_of
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.frames import Message
 from relay.jetstream.listener import Listener
 from relay.jetstream.questions import Questions
 from relay.rules.failure.failures import Failure, Forbidden, NoResponders, Refused, TimedOut
-from relay.rules.failure.refused_right import forbidden_subject
+from relay.rules.failure.refused_right import forbidden_subject, unheard_subject
 
 # Events of a batch between two returns to the event loop: about 1 ms.
 _BREATH = 500
@@ -43,6 +43,7 @@ class Connection(Questions):
     ) -> None:
         super().__init__(client)
         self._inbox = inbox
+        self._inbox_prefix = inbox.removesuffix(".").rpartition(".")[0]
         self._skip = len(inbox)
         # Its own for each connection: what an ended one has left half sent may still be open at the server.
         self._batch_prefix = f"{secrets.token_hex(4)}."
@@ -239,6 +240,11 @@ class Connection(Questions):
         if subject is not None:
             self._denied.add(subject)
             self._listener.forbidden(subject, Forbidden(self._last_error))
+        # A reload of the server ends a subscription that is no longer permitted, and does not make it again if it is:
+        # what was an answer to us is heard by nobody. The next connection says whether it is permitted.
+        unheard = unheard_subject(self._last_error)
+        if unheard is not None and unheard.startswith(f"{self._inbox_prefix.lower()}."):
+            self._has_ended(deaf(self._inbox_prefix))
 
     async def on_closed(self) -> None:
         """Take the end of the connection."""

@@ -2,7 +2,9 @@
 
 import re
 
-_FORBIDDEN = re.compile(r'permissions violation for publish to "((?:[^"\\]|\\.)*)"', re.IGNORECASE)
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_FORBIDDEN = re.compile(rf"permissions violation for publish to {_QUOTED}", re.IGNORECASE)
+_UNHEARD = re.compile(rf"permissions violation for subscription to {_QUOTED}", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -12,5 +14,13 @@ def forbidden_subject(words: str) -> str | None:
     The server quotes it as Go does: a quote and a backslash have a backslash before them. Nothing else that it would
     write in another way can be in a subject of ours (`relay.rules.stream.subjects`).
     """
-    found = _FORBIDDEN.search(words)
+    return _subject(_FORBIDDEN.search(words))
+
+
+def unheard_subject(words: str) -> str | None:
+    """Return the subject to which the server refuses a subscription, or ends one, in lower case; None as above."""
+    return _subject(_UNHEARD.search(words))
+
+
+def _subject(found: re.Match[str] | None) -> str | None:
     return None if found is None else _ESCAPED.sub(r"\1", found[1]).lower()

@@ -342,3 +342,26 @@ def test_an_inbox_that_may_not_be_heard_is_told_before_anything_is_sent(
     outbox.insert("orders.placed", "k", {"i": 0})
     refused(relay, "no permission to subscribe to _INBOX_another.>")
     assert Streams(own_nats.url).messages("ORDERS") == 0
+
+
+def test_an_inbox_that_is_taken_away_while_running_is_told_and_heard_again(
+    outbox: Outbox, tmp_path: Path, make_relay: MakeRelay
+) -> None:
+    own_server_needs(2, 10, why=RELOADS)
+    user, settings = identity("password", tmp_path)
+    config = accounts(user)
+    assert '"_INBOX_relay.>"' in config
+    with NatsServer(tmp_path / "nats", config=config) as server:
+        streams = Streams(server.url, user="admin", password="admin")
+        # Shorter than it takes until the inbox is heard again: what is in doubt has to be looked for.
+        streams.make("ORDERS", "orders.>", duplicate_window=1_000_000_000)
+        relay = make_relay(outbox.dsn, server.url, **settings).start()
+        delivers(outbox, relay)
+        reload(server, config.replace('"_INBOX_relay.>"', '"_INBOX_another.>"'))
+        outbox.fill("orders.placed", 20, keys=5)
+        refused(relay, "no permission to subscribe to _INBOX_relay.>")
+        reload(server, config)
+        outbox.drained()
+        delivers(outbox, relay)
+        ids = [message.headers["Nats-Msg-Id"] for message in streams.read("ORDERS")]
+        assert len(ids) == len(set(ids)) == 22

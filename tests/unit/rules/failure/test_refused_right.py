@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rules.failure.refused_right import forbidden_subject
+from relay.rules.failure.refused_right import forbidden_subject, unheard_subject
 
 SUBJECT = st.text(string.ascii_letters + string.digits + string.punctuation, min_size=1)
 
@@ -29,3 +29,10 @@ def test_every_subject_is_read_as_it_was_sent(subject: str) -> None:
 )
 def test_other_words_name_no_subject(words: str) -> None:
     assert forbidden_subject(words) is None
+
+
+@given(SUBJECT)
+def test_a_subscription_is_not_taken_for_a_publish(subject: str) -> None:
+    words = quoted(subject).replace("Publish", "Subscription") + ' (sid "7")'
+    assert (unheard_subject(words), forbidden_subject(words)) == (subject.lower(), None)
+    assert unheard_subject(quoted(subject)) is None
