@@ -9,17 +9,18 @@ Each stream is waited for by itself: one that does not answer gives up no doubt 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 
 from relay.event import Event
+from relay.integrity.marked_tail import ranges_to_read
 from relay.integrity.reused_seqs import ReusedSeqs
 from relay.integrity.watched import PATIENCE_S, Watched, WatchedStreams
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError, LookupRefused
-from relay.jetstream.stream_reader import StreamReader, event_ids
+from relay.jetstream.stream_reader import StoredId, StreamReader, event_ids
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.postgres.database import Unfinished
@@ -280,23 +281,21 @@ class TailSearch:
             return
         floor = self._in_hand.floors.of(watched.name, otherwise=max(0, state.last_seq - _UNKNOWN_TAIL))
         first = max(watched.read_up_to, floor) + 1
-        messages = found = 0
+        messages = found = marked = 0
         began = time.monotonic()
-        async for page in StreamReader(connection, state).pages(first, state.last_seq):
-            messages += len(page)
-            places = event_ids(page)
-            pending = {event_id: seq for seq, event_id in await self._reader.pending_ids(list(places))}
-            for event_id, seq in pending.items():
-                self._in_hand.in_doubt.find(seq, watched.name, places[event_id], event_id)
-            # The rows of others that were sent may have been deleted, or marked by hand.
-            others = {event_id: seq for event_id, seq in self._ids_sent(watched).items() if event_id in places}
-            for event_id in others.keys() - pending.keys():
-                self._in_hand.in_doubt.find(others[event_id], watched.name, places[event_id], event_id, listed=False)
-            found += len(pending)
-            await self._reused.compare(watched.name, page)
+        stored = StreamReader(connection, state)
+        ranges = [(first, state.last_seq)]
+        # What is in memory is looked for whatever its row says.
+        if not self._ids_sent(watched):
+            ranges = await ranges_to_read(stored, watched, first, self._reader, self._in_hand.watermark())
+            marked = state.last_seq - first + 1 - sum(end - begin + 1 for begin, end in ranges)
+        for begin, end in ranges:
+            async for page in stored.pages(begin, end):
+                messages += len(page)
+                found += await self._find_among(page, watched)
         watched.searched_up_to(state.last_seq)
         self._metrics.found(found)
-        if messages:
+        if messages or marked:
             log_event(
                 log,
                 "info",
@@ -304,9 +303,23 @@ class TailSearch:
                 "the end of a stream was searched for events that were sent and not marked",
                 stream=watched.name,
                 messages=messages,
+                marked=marked,
                 found=found,
                 took_s=round(time.monotonic() - began, 3),
             )
+
+    async def _find_among(self, page: Sequence[StoredId], watched: Watched) -> int:
+        """Find pending events in a page of a stream; return how many."""
+        places = event_ids(page)
+        pending = {event_id: seq for seq, event_id in await self._reader.pending_ids(list(places))}
+        for event_id, seq in pending.items():
+            self._in_hand.in_doubt.find(seq, watched.name, places[event_id], event_id)
+        # The rows of others that were sent may have been deleted, or marked by hand.
+        others = {event_id: seq for event_id, seq in self._ids_sent(watched).items() if event_id in places}
+        for event_id in others.keys() - pending.keys():
+            self._in_hand.in_doubt.find(others[event_id], watched.name, places[event_id], event_id, listed=False)
+        await self._reused.compare(watched.name, page)
+        return len(pending)
 
     def _ids_sent(self, watched: Watched) -> dict[str, int]:
         """Return the seqs of what may have been sent to a stream and is not acknowledged, by id.

@@ -9,7 +9,7 @@ from relay.errors import BadValue
 from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.postgres.database import LOCK_TIMEOUT_S, Database, Row
-from relay.postgres.rows import AdoptionRow, DeadRow, ReusedSeq, StreamStateRow, TableRow
+from relay.postgres.rows import AdoptionRow, DeadRow, ReusedSeq, StreamStateRow, Suspect, TableRow, Undecided
 from relay.postgres.single_value import value
 from relay.postgres.tables import Tables, array
 from relay.rules.database.adoption import Adoption
@@ -28,27 +28,6 @@ class Due(NamedTuple):
 
     retry_at: str
     seq: int
-
-
-class Suspect(NamedTuple):
-    """An event without payload, headers and time, and the version of its row: each change gives the row another one."""
-
-    event: Event
-    version: str
-
-
-class Undecided(NamedTuple):
-    """What has become of a dead letter that nobody has settled.
-
-    Attributes:
-        key: The key that it has now.
-        is_dead: Whether it still is one.
-        is_due: Whether the operator has given it back: then it is found when it is due.
-    """
-
-    key: str | None
-    is_dead: bool
-    is_due: bool
 
 
 # What one `delivery/fetch_few` reads at most.
@@ -353,6 +332,21 @@ class OutboxReader:
         """Return our highest mark of each stream in a range of seqs, which must be small."""
         rows = await self._run(self._tables.query("integrity/highest_marks"), (above, up_to, *self._ours))
         return [(stream, Mark(stream_seq, event_id)) for stream, stream_seq, event_id in rows]
+
+    async def marked_ranges(
+        self, above: int, up_to: int, stream: str, stored: tuple[int, int], since: float
+    ) -> list[tuple[int, int]]:
+        """Return the sequences of a stream at which delivered events were stored, as ranges, ascending.
+
+        Args:
+            above: The events have seqs above this one, whosever they are,
+            up_to: and up to this one; the range must be small.
+            stream: Which one, as marks name it.
+            stored: The first and the last sequence that is asked for.
+            since: They were marked then or later, Unix seconds by the database's clock.
+        """
+        rows = await self._run(self._tables.query("integrity/marked_ranges"), (above, up_to, stream, *stored, since))
+        return [(first, last) for first, last in rows]
 
     async def pending_ids(self, ids: Sequence[str]) -> list[tuple[int, str]]:
         """Return seq and id of those of the message ids, all of them UUIDs, that are pending events of ours."""

@@ -57,6 +57,27 @@ class BellRow(NamedTuple):
     another_sleeps: bool
 
 
+class Suspect(NamedTuple):
+    """An event without payload, headers and time, and the version of its row: each change gives the row another one."""
+
+    event: Event
+    version: str
+
+
+class Undecided(NamedTuple):
+    """What has become of a dead letter that nobody has settled.
+
+    Attributes:
+        key: The key that it has now.
+        is_dead: Whether it still is one.
+        is_due: Whether the operator has given it back: then it is found when it is due.
+    """
+
+    key: str | None
+    is_dead: bool
+    is_due: bool
+
+
 class AdoptionRow(NamedTuple):
     """``adopt/installed``: a trigger that copies the rows of a foreign table, as it stands.
 

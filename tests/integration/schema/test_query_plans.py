@@ -77,6 +77,7 @@ READS: list[tuple[str, tuple[object, ...], int]] = [
     ("integrity/stream_states", ("{0,5,63}",), FEW_PAGES),
     ("operate/streams", (), FEW_PAGES),
     ("integrity/highest_marks", (DELIVERED - 1000, DELIVERED, *SOME), 300),
+    ("integrity/marked_ranges", (DELIVERED - 1000, DELIVERED, "ORDERS", 1, ROWS, 0.0), 200),
     ("integrity/pending_ids", ("{00000000-0000-4000-8000-000000000000}", *SOME), FEW_PAGES),
     ("operate/prunable", (DELIVERED - 1000, DELIVERED, 0.0), 200),
     ("operate/prunable_dead", (0.0, False, True), FEW_PAGES),

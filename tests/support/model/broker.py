@@ -49,6 +49,8 @@ class Stream:
     last: int = 0
     # Id and subject by sequence.
     messages: dict[int, tuple[str, str]] = field(default_factory=dict)
+    # When each message was stored, Unix seconds.
+    stored_at: dict[int, float] = field(default_factory=dict)
     # When each id was taken, and where it was stored; 0 until it is.
     remembered: dict[str, tuple[float, int]] = field(default_factory=dict)
     # What was taken without a quorum: subject and id.
@@ -208,6 +210,7 @@ class Broker:
             self.broken = self.broken or error
         stream.last += 1
         stream.messages[stream.last] = event_id, subject
+        stream.stored_at[stream.last] = self.clock.time()
         stream.remembered[event_id] = self.clock.now, stream.last
         self.acknowledged.setdefault(event_id, set()).add((stream.name, stream.last))
         return stream.last
@@ -232,6 +235,7 @@ class Broker:
                     "duplicate_window": round(stream.window_s * 1e9),
                 },
                 "created": stream.created,
+                "ts": datetime.fromtimestamp(self.clock.time(), UTC).isoformat(),
                 "state": {"first_seq": stream.first if stream.messages else 0, "last_seq": stream.last},
             }
         assert head == "STREAM.MSG.GET", question
@@ -242,7 +246,8 @@ class Broker:
         if found is None:
             return {"error": {"err_code": 10037, "description": "no message found"}}
         headers = f"NATS/1.0\r\nNats-Msg-Id: {stream.messages[found][0]}\r\n\r\n"
-        return {"message": {"seq": found, "hdrs": base64.b64encode(headers.encode()).decode()}}
+        stored = datetime.fromtimestamp(stream.stored_at[found], UTC).isoformat()
+        return {"message": {"seq": found, "hdrs": base64.b64encode(headers.encode()).decode(), "time": stored}}
 
 
 class Client:

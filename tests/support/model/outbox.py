@@ -588,6 +588,21 @@ class Outbox:
                 best[row.stream] = row
         return [(stream, row.stream_seq, row.id) for stream, row in sorted(best.items())]
 
+    def _integrity_marked_ranges(
+        self, above: int, up_to: int, stream: str, first: int, last: int, since: float
+    ) -> Answer:
+        places = {
+            row.stream_seq
+            for row in self.now.rows.values()
+            if above < row.seq <= up_to
+            and row.stream == stream
+            and first <= (row.stream_seq or 0) <= last
+            and row.delivered_at is not None
+            and row.delivered_at >= since
+        }
+        # Each by itself: the relay joins them.
+        return [(place, place) for place in places if place is not None]
+
     def _integrity_pending_ids(self, ids: str, *_: object) -> Answer:
         wanted = set(words(ids))
         return [(row.seq, row.id) for row in self.now.rows.values() if row.id in wanted and row.pending]

@@ -8,7 +8,9 @@ from typing import Any
 from unittest import mock
 
 import relay.daemon.replica
+import relay.integrity.marked_tail
 import relay.jetstream.reconnect
+import relay.rules.stream.unread_ranges
 from relay.config.settings import Settings
 from relay.daemon.replica import Replica
 from relay.postgres.tables import Tables
@@ -69,6 +71,9 @@ class Process:
             stack.enter_context(told_by(self._clock))
             stack.enter_context(mock.patch.object(relay.jetstream.reconnect, "connect", self._broker.connect))
             stack.enter_context(mock.patch.object(relay.daemon.replica, "Presence", _Presence))
+            # However short a tail is, what is marked in it is not read.
+            stack.enter_context(mock.patch.multiple(relay.integrity.marked_tail, _SHORT_TAIL=0, _SPAN=7))
+            stack.enter_context(mock.patch.object(relay.rules.stream.unread_ranges, "_WORTH_A_QUESTION", 1))
             yield
 
     @property
