@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.support.fix_console import Console
@@ -57,6 +58,16 @@ class Watched:
         """Show the page that is there in another window."""
         await self.page.emulate_media(color_scheme=scheme)
         await self.page.set_viewport_size({"width": width, "height": _HEIGHT})
+
+    async def violations(self) -> list[dict[str, Any]]:
+        """Return what axe finds wrong with the page as it is shown now."""
+        # Half a megabyte of axe once for a page, not once for each window, and nothing back of what is right.
+        if not await self.page.evaluate("'axe' in window"):
+            await self.page.evaluate(AXE_SCRIPT)
+        found: list[dict[str, Any]] = await self.page.evaluate(
+            "axe.run({resultTypes: ['violations']}).then(results => results.violations)"
+        )
+        return found
 
 
 @asynccontextmanager

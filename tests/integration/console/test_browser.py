@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Response
 
 from relay.demo.servers import NatsServer, PostgresServer
@@ -122,9 +121,9 @@ async def faults_of(window: Watched, name: str) -> dict[str, object]:
             found[f"{name}: scrolled sideways"] = (scheme, width)
         if width == NARROW and (cut := await window.page.evaluate(CARDS)):
             found[f"{name}: tables, {scheme}"] = cut
-        if (scheme, width) in AXED and (results := await Axe().run(window.page)).violations_count:
+        if (scheme, width) in AXED and (violations := await window.violations()):
             found[f"{name}: axe, {scheme}, {width}"] = [
-                (one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in results.response["violations"]
+                (one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in violations
             ]
     return found
 
