@@ -252,11 +252,11 @@ class Refusals:
         )
 
     def bury(self, event: Event, failure_class: FailureClass, reason: str, error: str) -> None:
-        """Make an event a dead letter; its key goes on without it, or waits for the operator."""
+        """Make an event a dead letter; once that is written its key goes on without it, or waits for the operator."""
         buried = self._dead_letter(event, failure_class, reason, error)
         self._concluded(event)
+        self._in_hand.bury(event)
         self._settler.take(buried)
-        self._lanes.release(event)
 
     def warn_isolated(self, event: Event) -> None:
         """Report an event that is sent alone because relays may have crashed by it."""

@@ -128,7 +128,7 @@ class Settler:
                     if waiting < _ENOUGH and not self._others:
                         await self._linger()
                         if self._others:
-                            continue  # a dead letter is written before later events of its key are marked
+                            continue  # the key of a dead letter waits until it is written
                     await self._mark()
             self._busy = False
             self._idle.set()
@@ -304,7 +304,7 @@ class Settler:
             case Buried(event=event):
                 if not await self._writer.bury(outcome) and await self._has_changed(outcome):
                     return False
-                self._in_hand.unsettled.forget([event])
+                self._in_hand.buried(event)
                 self._metrics.dead(outcome.reason)
         self._wrote()
         return True

@@ -196,7 +196,7 @@ class InHand:
         """Leave an event in the outbox, to be read again at once, since its row is not what was decided about.
 
         It was to be postponed, or to become a dead letter, and was not written down as such. With it goes what waits of
-        its key and of the keys that it is to join, unless its key went on without it: then it comes behind.
+        its key and of the keys that it is to join.
 
         Args:
             event: What was decided about.
@@ -205,17 +205,17 @@ class InHand:
         Returns:
             How many were left in the outbox; 0 if the event has been taken in again already, or is settled.
         """
-        seq, key = event.seq, event.key
-        if seq not in self.unsettled.in_memory and seq not in self.unsettled.postponed:
+        seq, unsettled = event.seq, self.unsettled
+        if seq not in unsettled.in_memory and seq not in unsettled.postponed:
             return 0
-        is_head = self.unsettled.postponed.pop(seq, None) is not None or seq in self.unsettled.blocked
-        if is_head:
+        if unsettled.postponed.pop(seq, None) is not None or seq in unsettled.blocked or seq in unsettled.burying:
+            unsettled.burying.discard(seq)
             dropped = self.lanes.drop_head(event)
         else:
             self.lanes.drop(event)
             dropped = [event]
         self.unbar(seq)
-        return self._read_again({seq}, {*keys, key}, dropped)
+        return self._read_again({seq}, {*keys, event.key}, dropped)
 
     def _read_again(self, seqs: Collection[int], keys: Collection[str | None], dropped: list[Event]) -> int:
         affected = {key for key in keys if key is not None}
@@ -313,6 +313,17 @@ class InHand:
         """Take the acknowledged events that could not be marked before, to be marked now."""
         self._marking = self.aside.take()
         return self._marking
+
+    def bury(self, event: Event) -> None:
+        """Keep the key of a taken event waiting until its death is written: a crash before has it sent again."""
+        self.lanes.stick(event)
+        self.unsettled.burying.add(event.seq)
+
+    def buried(self, event: Event) -> None:
+        """Forget a dead letter that is written, and let its key go on, or wait for the operator."""
+        if self.unsettled.forget_dead(event):
+            self.lanes.release(event)
+            self.to_send.set()
 
     # What follows.
 

@@ -17,6 +17,7 @@ class Unsettled:
         postponed: Events that wait in the outbox for their retry: seq to key and time of creation.
         blocked: Dead letters that keep their key waiting, and those that an operator has retried and that wait for
             their turn: seq to key.
+        burying: Those in memory that become dead letters, and whose keys wait until that is written.
         payload_bytes: How much payload and headers the events in memory hold.
     """
 
@@ -24,6 +25,7 @@ class Unsettled:
         self.in_memory: dict[int, Event] = {}
         self.postponed: dict[int, tuple[str | None, float]] = {}
         self.blocked: dict[int, str] = {}
+        self.burying: set[int] = set()
         self.payload_bytes = 0
         self._just_settled: set[int] = set()
         # No unsettled seq is lower; it may be settled itself.
@@ -101,6 +103,13 @@ class Unsettled:
         self._just_settled.update(seqs)
         take = self.in_memory.pop
         self.payload_bytes -= size_of_all([known for seq in seqs if (known := take(seq, None)) is not None])
+
+    def forget_dead(self, event: Event) -> bool:
+        """Forget an event whose death is written; report whether its key waited for that."""
+        self.forget([event])
+        keeps_key = event.seq in self.burying
+        self.burying.discard(event.seq)
+        return keeps_key
 
     def strip(self, seqs: Iterable[int]) -> None:
         """Note that payload and headers of events in memory were let go."""

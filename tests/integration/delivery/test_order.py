@@ -292,3 +292,49 @@ def test_order_holds_while_producers_write_and_everything_is_killed(
     by_key = in_order_of_seq(streams.read("ORDERS"))
     assert sum(map(len, by_key.values())) == outbox.count("true")
     assert len(by_key) == 4 * 3 + 1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_kill_before_a_dead_letter_is_written_sends_it_behind_no_later_event_of_its_key(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str
+) -> None:
+    """What is decided and not written is decided again; by then the stream may take what it refused."""
+    streams.make("ORDERS", "orders.>", max_msg_size=500, allow_atomic=True)
+    relay = make_relay(outbox.dsn, streams.url, delivery__strategy=strategy)
+    seq = outbox.insert("orders.placed", "k", {"i": 0, "pad": "x" * 1000})
+    with psycopg.connect(outbox.dsn) as other:
+        other.execute("SELECT FROM outbox_events WHERE seq = %s FOR UPDATE", (seq,))
+        relay.start()
+        relay.said("event.dead")
+        for i in (1, 2, 3):
+            outbox.insert("orders.placed", "k", {"i": i})
+            outbox.delivered(outbox.insert("orders.other", f"another {i}", {"i": -1}))
+        relay.kill()
+    outbox.leases_run_out()
+    streams.change("ORDERS", max_msg_size=5000)
+    relay.start()
+    outbox.drained()
+    assert [message.i for message in streams.read("ORDERS") if message.subject == "orders.placed"] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("on_dead", ["skip", "block"])
+def test_a_key_goes_on_once_its_dead_letter_is_written(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, on_dead: str
+) -> None:
+    streams.make("ORDERS", "orders.>", max_msg_size=500)
+    relay = make_relay(outbox.dsn, streams.url, failures__on_dead=on_dead)
+    seq = outbox.insert("orders.placed", "k", {"i": 0, "pad": "x" * 1000})
+    later = [outbox.insert("orders.placed", "k", {"i": i}) for i in range(1, 40)]
+    with psycopg.connect(outbox.dsn) as other:
+        other.execute("SELECT FROM outbox_events WHERE seq = %s FOR UPDATE", (seq,))
+        relay.start()
+        relay.said("event.dead")
+        outbox.delivered(outbox.insert("orders.other", "another", {"i": -1}))
+        assert outbox.count("delivered_at IS NOT NULL") == 1
+    outbox.dead(seq)
+    if on_dead == "block":
+        outbox.delivered(outbox.insert("orders.other", "another", {"i": -1}))
+        assert outbox.count("delivered_at IS NOT NULL") == 2
+        outbox.conn.execute("UPDATE outbox_events SET discarded_at = now() WHERE seq = %s", (seq,))
+    outbox.delivered(later[-1])
+    assert [message.i for message in streams.read("ORDERS") if message.subject == "orders.placed"] == list(range(1, 40))

@@ -338,19 +338,31 @@ def test_a_postponed_event_whose_row_has_changed_is_read_again_with_all_that_wai
     assert [one.seq for one in in_hand.lanes.take(9)] == [4]
 
 
-def test_an_event_without_whose_death_its_key_went_on_is_read_again_alone() -> None:
+def test_a_key_waits_until_the_death_of_its_event_is_written() -> None:
+    in_hand = hand()
+    take_in(in_hand, event(1, "a"), event(2, "a"), event(3, "b"))
+    dead, other = in_hand.lanes.take(9)
+    in_hand.bury(dead)
+    in_hand.lanes.release(other)
+    assert (in_hand.lanes.take(9), in_hand.waiting()) == ([], 1)
+    in_hand.buried(dead)
+    assert ([one.seq for one in in_hand.lanes.take(9)], in_hand.waiting()) == ([2], 0)
+    assert in_hand.read_decided_again(dead, {"a"}) == 0, "it is settled"
+
+
+def test_an_event_whose_row_has_changed_before_its_death_is_the_first_of_its_key_again() -> None:
     in_hand = hand()
     take_in(in_hand, event(1, "a"), event(2, "a"))
     (dead,) = in_hand.lanes.take(9)
-    in_hand.lanes.release(dead)
-    assert in_hand.read_decided_again(dead, {"a"}) == 1
-    assert [one.seq for one in in_hand.lanes.take(9)] == [2]
+    in_hand.bury(dead)
+    assert in_hand.read_decided_again(dead, {"a"}) == 2
+    assert in_hand.lanes.take(9) == []
     in_hand.begin_backfill()
     with in_hand.unsettled.reading():
         take_in(in_hand, event(1, "a"), event(2, "a"))
-    assert in_hand.lanes.take(9) == [], "its key has an event out"
-    in_hand.lanes.release_key("a")
     assert [one.seq for one in in_hand.lanes.take(9)] == [1]
+    in_hand.lanes.release_key("a")
+    assert [one.seq for one in in_hand.lanes.take(9)] == [2]
 
 
 def test_a_dead_letter_that_is_none_after_all_is_the_first_of_its_key_again() -> None:
@@ -359,7 +371,7 @@ def test_a_dead_letter_that_is_none_after_all_is_the_first_of_its_key_again() ->
     (dead,) = in_hand.lanes.take(9)
     in_hand.unsettled.block(dead.seq, "a")
     in_hand.lanes.bar("a")
-    in_hand.lanes.release(dead)
+    in_hand.bury(dead)
     assert in_hand.read_decided_again(dead, {"a"}) == 2
     assert in_hand.unsettled.blocked == {}
     in_hand.begin_backfill()
