@@ -5,8 +5,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,15 @@ from relay.cli.options import table_or_json, with_settings
 from relay.cli.projection_view import audit_table, parked_table, partition_table, refresh_table
 from relay.cli.table import message
 from relay.config.settings import Settings
-from relay.errors import Exit
+from relay.errors import ConfigError, Exit, RelayError
 from relay.operate.access import checked, connect
 from relay.terminal import Redraw
 from relay.text import json_line
 
 if TYPE_CHECKING:
+    from relay.projection.definition import Definition
     from relay.projection.operator import PartitionStatus, RefreshStatus
-    from relay.projection.verify import Verdict
+    from relay.projection.verify import Settled, Verdict
 
 _name = click.argument("name")
 
@@ -184,11 +185,12 @@ def wait(settings: Settings, name: str, token: str, timeout_s: float) -> None:
     help="Holds the address of the outbox, if the read models are in another database.",
 )
 def verify(settings: Settings, projections: tuple[str, ...], outbox_dsn_file: Path | None) -> None:
-    """Compare projections with the outbox. Exit code 7 if a delivered event is missing.
+    """Compare projections with the outbox, those in Redis too. Exit code 7 if a delivered event is missing.
 
     Each delivered event that is still in the outbox, and that the projection has read past, must be settled: applied,
     parked or skipped. Events that were sent without Outbox-Seq, or that lie in a gap that was accepted, are counted
-    apart and are not missing; NATS is asked for the first only if an event has left no mark.
+    apart and are not missing; NATS is asked for the first only if an event has left no mark. A projection that cannot
+    be compared is told, and the others are compared.
 
     \b
     relay projection verify projections/
@@ -197,20 +199,49 @@ def verify(settings: Settings, projections: tuple[str, ...], outbox_dsn_file: Pa
     from relay.projection.sources import read_sources
     from relay.projection.verify import verify as compare
 
-    lost = False
+    lost, failed = False, None
     outbox_settings = settings
     if outbox_dsn_file is not None:
         place = settings.postgres.model_copy(
             update={"dsn": SecretStr(outbox_dsn_file.read_text("utf-8").strip()), "dsn_file": None}
         )
         outbox_settings = settings.model_copy(update={"postgres": place})
-    with connect(settings) as models, connect(outbox_settings) as outbox:
+    with connect(outbox_settings) as outbox:
         tables, _ = checked(outbox, settings.postgres.table)
         for definition in read_sources(projections):
-            found = compare(definition, models, outbox, tables, envelopes(settings))
+            try:
+                with _settled(settings, definition) as settled:
+                    found = compare(definition, settled, outbox, tables, envelopes(settings))
+            except RelayError as error:
+                message(f"{definition.name}: cannot be compared: {error}")
+                failed = failed or error
+                continue
             lost = _tell(definition.name, found, _unnumbered(settings, definition.stream, found)) or lost
     if lost:
         raise SystemExit(int(Exit.LOST))
+    if failed is not None:
+        raise SystemExit(int(failed.exit_code))
+
+
+@contextmanager
+def _settled(settings: Settings, definition: "Definition") -> "Iterator[Settled]":
+    """Open the place in which a projection keeps what it has settled.
+
+    Raises:
+        RelayError: It cannot be used, or has no such projection.
+    """
+    if definition.store == "redis":
+        try:
+            from relay.projection.in_redis.settled import settled_in_redis
+        except ModuleNotFoundError:
+            raise ConfigError(["[redis]: needs outbox-relay[redis]"]) from None
+        with settled_in_redis(settings, definition.name) as in_redis:
+            yield in_redis
+        return
+    from relay.projection.verify import SettledInPostgres
+
+    with connect(settings) as models:
+        yield SettledInPostgres(models, definition.name)
 
 
 def _unnumbered(settings: Settings, stream: str, found: "Verdict") -> set[int]:

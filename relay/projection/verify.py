@@ -5,8 +5,8 @@ read. The rows are read first and the bits after them, so that an event that is 
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import psycopg
 
@@ -56,22 +56,56 @@ class Verdict(NamedTuple):
     elsewhere: Mapping[str, Sequence[int]] = {}
 
 
-def verify(definition: Definition, models: Conn, outbox: Conn, tables: Tables, envelopes: Envelopes) -> Verdict:
-    """Compare every delivered event that is still in the outbox.
+class Settled(Protocol):
+    """What a projection has written down of what it has settled.
+
+    Attributes:
+        position: Up to which sequence of the stream each partition has read.
+        gaps: The sequences that operators have passed over.
+    """
+
+    position: int
+    gaps: Sequence[range]
+
+    def bits(self, chunk: int, origins: Sequence[str]) -> Iterable[bytes]:
+        """Return the bits of a chunk of seqs, of each partition and each of some origins."""
+
+
+class SettledInPostgres:
+    """The same of a projection in PostgreSQL.
 
     Args:
         models: The database of the read models, in autocommit.
-        outbox: That of the outbox, in autocommit.
-        envelopes: Makes the subject of a topic, as the relay does.
+        name: The projection.
 
     Raises:
         NoProjection: There is no such projection.
     """
-    position = min(one.position for one in statuses(models, definition.name))
+
+    def __init__(self, models: Conn, name: str) -> None:
+        self._models = models
+        self._name = name
+        self.position = min(one.position for one in statuses(models, name))
+        self.gaps: Sequence[range] = accepted_gaps(models, name)
+
+    def bits(self, chunk: int, origins: Sequence[str]) -> Iterator[bytes]:
+        """Return the bits of a chunk of seqs, of each partition and each of some origins."""
+        found = psycopg.RawCursor(self._models).execute(query("settled"), [self._name, chunk, list(origins)])
+        return (bits for (bits,) in found)
+
+
+def verify(definition: Definition, settled: Settled, outbox: Conn, tables: Tables, envelopes: Envelopes) -> Verdict:
+    """Compare every delivered event that is still in the outbox.
+
+    Args:
+        settled: What the projection has settled.
+        outbox: The database of the outbox, in autocommit.
+        envelopes: Makes the subject of a topic, as the relay does.
+    """
+    position, gaps = settled.position, settled.gaps
     cursor = psycopg.RawCursor(outbox)
     origins = Origins(cursor.execute(tables.query("operate/origin")).fetchall()[0][0])
     newest = cursor.execute(tables.query("delivery/newest")).fetchall()[0][0] or 0
-    gaps = accepted_gaps(models, definition.name)
     compared, in_gaps, unsettled = 0, 0, list[Unsettled]()
     elsewhere: dict[str, list[int]] = {}
     for chunk in _chunks_with_rows(cursor, tables, newest):
@@ -90,10 +124,10 @@ def verify(definition: Definition, models: Conn, outbox: Conn, tables: Tables, e
             continue
         compared += len(ours)
         wanted = sorted({"", *(origins.of(seq) for seq in ours)})
-        settled = _bits(models, definition.name, chunk, wanted)
+        bits = _together(settled.bits(chunk, wanted))
         for seq, (stream_seq, stream) in ours.items():
             byte, bit = divmod(seq % CHUNK_SEQS, 8)
-            if settled[byte] >> bit & 1:
+            if bits[byte] >> bit & 1:
                 continue
             if split(stream)[1] != definition.stream:
                 elsewhere.setdefault(stream, []).append(seq)
@@ -136,9 +170,10 @@ async def find_unnumbered(settings: Settings, stream: str, unsettled: Sequence[U
     return found
 
 
-def _bits(models: Conn, name: str, chunk: int, origins: list[str]) -> bytes:
+def _together(parts: Iterable[bytes]) -> bytes:
+    """Return what is set in any of some bits."""
     settled = 0
-    for (bits,) in psycopg.RawCursor(models).execute(query("settled"), [name, chunk, origins]):
+    for bits in parts:
         settled |= int.from_bytes(bits, "little")
     return settled.to_bytes(CHUNK_SEQS // 8, "little")
 

@@ -139,8 +139,29 @@ async def resume(client: Client, name: str, *, accept_gap: bool = False) -> None
     for one in await statuses(client, name):
         state = f"{prefix_of(name, one.partition, one.generation)}:state"
         if accept_gap and one.gap_last is not None:
+            gap = f"{one.position + 1}-{one.gap_last}"
+            await client.call("SADD", _gaps(prefix_of(name, one.partition, one.generation)), gap)
             await client.call("HSET", state, "position", one.gap_last, "time_ns", "", "created", "")
         await client.call("HSET", state, "paused", 0, "status", "new", "error", "", "gap_last", "")
+
+
+async def accepted_gaps(client: Client, name: str) -> list[range]:
+    """Return the sequences of the stream that operators have passed over with ``resume --accept-gap``.
+
+    Raises:
+        NoProjection: There is no such projection.
+        RedisFault: Redis cannot be used.
+    """
+    found = []
+    for prefix in await _prefixes(client, name):
+        for gap in await client.call("SMEMBERS", _gaps(prefix)):
+            first, last = bytes(gap).decode().split("-")
+            found.append(range(int(first), int(last) + 1))
+    return found
+
+
+def _gaps(prefix: str) -> str:
+    return f"{prefix}:gaps"
 
 
 async def _parked(client: Client, name: str, key: str | None) -> list[tuple[ParkedEvent, bool]]:

@@ -9,7 +9,9 @@ import psycopg
 import pytest
 
 from relay.config.settings import load
-from tests.integration.projection.fix_runner import Run, Running
+from relay.projection.in_redis.ledger import prefix_of
+from tests.integration.projection.fix_redis import World
+from tests.integration.projection.fix_runner import Run, Running, run_by_command
 from tests.integration.projection.world import STREAM, TABLES, Events, definition, run_sql, state
 from tests.support.fix_relay import MakeRelay, Outbox, wait_until
 from tests.support.relay_cli import done, relay
@@ -281,3 +283,58 @@ def test_verify_costs_what_the_rows_cost_however_far_apart_their_seqs_are(
     # A statement for each chunk of seqs up to there would take years.
     command = ("projection", "verify", str(tmp_path), "--outbox-dsn-file", str(tmp_path / "outbox.dsn"))
     assert "3 delivered events compared, none is missing" in done(empty_database, *command).stderr
+
+
+REDIS_FILE = f"""
+[projection]
+name = "counts"
+store = "redis"
+stream = "{STREAM}"
+subjects = ["orders.>"]
+[[on]]
+topic = "orders.placed"
+lua = "write('HINCRBY', 'counts', e.key, e.data.i)"
+"""
+
+
+def test_verify_compares_models_in_redis_as_well_and_goes_on_behind_one_that_it_cannot_compare(
+    outbox: Outbox, events: Events, world: World, make_relay: MakeRelay, tmp_path: Path
+) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "counts.toml").write_text(REDIS_FILE, "utf-8")
+    (files / "trail.toml").write_text(FILE, "utf-8")
+    (files / "trail.sql").write_text(TABLES, "utf-8")
+    events.make()
+    make_relay(outbox.dsn, events.url, **HEADERS).start()
+    for number in range(1, 11):
+        last = outbox.insert("orders.placed", "k", {"i": "parked" if number == 9 else number})
+    outbox.delivered(last)
+    command = ("projection", "verify", str(files))
+    env = {"RELAY_NATS__SERVERS": events.url, "RELAY_REDIS__URL": world.server.url}
+    none = relay(outbox.dsn, *command, **env)
+    assert none.exit_code == 1
+    assert "counts: cannot be compared: there is no projection counts in this Redis" in none.stderr
+    assert "trail: cannot be compared: no projection of this version has run" in none.stderr
+    events.streams.api(f"STREAM.PURGE.{STREAM}", {"seq": 3})
+    with run_by_command(outbox.dsn, events.url, files, RELAY_REDIS__URL=world.server.url):
+        in_redis = f"{prefix_of('counts', 0)}:state"
+        wait_until("one has stopped at the gap", lambda: world.ask("HGET", in_redis, "status") == "stopped")
+        done(outbox.dsn, "projection", "redis", "resume", "counts", "--accept-gap", "--yes", **env)
+        wait_until("the other one, too", lambda: state(outbox.dsn).get("status") == "stopped")
+        done(outbox.dsn, "projection", "resume", "trail", "--accept-gap", "--yes", **env)
+        wait_until("all is settled", lambda: world.ask("HGET", in_redis, "position") == "10")
+        wait_until("all is settled there, too", lambda: state(outbox.dsn).get("position") == 10)
+    found = done(outbox.dsn, *command, **env)
+    for name in ("counts", "trail"):
+        assert f"{name}: 2 events lie in a gap that an operator has accepted" in found.stderr
+        assert f"{name}: 10 delivered events compared, none is missing" in found.stderr
+    # As if it had never been read.
+    (bits,) = world.ask("KEYS", "projection:{counts.1.0}:applied:*")
+    world.ask("SETBIT", bits, last - 3 ^ 7, 0)
+    found = relay(outbox.dsn, *command, **env)
+    assert (found.exit_code, found.stdout.strip()) == (7, f"counts: 1 of 10 events are missing: seq {last - 3}")
+    assert "trail: 10 delivered events compared, none is missing" in found.stderr
+    without = relay(outbox.dsn, *command, RELAY_NATS__SERVERS=events.url)
+    assert (without.exit_code, "counts: cannot be compared: [redis] url: must be set" in without.stderr) == (2, True)
+    assert "trail: 10 delivered events compared, none is missing" in without.stderr
