@@ -1,7 +1,8 @@
 """Who we are to a server, and whom we trust there, from files that others renew.
 
 Each is read again at every connect, and checked before it is used: half a file, as while it is being written, is a
-reason to try again in a moment. The texts of errors name the file and never repeat what is in it.
+reason to try again in a moment. The texts of errors name the file and never repeat what is in it, nor what stands where
+the name of a file belongs and may be the secret itself.
 """
 
 import re
@@ -25,6 +26,19 @@ class IdentityError(Exception):
 def is_auth_error(reason: str) -> bool:
     """Report whether a connection failed over who we are, and not because nobody is there: an operator has to act."""
     return bool(_TURNED_AWAY.search(reason)) and "closed unexpectedly" not in reason
+
+
+def may_be_shown(path: Path) -> bool:
+    """Report whether the name of a file can be no secret that was put in its place: its directory is there."""
+    try:
+        return path.parent not in (Path(), Path("/")) and path.parent.is_dir()
+    except OSError:
+        return False  # such as a text that is too long for a name
+
+
+def file_in_words(path: Path) -> str:
+    """Return what a file is called in the text of an error."""
+    return str(path) if may_be_shown(path) else "the file that it names (not shown, for it may be the secret itself)"
 
 
 def secret(path: Path) -> str:
@@ -86,7 +100,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except OSError as error:
-        raise IdentityError(f"cannot read {path}: {error.strerror}") from error
+        raise IdentityError(f"cannot read {file_in_words(path)}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise IdentityError(f"{path} is not UTF-8") from error
 

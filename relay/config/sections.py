@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
+from relay.credentials import file_in_words
 from relay.errors import ConfigError
 from relay.postgres.tables import DEFAULT_TABLE, Tables
 from relay.rules.stream.subjects import subject_fault, template_fault
@@ -107,7 +108,7 @@ def _readable(value: Path | None) -> Path | None:
         try:
             value.open("rb").close()
         except OSError as error:
-            raise ValueError(f"cannot read {value}: {error.strerror}") from None
+            raise ValueError(f"cannot read {file_in_words(value)}: {error.strerror}") from None
     return value
 
 

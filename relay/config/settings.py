@@ -39,6 +39,7 @@ from relay.config.sections import (
     SubjectSection,
     WatermarkSection,
 )
+from relay.credentials import file_in_words
 from relay.errors import ConfigError
 
 _PREFIX = "RELAY_"
@@ -260,7 +261,7 @@ def _read_secret_files(source: _Source, faults: list[str]) -> None:
             try:
                 text = Path(str(path)).read_text("utf-8").removesuffix("\n").removesuffix("\r")
             except OSError as error:
-                faults.append(f"{place}: cannot read {path}: {error.strerror}")
+                faults.append(f"{place}: cannot read {file_in_words(Path(str(path)))}: {error.strerror}")
             except UnicodeDecodeError:
                 faults.append(f"{place}: {path} is not UTF-8")
             else:
@@ -297,5 +298,6 @@ def _line(details: ErrorDetails, sources: Sequence[_Source]) -> str:
     text = text.replace("Input should be", "must be").replace("String should", "must")
     given = details["input"]
     plain = len(path) == 2 and path[1] not in _SECRETS.get(path[0], ()) and path[1] != "servers"
+    plain = plain and not path[1].endswith("_file")
     shown = f" (not {given!r})" if plain and isinstance(given, str | int | float) else ""
     return f"{place}: {text}{shown}"

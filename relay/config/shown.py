@@ -1,9 +1,10 @@
-"""The settings as they may be shown. Pure."""
+"""The settings as they may be shown."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay.config import redact
+from relay.credentials import may_be_shown
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
@@ -21,6 +22,8 @@ def _shown(name: str, value: Any) -> Any:
     if hasattr(value, "get_secret_value"):
         # An address without its password tells more than stars do.
         return redact.dsn(value.get_secret_value()) if name.endswith("dsn") else redact.HIDDEN
+    if name.endswith("_file") and value:
+        return str(value) if may_be_shown(Path(value)) else redact.HIDDEN
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, tuple):

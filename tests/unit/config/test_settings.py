@@ -9,6 +9,7 @@ import pytest
 from relay.config.flags import FLAGS
 from relay.config.settings import Settings, load
 from relay.config.shown import effective
+from relay.console.access.setup import setup_faults
 from relay.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
@@ -132,6 +133,28 @@ def test_a_secret_file_that_is_missing_or_empty_is_a_fault(tmp_path: Path) -> No
     ]
 
 
+FILES = [
+    f"RELAY_{section.upper()}__{name.upper()}"
+    for section, info in Settings.model_fields.items()
+    for name in type(info.default).model_fields
+    if name.endswith("_file")
+]
+
+
+@pytest.mark.parametrize(
+    "secret", ["postgresql://a:hunter2@h/db", "hunter2", "/hunter2", "/x/hunter2", "-----BEGIN-----\nhunter2" * 300]
+)
+@pytest.mark.parametrize("name", FILES)
+def test_a_secret_that_stands_for_the_name_of_its_file_is_not_repeated(name: str, secret: str) -> None:
+    try:
+        settings = load(environ={name: secret})
+        # The files of the console are read by the console.
+        shown = [str(effective(settings)), *setup_faults(settings.console)]
+    except ConfigError as error:
+        shown = list(error.lines)
+    assert not any("hunter2" in line for line in shown)
+
+
 def test_all_faults_are_told_at_once_a_line_each_with_their_place(tmp_path: Path) -> None:
     config = write(
         tmp_path / "relay.toml",
@@ -217,7 +240,8 @@ def test_what_others_put_into_the_environment_is_let_alone() -> None:
         ('[nats]\nuser = "a"', "user and password go together"),
         ('[nats]\nuser = "a"\npassword = "b"\ntoken = "c"', "user and token exclude each other"),
         ("[nats]\nservers = []", "servers: must name at least one"),
-        ('[nats]\ntls_ca_file = "/none/ca.pem"', "cannot read /none/ca.pem: No such file"),
+        ('[nats]\ntls_ca_file = "/none/ca.pem"', "cannot read the file that it names (not shown"),
+        ('[nats]\ntls_ca_file = "/etc/no-ca.pem"', "cannot read /etc/no-ca.pem: No such file"),
         (f'[nats]\ntls_cert_file = "{EXAMPLE}"', "tls_cert_file and tls_key_file go together"),
         ('[postgres]\ntable = "Outbox; DROP"', "must be a plain lower-case name"),
         ('[subject]\ntemplate = "x.{tpoic}"', "unknown field {tpoic}"),

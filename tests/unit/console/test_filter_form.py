@@ -54,7 +54,7 @@ def test_the_command_beside_a_list_finds_the_same_events(typed: dict[str, str]) 
     words = shlex.split(command("list", "--state", "any", *form.flags()))
     assert words[:2] == ["relay", "list"]
     listing = loaded(main.commands["list"])
-    parsed = listing.make_context("list", words[2:], parent=click.Context(main)).params
+    parsed = listing.make_context("list", words[2:], parent=click.Context(main, **main.context_settings)).params
     for name in ("topic", "key", "error"):
         assert (parsed[name] or None) == getattr(form.filters, name)
     assert parsed["ids"] == form.filters.ids

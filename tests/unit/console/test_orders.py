@@ -47,7 +47,7 @@ def test_the_command_of_an_order_is_one_that_can_be_run(typed: dict[str, str], a
     command: click.Command = main
     while isinstance(command, click.Group):
         command = loaded(command.commands[words.pop(0)])
-    command.make_context("relay", words, parent=click.Context(main))
+    command.make_context("relay", words, parent=click.Context(main, **main.context_settings))
 
 
 @pytest.mark.parametrize(
