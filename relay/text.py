@@ -23,10 +23,19 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def elapsed(since: float, now: float) -> float:
+    """Return how many seconds ago a moment was, both in Unix seconds; 0 if it is yet to come.
+
+    A row may say that it was created at ``infinity`` or ``-infinity``. How long ago that was is not known, and is not
+    short: the answer is infinite.
+    """
+    return max(0.0, now - since) if math.isfinite(since) else math.inf
+
+
 def age(seconds: float) -> str:
-    """Return a span in its two largest units: ``2 h 5 min``."""
+    """Return a span in its two largest units: ``2 h 5 min``; ``unknown`` if it is infinite."""
     if not math.isfinite(seconds):
-        return "infinity"
+        return "unknown"
     left = abs(seconds)
     if left < 1:
         return f"{left * 1000:.0f} ms"

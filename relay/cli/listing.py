@@ -14,7 +14,7 @@ from relay.config.settings import Settings
 from relay.operate.access import reading
 from relay.operate.events import ListedEvent, ListState, find
 from relay.operate.filters import Filters
-from relay.text import age, iso, json_line, moment
+from relay.text import age, elapsed, iso, json_line, moment
 
 
 @click.command("list")
@@ -111,7 +111,7 @@ def _dead(event: ListedEvent, now: float) -> tuple[str, ...]:
 
 
 def _delivered(event: ListedEvent, now: float) -> tuple[str, ...]:
-    took = age(max(0.0, (event.delivered_at or 0) - event.created_at))
+    took = age(elapsed(event.created_at, event.delivered_at or 0))
     return (
         *_first(event),
         moment(event.delivered_at, now),

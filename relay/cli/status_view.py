@@ -1,5 +1,6 @@
 """What ``relay status`` shows: lines for people, an object for programs. Pure."""
 
+import math
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ from relay.operate.nats_status import NatsView, StreamView
 from relay.operate.pace import Pace
 from relay.operate.status import Count, Shard, Status
 from relay.rules.failure.failure_class_of_old_rows import stored_class
-from relay.text import about_size, age, iso, moment, printable
+from relay.text import about_size, age, elapsed, iso, moment, printable
 
 _MOST_CONSUMERS = 20
 # Seconds of lag from which on its line is coloured.
@@ -141,7 +142,7 @@ def _waiting(found: Status) -> list[str]:
         (
             stored_class(one.failure_class, one.reason) or "-",
             str(one.seq),
-            age(max(0.0, found.at - one.created_at)),
+            age(elapsed(one.created_at, found.at)),
             one.topic,
             one.reason,
         )
@@ -232,7 +233,7 @@ def for_programs(found: Status, nats: NatsView | None, measured: Pace | None = N
         "differing_settings": list(found.differing),
         "notes": [{"relay": relay, "note": note} for relay, note in found.notes],
         "backlog": _count(found.backlog),
-        "lag_s": round(found.lag_s, 3),
+        "lag_s": _known(found.lag_s),
         "oldest_pending": None
         if oldest is None
         else {
@@ -241,7 +242,7 @@ def for_programs(found: Status, nats: NatsView | None, measured: Pace | None = N
             "topic": oldest.topic,
             "key": oldest.key,
             "created_at": iso(oldest.created_at),
-            "age_s": round(found.at - oldest.created_at, 3) if abs(oldest.created_at) < 1e15 else None,
+            "age_s": _known(found.at - oldest.created_at),
             "last_error": oldest.last_error,
         },
         "waiting": [
@@ -294,6 +295,11 @@ def _nats(nats: NatsView, now: float) -> dict[str, Any]:
             for one in nats.consumers
         ],
     }
+
+
+def _known(seconds: float) -> float | None:
+    """Return a span for JSON, which has no infinite numbers: None if it is not known."""
+    return round(seconds, 3) if math.isfinite(seconds) else None
 
 
 def _count(count: Count) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from relay.config.settings import Settings
 from relay.operate.events import ListedEvent
 from relay.operate.filters import Filters
 from relay.operate.follow import Follower
-from relay.text import age, json_line, printable
+from relay.text import age, elapsed, json_line, printable
 
 _PAUSE_S = 0.5
 
@@ -61,7 +61,7 @@ class _Lines:
     def line(self, event: ListedEvent) -> str:
         """Lay out one event."""
         at = datetime.fromtimestamp(event.settled_at).astimezone()
-        took = age(max(0.0, event.settled_at - event.created_at))
+        took = age(elapsed(event.created_at, event.settled_at))
         cells = (f"{at:%H:%M:%S}.{at.microsecond // 1000:03}", str(event.seq), event.topic, event.key or "-", took)
         text = "  ".join(self._filled(cells))
         if event.state == "delivered":

@@ -1,5 +1,7 @@
 """One thing that is not as it should be, as pages show it. Pure."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,3 +33,8 @@ class Concern:
     runbook: str
     begins: Begins = "Since"
     also: tuple[str, ...] = ()
+
+
+def earliest(moments: Iterable[float]) -> float | None:
+    """Return the earliest moment that is known: a row may say ``-infinity``. None without any."""
+    return min(filter(math.isfinite, moments), default=None)

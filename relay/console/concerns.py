@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlencode
 
-from relay.console.concern import Concern
+from relay.console.concern import Concern, earliest
 from relay.console.filter_form import command
 from relay.console.stream_concerns import Outlook, class_of, holding, is_reached, nats_concerns, stream_of
 from relay.operate.explain import MEANING, Facts, is_over, own_trouble
@@ -13,7 +13,7 @@ from relay.operate.poison import meaning_of, remedy
 from relay.operate.sent_again import SENT_AGAIN_SEQS, SentAgain
 from relay.operate.status import Status, Waiting
 from relay.outcomes import FailureClass
-from relay.text import age, events_of
+from relay.text import age, events_of, iso
 
 # A longer key is in no link.
 _LONGEST_KEY = 200
@@ -216,7 +216,7 @@ def _wait(waiting: Waiting, nats: NatsView | None, outlook: Outlook) -> Concern:
         "fault",
         f"Events wait: {waiting.reason}",
         f"First noted on event {waiting.seq} of {waiting.topic}{where}.{many}{meaning}",
-        waiting.created_at,
+        earliest([waiting.created_at]),
         "Look at the event." if failure is None else _DO[failure],
         command("explain", str(waiting.seq)),
         f"/events/{waiting.seq}",
@@ -241,12 +241,15 @@ def _lag(found: Status, objective_s: float) -> Iterator[Concern]:
     oldest = found.oldest
     if oldest is None or found.lag_s <= objective_s:
         return
+    since = earliest([oldest.created_at])
     yield Concern(
         "fault",
-        f"The oldest pending event is {age(found.lag_s)} old",
+        f"The oldest pending event is {age(found.lag_s)} old"
+        if since is not None
+        else f"The age of the oldest pending event is unknown: its created_at is {iso(oldest.created_at)}",
         f"Events should be delivered within {age(objective_s)}; {found.backlog} "
         f"{'is' if found.backlog.events == 1 and not found.backlog.bound else 'are'} pending.",
-        oldest.created_at,
+        since,
         "See what it waits for.",
         command("explain", str(oldest.seq)),
         f"/events/{oldest.seq}",

@@ -4,6 +4,7 @@ A delivery belongs to the slot in which it was marked, whenever somebody looks: 
 have changed since the one before, whole, and they take the place of what was read of them.
 """
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -44,7 +45,9 @@ class LastHour:
         self.fill(status.slots)
         at = status.at // SLOT_S * SLOT_S
         self._seen[at] = max(self._seen.get(at, 0.0), status.lag_s)
-        self._oldest_at = None if status.oldest is None or not status.lag_s else status.at - status.lag_s
+        # An event of which nobody knows how old it is says nothing of the time before this look.
+        known = status.oldest is not None and 0 < status.lag_s < math.inf
+        self._oldest_at = status.at - status.lag_s if known else None
         for slots in (self._slots, self._seen):
             for old in [one for one in slots if one <= status.at - LAST_S]:
                 del slots[old]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from relay.console.concern import Begins, Concern
+from relay.console.concern import Begins, Concern, earliest
 from relay.console.filter_form import command
 from relay.operate.create_command import create_command
 from relay.operate.gone_stream import SubjectOf, taken_by
@@ -164,7 +164,7 @@ def _away(found: Status, nats: NatsView, theirs: Sequence[Waiting], outlook: Out
     waits = [one.created_at for one in theirs]
     if found.oldest is not None and found.oldest.last_error is None:
         waits.append(found.oldest.created_at)
-    waiting_since, seen = min(waits, default=None), nats.since
+    waiting_since, seen = earliest(waits), nats.since
     last = found.last_delivered_at
     reached = is_reached(found, nats)
     began, begins = _began(waiting_since, seen)
@@ -204,7 +204,7 @@ def _gone(stream: StreamView, theirs: Sequence[Waiting], outlook: Outlook) -> Co
     )
     count = _count(stream, outlook) if stream.subjects else None
     events = "Its events wait" if count is None else f"{str(count).capitalize()} wait for it"
-    began, begins = _began(min((one.created_at for one in theirs), default=None), stream.since)
+    began, begins = _began(earliest(one.created_at for one in theirs), stream.since)
     limits = "the limits that it had" if stream.limits is not None else "its limits, which this console never saw"
     make = (
         f"Make it again with the subjects that it had (the command has those that are known) and {limits}."

@@ -23,7 +23,10 @@ class Distribution:
         self.total = 0.0
 
     def add(self, seconds: Sequence[float]) -> None:
-        """Count values; in the sum negative ones (a clock that went back) and infinite ones are 0."""
+        """Count values; in the sum negative ones (a clock that went back) and infinite ones are 0.
+
+        An infinite one of either sign is not known, and counted as the longest.
+        """
         bounds, counts, total = self.bounds, self.counts, 0.0
         if not seconds:
             return
@@ -35,7 +38,7 @@ class Distribution:
             self.total += sum(seconds)
             return
         for value in seconds:
-            counts[bisect_left(bounds, value)] += 1
+            counts[bisect_left(bounds, abs(value) if math.isinf(value) else value)] += 1
             if 0 < value < math.inf:
                 total += value
         self.total += total

@@ -4,6 +4,7 @@ Counting is on the way of every event, so it is plain integers and lists; the fa
 only when somebody scrapes. Written by the event loop, read by the thread of a scrape.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import get_args
@@ -13,6 +14,7 @@ from relay.observe.distribution import LATENCY_BUCKETS_S, STAGE_BUCKETS_S, Distr
 from relay.observe.exposition import Family
 from relay.observe.process_metrics import process_metrics
 from relay.observe.snapshot import STUCK_AFTER_S, ConsumerView, Role, Snapshot
+from relay.text import elapsed
 
 CLASSES = ("outage", "capacity", "configuration", "poison", "unknown")
 REASONS = ("subject", "headers", "size", "unreadable", "refused", "attempts", "configuration", "crash", "connection")
@@ -261,7 +263,7 @@ class Metrics:
 
 
 def _age(since: float | None) -> float:
-    return max(0.0, time.time() - since) if since else 0.0
+    return 0.0 if since is None else elapsed(since, time.time())
 
 
 def _read_models(consumers: Sequence[ConsumerView] | None) -> Iterator[Family]:
@@ -318,7 +320,7 @@ def _gauges(now: Snapshot) -> Iterator[Family]:
         (
             "oldest_pending_timestamp_seconds",
             "When the oldest pending event was created, 0 without one",
-            oldest or 0,
+            0 if oldest is None else oldest if math.isfinite(oldest) else -math.inf,
         ),
         ("oldest_pending_age_seconds", "Age of the oldest pending event, 0 without one", _age(oldest)),
         (

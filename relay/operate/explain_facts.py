@@ -33,6 +33,7 @@ from relay.rules.order.seq_bounds import BELOW_ALL
 from relay.rules.reading.scrub_pass import longest_s
 from relay.rules.sending.envelopes import Poison, size_on_the_wire
 from relay.rules.stream.streams import split
+from relay.text import elapsed
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
@@ -160,7 +161,7 @@ def _facts(settings: "Settings", whole: WholeEvent, around: _Around, now: float)
         seq=event.seq,
         state=cast(State, event.state),
         key=event.key,
-        age_s=max(0.0, now - event.created_at),
+        age_s=elapsed(event.created_at, now),
         attempts=event.attempts,
         last_error=event.last_error,
         failure_class=stored_class(whole.failure_class, event.last_error),

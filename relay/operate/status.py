@@ -11,6 +11,7 @@ from relay.operate.message_size import LargeDead
 from relay.postgres.migrate import newest_version
 from relay.rules.database.origins import Origins
 from relay.rules.replicas.differing_settings import differing
+from relay.text import elapsed
 
 # So far every count is exact; beyond it says "more than". It keeps each query to tenths of a second.
 COUNT_UP_TO = 100_000
@@ -163,10 +164,8 @@ class Status:
 
     @property
     def lag_s(self) -> float:
-        """The age of the oldest pending event, seconds; 0 without one."""
-        if self.oldest is None or abs(self.oldest.created_at) > 1e15:
-            return 0.0
-        return max(0.0, self.at - self.oldest.created_at)
+        """The age of the oldest pending event, seconds; 0 without one, infinite if it is not known."""
+        return 0.0 if self.oldest is None else elapsed(self.oldest.created_at, self.at)
 
     @property
     def owned(self) -> bool:

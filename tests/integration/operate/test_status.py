@@ -69,6 +69,18 @@ def test_an_empty_outbox_has_a_status(database: str) -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize("created_at", ["infinity", "-infinity"])
+def test_an_event_that_says_of_no_moment_when_it_was_created_has_no_short_lag(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, created_at: str
+) -> None:
+    relay = make_relay(outbox.dsn, streams.url).start()
+    outbox.conn.execute("INSERT INTO outbox_events (topic, payload, created_at) VALUES ('a.b', '1', %s)", (created_at,))
+    wait_until("the metrics say so", lambda: "oldest_pending_age_seconds +Inf\n" in relay.get("/metrics")[1])
+    shown = json.loads(status(outbox.dsn, "--output", "json").stdout)
+    assert (shown["lag_s"], shown["oldest_pending"]["created_at"]) == (None, created_at)
+    assert "unknown" in done(outbox.dsn, "status").stdout
+
+
 def test_everything_is_counted_where_it_stands(filled: str) -> None:
     shown = json.loads(status(filled, "--output", "json").stdout)
     assert shown["backlog"] == {"events": 5, "exact": True}

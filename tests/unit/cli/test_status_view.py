@@ -1,15 +1,16 @@
 """What ``relay status`` says: pure."""
 
+import math
 from dataclasses import replace
 
 import click
 import pytest
 
-from relay.cli.status_view import for_people
+from relay.cli.status_view import for_people, for_programs
 from relay.observe.snapshot import ConsumerView
 from relay.operate.nats_status import NatsView, StreamView
 from relay.operate.pace import pace
-from relay.operate.status import Count, Oldest, Shard, Status
+from relay.operate.status import Count, Oldest, Shard, Status, Waiting
 
 NOW = 2_000_000_000.0
 STANDING = Status(
@@ -83,10 +84,19 @@ def test_what_waits_in_retry_says_when_the_next_is_due() -> None:
     assert "1, the next is due" in shown(replace(STANDING, retry=Count(1), next_retry_at=NOW))["in retry"]
 
 
-def test_a_row_from_outside_of_time_breaks_nothing() -> None:
-    standing = replace(STANDING, oldest=Oldest(8, "id", "t", None, float("-inf"), None))
-    assert standing.lag_s == 0
-    assert "-infinity" in shown(standing)["oldest pending"]
+@pytest.mark.parametrize("created_at", ["-inf", "inf"])
+def test_a_row_from_outside_of_time_has_an_unknown_lag_and_not_none(created_at: str) -> None:
+    oldest = Oldest(8, "id", "t", None, float(created_at), None)
+    waiting = Waiting("no stream", 1, 8, "t", oldest.created_at, None)
+    standing = replace(STANDING, oldest=oldest, waiting=[waiting])
+    assert standing.lag_s == math.inf
+    lines = shown(standing)
+    assert f"{created_at}inity" in lines["oldest pending"]
+    assert lines["lag"].strip() == "unknown"
+    (row,) = [line.split() for line in for_people(standing, None) if line.endswith("no stream")]
+    assert row[1:3] == ["8", "unknown"]
+    said = for_programs(standing, None)
+    assert (said["lag_s"], said["oldest_pending"]["age_s"]) == (None, None)
 
 
 def test_the_room_of_each_stream_is_said_with_what_happens_when_it_is_full() -> None:

@@ -7,11 +7,13 @@ from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.console.last_hour import LAST_S, LastHour
-from relay.console.overview_pictures import _on_axis
+from relay.console.live import Look
+from relay.console.overview_pictures import _on_axis, flow_picture, lag_picture
 from relay.console.owners import owners
 from relay.console.pictures.chart import chart, round_up, round_up_time
 from relay.console.pictures.flow import Station, flow, flow_down
@@ -127,6 +129,18 @@ def test_the_history_is_what_was_delivered_whenever_somebody_looks(deliveries: l
     assert {one.at: one.delivered for one in slots if one.delivered} == expected
     history.clear()
     assert history.slots(now) == []
+
+
+@pytest.mark.parametrize("oldest_at", [math.inf, -math.inf])
+def test_a_lag_that_is_unknown_is_the_largest_of_the_time_in_which_it_was_seen(oldest_at: float) -> None:
+    history = LastHour()
+    history.fill([DeliveredSlot(0.0, 3, 2.0, 1.0)])
+    status = look(25.0, oldest_at=oldest_at)
+    history.add(status)
+    slots = history.slots(25.0)
+    assert [one.lag_s for one in slots] == [2.0, 0.0, math.inf]
+    assert "the longest of the last ten seconds unknown" in lag_picture(slots, 5.0)
+    assert "lag unknown" in flow_picture(Look(25.0, status, None, None, None, ()), 5.0)
 
 
 def test_the_lag_of_an_outage_is_known_for_the_time_in_which_nobody_looked() -> None:

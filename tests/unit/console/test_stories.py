@@ -1,5 +1,6 @@
 """What pages conclude: concerns, the story of a key, owners, what of a reason can be searched for."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -51,6 +52,15 @@ PENDING = Oldest(7, "id", "orders.x", None, 990.0, None)
 
 def event(seq: int, state: str = "pending", error: str | None = None) -> ListedEvent:
     return ListedEvent(seq, "id", "t", "k", state, 0.0, None, None, None, 0, None, None, error)
+
+
+@pytest.mark.parametrize("created_at", [math.inf, -math.inf])
+def test_an_event_from_outside_of_time_is_told_as_one_of_unknown_age(created_at: float) -> None:
+    status = replace(WELL, backlog=Count(1), oldest=PENDING._replace(created_at=created_at))
+    (lag,) = concerns(status, NATS, 60.0, "skip")
+    assert (lag.what[:43], lag.since) == ("The age of the oldest pending event is unkn", None)
+    waiting = [Waiting("no stream", 1, 7, "orders.x", created_at, "configuration")]
+    assert [one.since for one in concerns(replace(status, waiting=waiting), NATS, 60.0, "skip")] == [None]
 
 
 def test_nothing_is_wrong_if_all_is_well() -> None:

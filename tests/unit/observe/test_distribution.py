@@ -19,7 +19,7 @@ def test_a_batch_is_counted_as_its_values_one_by_one(batches: list[list[float]])
     values = [value for batch in batches for value in batch]
     counts = [0] * (len(LATENCY_BUCKETS_S) + 1)
     for value in values:
-        counts[bisect_left(LATENCY_BUCKETS_S, value)] += 1
+        counts[bisect_left(LATENCY_BUCKETS_S, abs(value) if math.isinf(value) else value)] += 1
     assert found.counts == counts
     assert found.buckets()[-1] == ("+Inf", float(len(values)))
     assert math.isclose(found.total, math.fsum(value for value in values if 0 < value < math.inf), rel_tol=1e-9)

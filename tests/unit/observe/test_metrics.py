@@ -1,5 +1,6 @@
 """Metrics: names, labels, and what they cost."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -203,3 +204,22 @@ def test_the_objectives_are_shown_beside_what_is_judged_by_them() -> None:
     metrics = Metrics(delivery_objective_s=2.5, consumer_objective_s=10)
     assert value(metrics, "delivery_objective_seconds") == 2.5
     assert value(metrics, "consumer_objective_seconds") == 10
+
+
+@pytest.mark.parametrize("created_at", [-math.inf, math.inf])
+def test_what_says_of_no_moment_when_it_was_created_is_never_young(created_at: float) -> None:
+    metrics = Metrics()
+    metrics.watch(lambda: term(oldest_pending_at=created_at, oldest_retry_at=created_at))
+    assert value(metrics, "oldest_pending_age_seconds") == math.inf
+    assert value(metrics, "oldest_retry_age_seconds") == math.inf
+    assert value(metrics, "oldest_pending_timestamp_seconds") == -math.inf
+    assert b"oldest_pending_age_seconds +Inf" in write(metrics.collect(), "text/plain")[1]
+    metrics.delivered([time.time() - created_at], 0)
+    assert value(metrics, "delivery_latency_seconds_bucket", le="3600.0") == 0
+    assert value(metrics, "delivery_latency_seconds_bucket", le="+Inf") == 1
+
+
+def test_what_was_created_in_1970_is_old() -> None:
+    metrics = Metrics()
+    metrics.watch(lambda: term(oldest_pending_at=0.0))
+    assert (value(metrics, "oldest_pending_age_seconds") or 0) > 1e9
