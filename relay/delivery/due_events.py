@@ -11,7 +11,8 @@ from relay.delivery.waiting_check import WaitingCheck
 from relay.errors import BadValue
 from relay.event import Event
 from relay.postgres.database import TooSlow
-from relay.postgres.outbox_reader import NOTHING_DUE, OutboxReader
+from relay.postgres.outbox_reader import OutboxReader
+from relay.postgres.rows import NOTHING_DUE
 from relay.rules.in_hand import InHand
 from relay.rules.order.seq_bounds import LARGEST
 from relay.rules.reading.read_batch_size import Read, ReadSize

@@ -128,7 +128,19 @@ class Fetcher:
                 self._in_hand.to_send.set()
                 if not (self._has_read_all and self._wakeup.hears_all):
                     continue
-            woken = await self._wakeup.sleep(self._nothing_before_s(), self._in_hand.saw_nothing_new_at())
+            woken = await self._wakeup.sleep(
+                self._nothing_before_s(), self._in_hand.saw_nothing_new_at(), self._asking_ahead()
+            )
+
+    def _asking_ahead(self) -> Callable[[], None] | None:
+        """Return what sends the read that a ring brings before this task wakes; None if another one may come first."""
+        in_hand = self._in_hand
+        if len(in_hand.gaps) or self._late_up_to is not None or not in_hand.has_room():
+            return None
+        # What was read already, above a cursor that came back, may be settled before the answer is taken in.
+        if in_hand.cursor < in_hand.furthest or in_hand.backfilling is not None or in_hand.can_backfill():
+            return None
+        return self._reader.asking(in_hand.cursor, self._fetching.room())
 
     async def _begin_with(self, after_crash: AfterCrash) -> None:
         """Send what the previous owners may have had in hand, group by group."""

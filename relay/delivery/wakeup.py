@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections.abc import Callable
 
 from relay.postgres.doorbell import Doorbell
 
@@ -43,13 +44,14 @@ class Wakeup:
             if self._bell is not None:
                 await self._bell.release()
 
-    async def sleep(self, at_most_s: float, looked_at: float | None) -> bool:
+    async def sleep(self, at_most_s: float, looked_at: float | None, at_ring: Callable[[], None] | None) -> bool:
         """Sleep until something may be there, `at_most_s` seconds; not at all if the bell was just taken.
 
         Args:
             at_most_s: The longest sleep, whatever the configuration says.
             looked_at: When a beat saw that nothing is there, monotonic seconds. While an insert rings, that replaces a
                 read: the sleep ends a little after the next beat is due.
+            at_ring: Called as soon as it rings, before the caller wakes.
 
         Returns:
             Whether something may be there that the latest beat has not seen.
@@ -59,14 +61,14 @@ class Wakeup:
             if self._bell.rings:
                 if looked_at is not None:
                     longest_s = min(at_most_s, max(longest_s, self._next_look(looked_at) - time.monotonic()))
-                return await self._bell.sleep(max(longest_s, 0.001))
+                return await self._bell.sleep(max(longest_s, 0.001), at_ring)
             if await self._bell.take():
                 return True  # look once more before sleeping: an insert may have committed just before
         pause_s = min(longest_s, self._pause_s)
         beside_producers = self._bell is not None and (self._bell.hung or self._bell.coming)
         self._pause_s = min(self._pause_s * 2, _BESIDE_PRODUCERS_S if beside_producers else self._longest_s)
         if self._bell is not None and self._bell.rings_for_later:
-            await self._bell.sleep(max(pause_s, 0.001))
+            await self._bell.sleep(max(pause_s, 0.001), at_ring)
         else:
             await asyncio.sleep(pause_s * (1 - random.random() / 4))
         return True

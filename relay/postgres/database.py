@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -114,7 +114,7 @@ class Database:
         self._limit_s = statement_timeout_s
         self._waits = waits
         self._own = own
-        self._conn: psycopg.AsyncConnection[Row] | None = None
+        self._conn: Connection | None = None
         # None: the session is a pooler's, or has shown that it keeps no statements.
         self._named: NamedStatements | None = None
         self._turn = asyncio.Lock()
@@ -210,6 +210,24 @@ class Database:
                     return await once()
         raise AssertionError("tenacity retries without end")
 
+    def asking(self, query: bytes, params: Sequence[object]) -> Callable[[], None] | None:
+        """Return what sends a statement with a name ahead of its `run`, if nothing else runs; None if none has one."""
+        if (named := self._named) is None:
+            return None
+        ask = named.asking(query, params)
+
+        def ask_if_free() -> None:
+            if self._named is named and self.connected and not self._turn.locked():
+                ask()
+
+        return ask_if_free
+
+    async def until_notified(self, at_once: Callable[[], None] | None = None) -> None:
+        """Wait for notifications over the connection that stands, as `Connection.until_notified` does."""
+        if self._conn is None:
+            raise psycopg.OperationalError("there is no connection to listen on")
+        await self._conn.until_notified(at_once)
+
     async def _once(
         self,
         query: bytes,
@@ -228,6 +246,8 @@ class Database:
             conn = await self.connection()
             asked, is_sent = not patient, True
             async with asyncio.timeout(self._limit_s + _CANCEL_TIMEOUT_S), asyncio.timeout(self._limit_s):
+                if self._named is not None and not named:
+                    await self._named.forget()
                 if lock_timeout_s is None:
                     rows = await (self._executed if named else _executed)(conn, query, params)
                 else:

@@ -15,6 +15,9 @@ it gives the bell back it rings once more, since from then on no insert does.
 import asyncio
 import logging
 import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -67,6 +70,8 @@ class Doorbell:
         self.held = False
         self._has_company = False
         self._making: asyncio.Task[None] | None = None
+        # What has come and was not slept for yet.
+        self._heard: deque[psycopg.Notify] = deque()
 
     def note_company(self, other_relays: int) -> None:
         """Note how many other relays are alive: they may want the bell when we give it back."""
@@ -164,14 +169,22 @@ class Doorbell:
         except _FAILURES as error:
             await self._fall(error)
 
-    async def sleep(self, timeout_s: float) -> bool:
-        """Sleep until it rings, `timeout_s` seconds at most; return whether something may have come."""
-        rang = False
+    async def sleep(self, timeout_s: float, at_ring: Callable[[], None] | None) -> bool:
+        """Sleep until it rings, `timeout_s` seconds at most; return whether something may have come.
+
+        Args:
+            timeout_s: The longest sleep.
+            at_ring: Called as soon as it rings, before the caller wakes. Must not raise.
+        """
         try:
             conn = await self._database.connection()
-            async for notification in conn.notifies(timeout=timeout_s, stop_after=1):
-                rang = True
-                if notification.pid != conn.info.backend_pid:
+            if not self._heard:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(timeout_s):
+                        await self._database.until_notified(at_ring)
+            rang = bool(self._heard)
+            while self._heard:
+                if self._heard.popleft().pid != conn.info.backend_pid:
                     self._trust_until = 0.0
         except _FAILURES as error:
             await self._fall(error)
@@ -181,15 +194,17 @@ class Doorbell:
     async def _hang(self) -> None:
         """Listen, and ring once from elsewhere: a pooler in between accepts LISTEN and never delivers."""
         conn = await self._database.connection()
+        self._heard.clear()
+        conn.add_notify_handler(self._heard.append)
         await conn.execute(self._tables.query("doorbell/listen"))
         self._generation = self._database.generation
         await self._elsewhere.run(self._tables.query("doorbell/test"))
-        rang = False
-        async for notification in conn.notifies(timeout=_TEST_TIMEOUT_S):
-            rang = rang or notification.payload == "test"
-            if rang:
-                break
-        self.hung = rang
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TEST_TIMEOUT_S):
+                while not self._has_heard_test():
+                    await self._database.until_notified()
+        self.hung = rang = self._has_heard_test()
+        self._heard.clear()
         if rang:
             log_event(log, "info", "bell.hung", "inserts ring when this relay sleeps")
         else:
@@ -200,6 +215,9 @@ class Doorbell:
                 "notifications do not arrive, as behind a transaction pooler: polling alone finds new events; "
                 "set postgres.bell_dsn to a direct address for a quicker wake-up",
             )
+
+    def _has_heard_test(self) -> bool:
+        return any(notification.payload == "test" for notification in self._heard)
 
     async def _fall(self, error: Exception) -> None:
         self.held = self.hung = False

@@ -79,15 +79,23 @@ class Parts(Generic[T]):
 
 
 async def pause() -> None:
-    """Pause between two parts; if the task is cancelled meanwhile, have it cancelled at its next wait instead.
-
-    That is the driver's, which ends the statement at the server and reads what is left of it.
-    """
+    """Pause between two parts; if the task is cancelled meanwhile, have it cancelled at its next wait instead."""
     try:
         await asyncio.sleep(_PAUSE_S)
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None:
-            raise
-        task.uncancel()
-        task.cancel()
+        cancel_at_next_wait()
+
+
+def cancel_at_next_wait() -> None:
+    """Have the running task, which was just cancelled, cancelled at its next wait instead.
+
+    That is the driver's, which ends the statement at the server and reads what is left of it.
+
+    Raises:
+        asyncio.CancelledError: No task is running.
+    """
+    task = asyncio.current_task()
+    if task is None:
+        raise asyncio.CancelledError
+    task.uncancel()
+    task.cancel()

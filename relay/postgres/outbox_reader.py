@@ -1,42 +1,37 @@
-"""The outbox as the relay sees it: fetch, settle, postpone, bury. Each method is one statement of ``sql/queries``."""
+"""The outbox as the relay sees it. Each method is one statement of ``sql/queries``."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import repeat
-from typing import NamedTuple
 
 from relay.errors import BadValue
 from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.postgres.database import LOCK_TIMEOUT_S, Database, Row
-from relay.postgres.rows import AdoptionRow, DeadRow, ReusedSeq, StreamStateRow, Suspect, TableRow, Undecided
+from relay.postgres.rows import AdoptionRow, DeadRow, Due, ReusedSeq, StreamStateRow, Suspect, TableRow, Undecided
 from relay.postgres.single_value import value
 from relay.postgres.tables import Tables, array
 from relay.rules.database.adoption import Adoption
 from relay.rules.database.database_state import DatabaseState, StartingPoint
 from relay.rules.order.gaps import Holder
-from relay.rules.order.seq_bounds import BELOW_ALL, LARGEST
+from relay.rules.order.seq_bounds import LARGEST
 from relay.rules.reading.read_batch_size import SMALL_BYTES, Read, Room
 from relay.rules.reading.row_unchanged import Digest
 from relay.rules.settling.watermark import Watermark
 from relay.rules.stream.stream_floors import Mark
 from relay.rules.stream.stream_loss import DeliveredRow, Place, Seen
 
-
-class Due(NamedTuple):
-    """Where a page of due events ended: the retry time of the last one, as the server writes it, and its seq."""
-
-    retry_at: str
-    seq: int
-
-
 # What one `delivery/fetch_few` reads at most.
 _FEW = 64
-NOTHING_DUE = Due("-infinity", BELOW_ALL)
 
 
 def _events(rows: list[Row]) -> list[Event]:
     return [Event(*row) for row in rows]
+
+
+def _most_bytes(room: Room) -> int:
+    """Return how large a row of a quick read may be."""
+    return max(SMALL_BYTES, room.payload_bytes // room.rows)
 
 
 def _read(rows: list[Row], is_cut: bool) -> Read:
@@ -113,16 +108,25 @@ class OutboxReader:
         """
         if room.careful:
             return _read(*await self._bounded("delivery/fetch_bounded", (cursor, upper), room, self._ours))
-        most_bytes = max(SMALL_BYTES, room.payload_bytes // room.rows)
-        if upper == LARGEST and self.has_all and self._were_few and room.rows >= _FEW:
-            rows = await self._run_once(self._tables.query("delivery/fetch_few"), (cursor, most_bytes), named=True)
-            self._were_few = len(rows) < _FEW
-            return _read(rows, not self._were_few)
-        quick = (cursor, upper, room.rows, *self._ours, most_bytes)
-        rows = await self._run_once(self._tables.query("delivery/fetch"), quick)
+        if upper == LARGEST and (few := self._few(cursor, room)) is not None:
+            rows, most = await self._run_once(*few, named=True), _FEW
+        else:
+            quick = (cursor, upper, room.rows, *self._ours, _most_bytes(room))
+            rows, most = await self._run_once(self._tables.query("delivery/fetch"), quick), room.rows
         if upper == LARGEST:
             self._were_few = len(rows) < _FEW
-        return _read(rows, len(rows) == room.rows)
+        return _read(rows, len(rows) == most)
+
+    def asking(self, cursor: int, room: Room) -> Callable[[], None] | None:
+        """Return what sends the read of what is new, whose answer `fetch` takes; None if many rows are expected."""
+        few = self._few(cursor, room)
+        return None if few is None else self._database.asking(*few)
+
+    def _few(self, cursor: int, room: Room) -> tuple[bytes, tuple[int, int]] | None:
+        """Return the statement that reads few rows above a cursor, and its values; None if many are expected."""
+        if room.careful or room.rows < _FEW or not (self.has_all and self._were_few):
+            return None
+        return self._tables.query("delivery/fetch_few"), (cursor, _most_bytes(room))
 
     async def outlines(self, cursor: int, upper: int, limit: int) -> list[Event]:
         """Return our next pending events as `fetch` does, without payload, headers and time."""

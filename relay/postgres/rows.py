@@ -6,6 +6,7 @@ from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.rules.database.adoption import Adoption, adoption_of
 from relay.rules.database.database_state import DatabaseState
+from relay.rules.order.seq_bounds import BELOW_ALL
 from relay.rules.stream.stream_floors import Mark
 from relay.rules.stream.stream_loss import Seen
 
@@ -169,6 +170,16 @@ class UnlockedRow(NamedTuple):
     is_ours: bool
     marked: list[int]
     unlocked: list[int]
+
+
+class Due(NamedTuple):
+    """Where a page of due events ended: the retry time of the last one, as the server writes it, and its seq."""
+
+    retry_at: str
+    seq: int
+
+
+NOTHING_DUE = Due("-infinity", BELOW_ALL)
 
 
 class DeadRow(NamedTuple):

@@ -58,6 +58,7 @@ class InHand:
     Attributes:
         database: The database that all of this was read from.
         cursor: Everything up to this seq was read, but for the gaps.
+        furthest: The highest cursor of this database.
         newest: The newest seq that was seen in the outbox, without rows beyond what the sequence has drawn.
         backfilling: From this seq on, what was dropped from memory is being read again.
         aside: What is stored and could not be marked yet.
@@ -94,8 +95,7 @@ class InHand:
         self.newest = database.newest_drawn()
         # When a beat last saw it so; what the term began with was seen by none.
         self._saw_at: float | None = None
-        # The furthest that was ever read from this database.
-        self._furthest = watermark
+        self.furthest = watermark
         self.backfilling: int | None = None
         self.in_flight: dict[int, InFlight] = {}
         self.batches: dict[int, Batch] = {}
@@ -117,13 +117,13 @@ class InHand:
         self.gaps = Gaps()
         self.backfilling = None
         self.lanes.all_again()
-        self.cursor = self._furthest = min(self.cursor, watermark)
+        self.cursor = self.furthest = min(self.cursor, watermark)
         self.newest = newest
 
     def read_up_to(self, seq: int) -> None:
         """Move the cursor: everything up to `seq` was read, but for the gaps."""
         self.cursor = seq
-        self._furthest = max(self._furthest, seq)
+        self.furthest = max(self.furthest, seq)
         self.newest = max(self.newest, seq)
 
     def saw(self, database: DatabaseState, at: float) -> None:
@@ -336,7 +336,7 @@ class InHand:
     def rows_settled_up_to(self) -> int:
         """Return the seq up to which every row that was ever read is settled, whatever is missing between them."""
         known = self.unsettled.lowest(), self.lanes.overflow_from, self.backfilling
-        return min([self._furthest, *(seq - 1 for seq in known if seq is not None)])
+        return min([self.furthest, *(seq - 1 for seq in known if seq is not None)])
 
     def waiting(self) -> int:
         """Return how many events in memory wait behind a failing head or in a hold."""

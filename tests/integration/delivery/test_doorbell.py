@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg
 import pytest
@@ -334,3 +335,22 @@ def test_a_bell_address_that_never_answers_holds_up_no_event(
             outbox.delivered(outbox.insert("orders.placed", "k", {"i": i}), timeout_s=POLLED_WITHIN_S)
             time.sleep(0.5)  # over more than one try to connect
         assert relay.stop() == 0
+
+
+@pytest.mark.usefixtures("seldom")
+def test_of_inserts_that_come_close_together_each_one_wakes_it(outbox: Outbox) -> None:
+    """The read that the first one brings is sent at once, and may not show the second."""
+    asleep(outbox)
+    for number in range(60):
+        with ThreadPoolExecutor(2) as pool:
+            pool.map(partial(insert_after, outbox.dsn), (0.0, number * 0.00005))
+        outbox.drained(RUNG_WITHIN_S)
+        if number % 10 == 0:
+            asleep(outbox)
+
+
+def insert_after(dsn: str, pause_s: float) -> None:
+    """Insert one event by a connection of its own, after a pause."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        time.sleep(pause_s)
+        conn.execute("INSERT INTO outbox_events (topic, payload) VALUES ('orders.placed', '{\"i\": 0}')")

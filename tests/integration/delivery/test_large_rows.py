@@ -8,7 +8,8 @@ import psycopg.conninfo
 import pytest
 
 from relay.postgres.database import Database
-from relay.postgres.outbox_reader import NOTHING_DUE, OutboxReader
+from relay.postgres.outbox_reader import OutboxReader
+from relay.postgres.rows import NOTHING_DUE
 from relay.postgres.tables import Tables
 from relay.rules.reading.read_batch_size import Read, Room
 from tests.support.fix_proxy import Proxy

@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 
 from relay.postgres.database import Database, Row
-from relay.postgres.outbox_reader import NOTHING_DUE, OutboxReader
+from relay.postgres.outbox_reader import OutboxReader
+from relay.postgres.rows import NOTHING_DUE
 from relay.postgres.tables import Tables
 from relay.rules.reading.read_batch_size import Read, ReadSize
 from tests.support.fix_relay import Outbox
