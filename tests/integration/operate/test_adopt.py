@@ -469,6 +469,35 @@ def test_status_finds_a_trigger_that_is_disabled_or_was_changed(database: str, d
     assert json.loads(changed.stdout)["unchanged"] is False
 
 
+@pytest.mark.parametrize(
+    ("breaks", "options"),
+    [
+        ("ALTER TABLE outbox DISABLE TRIGGER USER", ()),
+        ("CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'", ()),
+        ("ALTER TABLE outbox RENAME COLUMN type TO kind", ("--header", "id=id", "--header", "type=kind")),
+    ],
+    ids=["the trigger is disabled", "the function was changed", "a column is gone"],
+)
+def test_a_broken_adoption_is_mended_by_installing_it_again(
+    database: str, db: psycopg.Connection, breaks: str, options: tuple[str, ...]
+) -> None:
+    debezium(db)
+    install(database, "--preset", "debezium")
+    (name,) = db.execute("SELECT tgfoid::regproc::text FROM pg_trigger WHERE tgname = 'outbox_adopt'").fetchone() or (
+        "",
+    )
+    db.execute(breaks.format(name=name).encode())
+    assert relay(database, "adopt", "status").exit_code == 8
+    install(database, "--preset", "debezium", *options)
+    assert "copies each new row" in done(database, "adopt", "status").stdout
+    column = "kind" if options else "type"
+    db.execute(
+        f"INSERT INTO outbox (id, aggregatetype, aggregateid, {column}, payload)"
+        " VALUES (gen_random_uuid(), 'order', 'o-1', 'Placed', '{}')".encode()
+    )
+    assert len(events(db)) == 1
+
+
 @pytest.mark.parametrize("change", ["DROP COLUMN type", 'RENAME COLUMN type TO "Type"'])
 def test_status_and_doctor_find_a_column_that_is_gone(database: str, db: psycopg.Connection, change: str) -> None:
     debezium(db)
