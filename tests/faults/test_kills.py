@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests.support.faulty_relay.failpoints import INSTANTS
-from tests.support.fix_relay import MakeRelay, Outbox, Relay, wait_until
+from tests.support.fix_relay import TIMEOUT_S, MakeRelay, Outbox, Relay, wait_until
 from tests.support.fix_stream import SHORTEST_WINDOW, Streams, assert_once_and_in_order, ids, ids_are_forgotten
 
 KEYS = 5
@@ -75,15 +75,17 @@ def points_of(relay: Relay, outbox: Outbox, directory: Path) -> list[str]:
 
 
 def dies(relay: Relay, outbox: Outbox) -> bool:
-    """Wait until a relay has died at its failpoint; False if it delivered everything without passing it."""
-    deadline = time.monotonic() + 10
-    resting = False
+    """Wait until a relay has died at its failpoint; False if it delivered everything, rested, and did not pass it."""
+    deadline = time.monotonic() + TIMEOUT_S
+    beats: set[object] = set()
     while not relay.ends_within(0.05):
         if time.monotonic() > deadline:
             return False
-        if not resting and _is_done(outbox):
-            # Points of a relay at rest come with its beat, once a second.
-            resting, deadline = True, time.monotonic() + 1.5
+        if beats or _is_done(outbox):
+            # Points of a relay at rest come with its beat: from the second to the third that is seen it is a whole one.
+            beats.add(outbox.conn.execute("SELECT max(lease_until) FROM outbox_members").fetchone())
+            if len(beats) == 3:
+                return False
     return True
 
 

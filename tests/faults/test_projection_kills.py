@@ -19,7 +19,7 @@ from tests.integration.projection.fix_redis import TRAIL
 from tests.integration.projection.test_files_and_commands import FILE
 from tests.integration.projection.world import STREAM, TABLES, Events, headers_of
 from tests.support.faulty_relay.failpoints import INSTANTS
-from tests.support.fix_relay import Relay, wait_until
+from tests.support.fix_relay import TIMEOUT_S, Relay, wait_until
 from tests.support.fix_stream import Streams
 
 KEYS = 5
@@ -72,6 +72,9 @@ class Model(Protocol):
     def skip_refused(self) -> None:
         """Ask the owner to give up what was refused, so that what waits behind it is applied."""
 
+    def lease_until(self) -> object:
+        """Return until when the runner holds its lease: another value after each beat."""
+
     def look(self) -> Looked:
         """Return the position, the model, and the sequences of what is parked, as of one moment."""
 
@@ -101,6 +104,9 @@ class InPostgres:
     def skip_refused(self) -> None:
         with suppress(psycopg.errors.UndefinedTable):
             self._conn.execute("UPDATE projection.parked SET wanted = 'skip' WHERE reason IS NOT NULL")
+
+    def lease_until(self) -> object:
+        return self._conn.execute("SELECT lease_until FROM projection.state").fetchone()
 
     def look(self) -> Looked:
         try:
@@ -143,6 +149,9 @@ class InRedis:
             if self._redis.hget(f"{self._prefix}:parked:{number}", "reason"):
                 self._redis.hset(f"{self._prefix}:parked:{number}", "wanted", "skip")
                 self._redis.sadd(f"{self._prefix}:wanted", number)
+
+    def lease_until(self) -> object:
+        return self._redis.hget(f"{self._prefix}:state", "lease_until")
 
     def look(self) -> Looked:
         script = """
@@ -266,16 +275,19 @@ class World:
         assert "Traceback" not in self.runner.text(), self.runner.text()[-3000:]
 
     def _dies(self) -> bool:
-        deadline = time.monotonic() + 10
-        resting = False
+        deadline = time.monotonic() + TIMEOUT_S
+        beats: set[object] = set()
         while not self.runner.ends_within(0.05):
             if time.monotonic() > deadline:
                 return False
-            if not resting and self.is_settled():
-                # Points of a runner at rest come with its beat, once a second. What was wanted before it began is done
-                # by then.
-                self.model.skip_refused()
-                resting, deadline = True, time.monotonic() + 1.5
+            if beats or self.is_settled():
+                if not beats:
+                    self.model.skip_refused()
+                # Points of a runner at rest come with its beat: from the second to the third that is seen it is a whole
+                # one. What was wanted before it began is done by then.
+                beats.add(self.model.lease_until())
+                if len(beats) == 3:
+                    return False
         return True
 
 
