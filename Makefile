@@ -8,9 +8,9 @@ COMPILE := $(TOOLS)/bin/pip-compile --quiet --generate-hashes --strip-extras --a
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header pyproject.toml
 ARGS ?=
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-# Processes of a test run; each has servers of its own. Tests wait more than they compute, so there are three times as many
+# Processes of a test run; each has servers of its own. Tests wait more than they compute, so there are four times as many
 # as cores, and 8 at most. JOBS=0 runs all in one process, as --pdb and one external server need it.
-JOBS ?= $(shell n=$$(($(CORES) * 3)); [ $$n -gt 8 ] && echo 8 || echo $$n)
+JOBS ?= $(shell n=$$(($(CORES) * 4)); [ $$n -gt 8 ] && echo 8 || echo $$n)
 # The tests start hundreds of relays. Where the environment keeps Python from writing bytecode each would compile itself
 # again, 0.1 s of a core, and each process of pytest all the tests, 5 s.
 export PYTHONDONTWRITEBYTECODE :=
@@ -21,10 +21,11 @@ export DOCKER_BUILD ?=
 # What compose.yaml is run with: `docker compose`, or docker-compose.
 export COMPOSE ?=
 ENGINE := $(BIN)/python -m tests.support.docker_engine
+AT_ONCE := @$(BIN)/python -m tests.support.side_by_side
 # That of the test extra; of PATH on machines for which there is no wheel of it.
 HELM = $(or $(wildcard $(BIN)/helm),helm)
 
-.PHONY: help demo console-demo example-orders example-telemetry servers check test programs drivers chaos lint sql docs bench lock sbom image image-base image-test \
+.PHONY: help demo console-demo example-orders example-telemetry servers check test programs drivers chaos lint style types unit sql docs bench lock sbom image image-base image-test \
 	release release-image clean
 
 help:
@@ -70,8 +71,8 @@ servers: $(READY)
 	@$(BIN)/python -m relay.demo.scratch $(ARGS)
 
 # What every change has to pass before anything else: lint, types, unit tests.
-check: lint
-	$(BIN)/python -m pytest -q -n $(CORES) tests/unit $(ARGS)
+check: $(READY)
+	$(AT_ONCE) "$(MAKE) -s style" "$(MAKE) -s types" "$(MAKE) -s unit"
 
 test: $(READY) programs
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
@@ -89,12 +90,20 @@ chaos: $(READY)
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: $(READY)
+	$(AT_ONCE) "$(MAKE) -s style" "$(MAKE) -s types"
+
+# The parts of lint and check, to be run at once on two cores.
+style: $(READY)
 	$(BIN)/ruff format --check relay tests bench examples helm client
 	$(BIN)/ruff check relay tests bench examples helm client
-	@# A worker that has not begun within 3 s, as on a laden machine, ends mypy with 2: then it does without.
-	$(BIN)/mypy --num-workers $(CORES) || { [ $$? -eq 2 ] && $(BIN)/mypy; }
-	$(BIN)/mypy --python-version 3.10 client/outbox_client
 	$(BIN)/lint-imports
+	$(BIN)/mypy --python-version 3.10 client/outbox_client
+
+types: $(READY)
+	$(BIN)/mypy
+
+unit: $(READY)
+	$(BIN)/python -m pytest -q -n $(CORES) tests/unit $(ARGS)
 
 # A statement with its shared parts, ready for psql: make sql QUERY=delivery/fetch
 sql: $(READY)
