@@ -45,10 +45,14 @@ class World:
 
     Checkpoints come only if a scenario asks for them, so that none falls into one contender's time and not
     into the other's.
+
+    Args:
+        directory: Where data and logs go.
+        further: Further settings of PostgreSQL.
     """
 
-    def __init__(self, directory: Path) -> None:
-        settings = {"checkpoint_timeout": "1h", "max_wal_size": "16GB"}
+    def __init__(self, directory: Path, further: Mapping[str, str] | None = None) -> None:
+        settings = {"checkpoint_timeout": "1h", "max_wal_size": "16GB", **(further or {})}
         self.postgres = PostgresServer(directory / "postgres", fsync=True, settings=settings)
         self.nats = NatsServer(directory / "nats")
         self._logs = directory
