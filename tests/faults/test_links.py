@@ -27,7 +27,7 @@ def through(
     else:
         between = proxy(int(url.rsplit(":", 1)[1]))
         url = f"nats://127.0.0.1:{between.port}"
-    return between, make_relay(dsn, url, **ALERT, **SLOWLY, **settings)
+    return between, make_relay(dsn, url, **SLOWLY, **settings)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -37,7 +37,7 @@ def test_a_link_that_is_cut_again_and_again(
 ) -> None:
     streams.make("ORDERS", "orders.>", allow_atomic=True)
     outbox.fill("orders.placed", 6000, KEYS)
-    between, relay = through(link, outbox, streams, make_relay, proxy, delivery__strategy=strategy)
+    between, relay = through(link, outbox, streams, make_relay, proxy, delivery__strategy=strategy, **ALERT)
     relay.start()
     for turn in range(5):
         outbox.delivered_at_least(200 + turn * 800)
@@ -55,7 +55,7 @@ def test_a_link_that_is_refused_for_a_while(
 ) -> None:
     streams.make("ORDERS", "orders.>", allow_atomic=True)
     outbox.fill("orders.placed", 4000, KEYS)
-    between, relay = through(link, outbox, streams, make_relay, proxy)
+    between, relay = through(link, outbox, streams, make_relay, proxy, **ALERT)
     relay.start()
     outbox.delivered_at_least(500)
     between.refuse(True)
@@ -74,7 +74,7 @@ def test_a_link_that_is_silent_until_it_is_given_up(
 ) -> None:
     streams.make("ORDERS", "orders.>", allow_atomic=True)
     outbox.fill("orders.placed", 4000, KEYS)
-    between, relay = through(link, outbox, streams, make_relay, proxy)
+    between, relay = through(link, outbox, streams, make_relay, proxy, **ALERT)
     relay.start()
     outbox.delivered_at_least(500)
     between.swallow()
@@ -89,7 +89,7 @@ def test_a_link_that_is_silent_until_it_is_given_up(
 def test_a_link_of_a_tenth_of_a_second(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: MakeProxy, link: str
 ) -> None:
-    """Slow is not broken: no connection is given up."""
+    """Slow is not broken: with the patience that it is shipped with, no connection is given up."""
     streams.make("ORDERS", "orders.>", allow_atomic=True)
     between, relay = through(link, outbox, streams, make_relay, proxy)
     relay.start()
@@ -106,7 +106,7 @@ def test_a_link_that_passes_everything_in_pieces(
 ) -> None:
     """No message arrives whole, and some connections end in the middle of one."""
     streams.make("ORDERS", "orders.>", allow_atomic=True)
-    between, relay = through(link, outbox, streams, make_relay, proxy)
+    between, relay = through(link, outbox, streams, make_relay, proxy, **ALERT)
     between.crumble = True
     outbox.fill("orders.placed", 2000, KEYS)
     relay.start()

@@ -16,7 +16,9 @@ from typing import Any
 from tests.kube.store import PODS, Key, Object, Store
 
 _RESTART_AFTER_S = 0.3
-# In place of the period of startup and readiness probes, so that tests need not wait. A liveness probe keeps its own.
+# In place of the period of startup and readiness probes until a container is ready, so that tests need not wait. What
+# is ready is asked as often as in Kubernetes: it is unready after failures that lie seconds apart, not after a moment.
+# A liveness probe keeps its own period as well.
 _PROBE_PERIOD_S = 0.2
 
 
@@ -256,17 +258,19 @@ class Kubelet:
 
     def _probe(self, pod: _Pod, container: _Container) -> None:
         """Ask the probes of a container: startup until it has succeeded, then liveness and readiness."""
-        if container.process is None or time.monotonic() - container.probed_at < _PROBE_PERIOD_S:
+        if container.process is None:
             return
-        container.probed_at = time.monotonic()
-        if not container.started:
-            container.started = self._asked(pod, container, "startupProbe")
-            return
-        container.misses = 0 if self._asked(pod, container, "readinessProbe") else container.misses + 1
-        if container.misses in (0, container.spec.get("readinessProbe", {}).get("failureThreshold", 3)):
-            container.ready = container.misses == 0
-        alive = container.spec.get("livenessProbe", {})
-        if time.monotonic() - container.lived_at > alive.get("periodSeconds", 10):
+        readiness, alive = (container.spec.get(f"{which}Probe", {}) for which in ("readiness", "liveness"))
+        period_s = readiness.get("periodSeconds", 10) if container.ready else _PROBE_PERIOD_S
+        if time.monotonic() - container.probed_at > period_s:
+            container.probed_at = time.monotonic()
+            if not container.started:
+                container.started = self._asked(pod, container, "startupProbe")
+                return
+            container.misses = 0 if self._asked(pod, container, "readinessProbe") else container.misses + 1
+            if container.misses in (0, readiness.get("failureThreshold", 3)):
+                container.ready = container.misses == 0
+        if container.started and time.monotonic() - container.lived_at > alive.get("periodSeconds", 10):
             container.lived_at = time.monotonic()
             container.failures = 0 if self._asked(pod, container, "livenessProbe") else container.failures + 1
             if container.failures >= alive.get("failureThreshold", 3):
