@@ -1,4 +1,4 @@
-"""How soon an event arrives at 50 events a second, and what the relay costs when nothing happens."""
+"""How soon an event arrives, at 50 events a second, at 1,000 and at six a minute, and what the relay costs at rest."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -24,15 +25,29 @@ _SETTLE_S = 3.0
 _TURN_S = 2
 _A_TURN = EVENTS_A_SECOND * _TURN_S
 _MARKED_S = 0.2
+# A thousand events a second, by so many producers.
+_PRODUCERS = 4
+_EACH_A_SECOND = 250
+_BUSY_S = 10
+# Between two events of a relay to which hardly anything comes.
+_SELDOM_S = 10.0
+_SELDOM = 6
 _BARS = {
     "commit returned to arrival, p50": 1.0,
     "commit returned to arrival, p99": 3.0,
     "p50: relay / barest path": 1.1,
     "share of a core": 5.0,
+    "1,000 events a second: commit returned to arrival, p99": 8.0,
+    "an event each 10 s: commit returned to arrival, p50": 1.0,
     "idle: queries": 3.0,
 }
 _BELOW = {"idle: share of a core": 1.0}
-_UNITS = {"share of a core": "%", "idle: share of a core": "%", "idle: queries": "queries/s"}
+_UNITS = {
+    "1,000 events a second: committed": "events/s",
+    "share of a core": "%",
+    "idle: share of a core": "%",
+    "idle: queries": "queries/s",
+}
 _INSERT = """
     INSERT INTO outbox_events (id, topic, key, payload) VALUES (%s, 'orders.placed', %s, '{"order": 1, "total": 42}')
 """
@@ -56,6 +71,9 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
                 first_of_each(world, bare)
                 time.sleep(_SETTLE_S)
                 values = report.quiet.take_all("latency", partial(beside, world, process, bare, seconds, number))
+                time.sleep(_SETTLE_S)
+                values |= report.quiet.take_all("seldom", partial(seldom, world, bare, 2 if quick else _SELDOM))
+            values |= report.quiet.take_all("busy", partial(busy, world, 2 if quick else _BUSY_S, number))
             time.sleep(_SETTLE_S)
             values |= report.quiet.take_all("idle", partial(idle, world, process, seconds))
         for name, value in values.items():
@@ -144,6 +162,64 @@ def commit(conn: psycopg.Connection[Any], events: Sent, number: int, chance: ran
         events.sent[identity] = time.monotonic_ns()
         conn.execute("COMMIT")
         events.returned[identity] = time.monotonic_ns()
+
+
+def seldom(world: World, bare: str, events: int) -> dict[str, float]:
+    """Commit an event every ten seconds for the relay, and one for the barest path in between; return the medians."""
+    with (
+        world.program("bench.subscriber", world.nats.url, SUBJECTS, str(2 * events)) as subscriber,
+        world.connect() as ours,
+        psycopg.connect(bare, autocommit=True) as theirs,
+    ):
+        assert subscriber.stdout is not None
+        subscriber.stdout.readline()
+        relay, barest = Sent(), Sent()
+        for _ in range(events):
+            for conn, sent in ((ours, relay), (theirs, barest)):
+                time.sleep(_SELDOM_S / 2)
+                commit(conn, sent, 1, random.Random())
+        arrived: dict[str, int] = json.loads(subscriber.stdout.readline())
+    return {
+        "an event each 10 s: commit returned to arrival, p50": median(relay.since_returned(arrived)),
+        "an event each 10 s: barest path, p50": median(barest.since_returned(arrived)),
+    }
+
+
+def busy(world: World, seconds: int, seed: int) -> dict[str, float]:
+    """Commit a thousand events a second at random moments, by several producers; return the ms to arrival."""
+    each = seconds * _EACH_A_SECOND
+    with (
+        world.program("bench.subscriber", world.nats.url, SUBJECTS, str(_PRODUCERS * each)) as subscriber,
+        ThreadPoolExecutor(_PRODUCERS) as pool,
+    ):
+        assert subscriber.stdout is not None
+        subscriber.stdout.readline()
+        seeds = range(seed * _PRODUCERS, (seed + 1) * _PRODUCERS)
+        producers = list(pool.map(partial(_produce, world, each), seeds))
+        arrived: dict[str, int] = json.loads(subscriber.stdout.readline())
+    p50, p99 = p50_p99([one for sent in producers for one in sent.since_returned(arrived)])
+    committed = [at for sent in producers for at in sent.returned.values()]
+    name = "1,000 events a second"
+    return {
+        f"{name}: commit returned to arrival, p50": p50,
+        f"{name}: commit returned to arrival, p99": p99,
+        f"{name}: committed": len(committed) / (max(committed) - min(committed)) * 1e9,
+    }
+
+
+def _produce(world: World, events: int, seed: int) -> Sent:
+    """Commit so many events over a connection of its own, each in one statement."""
+    sent, chance = Sent(), random.Random(f"busy {seed}")
+    with world.connect() as conn:
+        due = time.monotonic()
+        for at in range(events):
+            due += chance.expovariate(_EACH_A_SECOND)
+            time.sleep(max(0.0, due - time.monotonic()))
+            identity = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+            sent.sent[identity] = time.monotonic_ns()
+            conn.execute(_INSERT, (identity, f"k{at % 1000}"))
+            sent.returned[identity] = time.monotonic_ns()
+    return sent
 
 
 def arrivals(world: World, events: int, seed: int) -> dict[str, float]:
