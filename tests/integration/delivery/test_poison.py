@@ -1,12 +1,14 @@
 """Events that can never be sent: a dead letter at once, with the reason, while the others flow on."""
 
 import os
+import re
 import signal
 
+import psycopg
 import pytest
 
 from relay.demo.servers import NatsServer
-from tests.support.fix_relay import MakeRelay, Outbox, Relay, wait_until
+from tests.support.fix_relay import ROOT, MakeRelay, Outbox, Relay, wait_until
 from tests.support.fix_stream import RELOADS, Streams
 
 STRATEGIES = ["singles", "atomic"]
@@ -234,6 +236,33 @@ def test_no_payload_and_no_header_is_in_the_log(outbox: Outbox, streams: Streams
         assert "4111" not in outbox.dead(outbox.insert(topic, "k", payload, headers))
     assert len(relay.lines("event.dead")) == 5
     assert "4111" not in relay.text()
+
+
+def test_the_longest_subject_is_stored_and_the_check_of_the_guide_refuses_what_cannot_be_sent(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    make_relay(outbox.dsn, streams.url).start()
+    longest = "orders." + "x" * 1017
+    outbox.delivered(outbox.insert(longest, "k", {"i": 0}))
+    assert [message.subject for message in streams.read("ORDERS")] == [longest]
+    assert "longer than 1024 bytes" in outbox.dead(outbox.insert(f"{longest}x", "k", {"i": 1}))
+    (check,) = re.findall(r"ALTER TABLE [^`]+;", (ROOT / "docs/guides/producers.md").read_text("utf-8"))
+    outbox.conn.execute(check.encode())
+    outbox.insert(longest, "k", {"i": 2})
+    for topic in (*POISON_TOPICS, f"{longest}x"):
+        with pytest.raises(psycopg.errors.CheckViolation):
+            outbox.insert(topic, "k", {"i": 3})
+
+
+def test_a_key_of_the_template_takes_three_bytes_of_the_subject_for_each_that_a_token_may_not_hold(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    make_relay(outbox.dsn, streams.url, subject__template="orders.{key}").start()
+    fits = (1024 - len("orders.")) // 3
+    outbox.delivered(outbox.insert("any", " " * fits, {"i": 0}))
+    assert "longer than 1024 bytes" in outbox.dead(outbox.insert("any", " " * (fits + 1), {"i": 1}))
 
 
 def test_headers_of_null_are_none_and_one_of_null_is_left_out(
