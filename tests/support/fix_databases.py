@@ -1,5 +1,6 @@
 """The servers of the session, and for each test a database of its own."""
 
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -11,6 +12,8 @@ from relay.postgres.migrate import migrate
 from tests.support import backends
 from tests.support.backends import Server
 from tests.support.fix_rights import let_relay_in
+
+_ENDED_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +64,17 @@ def _new_database(administrator: psycopg.Connection, template: str) -> str:
 
 
 def _drop_database(administrator: psycopg.Connection, name: str) -> None:
-    administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    """Drop a database once the sessions in it have ended."""
+    deadline = time.monotonic() + _ENDED_WITHIN_S
+    while True:
+        try:
+            administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        except psycopg.errors.ObjectInUse:
+            # It ends them itself and waits for five seconds: a killed relay's session may just make a gigabyte of text.
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 def _address(dsn: str, name: str) -> str:

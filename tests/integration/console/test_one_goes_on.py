@@ -130,7 +130,8 @@ def test_dead_letters_are_decided_by_one_process_as_well(
 @pytest.fixture
 def through_a_pooler(own_postgres: PostgresServer, pooler: MakePooler) -> Settings:
     with psycopg.connect(own_postgres.dsn(), autocommit=True) as conn:
-        conn.execute("ALTER DATABASE postgres SET idle_in_transaction_session_timeout = '50ms'")
+        # Longer than a busy machine lets a step wait for its next statement, and shorter than claims are held.
+        conn.execute("ALTER DATABASE postgres SET idle_in_transaction_session_timeout = '1s'")
     return load(environ={"RELAY_POSTGRES__DSN": pooler(own_postgres, "transaction")})
 
 
@@ -152,7 +153,7 @@ def test_a_claim_holds_through_a_pooler_of_transactions_and_leaves_nothing_there
         for _ in range(3):
             with claimed(settings, changer, line.number):
                 with changing(settings, "bob@host") as other:
-                    other.cursor.execute("SELECT pg_sleep(0.2)")
+                    other.cursor.execute("SELECT pg_sleep(1.2)")
                     with pytest.raises(Taken, match="by alice@host"):
                         try_to_claim(settings, other, line.number)
                 with changer.step():
