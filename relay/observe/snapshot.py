@@ -119,8 +119,8 @@ class Snapshot:
     seqs_again: bool = False
 
     def notes(self) -> list[str]:
-        """Return what the relay works in spite of: somebody has to see to it, and events flow."""
-        notes = []
+        """Return what the relay works in spite of, or cannot: somebody has to see to it."""
+        notes = [printable(self.postgres_refusal)] if self.postgres_refusal and not self.postgres_up else []
         refused, reason = self.term.refused_rows
         if refused:
             notes.append(

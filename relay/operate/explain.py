@@ -144,7 +144,10 @@ def _unmarked(facts: Facts, stored_at: int) -> Explanation:
         answer.why += [f"The mark is most likely refused: {one.seen()}." for one in facts.hindrances]
         answer.next = "It is not sent again, and is marked within a minute of that being mended."
     else:
-        answer.next = "It is not sent again: it is marked within moments, or when its row is not locked any more."
+        answer.next = (
+            "It is not sent again: it is marked within moments, or when its row is not locked any more; `relay status`"
+            " shows what relays say of marks that cannot be made."
+        )
     if not facts.working:
         answer.why.append("No relay holds the lease now.")
         answer.next = "Nothing until a relay runs: it looks for the event in the stream, and marks it."

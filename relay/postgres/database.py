@@ -19,7 +19,7 @@ from relay.observe.logs import event as log_event
 from relay.postgres.arrays import BinaryArray, BinaryArrayDumper
 from relay.postgres.connection import Connection
 from relay.postgres.named import GONE, NamedStatements
-from relay.postgres.server_error import is_of_called_code, is_of_schema, is_of_value, words
+from relay.postgres.server_error import answer, is_of_called_code, is_of_schema, is_of_value, words
 from relay.postgres.session import address_fault, conninfo, pin
 
 log = logging.getLogger(__name__)
@@ -362,13 +362,13 @@ class Database:
     async def drop(self, error: Exception) -> None:
         """Throw the connection away after an error; log it once, and again if a new reason keeps us out."""
         conn, self._conn = self._conn, None
+        stood = conn is not None and not conn.closed
         if conn is not None:
             await conn.close()
         self.up = False
         reason = words(error)
         is_refusal = isinstance(error, _REFUSALS) or is_of_schema(error) or not isinstance(error, OUTAGES)
-        refusal = f"PostgreSQL answers, and refuses what the relay asks of it: {reason}; see `relay doctor`"
-        self.refusal = refusal if is_refusal else ""
+        self.refusal = answer(error, stood=stood, is_refusal=is_refusal)
         is_new = not self._lost or ((is_refusal or credentials.is_auth_error(reason)) and reason not in self._reported)
         self._lost = True
         if is_new:

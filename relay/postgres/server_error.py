@@ -104,6 +104,21 @@ def words(error: BaseException) -> str:
     return printable(f"{primary} ({', '.join(part for part in named if part)})" if any(named) else primary)
 
 
+def answer(error: BaseException, *, stood: bool, is_refusal: bool) -> str:
+    """Return what PostgreSQL answered to a statement that failed, for who asks why nothing flows; empty if it did not.
+
+    Args:
+        error: Why it failed.
+        stood: Whether the session stood after it.
+        is_refusal: Whether an operator has to change something in the database.
+    """
+    if is_refusal:
+        return f"PostgreSQL answers, and refuses what the relay asks of it: {words(error)}; see `relay doctor`"
+    if stood and isinstance(error, psycopg.Error) and error.sqlstate:
+        return f"PostgreSQL answers, and cannot do what the relay asks of it: {words(error)}"
+    return ""
+
+
 def _place(error: psycopg.Error) -> str:
     lines = (error.diag.context or "").splitlines()
     found = _PLACE.match(lines[-1]) if lines else None

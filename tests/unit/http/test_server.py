@@ -122,6 +122,11 @@ def test_readiness_has_a_line_for_each_reason(now: Snapshot, faults: list[str]) 
     assert ready_faults(now, 100.0) == faults
 
 
+def test_what_postgresql_answers_is_also_told_to_those_who_ask_the_table() -> None:
+    assert replace(GOOD, postgres_up=False, postgres_refusal="no\nspace").notes() == [r"no\nspace"]
+    assert replace(GOOD, postgres_refusal="no space").notes() == []
+
+
 def test_the_probes_answer_200_and_503(world: World, get: Get) -> None:
     assert get("/healthz")[::2] == (200, "ok\n")
     assert get("/readyz?verbose")[::2] == (200, "ready: active\n")
