@@ -30,6 +30,11 @@ class Commands(click.Group):
             if isinstance(stream, io.TextIOWrapper):
                 # A character that the terminal's encoding lacks is shown as its escape.
                 stream.reconfigure(errors="backslashreplace")
+        words = list((args[0] if args else kwargs.get("args")) or sys.argv[1:])
+        for number, word in enumerate(words, 1):
+            if not word.isascii() and word != word.encode(errors="ignore").decode():
+                click.echo(f"{click.style('error:', fg='red')} argument {number} is not UTF-8", err=True)
+                sys.exit(Exit.CONFIG)
         try:
             try:
                 return super().main(*args, **kwargs)

@@ -24,7 +24,10 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 def _span(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     if value is None:
         return None
-    span_s = 0.0 if value == "0" else filter_text.span(value)
+    try:
+        span_s = 0.0 if value == "0" else filter_text.span(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
     if span_s is None:
         raise click.BadParameter(f"{value!r} is not a time such as 90s, 2m, 12h or 7d")
     return span_s

@@ -9,20 +9,30 @@ from datetime import datetime
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_LONGEST_S = 100 * 366 * 86_400
 _SEQS = re.compile(r"([0-9]{0,18})(?:(\.\.)([0-9]{0,18}))?")
 
 
 def span(text: str) -> float | None:
-    """Return the seconds of a span such as ``90s``, ``15m``, ``2h``, ``7d``; None if the text is not a span."""
+    """Return the seconds of a span such as ``90s``, ``15m``, ``2h``, ``7d``; None if the text is not a span.
+
+    Raises:
+        ValueError: It is longer than a hundred years: PostgreSQL and NATS hold no such time.
+    """
     found = _SPAN.fullmatch(text.strip())
-    return None if found is None else float(found[1]) * _SECONDS[found[2]]
+    if found is None:
+        return None
+    span_s = float(found[1]) * _SECONDS[found[2]]
+    if span_s > _LONGEST_S:
+        raise ValueError(f"{text!r} is longer than a hundred years")
+    return span_s
 
 
 def moment_or_span(text: str, now: float) -> float:
     """Return Unix seconds for a span back from `now`, or for a moment.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is neither, or no moment that PostgreSQL holds.
     """
     if (span_s := span(text)) is not None:
         return now - span_s

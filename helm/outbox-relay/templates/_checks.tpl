@@ -36,6 +36,9 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if contains "@" (dig "nats" "servers" "" .Values.config | toString) }}
+- "config.nats.servers: a secret does not belong in values; put the user into config.nats.user, and the password or the token into a Secret that nats.passwordSecret or nats.tokenSecret names"
+{{- end }}
 {{- range list (list "postgres" "dsnSecret" "dsn_file") (list "postgres" "bellDsnSecret" "bell_dsn_file") (list "nats" "credsSecret" "creds_file") (list "nats" "passwordSecret" "password_file") (list "nats" "tokenSecret" "token_file") (list "nats" "nkeySeedSecret" "nkey_seed_file") }}
 {{- $reference := index $.Values (index . 0) (index . 1) }}
 {{- if and $reference.name (dig (index . 0) (index . 2) "" $.Values.config) }}
@@ -43,6 +46,9 @@
 {{- end }}
 {{- end }}
 {{- range .Values.extraEnv }}
+{{- if and (eq .name "RELAY_NATS__SERVERS") (contains "@" (.value | default "")) }}
+- "extraEnv RELAY_NATS__SERVERS: a secret does not belong in values; take valueFrom.secretKeyRef"
+{{- end }}
 {{- if and (has .name (list "RELAY_POSTGRES__DSN" "RELAY_POSTGRES__BELL_DSN" "RELAY_NATS__PASSWORD" "RELAY_NATS__TOKEN" "PGPASSWORD")) .value }}
 - "extraEnv {{ .name }}: a secret does not belong in values; take valueFrom.secretKeyRef"
 {{- end }}

@@ -23,7 +23,9 @@ def is_trusted(peer: str, proxies: Collection[str]) -> bool:
 def named_visitor(
     headers: Mapping[str, Sequence[str]], user_header: str, groups_header: str, operators: Collection[str]
 ) -> Visitor | None:
-    """Return whom a trusted proxy names, None if it names nobody, or more than one.
+    """Return whom a trusted proxy names, None if it names nobody, or a header came more than once.
+
+    A proxy that adds its header and leaves the one of the browser would else let the browser choose its groups.
 
     Args:
         headers: Lower-case names with every value that was sent.
@@ -32,8 +34,11 @@ def named_visitor(
     users = headers.get(user_header.lower(), ())
     if len(users) != 1 or not users[0].strip() or len(users[0]) > _LONGEST_NAME or not users[0].isprintable():
         return None
+    given = headers.get(groups_header.lower(), ())
+    if len(given) > 1:
+        return None
     user = users[0].strip()
-    groups = {part.strip() for value in headers.get(groups_header.lower(), ()) for part in value.split(",")}
+    groups = {part.strip() for value in given for part in value.split(",")}
     may = user in operators or any(f"group:{group}" in operators for group in groups if group)
     # A user who is called as a group is written is not that group.
     return Visitor(user, may and not user.startswith("group:"))

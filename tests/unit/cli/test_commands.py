@@ -35,6 +35,23 @@ def test_the_help_names_the_exit_codes() -> None:
     assert "0 done, 1 any other fault, 2 wrong usage" in text
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "--since", "99999999999d"),
+        ("replay", "--since", f"{10**30}d", "--dry-run"),
+        ("prune", "--older-than", "999999999d", "--yes"),
+        ("stream", "create", "ORDERS", "--subject", "orders.>", "--max-age", "999999999d"),
+        ("list", "--key", "\udcff"),
+        ("show", "\udcff"),
+    ],
+)
+def test_what_no_server_could_hold_is_wrong_usage(words: tuple[str, ...]) -> None:
+    result = relay("postgresql://h/d", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "longer than a hundred years" in result.stderr or "is not UTF-8" in result.stderr
+
+
 def test_wrong_usage_ends_with_2_and_data_stays_empty() -> None:
     for args in (
         ["frob"],

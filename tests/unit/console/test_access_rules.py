@@ -98,6 +98,11 @@ def test_nobody_is_let_in_whose_name_is_not_one_plain_text(users: list[str]) -> 
     assert named({"x-forwarded-user": users}) is None
 
 
+@pytest.mark.parametrize("groups", [["x", "sre"], ["sre", "x"], ["sre", "sre"], ["", "sre"]])
+def test_nobody_is_let_in_whose_groups_come_more_than_once(groups: list[str]) -> None:
+    assert named({"x-forwarded-user": ["bob"], "x-forwarded-groups": groups}) is None
+
+
 @given(st.text(), st.text())
 def test_a_shared_secret_is_compared_as_a_whole(one: str, other: str) -> None:
     assert is_secret([one], one)
