@@ -19,6 +19,10 @@ from tests.support.fix_helm import helm
 
 NAMESPACE = "shop"
 _STEP_S = 0.05
+# How long helm waits. It is there for what never comes: on a laden machine an install has taken more than 90 s. The
+# limit of the test is longer, so that what the pods have written is told.
+_PATIENCE = "4m"
+_WAITING = {"install", "upgrade", "rollback", "test", "uninstall"}
 
 
 class Cluster:
@@ -68,8 +72,9 @@ class Cluster:
     def helm(
         self, *args: str, values: Mapping[str, Any] | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Run helm against this cluster."""
-        done = helm(*args, "--namespace", NAMESPACE, values=values, check=False, kubeconfig=self._kubeconfig)
+        """Run helm against this cluster; it waits as long as a test may."""
+        patience = ("--timeout", _PATIENCE) if args[0] in _WAITING else ()
+        done = helm(*args, *patience, "--namespace", NAMESPACE, values=values, check=False, kubeconfig=self._kubeconfig)
         assert done.returncode == 0 or not check, self._told(done)
         return done
 

@@ -26,6 +26,9 @@ from tests.support.fix_relay import Outbox, wait_until
 from tests.support.fix_rights import NATS_USER, as_relay, let_relay_in
 from tests.support.fix_stream import Streams
 
+# helm waits for minutes in each of its steps, and a step waits for whole processes.
+pytestmark = pytest.mark.timeout(600)
+PATIENT_S = 180.0
 HOOKS = {("Pod", "relay-outbox-relay-doctor"), ("Pod", "relay-outbox-relay-round-trip")}
 
 
@@ -42,11 +45,11 @@ class Shop:
         """Run a command of helm that must succeed, and wait as helm does; return what it says."""
         layers = merged(self.values, values) if command in ("install", "upgrade") else None
         chart = [str(CHART), "--wait"] if layers else []
-        return self.kube.helm(command, "relay", *chart, *args, "--timeout", "90s", values=layers).stdout
+        return self.kube.helm(command, "relay", *chart, *args, values=layers).stdout
 
     def delivers(self) -> None:
         """Commit an event, and wait until it is delivered."""
-        self.outbox.delivered(self.outbox.insert("orders.placed", "k", {"i": 1}))
+        self.outbox.delivered(self.outbox.insert("orders.placed", "k", {"i": 1}), PATIENT_S)
 
     def checksums(self) -> set[str]:
         """Return the settings that the ready pods run with, as their checksums."""
@@ -89,7 +92,6 @@ def shop(kube: Cluster, bare_postgres: str, streams: Streams) -> Iterator[Shop]:
         yield Shop(kube, outbox, streams, values)
 
 
-@pytest.mark.timeout(300)
 def test_a_release_relays_from_install_to_uninstall(shop: Shop) -> None:
     kube = shop.kube
 
@@ -115,7 +117,7 @@ def test_a_release_relays_from_install_to_uninstall(shop: Shop) -> None:
     shop.delivers()
 
     assert "uninstalled" in shop.helm("uninstall", "--wait")
-    wait_until("every pod gone", lambda: kube.there() == HOOKS)
+    wait_until("every pod gone", lambda: kube.there() == HOOKS, PATIENT_S)
     shop.outbox.drained()
     relayed = [one for one in kube.kubelet.ended if one.container == "outbox-relay"]
     assert len(relayed) == 6
@@ -125,7 +127,6 @@ def test_a_release_relays_from_install_to_uninstall(shop: Shop) -> None:
     assert len(identities) == len(set(identities)) == shop.outbox.count("true") == 2004
 
 
-@pytest.mark.timeout(300)
 def test_a_release_installs_from_a_registry_that_the_chart_was_pushed_to(
     shop: Shop, registry: Registry, tmp_path: Path
 ) -> None:
@@ -135,7 +136,7 @@ def test_a_release_installs_from_a_registry_that_the_chart_was_pushed_to(
     helm("push", str(packed), charts, "--plain-http")
     assert registry.tags("charts/outbox-relay") == [__version__]
 
-    told = ("--version", __version__, "--plain-http", "--wait", "--timeout", "90s")
+    told = ("--version", __version__, "--plain-http", "--wait")
     shop.kube.helm("install", "relay", f"{charts}/outbox-relay", *told, values=shop.values)
     shop.delivers()
     shop.helm("uninstall", "--wait")
@@ -144,7 +145,7 @@ def test_a_release_installs_from_a_registry_that_the_chart_was_pushed_to(
 def test_a_migration_that_fails_ends_the_install_and_nothing_runs(shop: Shop) -> None:
     shop.kube.secret("wrong", dsn="postgresql://nobody@127.0.0.1:1/nowhere")
     values = merged(shop.values, {"migration": {"dsnSecret": {"name": "wrong", "key": "dsn"}, "backoffLimit": 1}})
-    done = shop.kube.helm("install", "relay", str(CHART), "--timeout", "60s", values=values, check=False)
+    done = shop.kube.helm("install", "relay", str(CHART), values=values, check=False)
     assert done.returncode != 0 and "BackoffLimitExceeded" in done.stderr
     assert shop.exit_codes("relay") == [5, 5]
     assert "Deployment" not in {kind for kind, _ in shop.kube.there()}
@@ -156,15 +157,14 @@ def test_a_pod_is_unready_while_nats_is_away_and_lives(shop: Shop) -> None:
     away = {"config": {"nats": {"servers": ["nats://127.0.0.1:1"]}}}
     values = merged(shop.values, away, {"replicaCount": 1})
     shop.kube.helm("install", "relay", str(CHART), values=values)
-    wait_until("the relay says why", lambda: "nats.unreachable" in shop.kube.logs())
+    wait_until("the relay says why", lambda: "nats.unreachable" in shop.kube.logs(), PATIENT_S)
     assert shop.kube.ready_pods() == {}
     assert shop.exit_codes("outbox-relay") == []
     values["config"]["nats"]["servers"] = [shop.streams.url]
-    shop.kube.helm("upgrade", "relay", str(CHART), "--wait", "--timeout", "60s", values=values)
+    shop.kube.helm("upgrade", "relay", str(CHART), "--wait", values=values)
     shop.delivers()
 
 
-@pytest.mark.timeout(300)
 def test_a_release_keeps_a_read_model_through_an_upgrade_and_is_not_ready_while_it_has_stopped(
     shop: Shop, empty_database: str
 ) -> None:
@@ -181,7 +181,7 @@ def test_a_release_keeps_a_read_model_through_an_upgrade_and_is_not_ready_while_
         for number in range(first, first + count):
             shop.outbox.insert("orders.placed", "k", {"i": number})
         expected = [(list(range(1, first + count)),)]
-        wait_until("applied", lambda: run_sql(empty_database, "SELECT numbers FROM trail.trail") == expected)
+        wait_until("applied", lambda: run_sql(empty_database, "SELECT numbers FROM trail.trail") == expected, PATIENT_S)
 
     applied(1, 5)
     shop.helm("upgrade", **merged(values, {"projections": {"files": {"trail.toml": f"{DEFINITION}\n# changed\n"}}}))
@@ -192,7 +192,7 @@ def test_a_release_keeps_a_read_model_through_an_upgrade_and_is_not_ready_while_
         empty_database,
         "UPDATE projection.state SET status = 'stopped', error = 'for a test', owner = NULL, epoch = epoch + 1",
     )
-    wait_until("no runner is ready", lambda: len(kube.ready_pods()) == 2)
+    wait_until("no runner is ready", lambda: len(kube.ready_pods()) == 2, PATIENT_S)
 
 
 @pytest.mark.parametrize("case", ["minimal", "everything", "sidecar"])
@@ -210,7 +210,7 @@ def test_the_settings_of_a_pod_are_those_of_the_values(case: str, kube: Cluster)
     container = {**spec["containers"][0], "args": ["config", "--output", "json"]}
     pod = {"kind": "Pod", "metadata": {}, "spec": {**spec, "containers": [container], "restartPolicy": "Never"}}
     kube.store.create(Key(PODS, NAMESPACE, "asked"), pod)
-    wait_until("the answer", lambda: kube.kubelet.ended)
+    wait_until("the answer", lambda: kube.kubelet.ended, PATIENT_S)
     assert kube.kubelet.ended[0].code == 0, kube.kubelet.log("asked")
     shown = json.loads(kube.kubelet.log("asked"))
     for section, settings in tomllib.loads(config_toml(found)).items():

@@ -15,6 +15,9 @@ from tests.support.fix_relay import ROOT, Outbox, wait_until
 from tests.support.fix_rights import NATS_USER, as_relay
 from tests.support.fix_stream import Streams
 
+# helm waits for minutes in each of its steps, and a step waits for whole processes.
+pytestmark = pytest.mark.timeout(600)
+PATIENT_S = 180.0
 EXAMPLES = ROOT / "helm" / "examples"
 CONNECTIONS_PER_RELAY = 4
 
@@ -96,21 +99,23 @@ def shop(kube: Cluster, database: str, streams: Streams) -> dict[str, Any]:
 def test_sidecars_share_the_outbox_and_outlive_their_application(
     shop: dict[str, Any], shop_chart: Path, kube: Cluster, outbox: Outbox
 ) -> None:
-    kube.helm("install", "relay", str(shop_chart), "--wait", "--timeout", "60s", values=shop)
+    kube.helm("install", "relay", str(shop_chart), "--wait", values=shop)
     assert len(kube.ready_pods()) == 3
     owners = "SELECT count(DISTINCT owner) FROM outbox_shards WHERE lease_until > clock_timestamp()"
-    wait_until("three owners", lambda: outbox.conn.execute(owners).fetchone() == (3,))
+    wait_until("three owners", lambda: outbox.conn.execute(owners).fetchone() == (3,), PATIENT_S)
     used = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE %s"
     everything = (3 * CONNECTIONS_PER_RELAY,)
     # A relay opens the connection of its marks when it has something to mark.
     outbox.fill("orders.placed", 300, 30)
     outbox.drained()
-    wait_until("their connections", lambda: outbox.conn.execute(used, ("outbox-relay%",)).fetchone() == everything)
+    wait_until(
+        "their connections", lambda: outbox.conn.execute(used, ("outbox-relay%",)).fetchone() == everything, PATIENT_S
+    )
     outbox.fill("orders.placed", 300, 30)
     outbox.drained()
     assert outbox.conn.execute(used, ("outbox-relay%",)).fetchone() == everything
-    kube.helm("uninstall", "relay", "--wait", "--timeout", "60s")
-    wait_until("every pod gone", lambda: not kube.ready_pods() and len(kube.kubelet.ended) == 7)
+    kube.helm("uninstall", "relay", "--wait")
+    wait_until("every pod gone", lambda: not kube.ready_pods() and len(kube.kubelet.ended) == 7, PATIENT_S)
     for pod in {one.pod for one in kube.kubelet.ended if one.container == "shop"}:
         last = [one for one in kube.kubelet.ended if one.pod == pod]
         assert [(one.container, one.killed) for one in last] == [("shop", False), ("outbox-relay", False)]
@@ -118,7 +123,7 @@ def test_sidecars_share_the_outbox_and_outlive_their_application(
 
 
 def test_a_job_with_a_native_sidecar_ends(shop: dict[str, Any], shop_chart: Path, kube: Cluster) -> None:
-    kube.helm("install", "relay", str(shop_chart), "--wait", "--timeout", "60s", values=merged(shop, {"replicas": 0}))
+    kube.helm("install", "relay", str(shop_chart), "--wait", values=merged(shop, {"replicas": 0}))
     pod = pod_of(render(shop, chart=shop_chart))
     sends = {**pod["containers"][0], "command": ["relay", "send", "orders.placed", "--yes", "--wait", "30"]}
     owner = [{"name": "RELAY_POSTGRES__DSN", "valueFrom": {"secretKeyRef": {"name": "shop-outbox", "key": "owner"}}}]
@@ -127,7 +132,7 @@ def test_a_job_with_a_native_sidecar_ends(shop: dict[str, Any], shop_chart: Path
     template = {"metadata": {"labels": {}}, "spec": spec}
     key = Key("batch/v1/jobs", NAMESPACE, "nightly")
     kube.store.create(key, {**job, "spec": {"backoffLimit": 0, "template": template}})
-    wait_until("the Job complete", lambda: "status" in kube.store.get(key))
+    wait_until("the Job complete", lambda: "status" in kube.store.get(key), PATIENT_S)
     assert kube.store.get(key)["status"]["conditions"][0]["type"] == "Complete"
     (done,) = [at.name for at in kube.store.find(PODS) if at.name.startswith("nightly")]
     wait_until("the relay gone", lambda: len([one for one in kube.kubelet.ended if one.pod == done]) == 2)
