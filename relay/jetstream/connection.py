@@ -197,6 +197,10 @@ class Connection(Questions):
             except (NatsError, OSError) as error:
                 raise BrokerError(str(error)) from error
 
+    def give_up(self, reason: str) -> None:
+        """Take the connection for ended, although it stands."""
+        self._has_ended(reason)
+
     async def close(self) -> None:
         """Throw the connection away, and what it has not written."""
         self._closing = True
@@ -206,6 +210,7 @@ class Connection(Questions):
     def on_stored(self, stored: list[Stored]) -> None:
         """Take the usual acknowledgements of single events."""
         self._proved.set()
+        self.has_answered()
         self._listener.stored(stored)
 
     async def on_answer(self, msg: Msg) -> None:
@@ -216,7 +221,10 @@ class Connection(Questions):
         if _nobody_listens(msg):
             self._refused(token, NoResponders(None))
             return
-        match answers.read(msg.data):
+        answer = answers.read(msg.data)
+        if answer is not None:
+            self.has_answered()
+        match answer:
             case Refused() as refusal:
                 self._refused(token, refusal)
             case answers.Acknowledged(stream, seq, _, events) if token.is_batch:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from relay.rules.stream.streams import JETSTREAM_API, StreamFacts, StreamState, 
 
 _ATOMIC_SINCE = (2, 12, 1)  # with message ids
 _DIRECT_BATCH_SINCE = (2, 11, 0)
+_UNAVAILABLE = 503
 # The number of a question that is asked with others has fewer.
 _DIGITS = 10
 
@@ -34,6 +36,24 @@ class Questions:
         self._reads_batches = (version.major, version.minor, version.patch) >= _DIRECT_BATCH_SINCE
         # Subjects that this account may not publish on, in lower case.
         self._denied: set[str] = set()
+        # Since when JetStream has answered nothing, monotonic seconds; None: its last answer is newer than any question
+        # without one.
+        self._silent_since: float | None = None
+
+    def silent_s(self) -> float:
+        """Return for how long nothing that was asked of JetStream over this connection was answered, seconds.
+
+        What is not permitted to ask does not count, and an acknowledgement is an answer.
+        """
+        return 0.0 if self._silent_since is None else time.monotonic() - self._silent_since
+
+    def has_answered(self) -> None:
+        """Note that JetStream has answered."""
+        self._silent_since = None
+
+    def _has_not_answered(self) -> None:
+        if self._silent_since is None:
+            self._silent_since = time.monotonic()
 
     async def stream_of(self, subject: str, timeout_s: float) -> StreamFacts | None:
         """Look up the stream that takes a subject; None if there is none.
@@ -105,6 +125,7 @@ class Questions:
         """Return why no answer came: a refusal is reported apart from the question."""
         asked = question if api == JETSTREAM_API else f"{api}.{question}"
         if self.may_request(question, api):
+            self._has_not_answered()
             return LookupForbidden(f"no answer to {asked}")
         return LookupRefused(f"not permitted to ask {asked}")
 
@@ -175,7 +196,13 @@ class Questions:
                 raise self._unanswered(question, api) from error
             except (NatsError, OSError) as error:
                 raise BrokerError(str(error)) from error
-        return _decoded(answer.data, f"{api}.{question}")
+        decoded = _decoded(answer.data, f"{api}.{question}")
+        # A server that has lost its cluster says itself that JetStream is not there.
+        if decoded.get("error", {}).get("code") == _UNAVAILABLE:
+            self._has_not_answered()
+        else:
+            self.has_answered()
+        return decoded
 
     async def request_each(
         self, question: str, bodies: Sequence[Mapping[str, object]], timeout_s: float, api: str = JETSTREAM_API
@@ -219,6 +246,7 @@ class Questions:
                 raise BrokerError(str(error)) from error
         if nobody:
             raise self._unanswered(question, api)
+        self.has_answered()
         return [_decoded(answers[number], subject) for number in range(len(bodies))]
 
     async def responds(self, question: str, body: Mapping[str, object], timeout_s: float) -> bool | None:

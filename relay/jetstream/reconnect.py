@@ -26,6 +26,10 @@ _PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
 # A stream that could not be made as configured is tried again after so many seconds: a cluster may have no leader yet.
 _UNMANAGED_PAUSE_S = 5.0
+# A server over which JetStream answers nothing for so long is left for the next one, if there are several: it may be
+# cut off from its cluster. Longer than a connection takes to prove itself.
+_SILENT_S = 15.0
+_LOOK_S = 1.0
 # So many in a row may live shortly before the relay is called unable to send, until an event is stored: a server that
 # restarts ends one or two.
 _TOLERATED = 2
@@ -113,6 +117,7 @@ class Reconnector:
         beside = [
             asyncio.create_task(self._manage_later(connection), name="manage"),
             asyncio.create_task(self._end_trouble(connection), name="prove"),
+            asyncio.create_task(self._leave_silent(connection), name="leave"),
         ]
         try:
             return await self._life(connection)
@@ -125,6 +130,17 @@ class Reconnector:
         """Call the relay able to send as soon as an event was stored: no time that a connection lives proves more."""
         await connection.proved()
         self.trouble = None
+
+    async def _leave_silent(self, connection: Connection) -> None:
+        """End a connection over which JetStream answers nothing, if another server may do better."""
+        if len(self._servers) == 1:
+            return
+        while True:
+            left = _SILENT_S - connection.silent_s()
+            if left <= 0:
+                connection.give_up(f"JetStream has answered nothing over this server for {_SILENT_S:g} s")
+                return
+            await asyncio.sleep(max(_LOOK_S, left))
 
     async def _manage_later(self, connection: Connection) -> None:
         """Make the stream as configured as soon as JetStream does it, if that has failed before."""

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -244,6 +245,34 @@ def test_metrics_tell_the_story_of_an_outage(outbox: Outbox, own_nats: NatsServe
     wait_until("an empty backlog", lambda: metrics()["outbox_relay_backlog_events"] == 0)
     assert metrics()['outbox_relay_connection_up{component="nats"}'] == 1
     assert metrics()["outbox_relay_delivery_latency_seconds_count"] == 101
+
+
+def test_a_server_over_which_jetstream_does_not_answer_is_left_for_the_next_one(
+    outbox: Outbox, tmp_path: Path, make_relay: MakeRelay
+) -> None:
+    silent, other = NatsServer(tmp_path / "silent", jetstream=False), NatsServer(tmp_path / "other")
+    with silent:
+        relay = make_relay(outbox.dsn, f"{silent.url},{other.url}").start()
+        # The only one that is there. As one that is cut off from its cluster it answers, and JetStream does not.
+        relay.said("nats.connected")
+        with other:
+            streams = Streams(other.url)
+            streams.make("ORDERS", "orders.>")
+            outbox.fill("orders.placed", 20, keys=5)
+            outbox.drained(60)
+            assert "has answered nothing over this server" in str(relay.lines("nats.lost"))
+            assert_once_and_in_order(streams.read("ORDERS"), 20, 5)
+        assert relay.stop() == 0
+
+
+def test_the_only_server_is_not_left_while_jetstream_does_not_answer(
+    outbox: Outbox, tmp_path: Path, make_relay: MakeRelay
+) -> None:
+    with NatsServer(tmp_path / "silent", jetstream=False) as silent:
+        relay = make_relay(outbox.dsn, silent.url).start()
+        outbox.insert("orders.placed", "k", {"i": 0})
+        relay.said("nats.connected")
+        holds_for(20, "it stays", lambda: not relay.lines("nats.lost"))
 
 
 def test_of_two_databases_the_first_may_be_silent(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
