@@ -1,12 +1,16 @@
 """Let no cancellation be lost in a library that swallows it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 # Longer than whoever ends well takes for its last words, such as giving a lease back.
 _AGAIN_S = 5.0
+# The same where somebody outside waits for our end, and kills us if it takes too long.
+SOON_S = 1.0
 
 
 def heed_cancellation() -> None:
@@ -38,11 +42,11 @@ def honour_cancellation() -> Iterator[None]:
         heed_cancellation()
 
 
-async def end(*tasks: asyncio.Task[Any]) -> None:
+async def end(*tasks: asyncio.Task[Any], again_s: float = _AGAIN_S) -> None:
     """Cancel tasks until they have ended; with what they end is for the caller to ask.
 
-    Each is cancelled again every few seconds, so that one ends that has swallowed it, or waits for a silent server in
-    its last words.
+    Each is cancelled again after `again_s` seconds, so that one ends that has swallowed it, or waits for a silent
+    server in its last words.
 
     Raises:
         asyncio.CancelledError: Somebody waits for the end of this task. The others have ended all the same.
@@ -52,8 +56,27 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
         for task in left:
             task.cancel()
         try:
-            await asyncio.wait(left, timeout=_AGAIN_S)
+            await asyncio.wait(left, timeout=again_s)
         except asyncio.CancelledError:
             is_cancelled = True
     if is_cancelled:
         raise asyncio.CancelledError
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Await something for so many seconds, and have it ended soon after.
+
+    `asyncio.timeout` cancels once. The driver of PostgreSQL then has the server end the statement, and waits for that:
+    with a frozen server as long as a statement may take.
+
+    Raises:
+        TimeoutError: It was not done.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+    finally:
+        await end(task, again_s=SOON_S)
+    if task.cancelled():
+        raise TimeoutError
+    return task.result()

@@ -7,6 +7,8 @@ from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
+from relay.cancellation import SOON_S, within
+from relay.cancellation import end as end_tasks
 from relay.config.derived_options import agreed
 from relay.daemon.outbox_check import OutboxCheck
 from relay.daemon.term import Term
@@ -179,8 +181,7 @@ class Replica:
                     await self._wait_for_turn(pause_s)
             if self._postgres()[0]:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(BEAT_S):
-                        await ownership.leave(Watermark())
+                    await within(BEAT_S, ownership.leave(Watermark()))
         return Exit.DONE
 
     async def _share(self, ownership: Ownership) -> float:
@@ -238,9 +239,7 @@ class Replica:
             await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
         finally:
-            for one in (task, stopping):
-                one.cancel()
-            await asyncio.gather(task, stopping, return_exceptions=True)
+            await end_tasks(task, stopping, again_s=SOON_S)
 
     async def _wait_for_turn(self, pause_s: float) -> None:
         if self._stop.is_set():
@@ -308,7 +307,10 @@ class Replica:
             self._changing = True
             self._term = None
             self.metrics.term_ended()
-            if bell is not None:
+            if bell is not None and self._stop.is_set():
+                with suppress(TimeoutError):
+                    await within(SOON_S, bell.release())
+            elif bell is not None:
                 await bell.release()
         match end:
             case Drained():
@@ -342,8 +344,7 @@ class Replica:
                 await self._unless_stopped(self._hand_over(ownership, settled))
             if not self._stop.is_set():
                 return None
-            async with asyncio.timeout(self._settings.delivery.shutdown_timeout_s):
-                await ownership.leave(settled)
+            await within(self._settings.delivery.shutdown_timeout_s, ownership.leave(settled))
         except LeaseLost as lost:
             _say_lost(lost)
             return None

@@ -7,8 +7,11 @@ that the next events are fetched and the previous ones marked while others are i
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from relay.cancellation import SOON_S, within
+from relay.cancellation import end as end_tasks
 from relay.config.derived_options import deletable_dead, nats_options
 from relay.config.derived_options import envelopes as envelopes_of
 from relay.daemon.term_end import Drained, TermEnd, Unfinished
@@ -193,28 +196,27 @@ class Term:
                 fetching.cancel()
                 self._publisher.stop()
                 end = await self._drain()
-                for task in others:
-                    task.cancel()
+                await end_tasks(fetching, *others, again_s=SOON_S)
         except* (LeaseLost, StreamHealed, DatabaseChanged) as ended:
             end = _first(ended)
         return end
 
     async def _drain(self) -> Drained | Unfinished:
         """Await acknowledgements and marks, each up to the deadline."""
-        try:
-            async with asyncio.timeout(self._settings.delivery.shutdown_timeout_s):
-                await self._publisher.drained()
-        except TimeoutError:
-            pass
+        longest_s = self._settings.delivery.shutdown_timeout_s
+        with suppress(TimeoutError):
+            await within(longest_s, self._publisher.drained())
         left = self._in_hand.in_flight_count()
         try:
-            async with asyncio.timeout(self._settings.delivery.shutdown_timeout_s):
-                await self._settler.drained()
-                await self._reconciler.save()
-                await self._reconciler.save()  # the second one lets floors rise to the last mark
+            await within(longest_s, self._write_all())
         except TimeoutError:
             left = max(left, 1)
         return Unfinished(left) if left else Drained()
+
+    async def _write_all(self) -> None:
+        await self._settler.drained()
+        await self._reconciler.save()
+        await self._reconciler.save()  # the second one lets floors rise to the last mark
 
     async def _sweep(self) -> None:
         """Handle events without an answer, and retries that are due, a few times a second."""

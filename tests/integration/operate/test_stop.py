@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from relay.demo.servers import launch
+from relay.demo.servers import PostgresServer, launch
+from relay.errors import Exit
 from relay.stop_signals import SAME_WISH_S
 from tests.integration.projection.test_files_and_commands import FILE
 from tests.integration.projection.world import STREAM, TABLES
-from tests.support.fix_relay import ROOT, wait_until
+from tests.support.fix_relay import ROOT, MakeRelay, Outbox, wait_until
 from tests.support.fix_stream import Streams
 
 _SPACING_S = 0.005
@@ -54,3 +55,26 @@ def test_several_signals_at_once_stop_it_cleanly(
         process.kill()
         process.wait()
     assert "Traceback" not in log.read_text("utf-8")
+
+
+@pytest.mark.parametrize("pending", [False, True], ids=["at rest", "with events"])
+def test_a_stop_while_postgresql_is_frozen_ends_in_the_time_that_a_supervisor_gives(
+    own_postgres: PostgresServer, streams: Streams, make_relay: MakeRelay, pending: bool
+) -> None:
+    shutdown_s = 1
+    outbox = Outbox(own_postgres.dsn())
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(outbox.dsn, streams.url, delivery__shutdown_timeout_s=str(shutdown_s)).start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    if pending:
+        # Some of them are stored, and cannot be marked.
+        outbox.fill("orders.placed", 5_000, keys=5)
+    own_postgres.pause()
+    try:
+        began = time.monotonic()
+        relay.signal(signal.SIGTERM)
+        assert relay.wait(60) == Exit.DRAIN_INCOMPLETE
+        assert time.monotonic() - began < 3 * shutdown_s + 5
+    finally:
+        own_postgres.resume()
+        outbox.conn.close()
