@@ -1,4 +1,4 @@
-"""Stop a process cleanly on SIGTERM or SIGINT, however many of them come at once.
+"""Stop a process cleanly on SIGTERM, SIGINT or SIGHUP, however many of them come at once.
 
 Supervisors signal a process and its group, and a terminal signals every process of a pipe: one wish comes as two
 signals. asyncio's own handlers end with the event loop, and a signal that comes then kills a process that has ended
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-_NUMBERS = (signal.SIGTERM, signal.SIGINT)
+_NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 SAME_WISH_S = 0.5
 """Signals that come within so many seconds of the first one say the same."""
@@ -41,10 +41,14 @@ class StopWish:
 
 
 def stop_on_signals(stop: Callable[[], object]) -> None:
-    """Call `stop` at the first SIGTERM or SIGINT, and leave at once at a later one; until the process ends."""
+    """Call `stop` at the first SIGTERM, SIGINT or SIGHUP, and leave at once at a later one; until the process ends.
+
+    A SIGHUP that is ignored, as under nohup, stays so.
+    """
     wish = StopWish(stop)
     for number in _NUMBERS:
-        signal.signal(number, wish)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, wish)
     atexit.register(_ignore)
 
 

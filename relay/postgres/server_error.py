@@ -4,6 +4,7 @@ import re
 
 import psycopg
 
+from relay.credentials import is_auth_error
 from relay.text import printable
 
 # So many characters of what the server says are kept.
@@ -116,6 +117,8 @@ def answer(error: BaseException, *, stood: bool, is_refusal: bool) -> str:
         return f"PostgreSQL answers, and refuses what the relay asks of it: {words(error)}; see `relay doctor`"
     if stood and isinstance(error, psycopg.Error) and error.sqlstate:
         return f"PostgreSQL answers, and cannot do what the relay asks of it: {words(error)}"
+    if is_auth_error(words(error)):
+        return f"PostgreSQL does not let the relay in: {words(error)}"
     return ""
 
 

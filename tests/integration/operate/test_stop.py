@@ -36,7 +36,7 @@ def _signals_until_it_ends(process: subprocess.Popen[bytes], number: signal.Sign
     return process.wait(20)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("command", SERVERS)
 def test_several_signals_at_once_stop_it_cleanly(
     database: str, streams: Streams, tmp_path: Path, command: str, number: signal.Signals

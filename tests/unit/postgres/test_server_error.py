@@ -16,6 +16,11 @@ ANSWERS = "PostgreSQL answers, and cannot do what the relay asks of it: no space
         (FULL, False, ""),
         (psycopg.errors.AdminShutdown("terminating"), False, ""),
         (psycopg.OperationalError("could not connect"), True, ""),
+        (
+            psycopg.OperationalError('password authentication failed for user "relay"'),
+            False,
+            'PostgreSQL does not let the relay in: password authentication failed for user "relay"',
+        ),
         (TimeoutError(), True, ""),
     ],
 )
