@@ -28,6 +28,7 @@ from relay.delivery.wakeup import Wakeup
 from relay.errors import DatabaseChanged, LeaseLost, StreamHealed
 from relay.integrity.delivered_events import DeliveredEvents
 from relay.integrity.loss_watch import LossWatch
+from relay.integrity.pending_subjects import PendingSubjects
 from relay.integrity.reconciler import Reconciler
 from relay.integrity.reused_seqs import ReusedSeqs
 from relay.integrity.tail_search import TailSearch
@@ -105,12 +106,13 @@ class Term:
         self._reused = ReusedSeqs(reader, origins, metrics)
         streams = WatchedStreams(self._in_hand, reader, writer)
         delivered = DeliveredEvents(reader, writer, envelopes)
+        pending = PendingSubjects(self._in_hand, reader, envelopes)
         self._reconciler = Reconciler(
             self._in_hand,
             self._gate,
             streams,
-            LossWatch(settings.healing, self._in_hand, self._gate, streams, delivered, metrics),
-            TailSearch(self._in_hand, streams, reader, envelopes, self._reused, metrics),
+            LossWatch(settings.healing, self._in_hand, self._gate, streams, delivered, pending, metrics),
+            TailSearch(self._in_hand, streams, reader, envelopes, pending, self._reused, metrics),
         )
         self._publisher = Publisher(
             settings.delivery, self._in_hand, self._gate, envelopes, self._refusals, self._settler, metrics

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from relay.errors import StreamHealed
 from relay.integrity.delivered_events import DeliveredEvents
+from relay.integrity.pending_subjects import PendingSubjects
 from relay.integrity.watched import Watched, WatchedStreams
 from relay.jetstream.connection import Connection
 from relay.jetstream.stream_reader import StreamReader
@@ -82,6 +83,7 @@ class LossWatch:
         gate: Gate,
         streams: WatchedStreams,
         delivered: DeliveredEvents,
+        pending: PendingSubjects,
         metrics: Metrics,
     ) -> None:
         self._section = section
@@ -89,6 +91,7 @@ class LossWatch:
         self._gate = gate
         self._streams = streams
         self._delivered = delivered
+        self._pending = pending
         self._metrics = metrics
 
     def due(self, watched: Watched, connection: Connection, now: float) -> bool:
@@ -122,9 +125,10 @@ class LossWatch:
         seen = replace(watched.seen, mark=mark)
         same = mark.stream_seq == 0 or is_same(seen, state, id_at_mark, None)
         if not same:
-            same = is_same(
-                seen, state, id_at_mark, await self._delivered.subject_of(watched.name, mark, self._in_hand.newest)
-            )
+            subject = await self._delivered.subject_of(watched.name, mark, self._in_hand.newest)
+            # If no row says any more what it took, what is still to go there, or is in doubt, does.
+            subjects = {subject} if subject is not None else await self._pending.all_known()
+            same = any(is_same(seen, state, id_at_mark, one) for one in subjects)
         if same:
             self._in_hand.streams.learn(state.facts, now=time.monotonic())
             if watched.saved is not None:

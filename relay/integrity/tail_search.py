@@ -9,13 +9,13 @@ Each stream is waited for by itself: one that does not answer gives up no doubt 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import chain, islice
 
 from relay.event import Event
 from relay.integrity.marked_tail import ranges_to_read
+from relay.integrity.pending_subjects import PendingSubjects, unsent
 from relay.integrity.reused_seqs import ReusedSeqs
 from relay.integrity.watched import PATIENCE_S, Watched, WatchedStreams
 from relay.jetstream.connection import Connection
@@ -27,8 +27,7 @@ from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.failure.answer_timeouts import Patience
 from relay.rules.in_hand import InHand
-from relay.rules.order.seq_bounds import LARGEST
-from relay.rules.sending.envelopes import Envelopes, Poison
+from relay.rules.sending.envelopes import Envelopes
 from relay.rules.stream.streams import StreamFacts
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,6 @@ log = logging.getLogger(__name__)
 _TIMEOUT_S = 2.0
 # How many messages of the tail to read of a stream with no saved state.
 _UNKNOWN_TAIL = 10_000
-_FIRST_PENDING = 200
 # Streams, or subjects whose stream is not known, that are asked at once.
 _ASKED_AT_ONCE = 50
 
@@ -50,6 +48,7 @@ class TailSearch:
         streams: WatchedStreams,
         reader: OutboxReader,
         envelopes: Envelopes,
+        pending: PendingSubjects,
         reused: ReusedSeqs,
         metrics: Metrics,
     ) -> None:
@@ -57,6 +56,7 @@ class TailSearch:
         self._streams = streams
         self._reader = reader
         self._envelopes = envelopes
+        self._pending = pending
         self._reused = reused
         self._metrics = metrics
         self._patience = Patience(PATIENCE_S)
@@ -199,6 +199,9 @@ class TailSearch:
         state = await connection.stream_state(name, _TIMEOUT_S)
         if state is None:
             return
+        # Known from the first: if it is set back before the first look, and the rows of what it has acknowledged are
+        # deleted, nothing else would prove that it is ours.
+        self._streams.of(name).begins(state)
         if self._streams.of(name).saved is None:
             self._in_hand.floors.stored(name, state.last_seq + 1)
             # While somebody has locked that table events flow without.
@@ -234,7 +237,7 @@ class TailSearch:
     async def read_of_unknown(self, connection: Connection) -> None:
         """Search the streams that nothing is saved of: those of the first pending events, and those known before."""
         if self._unknown is None:
-            self._first_subjects = await self._subjects_of_first_pending()
+            self._first_subjects = await self._pending.first()
             self._unknown = set(self._streams.unsaved)
         if self._first_subjects:
             asks = {subject: partial(self._learn_stream, connection, subject) for subject in self._first_subjects}
@@ -242,19 +245,6 @@ class TailSearch:
         if self._unknown:
             searches = {name: partial(self.read, connection, self._streams.of(name)) for name in self._unknown}
             self._unknown.difference_update(await self._try_each(connection, searches))
-
-    async def _subjects_of_first_pending(self) -> set[str]:
-        # This database may be behind what is in memory.
-        watermark = min(self._in_hand.watermark(), (await self._reader.starting_point()).above)
-        subjects = set()
-        pending = await self._reader.outlines(watermark, LARGEST, _FIRST_PENDING)
-        # The rows of those in memory may have been deleted since they were read.
-        for event in (*pending, *islice(self._unsent(), _FIRST_PENDING)):
-            try:
-                subjects.add(self._envelopes.subject(event))
-            except Poison:
-                continue
-        return subjects
 
     async def _learn_stream(self, connection: Connection, subject: str) -> None:
         facts = await self._facts(connection, subject)
@@ -273,8 +263,12 @@ class TailSearch:
         """Find pending events among the messages of a stream that were not read yet.
 
         Raises:
-            BrokerError: It could not be read to the end.
+            BrokerError: It could not be read to the end, or is to be looked at first.
         """
+        if watched.at_namesake and self._takes_what_was_sent(watched.name):
+            # It was not known for ours when it was looked at. That it takes what is in doubt proves that it is.
+            watched.look_again()
+            raise BrokerError("whether it is the stream that acknowledges events was not known")
         state = None if watched.at_namesake else await connection.stream_state(watched.name, _TIMEOUT_S)
         if state is None:
             watched.searched_up_to(0)
@@ -308,6 +302,10 @@ class TailSearch:
                 took_s=round(time.monotonic() - began, 3),
             )
 
+    def _takes_what_was_sent(self, name: str) -> bool:
+        streams = self._in_hand.streams
+        return any(streams.name_of(subject) == name for subject in self._in_hand.in_doubt.sent_on())
+
     async def _find_among(self, page: Sequence[StoredId], watched: Watched) -> int:
         """Find pending events in a page of a stream; return how many."""
         places = event_ids(page)
@@ -331,10 +329,5 @@ class TailSearch:
         sent.update((event.id, event.seq) for event, _, _ in in_hand.in_flight.values())
         sent.update((event.id, event.seq) for batch in in_hand.batches.values() for event in batch.events)
         if not (watched.searched and self.knows_all):
-            sent.update((event.id, event.seq) for event in self._unsent())
+            sent.update((event.id, event.seq) for event in unsent(in_hand))
         return sent
-
-    def _unsent(self) -> Iterator[Event]:
-        """Go through the events in memory that are not in flight."""
-        in_hand = self._in_hand
-        return chain(in_hand.lanes.unsent(), in_hand.to_look_for, *(one.parked for one in in_hand.holds.open.values()))

@@ -105,6 +105,15 @@ class Watched:
         # A look that succeeds may not have asked what was denied before: stay quiet while any right is missing.
         self._reported = self._reported and (at_namesake or connection.denies(self.name))
 
+    def look_again(self) -> None:
+        """Let the next look be due now: there is something new to know it by."""
+        self.look_at = 0.0
+
+    def begins(self, state: StreamState) -> None:
+        """Take how a stream is as the first event is to go there, unless more is known of it."""
+        if self.seen.created is None:
+            self.seen = replace(self.seen, created=state.created, first_seq=state.first_seq)
+
     def take_up_loss(self, *, lost: bool) -> None:
         """Note whether a loss waits for the operator."""
         self.seen = replace(self.seen, lost=lost)

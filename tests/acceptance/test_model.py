@@ -444,10 +444,10 @@ class RelayThatBlocksUnderFire(RelayUnderFire):
 
 
 @contextmanager
-def machine() -> Iterator[RelayUnderFire]:
+def machine(*, atomic: bool = False) -> Iterator[RelayUnderFire]:
     """Yield a world whose steps a test does itself; it comes to rest at the end."""
     one = RelayUnderFire()
-    one.begin(atomic=False)
+    one.begin(atomic=atomic)
     with ExitStack() as otherwise:
         otherwise.callback(one.process.close)
         yield one
@@ -567,6 +567,116 @@ def test_an_event_whose_mark_vanishes_and_whose_row_is_deleted_or_marked_before_
         getattr(world, by)(0)
         world.process.rest(10)
         assert len(world.broker.streams["ORDERS"].messages) == 1
+
+
+@pytest.mark.parametrize("answers", ["again", "over a new connection", "another relay"])
+@pytest.mark.parametrize("silent_s", [1.2, 3.5])
+def test_an_event_in_doubt_is_looked_for_in_a_stream_made_again_whose_rows_are_deleted(
+    silent_s: float, answers: str
+) -> None:
+    """No row says any more that the stream is ours; the event itself does."""
+    with machine() as world:
+        world.process.rest(3)
+        world.insert("orders.a", "a", 3)
+        world.process.rest(3)
+        world.lose_a_stream("ORDERS")
+        world.truncate(restart=False)
+        # It is looked at meanwhile, and nothing is pending.
+        world.process.rest(3)
+        world.broker.silent = True
+        world.insert("orders.a", "a", 1)
+        world.process.rest(silent_s)
+        assert len(world.broker.streams["ORDERS"].messages) == 1
+        world.broker.silent = False
+        if answers == "over a new connection":
+            world.broker.cut()
+        elif answers == "another relay":
+            world.kill(3.0)
+        world.process.rest(20)
+        assert len(world.broker.streams["ORDERS"].messages) == 1
+
+
+@pytest.mark.parametrize("by", ["delete", "truncate"])
+def test_an_event_in_doubt_is_looked_for_in_a_stream_that_was_set_back_before_its_first_look(by: str) -> None:
+    with machine() as world:
+        world.insert("orders.a", None, 1)
+        until = world.clock.now + 5
+        while world.outbox.now.rows[1].pending and world.clock.now < until:
+            world.process.rest(0.01)
+        world.roll_a_stream_back("ORDERS", 1)
+        world.delete(0) if by == "delete" else world.truncate(restart=False)
+        world.process.rest(1)
+        world.broker.silent = True
+        world.insert("orders.b", "b", 1)
+        world.process.rest(3.5)
+        assert len(world.broker.streams["ORDERS"].messages) == 1
+        # Its row says by now that it goes where nothing can.
+        world.alter(0, POISON, "b")
+        world.broker.silent = False
+        world.broker.cut()
+        world.process.rest(10)
+        assert len(world.broker.streams["ORDERS"].messages) == 1
+
+
+def test_an_event_is_found_in_a_stream_that_was_set_back_before_its_first_look_although_it_goes_elsewhere_now() -> None:
+    """Only that the stream was known from the first says that it is ours."""
+    with machine() as world:
+        world.insert("orders.a", None, 1)
+        until = world.clock.now + 5
+        while world.outbox.now.rows[1].pending and world.clock.now < until:
+            world.process.rest(0.01)
+        world.roll_a_stream_back("ORDERS", 1)
+        world.delete(0)
+        world.process.rest(1)
+        world.broker.silent = True
+        world.insert("orders.b", "b", 1)
+        world.process.rest(1)
+        assert len(world.broker.streams["ORDERS"].messages) == 1
+        world.process.kill()
+        world.alter(0, "ledger.altered", "b")
+        world.broker.silent = False
+        world.kill(3.0)
+        world.process.rest(10)
+        assert not world.broker.streams["LEDGER"].messages
+
+
+def test_a_stream_made_again_is_looked_at_again_before_an_event_in_doubt_is_looked_for_there() -> None:
+    """An atomic batch that is not answered opens no hold, so no probe looks at the stream."""
+    with mock.patch.object(LossWatch, "next_look_at", return_value=float("inf")), machine(atomic=True) as world:
+        world.process.rest(3)
+        world.insert("orders.a", "a", 3)
+        world.process.rest(3)
+        world.lose_a_stream("ORDERS")
+        world.truncate(restart=False)
+        world.cut_the_connection()
+        world.process.rest(3)
+        # What is refused is looked up, and stores nothing: the stream is known to take batches.
+        world.insert(WEIRD, None, 3)
+        world.broker.weird = dict.fromkeys(world.broker.weird, 9)
+        world.process.rest(0.1)
+        world.truncate(restart=False)
+        world.broker.silent = True
+        world.insert("orders.a", None, 5)
+        world.process.rest(1.2)
+        assert len(world.broker.streams["ORDERS"].messages) == 5
+        world.broker.silent = False
+        world.process.rest(20)
+        assert len(world.broker.streams["ORDERS"].messages) == 5
+
+
+def test_the_steps_that_once_stored_an_event_twice() -> None:
+    state = RelayThatBlocksUnderFire()
+    state.begin(atomic=True)
+    state.fill_or_empty_a_stream(name="LEDGER")
+    state.cut_the_connection()
+    state.nothing_that_waits_holds_up_what_could_flow()
+    state.delete(number=0)
+    state.roll_a_stream_back(lost=3, name="ORDERS")
+    state.correct_in_a_transaction(key="b", rests_s=0.003, topic=POISON)
+    state.fall_silent(silent_s=3.0)
+    state.truncate(restart=True)
+    state.nothing_that_waits_holds_up_what_could_flow()
+    state.teardown()
 
 
 def _remember(_: object, __: object) -> None:

@@ -81,6 +81,10 @@ class InDoubt:
         """Return what an event was sent on, empty if that is not known."""
         return self.subjects.get(seq) or self.absent.get(seq, (0.0, ""))[1]
 
+    def sent_on(self) -> set[str]:
+        """Return all subjects that events in doubt, or absent, were sent on."""
+        return {*self.subjects.values(), *(subject for _, subject in self.absent.values())} - {""}
+
     def must_be_looked_at(self, seq: int) -> bool:
         """Report whether an event has to be looked at before it is sent."""
         return seq in self.since or seq in self.found or seq in self.absent

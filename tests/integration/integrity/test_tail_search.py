@@ -93,6 +93,28 @@ def test_the_first_events_of_a_stream_are_found_there_although_another_one_has_t
     assert outbox.count("stream = 'ORDERS'") == unmarked == streams.messages("ORDERS")
 
 
+def test_events_are_found_in_a_stream_made_again_although_no_row_says_any_more_that_it_is_ours(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    """What is still to go there proves it: the rows of all that the previous stream had acknowledged are deleted."""
+    streams.make("ORDERS", "orders.>", duplicate_window=WINDOW_NS)
+    relay = make_relay(outbox.dsn, streams.url).start()
+    outbox.fill("orders.placed", 3, keys=1)
+    outbox.drained()
+    known = "SELECT 1 FROM outbox_streams WHERE created IS NOT NULL AND mark_seq = 3"
+    wait_until("it is known", lambda: outbox.conn.execute(known.encode()).fetchone())
+    assert relay.stop() == 0
+    outbox.conn.execute("TRUNCATE outbox_events")
+    streams.api("STREAM.DELETE.ORDERS")
+    streams.make("ORDERS", "orders.>", duplicate_window=WINDOW_NS)
+    unmarked = killed_between_publish_and_mark(outbox, streams, relay)
+    relay.start()
+    outbox.drained()
+    assert relay.said("tail.read")["found"] == unmarked
+    assert relay.lines("streams.unreadable") == []
+    assert_once_and_in_order(streams.read("ORDERS"), EVENTS, 40)
+
+
 def test_a_term_in_which_no_tail_could_be_read_hides_nothing_from_the_next_look(
     outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
 ) -> None:

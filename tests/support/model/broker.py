@@ -266,6 +266,8 @@ class Client:
         self.batches: dict[str, list[tuple[str, str]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: dict[str, RawListener] = {}
+        # Each question has an inbox of its own, also if one that was asked at the same moment has ended meanwhile.
+        self._inboxes = count()
         self._loop = asyncio.get_running_loop()
         # On its way, either way, in order: a loop keeps no order among what is due at one moment.
         self._wire: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -306,7 +308,7 @@ class Client:
             self._broker.receive(self, subject, reply, headers, payload)
 
     def new_inbox(self) -> str:
-        return f"_INBOX.{len(self._listeners)}.{self._loop.time()}"
+        return f"_INBOX.{next(self._inboxes)}"
 
     async def listen(self, subject: str, take: RawListener) -> str:
         self._listeners[subject] = take

@@ -22,6 +22,17 @@ def must_be_searched(doubts: InDoubt, now: float) -> bool:
     return doubts.id_may_be_forgotten(SEQ, "ORDERS", WINDOW_S, now)
 
 
+def test_what_events_in_doubt_were_sent_on_is_known_until_they_are_resolved() -> None:
+    doubts = InDoubt(to_orders)
+    doubts.doubt(SEQ, 1.0, "orders.a")
+    doubts.doubt(SEQ + 1, 1.0, "orders.b")
+    doubts.miss(SEQ)
+    assert doubts.sent_on() == {"orders.a", "orders.b"}, "a search that has not found one ends no doubt"
+    doubts.resolve(SEQ)
+    doubts.resolve(SEQ + 1)
+    assert doubts.sent_on() == set()
+
+
 @given(st.lists(st.tuples(st.floats(0.1, 8), st.sampled_from(["unanswered", "refused"])), min_size=1, max_size=8))
 def test_no_message_is_sent_a_second_time_after_the_window_without_a_search(tries: list[tuple[float, str]]) -> None:
     """Whatever was searched in vain before: the first message may be stored at any moment."""
