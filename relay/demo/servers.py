@@ -30,7 +30,9 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 # Below the ports that systems hand out by themselves (Linux from 32,768, macOS from 49,152): none of these is
 # taken for an outgoing connection while its server is down, not even by a client that tries to reach it.
-_PORTS = range(20_000, 32_000)
+PORTS = range(20_000, 32_000)
+# What this process was given: a server that is down for a while has its port to itself.
+_given: set[int] = set()
 
 
 class ServerError(Exception):
@@ -39,11 +41,15 @@ class ServerError(Exception):
 
 def free_port() -> int:
     """Return a TCP port of the loopback interface that is free now, and that only a server will take."""
+    if len(_given) > len(PORTS) // 2:
+        _given.clear()
     while True:
-        port = _PORTS.start + secrets.randbelow(len(_PORTS))
-        with socket.socket() as sock, suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
+        port = secrets.choice(PORTS)
+        if port not in _given:
+            with socket.socket() as sock, suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
 
 
 def launch(

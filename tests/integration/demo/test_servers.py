@@ -134,3 +134,7 @@ def test_what_is_launched_is_out_of_reach_of_the_terminal(tmp_path: Path) -> Non
 
 def test_no_free_port_is_one_that_an_outgoing_connection_could_take() -> None:
     assert all(20_000 <= free_port() < 32_000 for _ in range(20))
+
+
+def test_a_port_is_not_given_again_while_its_server_may_be_down() -> None:
+    assert len({free_port() for _ in range(200)}) == 200
