@@ -27,7 +27,7 @@ from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.failure.answer_timeouts import Patience
 from relay.rules.in_hand import InHand
-from relay.rules.sending.envelopes import Envelopes
+from relay.rules.sending.envelopes import Envelopes, Poison
 from relay.rules.stream.streams import StreamFacts
 
 log = logging.getLogger(__name__)
@@ -94,13 +94,20 @@ class TailSearch:
         asked, doubts, streams = self._in_hand.to_look_for, self._in_hand.in_doubt, self._in_hand.streams
         # What each was sent on: its row may have been corrected since.
         subjects = {event.seq: doubts.subject(event.seq) or self._envelopes.subject(event) for event in asked}
-        unknown = {subject for subject in subjects.values() if streams.find(subject) is None}
+        # And what it goes to now. What can go nowhere is left to the publisher.
+        targets = {event.seq: self._subject(event) for event in asked}
+        unknown = {one for one in (*subjects.values(), *targets.values()) if one and streams.find(one) is None}
         answered = await self._try_each(
             connection, {subject: partial(self._facts, connection, subject) for subject in unknown}
         )
         places: dict[int, set[str]] = {}
         forgotten: set[int] = set()
-        unbegun: set[str] = set()
+        starts = {
+            seq: name
+            for seq, target in targets.items()
+            if target and not streams.begun.may_send(target) and (name := streams.name_of(target)) is not None
+        }
+        unbegun = set(starts.values())
         for seq, subject in {**doubts.subjects, **subjects}.items():
             name = streams.name_of(subject)
             if name is None and (seq not in subjects or subject not in answered):
@@ -116,7 +123,7 @@ class TailSearch:
         to_read = set[str]().union(*(places[seq] for seq in forgotten))
         searches = {
             name: partial(self._look_into, connection, name, begin=name in unbegun, read=name in to_read)
-            for name in set[str]().union(*places.values())
+            for name in unbegun.union(*places.values())
         }
         done = set(await self._try_each(connection, searches))
         for seq in forgotten:
@@ -129,17 +136,26 @@ class TailSearch:
             if event.seq not in subjects or of_event is None or not of_event <= done:
                 asked.append(event)
                 continue
+            if event.seq in starts and starts[event.seq] not in done:
+                asked.append(event)
+                continue
             if event.seq not in doubts.found:
                 if not of_event:
                     doubts.resolve(event.seq)
                 elif event.seq in doubts.absent or self._given_up(of_event):
                     doubts.let_go(event.seq, time.monotonic())
-            if not streams.begun.may_send(subjects[event.seq]):
+            if not streams.begun.may_send(targets[event.seq] or subjects[event.seq]):
                 streams.begun.give_up()
             returned.append(event)
         # Together, so that they keep their order, which nobody is owed but within a key.
         self._in_hand.lanes.put_back(returned, alone=True)
         return len(returned)
+
+    def _subject(self, event: Event) -> str:
+        try:
+            return self._envelopes.subject(event)
+        except Poison:
+            return ""
 
     def _may_hold(self, seq: int, stream: str | None) -> set[str]:
         """Return the streams to look into for an event; none if none may hold it, and none takes its subject.

@@ -664,6 +664,37 @@ def test_a_stream_made_again_is_looked_at_again_before_an_event_in_doubt_is_look
         assert len(world.broker.streams["ORDERS"].messages) == 5
 
 
+def test_the_steps_that_once_left_an_event_between_the_search_and_the_lanes() -> None:
+    """An event in doubt is corrected to go to a stream that is not written down: that one is written down first."""
+    state = RelayThatBlocksUnderFire()
+    state.begin(atomic=False)
+    state.rest(seconds=0.02)
+    state.correct_in_a_transaction(key=None, rests_s=1.0, topic="orders.weird")
+    state.take_the_mark_away_by_hand(number=59)
+    state.fill_or_empty_a_stream(name="ORDERS")
+    state.fill_or_empty_a_stream(name="LEDGER")
+    state.insert_what_ends_the_connection(key="b")
+    state.hide_or_show_a_stream(name="LEDGER")
+    state.rest(seconds=0.02)
+    state.take_the_mark_away_by_hand(number=44)
+    state.alter(key=None, number=23, topic="orders.altered")
+    state.fill_or_empty_a_stream(name="LEDGER")
+    state.fill_or_empty_a_stream(name="ORDERS")
+    state.correct_in_a_transaction(key=None, rests_s=1.0, topic="orders.weird")
+    state.alter(key="b", number=89, topic="orders.altered")
+    state.alter(key=None, number=9, topic="ledger.altered")
+    state.retry_dead_letters()
+    state.nothing_that_waits_holds_up_what_could_flow()
+    state.alter(key="a", number=28, topic="orders.altered")
+    state.fall_silent(silent_s=0.5)
+    state.cut_the_database()
+    state.hide_or_show_a_stream(name="LEDGER")
+    state.take_the_mark_away_by_hand(number=77)
+    state.hide_or_show_a_stream(name="LEDGER")
+    state.fall_silent(silent_s=0.5)
+    state.teardown()
+
+
 def test_the_steps_that_once_stored_an_event_twice() -> None:
     state = RelayThatBlocksUnderFire()
     state.begin(atomic=True)
