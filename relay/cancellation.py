@@ -42,11 +42,11 @@ def honour_cancellation() -> Iterator[None]:
         heed_cancellation()
 
 
-async def end(*tasks: asyncio.Task[Any], again_s: float = _AGAIN_S) -> None:
+async def end(*tasks: asyncio.Task[Any], again_s: float | None = None) -> None:
     """Cancel tasks until they have ended; with what they end is for the caller to ask.
 
-    Each is cancelled again after `again_s` seconds, so that one ends that has swallowed it, or waits for a silent
-    server in its last words.
+    Each is cancelled again after `again_s` seconds (None: 5), so that one ends that has swallowed it, or waits for a
+    silent server in its last words.
 
     Raises:
         asyncio.CancelledError: Somebody waits for the end of this task. The others have ended all the same.
@@ -56,7 +56,7 @@ async def end(*tasks: asyncio.Task[Any], again_s: float = _AGAIN_S) -> None:
         for task in left:
             task.cancel()
         try:
-            await asyncio.wait(left, timeout=again_s)
+            await asyncio.wait(left, timeout=_AGAIN_S if again_s is None else again_s)
         except asyncio.CancelledError:
             is_cancelled = True
     if is_cancelled:

@@ -43,7 +43,9 @@ def test_a_large_result_takes_few_turns_of_the_loop(empty_database: str) -> None
 
 
 @pytest.mark.parametrize("way", ["cancelled", "too slow"])
-def test_a_statement_ends_at_any_moment_of_its_result(empty_database: str, way: str) -> None:
+def test_a_statement_ends_at_any_moment_of_its_result(
+    empty_database: str, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
     async def run() -> None:
         async with database(empty_database) as db:
             await db.run(b"SELECT 1")
@@ -55,7 +57,9 @@ def test_a_statement_ends_at_any_moment_of_its_result(empty_database: str, way: 
                     await work
                 assert work.cancelled()
                 assert await db.run(b"SELECT 7") == [(7,)]
-            assert db.generation == 1
+            # The driver gives a server 5 s to end a statement; a starved one may need more, once.
+            starved = caplog.text.count("query not terminated after cancellation")
+            assert db.generation == 1 + starved <= 2
 
     async def run_slow() -> None:
         for tenths in range(1, 10):
