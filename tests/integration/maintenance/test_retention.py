@@ -391,14 +391,14 @@ def lost_and_filled_up(outbox: Outbox, streams: Streams, events: int) -> None:
     streams.make("ORDERS", "orders.>")
     outbox.fill("orders.placed", events, keys=5)
     outbox.drained()
-    wait_until("the relay has looked at it", lambda: saved_created(outbox) is not None)
+    wait_until("the relay has looked at it", lambda: looked_seq(outbox) is not None)
     streams.api("STREAM.DELETE.ORDERS")
     streams.make("ORDERS", "orders.>")
     streams.publish("orders.other", *({"i": -number} for number in range(10 * events)))
 
 
-def saved_created(outbox: Outbox) -> object:
-    row = outbox.conn.execute("SELECT min(created) FROM outbox_streams WHERE stream = 'ORDERS'").fetchone()
+def looked_seq(outbox: Outbox) -> object:
+    row = outbox.conn.execute("SELECT min(looked_seq) FROM outbox_streams WHERE stream = 'ORDERS'").fetchone()
     return None if row is None else row[0]
 
 
