@@ -10,6 +10,7 @@ from relay.jetstream.connection import Connection
 from relay.jetstream.errors import LookupForbidden
 from relay.jetstream.stream_reader import StreamReader
 from relay.rules.sending.envelopes import Envelopes, Poison
+from relay.rules.stream.stream_floors import Mark
 from relay.rules.stream.stream_loss import DeliveredRow, Fate, Seen, is_same, judge
 from relay.rules.stream.streams import StreamState
 
@@ -32,6 +33,7 @@ class Compared:
         forgotten_s: How long after its delivery a removed row may be sent again, seconds.
         unread: Why the stream could not be read; None if it was, or is another one of the name.
         oldest_intact_at: When the oldest of the intact rows was delivered, Unix seconds; infinite if there is none.
+        highest_intact: Where the highest of them lies.
     """
 
     stream: str
@@ -41,6 +43,7 @@ class Compared:
     forgotten_s: float = 0.0
     unread: LookupForbidden | None = None
     oldest_intact_at: float = inf
+    highest_intact: Mark = field(default_factory=Mark)
 
     def add(self, row: DeliveredRow, fate: Fate, *, is_hole: bool) -> None:
         """Add a row.
@@ -51,6 +54,8 @@ class Compared:
         self.verdicts[fate] = self.verdicts.get(fate, 0) + 1
         if fate is Fate.INTACT:
             self.oldest_intact_at = min(self.oldest_intact_at, row.delivered_at)
+            if row.stream_seq > self.highest_intact.stream_seq:
+                self.highest_intact = Mark(row.stream_seq, row.event_id)
         elif fate is Fate.LOST:
             (self.removed if is_hole else self.lost).append(row)
 

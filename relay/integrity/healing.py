@@ -23,6 +23,10 @@ SPAN = 5000
 _PROBE = 64
 
 
+def _stream_seq(mark: Mark) -> int:
+    return mark.stream_seq
+
+
 class Loss(NamedTuple):
     """What a stream has lost.
 
@@ -31,11 +35,13 @@ class Loss(NamedTuple):
         newest_at: When the newest of them was delivered, Unix seconds; 0 if there is none.
         oldest_intact_at: When the oldest event that it still holds was delivered, of those that were compared, Unix
             seconds; infinite if there is none.
+        highest_intact: Where the highest of these lies.
     """
 
     events: int
     newest_at: float
     oldest_intact_at: float
+    highest_intact: Mark
 
 
 class Healing:
@@ -81,12 +87,13 @@ class Healing:
         following = await self._reader.next_seq(BELOW_ALL)
         cursor = newest if following is None else following - 1
         lost = 0
-        newest_at, oldest_intact_at = 0.0, inf
+        newest_at, oldest_intact_at, highest_intact = 0.0, inf, Mark()
         while cursor < newest:
             rows = await self._reader.delivered(cursor, cursor + SPAN, self._seen.stream, above)
             if rows:
                 compared = await comparison.compare(self._seen.stream, rows)
                 oldest_intact_at = min(oldest_intact_at, compared.oldest_intact_at)
+                highest_intact = max(highest_intact, compared.highest_intact, key=_stream_seq)
                 lost += len(compared.lost) + len(compared.removed)
                 newest_at = max([newest_at, *(row.delivered_at for row in (*compared.lost, *compared.removed))])
                 for gone, wait_s in ((compared.lost, 0.0), (compared.removed, compared.forgotten_s)):
@@ -96,7 +103,7 @@ class Healing:
             else:
                 following = await self._reader.next_seq(cursor + SPAN)
                 cursor = newest if following is None else following - 1
-        return Loss(lost, newest_at, oldest_intact_at)
+        return Loss(lost, newest_at, oldest_intact_at, highest_intact)
 
     async def _give_back(self, gone: Sequence[DeliveredRow], due_at: float, wait_s: float) -> None:
         """Have lost events sent again, all but those whose rows the database refuses to change: the loss stays open."""

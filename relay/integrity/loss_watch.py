@@ -182,7 +182,9 @@ class LossWatch:
         redeliver = redeliver and not in_vain
         loss = await healing.run(redeliver=redeliver)
         lost = loss.events
-        self._in_hand.floors.start(watched.name, healing.intact_up_to, Mark())
+        # Whatever it loses next is seen by that, also if nothing is sent to it until then.
+        intact = loss.highest_intact
+        self._in_hand.floors.start(watched.name, healing.intact_up_to, intact)
         self._in_hand.set_backs.forget(watched.name)
         same = seen.created in (None, state.created) or is_copy(state, loss.oldest_intact_at)
         left_open = bool(lost) and not redeliver
@@ -193,12 +195,12 @@ class LossWatch:
             created=state.created,
             first_seq=state.first_seq,
             floor=healing.intact_up_to,
-            mark=Mark(),
+            mark=intact,
             lost=left_open,
             # A loss that is left to the operator keeps begun_at, so that `relay verify` still finds it.
             begun_at=seen.begun_at if same or left_open else max(seen.begun_at, began_at),
             repaired_at=now if lost and redeliver else seen.repaired_at,
-            looked=(Mark(),),
+            looked=(intact,),
         )
         watched.compared(found)
         await self._save(watched, found)
