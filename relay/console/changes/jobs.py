@@ -12,6 +12,7 @@ import psycopg
 from relay.errors import RelayError
 from relay.observe.logs import event as log_event
 from relay.operate.access import foreseen
+from relay.operate.claim import Taken
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +97,13 @@ class Jobs:
         """Find out whether another change may be begun, or one gone on with.
 
         Raises:
-            TooMany: Others are being made, or this one is.
+            Taken: This one is being made here.
+            TooMany: Others are being made.
         """
-        if number in self._tasks:
-            raise TooMany(f"change {number} is being made")
+        if number is not None and number in self._tasks:
+            job = self._jobs.get(number)
+            who = "this console" if job is None else job.acting
+            raise Taken(f"change {number} is being made by {who}: see how far it is with `relay audit`")
         if len(self._tasks) >= _MOST_AT_ONCE:
             raise TooMany(f"{_MOST_AT_ONCE} changes are being made: wait until one has ended")
 
@@ -107,7 +111,7 @@ class Jobs:
         """Do a change that was begun, in a thread of its own.
 
         Raises:
-            TooMany: As `check_room` does; what was begun can be gone on with.
+            Taken, TooMany: As `check_room` does; what was begun can be gone on with.
         """
         self.check_room(job.number)
         # In the order of their beginning, also if one is gone on with.

@@ -65,7 +65,7 @@ def test_of_two_consoles_and_two_tabs_at_one_moment_one_goes_on(
     ahead = [place for place, answer in enumerate(answers) if answer.status == 303]
     assert len(ahead) == 1, [answer.plain for answer in answers]
     for answer in (answer for answer in answers if answer.status != 303):
-        assert answer.status == 409
+        assert answer.status == 409, answer.plain
         assert "is being made by console " in answer.plain, answer.plain
     elsewhere = consoles[1 - ahead[0] // 2].get(answers[ahead[0]].headers["location"])
     assert "at work, not in this console" in elsewhere.plain and "Do the rest" not in elsewhere.plain
