@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import psycopg
 import pytest
@@ -198,9 +199,7 @@ def test_what_is_notified_after_the_read_was_sent_is_heard_by_itself(numbers: st
                 await conn.execute("LISTEN bell")
                 for number in range(20):
                     heard.clear()
-                    waiting = asyncio.create_task(
-                        db.until_notified(lambda at=number: notify(f"later {at}"))  # type: ignore[misc]
-                    )
+                    waiting = asyncio.create_task(db.until_notified(partial(notify, f"later {number}")))
                     await asyncio.sleep(0)
                     notify(f"first {number}")
                     await waiting
