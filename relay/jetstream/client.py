@@ -105,7 +105,7 @@ class _Parser(Parser):
 
 
 class Client(nats.aio.client.Client):
-    """nats-py's client, and three things that it does not offer.
+    """nats-py's client, and what it does not offer.
 
     It sends messages that are encoded already, it hands acknowledgements on as they are read, and it gives its secrets
     to nobody in the clear if TLS is asked for: nats-py takes the server's word for whether there is TLS at all, even
@@ -221,6 +221,12 @@ class Client(nats.aio.client.Client):
         """
         self._listeners.pop(subscription._id, None)
         await subscription.unsubscribe()
+
+    async def _process_pong(self) -> None:
+        """Pass over the ping of somebody who waits no more: nats-py's reader ends at it, and leaves us deaf."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         """Spare a message that `listen` waits for the message object, the queue and the task of nats-py."""

@@ -77,3 +77,21 @@ def test_a_question_is_cancelled_even_as_its_answer_comes(streams: Streams) -> N
 async def _ask_and_go_on(connection: Connection) -> None:
     await connection.request(QUESTION, {}, 5.0)
     await asyncio.sleep(3600)
+
+
+def test_a_ping_that_nobody_waits_for_any_more_does_not_end_the_reader(streams: Streams) -> None:
+    """As when the relay stops while it connects: the answer comes, and its future is cancelled."""
+
+    async def scenario() -> None:
+        async with asyncio.timeout(10):
+            connection = await connect(NatsOptions(servers=[streams.url]), streams.url, Listener())
+            client = connection._nc
+            pinging = asyncio.create_task(client.flush(5))
+            await asyncio.sleep(0)
+            pinging.cancel()
+            await asyncio.wait((pinging,))
+            assert pinging.cancelled()
+            await client.rtt(5)
+            await connection.close()
+
+    asyncio.run(scenario())
