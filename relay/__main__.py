@@ -1,22 +1,14 @@
 """The program: ``relay``, or ``python -m relay``."""
 
-import os
-import signal
-from types import FrameType
-
-
-def _leave(number: int, _: FrameType | None) -> None:
-    """End at once: nothing was begun, or nothing is lost by it."""
-    os._exit(128 + number)
+from relay.interrupts import leave_on_signals
 
 
 def main() -> None:
-    """Run the command line; SIGTERM ends it at any moment.
+    """Run the command line; SIGTERM and SIGINT end it at any moment.
 
-    The kernel drops a signal that process 1 of a container has no handler for, and loading the command line takes
-    long enough for one to come. The daemon replaces the handler by its own.
+    Loading the command line takes long enough for one to come. The daemon replaces the handlers by its own.
     """
-    signal.signal(signal.SIGTERM, _leave)
+    leave_on_signals()
     from relay.cli import main as command_line
 
     command_line(prog_name="relay")

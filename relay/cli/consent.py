@@ -45,7 +45,13 @@ class Consent:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise Unasked(f"to {what} without a terminal to ask on, use --yes (or --dry-run to look first)")
-        if not click.confirm(f"{what[0].upper()}{what[1:]}?", err=True):
+        try:
+            agreed = click.confirm(f"{what[0].upper()}{what[1:]}?", err=True)
+        except click.Abort:
+            # Ctrl-C, or Ctrl-D: the line of the question has no end yet.
+            click.echo(err=True)
+            agreed = False
+        if not agreed:
             raise Declined("nothing was changed")
         return True
 

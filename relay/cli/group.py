@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from relay import interrupts
 from relay.cli.lazy import loaded
 from relay.errors import Exit, RelayError
 from relay.text import printable
@@ -57,7 +58,11 @@ class Commands(click.Group):
         if os.environ.get("NO_COLOR"):
             ctx.color = False
         try:
-            return super().invoke(ctx)
+            try:
+                interrupts.working()
+                return super().invoke(ctx)
+            finally:
+                interrupts.done()
         except RelayError as error:
             _fail(ctx, error.exit_code, str(error))
         except _postgres_errors() as error:
@@ -68,6 +73,8 @@ class Commands(click.Group):
                 raise
             _fail(ctx, told.exit_code, str(told))
         except KeyboardInterrupt:
+            # It may have come right before this was said above.
+            interrupts.done()
             ctx.exit(130)
         except OSError as error:
             if error.errno not in _LOST_OUTPUT:

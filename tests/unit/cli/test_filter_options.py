@@ -88,6 +88,16 @@ def test_a_person_is_asked_and_may_decline(monkeypatch: pytest.MonkeyPatch) -> N
         Consent(dry_run=False, yes=False).given("discard 2 dead letters")
 
 
+def test_ctrl_c_at_the_question_declines(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(text: str, *, err: bool) -> bool:
+        raise click.Abort
+
+    on_a_terminal(monkeypatch, True)
+    monkeypatch.setattr("relay.cli.consent.click.confirm", interrupted)
+    with pytest.raises(Declined):
+        Consent(dry_run=False, yes=False).given("discard 2 dead letters")
+
+
 def test_who_has_said_yes_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = on_a_terminal(monkeypatch, False)
     assert Consent(dry_run=False, yes=True).given("discard 2 dead letters")

@@ -57,6 +57,7 @@ def test_a_short_command_imports_neither_the_settings_nor_a_client(words: tuple[
         "relay.errors",
         "relay.http",
         "relay.http.ask",
+        "relay.interrupts",
         "relay.text",
     }
 

@@ -15,6 +15,7 @@ FOREIGN = {
     "command.short_help",
     "reader.env_vars",
     "logging.raiseExceptions",
+    "sys.unraisablehook",
     "conn.read_only",
     "conn.isolation_level",
 }
