@@ -1,5 +1,7 @@
 """The filters that commands share: what is typed, what the audit table keeps, what the queries get."""
 
+import io
+
 import click
 import pytest
 from hypothesis import given
@@ -58,7 +60,7 @@ def test_ids_are_brought_into_one_form_or_refused() -> None:
         uuids(CONTEXT, PARAM, (given_id, "x"))
 
 
-class Terminal:
+class Terminal(io.StringIO):
     """A stdin or stderr that is one."""
 
     def isatty(self) -> bool:
