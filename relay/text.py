@@ -98,6 +98,14 @@ def events_of(count: int, kind: str = "event") -> str:
     return f"{count:,} {kind}{'' if count == 1 else 's'}"
 
 
+def of_planned(done: int, planned: int) -> str:
+    """Return how many of what a change has counted at its beginning are done: ``3 of 7``.
+
+    A replay beside a relay takes what is delivered meanwhile as well, so more may be done: ``9 (7 when it began)``.
+    """
+    return f"{done:,} of {planned:,}" if done <= planned else f"{done:,} ({planned:,} when it began)"
+
+
 def json_line(text: str) -> str:
     """Escape in JSON of one line what a terminal would obey or hide; it stays the same JSON."""
     if text.isprintable():

@@ -10,7 +10,7 @@ from relay.cli.table import Column, message, table
 from relay.config.settings import Settings
 from relay.operate.access import reading
 from relay.operate.changes import AuditLine, audit_lines
-from relay.text import iso, json_line, moment
+from relay.text import iso, json_line, moment, of_planned
 
 _COLUMNS = (
     Column("AUDIT", right=True),
@@ -57,7 +57,7 @@ def _cells(line: AuditLine, now: float) -> tuple[str, ...]:
         moment(line.began_at, now),
         f"{line.who} as {line.role}",
         line.action,
-        f"{line.events:,} of {line.planned:,}",
+        of_planned(line.events, line.planned),
         state,
         filters or "all",
     )

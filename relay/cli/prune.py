@@ -14,7 +14,7 @@ from relay.config.derived_options import deletable_dead
 from relay.config.settings import Settings
 from relay.errors import Exit, RelayError
 from relay.operate.changes import changing
-from relay.operate.prune import check, check_streams, count_dead, count_delivered, delete_dead, delete_delivered
+from relay.operate.prune import Age, check, check_streams, count_dead, count_delivered, delete_dead, delete_delivered
 from relay.text import json_line
 
 
@@ -62,16 +62,17 @@ def prune(
     with changing(settings) as changer:
         if not dead and not accept_loss:
             check_streams(settings, changer)
-        planned = count_dead(changer, age_s, deletable) if dead else count_delivered(changer, age_s)
-        uncopied = count_dead(changer, age_s, every) - planned if dead and deletable.copied_only else 0
+        age = Age(changer, age_s)
+        planned = count_dead(changer, age, deletable) if dead else count_delivered(changer, age)
+        uncopied = count_dead(changer, age, every) - planned if dead and deletable.copied_only else 0
         check(changer)
         pruned = 0
         if planned and consent.given(f"delete {planned:,} {what}"):
             with Progress(planned, "deleting") as progress:
                 if dead:
-                    pruned = delete_dead(changer, age_s, planned, progress.add, deletable)
+                    pruned = delete_dead(changer, age, planned, progress.add, deletable)
                 else:
-                    pruned = delete_delivered(settings, changer, age_s, planned, progress.add, accept_loss=accept_loss)
+                    pruned = delete_delivered(settings, changer, age, planned, progress.add, accept_loss=accept_loss)
     if uncopied > 0:
         message(
             f"{uncopied:,} dead letters stay: their copies on {settings.failures.dead_subject} are not stored yet;"

@@ -115,7 +115,8 @@ def replay(
         result = {"replay": run.number, "events": run.sent, "duplicates": run.duplicates, "finished": finished}
         click.echo(json_line(json.dumps({**result, "position": run.position, "took_s": round(took_s, 3)})))
     dropped = f"; the duplicate window dropped {run.duplicates:,} of them" if run.duplicates else ""
-    message(f"replayed {events_of(run.sent)} in {took_s:.1f} s{dropped}")
+    first = f" ({extent.events:,} when it began)" if run.sent > extent.events else ""
+    message(f"replayed {events_of(run.sent)}{first} in {took_s:.1f} s{dropped}")
     if not finished:
         message(f"stopped at seq {run.position:,}; go on with `relay replay --resume {run.number}`")
         raise SystemExit(130)

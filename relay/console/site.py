@@ -22,7 +22,7 @@ from relay.console.pictures.shards import letter
 from relay.console.unchanged import entity_tag, is_known
 from relay.operate.access import Reader, reading
 from relay.operate.gone_stream import subject_maker
-from relay.text import about_size, age, iso
+from relay.text import about_size, age, iso, of_planned
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
@@ -96,6 +96,7 @@ class Site:
                 "letter": letter,
                 "login_form": entry.has_login,
                 "menu": PAGES,
+                "of_planned": of_planned,
                 "runbook": self._runbook,
                 "time": _time,
                 "version": __version__,

@@ -12,6 +12,7 @@ import psycopg
 from relay.errors import RelayError, Unreachable
 from relay.operate.access import Denied, Reader, Row, checked, connect, foreseen, telling_rights
 from relay.postgres.tables import Tables
+from relay.text import of_planned
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
@@ -70,7 +71,7 @@ class BrokenOff(RelayError):
             return
         least = "at least " if isinstance(cause, Unreachable) else ""
         super().__init__(
-            f"{cause}: {least}{audit.events:,} of {planned:,} were changed before, and number {audit.number} of "
+            f"{cause}: {least}{of_planned(audit.events, planned)} were changed before, and number {audit.number} of "
             "`relay audit` counts them; run the command again for the rest"
         )
         self.exit_code = cause.exit_code

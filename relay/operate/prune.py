@@ -20,22 +20,39 @@ _STEPS_A_LOOK = 10
 _A_LOOK_S = 60.0
 
 
-def count_delivered(changer: Changer, age_s: float) -> int:
-    """Count the delivered events below the watermark that are older than `age_s` seconds."""
+class Age:
+    """How old events must be: what becomes that old after this was made was not counted, and stays."""
+
+    def __init__(self, changer: Changer, age_s: float) -> None:
+        """Take the moment before which events must be delivered, or dead, by the database's clock."""
+        self._changer = changer
+        self._before = _now(changer) - age_s
+        self.asked_s = age_s
+
+    def seconds(self) -> float:
+        """Return how old such events are at least now, for the queries."""
+        return _now(self._changer) - self._before
+
+
+def count_delivered(changer: Changer, age: Age) -> int:
+    """Count the delivered events below the watermark that are old enough."""
     count, above = 0, BELOW_ALL
     while True:
         with changer.step():
             first = _first_above(changer, above)
-            if first is None:
-                return count
-            above = first - 1
+        if first is None:
+            return count
+        above = first - 1
+        age_s = age.seconds()
+        with changer.step():
             (found,) = changer.row("operate/prunable", (above, above + _COUNT_SPAN, age_s))
         count += found
         above += _COUNT_SPAN
 
 
-def count_dead(changer: Changer, age_s: float, deletable: DeletableDead) -> int:
-    """Count the deletable dead letters that died more than `age_s` seconds ago."""
+def count_dead(changer: Changer, age: Age, deletable: DeletableDead) -> int:
+    """Count the deletable dead letters that are old enough."""
+    age_s = age.seconds()
     with changer.step():
         (count,) = changer.row("operate/prunable_dead", (age_s, *deletable))
     return int(count)
@@ -96,14 +113,14 @@ def _look_ahead(settings: Settings, changer: Changer, above: int, age_s: float) 
 
 
 def delete_delivered(
-    settings: Settings, changer: Changer, age_s: float, planned: int, on_progress: OnProgress, *, accept_loss: bool
+    settings: Settings, changer: Changer, age: Age, planned: int, on_progress: OnProgress, *, accept_loss: bool
 ) -> int:
     """Delete old delivered events, range by range, each in a transaction with its count in the audit table.
 
     The streams are asked for some of the rows before these are deleted, as a relay does.
 
     Args:
-        age_s: Seconds since the delivery.
+        age: That they were counted by.
         planned: How many were counted, for the audit table.
         accept_loss: Look at no stream.
 
@@ -115,7 +132,7 @@ def delete_delivered(
         Unreachable: A stream cannot be looked at. The same.
         BrokenOff: PostgreSQL failed. The steps before are done, and counted in the audit table.
     """
-    record: dict[str, object] = {"what": "delivered events", "older_than_s": round(age_s)}
+    record: dict[str, object] = {"what": "delivered events", "older_than_s": round(age.asked_s)}
     deleted, above, looked_up_to = 0, BELOW_ALL, BELOW_ALL
     with changer.audited("prune", record, planned) as audit:
         while True:
@@ -124,6 +141,7 @@ def delete_delivered(
             if first is None:
                 return deleted
             above = first - 1
+            age_s = age.seconds()
             if not accept_loss and above + SPAN > looked_up_to:
                 looked_up_to = _look_ahead(settings, changer, above, age_s)
             with changer.step():
@@ -137,11 +155,11 @@ def delete_delivered(
                 time.sleep(_STEP_PAUSE_S)
 
 
-def delete_dead(changer: Changer, age_s: float, planned: int, on_progress: OnProgress, deletable: DeletableDead) -> int:
+def delete_dead(changer: Changer, age: Age, planned: int, on_progress: OnProgress, deletable: DeletableDead) -> int:
     """Delete old dead letters, step by step, each in a transaction with its count in the audit table.
 
     Args:
-        age_s: Seconds since it was given up.
+        age: That they were counted by.
         planned: How many were counted, for the audit table.
         deletable: Which may be deleted.
 
@@ -151,10 +169,11 @@ def delete_dead(changer: Changer, age_s: float, planned: int, on_progress: OnPro
     Raises:
         BrokenOff: PostgreSQL failed. The steps before are done, and counted in the audit table.
     """
-    record: dict[str, object] = {"what": "dead letters", "older_than_s": round(age_s)}
+    record: dict[str, object] = {"what": "dead letters", "older_than_s": round(age.asked_s)}
     deleted = 0
     with changer.audited("prune", record, planned) as audit:
         while True:
+            age_s = age.seconds()
             with changer.step():
                 count = changer.run("maintenance/prune_dead", (DEAD_STEP, age_s, *deletable, None, None, None))
                 if count:

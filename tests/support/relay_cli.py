@@ -1,5 +1,6 @@
 """Runs the command line inside the test's own process."""
 
+import psycopg
 from click.testing import CliRunner, Result
 
 from relay.cli import main
@@ -18,3 +19,12 @@ def done(dsn: str | None, *args: str, **environ: str) -> Result:
     result = relay(dsn, *args, **environ)
     assert result.exit_code == 0, result.output
     return result
+
+
+def once_begun(conn: psycopg.Connection, statement: str) -> None:
+    """Run a statement right after a command has written down what it begins, in the same transaction."""
+    conn.execute(
+        "CREATE FUNCTION once_begun() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN {statement}; RETURN NULL; END $$;"
+        "CREATE TRIGGER once_begun AFTER INSERT ON outbox_audit FOR EACH STATEMENT EXECUTE FUNCTION once_begun()"
+    )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.text import printable
+from relay.text import of_planned, printable
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,11 @@ def test_what_a_terminal_would_obey_or_hide_is_escaped(text: str, shown: str) ->
 @given(st.text())
 def test_the_result_is_always_printable(text: str) -> None:
     assert printable(text).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("done", "planned", "told"),
+    [(0, 0, "0 of 0"), (1000, 7000, "1,000 of 7,000"), (7, 7, "7 of 7"), (1001, 1000, "1,001 (1,000 when it began)")],
+)
+def test_more_than_there_was_at_the_beginning_is_not_called_a_part_of_it(done: int, planned: int, told: str) -> None:
+    assert of_planned(done, planned) == told

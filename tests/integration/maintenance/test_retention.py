@@ -11,7 +11,7 @@ from relay.demo.servers import NatsServer
 from relay.errors import Exit
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.support.fix_stream import Streams, restrict
-from tests.support.relay_cli import done, relay
+from tests.support.relay_cli import done, once_begun, relay
 
 DAY_S = 86_400
 KEEP_A_DAY = {"retention__delivered_age_s": str(DAY_S)}
@@ -302,3 +302,20 @@ def test_what_was_lost_and_filled_up_by_others_is_not_deleted_by_hand(
         "the rows themselves say so"
     )
     assert outbox.count("true") == 21
+
+
+@pytest.mark.parametrize("kind", ["delivered_at", "dead_at"])
+def test_by_hand_nothing_is_deleted_that_is_only_old_enough_since_it_was_counted(
+    outbox: Outbox, streams: Streams, kind: str
+) -> None:
+    streams.make("ORDERS", "orders.>", first_seq=BEYOND)
+    old_rows(outbox, 500, age_s=0)
+    if kind == "dead_at":
+        outbox.conn.execute("UPDATE outbox_events SET delivered_at = NULL, dead_at = now()")
+    outbox.conn.execute(f"UPDATE outbox_events SET {kind} = now() - interval '2 days' WHERE seq <= 5")
+    day_old = f"UPDATE outbox_events SET {kind} = clock_timestamp() - interval '1 day' WHERE seq BETWEEN 6 AND 9"
+    once_begun(outbox.conn, day_old)
+    dead = ("--dead",) if kind == "dead_at" else ("--server", streams.url)
+    done(outbox.dsn, "prune", "--older-than", "1d", "--yes", *dead)
+    assert outbox.count("true") == 495
+    assert "5 of 5" in done(outbox.dsn, "audit").stdout

@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from relay.demo.servers import NatsServer
+from tests.support.fix_console import MakeConsole, operator_settings
 from tests.support.fix_relay import Outbox, wait_until
 from tests.support.fix_stream import Stored, Streams, assert_once_and_in_order
-from tests.support.relay_cli import done, relay
+from tests.support.relay_cli import done, once_begun, relay
 
 
 def filled(outbox: Outbox, events: int, keys: int) -> None:
@@ -174,6 +176,22 @@ def test_what_was_delivered_since_a_replay_began_is_left_too(outbox: Outbox, str
     told = replay(outbox, streams, "--resume", overtaken)
     assert (told["events"], told["finished"]) == (20, True)
     assert [message.i for message in streams.read("ORDERS")] == list(range(1, 121))
+
+
+def test_more_than_matched_when_it_began_is_told_as_that(
+    outbox: Outbox, streams: Streams, make_console: MakeConsole, tmp_path: Path
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    filled(outbox, 10, 1)
+    outbox.conn.execute("UPDATE outbox_events SET delivered_at = NULL WHERE seq > 7")
+    once_begun(outbox.conn, "UPDATE outbox_events SET delivered_at = now() WHERE delivered_at IS NULL")
+    told = done(outbox.dsn, "replay", "--all", "--yes", RELAY_NATS__SERVERS=streams.url).stderr
+    assert "replayed 10 events (7 when it began) in" in told
+    assert "10 (7 when it began)  done" in done(outbox.dsn, "audit").stdout
+    console = make_console(outbox.dsn, streams.url, **operator_settings(outbox.dsn, tmp_path)).enter()
+    assert "10 (7 when it began)" in console.get("/audit").plain
+    ((number,),) = outbox.conn.execute("SELECT id FROM outbox_audit").fetchall()
+    assert "10 (7 when it began)" in console.get(f"/changes/{number}").plain
 
 
 def test_a_replay_of_which_nothing_is_left_is_finished(outbox: Outbox, overtaken: str) -> None:
