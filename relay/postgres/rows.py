@@ -89,6 +89,7 @@ class AdoptionRow(NamedTuple):
         comment: Of the trigger, as it was installed.
         function: The body of its function.
         columns: Those of the foreign table now.
+        virtual: Those of them that are generated and not stored.
     """
 
     schema: str
@@ -97,6 +98,7 @@ class AdoptionRow(NamedTuple):
     comment: str
     function: str
     columns: list[str]
+    virtual: list[str]
 
     def adoption(self) -> Adoption:
         """Return what it is worth."""

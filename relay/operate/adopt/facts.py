@@ -22,8 +22,10 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
     rows = reader.rows("adopt/source", (table,))
     if not rows:
         raise ConfigError([f"table {table} does not exist here; a name with capitals needs quotes"])
-    schema, name, kind, owned, owner, mighty, columns, key_columns, drawn, subscribed, server, encoding = rows[0]
-    source = Source(schema, name, json.loads(columns), tuple(json.loads(key_columns)), tuple(json.loads(drawn)))
+    (schema, name, kind, owned, owner, mighty, columns, keys, drawn, subscribed, server, encoding, virtual) = rows[0]
+    source = Source(
+        schema, name, json.loads(columns), tuple(json.loads(keys)), tuple(json.loads(drawn)), tuple(virtual)
+    )
     outbox_schema, outbox_name, runs, unpreparable, login, *may = reader.row("adopt/target")
     outbox = f"{outbox_schema}.{outbox_name}"
     payload_type = reader.tables.payload_type

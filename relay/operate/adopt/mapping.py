@@ -6,6 +6,7 @@ names the row ``new``: a variable in the trigger's function, and the alias of th
 """
 
 import re
+from collections.abc import Iterable
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass
 from string import Template
@@ -17,6 +18,8 @@ Empty = Literal["send", "skip"]
 
 # IS JSON, without which a text cannot be told from JSON before it is cast.
 _IS_JSON_SINCE = 16
+# The new row as a whole, and not a column of it.
+_WHOLE_ROW = re.compile(r"\bnew\b(?!\s*\.\s*[\w\"])", re.IGNORECASE)
 _FIELD = re.compile(r"\{([^{}]+)\}")
 _JSON = ("jsonb", "json")
 _TEXTS = ("text", "character varying", "character")
@@ -43,6 +46,7 @@ class Source:
         columns: The type of each column, without its length.
         key_columns: Of its primary key.
         drawn: Columns that an ascending sequence fills, in the order of insertion.
+        virtual: Generated columns that are not stored: a trigger's function finds no value there.
     """
 
     schema: str
@@ -50,6 +54,7 @@ class Source:
     columns: Dictionary[str, str]
     key_columns: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
+    virtual: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -123,9 +128,9 @@ def faults(mapping: Mapping, source: Source, payload_type: str, server: int) -> 
         found.append("no topic: set --topic, such as --topic 'orders.{type}'")
     fields = [*topic_fields(mapping), *(field for _, field in mapping.headers)]
     fields += [field for field in (mapping.key, mapping.header_object) if field is not None]
-    columns = [mapping.id, mapping.payload, mapping.trace, mapping.created_at, mapping.order_by]
-    wanted = dict.fromkeys([*(field.partition("->")[0] for field in fields), *(one for one in columns if one)])
-    missing = [name for name in wanted if name not in source.columns]
+    columns = [mapping.id, mapping.payload, mapping.trace, mapping.created_at]
+    copied = dict.fromkeys([*(field.partition("->")[0] for field in fields), *(one for one in columns if one)])
+    missing = [name for name in (*copied, *filter(None, [mapping.order_by])) if name not in source.columns]
     found += [f"column {name} does not exist in {source.label}" for name in missing]
     if missing:
         return found
@@ -142,8 +147,31 @@ def faults(mapping: Mapping, source: Source, payload_type: str, server: int) -> 
     found += _payload_faults(mapping, source.columns[mapping.payload], payload_type, server)
     if mapping.created_at is not None and source.columns[mapping.created_at] not in TIMES:
         found.append(f"column {mapping.created_at} is {source.columns[mapping.created_at]}, not a time")
+    found += _virtual_faults(mapping, source, copied)
     if mapping.purge and len(source.key_columns) != 1:
         found.append("--purge needs a primary key of one column")
+    return found
+
+
+def _virtual_faults(mapping: Mapping, source: Source, copied: Iterable[str]) -> list[str]:
+    """Return which virtual columns the trigger's function would read, and PostgreSQL computes not.
+
+    It does so for the trigger's condition, and for what a backfill orders by.
+
+    ``--topic-sql`` is refused if it may read one: its texts and comments are searched, too.
+    """
+    written = mapping.topic_sql or ""
+    found = [
+        f"column {name} of {source.label} is a virtual generated column, and PostgreSQL computes none for the function "
+        "of a trigger: new rows would be copied without it; make it STORED, or map the columns that it is made of"
+        for name in source.virtual
+        if name in copied or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", written, re.IGNORECASE)
+    ]
+    if not found and source.virtual and _WHOLE_ROW.search(written):
+        found.append(
+            f"--topic-sql reads the whole row `new`, and PostgreSQL computes no virtual column such as "
+            f"{source.virtual[0]} for the function of a trigger: name the columns that it needs"
+        )
     return found
 
 

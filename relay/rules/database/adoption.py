@@ -49,6 +49,7 @@ class Adoption(NamedTuple):
         missing: Columns that the function reads and the table has no longer: each insert into it fails.
         carried: How the publication carried the table from which it was taken, None if it was taken from none.
         form: Of its function, see `FORM`.
+        virtual: Columns that the function reads and PostgreSQL does not compute for it.
     """
 
     table: str
@@ -60,11 +61,12 @@ class Adoption(NamedTuple):
     missing: tuple[str, ...]
     carried: Carried | None = None
     form: int = FORM
+    virtual: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
         """Whether each new row is copied as it was agreed."""
-        return self.enabled and self.unchanged and not self.missing
+        return self.enabled and self.unchanged and not self.missing and not self.virtual
 
     @property
     def state(self) -> str:
@@ -73,6 +75,8 @@ class Adoption(NamedTuple):
             return "its trigger is disabled: nothing is copied"
         if self.missing:
             return f"each insert fails: the table has no column {', '.join(self.missing)}"
+        if self.virtual:
+            return f"new rows are copied without column {', '.join(self.virtual)}: virtual, so a trigger finds no value"
         if not self.unchanged:
             return "its function was changed by another hand"
         return "copies each new row" + (" but one whose id the outbox holds" if self.outdated else "")
@@ -83,7 +87,15 @@ class Adoption(NamedTuple):
         return self.form < FORM
 
 
-def adoption_of(schema: str, name: str, enabled: bool, comment: str, function: str, columns: Sequence[str]) -> Adoption:
+def adoption_of(
+    schema: str,
+    name: str,
+    enabled: bool,
+    comment: str,
+    function: str,
+    columns: Sequence[str],
+    virtual: Sequence[str] = (),
+) -> Adoption:
     """Return an adoption.
 
     Args:
@@ -93,6 +105,7 @@ def adoption_of(schema: str, name: str, enabled: bool, comment: str, function: s
         comment: Of the trigger, as it was installed.
         function: The body of the trigger's function, as it is now.
         columns: Those of the foreign table now.
+        virtual: Those of them that are generated and not stored.
     """
     noted = _noted(comment)
     return Adoption(
@@ -103,6 +116,7 @@ def adoption_of(schema: str, name: str, enabled: bool, comment: str, function: s
         preset=_text(noted, "preset") or "unknown",
         unchanged=noted.get("function_sha256") == hashlib.sha256(function.encode()).hexdigest(),
         missing=tuple(one for one in columns_of(function) if one not in columns),
+        virtual=tuple(one for one in columns_of(function) if one in virtual),
         carried=_carried(noted),
         form=form if isinstance(form := noted.get("form"), int) else 1,
     )

@@ -1,9 +1,10 @@
 -- The adoptions of this database: our triggers say themselves what they are, in their comment. A partition has a clone
 -- of its parent's trigger, which is not listed. The function comes with the columns that its table has now: PostgreSQL
--- lets a column be dropped that a function reads. As many rows as there are triggers with a comment.
+-- lets a column be dropped that a function reads, and made again as a virtual one. As many rows as there are triggers with a comment.
 SELECT n.nspname, c.relname, t.tgenabled <> 'D', d.description, p.prosrc,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
-             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated = 'v')
 FROM pg_trigger t
 JOIN pg_description d ON d.objoid = t.oid AND d.classoid = 'pg_trigger'::regclass
 JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
