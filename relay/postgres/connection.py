@@ -77,8 +77,11 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
                 self._unwatch_if_ended()
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; who still waits for something to read gets the error of a connection that has ended."""
         self._unwatch()
+        if self._waiter is not None and not self._waiter.done():
+            # Nobody watches the socket any more.
+            self._waiter.set_exception(psycopg.OperationalError("the connection is closed"))
         await super().close()
 
     async def _run(self, gen: PQGen[T], interval: float) -> T:
