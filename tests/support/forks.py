@@ -49,6 +49,7 @@ _RELAY, _CONSOLE = "relay", "console"
 _IMPORTED_BY_CONSOLES = ("relay.cli", "relay.cli.console", "relay.console.serve")
 _PR_SET_PDEATHSIG = 1
 _STATUS = struct.Struct("i")
+_HELD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 # A request is a JSON object with an environment in it; SOCK_SEQPACKET keeps it in one piece.
 _REQUEST_BYTES = 200_000
 
@@ -204,6 +205,8 @@ def _serve(requests: socket.socket) -> Start:
             if not message:
                 # Whoever asked is gone. What was started goes with this process: each asked the kernel for that.
                 os._exit(0)
+            # A signal that reaches the fork before Python has told it that it is one would be lost.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
@@ -214,6 +217,7 @@ def _serve(requests: socket.socket) -> Start:
                 what = Start(**json.loads(message))
                 _become(what, parent)
                 return what
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
             (statuses[pid],) = descriptors
             requests.send(_STATUS.pack(pid))
 
@@ -241,6 +245,7 @@ def _become(what: Start, parent: int) -> None:
     os.chdir(what.directory)
     os.environ.clear()
     os.environ.update(what.env)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
 
 
 def _main() -> None:

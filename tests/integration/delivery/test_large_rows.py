@@ -123,7 +123,7 @@ def _bytes(read: Read) -> int:
 def test_rows_that_are_large_beside_their_payload_take_no_memory(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, large: str
 ) -> None:
-    """Headers that no server takes and keys that nobody means are not read: 24 rows of 9.6 MB, and 24 of 900 KB."""
+    """Headers that no server takes and keys that nobody means are not read: 24 rows of 9.6 MB, before 24 of 900 KB."""
     streams.make("ORDERS", "orders.>")
     relay = make_relay(outbox.dsn, streams.url).start()
     outbox.fill("orders.placed", 3000, keys=50)
@@ -143,7 +143,9 @@ def test_rows_that_are_large_beside_their_payload_take_no_memory(
     outbox.drained()
     outbox.delivered(outbox.insert("orders.placed", "k1", {"i": 0}))
     assert outbox.count("dead_at IS NOT NULL") == (24 if large == "key" else 48)
-    assert resident_mb(relay.pid) - before < 50
+    # 230 MB were not read. Of the 22 MB that were, all may be in memory at once if marks are slow, and what was just
+    # read some times over.
+    assert resident_mb(relay.pid) - before < 100
 
 
 def test_events_that_cannot_be_sent_leave_memory_with_their_mark(
