@@ -215,7 +215,7 @@ def _await(changer: Changer, slot: str, cut: str, wait_s: float) -> None:
 @with_settings("--dsn-file", "--table")
 @table_or_json
 def status(settings: Settings, output: str) -> None:
-    """List the adoptions of this database. Exit code 8 if one is disabled or was changed by another hand.
+    """List the adoptions of this database. Exit code 8 if one is disabled, was changed by another hand or misses rows.
 
     \b
     relay adopt status

@@ -90,6 +90,7 @@ class AdoptionRow(NamedTuple):
         function: The body of its function.
         columns: Those of the foreign table now.
         virtual: Those of them that are generated and not stored.
+        uncopied: What keeps rows from the trigger, as JSON.
     """
 
     schema: str
@@ -99,6 +100,7 @@ class AdoptionRow(NamedTuple):
     function: str
     columns: list[str]
     virtual: list[str]
+    uncopied: str
 
     def adoption(self) -> Adoption:
         """Return what it is worth."""

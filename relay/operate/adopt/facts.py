@@ -9,6 +9,7 @@ from relay.operate.adopt.judge import Facts, Publication, Rights
 from relay.operate.adopt.mapping import Mapping, Source, faults
 from relay.operate.adopt.older_rows import mapped
 from relay.rules.database.adoption import Adoption, Carried, adoption_of
+from relay.rules.database.uncopied import uncopied_of
 from relay.text import quoted
 
 
@@ -22,7 +23,7 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
     rows = reader.rows("adopt/source", (table,))
     if not rows:
         raise ConfigError([f"table {table} does not exist here; a name with capitals needs quotes"])
-    (schema, name, kind, owned, owner, mighty, columns, keys, drawn, subscribed, server, encoding, virtual) = rows[0]
+    (schema, name, kind, owned, owner, mighty, columns, keys, drawn, server, encoding, virtual, *uncopied) = rows[0]
     source = Source(
         schema, name, json.loads(columns), tuple(json.loads(keys)), tuple(json.loads(drawn)), tuple(virtual)
     )
@@ -35,7 +36,7 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
     return Facts(
         source=source,
         kind=kind,
-        subscribed=subscribed,
+        uncopied=[one for text in uncopied for one in uncopied_of(text)],
         rights=Rights(login, owner, owned, _missing(reader, login, outbox_schema, outbox_name, may), mighty),
         server=server,
         encoding=encoding,

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from relay.errors import Exit, RelayError
 from relay.operate.adopt.mapping import Mapping, Source, faults, order_of
 from relay.rules.database.adoption import Carried
+from relay.rules.database.uncopied import Uncopied
 from relay.rules.stream.subjects import key_token, subject_fault
 from relay.text import quoted
 
@@ -75,7 +76,7 @@ class Facts(NamedTuple):
 
     Attributes:
         kind: Of the foreign table, as PostgreSQL's catalogue has it: ``r`` a table, ``p`` a partitioned one.
-        subscribed: Whether a subscription of logical replication writes into the foreign table.
+        uncopied: What keeps rows of the foreign table from its triggers.
         rights: Of this login.
         server: The major version of PostgreSQL.
         encoding: Of the database.
@@ -90,7 +91,7 @@ class Facts(NamedTuple):
 
     source: Source
     kind: str
-    subscribed: bool
+    uncopied: Sequence[Uncopied]
     rights: Rights
     server: int
     encoding: str
@@ -116,6 +117,7 @@ def refusals(mapping: Mapping, facts: Facts) -> list[Finding]:
                 f"the database is encoded as {facts.encoding}: a conversion could fail the application's insert",
             )
         )
+    found += [Finding("fault", one.words, one.do) for one in facts.uncopied if one.sure]
     rights = facts.rights
     if not rights.owned:
         found.append(not_owned(name, f"TABLE {facts.source.sql}", rights.owner, rights.mighty, rights.login))
@@ -165,9 +167,10 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
         seen = f"column {mapping.id} is no uuid and no time of the row is mapped: if an id comes again with the same "
         seen += "contents, as after a sequence was restarted, it is taken for the same event, and not copied"
         found.append(Finding("warning", seen, "name it with --created-at if the table has one"))
-    if facts.subscribed:
-        seen = f"a subscription writes into {name}: its rows fire no trigger, and become no events"
-        found.append(Finding("warning", seen, "adopt the table in the database that the rows come from"))
+    found += [Finding("warning", one.words, one.do) for one in facts.uncopied if not one.sure]
+    if facts.kind == "p":
+        seen = "rows that a table holds when it becomes a partition are not copied"
+        found.append(Finding("warning", seen, "copy them by relay adopt backfill"))
     if facts.unpreparable:
         found.append(
             Finding(

@@ -291,7 +291,11 @@ def _adoption(adoption: Adoption) -> Finding:
         "relay adopt install again, with the options of then: it puts the trigger in the place of the one that is there"
     )
     if adoption.sound:
-        return _line(check, "warning", seen, do) if adoption.outdated else _line(check, "ok", seen)
+        if adoption.doubts and not adoption.outdated:
+            do = adoption.doubts[0].do
+        return _line(check, "warning", seen, do) if adoption.outdated or adoption.doubts else _line(check, "ok", seen)
+    if adoption.missed:
+        do = adoption.missed[0].do
     if not adoption.enabled:
         do = "ALTER TABLE ... ENABLE TRIGGER, and copy what was missed with `relay adopt backfill`"
     return _line(check, "fault", seen, do)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from relay.rules.database.uncopied import Uncopied, uncopied_of
 from relay.text import quoted
 
 FORM = 2
@@ -50,6 +51,7 @@ class Adoption(NamedTuple):
         carried: How the publication carried the table from which it was taken, None if it was taken from none.
         form: Of its function, see `FORM`.
         virtual: Columns that the function reads and PostgreSQL does not compute for it.
+        uncopied: What keeps rows from the trigger.
     """
 
     table: str
@@ -62,11 +64,23 @@ class Adoption(NamedTuple):
     carried: Carried | None = None
     form: int = FORM
     virtual: tuple[str, ...] = ()
+    uncopied: tuple[Uncopied, ...] = ()
 
     @property
     def sound(self) -> bool:
         """Whether each new row is copied as it was agreed."""
-        return self.enabled and self.unchanged and not self.missing and not self.virtual
+        whole = not any((self.missing, self.virtual, self.missed))
+        return self.enabled and self.unchanged and whole
+
+    @property
+    def missed(self) -> list[Uncopied]:
+        """What keeps rows from the trigger for sure."""
+        return [one for one in self.uncopied if one.sure]
+
+    @property
+    def doubts(self) -> list[Uncopied]:
+        """What may keep rows from the trigger."""
+        return [one for one in self.uncopied if not one.sure]
 
     @property
     def state(self) -> str:
@@ -79,7 +93,10 @@ class Adoption(NamedTuple):
             return f"new rows are copied without column {', '.join(self.virtual)}: virtual, so a trigger finds no value"
         if not self.unchanged:
             return "its function was changed by another hand"
-        return "copies each new row" + (" but one whose id the outbox holds" if self.outdated else "")
+        if self.missed:
+            return f"not each new row is copied: {'; '.join(one.words for one in self.missed)}"
+        buts = ["one whose id the outbox holds"] if self.outdated else []
+        return "; ".join([" but ".join(["copies each new row", *buts]), *(one.words for one in self.doubts)])
 
     @property
     def outdated(self) -> bool:
@@ -95,6 +112,7 @@ def adoption_of(
     function: str,
     columns: Sequence[str],
     virtual: Sequence[str] = (),
+    uncopied: str = "[]",
 ) -> Adoption:
     """Return an adoption.
 
@@ -106,6 +124,7 @@ def adoption_of(
         function: The body of the trigger's function, as it is now.
         columns: Those of the foreign table now.
         virtual: Those of them that are generated and not stored.
+        uncopied: What keeps rows from the trigger, as JSON.
     """
     noted = _noted(comment)
     return Adoption(
@@ -117,6 +136,7 @@ def adoption_of(
         unchanged=noted.get("function_sha256") == hashlib.sha256(function.encode()).hexdigest(),
         missing=tuple(one for one in columns_of(function) if one not in columns),
         virtual=tuple(one for one in columns_of(function) if one in virtual),
+        uncopied=uncopied_of(uncopied),
         carried=_carried(noted),
         form=form if isinstance(form := noted.get("form"), int) else 1,
     )

@@ -1,10 +1,11 @@
 -- The adoptions of this database: our triggers say themselves what they are, in their comment. A partition has a clone
 -- of its parent's trigger, which is not listed. The function comes with the columns that its table has now: PostgreSQL
--- lets a column be dropped that a function reads, and made again as a virtual one. As many rows as there are triggers with a comment.
-SELECT n.nspname, c.relname, t.tgenabled <> 'D', d.description, p.prosrc,
+-- lets a column be dropped that a function reads, and made again as a virtual one. And with what keeps rows from it. As many rows as there are triggers with a comment.
+SELECT n.nspname, c.relname, t.tgenabled IN ('O', 'A'), d.description, p.prosrc,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated = 'v')
+       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated = 'v'),
+-- include: uncopied(c.oid, t.tgfoid, (t.tgenabled = 'A'))
 FROM pg_trigger t
 JOIN pg_description d ON d.objoid = t.oid AND d.classoid = 'pg_trigger'::regclass
 JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -11,6 +11,7 @@ from relay.operate.adopt.judge import Facts, Publication, Rights, judge, judge_s
 from relay.operate.adopt.mapping import Mapping, Source, faults, literal, values
 from relay.operate.adopt.presets import PRESETS, REFUSED
 from relay.rules.database.adoption import Carried, adoption_of, columns_of
+from relay.rules.database.uncopied import Uncopied
 from relay.text import quoted
 from tests.support.relay_cli import relay
 
@@ -80,7 +81,7 @@ def test_names_and_texts_are_quoted() -> None:
 FACTS = Facts(
     source=SOURCE,
     kind="r",
-    subscribed=False,
+    uncopied=(),
     rights=Rights("me", "shop", True, ()),
     server=18,
     encoding="UTF8",
@@ -102,6 +103,7 @@ FACTS = Facts(
         FACTS._replace(rights=Rights("me", "shop", True, [("insert", "GRANT x TO me")])),
         FACTS._replace(encoding="LATIN1"),
         FACTS._replace(payload_type="bytes"),
+        FACTS._replace(uncopied=[Uncopied("child", "outbox_2026"), Uncopied("before", "route")]),
     ],
 )
 def test_what_could_fail_the_application_is_refused(facts: Facts) -> None:
@@ -129,7 +131,8 @@ def test_a_reader_of_its_publication_and_subjects_that_die_are_said() -> None:
     ("facts", "seen"),
     [
         (FACTS._replace(unpreparable=True), "PREPARE TRANSACTION will fail"),
-        (FACTS._replace(subscribed=True), "fire no trigger"),
+        (FACTS._replace(uncopied=[Uncopied("subscription", "outbox")]), "fire no trigger"),
+        (FACTS._replace(kind="p"), "rows that a table holds when it becomes a partition"),
     ],
 )
 def test_what_the_application_or_the_events_would_suffer_from_is_said(facts: Facts, seen: str) -> None:
