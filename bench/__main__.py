@@ -13,6 +13,7 @@ from bench import (
     at_rest,
     backlog,
     console,
+    cost,
     drain,
     flatness,
     latency,
@@ -36,6 +37,7 @@ class _Scenario(Protocol):
 
 SCENARIOS: dict[str, _Scenario] = {
     "drain": drain.run,
+    "cost": cost.run,
     "latency": latency.run,
     "memory": memory.run,
     "producers": producers.run,

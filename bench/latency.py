@@ -31,7 +31,9 @@ _EACH_A_SECOND = 250
 _BUSY_S = 10
 # Between two events of a relay to which hardly anything comes.
 _SELDOM_S = 10.0
-_SELDOM = 6
+_SELDOM = 10
+# As much earlier or later at random: a fixed beat would keep step with the relay's own, for good or bad luck.
+_AT_RANDOM = 0.2
 _BARS = {
     "commit returned to arrival, p50": 1.0,
     "commit returned to arrival, p99": 3.0,
@@ -72,7 +74,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
                 time.sleep(_SETTLE_S)
                 values = report.quiet.take_all("latency", partial(beside, world, process, bare, seconds, number))
                 time.sleep(_SETTLE_S)
-                values |= report.quiet.take_all("seldom", partial(seldom, world, bare, 2 if quick else _SELDOM))
+                values |= report.quiet.take_all("seldom", partial(seldom, world, bare, 2 if quick else _SELDOM, number))
             values |= report.quiet.take_all("busy", partial(busy, world, 2 if quick else _BUSY_S, number))
             time.sleep(_SETTLE_S)
             values |= report.quiet.take_all("idle", partial(idle, world, process, seconds))
@@ -164,8 +166,9 @@ def commit(conn: psycopg.Connection[Any], events: Sent, number: int, chance: ran
         events.returned[identity] = time.monotonic_ns()
 
 
-def seldom(world: World, bare: str, events: int) -> dict[str, float]:
-    """Commit an event every ten seconds for the relay, and one for the barest path in between; return the medians."""
+def seldom(world: World, bare: str, events: int, seed: int) -> dict[str, float]:
+    """Commit an event some ten seconds after the last for the relay, and one for the barest path in between."""
+    chance = random.Random(f"seldom {seed}")
     with (
         world.program("bench.subscriber", world.nats.url, SUBJECTS, str(2 * events)) as subscriber,
         world.connect() as ours,
@@ -176,8 +179,8 @@ def seldom(world: World, bare: str, events: int) -> dict[str, float]:
         relay, barest = Sent(), Sent()
         for _ in range(events):
             for conn, sent in ((ours, relay), (theirs, barest)):
-                time.sleep(_SELDOM_S / 2)
-                commit(conn, sent, 1, random.Random())
+                time.sleep(_SELDOM_S / 2 * chance.uniform(1 - _AT_RANDOM, 1 + _AT_RANDOM))
+                commit(conn, sent, 1, chance)
         arrived: dict[str, int] = json.loads(subscriber.stdout.readline())
     return {
         "an event each 10 s: commit returned to arrival, p50": median(relay.since_returned(arrived)),
