@@ -170,7 +170,7 @@ class Term:
             )
         if settings.watermark.subject:
             origins = Origins(self._in_hand.database.origins)
-            duties.append(Announcer(settings.watermark, settings.postgres.table, origins, reader))
+            duties.append(Announcer(settings.watermark, settings.postgres.table, origins, reader, self._gate))
         return duties
 
     async def run(self, stop: asyncio.Event) -> TermEnd:

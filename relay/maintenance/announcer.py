@@ -1,7 +1,9 @@
 """Publish the watermark, so that a consumer can tell up to what time it is complete.
 
 The watermark is read from the database, as the least over all shards: whatever it covers is marked, and so is
-acknowledged. A value that the broker did not store is not retried: the next one says more.
+acknowledged. A value that the broker did not store is not retried: the next one says more. Nothing is published while
+a stream lacks what was acknowledged (`relay.maintenance.held_streams`): over a new connection a stream may have come
+back without its newest messages, and this must not be the first message behind them.
 """
 
 import json
@@ -11,9 +13,12 @@ from typing import TYPE_CHECKING
 
 from relay.jetstream.connection import Connection
 from relay.maintenance.duty import DutyFailed, LogLine
+from relay.maintenance.held_streams import HeldStreams
+from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.database.origins import Origins
 from relay.rules.failure.failures import describe
+from relay.rules.sending.send_gate import Gate
 from relay.rules.settling.watermark import Watermark
 
 if TYPE_CHECKING:
@@ -22,6 +27,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ACK_TIMEOUT_S = 5.0
+_LOSSES = (
+    "the watermark is not published while a stream lacks events that it had acknowledged: see `relay verify`, which can"
+    " send them again"
+)
 
 
 def announcement(outbox: str, origins: Origins, watermark: Watermark) -> bytes:
@@ -44,44 +53,63 @@ class Announcer:
         outbox: The name of the table.
         origins: Which histories its seqs belong to.
         reader: Reads the watermark of all shards.
+        gate: Is shut until the streams were looked at.
     """
 
     longest_pause_s = 60.0
 
-    def __init__(self, section: "WatermarkSection", outbox: str, origins: Origins, reader: OutboxReader) -> None:
+    def __init__(
+        self, section: "WatermarkSection", outbox: str, origins: Origins, reader: OutboxReader, gate: Gate
+    ) -> None:
         self._subject = section.subject
         self._outbox = outbox
         self._origins = origins
         self._reader = reader
+        self._gate = gate
+        self._streams = HeldStreams(reader)
         self._published = Watermark()
         self.every_s = section.every_s
 
     async def turn(self, connection: Connection) -> float:
-        """Publish the watermark if it has changed.
+        """Publish the watermark if it has changed, and the streams hold what it says.
 
         Raises:
-            DutyFailed: It was not stored, as far as is known.
+            DutyFailed: It was not stored, as far as is known; or a stream has a loss that waits for the operator.
             BrokerError: The connection has ended; whether it was stored is not known.
         """
         watermark = await self._reader.watermark()
-        if watermark == self._published:
+        if watermark == self._published or not await self._is_true(connection, watermark):
             return self.every_s
         failure = await connection.store(
             self._subject, announcement(self._outbox, self._origins, watermark), {}, _ACK_TIMEOUT_S
         )
         if failure is not None:
-            raise DutyFailed(
-                describe(failure),
-                LogLine(
-                    "error",
-                    "watermark.unpublished",
-                    "the watermark could not be published; its next value is tried",
-                    {"subject": self._subject},
-                ),
-                LogLine("info", "watermark.published", "the watermark is published again"),
-            )
+            raise self._failed("the watermark could not be published; its next value is tried", describe(failure))
         self._published = watermark
         return self.every_s
+
+    async def _is_true(self, connection: Connection, watermark: Watermark) -> bool:
+        """Report whether the streams were looked at and hold what a watermark says is settled.
+
+        Raises:
+            DutyFailed: A loss waits for the operator.
+        """
+        if not self._gate.is_open:
+            return False
+        try:
+            if lost := await self._streams.open_losses():
+                raise self._failed(_LOSSES, f"lost by {', '.join(lost)}")
+            # A loss shuts the gate before its events are pending again, so it is asked last.
+            return not await self._streams.lack_something(connection, watermark.seq) and self._gate.is_open
+        except Unfinished:
+            return False
+
+    def _failed(self, message: str, reason: str) -> DutyFailed:
+        return DutyFailed(
+            reason,
+            LogLine("error", "watermark.unpublished", message, {"subject": self._subject}),
+            LogLine("info", "watermark.published", "the watermark is published again"),
+        )
 
     def stand_down(self) -> None:
         """Do nothing: what was published stays true."""

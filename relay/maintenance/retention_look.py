@@ -88,7 +88,7 @@ class RetentionLook:
     async def _look(self, connection: Connection, rows: Mapping[str, Sequence[DeliveredRow]]) -> dict[str, Kept | None]:
         if not rows:
             return {}
-        seen = {one.stream: one for one in await self._reader.streams_seen_by_all()}
+        seen = {one.stream: one for one in await self._reader.streams_seen(patient=False, of_all=True)}
         began, now = time.monotonic(), await self._reader.now()
         looks = (
             _look_at(connection, self._with_newest_mark(seen.get(stream, Seen(stream))), some, now)

@@ -260,8 +260,9 @@ class OutboxReader:
         Args:
             begin: Above this seq fetching begins; what was given back above it comes in its order by itself.
         """
-        rows = await self._run(self._tables.query("delivery/blocking"), (*self._ours, begin))
-        return [(seq, key) for seq, key in rows]
+        return [
+            (seq, key) for seq, key in await self._run(self._tables.query("delivery/blocking"), (*self._ours, begin))
+        ]
 
     async def undecided(self, seqs: Sequence[int]) -> dict[int, Undecided]:
         """Return those of the dead letters `seqs`, as they are now, that were neither discarded nor delivered."""
@@ -305,26 +306,18 @@ class OutboxReader:
         """Return the foreign tables of this database whose rows are copied, into this outbox or another one."""
         return [AdoptionRow._make(row).adoption() for row in await self._run(self._tables.query("adopt/installed"))]
 
-    async def streams_seen(self, *, patient: bool = True) -> list[Seen]:
-        """Return what the owners of our shards last saw of each stream.
+    async def streams_seen(self, *, patient: bool = True, of_all: bool = False) -> list[Seen]:
+        """Return what the owners of our shards, or of all, last saw of each stream.
 
         Args:
             patient: Whether to wait while somebody else has locked that table.
+            of_all: Whether to ask for all shards.
 
         Raises:
             Unfinished: Somebody has, or it took too long; only if not patient.
         """
         run = self._run if patient else self._run_unlocked
-        rows = await run(self._tables.query("integrity/stream_states"), (self._ours[0],))
-        return [StreamStateRow._make(row).seen() for row in rows]
-
-    async def streams_seen_by_all(self) -> list[Seen]:
-        """Return what the owners of all shards last saw of each stream.
-
-        Raises:
-            Unfinished: Somebody has locked that table, or it took too long.
-        """
-        rows = await self._run_unlocked(self._tables.query("integrity/stream_states"), (None,))
+        rows = await run(self._tables.query("integrity/stream_states"), (None if of_all else self._ours[0],))
         return [StreamStateRow._make(row).seen() for row in rows]
 
     async def outline_of(self, event_id: str) -> Event | None:
@@ -332,10 +325,15 @@ class OutboxReader:
         events = _events(await self._run(self._tables.query("integrity/outline_of"), (event_id,)))
         return events[0] if events else None
 
-    async def highest_marks(self, above: int, up_to: int) -> list[tuple[str, Mark]]:
-        """Return our highest mark of each stream in a range of seqs, which must be small."""
-        rows = await self._run(self._tables.query("integrity/highest_marks"), (above, up_to, *self._ours))
+    async def highest_marks(self, above: int, up_to: int, *, of_all: bool = False) -> list[tuple[str, Mark]]:
+        """Return our highest mark of each stream, or that of all shards, in a range of seqs, which must be small."""
+        ours = (None, self._ours[1]) if of_all else self._ours
+        rows = await self._run(self._tables.query("integrity/highest_marks"), (above, up_to, *ours))
         return [(stream, Mark(stream_seq, event_id)) for stream, stream_seq, event_id in rows]
+
+    async def given_back(self, up_to: int) -> bool:
+        """Report whether events up to a seq are pending again, whosever they are: lost by a stream, or given back."""
+        return bool(value(await self._run(self._tables.query("maintenance/given_back"), (up_to,))))
 
     async def marked_ranges(
         self, above: int, up_to: int, stream: str, stored: tuple[int, int], since: float
