@@ -75,7 +75,7 @@ def install(
         _keep_writers_out(changer, facts.source)
         lsn = changer.row("adopt/wal")[0]
         if publication is not None:
-            run(f"ALTER PUBLICATION {quoted(publication)} DROP TABLE {facts.source.sql}".encode())
+            _take_out(changer, facts, publication)
         for previous in _own(changer, facts):
             carried = previous.carried
             run(script.remove(facts.source, facts.outbox, changer.tables).encode())
@@ -116,6 +116,10 @@ def check(
     with changer.step(_OWNER):
         try_out(changer, facts, mapping)
         older = None if backfill is None else look(changer, facts, mapping, backfill)
+        if publication is not None:
+            with changer.cursor.connection.transaction(force_rollback=True):
+                changer.cursor.execute(_LOCK_TIMEOUT)
+                _take_out(changer, facts, publication)
     return facts, older
 
 
@@ -307,6 +311,21 @@ def _obstacles(mapping: Mapping, facts: Facts, publication: str | None) -> list[
             "stop it, and start it when the slot has passed the cut"
         )
     return found
+
+
+def _take_out(changer: Changer, facts: Facts, publication: str) -> None:
+    """Take the table out of a publication, in an open step.
+
+    Raises:
+        Refused: The publication sends its rows all the same: by its schema, a partition, or what it is a partition of.
+    """
+    changer.cursor.execute(f"ALTER PUBLICATION {quoted(publication)} DROP TABLE {facts.source.sql}".encode())
+    left = [name for (name,) in changer.rows("adopt/still_carried", (publication, facts.source.sql))]
+    if left:
+        raise Refused(
+            f"without {facts.source.label} publication {publication} still sends rows of it, by what else it names: it "
+            f"carries {', '.join(left)}; let it name {facts.source.label} alone of these, and no schema that holds them"
+        )
 
 
 def _not_ours(publication: str, owner: str, mighty: bool, facts: Facts) -> str:

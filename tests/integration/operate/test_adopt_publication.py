@@ -93,3 +93,43 @@ def test_a_comment_that_somebody_has_changed_puts_nothing_else_into_the_publicat
     assert db.execute(CARRIED).fetchall() == []
     assert db.execute("SELECT to_regclass('other') IS NOT NULL").fetchone() == (True,)
     assert "debezium" in done(database, "adopt", "status").stdout
+
+
+PARTITIONED = """
+CREATE SCHEMA shop;
+CREATE TABLE shop.outbox (
+    id uuid NOT NULL DEFAULT gen_random_uuid(), aggregatetype text NOT NULL DEFAULT 'order', aggregateid text,
+    type text, payload jsonb, n bigserial, PRIMARY KEY (id, n)
+) PARTITION BY RANGE (n);
+CREATE TABLE shop.outbox_1 PARTITION OF shop.outbox FOR VALUES FROM (0) TO (100);
+CREATE TABLE shop.outbox_2 PARTITION OF shop.outbox FOR VALUES FROM (100) TO (1000);
+"""
+
+
+@pytest.mark.parametrize(
+    ("carried", "source", "left"),
+    [
+        ("FOR TABLES IN SCHEMA shop, TABLE shop.outbox", "shop.outbox", "shop.outbox_1, shop.outbox_2"),
+        ("FOR TABLES IN SCHEMA shop, TABLE shop.outbox_1", "shop.outbox_1", "shop.outbox_1"),
+        ("FOR TABLE shop.outbox, shop.outbox_1", "shop.outbox", "shop.outbox_1"),
+        ("FOR TABLE shop.outbox, shop.outbox_1", "shop.outbox_1", "shop.outbox_1"),
+        (
+            "FOR TABLE shop.outbox, shop.outbox_1 WITH (publish_via_partition_root)",
+            "shop.outbox_1",
+            "shop.outbox",
+        ),
+    ],
+)
+def test_what_its_publication_sends_all_the_same_is_not_handed_over(
+    database: str, db: psycopg.Connection, carried: str, source: str, left: str
+) -> None:
+    db.execute(PARTITIONED.encode())
+    db.execute(f"CREATE PUBLICATION dbz {carried}".encode())
+    before = db.execute("SELECT * FROM pg_publication_tables ORDER BY 1, 2, 3").fetchall()
+    for more in (("--dry-run",), ()):
+        refused = relay(database, *CUTOVER, "--source", source, *more)
+        assert refused.exit_code == 8, refused.output
+        assert f"without {source} publication dbz still sends rows of it" in refused.stderr
+        assert f"it carries {left};" in refused.stderr
+    assert db.execute("SELECT * FROM pg_publication_tables ORDER BY 1, 2, 3").fetchall() == before
+    assert done(database, "adopt", "status").stderr == "nothing is adopted\n"
