@@ -31,8 +31,9 @@ class Waited(NamedTuple):
 
     Attributes:
         state: ``SKIPPED``: an operator, or the projection's ``on_refused``, has given the event up: the read model
-            never shows it. ``NOT_FOR_IT``: the read model has settled everything up to the event, and this event left
-            no mark there; it is of another topic, or its message carries no header ``Outbox-Seq``.
+            never shows it. ``NOT_FOR_IT``: everything up to the event is settled, and it left no mark there: it is of
+            another topic, its message carries no header ``Outbox-Seq``, or it is a dead letter. The read model
+            cannot tell these apart. It shows a dead letter only after an operator has had it sent again.
         reason: Why the event is parked; None if it only waits behind an earlier one of its key, or is not parked.
     """
 
@@ -41,7 +42,11 @@ class Waited(NamedTuple):
 
     @property
     def fresh(self) -> bool:
-        """Whether what is read now includes the event; otherwise tell the reader that the answer is stale."""
+        """Whether what is read now shows of the event all that was sent; otherwise tell the reader that it is stale.
+
+        If the read model has to show the event, as when a page shows what its user has just changed, ask for
+        ``state is State.APPLIED``: this is true of a dead letter as well.
+        """
         return self.state in (State.APPLIED, State.NOT_FOR_IT)
 
 
@@ -112,7 +117,7 @@ def parsed(token: str) -> tuple[str, int]:
     Raises:
         ValueError: It is no token.
     """
-    origin, _, seq = token.rpartition(".")
+    origin, _, seq = token.rpartition(".") if isinstance(token, str) else ("", "", "")
     if not (seq.isascii() and seq.isdigit() and len(seq) <= 18 and len(origin) <= 64):
         raise ValueError("this is not a token of an event")
     return origin, int(seq)

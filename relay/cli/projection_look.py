@@ -157,7 +157,10 @@ def audit(settings: Settings, name: str | None, limit: int, output: str) -> None
     help="The longest to wait, in seconds; 0 looks once.",
 )
 def wait(settings: Settings, name: str, token: str, timeout_s: float) -> None:
-    """Wait until a projection shows an event. Exit code 0 if it does, 1 if not.
+    """Wait until a projection shows an event. Exit code 0 if it does, or if the event is not for it; 1 if not.
+
+    It is not for it if everything up to it is settled, and it left no mark there: it is of a topic that the projection
+    does not handle, or a dead letter, which `relay show` tells.
 
     TOKEN is <origin>.<seq> of the event, as `relay show` and outbox_client.reading.token return it. A seq alone will do
     while the outbox has one origin: it has several once it was restored to an earlier time.

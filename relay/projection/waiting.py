@@ -55,7 +55,7 @@ def wait_applied(conn: psycopg.Connection[Any], name: str, token: Token, timeout
     Returns:
         The answer, and why the event is parked if it is. ``SKIPPED``: an operator or the definition has given it up,
         and the model never shows it. ``NOT_FOR_IT``: everything up to it is settled, and it left no
-        mark: it is a dead letter, or of a topic that this projection does not handle.
+        mark: it is a dead letter, or of a topic that this projection does not handle. The model cannot tell them apart.
 
     Raises:
         NoProjection: There is no live projection of this name.
