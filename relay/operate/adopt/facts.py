@@ -23,7 +23,9 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
     rows = reader.rows("adopt/source", (table,))
     if not rows:
         raise ConfigError([f"table {table} does not exist here; a name with capitals needs quotes"])
-    (schema, name, kind, owned, owner, mighty, columns, keys, drawn, server, encoding, virtual, *uncopied) = rows[0]
+    (schema, name, kind, owned, owner, mighty, columns, keys, drawn, server, encoding, virtual, hidden, *uncopied) = (
+        rows[0]
+    )
     source = Source(
         schema, name, json.loads(columns), tuple(json.loads(keys)), tuple(json.loads(drawn)), tuple(virtual)
     )
@@ -31,7 +33,7 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
     outbox = f"{outbox_schema}.{outbox_name}"
     payload_type = reader.tables.payload_type
     sample: list[tuple[str, str | None]] = []
-    if mapping is not None and owned and not faults(mapping, source, payload_type, server):
+    if mapping is not None and owned and not hidden and not faults(mapping, source, payload_type, server):
         sample = mapped(reader, mapping, source)
     return Facts(
         source=source,
@@ -45,6 +47,7 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
         relay_runs=runs,
         unpreparable=unpreparable,
         publications=[_publication(row) for row in reader.rows("adopt/publications", (table,))],
+        hidden=hidden,
         adopted=any(one.source == source.sql and one.outbox == outbox for one in adoptions(reader)),
         sample=sample,
     )

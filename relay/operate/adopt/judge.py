@@ -85,6 +85,7 @@ class Facts(NamedTuple):
         relay_runs: Whether a relay works on the outbox now.
         unpreparable: Whether transactions may be prepared here, but none that has inserted into the outbox.
         publications: Those that carry the foreign table.
+        hidden: Whether row-level security hides rows of the foreign table from this login.
         adopted: Whether the foreign table has this outbox's trigger already.
         sample: Topic and key that the mapping makes of at most 1,000 rows.
     """
@@ -100,6 +101,7 @@ class Facts(NamedTuple):
     relay_runs: bool
     unpreparable: bool
     publications: Sequence[Publication]
+    hidden: bool
     adopted: bool
     sample: Sequence[tuple[str, str | None]]
 
@@ -118,6 +120,9 @@ def refusals(mapping: Mapping, facts: Facts) -> list[Finding]:
             )
         )
     found += [Finding("fault", one.words, one.do) for one in facts.uncopied if one.sure]
+    if facts.hidden and mapping.purge:
+        seen = f"row-level security hides rows of {name} from {facts.rights.login}, so --purge would leave them"
+        found.append(Finding("fault", seen, f"ALTER TABLE {facts.source.sql} NO FORCE ROW LEVEL SECURITY"))
     rights = facts.rights
     if not rights.owned:
         found.append(not_owned(name, f"TABLE {facts.source.sql}", rights.owner, rights.mighty, rights.login))
@@ -135,6 +140,19 @@ def not_owned(name: str, sql: str, owner: str, mighty: bool, login: str) -> Find
     """
     permit = f"ALTER {sql} OWNER TO {quoted(login)}" if mighty else f"GRANT {quoted(owner)} TO {quoted(login)}"
     return Finding("fault", f"{name} belongs to {owner}, and this login is {login}", f"{permit}, or log in as {owner}")
+
+
+def hidden_rows(facts: Facts, then: str) -> Finding:
+    """Return that a policy hides rows from this login.
+
+    Args:
+        then: What follows from it.
+    """
+    return Finding(
+        "warning",
+        f"row-level security hides rows of {facts.source.label} from {facts.rights.login}: {then}",
+        f"ALTER TABLE {facts.source.sql} NO FORCE ROW LEVEL SECURITY for the time of it, or a login with BYPASSRLS",
+    )
 
 
 def unseen_rows(mapping: Mapping, publication: Publication) -> Finding | None:
@@ -168,6 +186,8 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
         seen += "contents, as after a sequence was restarted, it is taken for the same event, and not copied"
         found.append(Finding("warning", seen, "name it with --created-at if the table has one"))
     found += [Finding("warning", one.words, one.do) for one in facts.uncopied if not one.sure]
+    if facts.hidden:
+        found.append(hidden_rows(facts, "no row was mapped, and a backfill is refused"))
     if facts.kind == "p":
         seen = "rows that a table holds when it becomes a partition are not copied"
         found.append(Finding("warning", seen, "copy them by relay adopt backfill"))
@@ -211,7 +231,8 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
             )
         subjects = sorted({topic for topic, _ in facts.sample})
         seen = f"{len(facts.sample):,} rows were mapped to {len(subjects):,} topics: {', '.join(subjects[:10])}"
-        found.append(Finding("ok", seen if facts.sample else "the table is empty: nothing was mapped"))
+        if not facts.hidden:
+            found.append(Finding("ok", seen if facts.sample else "the table is empty: nothing was mapped"))
     return found
 
 

@@ -8,7 +8,7 @@ import psycopg
 
 from relay.operate.access import Reader
 from relay.operate.adopt import script
-from relay.operate.adopt.judge import Facts, Refused
+from relay.operate.adopt.judge import Facts, Refused, hidden_rows
 from relay.operate.adopt.mapping import TIMES, Mapping, Source, order_of
 from relay.operate.changes import Changer
 from relay.postgres.server_error import words
@@ -110,8 +110,13 @@ def look(changer: Changer, facts: Facts, mapping: Mapping, backfill: Backfill) -
         mapping: One that is not refused.
 
     Raises:
-        Refused: No order of the rows is known, or PostgreSQL does not understand the condition.
+        Refused: No order of the rows is known, a policy hides some of them, or PostgreSQL does not understand the
+            condition.
     """
+    if facts.hidden:
+        hidden = hidden_rows(facts, "a backfill would leave them out")
+        raise Refused(f"{hidden.seen}: {hidden.do}")
+    _show_all(changer)
     order = order_of(mapping, facts.source)
     if order is None and mapping.key is not None and not backfill.unordered:
         raise Refused(
@@ -132,11 +137,22 @@ def look(changer: Changer, facts: Facts, mapping: Mapping, backfill: Backfill) -
 
 
 def copy(changer: Changer, facts: Facts, mapping: Mapping, backfill: Backfill | None) -> int:
-    """Copy older rows, in an open step; return how many were copied."""
+    """Copy older rows, in an open step; return how many were copied.
+
+    Raises:
+        Refused: PostgreSQL does not understand the condition, for some row of the table.
+    """
     if backfill is None:
         return 0
     text = script.backfill(mapping, facts.source, facts.outbox, changer.tables, backfill.where)
-    return changer.cursor.execute(text.encode()).rowcount
+    _show_all(changer)
+    with understood(facts.source):
+        return changer.cursor.execute(text.encode()).rowcount
+
+
+def _show_all(changer: Changer) -> None:
+    """Let PostgreSQL refuse what a policy would hide rows from, until the end of the transaction."""
+    changer.cursor.execute("SET LOCAL row_security = off")
 
 
 def try_out(changer: Changer, facts: Facts, mapping: Mapping, backfill: Backfill | None = None) -> None:

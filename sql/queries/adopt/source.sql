@@ -1,5 +1,5 @@
--- What a foreign table is like, from the catalogue, with the columns that a sequence fills in the order of insertion, those that are virtual (of PostgreSQL 18), and
--- what may keep rows from its triggers: a trigger of type 7 runs before an insert, for each row; no row if it does not exist. By the primary keys of the catalogue.
+-- What a foreign table is like, from the catalogue, with the columns that a sequence fills in the order of insertion, those that are virtual (of PostgreSQL 18),
+-- whether a policy hides rows from this login, and what may keep rows from its triggers: a trigger of type 7 runs before an insert, for each row; no row if it does not exist. By the primary keys of the catalogue.
 SELECT n.nspname, c.relname, c.relkind::text, pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner)::text,
        EXISTS (SELECT FROM pg_roles s WHERE s.rolsuper AND pg_has_role(c.relowner, s.oid, 'MEMBER')),
        coalesce((SELECT json_object_agg(a.attname, format_type(a.atttypid, NULL))
@@ -17,6 +17,7 @@ SELECT n.nspname, c.relname, c.relkind::text, pg_has_role(c.relowner, 'USAGE'), 
                  WHERE a.attrelid = c.oid AND s.seqincrement > 0 AND s.seqcache = 1 AND NOT s.seqcycle), '[]')::text,
        current_setting('server_version_num')::int / 10000, current_setting('server_encoding'),
        ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated = 'v'),
+       row_security_active(c.oid),
 -- include: uncopied(c.oid, 0, false)
        , coalesce((
            SELECT json_agg(json_build_array(u.kind, u.name) ORDER BY u.kind, u.name)

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -189,3 +190,43 @@ def test_rows_of_a_table_that_had_no_other_reader_are_copied_without_a_warning(
     rows_in_no_order(db, "id bigserial PRIMARY KEY")
     shown = done(database, "adopt", "install", *BY_COLUMNS, "--backfill", "true", "--dry-run").stderr
     assert "copy 300 of 300 older rows" in shown and "warning" not in shown
+
+
+@pytest.fixture
+def owner(database: str, db: psycopg.Connection) -> Iterator[str]:
+    """The DSN of a login that may adopt its own tables, and is not shown all of their rows."""
+    role = f"owner_{uuid.uuid4().hex[:8]}"
+    db.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'".encode())
+    db.execute(f"GRANT outbox_relay, outbox_producer TO {role}".encode())
+    db.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {role}".encode())
+    db.execute(TABLE.format(id=UUID).encode())
+    db.execute("INSERT INTO outbox (aggregateid, n) SELECT 'k' || g, g FROM generate_series(1, 10) g")
+    db.execute("ALTER TABLE outbox ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+    db.execute("CREATE POLICY halves ON outbox USING (n % 2 = 0) WITH CHECK (true)")
+    db.execute(f"ALTER TABLE outbox OWNER TO {role}".encode())
+    parts = urlsplit(database)
+    yield urlunsplit(parts._replace(netloc=f"{role}:x@{parts.netloc.rpartition('@')[2]}"))
+    db.execute(f"DROP OWNED BY {role}".encode())
+    db.execute(f"DROP ROLE {role}".encode())
+
+
+def test_rows_that_a_policy_hides_are_not_left_out_unsaid(db: psycopg.Connection, owner: str) -> None:
+    options = (*BY_COLUMNS, "--order-by", "n")
+    hides = "row-level security hides rows of public.outbox from"
+    said = done(owner, "adopt", "check", *options).stdout
+    assert hides in said
+    assert "the table is empty" not in said
+    for command in (
+        ("install", "--backfill", "true", "--yes"),
+        ("install", "--backfill", "true", "--dry-run"),
+        # The trigger would delete as the owner, whom the policy shows half of the rows.
+        ("install", "--purge", "--yes"),
+    ):
+        refused = relay(owner, "adopt", command[0], *options, *command[1:])
+        assert (refused.exit_code, hides in refused.stderr) == (8, True), refused.output
+    done(owner, "adopt", "install", *options, "--yes")
+    backfill = ("adopt", "backfill", *options, "--where", "true", "--yes")
+    refused = relay(owner, *backfill)
+    assert (refused.exit_code, hides in refused.stderr) == (8, True), refused.output
+    db.execute("ALTER TABLE outbox NO FORCE ROW LEVEL SECURITY")
+    assert "10 rows were copied" in done(owner, *backfill).stdout

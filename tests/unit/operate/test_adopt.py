@@ -90,6 +90,7 @@ FACTS = Facts(
     relay_runs=False,
     unpreparable=False,
     publications=(),
+    hidden=False,
     adopted=False,
     sample=(),
 )
@@ -130,6 +131,7 @@ def test_a_reader_of_its_publication_and_subjects_that_die_are_said() -> None:
 @pytest.mark.parametrize(
     ("facts", "seen"),
     [
+        (FACTS._replace(hidden=True), "row-level security hides rows of public.outbox from me"),
         (FACTS._replace(unpreparable=True), "PREPARE TRANSACTION will fail"),
         (FACTS._replace(uncopied=[Uncopied("subscription", "outbox")]), "fire no trigger"),
         (FACTS._replace(kind="p"), "rows that a table holds when it becomes a partition"),
