@@ -17,6 +17,7 @@ import nats.errors
 from nats.aio.client import RawCredentials
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
 from nats.errors import Error as NatsError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
@@ -117,6 +118,7 @@ class Client(nats.aio.client.Client):
         self._insist_on_tls = False
         self._secured = False
         self._begun = False
+        self._is_discarded = False
         self._parser = self._ps = _Parser(self)
         self._listeners: dict[int, RawListener] = {}
         self.encrypted = False
@@ -240,13 +242,32 @@ class Client(nats.aio.client.Client):
         """Take the limit of a message that another connection was told, bytes."""
         self._max_payload = limit
 
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        """Write nothing more if it is not we who close.
+
+        nats-py would write what waits, and wait for that: if the server is frozen for ever, and if it is gone that
+        raises in one of its own tasks. Either way nobody is told of the end.
+        """
+        if not self._is_discarded:
+            self._pending, self._pending_data_size = [], 0
+            self._abort()
+        await super()._close(status, do_cbs)
+
+    def _abort(self) -> None:
+        if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:
+            self._transport._io_writer.transport.abort()
+
     async def discard(self) -> None:
         """Close it, and wait a second at most: after a failed TLS handshake nats-py would wait for ever."""
         if not self._begun:
             return
-        with suppress(TimeoutError, OSError):
-            async with asyncio.timeout(_CLOSE_S):
-                await self.close()
+        self._is_discarded = True
+        try:
+            with suppress(TimeoutError, OSError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await self.close()
+        finally:
+            self._abort()
 
 
 async def limit_of(options: NatsOptions, server: str) -> int | None:
