@@ -50,7 +50,7 @@ def side_subject(ctx: click.Context, param: click.Parameter, value: str | None) 
     type=click.FloatRange(0.1, 100_000),
     default=2000.0,
     show_default=True,
-    help="Events a second at most. Up to 10,000 live events did not wait (docs/operations/benchmarks.md).",
+    help="Events a second at most. Up to 10,000 live events did not wait (docs/operations/measurements.md).",
 )
 @click.option("--resume", type=click.IntRange(1), metavar="AUDIT", help="Go on with a replay that was interrupted.")
 @table_or_json

@@ -23,7 +23,7 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
     """A connection that wakes for what comes, and not ten times a second to see whether somebody pressed Ctrl-C.
 
     That is the driver's default, also in asyncio, where a task is cancelled without it. An idle relay takes 0.7 %
-    of a core instead of 0.95 (docs/operations/benchmarks.md). Large results are read in few wakes.
+    of a core instead of 0.95 (docs/operations/measurements.md). Large results are read in few wakes.
 
     The loop is told of the socket once, and not for each answer. It watches on while nobody waits; if something comes
     then, such as the end of the connection, it is told to look no more until somebody waits again.
