@@ -54,9 +54,10 @@ def check(settings: Settings, source: str, preset: str, mapping: Mapping) -> Non
     """
     from relay.operate.adopt.facts import gather
     from relay.operate.adopt.judge import Finding, judge, judge_streams, subjects_of
+    from relay.operate.adopt.races import overtaken
     from relay.operate.adopt.streams import streams_of
 
-    with reading(settings) as reader:
+    with reading(settings) as reader, overtaken():
         facts = gather(reader, source, mapping)
     findings = judge(mapping, facts, settings.subject.template)
     if subjects := subjects_of(facts, settings.subject.template):
@@ -84,9 +85,10 @@ def print_sql(settings: Settings, source: str, preset: str, mapping: Mapping) ->
     """
     from relay.operate.adopt import script
     from relay.operate.adopt.facts import gather
+    from relay.operate.adopt.races import overtaken
     from relay.operate.adopt.steps import require
 
-    with reading(settings) as reader:
+    with reading(settings) as reader, overtaken():
         facts = gather(reader, source, None)
         require(mapping, facts)
         click.echo(script.install(mapping, facts.source, facts.outbox, reader.tables, preset), nl=False)

@@ -1,7 +1,8 @@
 """Install, backfill, hand over and remove an adoption, each in one transaction with a line in the audit table."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from relay.operate.adopt import script
@@ -9,6 +10,7 @@ from relay.operate.adopt.facts import adoptions, gather
 from relay.operate.adopt.judge import Facts, Refused, not_owned, refusals, unseen_rows
 from relay.operate.adopt.mapping import Mapping, Source, literal
 from relay.operate.adopt.older_rows import Backfill, Older, copy, look, try_out, understood
+from relay.operate.adopt.races import overtaken
 from relay.operate.changes import Changer
 from relay.operate.status import COUNT_UP_TO
 from relay.rules.database.adoption import Adoption, Carried
@@ -69,10 +71,11 @@ def install(
     """
     facts, _ = check(changer, table, mapping, backfill=backfill, publication=publication)
     record = {"table": facts.source.label, "preset": preset, "publication": publication}
-    carried = next((one.carried for one in facts.publications if one.name == publication), None)
-    with changer.audited("adopt install", record, 1) as audit, changer.step(_OWNER):
+    with changer.audited("adopt install", record, 1) as audit, _step(changer, _OWNER):
         run = changer.cursor.execute
         _keep_writers_out(changer, facts.source)
+        facts = _installable(changer, facts.source.sql, mapping, publication)
+        carried = next((one.carried for one in facts.publications if one.name == publication), None)
         lsn = changer.row("adopt/wal")[0]
         if publication is not None:
             _take_out(changer, facts, publication)
@@ -108,12 +111,9 @@ def check(
     Raises:
         Refused: The mapping cannot be installed, the table cannot be handed over, or there is no such slot.
     """
-    with changer.step():
-        facts = gather(changer, table, None)
-        lacks_slot = slot is not None and not changer.rows("adopt/slot", (slot, "0/0"))
-    missing = [f"there is no replication slot {slot}"] if lacks_slot else []
-    _refuse([*_faults(mapping, facts), *_obstacles(mapping, facts, publication), *missing])
-    with changer.step(_OWNER):
+    with _step(changer):
+        facts = _installable(changer, table, mapping, publication, slot)
+    with _step(changer, _OWNER):
         try_out(changer, facts, mapping)
         older = None if backfill is None else look(changer, facts, mapping, backfill)
         if publication is not None:
@@ -121,6 +121,21 @@ def check(
                 changer.cursor.execute(_LOCK_TIMEOUT)
                 _take_out(changer, facts, publication)
     return facts, older
+
+
+def _installable(
+    changer: Changer, table: str, mapping: Mapping, publication: str | None, slot: str | None = None
+) -> Facts:
+    """Return what is known of a table, in an open step.
+
+    Raises:
+        Refused: An adoption cannot begin, see `check`.
+    """
+    facts = gather(changer, table, None)
+    lacks_slot = slot is not None and not changer.rows("adopt/slot", (slot, "0/0"))
+    missing = [f"there is no replication slot {slot}"] if lacks_slot else []
+    _refuse([*_faults(mapping, facts), *_obstacles(mapping, facts, publication), *missing])
+    return facts
 
 
 def fill(changer: Changer, table: str, mapping: Mapping, backfill: Backfill) -> int:
@@ -132,8 +147,9 @@ def fill(changer: Changer, table: str, mapping: Mapping, backfill: Backfill) -> 
     """
     facts, _ = check_fill(changer, table, mapping, backfill)
     record = {"table": facts.source.label, "where": backfill.where}
-    with changer.audited("adopt backfill", record, 0) as audit, changer.step(_OWNER):
+    with changer.audited("adopt backfill", record, 0) as audit, _step(changer, _OWNER):
         _keep_writers_out(changer, facts.source)
+        facts = _fillable(changer, facts.source.sql, mapping)
         copied = copy(changer, facts, mapping, backfill)
         audit.add(copied)
     return copied
@@ -151,16 +167,26 @@ def check_fill(changer: Changer, table: str, mapping: Mapping, backfill: Backfil
         Refused: The mapping or the condition cannot be used, no order of the rows is known, or the table is not adopted
             by this outbox.
     """
-    with changer.step():
-        facts = gather(changer, table, None)
+    with _step(changer):
+        facts = _fillable(changer, table, mapping)
+    with _step(changer, _OWNER):
+        return facts, look(changer, facts, mapping, backfill)
+
+
+def _fillable(changer: Changer, table: str, mapping: Mapping) -> Facts:
+    """Return what is known of a table, in an open step.
+
+    Raises:
+        Refused: Its older rows cannot be copied, see `check_fill`.
+    """
+    facts = gather(changer, table, None)
     require(mapping, facts)
     if not facts.adopted:
         raise Refused(
-            f"{table} is not adopted by {facts.outbox}, so rows that are written after the copy would be missed: "
-            "`relay adopt install --backfill` copies older rows and begins the adoption in one transaction"
+            f"{facts.source.label} is not adopted by {facts.outbox}, so rows that are written after the copy would be "
+            "missed: `relay adopt install --backfill` copies older rows and begins the adoption in one transaction"
         )
-    with changer.step(_OWNER):
-        return facts, look(changer, facts, mapping, backfill)
+    return facts
 
 
 def remove(changer: Changer, table: str, *, publication: str | None = None, slot: str | None = None) -> int:
@@ -174,11 +200,12 @@ def remove(changer: Changer, table: str, *, publication: str | None = None, slot
         Refused: The table is not adopted by this outbox, or cannot be put back. Nothing was changed.
         psycopg.errors.LockNotAvailable: The table was busy for 2 s. Nothing was changed; try again.
     """
-    facts, carried, tables = check_removal(changer, table, publication=publication, slot=slot)
+    facts = check_removal(changer, table, publication=publication, slot=slot).facts
     record = {"table": facts.source.label, "publication": publication}
-    with changer.audited("adopt remove", record, 1) as audit, changer.step(_OWNER):
+    with changer.audited("adopt remove", record, 1) as audit, _step(changer, _OWNER):
         run = changer.cursor.execute
         _keep_writers_out(changer, facts.source)
+        facts, carried, tables = _removable(changer, facts.source.sql, publication, slot)
         run(script.remove(facts.source, facts.outbox, changer.tables).encode())
         if carried is not None:
             name = quoted(carried.publication)
@@ -202,20 +229,29 @@ def check_removal(changer: Changer, table: str, *, publication: str | None = Non
     Raises:
         Refused: The table is not adopted by this outbox, or cannot be put back.
     """
-    with changer.step():
-        slots = [] if slot is None else changer.rows("adopt/slot", (slot, "0/0"))
-        facts = gather(changer, table, None)
-        rows = [] if publication is None else changer.rows("adopt/publication", (publication,))
-        adopted = _own(changer, facts)
+    with _step(changer):
+        return _removable(changer, table, publication, slot)
+
+
+def _removable(changer: Changer, table: str, publication: str | None, slot: str | None) -> Removal:
+    """Return what the end of an adoption would be, in an open step.
+
+    Raises:
+        Refused: See `check_removal`.
+    """
+    slots = [] if slot is None else changer.rows("adopt/slot", (slot, "0/0"))
+    facts = gather(changer, table, None)
+    rows = [] if publication is None else changer.rows("adopt/publication", (publication,))
+    adopted = _own(changer, facts)
     if not adopted:
-        raise Refused(f"{table} is not adopted by {facts.outbox}")
+        raise Refused(f"{facts.source.label} is not adopted by {facts.outbox}")
     if publication is None:
         return Removal(facts, None, 0)
     if not rows:
         raise Refused(f"there is no publication {publication}")
     of_all, owned, owner, mighty, tables = rows[0]
     if of_all or any(one.name == publication for one in facts.publications):
-        raise Refused(f"publication {publication} carries {table} already")
+        raise Refused(f"publication {publication} carries {facts.source.label} already")
     _refuse([*([] if owned else [_not_ours(publication, owner, mighty, facts)]), *_unready(slot, slots)])
     carried = adopted[0].carried
     plain = carried is None or carried.publication != publication
@@ -333,6 +369,18 @@ def _not_ours(publication: str, owner: str, mighty: bool, facts: Facts) -> str:
     login = facts.rights.login
     found = not_owned(f"publication {publication}", f"PUBLICATION {quoted(publication)}", owner, mighty, login)
     return f"{found.seen}: {found.do}"
+
+
+@contextmanager
+def _step(changer: Changer, needs: str | None = None) -> Iterator[None]:
+    """Open a transaction, as `Changer.step` does.
+
+    Raises:
+        Refused: Another operator's change came between. Nothing was changed.
+        Denied: This login lacks a right. Nothing was changed.
+    """
+    with overtaken(), changer.step(needs):
+        yield
 
 
 def _keep_writers_out(changer: Changer, source: Source) -> None:

@@ -73,7 +73,7 @@ def test_what_carries_the_table_already_is_not_given_it_again(database: str, db:
     db.execute("CREATE PUBLICATION dbz FOR TABLE outbox")
     done(database, "adopt", "install", "--preset", "debezium", "--yes")
     refused = relay(database, *REMOVE, "dbz")
-    assert (refused.exit_code, "publication dbz carries outbox already" in refused.stderr) == (8, True)
+    assert (refused.exit_code, "publication dbz carries public.outbox already" in refused.stderr) == (8, True)
     assert "debezium" in done(database, "adopt", "status").stdout
 
 
