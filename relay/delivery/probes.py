@@ -11,6 +11,7 @@ import time
 from collections import Counter, defaultdict
 from contextlib import suppress
 
+from relay.cancellation import end
 from relay.event import Event
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError, LookupRefused
@@ -57,12 +58,21 @@ class Probes:
             self._in_hand.lanes.put_back([event], alone=True)
 
     async def run(self) -> None:
-        """Look at streams, and send what waits for that, for ever."""
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            waiting, self._waiting = self._waiting, defaultdict(list)
-            await asyncio.gather(*(self._look(streams, events) for streams, events in waiting.items()))
+        """Look at streams, and send what waits for that, for ever. A slow look holds up what waits for it alone."""
+        looks: dict[frozenset[str], asyncio.Task[None]] = {}
+        wanted = asyncio.create_task(self._wanted.wait())
+        try:
+            while True:
+                await asyncio.wait((wanted, *looks.values()), return_when=asyncio.FIRST_COMPLETED)
+                for streams in [streams for streams, look in looks.items() if look.done()]:
+                    looks.pop(streams).result()
+                if wanted.done():
+                    self._wanted.clear()
+                    wanted = asyncio.create_task(self._wanted.wait())
+                for streams in self._waiting.keys() - looks.keys():
+                    looks[streams] = asyncio.create_task(self._look(streams, self._waiting.pop(streams)))
+        finally:
+            await end(wanted, *looks.values())
 
     async def _look(self, streams: frozenset[str], events: list[Event]) -> None:
         looked_at = max(self._looked_at.get(stream, -_SPACING_S) for stream in streams)
