@@ -42,25 +42,47 @@ def honour_cancellation() -> Iterator[None]:
         heed_cancellation()
 
 
-async def end(*tasks: asyncio.Task[Any], again_s: float | None = None) -> None:
+async def end(*tasks: asyncio.Task[Any], again_s: float | None = None, were_cancelled: bool = False) -> None:
     """Cancel tasks until they have ended; with what they end is for the caller to ask.
 
     Each is cancelled again after `again_s` seconds (None: 5), so that one ends that has swallowed it, or waits for a
-    silent server in its last words.
+    silent server in its last words. If they were cancelled before this, none is disturbed in these until then.
 
     Raises:
         asyncio.CancelledError: Somebody waits for the end of this task. The others have ended all the same.
     """
     is_cancelled = False
     while left := [task for task in tasks if not task.done()]:
-        for task in left:
+        for task in () if were_cancelled else left:
             task.cancel()
+        were_cancelled = False
         try:
             await asyncio.wait(left, timeout=_AGAIN_S if again_s is None else again_s)
         except asyncio.CancelledError:
             is_cancelled = True
     if is_cancelled:
         raise asyncio.CancelledError
+
+
+async def all_of(*works: Coroutine[Any, Any, T]) -> list[T]:
+    """Await several things at once; as soon as one fails, or this is cancelled, end the others as `end` does.
+
+    `asyncio.TaskGroup` cancels each once, and cancels none of them again if it is cancelled again itself.
+
+    Raises:
+        Exception: What one of them has raised; the others have ended.
+        asyncio.CancelledError: Somebody waits for the end of this task. Likewise.
+    """
+    tasks = [asyncio.ensure_future(work) for work in works]
+    if not tasks:
+        return []
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await end(*tasks, again_s=SOON_S)
+    for task in done:
+        task.result()
+    return [task.result() for task in tasks]
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:

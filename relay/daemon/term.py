@@ -194,11 +194,16 @@ class Term:
                     group.create_task(self._sweep(), name="sweep"),
                     group.create_task(self._beat(), name="beat"),
                 ]
-                await _first_of(stop, self._change)
-                fetching.cancel()
-                self._publisher.stop()
-                end = await self._drain()
-                await end_tasks(fetching, *others, again_s=SOON_S)
+                is_cut_short = True
+                try:
+                    await _first_of(stop, self._change)
+                    fetching.cancel()
+                    self._publisher.stop()
+                    end = await self._drain()
+                    is_cut_short = False
+                finally:
+                    # If one of them has ended the term the group has cancelled the others, once, and would wait.
+                    await end_tasks(fetching, *others, again_s=SOON_S, were_cancelled=is_cut_short)
         except* (LeaseLost, StreamHealed, DatabaseChanged) as ended:
             end = _first(ended)
         return end
@@ -323,10 +328,8 @@ class Term:
 
 
 def _first(ended: BaseExceptionGroup[BaseException]) -> TermEnd:
-    """Return the first that ended the term, of a task group or of one within it."""
+    """Return the first that ended the term."""
     first = ended.exceptions[0]
-    if isinstance(first, BaseExceptionGroup):
-        return _first(first)
     if isinstance(first, LeaseLost | StreamHealed | DatabaseChanged):
         return first
     raise first

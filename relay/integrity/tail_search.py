@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
+from relay.cancellation import all_of
 from relay.event import Event
 from relay.integrity.marked_tail import ranges_to_read
 from relay.integrity.pending_subjects import PendingSubjects, unsent
@@ -229,11 +230,8 @@ class TailSearch:
         self, connection: Connection, searches: Mapping[str, Callable[[], Awaitable[object]]]
     ) -> Collection[str]:
         """Search for several places at once; return those that have answered, and those that are done without."""
-        async with asyncio.TaskGroup() as group:
-            tries = {
-                place: group.create_task(self._try(connection, place, search)) for place, search in searches.items()
-            }
-        return [place for place, one in tries.items() if one.result()]
+        tries = await all_of(*(self._try(connection, place, search) for place, search in searches.items()))
+        return [place for place, has_answered in zip(searches, tries, strict=True) if has_answered]
 
     async def _try(self, connection: Connection, place: str, search: Callable[[], Awaitable[object]]) -> bool:
         """Search for one place; return whether it has answered, or is done without."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from relay.cancellation import end
 from relay.credentials import is_auth_error
 from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import Connection, connect
@@ -122,9 +123,7 @@ class Reconnector:
         try:
             return await self._life(connection)
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.wait(beside)
+            await end(*beside)
 
     async def _end_trouble(self, connection: Connection) -> None:
         """Call the relay able to send as soon as an event was stored: no time that a connection lives proves more."""
