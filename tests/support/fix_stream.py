@@ -134,7 +134,7 @@ class Streams:
         async def ask(client: Client) -> dict[str, Any]:
             deadline = time.monotonic() + _ELECTED_WITHIN_S
             while True:
-                answer = await client.request(f"$JS.API.{question}", data, timeout=5)
+                answer = await client.request(f"$JS.API.{question}", data, timeout=20)
                 decoded: dict[str, Any] = json.loads(answer.data)
                 if decoded.get("error", {}).get("err_code") != _NO_LEADER or time.monotonic() > deadline:
                     break

@@ -91,7 +91,7 @@ class TlsFront:
     def start(self) -> None:
         """Take clients."""
         self._thread.start()
-        assert self._ready.wait(5)
+        assert self._ready.wait(30)
 
     def stop(self) -> None:
         """Take no more clients and end those that are there."""

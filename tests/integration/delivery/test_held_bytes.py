@@ -19,7 +19,7 @@ def test_large_events_of_many_subjects_without_a_stream_keep_no_other_event_wait
     relay.said("hold.opened", times=20)
     started = time.monotonic()
     outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
     assert relay.get("/healthz")[0] == 200
     streams.make("NOW", "nowhere.>")
     outbox.drained()

@@ -13,8 +13,8 @@ from tests.support.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_un
 from tests.support.fix_stream import Streams
 
 INSERT = "INSERT INTO outbox_events (topic, key, payload) VALUES ('orders.placed', %s, %s) RETURNING seq"
-# The promise is a second; the rest is for a machine that does other things meanwhile.
-FOUND_WITHIN_S = 2.0
+# The promise is a second; the rest is for a machine that does other things meanwhile, or stands still for a while.
+FOUND_WITHIN_S = 5.0
 
 
 @pytest.fixture

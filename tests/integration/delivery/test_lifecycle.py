@@ -17,7 +17,7 @@ STRATEGIES = ["singles", "atomic"]
 LEASE_S = 2.0
 ASKS_EVERY_S = 1.0
 # For a machine that does other things meanwhile.
-SLACK_S = 1.5
+SLACK_S = 5.0
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

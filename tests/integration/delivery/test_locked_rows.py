@@ -114,7 +114,7 @@ def test_a_lock_on_what_is_kept_of_streams_holds_up_no_event(
     outbox.delivered(outbox.insert("orders.placed", "first", {"i": 0}))
     session.execute(f"LOCK TABLE outbox_streams IN {mode} MODE".encode())
     for i in range(30):
-        outbox.delivered(outbox.insert("orders.placed", "k", {"i": i}), timeout_s=4)
+        outbox.delivered(outbox.insert("orders.placed", "k", {"i": i}), timeout_s=10)
         holds_for(0.5, "the leases are renewed", lambda: lease_holds(outbox))
     assert relay.get("/readyz") == (200, "ready: active\n")
     session.commit()

@@ -64,7 +64,7 @@ def test_why_events_wait_is_written_for_many_at_once_and_a_locked_or_refused_row
         relay = make_relay(outbox.dsn, streams.url, **SLOW).start()
         wait_until("the others say why", lambda: outbox.count("last_error LIKE '%no stream takes%'") == 398)
         outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 30
     written = outbox.conn.execute(commits).fetchone()
     assert written is not None
     # One by one those that shared a statement with the refused one.

@@ -43,7 +43,7 @@ def test_a_mark_that_is_refused_holds_up_no_other_and_is_made_when_it_can_be(
     outbox.fill("orders.placed", 700, keys=20)
     relay = make_relay(outbox.dsn, streams.url).start()
     wait_until("all others are marked", lambda: outbox.count("delivered_at IS NULL") == len(refused))
-    outbox.delivered(outbox.insert("orders.placed", "k0", {"i": 0}), timeout_s=5)
+    outbox.delivered(outbox.insert("orders.placed", "k0", {"i": 0}), timeout_s=10)
     line = relay.said("settle.refused")
     assert line["seq"] in refused
     assert ("short" if "short" in statement else "PL/pgSQL function guard() line 4") in line["reason"]

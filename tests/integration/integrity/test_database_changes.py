@@ -259,7 +259,7 @@ def test_a_row_far_ahead_does_not_hide_those_that_the_sequence_draws(
     )
     outbox.delivered(1_000_000_000_000)
     for i in range(30):
-        outbox.delivered(outbox.insert("orders.placed", "k", {"i": i}), timeout_s=5)
+        outbox.delivered(outbox.insert("orders.placed", "k", {"i": i}), timeout_s=10)
         time.sleep(0.1)  # over several beats
     assert_never_covered(outbox)
 
@@ -281,7 +281,7 @@ def test_a_watermark_never_passes_the_sequence(outbox: Outbox, streams: Streams,
     # What is yet to be drawn below it commits later: the time up to which all is settled goes on.
     [(now,)] = outbox.conn.execute("SELECT clock_timestamp()").fetchall()
     settled_at = "SELECT min(watermark_at) FROM outbox_shards"
-    wait_until("all is settled up to now", lambda: outbox.conn.execute(settled_at).fetchall()[0][0] > now, 5)
+    wait_until("all is settled up to now", lambda: outbox.conn.execute(settled_at).fetchall()[0][0] > now, 10)
 
 
 def test_the_watermark_waits_for_what_is_drawn_below_a_row_far_ahead_before_any_beat_has_noticed_that(

@@ -131,7 +131,7 @@ def test_a_ring_wakes_every_sleeper(outbox: Outbox, streams: Streams, make_relay
         time.sleep(0.5)  # long enough to fall asleep, by far not long enough for a poll
         seqs = [outbox.insert("orders.placed", f"k{turn}.{n}", {}) for n in range(10)]
         for seq in seqs:
-            outbox.delivered(seq, timeout_s=5)
+            outbox.delivered(seq, timeout_s=10)
 
 
 def test_a_late_commit_is_found_by_its_owner_while_others_pass_it(
@@ -155,7 +155,7 @@ def test_a_late_commit_is_found_by_its_owner_while_others_pass_it(
         assert watermark[0] < seqs[0], "it does not pass what may still commit"
         late.commit()
         for seq in seqs:
-            outbox.delivered(seq, timeout_s=5)
+            outbox.delivered(seq, timeout_s=10)
         never.rollback()
     newest = outbox.conn.execute("SELECT max(seq) FROM outbox_events").fetchone()
     assert newest is not None

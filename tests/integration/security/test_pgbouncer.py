@@ -31,7 +31,7 @@ def test_in_transaction_mode_it_says_so_at_start_and_finds_events_by_polling(
     assert "polling alone finds new events" in relay.said("bell.silent")["message"]
     direct.fill("orders.placed", EVENTS, keys=37)
     direct.drained()
-    direct.delivered(direct.insert("orders.placed", "k0", {"i": EVENTS + 37}), timeout_s=5)
+    direct.delivered(direct.insert("orders.placed", "k0", {"i": EVENTS + 37}), timeout_s=10)
     assert_once_and_in_order(streams.read("ORDERS"), EVENTS + 1, 37)
     assert direct.conn.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
     assert 'outbox_relay_connection_up{component="bell"} 0.0' in relay.get("/metrics")[1]

@@ -301,7 +301,7 @@ class Eavesdropper:
 
     def __enter__(self) -> "Eavesdropper":
         self._thread.start()
-        assert self._ready.wait(5)
+        assert self._ready.wait(30)
         return self
 
     def __exit__(self, *_: object) -> None:
