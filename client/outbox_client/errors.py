@@ -2,10 +2,11 @@
 
 
 class InvalidEvent(ValueError):
-    """The relay could never send this event: it would become a dead letter.
+    """The relay could never send this event: it would become a dead letter, or PostgreSQL would refuse its row.
 
     Attributes:
-        reason: One word, the relay's own: ``subject``, ``headers`` or ``size``.
+        reason: One word. What the relay would refuse is of its own: ``subject``, ``headers`` or ``size``. Otherwise it
+            is the part that is wrong: ``topic``, ``key``, ``headers`` or ``payload``.
     """
 
     def __init__(self, reason: str, text: str) -> None:

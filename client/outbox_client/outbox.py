@@ -37,7 +37,9 @@ class Outbox:
         dumps: Makes JSON text of a payload.
         subject: The relay's subject template, so that subjects are checked as it will make them.
         allow_nats: ``Nats-`` headers that the relay's configuration allows.
-        max_bytes: What headers and payload may take together; less than the server's ``max_payload``.
+        max_bytes: What headers and payload may take together: the server's ``max_payload``, less what the relay adds.
+        key_header: The relay sends the key as a header (``headers.key``, which read models need), so a key holds no
+            control character, and counts as one of the headers. With False any text may be a key.
 
     Raises:
         ValueError: An argument is outside of these.
@@ -52,10 +54,11 @@ class Outbox:
         subject: str = "{topic}",
         allow_nats: Collection[str] = (),
         max_bytes: int = MAX_BYTES,
+        key_header: bool = True,
     ) -> None:
         self.table = table
         self.payload = payload
-        self._rows = Rows(payload, dumps, subject, allow_nats, max_bytes)
+        self._rows = Rows(payload, dumps, subject, allow_nats, max_bytes, key_header)
         self._one = insert_one(table, payload, _PSYCOPG)
         self._many = insert_many(table, payload, _PSYCOPG)
         self._one_asyncpg = insert_one(table, payload, _ASYNCPG)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from outbox_client.errors import InvalidEvent
+from outbox_client.storable import utf8
 
 _MAX_SUBJECT_BYTES = 1024
 _MAX_HEADER_BYTES = 65_535
@@ -16,6 +17,10 @@ _MAX_HEADER_BYTES = 65_535
 _PER_HEADER_BYTES = 4
 _HEADERS_BYTES = 12
 _MESSAGE_ID_BYTES = len("Nats-Msg-Id") + 36 + _PER_HEADER_BYTES
+_KEY = "Outbox-Key"
+# Room for what the relay adds beside the key: seq, origin and time, the headers of an atomic batch and of a replay, and
+# the attributes of a CloudEvent.
+RELAY_BYTES = 8 * 1024
 
 _SUBJECT = re.compile(r"[!-)+-=?-~]+")  # printable ASCII but space, * and >
 _NOT_IN_TOKEN = re.compile(r"[^A-Za-z0-9_\-]")
@@ -69,15 +74,16 @@ def check_subject(template: str, topic: str, key: str | None) -> None:
         raise InvalidEvent("subject", f"{fault}: {subject[:200]!r}")
 
 
-def check_headers(headers: Mapping[str, object], allow_nats: Collection[str]) -> int:
+def check_headers(headers: Mapping[str, object], allow_nats: Collection[str], key: str | None) -> int:
     """Check the headers of an event.
 
     Args:
         headers: As the application gave them.
         allow_nats: ``Nats-`` headers that the relay's configuration allows, in lower case.
+        key: The key, if the relay sends it as a header; else None.
 
     Returns:
-        What they and the message id will take on the wire, in bytes.
+        What they, the key and the message id will take on the wire, in bytes.
 
     Raises:
         InvalidEvent: The relay would refuse one, or all of them together.
@@ -91,9 +97,12 @@ def check_headers(headers: Mapping[str, object], allow_nats: Collection[str]) ->
             raise InvalidEvent("headers", f"header {name[:100]} would steer the server and is not allowed")
         # As JSON null, with which the relay leaves a header out.
         if value is not None:
-            size += len(name) + len(_value(name, value).encode()) + _PER_HEADER_BYTES
-    if size > _MAX_HEADER_BYTES:
-        raise InvalidEvent("size", f"headers of {size} bytes: the server takes {_MAX_HEADER_BYTES}")
+            size += len(name) + _bytes(name, value) + _PER_HEADER_BYTES
+    if key is not None:
+        size += len(_KEY) + _bytes(_KEY, key) + _PER_HEADER_BYTES
+    if size > _MAX_HEADER_BYTES - RELAY_BYTES:
+        room = "" if size > _MAX_HEADER_BYTES else f", {RELAY_BYTES} of them for what the relay adds"
+        raise InvalidEvent("size", f"headers of {size} bytes: the server takes {_MAX_HEADER_BYTES}{room}")
     return size
 
 
@@ -109,11 +118,18 @@ def check_size(header_bytes: int, payload_bytes: int, max_bytes: int) -> None:
         )
 
 
+def _bytes(name: str, value: object) -> int:
+    return len(utf8("headers", f"header {name[:100]}", _value(name, value)))
+
+
 def _value(name: str, value: object) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidEvent("headers", f"header {name[:100]} is a number out of range")
     if isinstance(value, (bool, int, float)):
-        return json.dumps(value)
+        try:
+            return json.dumps(value)
+        except ValueError:  # more digits than Python writes
+            raise InvalidEvent("headers", f"header {name[:100]} is a number out of range") from None
     if not isinstance(value, str):
         raise InvalidEvent("headers", f"header {name[:100]} is no text, number or boolean")
     if _CONTROL.search(value):

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from conftest import Stored
 
-from outbox_client import Event, NotInTransaction, Outbox
+from outbox_client import Event, InvalidEvent, NotInTransaction, Outbox
 
 OUTBOX = Outbox()
 
@@ -80,6 +80,26 @@ async def test_it_is_refused_outside_a_transaction_unless_asked_for(producer: st
     finally:
         await conn.close()
     assert [row[3] for row in stored()] == [2]
+
+
+async def test_what_cannot_be_stored_or_sent_is_refused_before_the_transaction_has_failed(
+    producer: str, stored: Stored
+) -> None:
+    conn = await asyncpg.connect(producer)
+    try:
+        async with conn.transaction():
+            for event in (
+                Event("orders.placed", "a\0b"),
+                Event("orders.placed", float("nan")),
+                Event("orders.placed", 1, key="k\0"),
+                Event("orders.placed", 1, key="k\n"),
+            ):
+                with pytest.raises(InvalidEvent):
+                    await OUTBOX.publish_async(conn, event)
+            await Outbox(key_header=False).publish_async(conn, Event("orders.placed", 2, key="k\n"))
+    finally:
+        await conn.close()
+    assert [(row[2], row[3]) for row in stored()] == [("k\n", 2)]
 
 
 async def test_ten_thousand_events_keep_their_order(producer: str, stored: Stored) -> None:

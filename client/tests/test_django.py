@@ -98,6 +98,26 @@ def test_an_event_goes_with_its_atomic_block(default: None, stored: Stored) -> N
     assert stored() == [(given, "orders.placed", "42", {"who": "Zoë"}, {"tenant": "a"})]
 
 
+def test_a_key_that_cannot_be_a_header_is_refused_unless_the_settings_say_that_it_is_none(
+    default: None, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import transaction
+
+    from outbox_client.django import configured, publish, publish_many, publishing
+
+    with transaction.atomic():
+        with pytest.raises(InvalidEvent, match="header Outbox-Key holds a line end"):
+            publish("orders.placed", 1, key="k\n")
+        with pytest.raises(InvalidEvent, match="header Outbox-Key holds a line end"):
+            publish_many([Event("orders.placed", 1), Event("orders.placed", 2, key="k\n")])
+        publish("orders.placed", 3, key="k")
+    without = configured.read({"key_header": False})
+    monkeypatch.setattr(publishing, "configured", lambda: without)
+    with transaction.atomic():
+        publish("orders.placed", 4, key="k\n")
+    assert [(row[2], row[3]) for row in stored()] == [("k", 3), ("k\n", 4)]
+
+
 def test_the_samples_of_the_readme_run(default: None, stored: Stored) -> None:
     class Order:
         """The application's."""
@@ -285,13 +305,14 @@ def test_the_check_says_what_is_missing(default: None, empty_database: str, admi
             {"zzz": 1},
             (
                 "OUTBOX_CLIENT['zzz'] is unknown: it takes table, payload, dumps, subject, allow_nats, max_bytes, "
-                "databases"
+                "key_header, databases"
             ),
         ),
         (["table"], "OUTBOX_CLIENT is a dict, not list"),
         ({"payload": "xml"}, "OUTBOX_CLIENT: payload 'xml': must be one of jsonb, json, text, bytea"),
         ({"table": "Outbox"}, "OUTBOX_CLIENT: table 'Outbox': must be a plain lower-case name, or schema.name"),
         ({"max_bytes": "1"}, "OUTBOX_CLIENT['max_bytes'] is of type int, not str"),
+        ({"key_header": "no"}, "OUTBOX_CLIENT['key_header'] is of type bool, not str"),
         ({"dumps": "json.dumps"}, "OUTBOX_CLIENT['dumps'] is a function, such as json.dumps, and not its name"),
         ({"allow_nats": "Nats-TTL"}, "OUTBOX_CLIENT['allow_nats'] is a list of headers, not one text"),
         ({"databases": "default"}, "OUTBOX_CLIENT['databases'] is a list of aliases, not str"),

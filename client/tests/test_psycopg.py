@@ -88,6 +88,48 @@ def test_one_bad_event_among_many_writes_none(producer: str, stored: Stored) -> 
     assert [row[3] for row in stored()] == [3]
 
 
+@pytest.mark.parametrize(
+    ("kind", "event"),
+    [
+        ("jsonb", Event("orders.placed", {"a": "b\0"})),
+        ("jsonb", Event("orders.placed", {"\ud800": 1})),
+        ("jsonb", Event("orders.placed", {"a": float("nan")})),
+        ("json", Event("orders.placed", {"a": -float("inf")})),
+        ("text", Event("orders.placed", "a\0b")),
+        ("text", Event("orders.placed", "\udfff")),
+        ("bytea", Event("orders.placed", "\udfff")),
+        ("jsonb", Event("orders.placed", 1, key="k\0")),
+        ("jsonb", Event("orders.placed", 1, key="\ud83d")),
+        ("jsonb", Event("orders.placed", 1, headers={"a": "\0"})),
+        ("jsonb", Event("orders.placed", 1, headers={"a": "\ud83d"})),
+    ],
+)
+def test_what_postgresql_would_refuse_is_refused_before_the_transaction_has_failed(
+    producer: str, admin: psycopg.Connection, stored: Stored, kind: str, event: Event
+) -> None:
+    admin.execute(sql.SQL("ALTER TABLE outbox_events ALTER payload TYPE {0} USING NULL::{0}").format(sql.SQL(kind)))
+    outbox = Outbox(payload=kind)
+    with psycopg.connect(producer) as conn:
+        conn.execute("INSERT INTO orders (id) VALUES (42)")
+        with pytest.raises(InvalidEvent):
+            outbox.publish(conn, event)
+        with pytest.raises(InvalidEvent):
+            outbox.publish_many(conn, [Event("orders.placed", "1"), event])
+        outbox.publish(conn, Event("orders.placed", "after"))
+    assert len(stored()) == 1
+    assert admin.execute("SELECT id FROM orders").fetchall() == [(42,)]
+
+
+@pytest.mark.parametrize(
+    "text", ["\U0001f600", "\\u0000", "\\\\ud800", "\ud83d\ude00", "\\\ud83d\ude00", "\uffff", "\x01", "NaN"]
+)
+def test_what_the_client_takes_of_odd_texts_jsonb_takes_too(producer: str, stored: Stored, text: str) -> None:
+    with psycopg.connect(producer) as conn:
+        OUTBOX.publish(conn, Event("orders.placed", {text: [text]}))
+    taken = text.encode("utf-16", "surrogatepass").decode("utf-16")
+    assert [row[3] for row in stored()] == [{taken: [taken]}]
+
+
 def test_two_databases_get_each_their_own(producer: str, database: str, empty_database: str, stored: Stored) -> None:
     with psycopg.connect(empty_database) as other:
         other.execute(

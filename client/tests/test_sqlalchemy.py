@@ -107,6 +107,18 @@ def test_ten_thousand_events_keep_their_order_on_a_connection(engine: sa.Engine,
     assert [(row[0], row[2], row[3]) for row in stored()] == [(one.id, one.key, one.payload) for one in events]
 
 
+def test_a_key_that_cannot_be_a_header_is_refused_unless_the_relay_sends_none(
+    engine: sa.Engine, stored: Stored
+) -> None:
+    with Session(engine) as session, session.begin():
+        with pytest.raises(InvalidEvent, match="header Outbox-Key holds a line end"):
+            OUTBOX.publish(session, Event("orders.placed", 1, key="k\n"))
+        with pytest.raises(InvalidEvent, match="the payload holds NaN"):
+            OUTBOX.publish(session, Event("orders.placed", float("nan")))
+        Outbox(key_header=False).publish(session, Event("orders.placed", 2, key="k\n"))
+    assert [(row[2], row[3]) for row in stored()] == [("k\n", 2)]
+
+
 def test_the_statement_can_be_used_directly(engine: sa.Engine, stored: Stored) -> None:
     with Session(engine) as session:
         session.execute(OUTBOX.insert(), [OUTBOX.row(Event("orders.placed", i)) for i in range(3)])

@@ -16,7 +16,7 @@ from tests.support.fix_relay import MakeRelay
 from tests.support.fix_relay import Outbox as Seen
 from tests.support.fix_stream import Streams
 
-from outbox_client import Event, Outbox
+from outbox_client import Event, InvalidEvent, Outbox
 from outbox_client.sqlalchemy import Outbox as OutboxOfSqlalchemy
 
 PLAIN, OUTBOX = Outbox(), OutboxOfSqlalchemy()
@@ -81,3 +81,68 @@ def test_events_reach_the_stream_once_and_in_order(
     read = streams.read("ORDERS")
     assert [uuid.UUID(message.headers["Nats-Msg-Id"]) for message in read] == [ONE.id, *(event.id for event in MANY)]
     assert [message.i for message in read] == list(range(31))
+
+
+def largest(**of: int) -> Event:
+    """Return the largest event that the client takes, with keys and header values in a proportion."""
+
+    def event(size: int) -> Event:
+        key = "k" * (size * of["key"] // 100) if of["key"] else None
+        headers = {"a": "x" * (size * of["header"] // 100)} if of["header"] else None
+        return Event("orders.placed", "y" * (size * of["payload"] // 100), key=key, headers=headers)
+
+    taken, refused = 1, 2 * 1024 * 1024
+    while refused - taken > 1:
+        size = (taken + refused) // 2
+        try:
+            PLAIN.row(event(size))
+        except InvalidEvent:
+            refused = size
+        else:
+            taken = size
+    return event(taken)
+
+
+EVERY_SHARE = ((100, 0, 0), (0, 100, 0), (50, 50, 0), (0, 0, 100), (5, 5, 100))
+CLOUD_EVENTS = {
+    "cloudevents__source": "%" * 500,
+    "cloudevents__type_prefix": "%" * 200,
+    "cloudevents__content_type": f"{'%' * 99}/{'%' * 100}",
+}
+
+
+@pytest.mark.parametrize(("described", "shares"), [({}, EVERY_SHARE), (CLOUD_EVENTS, ((0, 100, 0), (0, 5, 100)))])
+@pytest.mark.parametrize("strategy", ["singles", "atomic"])
+def test_the_largest_that_the_client_takes_are_delivered_with_everything_that_the_relay_adds(
+    producer: str, outbox: Seen, streams: Streams, make_relay: MakeRelay, strategy: str,
+    described: dict[str, str], shares: tuple[tuple[int, int, int], ...],
+) -> None:  # fmt: skip
+    streams.make("ORDERS", "orders.>", allow_atomic=True)
+    events = [largest(key=key, header=header, payload=payload) for key, header, payload in shares]
+    with psycopg.connect(producer) as conn:
+        PLAIN.publish_many(conn, events)
+    relay = make_relay(
+        outbox.dsn, streams.url, delivery__strategy=strategy,
+        headers__key="true", headers__seq="true", headers__created_at="true", **described,
+    ).start()  # fmt: skip
+    outbox.drained()
+    relay.stop()
+    assert outbox.count("dead_at IS NOT NULL") == 0
+    read = streams.read("ORDERS")
+    assert {uuid.UUID(message.headers["Nats-Msg-Id"]) for message in read} == {event.id for event in events}
+
+
+def test_any_text_is_a_key_if_the_relay_does_not_send_it_as_a_header(
+    producer: str, outbox: Seen, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    keys = ["k\n", "\r", "k\x01", "\x7f", "k" * 70_000, " ", "", "\u2028"]
+    with psycopg.connect(producer) as conn:
+        Outbox(key_header=False).publish_many(
+            conn, [Event("orders.placed", {"i": i}, key=k) for i, k in enumerate(keys)]
+        )
+    relay = make_relay(outbox.dsn, streams.url).start()
+    outbox.drained()
+    relay.stop()
+    assert outbox.count("dead_at IS NOT NULL") == 0
+    assert sorted(message.i for message in streams.read("ORDERS")) == list(range(len(keys)))

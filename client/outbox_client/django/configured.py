@@ -20,6 +20,7 @@ _DEFAULTS: dict[str, Any] = {
     "subject": "{topic}",
     "allow_nats": (),
     "max_bytes": MAX_BYTES,
+    "key_header": True,
     "databases": (),
 }
 
@@ -28,27 +29,20 @@ class Configured:
     """The outbox that the settings describe.
 
     Args:
-        table: See `outbox_client.Outbox`, as for the others.
+        table: See `outbox_client.Outbox`.
+        payload: See there.
         databases: The aliases that ``using`` names, to be checked like the one that the router chooses.
+        rules: The other arguments of `outbox_client.Outbox`.
 
     Raises:
         ValueError: A value is unusable.
     """
 
-    def __init__(
-        self,
-        table: str,
-        payload: str,
-        dumps: Any,
-        subject: str,
-        allow_nats: Collection[str],
-        max_bytes: int,
-        databases: Collection[str],
-    ) -> None:
+    def __init__(self, table: str, payload: str, databases: Collection[str], **rules: Any) -> None:
         self.table = table
         self.payload = payload
         self.databases = databases
-        self.rows = Rows(payload, dumps, subject, allow_nats, max_bytes)
+        self.rows = Rows(payload, **rules)
         self.one = insert_one(table, payload, _PLACES)
         self.many = insert_many(table, payload, _PLACES)
 
@@ -66,7 +60,7 @@ def _faults(name: object, value: object) -> list[str]:
     if name not in _DEFAULTS:
         close = difflib.get_close_matches(str(name), _DEFAULTS, 1)
         return [f"{entry} is unknown: {f'did you mean {close[0]!r}?' if close else 'it takes ' + ', '.join(_DEFAULTS)}"]
-    kind = {"table": str, "payload": str, "subject": str, "max_bytes": int}.get(str(name))
+    kind = {"table": str, "payload": str, "subject": str, "max_bytes": int, "key_header": bool}.get(str(name))
     if kind is not None and not isinstance(value, kind):
         return [f"{entry} is of type {kind.__name__}, not {type(value).__name__}"]
     if name == "dumps" and not callable(value):

@@ -42,8 +42,9 @@ class Outbox:
         subject: str = "{topic}",
         allow_nats: Collection[str] = (),
         max_bytes: int = MAX_BYTES,
+        key_header: bool = True,
     ) -> None:
-        self._rows = Rows(payload, dumps, subject, allow_nats, max_bytes)
+        self._rows = Rows(payload, dumps, subject, allow_nats, max_bytes, key_header)
         places = tuple(f":{name}" for name in COLUMNS)
         body: sa.types.TypeEngine[Any] = sa.LargeBinary() if payload == "bytea" else sa.Text()
         kinds: dict[str, sa.types.TypeEngine[Any]] = dict.fromkeys(COLUMNS, sa.Text()) | {"payload": body}
