@@ -34,6 +34,7 @@ from relay.integrity.reused_seqs import ReusedSeqs
 from relay.integrity.tail_search import TailSearch
 from relay.integrity.watched import WatchedStreams
 from relay.jetstream.reconnect import Reconnector
+from relay.lease_clock import lease_now
 from relay.maintenance.adoption_watch import AdoptionWatch
 from relay.maintenance.announcer import Announcer
 from relay.maintenance.consumer_lag import ConsumerLag
@@ -303,7 +304,7 @@ class Term:
             held=tuple(HeldView(str(name), *held) for name, held in in_hand.holds.held().items()),
             outages=tuple(f"{hold.scope}: {hold.reason}" for hold in in_hand.holds.some(FailureClass.OUTAGE, _OUTAGES)),
             nats_trouble=self._reconnector.trouble,
-            paused=self._paused(time.monotonic()),
+            paused=self._paused(lease_now()),
             stalled=self._stalled,
             oldest_retry_at=in_hand.unsettled.oldest_postponed_at(),
             gap_since=in_hand.gaps.oldest_since(),

@@ -20,6 +20,7 @@ from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.frames import Message
 from relay.jetstream.listener import Listener
+from relay.lease_clock import lease_now
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.outcomes import Delivered, FailureClass
@@ -118,7 +119,7 @@ class Publisher(Listener):
                 self.lost(str(error))
 
     async def _send_all(self) -> None:
-        while self._lanes and not self._stopping and self._gate.may_send(time.monotonic()):
+        while self._lanes and not self._stopping and self._gate.may_send(lease_now()):
             connection = self._connection
             if connection is None:
                 return

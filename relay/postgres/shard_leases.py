@@ -1,7 +1,7 @@
 """Which shards are ours: claimed, kept by a beat, handed over, given back.
 
 An epoch rises with each claim of a shard and fences every write. A lease is counted from before the statement that
-took or renewed it, by our own monotonic clock, so that we stop sending before anybody else may begin.
+took or renewed it, by a clock of ours that no suspension stops, so that we stop sending before anybody else may begin.
 """
 
 import logging
@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 from relay.errors import LeaseLost
+from relay.lease_clock import lease_now
 from relay.observe.logs import event as log_event
 from relay.postgres.database import Database
 from relay.postgres.presence import Presence
@@ -57,7 +58,7 @@ class Ownership:
         epochs: The epoch of each shard that is ours.
         shards: How many shards there are in all; 0 before the first beat.
         crashes: How many owners in a row of any of them ended without giving it back; 0 once that is over.
-        until: `time.monotonic` at which the first of our leases could run out.
+        until: `lease_now` at which the first of our leases could run out.
         identity: The database that watermarks are of; in another one none is persisted. None: no term has begun.
     """
 
@@ -118,7 +119,7 @@ class Ownership:
         return await self._beat(watermark)
 
     async def _beat(self, watermark: Watermark) -> Beat:
-        before = time.monotonic()
+        before, sent_at = lease_now(), time.monotonic()
         rows = await self.database.run(
             self.tables.query("ownership/beat"),
             (
@@ -144,11 +145,11 @@ class Ownership:
         others = row.others or {}
         share = fair_share(self.member, len(self.epochs), others, self.shards)
         shape = TableShape.read(row.columns or ())
-        return Beat(others, share, row.free, row.at, row.database(), shape, before)
+        return Beat(others, share, row.free, row.at, row.database(), shape, sent_at)
 
     async def claim(self, limit: int) -> None:
         """Claim at most `limit` free shards. Safe to repeat if the reply was lost."""
-        before = time.monotonic()
+        before = lease_now()
         rows = await self.database.run(self.tables.query("ownership/claim"), (self.member, self.ttl_s, limit))
         if not self.epochs:
             self.until = before + self.ttl_s

@@ -9,7 +9,7 @@ class Lease(Protocol):
     """How long a relay may act as the owner of its shards."""
 
     until: float
-    """Monotonic seconds."""
+    """Seconds of `relay.lease_clock`."""
 
 
 class Source(Protocol):
@@ -58,5 +58,5 @@ class Gate:
         self._reasons.add(reason)
 
     def may_send(self, now: float) -> bool:
-        """Report whether events may be sent at `now`, monotonic seconds."""
+        """Report whether events may be sent at `now`, seconds of `relay.lease_clock`."""
         return self.is_open and now < self._lease.until

@@ -116,6 +116,27 @@ def test_one_that_was_frozen_past_its_lease_marks_nothing_and_reorders_nothing(
     assert outbox.marks() == ids(streams.read("ORDERS"))
 
 
+def test_one_whose_machine_was_suspended_sends_nothing_when_it_wakes(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>", duplicate_window=10**9)
+    first = make_relay(outbox.dsn, streams.url, **LEASE, **SLOWLY)
+    first.patch(suspended="1")
+    first.start()
+    shared(outbox, 64)
+    outbox.fill("orders.placed", 3_000, keys=100)
+    wait_until("it is at work", lambda: outbox.count("delivered_at IS NOT NULL") > 500)
+    first.signal(signal.SIGSTOP)
+    assert outbox.count("delivered_at IS NOT NULL") < 3_000, "it was frozen in the middle"
+    make_relay(outbox.dsn, streams.url, **LEASE).start()
+    outbox.drained()
+    stored = streams.messages("ORDERS")
+    time.sleep(1.5)  # so that the stream has forgotten every id
+    first.signal(signal.SIGCONT)
+    first.said("lease.lost")
+    assert streams.messages("ORDERS") == stored == 3_000
+
+
 def connected(relay: Relay) -> None:
     """Wait until the relay's term has its connection to NATS."""
     wait_until("connected", lambda: 0 < len(relay.lines("relay.active")) <= len(relay.lines("nats.connected")))

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from relay.cli import main
-from tests.support.faulty_relay import failpoints, mutants, on_another_machine
+from tests.support.faulty_relay import failpoints, mutants, on_another_machine, suspended
 
 mutant = os.environ.get("RELAY_TEST_MUTANT")
 if mutant is not None:
@@ -22,4 +22,6 @@ if "RELAY_TEST_TIDY" in os.environ:
     mutants.tidy()
 if "RELAY_TEST_ELSEWHERE" in os.environ:
     on_another_machine.move()
+if "RELAY_TEST_SUSPENDED" in os.environ:
+    suspended.stand_still()
 main(prog_name="relay")
