@@ -88,9 +88,10 @@ class AdoptionRow(NamedTuple):
         enabled: Whether the trigger fires.
         comment: Of the trigger, as it was installed.
         function: The body of its function.
-        columns: Those of the foreign table now.
+        columns: Those of the foreign table now, with their types, as JSON.
         virtual: Those of them that are generated and not stored.
         uncopied: What keeps rows from the trigger, as JSON.
+        pinned: Whether the function sets how values are written as text.
     """
 
     schema: str
@@ -98,9 +99,10 @@ class AdoptionRow(NamedTuple):
     enabled: bool
     comment: str
     function: str
-    columns: list[str]
+    columns: str
     virtual: list[str]
     uncopied: str
+    pinned: bool
 
     def adoption(self) -> Adoption:
         """Return what it is worth."""

@@ -13,16 +13,36 @@ The expressions name two rows: ``made``, which the mapping makes and `named` sel
 import re
 
 from relay.operate.adopt.mapping import Mapping, Source, literal, topic_fields, uuid_of, values
-from relay.rules.database.adoption import columns_of
+from relay.rules.database.adoption import columns_of, unsettled_of
 from relay.text import quoted
 
 # Types whose text depends on settings of the session, such as TimeZone, DateStyle and bytea_output.
 _BY_SESSION = re.compile(r"\b(timestamp|time|date|interval|real|double precision|bytea|money|\w*range|reg[a-z]+)\b")
+SETTINGS = {
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "lc_monetary": "C",
+}
+"""How values are written as text, as in the relay's own sessions."""
 # A time without a zone is read in the zone of the session: what is stored differs by whole quarters of an hour.
 _ZONELESS = (
     "(made.given IS NULL OR"
     " mod(extract(epoch FROM kept.created_at)::numeric - extract(epoch FROM made.given)::numeric, 900) = 0)"
 )
+
+
+def settings(mapping: Mapping, source: Source, body: str) -> dict[str, str]:
+    """Return the settings under which the body of a function has one text in each session; none if it has so anyway.
+
+    A time without a zone that is taken for ``created_at`` is read in the zone of the application, so that stays.
+    """
+    if mapping.topic_sql is None and not unsettled_of(body, source.columns):
+        return {}
+    zoneless = mapping.created_at is not None and source.columns[mapping.created_at] != "timestamp with time zone"
+    return {name: value for name, value in SETTINGS.items() if name != "TimeZone" or not zoneless}
 
 
 def named(mapping: Mapping, source: Source, payload_type: str) -> str:

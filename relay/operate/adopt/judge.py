@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from relay.errors import Exit, RelayError
-from relay.operate.adopt.mapping import Mapping, Source, faults, order_of
+from relay.operate.adopt.mapping import ZONED, Mapping, Source, faults, order_of, topic_fields
 from relay.rules.database.adoption import Carried
 from relay.rules.database.uncopied import Uncopied
 from relay.rules.stream.subjects import key_token, subject_fault
@@ -185,6 +185,10 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
         seen = f"column {mapping.id} is no uuid and no time of the row is mapped: if an id comes again with the same "
         seen += "contents, as after a sequence was restarted, it is taken for the same event, and not copied"
         found.append(Finding("warning", seen, "name it with --created-at if the table has one"))
+    if (zoned := _zoned(mapping, facts.source)) is not None:
+        seen = f"column {mapping.created_at} is read in the time zone of the session that inserts, and so is the text "
+        seen += f"of {zoned}: it is another one in another time zone"
+        found.append(Finding("warning", seen, f"leave --created-at out, or map another column than {zoned}"))
     found += [Finding("warning", one.words, one.do) for one in facts.uncopied if not one.sure]
     if facts.hidden:
         found.append(hidden_rows(facts, "no row was mapped, and a backfill is refused"))
@@ -234,6 +238,15 @@ def judge(mapping: Mapping, facts: Facts, template: str) -> list[Finding]:
         if not facts.hidden:
             found.append(Finding("ok", seen if facts.sample else "the table is empty: nothing was mapped"))
     return found
+
+
+def _zoned(mapping: Mapping, source: Source) -> str | None:
+    """Return a column that is copied as text and holds a time with a zone, if the trigger leaves the zone as it is."""
+    if mapping.created_at is None or source.columns.get(mapping.created_at) != "timestamp without time zone":
+        return None
+    fields = [mapping.id, mapping.key, *topic_fields(mapping), *(field for _, field in mapping.headers)]
+    zoned = [one for one in fields if one is not None and source.columns.get(one) in ZONED]
+    return zoned[0] if zoned else None
 
 
 def subjects_of(facts: Facts, template: str) -> list[str]:

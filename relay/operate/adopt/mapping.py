@@ -23,6 +23,8 @@ _WHOLE_ROW = re.compile(r"\bnew\b(?!\s*\.\s*[\w\"])", re.IGNORECASE)
 _FIELD = re.compile(r"\{([^{}]+)\}")
 _JSON = ("jsonb", "json")
 _TEXTS = ("text", "character varying", "character")
+# Written in the time zone of a session.
+ZONED = ("timestamp with time zone", "tstzrange", "tstzmultirange")
 TIMES = ("timestamp with time zone", "timestamp without time zone")
 # JSON that says these cannot be read as text by PostgreSQL. A longer text may be nested too deeply.
 _UNREADABLE = r"\\u(0000|[dD][89a-fA-F])"

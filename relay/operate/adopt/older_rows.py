@@ -8,6 +8,7 @@ import psycopg
 
 from relay.operate.access import Reader
 from relay.operate.adopt import script
+from relay.operate.adopt.contents import SETTINGS
 from relay.operate.adopt.judge import Facts, Refused, hidden_rows
 from relay.operate.adopt.mapping import TIMES, Mapping, Source, order_of
 from relay.operate.changes import Changer
@@ -116,7 +117,7 @@ def look(changer: Changer, facts: Facts, mapping: Mapping, backfill: Backfill) -
     if facts.hidden:
         hidden = hidden_rows(facts, "a backfill would leave them out")
         raise Refused(f"{hidden.seen}: {hidden.do}")
-    _show_all(changer)
+    _settle(changer)
     order = order_of(mapping, facts.source)
     if order is None and mapping.key is not None and not backfill.unordered:
         raise Refused(
@@ -145,14 +146,15 @@ def copy(changer: Changer, facts: Facts, mapping: Mapping, backfill: Backfill | 
     if backfill is None:
         return 0
     text = script.backfill(mapping, facts.source, facts.outbox, changer.tables, backfill.where)
-    _show_all(changer)
+    _settle(changer)
     with understood(facts.source):
         return changer.cursor.execute(text.encode()).rowcount
 
 
-def _show_all(changer: Changer) -> None:
-    """Let PostgreSQL refuse what a policy would hide rows from, until the end of the transaction."""
-    changer.cursor.execute("SET LOCAL row_security = off")
+def _settle(changer: Changer) -> None:
+    """Let rows be read as the trigger reads them, and refused if a policy would hide some; of this transaction."""
+    for name, value in {**SETTINGS, "row_security": "off"}.items():
+        changer.cursor.execute("SELECT set_config($1, $2, true)", (name, value))
 
 
 def try_out(changer: Changer, facts: Facts, mapping: Mapping, backfill: Backfill | None = None) -> None:

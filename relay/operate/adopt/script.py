@@ -5,7 +5,7 @@ import json
 import re
 from typing import NamedTuple
 
-from relay.operate.adopt.contents import named, others, same, second_id
+from relay.operate.adopt.contents import named, others, same, second_id, settings
 from relay.operate.adopt.mapping import Mapping, Source, conditions, literal, order_of, values
 from relay.postgres.tables import Tables
 from relay.rules.database.adoption import FORM, Carried
@@ -69,11 +69,13 @@ def install(
         noted["publication"] = carried.publication
         noted |= {"publication_columns": carried.columns} if carried.columns else {}
         noted |= {"publication_rows": carried.rows} if carried.rows is not None else {}
+    pinned = settings(mapping, source, body)
     comment = json.dumps({"adopted_by": "outbox-relay", **noted})
     return _filled(
         tables.file("adopt/install"),
         function=own.function,
         body=body,
+        settings="".join(f"\n    SET {name} = {literal(value)}" for name, value in pinned.items()),
         trigger=quoted(own.trigger),
         source=source.sql,
         when="" if condition is None else f"WHEN ({condition}) ",

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from relay.rules.database.uncopied import Uncopied, uncopied_of
@@ -12,9 +12,15 @@ from relay.text import quoted
 FORM = 2
 """Of the function that is installed now. In form 1 a row whose id the outbox holds is left, whatever it contains."""
 
+# Types whose text no setting of a session changes.
+_SETTLED = {
+    "uuid", "text", "character varying", "character", "smallint", "integer", "bigint", "numeric", "boolean",
+    "json", "jsonb",
+}  # fmt: skip
 # What the function reads of the new row, once its texts are left out: a topic may say ``new.x`` as well.
 _TEXT = re.compile(r"'(?:[^']|'')*'")
 _COLUMN = re.compile(r"\bnew\.(?:\"((?:[^\"]|\"\")+)\"|([A-Za-z_][A-Za-z_0-9$]*))", re.IGNORECASE)
+_AS_TEXT = re.compile(rf"{_COLUMN.pattern}::text\b", re.IGNORECASE)
 
 
 class Carried(NamedTuple):
@@ -52,6 +58,7 @@ class Adoption(NamedTuple):
         form: Of its function, see `FORM`.
         virtual: Columns that the function reads and PostgreSQL does not compute for it.
         uncopied: What keeps rows from the trigger.
+        unsettled: Columns that the function reads, whose text depends on the session that inserts.
     """
 
     table: str
@@ -65,6 +72,7 @@ class Adoption(NamedTuple):
     form: int = FORM
     virtual: tuple[str, ...] = ()
     uncopied: tuple[Uncopied, ...] = ()
+    unsettled: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -95,13 +103,15 @@ class Adoption(NamedTuple):
             return "its function was changed by another hand"
         if self.missed:
             return f"not each new row is copied: {'; '.join(one.words for one in self.missed)}"
-        buts = ["one whose id the outbox holds"] if self.outdated else []
-        return "; ".join([" but ".join(["copies each new row", *buts]), *(one.words for one in self.doubts)])
+        buts = ["one whose id the outbox holds"] if self.form < FORM else []
+        texts = f"the text of column {', '.join(self.unsettled)} depends on the session that inserts the row"
+        more = [*([texts] if self.unsettled else []), *(one.words for one in self.doubts)]
+        return "; ".join([" but ".join(["copies each new row", *buts]), *more])
 
     @property
     def outdated(self) -> bool:
-        """Whether another installation would make it copy rows that it leaves."""
-        return self.form < FORM
+        """Whether another installation would make it copy rows that it leaves, or with one text in each session."""
+        return self.form < FORM or bool(self.unsettled)
 
 
 def adoption_of(
@@ -110,9 +120,10 @@ def adoption_of(
     enabled: bool,
     comment: str,
     function: str,
-    columns: Sequence[str],
+    columns: str,
     virtual: Sequence[str] = (),
     uncopied: str = "[]",
+    pinned: bool = True,
 ) -> Adoption:
     """Return an adoption.
 
@@ -122,11 +133,13 @@ def adoption_of(
         enabled: Whether its trigger fires.
         comment: Of the trigger, as it was installed.
         function: The body of the trigger's function, as it is now.
-        columns: Those of the foreign table now.
+        columns: Those of the foreign table now, with their types, as JSON.
         virtual: Those of them that are generated and not stored.
         uncopied: What keeps rows from the trigger, as JSON.
+        pinned: Whether the function sets how values are written as text.
     """
     noted = _noted(comment)
+    types = dict(json.loads(columns))
     return Adoption(
         table=f"{schema}.{name}",
         source=f"{quoted(schema)}.{quoted(name)}",
@@ -134,9 +147,10 @@ def adoption_of(
         outbox=_text(noted, "outbox") or "unknown",
         preset=_text(noted, "preset") or "unknown",
         unchanged=noted.get("function_sha256") == hashlib.sha256(function.encode()).hexdigest(),
-        missing=tuple(one for one in columns_of(function) if one not in columns),
+        missing=tuple(one for one in columns_of(function) if one not in types),
         virtual=tuple(one for one in columns_of(function) if one in virtual),
         uncopied=uncopied_of(uncopied),
+        unsettled=() if pinned else tuple(unsettled_of(function, types)),
         carried=_carried(noted),
         form=form if isinstance(form := noted.get("form"), int) else 1,
     )
@@ -164,8 +178,22 @@ def _carried(noted: dict[str, object]) -> Carried | None:
     return Carried(publication, tuple(named), _text(noted, "publication_rows"))
 
 
+def unsettled_of(function: str, types: Mapping[str, str]) -> list[str]:
+    """Return the columns of the new row that a function takes as text, and whose text depends on the session.
+
+    Args:
+        function: Its body.
+        types: Of the columns of the table.
+    """
+    return [one for one in _found(_AS_TEXT, function) if one in types and types[one] not in _SETTLED]
+
+
 def columns_of(function: str) -> list[str]:
     """Return the columns of the new row that the body of a trigger's function reads, in their order, each once."""
-    found = _COLUMN.finditer(_TEXT.sub("''", function))
+    return _found(_COLUMN, function)
+
+
+def _found(pattern: re.Pattern[str], function: str) -> list[str]:
+    found = pattern.finditer(_TEXT.sub("''", function))
     names = [one[2].lower() if one[1] is None else one[1].replace('""', '"') for one in found]
     return list(dict.fromkeys(names))

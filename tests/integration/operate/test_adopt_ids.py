@@ -372,3 +372,86 @@ def test_an_adoption_that_is_replaced_knows_how_its_publication_carried_the_tabl
     adopted(database)
     removal = ("adopt", "remove", "--source", "src", "--give-back", "dbz", "--dry-run")
     assert 'put it back into dbz ("id", "body")' in done(database, *removal).stderr
+
+
+SESSIONS = (
+    "SET bytea_output = 'hex'; SET DateStyle = 'ISO, MDY'; SET TimeZone = 'UTC'; SET extra_float_digits = 1",
+    """SET bytea_output = 'escape'; SET DateStyle = 'German'; SET IntervalStyle = 'iso_8601';
+    SET TimeZone = 'Asia/Tokyo'; SET extra_float_digits = 0""",
+)
+VALUES = {
+    "bytea": r"'\x001122'",
+    "timestamptz": "'2026-01-02 00:00Z'",
+    "timestamp": "'2026-01-02 00:00'",
+    "date": "'2026-01-02'",
+    "interval": "'1 day 2 hours'",
+    "float8": "0.1::float8 + 0.2",
+    "tstzrange": "'[2026-01-02 00:00Z,)'",
+    "named_bytes": r"'\x001122'",
+}
+
+
+@pytest.mark.parametrize(
+    ("reads", "kind"),
+    [
+        (("--id", "at"), "bytea"),
+        (("--id", "at"), "timestamptz"),
+        (("--id", "at"), "named_bytes"),
+        (("--key", "at"), "bytea"),
+        (("--key", "at"), "float8"),
+        (("--key", "at"), "interval"),
+        (("--topic", "orders.{at}"), "date"),
+        (("--topic-sql", "new.at"), "timestamp"),
+        (("--header", "at=at"), "tstzrange"),
+    ],
+)
+def test_ids_keys_and_topics_are_the_same_in_each_session(
+    database: str, db: psycopg.Connection, reads: tuple[str, str], kind: str
+) -> None:
+    db.execute("CREATE DOMAIN named_bytes AS bytea")
+    db.execute(f"CREATE TABLE src (id uuid DEFAULT gen_random_uuid(), body jsonb, n bigserial, at {kind})".encode())
+    topic = () if reads[0] == "--topic-sql" else ("--topic", "orders")
+    options = ("--source", "src", "--payload", "body", *topic, *reads)
+    done(database, "adopt", "install", *options, "--yes")
+    insert = f"INSERT INTO src (body, at) VALUES (%s, {VALUES[kind]})".encode()
+    for n, session in enumerate(SESSIONS):
+        db.execute("RESET ALL")
+        db.execute(session.encode())
+        db.execute(insert, (json.dumps({"n": 0 if reads[0] == "--id" else n}),))
+    rows = db.execute("SELECT topic, key, headers ->> 'at' FROM outbox_events").fetchall()
+    # The same id with the same contents is one event.
+    assert (len(rows), len(set(rows))) == (1 if reads[0] == "--id" else 2, 1), rows
+    fill = ("adopt", "backfill", *options, "--where", "true", "--order-by", "n", "--yes")
+    assert "0 rows were copied" in done(database, *fill).stdout
+    assert done(database, "adopt", "status").stdout.rstrip().endswith("copies each new row")
+
+
+def test_a_time_without_a_zone_is_still_read_in_the_zone_of_the_application(
+    database: str, db: psycopg.Connection
+) -> None:
+    table(db, "bigint", made="timestamp")
+    adopted(database, "--created-at", "made", "--header", "n=n")
+    db.execute("SET TimeZone = 'Asia/Tokyo'")
+    db.execute("INSERT INTO src (id, made) VALUES (1, '2026-01-02 09:00')")
+    found = db.execute("SELECT created_at = '2026-01-02 00:00Z' FROM outbox_events").fetchall()
+    assert found == [(True,)]
+    db.execute("ALTER TABLE src ADD at timestamptz DEFAULT now()")
+    said = "column made is read in the time zone of the session that inserts, and so is the text of at"
+    check = ("adopt", "check", *BY_COLUMNS, "--created-at", "made")
+    assert said in done(database, *check, "--header", "at=at").stdout
+    assert said not in done(database, *check).stdout
+
+
+def test_a_function_whose_texts_depend_on_the_session_is_told(database: str, db: psycopg.Connection) -> None:
+    table(db, "bytea")
+    adopted(database)
+    name = db.execute("SELECT tgfoid::regprocedure::text FROM pg_trigger WHERE tgname = 'outbox_adopt'").fetchone()
+    # As an earlier version has made it.
+    db.execute(f"ALTER FUNCTION {name[0] if name else ''} RESET ALL".encode())
+    told = "the text of column id depends on the session that inserts the row"
+    assert told in done(database, "adopt", "status").stdout
+    findings = json.loads(relay(database, "doctor", "--output", "json").stdout)["findings"]
+    (found,) = [one for one in findings if one["check"] == 'adoption "public"."src"']
+    assert (found["level"], "relay adopt install again" in found["do"]) == ("warning", True)
+    adopted(database)
+    assert told not in done(database, "adopt", "status").stdout
