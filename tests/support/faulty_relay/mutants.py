@@ -134,7 +134,8 @@ def _position_first() -> None:
     async def apart(self: Store, epoch: int, move: Move, *, piped: bool = False) -> AsyncIterator[Conn]:
         async with moving(self, epoch, move, piped=piped):
             pass
-        await asyncio.sleep(0.2)
+        # So long that a session is nearly always in between, also on a laden machine, on which few events come.
+        await asyncio.sleep(2)
         conn = await self._database.connection()
         async with conn.transaction():
             await conn.execute("SELECT set_config('search_path', %s, true)", (search_path(self._definition),))
