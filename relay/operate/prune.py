@@ -21,17 +21,26 @@ _A_LOOK_S = 60.0
 
 
 class Age:
-    """How old events must be: what becomes that old after this was made was not counted, and stays."""
+    """How old events must be: what becomes that old after this was made was not counted, and stays.
+
+    Attributes:
+        before: When they were delivered, or dead, at the latest; Unix seconds by the database's clock.
+        asked_s: The age that was asked for, seconds.
+    """
 
     def __init__(self, changer: Changer, age_s: float) -> None:
-        """Take the moment before which events must be delivered, or dead, by the database's clock."""
+        """Count from now on."""
         self._changer = changer
-        self._before = _now(changer) - age_s
+        self.before = _now(changer) - age_s
         self.asked_s = age_s
 
-    def seconds(self) -> float:
-        """Return how old such events are at least now, for the queries."""
-        return _now(self._changer) - self._before
+    def in_step(self) -> float:
+        """Return how old such events are at least as the step began that is open, seconds, for its queries.
+
+        These count from then on as well: however long it takes, no later event is that old.
+        """
+        (began,) = self._changer.row("operate/step_began")
+        return float(began) - self.before
 
 
 def count_delivered(changer: Changer, age: Age) -> int:
@@ -43,18 +52,16 @@ def count_delivered(changer: Changer, age: Age) -> int:
         if first is None:
             return count
         above = first - 1
-        age_s = age.seconds()
         with changer.step():
-            (found,) = changer.row("operate/prunable", (above, above + _COUNT_SPAN, age_s))
+            (found,) = changer.row("operate/prunable", (above, above + _COUNT_SPAN, age.in_step()))
         count += found
         above += _COUNT_SPAN
 
 
 def count_dead(changer: Changer, age: Age, deletable: DeletableDead) -> int:
     """Count the deletable dead letters that are old enough."""
-    age_s = age.seconds()
     with changer.step():
-        (count,) = changer.row("operate/prunable_dead", (age_s, *deletable))
+        (count,) = changer.row("operate/prunable_dead", (age.in_step(), *deletable))
     return int(count)
 
 
@@ -83,7 +90,7 @@ def _now(changer: Changer) -> float:
     return float(now)
 
 
-def _look_ahead(settings: Settings, changer: Changer, above: int, age_s: float) -> int:
+def _look_ahead(settings: Settings, changer: Changer, above: int, before: float) -> int:
     """Find out whether the streams still hold what is deleted in the next steps, by some of the rows.
 
     Returns:
@@ -95,7 +102,6 @@ def _look_ahead(settings: Settings, changer: Changer, above: int, age_s: float) 
     """
     seen = last_seen(changer)
     now = _now(changer)
-    before = now - age_s + _A_LOOK_S
     spans: list[dict[str, list[DeliveredRow]]] = []
     for _ in range(_STEPS_A_LOOK):
         with changer.step():
@@ -103,7 +109,7 @@ def _look_ahead(settings: Settings, changer: Changer, above: int, age_s: float) 
         span: dict[str, list[DeliveredRow]] = {}
         for *row, stream in found:
             one = DeliveredRow._make(row)
-            if one.delivered_at < before:
+            if one.delivered_at < before + _A_LOOK_S:
                 span.setdefault(stream, []).append(one)
         spans.append(span)
         above += SPAN
@@ -141,11 +147,11 @@ def delete_delivered(
             if first is None:
                 return deleted
             above = first - 1
-            age_s = age.seconds()
             if not accept_loss and above + SPAN > looked_up_to:
-                looked_up_to = _look_ahead(settings, changer, above, age_s)
+                looked_up_to = _look_ahead(settings, changer, above, age.before)
             with changer.step():
-                count, *_ = changer.row("maintenance/prune_delivered", (above, above + SPAN, age_s, None, None, None))
+                span = (above, above + SPAN, age.in_step())
+                count, *_ = changer.row("maintenance/prune_delivered", (*span, None, None, None))
                 if count:
                     audit.add(count)
             above += SPAN
@@ -173,9 +179,9 @@ def delete_dead(changer: Changer, age: Age, planned: int, on_progress: OnProgres
     deleted = 0
     with changer.audited("prune", record, planned) as audit:
         while True:
-            age_s = age.seconds()
             with changer.step():
-                count = changer.run("maintenance/prune_dead", (DEAD_STEP, age_s, *deletable, None, None, None))
+                params = (DEAD_STEP, age.in_step(), *deletable, None, None, None)
+                count = changer.run("maintenance/prune_dead", params)
                 if count:
                     audit.add(count)
             deleted += count

@@ -8,7 +8,7 @@ WHERE e.seq = ANY (ARRAY(
           SELECT d.seq
           FROM outbox_events d
           WHERE d.dead_at >= '-infinity'
-            AND d.dead_at < clock_timestamp() - make_interval(secs => $2)
+            AND d.dead_at < now() - make_interval(secs => $2)
             AND d.delivered_at IS NULL
             AND ($7::bigint[] IS NULL OR d.seq = ANY ($7::bigint[]))
             AND (d.discarded_at IS NOT NULL OR (NOT $3 AND (NOT $4 OR d.dead_copied_at >= d.dead_at)))

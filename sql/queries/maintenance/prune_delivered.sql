@@ -8,7 +8,7 @@
 -- that nobody else writes to.
 -- A row that somebody else has locked stays (docs/design/bounds.md).
 WITH old AS (
-    SELECT min(s.watermark) AS below, clock_timestamp() - make_interval(secs => $3) AS before
+    SELECT min(s.watermark) AS below, now() - make_interval(secs => $3) AS before
     FROM outbox_shards s
 ),
 pruned AS (

@@ -5,4 +5,4 @@ FROM outbox_events e
 WHERE e.seq > $1
   AND e.seq <= $2
   AND e.seq < (SELECT min(s.watermark) FROM outbox_shards s)
-  AND e.delivered_at < clock_timestamp() - make_interval(secs => $3)
+  AND e.delivered_at < now() - make_interval(secs => $3)

@@ -4,6 +4,6 @@
 SELECT count(*)
 FROM outbox_events e
 WHERE e.dead_at >= '-infinity'
-  AND e.dead_at < clock_timestamp() - make_interval(secs => $1)
+  AND e.dead_at < now() - make_interval(secs => $1)
   AND e.delivered_at IS NULL
   AND (e.discarded_at IS NOT NULL OR (NOT $2 AND (NOT $3 OR e.dead_copied_at >= e.dead_at)))
