@@ -59,7 +59,8 @@ def test_what_ends_the_connection_is_found_among_others_and_given_up(
     row = outbox.row(deadly)
     assert row["last_error"].startswith("NATS ended the connection each time this event alone was sent: ")
     assert [line["event_id"] for line in relay.lines("event.dead")] == [str(row["id"])], "no other one is blamed"
-    assert 'dead_letters_total{reason="connection"} 1.0' in relay.get("/metrics")[1]
+    counted = 'dead_letters_total{reason="connection"} 1.0'
+    wait_until("it is counted", lambda: counted in relay.get("/metrics")[1])
     wait_until("all others are delivered", lambda: outbox.count("delivered_at IS NULL AND dead_at IS NULL") == 0)
     wait_until("it is ready", lambda: relay.get("/readyz")[0] == 200)
     assert len(relay.lines("nats.connected")) < 20, "not again and again at once"
@@ -103,6 +104,6 @@ def test_a_connection_over_which_an_event_was_stored_is_not_called_down(
         between.cut()
         relay.said("nats.lost", times)
     relay.said("nats.connected", 5)
-    assert "connections end soon" in relay.get("/readyz")[1]
+    wait_until("it says why", lambda: "connections end soon" in relay.get("/readyz")[1])
     outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
-    wait_until("it is ready", lambda: relay.get("/readyz")[0] == 200, 2)
+    wait_until("it is ready", lambda: relay.get("/readyz")[0] == 200, 5)

@@ -39,7 +39,8 @@ def test_a_row_that_ends_the_relay_becomes_a_dead_letter(
     assert "ended each time" in row["last_error"]
     (line,) = running.lines("event.dead")
     assert line["event_id"] == str(row["id"])
-    assert 'outbox_relay_dead_letters_total{reason="crash"} 1.0' in running.get("/metrics")[1]
+    counted = 'outbox_relay_dead_letters_total{reason="crash"} 1.0'
+    wait_until("it is counted", lambda: counted in running.get("/metrics")[1])
     placed = [message for message in streams.read("ORDERS") if message.subject == "orders.placed"]
     assert_once_and_in_order(placed, 1000, 50)
     running.said("start.survived")

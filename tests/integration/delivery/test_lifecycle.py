@@ -194,7 +194,8 @@ def test_an_owner_that_was_frozen_past_its_lease_writes_nothing_more(
     assert_once_and_in_order(streams.read("ORDERS"), 10_000, 100)
     _marks_are_right(outbox, streams)
     # It has become the standby, and is of use as such.
-    assert (first.get("/readyz"), second.get("/readyz")) == ((200, "ready: standby\n"), (200, "ready: active\n"))
+    wait_until("it says so", lambda: first.get("/readyz") == (200, "ready: standby\n"))
+    wait_until("the other one is active", lambda: second.get("/readyz") == (200, "ready: active\n"))
     assert second.stop() == Exit.DONE
     first.said("relay.active", 2)
     outbox.delivered(outbox.insert("orders.placed", "k1", {"i": 10_001}))

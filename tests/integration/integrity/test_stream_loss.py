@@ -88,7 +88,8 @@ def test_a_rolled_back_stream_gets_what_it_lost_in_order(
     held = {message.seq: message.headers.get("Nats-Msg-Id") for message in streams.read("ORDERS")}
     for event_id, stream_seq in outbox.conn.execute("SELECT id::text, stream_seq FROM outbox_events"):
         assert held[stream_seq] == event_id
-    assert "outbox_relay_redelivered_events_total 300.0" in relay.get("/metrics")[1]
+    counted = "outbox_relay_redelivered_events_total 300.0"
+    wait_until("they are counted", lambda: counted in relay.get("/metrics")[1])
     assert relay.said("stream.healed")["up_to_seq"] == 900
     checked(outbox)
     assert len(relay.lines("stream.lost")) == len(relay.lines("stream.healed")) == 1

@@ -213,7 +213,8 @@ def test_what_was_in_flight_at_an_outage_longer_than_the_window_is_looked_for(
     between.flow()
     outbox.drained()
     assert_once_and_in_order(streams.read("ORDERS")[1:], EVENTS, EVENTS)
-    assert f"outbox_relay_found_events_total {EVENTS}.0" in relay.get("/metrics")[1]
+    counted = f"outbox_relay_found_events_total {EVENTS}.0"
+    wait_until("they are counted", lambda: counted in relay.get("/metrics")[1])
     assert outbox.count("attempts > 0 OR last_error IS NOT NULL") == 0
 
 

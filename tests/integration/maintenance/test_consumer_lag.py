@@ -108,7 +108,7 @@ def test_without_the_right_to_ask_it_says_so_once_and_events_flow(
     relay.said("consumers.unreadable")
     outbox.insert("orders.placed")
     outbox.drained()
-    assert shown(relay, "consumers_readable") == 0
+    wait_until("it is shown", lambda: shown(relay, "consumers_readable") == 0)
     assert shown(relay, "consumer_pending_events", "list") is None
     assert len(relay.lines("consumers.unreadable")) == 1
     assert not relay.lines("hold.opened")

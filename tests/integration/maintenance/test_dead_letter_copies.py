@@ -37,7 +37,8 @@ def test_a_dead_letter_is_published_with_its_reason_and_payload_and_once(
     assert copy.headers["Outbox-Dead-Class"] == row["failure_class"] == "poison"
     assert (copy.headers["Outbox-Id"], copy.headers["Outbox-Key"]) == (str(row["id"]), "k1")
     assert copy.headers["traceparent"] == "00-1"
-    assert "outbox_relay_copied_dead_letters_total 1.0" in relay.get("/metrics")[1]
+    counted = "outbox_relay_copied_dead_letters_total 1.0"
+    wait_until("it is counted", lambda: counted in relay.get("/metrics")[1])
     # As if it had crashed before it could write that down.
     relay.kill()
     outbox.conn.execute("UPDATE outbox_events SET dead_copied_at = NULL")

@@ -35,7 +35,7 @@ def test_in_transaction_mode_it_says_so_at_start_and_finds_events_by_polling(
     assert_once_and_in_order(streams.read("ORDERS"), EVENTS + 1, 37)
     assert direct.conn.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
     assert 'outbox_relay_connection_up{component="bell"} 0.0' in relay.get("/metrics")[1]
-    assert relay.get("/readyz") == (200, "ready: active\n")
+    wait_until("it is ready", lambda: relay.get("/readyz") == (200, "ready: active\n"))
     assert relay.stop() == 0
     assert not relay.lines("postgres.lost")
 

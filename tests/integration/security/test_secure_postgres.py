@@ -151,7 +151,7 @@ def test_a_bad_certificate_is_told_in_a_line_and_the_relay_works_when_it_is_rene
     lost = relay.said("postgres.lost")
     assert told in lost["error"]
     assert "\n" not in lost["error"]
-    assert relay.get("/readyz")[0] == 503
+    wait_until("it is not ready", lambda: relay.get("/readyz")[0] == 503)
     authority.issue("server", "localhost")
     authority.issue(LOGIN)
     outbox_behind_tls.delivered(outbox_behind_tls.insert("orders.placed", "k", {"i": 0}))

@@ -141,7 +141,7 @@ def test_a_role_that_may_only_read_is_said_in_one_line_and_waited_for(
 ) -> None:
     relay = started_with(outbox, streams, make_relay, "default_transaction_read_only", "on")
     assert "read-only transaction" in relay.said("postgres.lost")["error"]
-    assert relay.get("/readyz")[0] == 503
+    wait_until("it is not ready", lambda: relay.get("/readyz")[0] == 503)
     outbox.conn.execute(f"ALTER ROLE {LOGIN} IN DATABASE {outbox.conn.info.dbname} RESET ALL".encode())
     outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
 
