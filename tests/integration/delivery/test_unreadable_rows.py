@@ -100,7 +100,7 @@ def test_a_row_whose_payload_is_damaged_becomes_a_dead_letter(
     damage(outbox.conn, damaged)
     make_relay(outbox.dsn, streams.url).start()
     assert "SQLSTATE XX001" in why_dead(outbox, damaged)
-    wait_until("all others are delivered", all_but_dead_are_delivered(outbox, 1))
+    wait_until("all others are delivered", all_but_dead_are_delivered(outbox, 1), PATIENCE_S)
 
 
 def test_such_rows_are_met_wherever_rows_are_read(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
