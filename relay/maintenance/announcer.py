@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from relay.jetstream.connection import Connection
 from relay.maintenance.duty import DutyFailed, LogLine
 from relay.maintenance.held_streams import HeldStreams
-from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.database.origins import Origins
 from relay.rules.failure.failures import describe
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ACK_TIMEOUT_S = 5.0
+_LOOK_S = 1.0
 _LOSSES = (
     "the watermark is not published while a stream lacks events that it had acknowledged: see `relay verify`, which can"
     " send them again"
@@ -77,8 +77,18 @@ class Announcer:
             DutyFailed: It was not stored, as far as is known; or a stream has a loss that waits for the operator.
             BrokerError: The connection has ended; whether it was stored is not known.
         """
-        watermark = await self._reader.watermark()
-        if watermark == self._published or not await self._is_true(connection, watermark):
+        if not self._gate.is_open:
+            return self.every_s
+        held = self._streams.hold_all(connection)
+        now = await self._reader.announced(self._published)
+        if now.lost:
+            raise self._failed(_LOSSES, f"lost by {', '.join(now.lost)}")
+        if not held:
+            await self._streams.look(connection, now.seq)
+            return min(self.every_s, _LOOK_S)
+        watermark = Watermark(now.seq, now.at)
+        # A loss shuts the gate before its events are pending again.
+        if watermark == self._published or now.is_pending_again or not self._gate.is_open:
             return self.every_s
         failure = await connection.store(
             self._subject, announcement(self._outbox, self._origins, watermark), {}, _ACK_TIMEOUT_S
@@ -87,22 +97,6 @@ class Announcer:
             raise self._failed("the watermark could not be published; its next value is tried", describe(failure))
         self._published = watermark
         return self.every_s
-
-    async def _is_true(self, connection: Connection, watermark: Watermark) -> bool:
-        """Report whether the streams were looked at and hold what a watermark says is settled.
-
-        Raises:
-            DutyFailed: A loss waits for the operator.
-        """
-        if not self._gate.is_open:
-            return False
-        try:
-            if lost := await self._streams.open_losses():
-                raise self._failed(_LOSSES, f"lost by {', '.join(lost)}")
-            # A loss shuts the gate before its events are pending again, so it is asked last.
-            return not await self._streams.lack_something(connection, watermark.seq) and self._gate.is_open
-        except Unfinished:
-            return False
 
     def _failed(self, message: str, reason: str) -> DutyFailed:
         return DutyFailed(

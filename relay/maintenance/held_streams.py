@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from relay.jetstream.connection import Connection
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.stream_reader import StreamReader
+from relay.postgres.database import Unfinished
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.stream.stream_floors import Mark
 from relay.rules.stream.stream_loss import Seen, contradicts
@@ -33,47 +34,41 @@ class HeldStreams:
         self._reader = reader
         self._looked_over: Connection | None = None
 
-    async def open_losses(self) -> list[str]:
-        """Return the streams with a loss that waits for the operator, whoever has found it.
+    def hold_all(self, connection: Connection) -> bool:
+        """Report whether a look over this connection has shown that no stream lacks anything.
 
-        Raises:
-            Unfinished: Somebody has locked the table of streams.
+        What an owner repairs is pending again before its stream stops to lack it: whether something is, has to be asked
+        after this.
         """
-        return [seen.stream for seen in await self._reader.streams_seen(patient=False, of_all=True) if seen.lost]
+        return self._looked_over is connection
 
-    async def lack_something(self, connection: Connection, watermark: int) -> bool:
-        """Report whether a stream lacks what was marked up to a watermark, or has yet to get again what it has lost.
+    async def look(self, connection: Connection, watermark: int) -> None:
+        """Look for what was marked up to a watermark.
 
         A stream that cannot be read proves nothing: events are sent there without a look as well.
-
-        Raises:
-            Unfinished: Somebody has locked the table of streams.
         """
-        if self._looked_over is not connection:
-            marks = dict(await self._reader.highest_marks(watermark - _UNSAVED, watermark, of_all=True))
-            streams = [
-                (seen, marks.get(seen.stream, Mark()))
-                for seen in await self._reader.streams_seen(patient=False, of_all=True)
-            ]
-            if any(await asyncio.gather(*(_lacks(connection, *one) for one in streams))):
-                return True
+        marks = dict(await self._reader.highest_marks(watermark - _UNSAVED, watermark, of_all=True))
+        try:
+            seen = await self._reader.streams_seen(patient=False, of_all=True)
+        except Unfinished:
+            return  # somebody has locked that table
+        looks = (_lacks_something(connection, one, marks.get(one.stream, Mark())) for one in seen)
+        if not any(await asyncio.gather(*looks)):
             self._looked_over = connection
-        # What a repair has given back is pending before the stream stops to lack it.
-        return await self._reader.given_back(watermark)
 
 
-async def _lacks(connection: Connection, seen: Seen, newest: Mark) -> bool:
+async def _lacks_something(connection: Connection, seen: Seen, newest: Mark) -> bool:
     try:
         state = await connection.stream_state(seen.stream, _TIMEOUT_S)
         # One that is gone, or was made again, or is another one of this name: its owner finds out which.
         if state is None or seen.created not in (None, state.created):
             return False
-        return await _first_lacking(StreamReader(connection, state), (*seen.looked, seen.mark, newest))
+        return await _lacks_one(StreamReader(connection, state), (*seen.looked, seen.mark, newest))
     except BrokerError:
         return False
 
 
-async def _first_lacking(reader: StreamReader, marks: Sequence[Mark]) -> bool:
+async def _lacks_one(reader: StreamReader, marks: Sequence[Mark]) -> bool:
     state = reader.state
     for mark in dict.fromkeys(marks):
         if not mark.stream_seq:

@@ -8,7 +8,7 @@ from relay.errors import BadValue
 from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.postgres.database import LOCK_TIMEOUT_S, Database, Row
-from relay.postgres.rows import AdoptionRow, DeadRow, Due, ReusedSeq, StreamStateRow, Suspect, TableRow, Undecided
+from relay.postgres.rows import AdoptionRow, DeadRow, Due, ReusedSeq, StreamStateRow, Suspect, TableRow, Told, Undecided
 from relay.postgres.single_value import value
 from relay.postgres.tables import Tables, array
 from relay.rules.database.adoption import Adoption
@@ -241,10 +241,10 @@ class OutboxReader:
         """Return those of the transactions, by their ids, that have ended: all that they will ever show is visible."""
         return [xid for (xid,) in await self._run(self._tables.query("delivery/ended"), (array(xids),))]
 
-    async def watermark(self) -> Watermark:
-        """Return the watermark of the whole outbox, whoever owns it."""
-        ((seq, at),) = await self._run(self._tables.query("ownership/watermark"))
-        return Watermark(seq, at)
+    async def announced(self, published: Watermark) -> Told:
+        """Return the watermark of all shards, and what keeps it from being published after one that was published."""
+        query = self._tables.query("maintenance/announced")
+        return Told._make((await self._run(query, (published.seq, published.at)))[0])
 
     async def now(self) -> float:
         """Return the time by the database's clock, Unix seconds."""
@@ -330,10 +330,6 @@ class OutboxReader:
         ours = (None, self._ours[1]) if of_all else self._ours
         rows = await self._run(self._tables.query("integrity/highest_marks"), (above, up_to, *ours))
         return [(stream, Mark(stream_seq, event_id)) for stream, stream_seq, event_id in rows]
-
-    async def given_back(self, up_to: int) -> bool:
-        """Report whether events up to a seq are pending again, whosever they are: lost by a stream, or given back."""
-        return bool(value(await self._run(self._tables.query("maintenance/given_back"), (up_to,))))
 
     async def marked_ranges(
         self, above: int, up_to: int, stream: str, stored: tuple[int, int], since: float

@@ -109,6 +109,21 @@ class AdoptionRow(NamedTuple):
         return adoption_of(*self)
 
 
+class Told(NamedTuple):
+    """``maintenance/announced``: the watermark of all shards, and what keeps it from being published.
+
+    Attributes:
+        at: Unix seconds; None while any shard does not know it.
+        lost: Streams with a loss that waits for the operator.
+        is_pending_again: Whether events up to it are; None if it is the one that was published last.
+    """
+
+    seq: int
+    at: float | None
+    lost: list[str]
+    is_pending_again: bool | None
+
+
 class TableRow(NamedTuple):
     """How many dead letters nobody has decided about, and the size of the table in bytes."""
 

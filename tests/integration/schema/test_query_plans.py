@@ -125,7 +125,7 @@ WRITES: list[tuple[str, tuple[object, ...], int]] = [
     ("maintenance/prune_dead", (100, 0.0, False, True, *FENCE, "{17,18}"), FEW_PAGES),
     ("maintenance/old_dead", (100, 0.0, False, False, "-infinity", -(2**63)), 200),
     ("maintenance/oldest_delivered", (DELIVERED - 1000, DELIVERED), 300),
-    ("maintenance/given_back", (DELIVERED,), 300),
+    ("maintenance/announced", (0, None), 300),
     ("operate/dead_retry", ("{17,100150}",), FEW_PAGES),
     ("operate/dead_discard", ("{17,100150}",), FEW_PAGES),
     ("operate/bench_delete", (DELIVERED - 100, DELIVERED, "no such topic"), 200),
