@@ -46,6 +46,10 @@ class Order(Base, Records):
         self.record(lambda: Event("orders.placed", {"order": self.id}, key=str(self.id)))
 
 
+class Failed(Exception):
+    """Raised by a listener of the application."""
+
+
 class SqlModelOrder(sqlmodel.SQLModel, Records, table=True):
     """The same, for SQLModel."""
 
@@ -207,6 +211,170 @@ def test_a_recorded_event_that_is_invalid_fails_the_flush(
             session.commit()
     assert stored() == []
     assert admin.execute("SELECT count(*) FROM orders").fetchone() == (0,)
+
+
+def test_what_a_recorded_event_records_is_written_too(engine: sa.Engine, stored: Stored) -> None:
+    def first(order: Order, other: Order) -> Event:
+        order.record(lambda: Event("orders.third", order.id))
+        other.record(Event("orders.second", other.id))
+        return Event("orders.first", order.id)
+
+    make = sessionmaker(engine)
+    OUTBOX.listen(make)
+    with make() as session, session.begin():
+        order, other = Order(id=1), Order(id=2)
+        session.add_all([order, other])
+        session.flush()
+        order.record(lambda: first(order, other))
+    assert [(row[1], row[3]) for row in stored()] == [("orders.first", 1), ("orders.third", 1), ("orders.second", 2)]
+
+
+def test_what_a_recorded_event_adds_is_written_with_its_own_row(engine: sa.Engine, stored: Stored) -> None:
+    make = sessionmaker(engine)
+    OUTBOX.listen(make)
+    with make() as session, session.begin():
+        order = Order()
+
+        def split() -> Event:
+            part = Order()
+            session.add(part)
+            part.record(lambda: Event("orders.part", part.id is not None))
+            return Event("orders.split", order.id)
+
+        session.add(order)
+        order.record(split)
+    assert [(row[1], row[3]) for row in stored()] == [("orders.split", 1), ("orders.part", True)]
+
+
+def test_events_that_record_others_without_end_fail_the_flush(engine: sa.Engine, stored: Stored) -> None:
+    make = sessionmaker(engine)
+    OUTBOX.listen(make)
+
+    def again() -> Event:
+        order.record(again)
+        return Event("orders.again", 1)
+
+    with make() as session:
+        order = Order(id=1)
+        session.add(order)
+        order.record(again)
+        with pytest.raises(RuntimeError, match="without end"):
+            session.commit()
+    assert stored() == []
+
+
+@pytest.mark.parametrize("at", ["before_flush", "after_flush", "after_flush_postexec", "before_commit"])
+@pytest.mark.parametrize("what", ["new", "changed", "unchanged", "deleted"])
+def test_what_a_listener_records_is_written_whenever_it_does(
+    engine: sa.Engine, stored: Stored, admin: psycopg.Connection, at: str, what: str
+) -> None:
+    make = sessionmaker(engine)
+    OUTBOX.listen(make)
+    if what != "new":
+        with make() as session, session.begin():
+            session.add(Order(id=1))
+    session = make()
+    order = Order(id=1) if what == "new" else session.get_one(Order, 1)
+    done: list[bool] = []
+
+    def record(*_: object) -> None:
+        if not done:
+            done.append(True)
+            order.record(lambda: Event("orders.told", order.id))
+
+    sa.event.listen(session, at, record)
+    session.add(Order(id=2))
+    if what == "new":
+        session.add(order)
+    elif what == "changed":
+        order.note = "paid"
+    elif what == "deleted":
+        session.delete(order)
+    if what == "deleted" and at == "after_flush_postexec":
+        with pytest.raises(RuntimeError, match="is deleted: record its events before"):
+            session.commit()
+        session.close()
+        assert stored() == []
+        return
+    session.commit()
+    assert payloads(stored) == [1]
+    order_id = sa.inspect(order).identity
+    order.note = "again" if what != "deleted" else None
+    session.commit()
+    session.close()
+    assert payloads(stored) == [1], order_id
+
+
+def test_a_listener_that_adds_an_object_gets_its_event_with_its_row(engine: sa.Engine, stored: Stored) -> None:
+    make = sessionmaker(engine)
+    OUTBOX.listen(make)
+    with make() as session, session.begin():
+
+        def add(*_: object) -> None:
+            if not session.info.setdefault("done", []):
+                session.info["done"].append(True)
+                order = Order(note="late")
+                session.add(order)
+                order.record(lambda: Event("orders.placed", order.id is not None))
+
+        sa.event.listen(session, "after_flush", add)
+        session.add(Order())
+    assert payloads(stored) == [True]
+
+
+def test_what_is_recorded_after_a_flush_that_has_failed_is_written(engine: sa.Engine, stored: Stored) -> None:
+    make = sessionmaker(engine)
+    OUTBOX.listen(make)
+    failed: list[bool] = []
+
+    def fail_once(*_: object) -> None:
+        if not failed:
+            failed.append(True)
+            raise Failed
+
+    with make() as session:
+        session.add(Order(id=1))
+        session.commit()
+        order = session.get_one(Order, 1)
+        sa.event.listen(session, "after_flush", fail_once)
+        order.note = "lost"
+        with pytest.raises(Failed):
+            session.flush()
+        session.rollback()
+        order.record(Event("orders.seen", 1))
+        session.commit()
+    assert payloads(stored) == [1]
+
+
+def test_what_a_listener_records_after_a_savepoint_of_its_own_is_written(engine: sa.Engine, stored: Stored) -> None:
+    make = sessionmaker(engine)
+    OUTBOX.listen(make)
+    with make() as session, session.begin():
+        order = Order()
+
+        def try_and_record(*_: object) -> None:
+            if "done" not in session.info:
+                session.info["done"] = True
+                session.connection().begin_nested().rollback()
+                order.record(Event("orders.told", 1))
+
+        sa.event.listen(session, "after_flush", try_and_record)
+        session.add(order)
+    assert payloads(stored) == [1]
+
+
+def test_an_event_of_a_deleted_row_is_refused_when_it_would_be_lost(engine: sa.Engine, stored: Stored) -> None:
+    make = sessionmaker(engine)
+    OUTBOX.listen(make)
+    with make() as session, session.begin():
+        order = Order(id=1)
+        session.add(order)
+        session.flush()
+        session.delete(order)
+        session.flush()
+        with pytest.raises(RuntimeError, match="the row of this Order is deleted"):
+            order.record(Event("orders.removed", 1))
+    assert stored() == []
 
 
 def test_sqlmodel_publishes_and_records(engine: sa.Engine, stored: Stored) -> None:
