@@ -263,11 +263,16 @@ def remove(
     \b
     relay adopt remove --source public.outbox --give-back dbz_publication --slot debezium --yes
     """
-    from relay.operate.adopt import steps
+    from relay.operate.adopt import left, steps
 
     if slot is not None and give_back is None:
         raise click.UsageError("--slot goes with --give-back")
     with changing(settings) as changer:
+        if give_back is None and (behind := left.find(changer, source)) is not None:
+            if consent.given(f"drop what is left of the adoption of {source}, whose trigger is gone"):
+                left.drop(changer, behind)
+                click.echo(f"{source} is no longer adopted")
+            return
         carried = steps.check_removal(changer, source, publication=give_back, slot=slot).carried
         back = f", and put it back into {give_back}{carried.clause}" if carried is not None else ""
         if carried is not None and slot is None:

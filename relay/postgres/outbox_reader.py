@@ -8,10 +8,10 @@ from relay.errors import BadValue
 from relay.event import Event
 from relay.outcomes import DeadLetter
 from relay.postgres.database import LOCK_TIMEOUT_S, Database, Row
-from relay.postgres.rows import AdoptionRow, DeadRow, Due, ReusedSeq, StreamStateRow, Suspect, TableRow, Told, Undecided
+from relay.postgres.rows import DeadRow, Due, ReusedSeq, StreamStateRow, Suspect, TableRow, Told, Undecided
 from relay.postgres.single_value import value
 from relay.postgres.tables import Tables, array
-from relay.rules.database.adoption import Adoption
+from relay.rules.database.adoption import Adoption, Installed, adoption_of
 from relay.rules.database.database_state import DatabaseState, StartingPoint
 from relay.rules.order.gaps import Holder
 from relay.rules.order.seq_bounds import LARGEST
@@ -304,7 +304,7 @@ class OutboxReader:
 
     async def adoptions(self) -> list[Adoption]:
         """Return the foreign tables of this database whose rows are copied, into this outbox or another one."""
-        return [AdoptionRow._make(row).adoption() for row in await self._run(self._tables.query("adopt/installed"))]
+        return [adoption_of(Installed._make(row)) for row in await self._run(self._tables.query("adopt/installed"))]
 
     async def streams_seen(self, *, patient: bool = True, of_all: bool = False) -> list[Seen]:
         """Return what the owners of our shards, or of all, last saw of each stream.

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from relay.event import Event
 from relay.outcomes import DeadLetter
-from relay.rules.database.adoption import Adoption, adoption_of
 from relay.rules.database.database_state import DatabaseState
 from relay.rules.order.seq_bounds import BELOW_ALL
 from relay.rules.stream.stream_floors import Mark
@@ -77,36 +76,6 @@ class Undecided(NamedTuple):
     key: str | None
     is_dead: bool
     is_due: bool
-
-
-class AdoptionRow(NamedTuple):
-    """``adopt/installed``: a trigger that copies the rows of a foreign table, as it stands.
-
-    Attributes:
-        schema: Of the foreign table, unquoted.
-        name: Of the foreign table, unquoted.
-        enabled: Whether the trigger fires.
-        comment: Of the trigger, as it was installed.
-        function: The body of its function.
-        columns: Those of the foreign table now, with their types, as JSON.
-        virtual: Those of them that are generated and not stored.
-        uncopied: What keeps rows from the trigger, as JSON.
-        pinned: Whether the function sets how values are written as text.
-    """
-
-    schema: str
-    name: str
-    enabled: bool
-    comment: str
-    function: str
-    columns: str
-    virtual: list[str]
-    uncopied: str
-    pinned: bool
-
-    def adoption(self) -> Adoption:
-        """Return what it is worth."""
-        return adoption_of(*self)
 
 
 class Told(NamedTuple):

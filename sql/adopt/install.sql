@@ -7,4 +7,5 @@ CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER S
 AS $adopt${body}$adopt$;
 REVOKE ALL ON FUNCTION {function}() FROM public;
 CREATE TRIGGER {trigger} AFTER INSERT ON {source} FOR EACH ROW {when}EXECUTE FUNCTION {function}();
+COMMENT ON FUNCTION {function}() IS {comment};
 COMMENT ON TRIGGER {trigger} ON {source} IS {comment};

@@ -15,6 +15,7 @@ rows are often deleted in the transaction that wrote them.
     facts.py       what the database says of both tables, and which adoptions it has
     payload_digests.py  by which `compare` knows two payloads as the same     pure
     older_rows.py  what a backfill would copy, and the copy
+    left.py        what a dropped table or trigger leaves behind
     races.py       what PostgreSQL says if another change came between
     steps.py       install, cut over, backfill, remove
 """

@@ -8,7 +8,7 @@ from relay.operate.access import Reader, Row
 from relay.operate.adopt.judge import Facts, Publication, Rights
 from relay.operate.adopt.mapping import Mapping, Source, faults
 from relay.operate.adopt.older_rows import mapped
-from relay.rules.database.adoption import Adoption, Carried, adoption_of
+from relay.rules.database.adoption import Adoption, Carried, Installed, adoption_of
 from relay.rules.database.uncopied import uncopied_of
 from relay.text import quoted
 
@@ -48,7 +48,7 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
         unpreparable=unpreparable,
         publications=[_publication(row) for row in reader.rows("adopt/publications", (table,))],
         hidden=hidden,
-        adopted=any(one.source == source.sql and one.outbox == outbox for one in adoptions(reader)),
+        adopted=any(is_of(one, source.sql, outbox) for one in adoptions(reader)),
         sample=sample,
     )
 
@@ -70,6 +70,17 @@ def _publication(row: Row) -> Publication:
     return Publication(name, of_all, owned, owner, carried, mighty)
 
 
+def outbox_of(reader: Reader) -> str:
+    """Return the outbox in SQL, with its schema."""
+    schema, name, *_ = reader.row("adopt/target")
+    return f"{schema}.{name}"
+
+
+def is_of(adoption: Adoption, source: str, outbox: str) -> bool:
+    """Return whether an adoption has a trigger on a table, into an outbox; both in SQL."""
+    return not adoption.gone and (adoption.source, adoption.outbox) == (source, outbox)
+
+
 def adoptions(reader: Reader) -> Sequence[Adoption]:
     """Return the adoptions of the database."""
-    return [adoption_of(*row) for row in reader.rows("adopt/installed")]
+    return [adoption_of(Installed._make(row)) for row in reader.rows("adopt/installed")]

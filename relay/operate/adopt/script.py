@@ -65,6 +65,7 @@ def install(
     )
     digest = hashlib.sha256(body.encode()).hexdigest()
     noted: dict[str, object] = {"outbox": outbox, "preset": preset, "form": FORM, "function_sha256": digest}
+    noted["source"] = (source.schema, source.name)
     if carried is not None:
         noted["publication"] = carried.publication
         noted |= {"publication_columns": carried.columns} if carried.columns else {}
@@ -83,10 +84,19 @@ def install(
     )
 
 
-def remove(source: Source, outbox: str, tables: Tables) -> str:
-    """Return the statements that end an adoption."""
-    own = names(source, outbox, tables)
-    return _filled(tables.file("adopt/remove"), function=own.function, trigger=quoted(own.trigger), source=source.sql)
+def remove(source: Source, trigger: str, function: str, tables: Tables) -> str:
+    """Return the statements that end an adoption.
+
+    Args:
+        trigger: Unquoted.
+        function: In SQL. Both have their names of when the table may have had another one.
+    """
+    return _filled(tables.file("adopt/remove"), function=function, trigger=quoted(trigger), source=source.sql)
+
+
+def drop_function(function: str, tables: Tables) -> str:
+    """Return the statement that drops a function whose trigger is gone."""
+    return _filled(tables.file("adopt/drop_function"), function=function)
 
 
 def lock(source: Source, tables: Tables) -> str:

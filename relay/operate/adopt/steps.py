@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from relay.operate.adopt import script
-from relay.operate.adopt.facts import adoptions, gather
+from relay.operate.adopt.facts import adoptions, gather, is_of
 from relay.operate.adopt.judge import Facts, Refused, not_owned, refusals, unseen_rows
+from relay.operate.adopt.left import make_room, require_room
 from relay.operate.adopt.mapping import Mapping, Source, literal
 from relay.operate.adopt.older_rows import Backfill, Older, copy, look, try_out, understood
 from relay.operate.adopt.races import overtaken
@@ -81,7 +82,8 @@ def install(
             _take_out(changer, facts, publication)
         for previous in _own(changer, facts):
             carried = previous.carried
-            run(script.remove(facts.source, facts.outbox, changer.tables).encode())
+            run(script.remove(facts.source, previous.trigger, previous.function, changer.tables).encode())
+        make_room(changer, facts)
         with understood(facts.source):
             run(script.install(mapping, facts.source, facts.outbox, changer.tables, preset, carried).encode())
         copied = copy(changer, facts, mapping, backfill)
@@ -135,6 +137,7 @@ def _installable(
     lacks_slot = slot is not None and not changer.rows("adopt/slot", (slot, "0/0"))
     missing = [f"there is no replication slot {slot}"] if lacks_slot else []
     _refuse([*_faults(mapping, facts), *_obstacles(mapping, facts, publication), *missing])
+    require_room(changer, facts)
     return facts
 
 
@@ -206,7 +209,8 @@ def remove(changer: Changer, table: str, *, publication: str | None = None, slot
         run = changer.cursor.execute
         _keep_writers_out(changer, facts.source)
         facts, carried, tables = _removable(changer, facts.source.sql, publication, slot)
-        run(script.remove(facts.source, facts.outbox, changer.tables).encode())
+        for adoption in _own(changer, facts):
+            run(script.remove(facts.source, adoption.trigger, adoption.function, changer.tables).encode())
         if carried is not None:
             name = quoted(carried.publication)
             # Only one statement can be sent so: the row filter comes from the comment of the trigger.
@@ -302,7 +306,7 @@ def await_slot(changer: Changer, slot: str, lsn: str, timeout_s: float) -> bool:
 
 def _own(changer: Changer, facts: Facts) -> list[Adoption]:
     """Return the adoption of the table by this outbox, in an open step; empty if there is none."""
-    return [one for one in adoptions(changer) if (one.source, one.outbox) == (facts.source.sql, facts.outbox)]
+    return [one for one in adoptions(changer) if is_of(one, facts.source.sql, facts.outbox)]
 
 
 def require(mapping: Mapping, facts: Facts) -> None:

@@ -32,7 +32,7 @@ from relay.postgres.server_error import is_of_schema, is_of_value, words
 from relay.postgres.session import conninfo, pin_now
 from relay.postgres.single_value import value_or_none
 from relay.postgres.tables import Tables
-from relay.rules.database.adoption import adoption_of
+from relay.rules.database.adoption import Installed, adoption_of
 from relay.rules.database.database_state import DatabaseState
 from relay.rules.database.table_shape import TableShape
 
@@ -134,7 +134,7 @@ def _asked(
         session=session,
         bell_error=bell_error,
         topics=tuple(replace(one, rate=_rate(one.topic, inserted)) for one in starmap(Topic, sample)),
-        adoptions=tuple(adoption_of(*row) for row in adoptions),
+        adoptions=tuple(adoption_of(Installed._make(row)) for row in adoptions),
         streams=tuple(str(stream) for stream, *_ in streams),
         has_origin=bool(origin),
         projections=projections,

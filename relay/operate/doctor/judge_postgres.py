@@ -296,6 +296,8 @@ def _adoption(adoption: Adoption) -> Finding:
         return _line(check, "warning", seen, do) if adoption.outdated or adoption.doubts else _line(check, "ok", seen)
     if adoption.missed:
         do = adoption.missed[0].do
-    if not adoption.enabled:
+    if adoption.gone:
+        do = "relay adopt install again and backfill what was missed; or relay adopt remove, if nothing is to be copied"
+    elif not adoption.enabled:
         do = "ALTER TABLE ... ENABLE TRIGGER, and copy what was missed with `relay adopt backfill`"
     return _line(check, "fault", seen, do)

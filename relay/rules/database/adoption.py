@@ -59,6 +59,11 @@ class Adoption(NamedTuple):
         virtual: Columns that the function reads and PostgreSQL does not compute for it.
         uncopied: What keeps rows from the trigger.
         unsettled: Columns that the function reads, whose text depends on the session that inserts.
+        gone: Whether its trigger was dropped, alone or with the table.
+        trigger: Its trigger, unquoted.
+        function: The function of the trigger in SQL.
+        former: What the table was called when it was installed, for people; None if it has that name still.
+        purges: Whether the function deletes rows of the table that has the former name.
     """
 
     table: str
@@ -73,11 +78,16 @@ class Adoption(NamedTuple):
     virtual: tuple[str, ...] = ()
     uncopied: tuple[Uncopied, ...] = ()
     unsettled: tuple[str, ...] = ()
+    gone: bool = False
+    trigger: str = ""
+    function: str = ""
+    former: str | None = None
+    purges: bool = False
 
     @property
     def sound(self) -> bool:
         """Whether each new row is copied as it was agreed."""
-        whole = not any((self.missing, self.virtual, self.missed))
+        whole = not any((self.missing, self.virtual, self.missed, self.purges))
         return self.enabled and self.unchanged and whole
 
     @property
@@ -93,8 +103,14 @@ class Adoption(NamedTuple):
     @property
     def state(self) -> str:
         """What it does now, for people."""
+        if self.gone:
+            return "its trigger is gone, alone or with the table: nothing is copied"
         if not self.enabled:
             return "its trigger is disabled: nothing is copied"
+        if self.purges:
+            return (
+                f"each insert fails, or deletes from another table: the table was {self.former} when it was installed"
+            )
         if self.missing:
             return f"each insert fails: the table has no column {', '.join(self.missing)}"
         if self.virtual:
@@ -105,7 +121,12 @@ class Adoption(NamedTuple):
             return f"not each new row is copied: {'; '.join(one.words for one in self.missed)}"
         buts = ["one whose id the outbox holds"] if self.form < FORM else []
         texts = f"the text of column {', '.join(self.unsettled)} depends on the session that inserts the row"
-        more = [*([texts] if self.unsettled else []), *(one.words for one in self.doubts)]
+        name = f"the table was {self.former} when it was installed"
+        more = [
+            *([name] if self.former is not None else []),
+            *([texts] if self.unsettled else []),
+            *(one.words for one in self.doubts),
+        ]
         return "; ".join([" but ".join(["copies each new row", *buts]), *more])
 
     @property
@@ -114,45 +135,63 @@ class Adoption(NamedTuple):
         return self.form < FORM or bool(self.unsettled)
 
 
-def adoption_of(
-    schema: str,
-    name: str,
-    enabled: bool,
-    comment: str,
-    function: str,
-    columns: str,
-    virtual: Sequence[str] = (),
-    uncopied: str = "[]",
-    pinned: bool = True,
-) -> Adoption:
-    """Return an adoption.
+class Installed(NamedTuple):
+    """``adopt/installed``: a trigger that copies the rows of a foreign table, as it stands, or what is left of one.
 
-    Args:
-        schema: Of the foreign table, unquoted.
-        name: Of the foreign table, unquoted.
-        enabled: Whether its trigger fires.
-        comment: Of the trigger, as it was installed.
-        function: The body of the trigger's function, as it is now.
+    Attributes:
+        schema: Of the foreign table, unquoted; None if the trigger is gone.
+        name: Of the foreign table, unquoted; None if the trigger is gone.
+        enabled: Whether the trigger fires.
+        comment: Of the trigger or its function, as it was installed.
+        function: The body of its function, as it is now.
         columns: Those of the foreign table now, with their types, as JSON.
         virtual: Those of them that are generated and not stored.
         uncopied: What keeps rows from the trigger, as JSON.
         pinned: Whether the function sets how values are written as text.
+        trigger: Its name, unquoted.
+        called: The function's name in SQL.
     """
-    noted = _noted(comment)
-    types = dict(json.loads(columns))
+
+    schema: str | None
+    name: str | None
+    enabled: bool
+    comment: str
+    function: str
+    columns: str = "{}"
+    virtual: Sequence[str] = ()
+    uncopied: str = "[]"
+    pinned: bool = True
+    trigger: str | None = None
+    called: str = ""
+
+
+def adoption_of(row: Installed) -> Adoption:
+    """Return an adoption."""
+    noted = _noted(row.comment)
+    types = dict(json.loads(row.columns))
+    then = _source(noted)
+    is_gone = row.schema is None or row.name is None
+    schema, name = (row.schema, row.name) if row.schema is not None and row.name is not None else then
+    # What an adoption of an earlier version does not say of its table is taken to be as it was.
+    renamed = not is_gone and "source" in noted and (schema, name) != then
     return Adoption(
         table=f"{schema}.{name}",
         source=f"{quoted(schema)}.{quoted(name)}",
-        enabled=enabled,
+        enabled=row.enabled,
         outbox=_text(noted, "outbox") or "unknown",
         preset=_text(noted, "preset") or "unknown",
-        unchanged=noted.get("function_sha256") == hashlib.sha256(function.encode()).hexdigest(),
-        missing=tuple(one for one in columns_of(function) if one not in types),
-        virtual=tuple(one for one in columns_of(function) if one in virtual),
-        uncopied=uncopied_of(uncopied),
-        unsettled=() if pinned else tuple(unsettled_of(function, types)),
+        unchanged=noted.get("function_sha256") == hashlib.sha256(row.function.encode()).hexdigest(),
+        missing=() if is_gone else tuple(one for one in columns_of(row.function) if one not in types),
+        virtual=tuple(one for one in columns_of(row.function) if one in row.virtual),
+        uncopied=uncopied_of(row.uncopied),
+        unsettled=() if row.pinned else tuple(unsettled_of(row.function, types)),
         carried=_carried(noted),
         form=form if isinstance(form := noted.get("form"), int) else 1,
+        gone=is_gone,
+        trigger=row.trigger or "",
+        function=row.called,
+        former=".".join(then) if renamed else None,
+        purges=renamed and f"{quoted(then[0])}.{quoted(then[1])} WHERE" in row.function,
     )
 
 
@@ -168,6 +207,15 @@ def _noted(comment: str) -> dict[str, object]:
 def _text(noted: dict[str, object], name: str) -> str | None:
     value = noted.get(name)
     return value if isinstance(value, str) else None
+
+
+def _source(noted: dict[str, object]) -> tuple[str, str]:
+    """Return schema and name of the foreign table, as they were when it was installed."""
+    match noted.get("source"):
+        case [str(schema), str(name)]:
+            return schema, name
+        case _:
+            return "unknown", "unknown"
 
 
 def _carried(noted: dict[str, object]) -> Carried | None:

@@ -10,7 +10,7 @@ from relay.operate.adopt.connector import translate
 from relay.operate.adopt.judge import Facts, Publication, Rights, judge, judge_streams, refusals, subjects_of
 from relay.operate.adopt.mapping import Mapping, Source, faults, literal, values
 from relay.operate.adopt.presets import PRESETS, REFUSED
-from relay.rules.database.adoption import Carried, adoption_of, columns_of
+from relay.rules.database.adoption import Carried, Installed, adoption_of, columns_of
 from relay.rules.database.uncopied import Uncopied
 from relay.text import quoted
 from tests.support.relay_cli import relay
@@ -315,7 +315,7 @@ def test_subjects_that_no_stream_takes_are_told() -> None:
 
 @pytest.mark.parametrize("comment", ['{"adopted_by": "outbox-relay"', '{"adopted_by": "outbox-relay", "outbox": 7}'])
 def test_an_adoption_whose_comment_was_changed_by_hand_is_not_sound(comment: str) -> None:
-    found = adoption_of("app", "outbox", True, comment, "BEGIN RETURN NULL; END", '{"id": "uuid"}')
+    found = adoption_of(Installed("app", "outbox", True, comment, "BEGIN RETURN NULL; END", '{"id": "uuid"}'))
     assert (found.outbox, found.unchanged, found.sound) == ("unknown", False, False)
 
 
@@ -333,5 +333,5 @@ def test_an_adoption_whose_comment_was_changed_by_hand_is_not_sound(comment: str
 def test_how_the_publication_carried_the_table_is_read_from_the_comment(
     noted: dict[str, object], clause: str | None
 ) -> None:
-    found = adoption_of("app", "outbox", True, json.dumps(noted), "", "{}")
+    found = adoption_of(Installed("app", "outbox", True, json.dumps(noted), ""))
     assert (None if found.carried is None else found.carried.clause) == clause
