@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -106,12 +107,13 @@ def test_a_database_that_freezes_in_a_hand_over_ends_no_relay(
 
 
 def test_one_from_which_some_shards_were_taken_calls_nothing_settled_that_is_not(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, through_us: Callable[[str], str]
 ) -> None:
     """Its marks are refused, also those in the shards that it has kept: they wait, and the watermark with them."""
     streams.make("ORDERS", "orders.>", allow_direct=True, duplicate_window=SHORTEST_WINDOW)
     outbox.fill("orders.placed", 4000, KEYS)
-    relay = make_relay(outbox.dsn, streams.url, delivery__strategy="singles", **LEASE, **SLOWLY).start()
+    url = through_us(streams.url)
+    relay = make_relay(outbox.dsn, url, delivery__strategy="singles", **LEASE, **SLOWLY).start()
     for turn in range(5):
         outbox.delivered_at_least(200 + 600 * turn)
         relay.signal(signal.SIGSTOP)

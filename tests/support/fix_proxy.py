@@ -158,3 +158,17 @@ def proxy() -> Iterator[Callable[[int], Proxy]]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+@pytest.fixture
+def through_us(proxy: Callable[[int], Proxy]) -> Callable[[str], str]:
+    """Lead to a NATS server through this process: ``through_us(nats_url)``.
+
+    A test that is to meet a relay in the middle of its work does so however long it stands still itself: so does the
+    relay.
+    """
+
+    def lead(url: str) -> str:
+        return f"nats://127.0.0.1:{proxy(int(url.rpartition(':')[2])).port}"
+
+    return lead

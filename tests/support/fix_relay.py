@@ -17,7 +17,7 @@ import pytest
 
 from relay.demo.servers import free_port
 from tests.support import forks
-from tests.support.fix_rights import NATS_USER, as_relay
+from tests.support.fix_rights import LOGIN, NATS_USER, as_relay
 
 TIMEOUT_S = 30.0
 ROOT = Path(__file__).parents[2]
@@ -239,6 +239,11 @@ class Outbox:
         self.conn.execute("UPDATE outbox_shards SET lease_until = '-infinity'")
         if ended is not None:
             self.conn.execute("UPDATE outbox_shards SET owner = NULL, crashes = %s", (ended,))
+
+    def killed_relays_are_gone(self) -> None:
+        """Wait until the sessions of killed relays have ended: what they had asked for may be done after the kill."""
+        left = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND usename = %s"
+        wait_until("no session of a relay", lambda: not self.conn.execute(left, (LOGIN,)).fetchall())
 
     def marks(self) -> dict[int, str]:
         """Return the id of the event at each sequence of its stream, as the marks name it."""

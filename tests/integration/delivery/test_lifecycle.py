@@ -3,6 +3,7 @@
 import signal
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -12,6 +13,7 @@ from relay.stop_signals import SAME_WISH_S
 from tests.support.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, wait_until
 from tests.support.fix_stream import Streams, assert_once_and_in_order, ids
 
+ThroughUs = Callable[[str], str]
 STRATEGIES = ["singles", "atomic"]
 # The shortest that is permitted, and how often a standby asks.
 LEASE_S = 2.0
@@ -22,11 +24,11 @@ SLACK_S = 5.0
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_sigterm_in_the_middle_settles_what_is_in_flight_and_a_restart_finishes(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, through_us: ThroughUs, strategy: str
 ) -> None:
     streams.make("ORDERS", "orders.>", allow_atomic=True)
     outbox.fill("orders.placed", 8000, keys=100)
-    relay = make_relay(outbox.dsn, streams.url, delivery__strategy=strategy, **SLOWLY)
+    relay = make_relay(outbox.dsn, through_us(streams.url), delivery__strategy=strategy, **SLOWLY)
     for turn in range(3):
         relay.start()
         # What was delivered before says nothing about this one: it must be there before it can be asked to stop.
@@ -142,10 +144,10 @@ def _stuck_in_flight(outbox: Outbox, nats: NatsServer, make_relay: MakeRelay, **
 
 
 def test_a_second_relay_stands_by_and_takes_over_at_once_when_the_first_is_stopped(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, through_us: ThroughUs
 ) -> None:
     streams.make("ORDERS", "orders.>")
-    first, second = _pair(outbox, streams, make_relay, lease__ttl_s="60")
+    first, second = _pair(outbox, through_us(streams.url), make_relay, lease__ttl_s="60")
     outbox.fill("orders.placed", 8000, keys=100)
     outbox.delivered_at_least(1000)
     assert first.stop() == Exit.DONE
@@ -160,10 +162,10 @@ def test_a_second_relay_stands_by_and_takes_over_at_once_when_the_first_is_stopp
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_relay_of_another_machine_takes_over_within_the_lease_when_the_first_is_killed(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, through_us: ThroughUs, strategy: str
 ) -> None:
     streams.make("ORDERS", "orders.>", allow_atomic=True)
-    first, second = _pair(outbox, streams, make_relay, delivery__strategy=strategy, test_elsewhere="1")
+    first, second = _pair(outbox, through_us(streams.url), make_relay, delivery__strategy=strategy, test_elsewhere="1")
     outbox.fill("orders.placed", 8000, keys=100)
     outbox.delivered_at_least(1000)
     first.kill()
@@ -177,10 +179,10 @@ def test_a_relay_of_another_machine_takes_over_within_the_lease_when_the_first_i
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_an_owner_that_was_frozen_past_its_lease_writes_nothing_more(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay, strategy: str
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, through_us: ThroughUs, strategy: str
 ) -> None:
     streams.make("ORDERS", "orders.>", allow_atomic=True)
-    first, second = _pair(outbox, streams, make_relay, delivery__strategy=strategy)
+    first, second = _pair(outbox, through_us(streams.url), make_relay, delivery__strategy=strategy)
     outbox.fill("orders.placed", 10_000, keys=100)
     outbox.delivered_at_least(500)
     first.signal(signal.SIGSTOP)
@@ -202,9 +204,11 @@ def test_an_owner_that_was_frozen_past_its_lease_writes_nothing_more(
     assert first.stop() == Exit.DONE
 
 
-def test_owners_that_freeze_in_turn_lose_nothing(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> None:
+def test_owners_that_freeze_in_turn_lose_nothing(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, through_us: ThroughUs
+) -> None:
     streams.make("ORDERS", "orders.>", allow_atomic=True)
-    pair = _pair(outbox, streams, make_relay)
+    pair = _pair(outbox, through_us(streams.url), make_relay)
     outbox.fill("orders.placed", 10_000, keys=7)
     for turn in range(3):
         owner, other = pair if turn % 2 == 0 else reversed(pair)
@@ -219,13 +223,13 @@ def test_owners_that_freeze_in_turn_lose_nothing(outbox: Outbox, streams: Stream
     _marks_are_right(outbox, streams)
 
 
-def _pair(outbox: Outbox, streams: Streams, make_relay: MakeRelay, **settings: str) -> tuple[Relay, Relay]:
+def _pair(outbox: Outbox, url: str, make_relay: MakeRelay, **settings: str) -> tuple[Relay, Relay]:
     """Start a relay at work and one that stands by, since there is but one shard."""
     outbox.conn.execute("DELETE FROM outbox_shards WHERE shard > 0")
     settings = {"lease__ttl_s": f"{LEASE_S:g}", **SLOWLY, **settings}
-    first = make_relay(outbox.dsn, streams.url, **settings).start()
+    first = make_relay(outbox.dsn, url, **settings).start()
     first.said("relay.active")
-    second = make_relay(outbox.dsn, streams.url, **settings).start()
+    second = make_relay(outbox.dsn, url, **settings).start()
     second.said("relay.standby")
     wait_until("the standby is ready", lambda: second.get("/readyz") == (200, "ready: standby\n"))
     wait_until("the first is at work", lambda: first.get("/readyz") == (200, "ready: active\n"))

@@ -310,6 +310,7 @@ def test_a_kill_before_a_dead_letter_is_written_sends_it_behind_no_later_event_o
             outbox.insert("orders.placed", "k", {"i": i})
             outbox.delivered(outbox.insert("orders.other", f"another {i}", {"i": -1}))
         relay.kill()
+        outbox.killed_relays_are_gone()
     outbox.leases_run_out()
     streams.change("ORDERS", max_msg_size=5000)
     relay.start()

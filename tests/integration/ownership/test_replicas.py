@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
@@ -103,10 +104,11 @@ def test_both_work_on_a_backlog(outbox: Outbox, streams: Streams, make_relay: Ma
 
 
 def test_one_that_was_frozen_past_its_lease_marks_nothing_and_reorders_nothing(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, through_us: Callable[[str], str]
 ) -> None:
     streams.make("ORDERS", "orders.>", allow_atomic=True)
-    first, second = (make_relay(outbox.dsn, streams.url, **LEASE, **SLOWLY).start() for _ in range(2))
+    url = through_us(streams.url)
+    first, second = (make_relay(outbox.dsn, url, **LEASE, **SLOWLY).start() for _ in range(2))
     shared(outbox, 32, 32)
     outbox.fill("orders.placed", 10_000, keys=100)
     wait_until("they are at work", lambda: outbox.count("delivered_at IS NOT NULL") > 500)
@@ -123,10 +125,10 @@ def test_one_that_was_frozen_past_its_lease_marks_nothing_and_reorders_nothing(
 
 
 def test_one_whose_machine_was_suspended_sends_nothing_when_it_wakes(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, through_us: Callable[[str], str]
 ) -> None:
     streams.make("ORDERS", "orders.>", duplicate_window=10**9)
-    first = make_relay(outbox.dsn, streams.url, **LEASE, **SLOWLY)
+    first = make_relay(outbox.dsn, through_us(streams.url), **LEASE, **SLOWLY)
     first.patch(suspended="1")
     first.start()
     shared(outbox, 64)
