@@ -222,10 +222,11 @@ def status(settings: Settings, output: str) -> None:
     \b
     relay adopt status
     """
-    from relay.operate.adopt.facts import adoptions
+    from relay.operate.adopt.facts import adoptions_and_readers
+    from relay.operate.adopt.races import overtaken
 
-    with reading(settings) as reader:
-        found = adoptions(reader)
+    with reading(settings) as reader, overtaken():
+        found = adoptions_and_readers(reader)
     if output == "json":
         for one in found:
             click.echo(json_line(json.dumps(one._asdict())))

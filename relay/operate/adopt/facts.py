@@ -84,3 +84,15 @@ def is_of(adoption: Adoption, source: str, outbox: str) -> bool:
 def adoptions(reader: Reader) -> Sequence[Adoption]:
     """Return the adoptions of the database."""
     return [adoption_of(Installed._make(row)) for row in reader.rows("adopt/installed")]
+
+
+def adoptions_and_readers(reader: Reader) -> Sequence[Adoption]:
+    """Return the adoptions of the database, with what the publications of their old readers send again."""
+    return [one._replace(shared=_shared(reader, one)) for one in adoptions(reader)]
+
+
+def _shared(reader: Reader, adoption: Adoption) -> tuple[str, ...]:
+    if adoption.carried is None:
+        return ()
+    asked = (adoption.carried.publication, adoption.source)
+    return tuple(name for (name,) in reader.rows("adopt/still_carried", asked))

@@ -32,7 +32,7 @@ from relay.postgres.server_error import is_of_schema, is_of_value, words
 from relay.postgres.session import conninfo, pin_now
 from relay.postgres.single_value import value_or_none
 from relay.postgres.tables import Tables
-from relay.rules.database.adoption import Installed, adoption_of
+from relay.rules.database.adoption import Adoption, Installed, adoption_of
 from relay.rules.database.database_state import DatabaseState
 from relay.rules.database.table_shape import TableShape
 
@@ -100,7 +100,7 @@ def _asked(
         unreachable = bool(_value(conn, tables.query("doctor/unreachable")))
         holders = _rows(conn, tables.query("doctor/holders"))
         leases = _rows(conn, tables.query("doctor/leases"))
-        adoptions = _rows(conn, tables.query("adopt/installed"))
+        adoptions = _adoptions(conn, tables)
         streams = _rows(conn, tables.query("operate/streams"))
         origin = _value(conn, tables.query("operate/origin"))
         projections = _projections(conn, tables)
@@ -134,7 +134,7 @@ def _asked(
         session=session,
         bell_error=bell_error,
         topics=tuple(replace(one, rate=_rate(one.topic, inserted)) for one in starmap(Topic, sample)),
-        adoptions=tuple(adoption_of(Installed._make(row)) for row in adoptions),
+        adoptions=adoptions,
         streams=tuple(str(stream) for stream, *_ in streams),
         has_origin=bool(origin),
         projections=projections,
@@ -186,6 +186,16 @@ def _rows(conn: Conn, query: bytes, params: Sequence[object] = ()) -> list[tuple
         if not is_of_schema(error):
             raise
         return []
+
+
+def _adoptions(conn: Conn, tables: Tables) -> tuple[Adoption, ...]:
+    """Return the adoptions, with what the publications of their old readers send again."""
+    found = []
+    for one in (adoption_of(Installed._make(row)) for row in _rows(conn, tables.query("adopt/installed"))):
+        asked = None if one.carried is None else (one.carried.publication, one.source)
+        rows = [] if asked is None else _rows(conn, tables.query("adopt/still_carried"), asked)
+        found.append(one._replace(shared=tuple(name for (name,) in rows)))
+    return tuple(found)
 
 
 def _value(conn: Conn, query: bytes) -> Any:

@@ -291,9 +291,15 @@ def _adoption(adoption: Adoption) -> Finding:
         "relay adopt install again, with the options of then: it puts the trigger in the place of the one that is there"
     )
     if adoption.sound:
-        if adoption.doubts and not adoption.outdated:
+        if adoption.shared:
+            do = "ALTER PUBLICATION ... DROP TABLE, and let the reader take none (publication.autocreate.mode=disabled)"
+        elif adoption.outdated:
+            pass
+        elif adoption.doubts:
             do = adoption.doubts[0].do
-        return _line(check, "warning", seen, do) if adoption.outdated or adoption.doubts else _line(check, "ok", seen)
+        else:
+            return _line(check, "ok", seen)
+        return _line(check, "warning", seen, do)
     if adoption.missed:
         do = adoption.missed[0].do
     if adoption.gone:

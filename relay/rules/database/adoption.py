@@ -59,6 +59,7 @@ class Adoption(NamedTuple):
         virtual: Columns that the function reads and PostgreSQL does not compute for it.
         uncopied: What keeps rows from the trigger.
         unsettled: Columns that the function reads, whose text depends on the session that inserts.
+        shared: What the publication, from which it was taken, sends of it again; only looked for on request.
         gone: Whether its trigger was dropped, alone or with the table.
         trigger: Its trigger, unquoted.
         function: The function of the trigger in SQL.
@@ -78,6 +79,7 @@ class Adoption(NamedTuple):
     virtual: tuple[str, ...] = ()
     uncopied: tuple[Uncopied, ...] = ()
     unsettled: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     gone: bool = False
     trigger: str = ""
     function: str = ""
@@ -127,6 +129,9 @@ class Adoption(NamedTuple):
             *([texts] if self.unsettled else []),
             *(one.words for one in self.doubts),
         ]
+        if self.carried is not None and self.shared:
+            again = f"publication {self.carried.publication} sends {', '.join(self.shared)} again"
+            more.append(f"{again}, so its reader gets the same rows")
         return "; ".join([" but ".join(["copies each new row", *buts]), *more])
 
     @property

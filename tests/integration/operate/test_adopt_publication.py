@@ -1,5 +1,6 @@
 """A publication with a row filter or a list of columns: what its reader saw becomes events, and it is given back."""
 
+import json
 from collections.abc import Iterator
 
 import psycopg
@@ -133,3 +134,17 @@ def test_what_its_publication_sends_all_the_same_is_not_handed_over(
         assert f"it carries {left};" in refused.stderr
     assert db.execute("SELECT * FROM pg_publication_tables ORDER BY 1, 2, 3").fetchall() == before
     assert done(database, "adopt", "status").stderr == "nothing is adopted\n"
+
+
+@pytest.mark.parametrize("again", ["ADD TABLE outbox", "ADD TABLES IN SCHEMA public"])
+def test_a_table_that_its_reader_takes_back_is_told(database: str, db: psycopg.Connection, again: str) -> None:
+    db.execute("CREATE PUBLICATION dbz FOR TABLE outbox")
+    done(database, *CUTOVER)
+    assert done(database, "adopt", "status").stdout.rstrip().endswith("copies each new row")
+    # As Debezium does at its next start, unless publication.autocreate.mode is disabled.
+    db.execute(f"ALTER PUBLICATION dbz {again}".encode())
+    seen = "publication dbz sends outbox again, so its reader gets the same rows"
+    assert seen in done(database, "adopt", "status").stdout
+    findings = json.loads(relay(database, "doctor", "--output", "json").stdout)["findings"]
+    (found,) = [one for one in findings if one["check"].startswith("adoption ")]
+    assert (found["level"], seen in found["seen"]) == ("warning", True), found
