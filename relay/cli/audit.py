@@ -10,6 +10,7 @@ from relay.cli.table import Column, message, table
 from relay.config.settings import Settings
 from relay.operate.access import reading
 from relay.operate.changes import AuditLine, audit_lines
+from relay.operate.previews import RECORD
 from relay.text import iso, json_line, moment, of_planned
 
 _COLUMNS = (
@@ -51,7 +52,7 @@ def audit(settings: Settings, limit: int, output: str) -> None:
 
 def _cells(line: AuditLine, now: float) -> tuple[str, ...]:
     state = "done" if line.ended_at is not None else "not finished"
-    filters = " ".join(f"{name}={_value(value)}" for name, value in json.loads(line.filter).items())
+    filters = " ".join(f"{name}={_value(value)}" for name, value in json.loads(line.filter).items() if name != RECORD)
     return (
         str(line.number),
         moment(line.began_at, now),

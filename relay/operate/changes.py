@@ -11,6 +11,7 @@ import psycopg
 
 from relay.errors import RelayError, Unreachable
 from relay.operate.access import Denied, Reader, Row, checked, connect, foreseen, telling_rights
+from relay.operate.previews import RECORD, Confirmed, change_of
 from relay.postgres.tables import Tables
 from relay.text import of_planned
 
@@ -121,7 +122,14 @@ class Changer(Reader):
         finally:
             self._added.clear()
 
-    def begin(self, action: str, filters: Mapping[str, object], planned: int, position: int | None = None) -> "Audit":
+    def begin(
+        self,
+        action: str,
+        filters: Mapping[str, object],
+        planned: int,
+        position: int | None = None,
+        preview: str | None = None,
+    ) -> "Audit":
         """Write down that something is begun; a transaction of its own.
 
         Args:
@@ -129,8 +137,17 @@ class Changer(Reader):
             filters: Which events are meant, and the options that matter; `Filters.as_record`.
             planned: How many events matched.
             position: The seq from which it goes on, for what can be resumed.
+            preview: The name of the preview that is confirmed, if there was one (`relay.operate.previews`).
+
+        Raises:
+            Confirmed: That preview was confirmed before. Nothing was written.
         """
         with self.step():
+            if preview is not None:
+                self.rows("operate/confirming", (preview,))
+                if (earlier := change_of(self, preview)) is not None:
+                    raise Confirmed(earlier)
+                filters = {**filters, RECORD: preview}
             (number,) = self.row(
                 "operate/audit_begin",
                 (self.acting, action, json.dumps(filters, ensure_ascii=False), planned, position),

@@ -60,14 +60,18 @@ def check(changer: Changer, decision: Decision) -> None:
     changer.check((f"operate/dead_{decision}", ([],)))
 
 
-def begin(changer: Changer, decision: Decision, filters: Filters, planned: int) -> Audit:
+def begin(changer: Changer, decision: Decision, filters: Filters, planned: int, preview: str | None = None) -> Audit:
     """Write down that something is decided about dead letters.
 
     Args:
         filters: What they were found by.
         planned: How many there were.
+        preview: See `Changer.begin`.
+
+    Raises:
+        Confirmed: See there.
     """
-    return changer.begin(f"dead {decision}", filters.as_record(), planned)
+    return changer.begin(f"dead {decision}", filters.as_record(), planned, preview=preview)
 
 
 def decide(changer: Changer, decision: Decision, audit: Audit, seqs: list[int], on_progress: OnProgress) -> int:

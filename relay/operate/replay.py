@@ -340,6 +340,13 @@ class Replay:
         raise AssertionError("tenacity retries until it gives up")
 
 
-def begin(changer: Changer, plan: Plan, events: int) -> Audit:
-    """Write down that a replay is begun; its number is that of the line in the audit table."""
-    return changer.begin(_ACTION, plan.as_record(), events, plan.above)
+def begin(changer: Changer, plan: Plan, events: int, preview: str | None = None) -> Audit:
+    """Write down that a replay is begun; its number is that of the line in the audit table.
+
+    Args:
+        preview: See `Changer.begin`.
+
+    Raises:
+        Confirmed: See there.
+    """
+    return changer.begin(_ACTION, plan.as_record(), events, plan.above, preview)

@@ -13,10 +13,11 @@ from relay.credentials import IdentityError, secret
 from relay.errors import ConfigError
 from relay.operate import dead_letters, replay
 from relay.operate.access import Reader
-from relay.operate.changes import Audit, Changer, changing
+from relay.operate.changes import Audit, Changer, audit_lines, changing
 from relay.operate.claim import check_free, claimed
 from relay.operate.dead_letters import Decision
 from relay.operate.events import ListedEvent, find
+from relay.operate.previews import named
 from relay.operate.unfinished import find_unfinished, go_on
 
 if TYPE_CHECKING:
@@ -34,11 +35,13 @@ class Shown:
         order: With what is meant fixed.
         count: How many match.
         examples: Some of them.
+        name: Of this preview, which can be confirmed once.
     """
 
     order: Order
     count: int
     examples: list[ListedEvent]
+    name: str
 
 
 def operator_settings(settings: "Settings") -> "Settings":
@@ -88,7 +91,8 @@ def preview(settings: "Settings", order: Order | int, acting: str, now: float) -
                 count = len(dead_letters.matching(changer, fixed.form.filters))
         with changer.step():
             examples = _examples(changer, fixed)
-    return Shown(fixed, count, examples)
+            newest_line = audit_lines(changer, 1)
+    return Shown(fixed, count, examples, named(newest_line[0].number if newest_line else 0))
 
 
 @dataclass(frozen=True)
@@ -111,12 +115,19 @@ class Begun:
         self.held.close()
 
 
-def begin(settings: "Settings", shown: Shown, acting: str) -> Begun:
+def begin(settings: "Settings", shown: Shown, acting: str, name: str) -> Begun:
     """Write down in the audit table that what was shown is begun, or gone on with.
 
     From then on it can be gone on with, whatever becomes of this process.
 
+    Args:
+        settings: With the operator's address.
+        shown: What is meant, as it is now.
+        acting: Who confirms it.
+        name: Of the preview that is confirmed.
+
     Raises:
+        Confirmed: It was confirmed before.
         Taken: Another process is at work on it.
         CannotGoOn: It was done meanwhile.
         psycopg.Error: PostgreSQL refuses it.
@@ -129,9 +140,9 @@ def begin(settings: "Settings", shown: Shown, acting: str) -> Begun:
             audit = go_on(changer, order.rest_of)
         else:
             if order.is_replay:
-                audit = replay.begin(changer, _plan(changer, order), shown.count)
+                audit = replay.begin(changer, _plan(changer, order), shown.count, name)
             else:
-                audit = dead_letters.begin(changer, decision(order), order.form.filters, shown.count)
+                audit = dead_letters.begin(changer, decision(order), order.form.filters, shown.count, name)
             stack.enter_context(claimed(settings, changer, audit.number))
         return Begun(settings, changer, audit, stack.pop_all())
 

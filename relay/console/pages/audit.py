@@ -8,6 +8,7 @@ from starlette.responses import Response
 from relay.console.filter_form import command
 from relay.console.site import Site
 from relay.operate.changes import AuditLine, audit_lines
+from relay.operate.previews import RECORD
 
 _LINES = 100
 
@@ -27,6 +28,8 @@ async def audit(site: Site, request: Request) -> Response:
 def _filter(line: AuditLine) -> str:
     found = json.loads(line.filter)
     shown = (
-        f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in found.items()
+        f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in found.items()
+        if name != RECORD
     )
     return " ".join(shown) or "all"

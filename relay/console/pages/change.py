@@ -21,6 +21,7 @@ from relay.console.site import Site, answer_if_new, visitor_of
 from relay.operate.changes import AuditLine, audit_line
 from relay.operate.claim import holder_of
 from relay.operate.filters import from_record
+from relay.operate.previews import Confirmed, change_of, is_name
 from relay.operate.unfinished import can_go_on
 
 
@@ -39,7 +40,7 @@ class ChangePages:
         return self._page(site, request, shown.order, shown, None, 200, warnings)
 
     async def confirm(self, site: Site, request: Request) -> Response:
-        """Begin what was previewed, if it still is what was shown."""
+        """Begin what was previewed, if it still is what was shown; once, however often the form is sent."""
         fields = await read_body(request)
         order = self._order(fields)
         if isinstance(order, Order):
@@ -47,21 +48,30 @@ class ChangePages:
                 return self._page(site, request, order, None, "; ".join(order.faults), 400)
             if order.form.filters.until is None:
                 raise HTTPException(400, "this form does not say up to when: look at the preview first")
+        name = fields.get("preview", "")
+        earlier = await site.read(lambda reader: change_of(reader, name)) if is_name(name) else None
+        if earlier is not None:
+            return self._to(site, earlier)
         shown = await self._preview(site, request, order)
         against = objection(number_of(fields.get("planned", "")), fields.get("typed", ""), shown.count)
         if against is not None:
             return self._page(site, request, shown.order, shown, against, 409)
+        if not is_name(name):
+            raise HTTPException(400, "this form does not say which preview it confirms: look at the preview first")
         acting = _acting(request)
         self.jobs.check_room(shown.order.rest_of)
         settings = await site.run(lambda: operator_settings(site.settings))
-        begun = await site.run(lambda: begin(settings, shown, acting))
+        try:
+            begun = await site.run(lambda: begin(settings, shown, acting, name))
+        except Confirmed as confirmed:
+            return self._to(site, confirmed.number)
         does = shown.order.sentence(shown.count)
         job = Job(begun.audit.number, does, shown.order.command(), acting, _page_of(shown.order))
         with ExitStack() as otherwise:
             otherwise.callback(begun.close)
             self.jobs.start(job, functools.partial(carry_out, begun))
             otherwise.pop_all()
-        return RedirectResponse(site.url(f"/changes/{job.number}"), 303)
+        return self._to(site, job.number)
 
     async def progress(self, site: Site, request: Request) -> Response:
         """Show how far a change is, or with ``?live`` the part that moves."""
@@ -86,6 +96,10 @@ class ChangePages:
             command="relay audit",
         )
         return answer_if_new(request, bytes(page.body)) if "live" in request.query_params else page
+
+    @staticmethod
+    def _to(site: Site, number: int) -> Response:
+        return RedirectResponse(site.url(f"/changes/{number}"), 303)
 
     def _order(self, given: Mapping[str, str]) -> Order | int:
         rest_of = asked_to_go_on(given)
