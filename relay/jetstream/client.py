@@ -238,6 +238,10 @@ class Client(nats.aio.client.Client):
             return
         await super()._process_msg(sid, subject, reply, data, headers)
 
+    def ping_each(self, interval_s: float) -> None:
+        """Ping at this interval from the next ping on, seconds."""
+        self.options["ping_interval"] = math.ceil(interval_s)
+
     def max_payload_is(self, limit: int) -> None:
         """Take the limit of a message that another connection was told, bytes."""
         self._max_payload = limit

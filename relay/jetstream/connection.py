@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import StaleConnectionError
 
 from relay import credentials
 from relay.cancellation import heed_cancellation, honour_cancellation
@@ -31,6 +32,8 @@ from relay.rules.failure.refused_right import forbidden_subject, unheard_subject
 # Events of a batch between two returns to the event loop: about 1 ms.
 _BREATH = 500
 
+# Why a connection has ended whose pings were not answered.
+UNANSWERED = str(StaleConnectionError())
 # The limit of a message is asked again at most this often, seconds.
 _LIMIT_PAUSE_S = 1.0
 
@@ -77,6 +80,10 @@ class Connection(Questions):
             self._limit_asked_at = now
             self._nc.max_payload_is(await self._limit_of_now() or self.max_payload)
         return self.max_payload
+
+    def ping_each(self, interval_s: float) -> None:
+        """Ping the server at this interval from the next ping on, seconds."""
+        self._nc.ping_each(interval_s)
 
     async def ended(self) -> str:
         """Wait until the connection has ended by itself; return why. One that we close never does."""

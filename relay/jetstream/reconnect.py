@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
@@ -12,11 +13,12 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from relay.cancellation import end
 from relay.credentials import is_auth_error
 from relay.jetstream.client import NatsOptions
-from relay.jetstream.connection import Connection, connect
+from relay.jetstream.connection import UNANSWERED, Connection, connect
 from relay.jetstream.errors import BrokerError
 from relay.jetstream.listener import Listener
 from relay.jetstream.managed_stream import ManagedStream, ensure_stream
 from relay.observe.logs import event as log_event
+from relay.rules.failure.ping_patience import CALM_S, PingPatience
 from relay.rules.failure.retry_backoff import backoff
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class Reconnector:
         users: Sequence[ConnectionUser],
     ) -> None:
         self._options = options
+        self._patience = PingPatience(options.ping_interval_s)
         self._stream = stream
         self._listener = listener
         self._users = users
@@ -119,6 +122,7 @@ class Reconnector:
             asyncio.create_task(self._manage_later(connection), name="manage"),
             asyncio.create_task(self._end_trouble(connection), name="prove"),
             asyncio.create_task(self._leave_silent(connection), name="leave"),
+            asyncio.create_task(self._calm(connection), name="calm"),
         ]
         try:
             return await self._life(connection)
@@ -129,6 +133,11 @@ class Reconnector:
         """Call the relay able to send as soon as an event was stored: no time that a connection lives proves more."""
         await connection.proved()
         self.trouble = None
+
+    async def _calm(self, connection: Connection) -> None:
+        """Expect answers to pings in the usual time once a connection has lived for a while."""
+        await asyncio.sleep(CALM_S)
+        connection.ping_each(self._patience.calm())
 
     async def _leave_silent(self, connection: Connection) -> None:
         """End a connection over which JetStream answers nothing, if another server may do better."""
@@ -178,6 +187,8 @@ class Reconnector:
             self._short_lived = 0
             self.trouble = None
             reason = await connection.ended()
+        if reason == UNANSWERED:
+            self._patience.unanswered()
         ends = f"connections end soon after they are made, {self._short_lived} in a row: "
         self.trouble = f"{ends if self._short_lived > _TOLERATED else ''}{reason}"
         return reason
@@ -195,7 +206,8 @@ class Reconnector:
         raise AssertionError("tenacity retries without end")
 
     async def _connect(self, server: str) -> Connection:
-        connection = await connect(self._options, server, self._listener)
+        options = replace(self._options, ping_interval_s=self._patience.interval_s)
+        connection = await connect(options, server, self._listener)
         async with AsyncExitStack() as otherwise:
             otherwise.push_async_callback(connection.close)
             await self._manage(connection)

@@ -100,6 +100,25 @@ def test_a_link_of_a_tenth_of_a_second(
     assert not relay.lines(f"{link}.lost")
 
 
+def test_an_event_that_takes_longer_than_pings_are_waited_for(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: MakeProxy
+) -> None:
+    """The answer to a ping stands behind it: a connection that is given up begins with its first byte again."""
+    streams.make("ORDERS", "orders.>")
+    between, relay = through(
+        "nats", outbox, streams, make_relay, proxy, nats__ping_interval_s="1", delivery__ack_timeout_s="60"
+    )
+    relay.start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
+    # The event takes 6.5 s, and an unanswered ping 3 s.
+    between.bytes_a_second = 20_000
+    large = outbox.insert("orders.placed", "k", {"i": 2, "note": "x" * 130_000})
+    outbox.delivered(large, timeout_s=60)
+    assert relay.said("nats.lost")["reason"] == "nats: stale connection"
+    between.flow()
+    assert [message.i for message in streams.read("ORDERS")] == [1, 2]
+
+
 @pytest.mark.parametrize("link", LINKS)
 def test_a_link_that_passes_everything_in_pieces(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: MakeProxy, link: str

@@ -19,6 +19,7 @@ class Proxy:
 
     Attributes:
         delay_s: For which each read of bytes is kept back, seconds, in both directions.
+        bytes_a_second: How much passes in each direction, None: as much as comes.
         deadly: Cut the connection over which these bytes come; empty: none.
         strays: Bytes, those of the same length that are passed on instead of them, and how often this is done yet.
         crumble: Pass on what was read in small pieces, so that the far end meets every message in halves.
@@ -36,6 +37,7 @@ class Proxy:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.port = 0
         self.delay_s = 0.0
+        self.bytes_a_second: float | None = None
         self.crumble = False
         self.deadly = b""
         self.strays: tuple[bytes, bytes, int] = (b"", b"", 0)
@@ -87,6 +89,7 @@ class Proxy:
         self._soon(self._answers.set)
         self._refusing = False
         self.delay_s = 0.0
+        self.bytes_a_second = None
         self.crumble = False
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -125,6 +128,8 @@ class Proxy:
                 data = self._lead_astray(data)
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
+                if self.bytes_a_second is not None:
+                    await asyncio.sleep(len(data) / self.bytes_a_second)
                 await self._flows.wait()
                 await open_.wait()
                 size = max(1, -(-len(data) // _MOST_CRUMBS)) if self.crumble else len(data)
