@@ -1,6 +1,7 @@
 """Follow what becomes of events, by looking at the outbox again and again."""
 
 import time
+from collections.abc import Iterable
 
 from relay.operate.access import Reader
 from relay.operate.changes import Tell
@@ -15,6 +16,8 @@ _TURN = 20_000
 _OPEN = 200_000
 _RETRYING = 5_000
 _LAST_SEQS = 50_000
+# How many of the newest dead letters are looked at, as they may be given back and delivered between two looks.
+_DEAD = 1_000
 # How far below the newest seq one may still be committed when we begin.
 _LATE_SEQS = 5_000
 
@@ -35,6 +38,8 @@ class Follower:
         self._by = filters.params()[:2]
         self._lines = lines
         self._following: Following | None = None
+        # The dead letters that were there, the newest last.
+        self._dead: dict[int, None] = {}
 
     def look(self, reader: Reader) -> tuple[list[ListedEvent], bool]:
         """Return what was settled since the last look, in that order, and whether there is more to read at once."""
@@ -46,6 +51,7 @@ class Follower:
         # Given back by an operator, or lost by a stream: these may lie anywhere.
         given_back = reader.rows("operate/tail_pending", (0, 0, *self._by, _RETRYING))
         following.open(seq for (seq,) in given_back if seq <= following.cursor)
+        following.open(self._no_longer_dead(reader))
         turn = following.turn(_TURN, now)
         looked_at = [ListedEvent._make(row) for row in reader.rows("operate/tail_among", (turn, *self._by))]
         settled = [event for event in looked_at if event.settled]
@@ -55,7 +61,21 @@ class Follower:
             settled += self._advance(reader, following, up_to, now)
         following.settled([event.seq for event in settled])
         settled.sort(key=_by_time)
+        self._keep_dead(event.seq for event in settled if event.state == "dead")
         return settled, up_to < newest
+
+    def _keep_dead(self, seqs: Iterable[int]) -> None:
+        for seq in seqs:
+            self._dead[seq] = None
+        for seq in list(self._dead)[:-_DEAD]:
+            del self._dead[seq]
+
+    def _no_longer_dead(self, reader: Reader) -> list[int]:
+        """Return the dead letters that were given back: by now they may be delivered, and wait for no retry."""
+        seqs = [seq for (seq,) in reader.rows("operate/tail_given_back", (list(self._dead),))] if self._dead else []
+        for seq in seqs:
+            del self._dead[seq]
+        return seqs
 
     def _begin(self, reader: Reader, now: float) -> list[ListedEvent]:
         watermark, newest = reader.row("operate/range")
@@ -66,6 +86,7 @@ class Follower:
         above = max(watermark, newest - _LATE_SEQS)
         missing = reader.rows("operate/tail_missing", (above, newest))
         self._following.passed(newest, (seq for (seq,) in pending), (seq for (seq,) in missing), now)
+        self._keep_dead(seq for (seq,) in reversed(reader.rows("operate/tail_dead", (*self._by, _DEAD))))
         return last_settled(reader, self._filters, self._lines) if self._lines else []
 
     def _advance(self, reader: Reader, following: Following, up_to: int, now: float) -> list[ListedEvent]:

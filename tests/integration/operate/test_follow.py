@@ -11,6 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from relay.config.settings import load
+from relay.operate.access import reading
+from relay.operate.filters import Filters
+from relay.operate.follow import Follower
 from tests.support.fix_relay import MakeRelay, Outbox, wait_until
 from tests.support.fix_stream import Streams
 
@@ -92,10 +96,9 @@ def test_each_delivery_and_dead_letter_is_shown_once(
         dead = outbox.insert("a b", None, {"i": 8})
         tail.shows(*before[1:], *live, dead)
     tail.shows(*before[1:], *live, dead, late_row[0])
-    # What had no stream at the start, and what an operator gives back. It is due later: one that is delivered before
-    # the next look is not seen to have been given back.
+    # What had no stream at the start, and what an operator gives back.
     streams.make("NOWHERE", "nowhere.>")
-    outbox.conn.execute("UPDATE outbox_events SET topic = 'orders.mended', dead_at = NULL, retry_at = now() + '4 s'"
+    outbox.conn.execute("UPDATE outbox_events SET topic = 'orders.mended', dead_at = NULL, retry_at = now()"
                         " WHERE seq = %s", (dead,))  # fmt: skip
     tail.shows(*before[1:], *live, dead, late_row[0], waiting, dead)
     states = [event["state"] for event in tail.events if event["seq"] == dead]
@@ -115,3 +118,28 @@ def test_a_connection_that_is_cut_is_made_again_and_nothing_is_missed(outbox: Ou
     seqs = [outbox.insert(topic, "k", {}) for topic in ("orders.a", "other.b", "orders.c")]
     outbox.conn.execute(deliver)
     tail.shows(before, seqs[0], seqs[2])
+
+
+@pytest.mark.parametrize("was_there", [True, False], ids=["dead before", "shown dead"])
+def test_what_is_given_back_and_delivered_between_two_looks_is_shown(outbox: Outbox, was_there: bool) -> None:
+    settings = load(None, {"postgres.dsn": outbox.dsn}, environ={})
+    follower = Follower(Filters(topic="orders.>"), 0, pytest.fail)
+
+    def shown() -> list[tuple[int, str]]:
+        with reading(settings) as reader:
+            return [(event.seq, event.state) for event in follower.look(reader)[0]]
+
+    die = "UPDATE outbox_events SET dead_at = now(), last_error = 'x', failure_class = 'poison' WHERE seq = %s"
+    dead = outbox.insert("orders.a", "k", {})
+    if was_there:
+        outbox.conn.execute(die, (dead,))
+    assert shown() == []
+    if not was_there:
+        outbox.conn.execute(die, (dead,))
+        assert shown() == [(dead, "dead")]
+    give_back = (
+        "UPDATE outbox_events SET dead_at = NULL, delivered_at = now(), stream = 'S', stream_seq = 1 WHERE seq = %s"
+    )
+    outbox.conn.execute(give_back, (dead,))
+    assert shown() == [(dead, "delivered")]
+    assert shown() == []

@@ -50,6 +50,8 @@ OTHERS = [
     ("operate/key_retry", ("no such key", ROWS, 5)),
     ("operate/key_dead", ("no such key", ROWS, 5)),
     ("operate/tail_among", ([1, 4711, PENDING_FROM + 1], None, None)),
+    ("operate/tail_dead", ("^orders", "no such key", 1000)),
+    ("operate/tail_given_back", ([1, 4711, PENDING_FROM + 1],)),
     ("operate/tail_missing", (ROWS - 5000, ROWS)),
     ("operate/tail_pending", (PENDING_FROM, ROWS, None, None, 200_000)),
     ("operate/tail_pending", (0, 0, "^orders", "no such key", 5000)),
