@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import ModuleType
 
 _UNIX_AT_0 = 1_700_000_000.0
@@ -65,14 +66,20 @@ class Loop(asyncio.SelectorEventLoop):
         return self._by.now
 
 
-@contextmanager
-def told_by(clock: Clock) -> Iterator[None]:
-    """Have every module of the relay ask this clock for the time."""
-    modules = [
+@cache
+def _modules(_: int) -> list[ModuleType]:
+    """Return the modules of the relay that ask for the time; found again once more modules are imported."""
+    return [
         module
         for name, module in list(sys.modules.items())
         if name.startswith("relay.") and isinstance(module, ModuleType) and getattr(module, "time", None) is time
     ]
+
+
+@contextmanager
+def told_by(clock: Clock) -> Iterator[None]:
+    """Have every module of the relay ask this clock for the time; not within another such block."""
+    modules = _modules(len(sys.modules))
     for module in modules:
         vars(module)["time"] = clock
     try:
