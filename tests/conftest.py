@@ -3,8 +3,10 @@
 import gc
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import psycopg
 import pytest
@@ -48,6 +50,10 @@ _TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
 _MADE = pytest.StashKey[Path]()
 
 
+def _pass_over(number: int, frame: FrameType | None) -> None:
+    """Ignore a signal."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the files of tests in memory; the processes of a run get their directory from the first one."""
     # What is imported and collected stays to the end: to look for garbage in it again and again took two fifths of the
@@ -59,6 +65,11 @@ def pytest_configure(config: pytest.Config) -> None:
         int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
     )
     servers.PORTS = servers.PORTS[int(worker.removeprefix("gw")) :: workers]
+    # In the background of a script, or under nohup, these are ignored, and all that tests start would inherit that. A
+    # handler is not inherited.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, _pass_over)
     if _TEMPORARY in os.environ or config.getoption("basetemp") is not None:
         return
     made = in_memory.directory()

@@ -47,12 +47,7 @@ def test_several_signals_at_once_stop_it_cleanly(
     arguments, up = SERVERS[command]
     env = {"RELAY_POSTGRES__DSN": database, "RELAY_NATS__SERVERS": streams.url, "PYTHONPATH": str(ROOT), "PATH": ""}
     log = tmp_path / "log"
-    # Under nohup these tests ignore SIGHUP, and what they start would inherit that.
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    try:
-        process = launch([sys.executable, "-m", "relay", *arguments], log, cwd=tmp_path, env=env)
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    process = launch([sys.executable, "-m", "relay", *arguments], log, cwd=tmp_path, env=env)
     try:
         wait_until("it is up", lambda: f'"{up}"' in log.read_text("utf-8") or process.poll() is not None, 30)
         assert _signals_until_it_ends(process, number) == 0, log.read_text("utf-8")
