@@ -58,7 +58,14 @@ def shop(outbox: Outbox, streams: Streams, drained: Callable[[], None]) -> None:
 @pytest.fixture
 def world(outbox: Outbox, streams: Streams, make_relay: MakeRelay) -> Outbox:
     make_relay(outbox.dsn, streams.url).start()
-    shop(outbox, streams, outbox.drained)
+
+    def settled() -> None:
+        # Known as soon as a beat comes while nothing is pending, and from then on.
+        outbox.drained()
+        unknown = "SELECT 1 FROM outbox_shards WHERE watermark_at IS NULL"
+        wait_until("the time of the watermark", lambda: not outbox.conn.execute(unknown).fetchall())
+
+    shop(outbox, streams, settled)
     wait_until("the reason", lambda: outbox.count("delivered_at IS NULL AND last_error LIKE 'no stream%'") > 0)
     return outbox
 
