@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import psycopg
 
@@ -12,15 +13,37 @@ from relay.projection.event import event_of, read_json
 from relay.projection.handler_call import call, upcast
 from relay.projection.outcome import StatementUnfit, Stopped, stopped_at
 from relay.projection.ports import Alike, Batch, Due, Move, Parked, Redone, Work
-from relay.projection.refusal import Refusals, Refused, is_refusal, may_be_refusal, refusal_of, words_of
+from relay.projection.refusal import (
+    Refusals,
+    Refused,
+    is_cancelled,
+    is_refusal,
+    may_be_refusal,
+    refusal_of,
+    words_of,
+)
 from relay.projection.rules.grouping import Mode, group
 from relay.projection.rules.incoming import Incoming
 from relay.projection.rules.refusals import Evidence, RefusalClass, judge
 from relay.projection.sql_text import parameters
-from relay.projection.store import Conn, Store
+from relay.projection.store import STATEMENT_TIMEOUT, Conn, Store
 
 # How many other events are tried, to learn whether a handler works.
 _MOST_TRIED = 10
+# What several events at once may take once a statement was cancelled: it is not waited for at each halving.
+_HURRIED_TIMEOUT = "3s"
+
+
+class Care(NamedTuple):
+    """How a batch is applied of which an event may be refused.
+
+    Attributes:
+        whole: The batch: its other events show whether a handler works.
+        hurried: Whether a statement of it has taken too long.
+    """
+
+    whole: Sequence[Due]
+    hurried: bool
 
 
 class Applier:
@@ -42,19 +65,20 @@ class Applier:
                 broke.
         """
         try:
-            return await self._settle(epoch, move, work, careful=False)
+            return await self._settle(epoch, move, work, None)
         except (Refused, psycopg.Error) as error:
-            if not may_be_refusal(error):
+            if not may_be_refusal(error) and not is_cancelled(error):
                 raise
-        return await self._settle(epoch, move, work, careful=True)
+            care = Care(work.due, is_cancelled(error))
+        return await self._settle(epoch, move, work, care)
 
-    async def _settle(self, epoch: int, move: Move, work: Work, *, careful: bool) -> Batch:
+    async def _settle(self, epoch: int, move: Move, work: Work, care: Care | None) -> Batch:
         batch = Batch(work.created, work.breaker.copy())
-        async with self._store.moving(epoch, move, piped=not careful and _needs_no_answer(work)) as conn:
+        async with self._store.moving(epoch, move, piped=care is None and _needs_no_answer(work)) as conn:
             for event in work.behind:
                 await self.park_behind(conn, event, batch)
-            if careful:
-                await self.with_care(conn, work.due, batch, work.due)
+            if care is not None:
+                await self.with_care(conn, work.due, batch, care)
                 await self._store.count_applied(conn, batch.applied - move.applied)
             elif work.due:
                 if work.alike is not None:
@@ -140,11 +164,8 @@ class Applier:
             for values in alike.columns.steps(handler.mode):
                 await psycopg.AsyncRawCursor(conn).execute(handler.sql, values)
 
-    async def with_care(self, conn: Conn, due: Sequence[Due], batch: Batch, whole: Sequence[Due]) -> None:
+    async def with_care(self, conn: Conn, due: Sequence[Due], batch: Batch, care: Care) -> None:
         """Apply events of which some may be refused: halve them until those are found, and park them.
-
-        Args:
-            whole: The batch that these events are of: the others show whether their handlers work.
 
         Raises:
             Stopped: No more may be parked.
@@ -159,26 +180,61 @@ class Applier:
         if not due:
             return
         try:
-            async with conn.transaction():
-                await self.at_once(conn, due)
-                # What is checked at the commit would otherwise fail there, where nobody knows whose it is.
-                await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            await self._try(conn, due, care)
         except (Refused, psycopg.Error) as error:
-            if not may_be_refusal(error):
+            if not may_be_refusal(error) and not is_cancelled(error):
                 raise
             if len(due) == 1:
+                if isinstance(error, psycopg.Error) and is_cancelled(error):
+                    await self._once_more(conn, due[0], error, batch, care)
+                    return
                 if isinstance(error, psycopg.Error) and not is_refusal(error):
-                    await self._check_own(conn, due[0], error, whole)
+                    await self._check_own(conn, due[0], error, care)
                 await self._refuse(conn, due[0][0], error, batch)
             elif refusal_of(error) is RefusalClass.CONFLICT:
                 for one in due:
-                    await self.with_care(conn, [one], batch, whole)
+                    await self.with_care(conn, [one], batch, care)
             else:
+                care = care._replace(hurried=care.hurried or is_cancelled(error))
                 middle = len(due) // 2
-                await self.with_care(conn, due[:middle], batch, whole)
-                await self.with_care(conn, due[middle:], batch, whole)
+                await self.with_care(conn, due[:middle], batch, care)
+                await self.with_care(conn, due[middle:], batch, care)
         else:
             batch.add_applied(len(due))
+            batch.breaker.applied()
+
+    async def _try(self, conn: Conn, due: Sequence[Due], care: Care, *, undone: bool = False) -> None:
+        """Apply events between savepoints; several at once take their time only if none has taken too much of it."""
+        if care.hurried:
+            limit = STATEMENT_TIMEOUT if len(due) == 1 and not undone else _HURRIED_TIMEOUT
+            await conn.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
+        async with conn.transaction(force_rollback=undone):
+            await self.at_once(conn, due)
+            # What is checked at the commit would otherwise fail there, where nobody knows whose it is.
+            await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+    async def _once_more(self, conn: Conn, one: Due, error: psycopg.Error, batch: Batch, care: Care) -> None:
+        """Apply an event whose statement was cancelled, and refuse it if that happens again while others go through.
+
+        A database that is slow for a time is no reason to refuse an event: another event has to be applied in between.
+
+        Raises:
+            StatementUnfit: No other event can be applied.
+        """
+        event, care = one[0], care._replace(hurried=True)
+        if not await self._applies_another(conn, one, care):
+            raise self._unfit(error, event) from error
+        try:
+            await self._try(conn, [one], care)
+        except (Refused, psycopg.Error) as second:
+            if is_cancelled(second):
+                await self._refuse(conn, event, second, batch)
+                return
+            if not is_refusal(second):
+                raise
+            await self._refuse(conn, event, second, batch)
+        else:
+            batch.add_applied(1)
             batch.breaker.applied()
 
     async def again(self, conn: Conn, due: Due) -> tuple[str, str] | None:
@@ -195,6 +251,8 @@ class Applier:
                 await self.at_once(conn, [due])
                 await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except (Refused, psycopg.Error) as error:
+            if is_cancelled(error):
+                return self._refusals.reason_of(error), self._refusals.loggable(error)
             if not may_be_refusal(error):
                 raise
             if isinstance(error, psycopg.Error) and not is_refusal(error) and not is_raised(error):
@@ -229,7 +287,7 @@ class Applier:
                 f"({event.topic}) cannot be parked"
             ) from error
 
-    async def _check_own(self, conn: Conn, one: Due, error: psycopg.Error, whole: Sequence[Due]) -> None:
+    async def _check_own(self, conn: Conn, one: Due, error: psycopg.Error, care: Care) -> None:
         """Check that an error of no class is the event's own reason.
 
         Raises:
@@ -240,13 +298,15 @@ class Applier:
         if not evidence.raised:
             evidence = evidence._replace(is_planned=await self._check_plan(conn, handler))
         if judge(error.sqlstate, evidence) is not RefusalClass.POISON:
-            evidence = evidence._replace(others_apply=await self._applies_another(conn, one, whole))
+            evidence = evidence._replace(others_apply=await self._applies_another(conn, one, care))
         if judge(error.sqlstate, evidence) is not RefusalClass.POISON:
-            word = self._refusals.loggable(error)
-            raise StatementUnfit(
-                f"PostgreSQL: {word} at the event at stream sequence {event.stream_seq} ({event.topic}): it waits "
-                "until the cause is removed, or the same handler can apply another event"
-            ) from error
+            raise self._unfit(error, event) from error
+
+    def _unfit(self, error: psycopg.Error, event: Incoming) -> StatementUnfit:
+        return StatementUnfit(
+            f"PostgreSQL: {self._refusals.loggable(error)} at the event at stream sequence {event.stream_seq} "
+            f"({event.topic}): it waits until the cause is removed, or the same handler can apply another event"
+        )
 
     async def _check_plan(self, conn: Conn, handler: Handler) -> bool | None:
         """Plan a statement without any event; return None if it is not known.
@@ -265,21 +325,23 @@ class Applier:
             raise StatementUnfit(f"PostgreSQL: {words_of(error)}") from error
         return True
 
-    async def _applies_another(self, conn: Conn, one: Due, whole: Sequence[Due]) -> bool:
+    async def _applies_another(self, conn: Conn, one: Due, care: Care) -> bool:
         """Return whether the handler of an event can apply another one of the batch now; nothing of that stays.
 
         Raises:
             psycopg.Error: The connection or the server failed.
         """
         event, handler = one
-        others = [other for other in whole if other[1] is handler and other[0] is not event and other[0].fault is None]
+        others = [
+            other for other in care.whole if other[1] is handler and other[0] is not event and other[0].fault is None
+        ]
         others.sort(key=lambda other: other[0].stream_seq < event.stream_seq)
         for other in others[:_MOST_TRIED]:
             try:
-                async with conn.transaction(force_rollback=True):
-                    await self.at_once(conn, [other])
-                    await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                await self._try(conn, [other], care, undone=True)
             except (Refused, psycopg.Error) as error:
+                if is_cancelled(error):
+                    continue
                 if isinstance(error, psycopg.Error) and refusal_of(error) is RefusalClass.OUTAGE:
                     raise
             else:

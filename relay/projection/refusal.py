@@ -110,6 +110,11 @@ def may_be_refusal(error: Refused | psycopg.Error) -> bool:
     return is_refusal(error) or (isinstance(error, psycopg.Error) and is_undecided(error.sqlstate))
 
 
+def is_cancelled(error: Exception) -> bool:
+    """Return whether a statement was cancelled: it took longer than it may, or somebody has ended it by hand."""
+    return isinstance(error, psycopg.errors.QueryCanceled)
+
+
 def is_locked(error: psycopg.Error) -> bool:
     """Return whether a lock that another session holds was not to be had in time."""
     return isinstance(error, psycopg.errors.LockNotAvailable)

@@ -21,7 +21,7 @@ from relay.projection.rules.incoming import Incoming, read
 from relay.projection.rules.refusals import Breaker
 from relay.projection.rules.seq_bits import Chunk, ChunkId
 
-_STATEMENT_TIMEOUT = "30s"
+STATEMENT_TIMEOUT = "30s"
 _FENCED = "PJ001"
 # A key that cannot be written could neither be applied nor parked, and would hold up all others.
 _HOLD_ALL = ("UTF8", "SQL_ASCII")
@@ -270,7 +270,7 @@ class Store:
         try:
             # The pipeline ends before the commit, so an error is rolled back like any other.
             async with conn.transaction(), conn.pipeline() if piped else nullcontext():
-                params = [search_path(self._definition), _STATEMENT_TIMEOUT, *self._row, epoch, LEASE_S, *move]
+                params = [search_path(self._definition), STATEMENT_TIMEOUT, *self._row, epoch, LEASE_S, *move]
                 await psycopg.AsyncRawCursor(conn).execute(query("move"), params)
                 yield conn
         except psycopg.Error as error:

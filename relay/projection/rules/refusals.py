@@ -7,6 +7,9 @@
 | conflict | one statement met a row twice: the batch is applied event by event |
 | poison | the batch is halved until one event is left, and that one is parked |
 
+A cancelled statement (57014) is an outage anywhere else. While events are applied it is halved like poison, and the one
+that is left is parked if it was cancelled twice and another event was applied in between.
+
 An error of no class is taken for configuration until there is evidence that the event is at fault (`judge`): waiting
 loses nothing, parking might hide a fault of the whole set-up behind thousands of events.
 """
