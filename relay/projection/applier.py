@@ -79,6 +79,7 @@ class Applier:
                 await self.park_behind(conn, event, batch)
             if care is not None:
                 await self.with_care(conn, work.due, batch, care)
+                await _limit(conn, STATEMENT_TIMEOUT)
                 await self._store.count_applied(conn, batch.applied - move.applied)
             elif work.due:
                 if work.alike is not None:
@@ -185,12 +186,11 @@ class Applier:
             if not may_be_refusal(error) and not is_cancelled(error):
                 raise
             if len(due) == 1:
-                if isinstance(error, psycopg.Error) and is_cancelled(error):
-                    await self._once_more(conn, due[0], error, batch, care)
+                if isinstance(error, Refused) or is_refusal(error):
+                    await self._refuse(conn, due[0][0], error, batch)
                     return
-                if isinstance(error, psycopg.Error) and not is_refusal(error):
-                    await self._check_own(conn, due[0], error, care)
-                await self._refuse(conn, due[0][0], error, batch)
+                await self._check_own(conn, due[0], error, care)
+                await self._once_more(conn, due[0], batch, care)
             elif refusal_of(error) is RefusalClass.CONFLICT:
                 for one in due:
                     await self.with_care(conn, [one], batch, care)
@@ -206,33 +206,23 @@ class Applier:
     async def _try(self, conn: Conn, due: Sequence[Due], care: Care, *, undone: bool = False) -> None:
         """Apply events between savepoints; several at once take their time only if none has taken too much of it."""
         if care.hurried:
-            limit = STATEMENT_TIMEOUT if len(due) == 1 and not undone else _HURRIED_TIMEOUT
-            await conn.execute("SELECT set_config('statement_timeout', %s, true)", [limit])
+            await _limit(conn, STATEMENT_TIMEOUT if len(due) == 1 and not undone else _HURRIED_TIMEOUT)
         async with conn.transaction(force_rollback=undone):
             await self.at_once(conn, due)
             # What is checked at the commit would otherwise fail there, where nobody knows whose it is.
             await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
-    async def _once_more(self, conn: Conn, one: Due, error: psycopg.Error, batch: Batch, care: Care) -> None:
-        """Apply an event whose statement was cancelled, and refuse it if that happens again while others go through.
+    async def _once_more(self, conn: Conn, one: Due, batch: Batch, care: Care) -> None:
+        """Apply an event that seems to be at fault, and refuse it if it fails again.
 
-        A database that is slow for a time is no reason to refuse an event: another event has to be applied in between.
-
-        Raises:
-            StatementUnfit: No other event can be applied.
+        What the evidence shows is of now. When the event failed, the database may have been slow, or a table away.
         """
-        event, care = one[0], care._replace(hurried=True)
-        if not await self._applies_another(conn, one, care):
-            raise self._unfit(error, event) from error
         try:
-            await self._try(conn, [one], care)
-        except (Refused, psycopg.Error) as second:
-            if is_cancelled(second):
-                await self._refuse(conn, event, second, batch)
-                return
-            if not is_refusal(second):
+            await self._try(conn, [one], care._replace(hurried=True))
+        except (Refused, psycopg.Error) as error:
+            if not may_be_refusal(error) and not is_cancelled(error):
                 raise
-            await self._refuse(conn, event, second, batch)
+            await self._refuse(conn, one[0], error, batch)
         else:
             batch.add_applied(1)
             batch.breaker.applied()
@@ -294,6 +284,10 @@ class Applier:
             StatementUnfit: There is no evidence of that.
         """
         event, handler = one
+        if is_cancelled(error):
+            if not await self._applies_another(conn, one, care._replace(hurried=True)):
+                raise self._unfit(error, event) from error
+            return
         evidence = Evidence(is_raised(error), error.diag.context is not None)
         if not evidence.raised:
             evidence = evidence._replace(is_planned=await self._check_plan(conn, handler))
@@ -374,6 +368,11 @@ class Applier:
         for version in range(event.version, self._definition.version_of(event)):
             data = self._definition.upcasters[event.topic, version](data)
         return event_of(event, data, self._definition.version_of(event))
+
+
+async def _limit(conn: Conn, time: str) -> None:
+    """Set how long a statement may take, in the open transaction."""
+    await conn.execute("SELECT set_config('statement_timeout', %s, true)", [time])
 
 
 def _needs_no_answer(work: Work) -> bool:

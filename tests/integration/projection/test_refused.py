@@ -121,6 +121,23 @@ def test_a_missing_table_is_waited_for_and_parks_nothing(empty_database: str, ev
     assert trail(empty_database) == fold((1, "a"), (2, "a"), (3, "b"))
 
 
+@pytest.mark.parametrize("tries", [1, 2, 3])
+def test_an_event_that_failed_at_a_table_that_was_away_for_a_moment_is_applied(
+    empty_database: str, events: Events, running: Run, tries: int
+) -> None:
+    events.make()
+    tables = f"""{TABLES}; CREATE SEQUENCE tried; CREATE FUNCTION looked() RETURNS trigger LANGUAGE plpgsql
+        SET search_path = trail AS $$ BEGIN
+            IF NEW.key = 'hot' AND nextval('tried') <= {tries} THEN EXECUTE 'SELECT FROM away'; END IF;
+            RETURN NEW;
+        END $$; CREATE TRIGGER looked BEFORE INSERT ON trail FOR EACH ROW EXECUTE FUNCTION looked();"""
+    events.send((1, "hot"), (2, "b"))
+    running(empty_database, events.url, definition(tables=tables))
+    reach(empty_database, 2)
+    assert trail(empty_database) == fold((1, "hot"), (2, "b"))
+    assert run_sql(empty_database, PARKED) == []
+
+
 def test_a_statement_that_meets_a_row_twice_is_applied_event_by_event(
     empty_database: str, events: Events, running: Run
 ) -> None:
