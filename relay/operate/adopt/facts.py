@@ -23,9 +23,23 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
     rows = reader.rows("adopt/source", (table,))
     if not rows:
         raise ConfigError([f"table {table} does not exist here; a name with capitals needs quotes"])
-    (schema, name, kind, owned, owner, mighty, columns, keys, drawn, server, encoding, virtual, hidden, *uncopied) = (
-        rows[0]
-    )
+    (
+        schema,
+        name,
+        kind,
+        owned,
+        owner,
+        mighty,
+        columns,
+        keys,
+        drawn,
+        server,
+        encoding,
+        virtual,
+        hidden,
+        ours,
+        *uncopied,
+    ) = rows[0]
     source = Source(
         schema, name, json.loads(columns), tuple(json.loads(keys)), tuple(json.loads(drawn)), tuple(virtual)
     )
@@ -48,6 +62,7 @@ def gather(reader: Reader, table: str, mapping: Mapping | None) -> Facts:
         unpreparable=unpreparable,
         publications=[_publication(row) for row in reader.rows("adopt/publications", (table,))],
         hidden=hidden,
+        ours=ours,
         adopted=any(is_of(one, source.sql, outbox) for one in adoptions(reader)),
         sample=sample,
     )

@@ -86,6 +86,7 @@ class Facts(NamedTuple):
         unpreparable: Whether transactions may be prepared here, but none that has inserted into the outbox.
         publications: Those that carry the foreign table.
         hidden: Whether row-level security hides rows of the foreign table from this login.
+        ours: Whether the table is an outbox of a relay, or stands beside one.
         adopted: Whether the foreign table has this outbox's trigger already.
         sample: Topic and key that the mapping makes of at most 1,000 rows.
     """
@@ -102,6 +103,7 @@ class Facts(NamedTuple):
     unpreparable: bool
     publications: Sequence[Publication]
     hidden: bool
+    ours: bool
     adopted: bool
     sample: Sequence[tuple[str, str | None]]
 
@@ -119,6 +121,9 @@ def refusals(mapping: Mapping, facts: Facts) -> list[Finding]:
                 f"the database is encoded as {facts.encoding}: a conversion could fail the application's insert",
             )
         )
+    if facts.ours:
+        seen = f"{name} is an outbox of a relay, or stands beside one: its events would be copied again and again"
+        found.append(Finding("fault", seen, "--source is the table of the other tool, --table the relay's outbox"))
     found += [Finding("fault", one.words, one.do) for one in facts.uncopied if one.sure]
     if facts.hidden and mapping.purge:
         seen = f"row-level security hides rows of {name} from {facts.rights.login}, so --purge would leave them"

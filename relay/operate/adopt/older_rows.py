@@ -188,7 +188,7 @@ def understood(source: Source) -> Iterator[None]:
     """
     try:
         yield
-    except psycopg.errors.InsufficientPrivilege:
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.RaiseException):
         raise
     except (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError) as error:
         raise Refused(

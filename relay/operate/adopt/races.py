@@ -17,6 +17,8 @@ _OVERTAKEN = (
     psycopg.errors.SerializationFailure,
     psycopg.errors.ObjectInUse,
     psycopg.errors.ObjectNotInPrerequisiteState,
+    # Of an event trigger that forbids it.
+    psycopg.errors.RaiseException,
 )
 _OTHERS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
 
@@ -33,4 +35,6 @@ def overtaken() -> Iterator[None]:
     except _OTHERS:
         raise
     except _OVERTAKEN as error:
-        raise Refused(f"another change came between: {words(error)}: nothing was changed, try again") from error
+        raise Refused(
+            f"another change came between, or the database forbids it: {words(error)}: nothing was changed, try again"
+        ) from error

@@ -1,5 +1,5 @@
 -- What a foreign table is like, from the catalogue, with the columns that a sequence fills in the order of insertion, those that are virtual (of PostgreSQL 18),
--- whether a policy hides rows from this login, and what may keep rows from its triggers: a trigger of type 7 runs before an insert, for each row; no row if it does not exist. By the primary keys of the catalogue.
+-- whether a policy hides rows from this login, whether it is an outbox of a relay or stands beside ours, and what may keep rows from its triggers: a trigger of type 7 runs before an insert, for each row; no row if it does not exist. By the primary keys of the catalogue.
 SELECT n.nspname, c.relname, c.relkind::text, pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner)::text,
        EXISTS (SELECT FROM pg_roles s WHERE s.rolsuper AND pg_has_role(c.relowner, s.oid, 'MEMBER')),
        coalesce((SELECT json_object_agg(a.attname, format_type(a.atttypid, NULL))
@@ -18,6 +18,10 @@ SELECT n.nspname, c.relname, c.relkind::text, pg_has_role(c.relowner, 'USAGE'), 
        current_setting('server_version_num')::int / 10000, current_setting('server_encoding'),
        ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated = 'v'),
        row_security_active(c.oid),
+       (SELECT count(*) = 4 FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attname IN ('delivered_at', 'stream_seq', 'dead_at', 'retry_at'))
+       OR c.oid IN (to_regclass('outbox_shards'), to_regclass('outbox_audit'), to_regclass('outbox_migrations'),
+                    to_regclass('outbox_streams'), to_regclass('outbox_members')),
 -- include: uncopied(c.oid, 0, false)
        , coalesce((
            SELECT json_agg(json_build_array(u.kind, u.name) ORDER BY u.kind, u.name)

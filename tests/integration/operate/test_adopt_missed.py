@@ -237,3 +237,31 @@ def test_rows_that_come_from_another_database_are_told(
         # It maps rows, and nobody could read those of the other table.
         assert seen in done(database, "adopt", "check", *BY_COLUMNS).stdout
         db.execute(f"DROP SUBSCRIPTION apply_{db.info.dbname}".encode())
+
+
+@pytest.mark.parametrize("source", ["outbox_events", "outbox_shards", "outbox_audit", "outbox_two_events"])
+def test_an_outbox_of_a_relay_is_no_source(database: str, source: str) -> None:
+    done(database, "migrate", "--table", "outbox_two_events")
+    options = ("--source", source, "--id", "id", "--topic", "copy.{topic}", "--payload", "payload")
+    for command in (("check",), ("install", "--yes")):
+        said = refused(database, command[0], *options, *command[1:])
+        assert f"public.{source} is an outbox of a relay, or stands beside one" in said
+    assert done(database, "adopt", "status").stderr == "nothing is adopted\n"
+
+
+def test_what_the_database_forbids_is_one_line(database: str, db: psycopg.Connection) -> None:
+    plain(db)
+    install = ("install", *BY_COLUMNS, "--yes")
+    done(database, "adopt", *install)
+    db.execute(
+        "CREATE FUNCTION frozen() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no changes today'; END $$"
+    )
+    db.execute("CREATE EVENT TRIGGER frozen ON ddl_command_start EXECUTE FUNCTION frozen()")
+    try:
+        for command in (install, ("remove", "--source", "src", "--yes")):
+            said = refused(database, *command)
+            assert "the database forbids it: raise exception in PL/pgSQL function frozen()" in said
+            assert "--when" not in said
+    finally:
+        db.execute("DROP EVENT TRIGGER frozen")
+    assert "copies each new row" in done(database, "adopt", "status").stdout

@@ -91,6 +91,7 @@ FACTS = Facts(
     unpreparable=False,
     publications=(),
     hidden=False,
+    ours=False,
     adopted=False,
     sample=(),
 )
