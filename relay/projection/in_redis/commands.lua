@@ -44,10 +44,24 @@ local function checked(known, name, count)
   return name
 end
 
+-- Under this every projection of the server is written down: an event that could write there could stop them all.
+local RESERVED = 'projection:{'
+
+-- Answer a key as a text.
+local function check_key(key, name)
+  key = check_value(key, name, 1)
+  if type(key) == 'number' then return string.format('%.17g', key) end
+  if string.sub(key, 1, #RESERVED) == RESERVED then
+    error('the key of ' .. name .. ' begins with ' .. RESERVED .. ', under which projections are written down', 0)
+  end
+  return key
+end
+
 local function read(...)
   local count = select('#', ...)
   local name = checked(READS, (...), count)
-  for i = 2, count do check_value(select(i, ...), name, i - 1) end
+  check_key((select(2, ...)), name)
+  for i = 3, count do check_value((select(i, ...)), name, i - 1) end
   local answer = redis.pcall(...)
   if type(answer) == 'table' and answer.err then error(answer) end
   return answer
@@ -58,8 +72,7 @@ local function write(...)
   local name, key, first, second = ...
   name = checked(WRITES, name, count)
   local before = ends[writes]
-  key = check_value(key, name, 1)
-  if type(key) == 'number' then key = string.format('%.17g', key) end
+  key = check_key(key, name)
   queue[before + 1], queue[before + 2] = name, key
   if count > 2 then
     queue[before + 3] = check_value(first, name, 2)

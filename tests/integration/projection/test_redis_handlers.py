@@ -93,6 +93,20 @@ def test_many_fields_of_many_commands_are_put_back(world: World, events: Events,
     assert world.trail() == fold((1, "a"), (3, "c"))
 
 
+@pytest.mark.parametrize("body", ["write('SET', e.key, e.data.i)", "read('GET', e.key) write('SET', 'seen', 1)"])
+def test_an_event_that_names_the_projections_own_keys_is_refused_and_others_are_applied(
+    world: World, events: Events, run: Any, body: str
+) -> None:
+    events.make()
+    own = prefix_of("trail", 0)
+    keys = [f"{own}:state", f"{own}:parked", "projection:{other.1.0}:state"]
+    events.send((1, "a"), *((seq, key) for seq, key in enumerate(keys, 2)), (5, "projection:mine"), (6, "b"))
+    run(definition(f"{body}\n{TRAIL}"))
+    world.reach(6)
+    assert sorted(key for key, _ in world.parked()) == sorted(keys)
+    assert world.trail() == fold((1, "a"), (5, "projection:mine"), (6, "b"))
+
+
 @pytest.mark.parametrize("name", ["state", "prefix", "queue", "writes", "batch", "place", "handlers", "none", "read"])
 def test_a_name_that_a_handler_forgets_to_make_local_is_none_of_ours(
     world: World, events: Events, run: Any, name: str
