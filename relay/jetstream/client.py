@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import ParseResult, unquote, urlsplit
 
 import nats.aio.client
 import nats.errors
-from nats.aio.client import RawCredentials
+from nats.aio.client import DEFAULT_BUFFER_SIZE, RawCredentials, Srv
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
@@ -28,6 +28,8 @@ from relay.rules.failure.refused_right import unheard_subject
 _PENDING_BYTES = 4 * 1024 * 1024
 _AT_ONCE_BYTES = 16 * 1024
 _CLOSE_S = 1.0
+# The next address of a server is tried as well if one has not answered for so long, seconds.
+_NEXT_ADDRESS_S = 0.25
 
 RawListener = Callable[[bytes, bytes, bytes, bytes], None]
 """Takes subject, reply subject, body and the block of the headers of a message."""
@@ -105,6 +107,25 @@ class _Parser(Parser):
         await super().parse(data)
 
 
+class _Transport(TcpTransport):
+    """nats-py's transport, which tries one address after the other until the time for all of them is over.
+
+    So a name is lost whose first address is silent, as that of a node that has just died.
+    """
+
+    def __init__(self) -> None:
+        self._bare_io_reader = self._io_reader = None
+        self._bare_io_writer = self._io_writer = None
+
+    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
+        """Connect to the first address that answers, beside those that have not answered yet."""
+        async with asyncio.timeout(connect_timeout):
+            reader, writer = await asyncio.open_connection(
+                uri.hostname, uri.port, limit=buffer_size, happy_eyeballs_delay=_NEXT_ADDRESS_S
+            )
+        self._bare_io_reader, self._bare_io_writer = self._io_reader, self._io_writer = reader, writer
+
+
 class Client(nats.aio.client.Client):
     """nats-py's client, and what it does not offer.
 
@@ -161,6 +182,13 @@ class Client(nats.aio.client.Client):
         )
         if self._insist_on_tls and not self._secured:
             raise NatsError("nats-py did not say whether there is TLS")
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        if s.uri.scheme not in ("nats", "tls"):
+            await super()._connect_to_server(s)
+            return
+        self._transport = _Transport()
+        await self._transport.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         if initial_connection and self._insist_on_tls:
