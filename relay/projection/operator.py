@@ -238,7 +238,7 @@ def count_wanted(conn: Conn, name: str, key: str | None, numbers: Sequence[int] 
 
     Args:
         key: Only those of this key.
-        numbers: Only these; None: all that were refused.
+        numbers: Only these; None: all that were refused, but for those that somebody has asked to skip.
 
     Raises:
         NoProjection: There is no such projection.
@@ -250,8 +250,13 @@ def count_wanted(conn: Conn, name: str, key: str | None, numbers: Sequence[int] 
 def _wanted(conn: Conn, name: str, key: str | None, numbers: Sequence[int] | None) -> tuple[int, int]:
     cursor = psycopg.RawCursor(conn)
     found = [ParkedEvent(*row) for row in cursor.execute(query("parked_of"), [name, key, numbers, BEHIND]).fetchall()]
-    chosen = [one for one in found if (one.refusals > 0 if numbers is None else one.number in numbers)]
+    chosen = [one for one in found if (_is_left(one) if numbers is None else one.number in numbers)]
     return len(chosen), following(chosen, found)
+
+
+def _is_left(one: ParkedEvent) -> bool:
+    """Return whether a request without numbers means an event: it was refused, and nobody has given it up."""
+    return one.refusals > 0 and one.wanted != "skip"
 
 
 def want(conn: Conn, name: str, key: str | None, numbers: Sequence[int] | None, what: str, who: str) -> int:

@@ -70,7 +70,7 @@ async def matching(
 
     Args:
         key: Only those of this key.
-        numbers: Only these; None: all that were refused.
+        numbers: Only these; None: all that were refused, but for those that somebody has asked to skip.
         partition: Only those of this partition.
 
     Raises:
@@ -81,7 +81,8 @@ async def matching(
     found = [
         one
         for one, is_refused in await _parked(client, name, key)
-        if (is_refused if numbers is None else one.number in numbers) and partition in (None, one.partition)
+        if (is_refused and one.wanted != "skip" if numbers is None else one.number in numbers)
+        and partition in (None, one.partition)
     ]
     for number in numbers or ():
         partitions = [one.partition for one in found if one.number == number]

@@ -273,3 +273,22 @@ def test_several_numbers_are_skipped_or_retried_by_one_command(
         left = "SELECT seq FROM projection.parked"
         wait_until("two are skipped", lambda: run_sql(empty_database, left) == [(3,)])
     assert state(empty_database)["applied"] == 0
+
+
+def test_a_retry_of_everything_leaves_what_somebody_has_asked_to_skip(
+    empty_database: str, events: Events, folder: Path
+) -> None:
+    events.make()
+    events.send((1, "a"), (2, "b"), payload={"i": "x"})
+    with run_by_command(empty_database, events.url, folder):
+        wait_until("all is settled", lambda: state(empty_database).get("position") == 2)
+    # No runner runs, so nothing is done until there is one again.
+    wanted = "SELECT seq, wanted FROM projection.parked ORDER BY seq"
+    ((number,),) = run_sql(empty_database, "SELECT number FROM projection.parked WHERE seq = 1")
+    done(empty_database, "projection", "skip", "trail", "--number", str(number), "--yes")
+    tried = done(empty_database, "projection", "retry", "trail", "--yes")
+    assert tried.stdout.strip() == "asked to retry 1 parked event"
+    assert run_sql(empty_database, wanted) == [(1, "skip"), (2, "retry")]
+    again = done(empty_database, "projection", "retry", "trail", "--number", str(number), "--yes")
+    assert again.stdout.strip() == "asked to retry 1 parked event"
+    assert run_sql(empty_database, wanted) == [(1, "retry"), (2, "retry")]

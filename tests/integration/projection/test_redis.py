@@ -443,6 +443,18 @@ def test_an_operator_sees_retries_skips_pauses_and_resumes(world: World, events:
     assert relay(None, "projection", "redis", "pause", "none", RELAY_REDIS__URL=world.server.url).exit_code != 0
 
 
+def test_a_retry_of_everything_leaves_what_somebody_has_asked_to_skip(world: World, events: Events, run: Any) -> None:
+    events.make()
+    events.send((1, "a"), (2, "b"), payload={})
+    run()
+    world.reach(2)
+    # While it is paused, nothing that is asked for is done.
+    for asked in (("pause", "trail"), ("skip", "trail", "--number", "1"), ("retry", "trail")):
+        done(None, "projection", "redis", *asked, "--yes", RELAY_REDIS__URL=world.server.url)
+    rows = [f"{prefix_of('trail', 0)}:parked:{number}" for number in (1, 2)]
+    assert [world.ask("HGET", row, "wanted") for row in rows] == ["skip", "retry"]
+
+
 def test_a_number_that_two_partitions_have_parked_is_skipped_in_the_one_that_is_named(
     world: World, events: Events, run: Any
 ) -> None:
