@@ -108,9 +108,9 @@ class _Parser(Parser):
 
 
 class _Transport(TcpTransport):
-    """nats-py's transport, which tries one address after the other until the time for all of them is over.
+    """nats-py's transport, for names with several addresses.
 
-    So a name is lost whose first address is silent, as that of a node that has just died.
+    Its own waits for the first address until the time is over: that may be of a node that has just died, and is silent.
     """
 
     def __init__(self) -> None:
