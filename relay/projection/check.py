@@ -20,7 +20,7 @@ from relay.projection.rules.stream_identity import EXPIRES, THINS
 from relay.projection.runner import Way
 from relay.projection.service import open_database
 from relay.projection.sql_text import parameters
-from relay.projection.store import encoding_fault, query, read_model
+from relay.projection.store import Model, encoding_fault, fault_of_schema, query, read_model
 from relay.projection.watermark_watch import goes_elsewhere
 
 _TIMEOUT_S = 30.0
@@ -70,13 +70,11 @@ async def _scripts(definition: Definition, settings: Settings) -> list[str]:
     return await find_faults(definition, settings)
 
 
-async def _faults_of_model(cursor: psycopg.AsyncRawCursor[Any], definition: Definition) -> list[str]:
-    """Return why the runner would not keep the model that is there; empty if it would, or if there is none."""
+async def _read_model(cursor: psycopg.AsyncRawCursor[Any], name: str) -> Model | None:
+    """Read what is written down of a projection's live model; None if there is none."""
     await cursor.execute(query("layout"))
-    if not (await cursor.fetchall())[0][0]:
-        return []
-    model = await read_model(cursor, definition.name)
-    return [] if model is None else model.faults(definition)
+    is_laid = bool((await cursor.fetchall())[0][0])
+    return await read_model(cursor, name) if is_laid else None
 
 
 async def _statements(definition: Definition, settings: Settings) -> list[str]:
@@ -87,14 +85,20 @@ async def _statements(definition: Definition, settings: Settings) -> list[str]:
             fault = await encoding_fault(psycopg.AsyncRawCursor(conn))
             if fault is not None:
                 return [fault]
-            faults += await _faults_of_model(psycopg.AsyncRawCursor(conn), definition)
+            model = await _read_model(psycopg.AsyncRawCursor(conn), definition.name)
+            if model is None:
+                fault = await fault_of_schema(psycopg.AsyncRawCursor(conn), definition.name)
+                if fault is not None:
+                    return [fault]
+            else:
+                faults += model.faults(definition)
             schema = sql.Identifier(definition.name)
             made = await conn.execute("SELECT to_regnamespace(%s) IS NOT NULL", (definition.name,))
             is_there = (await made.fetchall())[0][0]
             if not is_there:
                 await conn.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
             await conn.execute("SELECT set_config('search_path', %s, true)", (f"{definition.name}, public",))
-            if not is_there and definition.tables.strip():
+            if (model is None or not is_there) and definition.tables.strip():
                 try:
                     async with conn.transaction():
                         await conn.execute(definition.tables.encode())

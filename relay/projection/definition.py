@@ -161,18 +161,23 @@ class Definition:
         parts += [f"{one.topic}/{one.version}/{one.mode}/{one.lua or one.sql!r}" for one in self.handlers]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
-    def faults_against(self, version: int, partitions: int) -> list[str]:
+    def faults_against(self, version: int, partitions: int, stream: str) -> list[str]:
         """Return why a model that is there cannot be kept by this definition; empty if it can.
 
         Args:
             version: Of the model that is there.
             partitions: In how many parts its keys are cut.
+            stream: Which one its positions are counted in.
         """
         faults = []
         if version != self.version:
             faults.append(f"version: its model is of version {version}, and a rebuild is not offered yet")
         if partitions != self.partitions:
             faults.append(f"partitions: its keys are cut into {partitions}, which only another version may change")
+        if stream != self.stream:
+            faults.append(
+                f"stream: its model is of {stream}: another stream needs another name, or this model built again"
+            )
         return faults
 
     def version_of(self, event: Incoming) -> int:

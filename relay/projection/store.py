@@ -52,10 +52,11 @@ class Model(NamedTuple):
     fingerprint: str
     partitions: int
     has_schema: bool
+    stream: str
 
     def faults(self, definition: Definition) -> list[str]:
         """Return why a definition cannot keep it; empty if it can."""
-        faults = definition.faults_against(self.version, self.partitions)
+        faults = definition.faults_against(self.version, self.partitions, self.stream)
         if not self.has_schema:
             faults.append(
                 "its schema was dropped, and its position was kept: restore the schema, or read the stream again after "
@@ -71,6 +72,20 @@ async def encoding_fault(cursor: psycopg.AsyncRawCursor[Any]) -> str | None:
     if encoding in _HOLD_ALL:
         return None
     return f"the database has the encoding {encoding}, in which not every key can be written: it takes one of UTF8"
+
+
+async def fault_of_schema(cursor: psycopg.AsyncRawCursor[Any], name: str) -> str | None:
+    """Return why the tables of a projection without a model may not be made; None if they may.
+
+    What a schema holds of which nothing is written down is not ours: a model is made with its position, or not at all.
+    """
+    await cursor.execute(query("schema_used"), [name])
+    if (await cursor.fetchall()) != [(True,)]:
+        return None
+    return (
+        f"there is a schema {name} already, with something in it, and no position of this projection: give the "
+        "projection another name, or drop the schema if it is what is left of an earlier model"
+    )
 
 
 async def read_model(cursor: psycopg.AsyncRawCursor[Any], name: str) -> Model | None:
@@ -122,7 +137,8 @@ class Store:
             Whether the definition was changed without another version.
 
         Raises:
-            ConfigError: The tables are of another version, cut into another number of partitions, or dropped.
+            ConfigError: The tables are of another version or stream, cut into another number of partitions, dropped, or
+                not ours.
             psycopg.Error: The database refused it. Nothing was changed.
         """
         definition = self._definition
@@ -138,6 +154,9 @@ class Store:
                 await conn.execute((sql_directory() / "projection.sql").read_bytes())
             model = await read_model(cursor, definition.name)
             if model is None:
+                fault = await fault_of_schema(cursor, definition.name)
+                if fault is not None:
+                    raise ConfigError(definition.located([fault]))
                 await self._make(conn, cursor)
                 return False
             self._generation = model.generation

@@ -103,14 +103,14 @@ end
 local ops = {}
 
 function ops.prepare(stream, version, fingerprint, partitions)
-  local found = redis.call('HMGET', state, 'version', 'fingerprint', 'partitions')
+  local found = redis.call('HMGET', state, 'version', 'fingerprint', 'partitions', 'stream')
   if not found[1] then
     redis.call('HSET', state, 'stream', stream, 'version', version, 'fingerprint', fingerprint, 'partitions', partitions,
       'epoch', 0, 'owner', '', 'lease_until', 0, 'position', 0, 'time_ns', '', 'created', '', 'has_bits', 1, 'applied', 0,
       'repeats', 0, 'crashes', 0, 'status', 'new', 'error', '', 'gap_last', '', 'paused', 0, 'updated_at', now_ms())
-    return {version, fingerprint, partitions}
+    return {version, fingerprint, partitions, stream}
   end
-  if found[1] == version and found[3] == partitions then redis.call('HSET', state, 'fingerprint', fingerprint) end
+  if found[1] == version and found[3] == partitions and found[4] == stream then redis.call('HSET', state, 'fingerprint', fingerprint) end
   return found
 end
 

@@ -51,7 +51,7 @@ class RedisLedger:
         """Make the state if it is not there; return whether the definition was changed without another version.
 
         Raises:
-            ConfigError: The model is of another version, or cut into another number of partitions.
+            ConfigError: The model is of another version or stream, or cut into another number of partitions.
             RedisFault: Redis cannot be used, or would evict keys of the model.
         """
         definition = self._definition
@@ -59,8 +59,8 @@ class RedisLedger:
         found = await self._run(
             "prepare", definition.stream, definition.version, definition.fingerprint, definition.partitions
         )
-        version, fingerprint, partitions = (bytes(one).decode() for one in found)
-        faults = definition.faults_against(int(version), int(partitions))
+        version, fingerprint, partitions, stream = (bytes(one).decode() for one in found)
+        faults = definition.faults_against(int(version), int(partitions), stream)
         if faults:
             raise ConfigError(self._definition.located(faults))
         return fingerprint != definition.fingerprint

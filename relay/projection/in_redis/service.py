@@ -61,8 +61,10 @@ async def find_faults(definition: Definition, settings: "Settings") -> list[str]
             await client.check_keeps()
             await client.call("SCRIPT LOAD", script_of(definition))
             state = f"{prefix_of(definition.name, 0)}:state"
-            version, partitions = await client.call("HMGET", state, "version", "partitions")
-            return [] if version is None else definition.faults_against(int(version), int(partitions))
+            version, partitions, stream = await client.call("HMGET", state, "version", "partitions", "stream")
+            if version is None:
+                return []
+            return definition.faults_against(int(version), int(partitions), bytes(stream).decode())
     except ConfigError as error:
         return list(error.lines)
     except RedisFault as error:

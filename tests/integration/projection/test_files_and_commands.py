@@ -93,6 +93,34 @@ def test_a_gap_is_told_and_may_be_accepted(empty_database: str, events: Events, 
         wait_until("the rest is applied", lambda: state(empty_database).get("position") == 10)
 
 
+def test_a_schema_of_somebody_else_is_not_taken(empty_database: str, events: Events, folder: Path) -> None:
+    events.make()
+    run_sql(empty_database, "CREATE SCHEMA trail")
+    done(empty_database, "projection", "check", str(folder), RELAY_NATS__SERVERS=events.url)
+    run_sql(empty_database, "CREATE TABLE trail.invoices (id int)")
+    for command in ("check", "run"):
+        found = relay(empty_database, "projection", command, str(folder), RELAY_NATS__SERVERS=events.url)
+        assert found.exit_code != 0
+        assert "there is a schema trail already" in found.stdout + found.stderr, command
+    tables = "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('trail')"
+    assert run_sql(empty_database, tables) == [("invoices",)]
+
+
+def test_another_stream_for_a_model_that_is_there_is_refused(empty_database: str, events: Events, folder: Path) -> None:
+    events.make()
+    events.streams.make("OTHER", "other.>")
+    events.send((1, "a"))
+    with run_by_command(empty_database, events.url, folder):
+        wait_until("it is settled", lambda: state(empty_database).get("position") == 1)
+    text = (folder / "trail.toml").read_text("utf-8")
+    (folder / "trail.toml").write_text(text.replace(STREAM, "OTHER"), "utf-8")
+    for command in ("check", "run"):
+        found = relay(empty_database, "projection", command, str(folder), RELAY_NATS__SERVERS=events.url)
+        assert found.exit_code != 0
+        assert f"stream: its model is of {STREAM}" in found.stdout + found.stderr, command
+    assert state(empty_database)["position"] == 1
+
+
 def test_check_finds_wrong_sql_and_a_missing_stream(empty_database: str, events: Events, folder: Path) -> None:
     (folder / "trail.sql").write_text(TABLES.replace("numbers", "other"), "utf-8")
     found = relay(empty_database, "projection", "check", str(folder), RELAY_NATS__SERVERS=events.url)
