@@ -11,6 +11,7 @@ import uvicorn
 
 from relay.console.access.setup import setup_faults
 from relay.console.app import build
+from relay.console.connections import Connection, Limited
 from relay.errors import ConfigError
 from relay.observe.logs import configure
 from relay.observe.logs import event as log_event
@@ -51,7 +52,8 @@ def serve(settings: "Settings", tell: Tell) -> None:
     settings = settings.model_copy(update={"console": settings.console.model_copy(update={"port": port})})
     app, entry = build(settings)
     config = uvicorn.Config(
-        app,
+        Limited(app),
+        http=Connection,
         # What a proxy says is believed by our own rules alone.
         proxy_headers=False,
         server_header=False,
@@ -63,7 +65,6 @@ def serve(settings: "Settings", tell: Tell) -> None:
         h11_max_incomplete_event_size=64 * 1024,
         timeout_keep_alive=_IDLE_CONNECTION_S,
         timeout_graceful_shutdown=_SHUTDOWN_S,
-        limit_concurrency=200,
     )
     server = _Server(config)
     stop_on_signals(server.end)
