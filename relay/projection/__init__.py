@@ -8,9 +8,11 @@ does. Everything else may change::
 The way of an event, and where to read it::
 
     read                         tell apart              apply                  settle
-    term.py                  ->  settler.py          ->  applier.py         ->  store.py
-    rules/stream_identity.py     rules/intake.py         rules/grouping.py      ports.py
-    rules/incoming.py            rules/seq_bits.py       rules/refusals.py
+    term.py                  ->  settler.py          ->  effects.py         ->  store.py
+    rules/stream_identity.py     rules/intake.py         applier.py             ports.py
+    rules/incoming.py            rules/seq_bits.py       rules/grouping.py
+                                                         rules/refusals.py
+                                                         rules/suspects.py
 
 `relay.projection.runner` claims a partition and begins again whatever ends: the position lies beside the effects and
 moves in their transaction, so there is nothing else to recover. `relay.projection.refresher`

@@ -1,6 +1,7 @@
 """Apply events inside a transaction: a batch at once, and halved if one of its events is refused."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -12,14 +13,16 @@ from relay.projection.definition import Definition, Handler
 from relay.projection.event import event_of, read_json
 from relay.projection.handler_call import call, upcast
 from relay.projection.outcome import StatementUnfit, Stopped, stopped_at
-from relay.projection.ports import Alike, Batch, Due, Move, Parked, Redone, Work
+from relay.projection.ports import Alike, Batch, Due, Move, Work
 from relay.projection.refusal import (
     Refusals,
     Refused,
     is_cancelled,
     is_refusal,
+    may_be_of_one,
     may_be_refusal,
     refusal_of,
+    suspected,
     words_of,
 )
 from relay.projection.rules.grouping import Mode, group
@@ -54,17 +57,23 @@ class Applier:
         self._store = store
         self._refusals = Refusals(definition)
 
-    async def apply(self, epoch: int, move: Move, work: Work) -> Batch:
+    async def apply(self, epoch: int, move: Move, work: Work, *, careful: bool = False) -> Batch:
         """Apply a batch in one transaction that moves the position; if an event is refused, again with care.
+
+        Args:
+            careful: Whether it is applied with care at once: what fails then has failed at its events.
 
         Raises:
             Fenced: The partition has another owner or position. Nothing was changed.
             Stopped: No more may be parked, or a handler has overstepped.
             StatementUnfit: A statement fails, and no event is known to be at fault. Nothing was changed.
+            Suspected: The session or the transaction was ended, and one event may be at fault.
             psycopg.Error: The fault is not in the events. Whether it was committed is not known if the connection
                 broke.
         """
         try:
+            if careful:
+                return await self._settle(epoch, move, work, Care(work.due, hurried=False))
             return await self._settle(epoch, move, work, None)
         except (Refused, psycopg.Error) as error:
             if not may_be_refusal(error) and not is_cancelled(error):
@@ -74,7 +83,7 @@ class Applier:
 
     async def _settle(self, epoch: int, move: Move, work: Work, care: Care | None) -> Batch:
         batch = Batch(work.created, work.breaker.copy())
-        async with self._store.moving(epoch, move, piped=care is None and _needs_no_answer(work)) as conn:
+        async with self.moving(epoch, move, piped=care is None and _needs_no_answer(work)) as conn:
             for event in work.behind:
                 await self.park_behind(conn, event, batch)
             if care is not None:
@@ -94,40 +103,53 @@ class Applier:
                     await self._store.note_skipped(conn, event)
         return batch
 
-    async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> Redone:
-        """Retry or skip parked events of one key in one transaction, in their order, until one is refused.
-
-        What is skipped is given up wherever it stands: nothing else of the key depends on it.
+    @asynccontextmanager
+    async def moving(self, epoch: int, move: Move, *, piped: bool = False) -> AsyncIterator[Conn]:
+        """Do as `Store.moving`, and tell what fails behind its first statement.
 
         Raises:
-            Fenced: The partition has another owner or position. Nothing was changed.
-            psycopg.Error: The fault is not in the events.
+            Suspected: The session or the transaction was ended there.
         """
-        skipped = [one for one in rows if one.wanted == "skip"]
-        applied = 0
-        refused = None
-        async with self._store.moving(epoch, move) as conn:
-            for parked in skipped:
-                await self._store.unpark(conn, parked.number)
-                await self._store.note_skipped(conn, parked.event)
-            for parked in rows:
-                if parked.wanted == "skip":
-                    continue
-                if parked.wanted is None and parked.reason is not None:
-                    break
-                handler, fault = self._definition.handler_to_retry(parked.event)
-                if handler is None:
-                    why: tuple[str, str] | None = (str(fault), str(fault))
-                else:
-                    why = await self.again(conn, (parked.event._replace(fault=fault), handler))
-                if why is not None:
-                    await self._store.park_again(conn, parked.number, why[0])
-                    refused = (parked.event, why[1])
-                    break
-                applied += 1
-                await self._store.unpark(conn, parked.number)
-            await self._store.count_applied(conn, applied)
-        return Redone(applied, len(skipped), refused)
+        has_begun = False
+        try:
+            async with self._store.moving(epoch, move, piped=piped) as conn:
+                has_begun = True
+                yield conn
+        except psycopg.Error as error:
+            if has_begun and may_be_of_one(error):
+                raise suspected(error) from error
+            raise
+
+    async def would_apply(self, epoch: int, move: Move, one: Due) -> bool:
+        """Apply one event in a transaction that is rolled back; return False if it was refused or cancelled.
+
+        Raises:
+            Suspected: The session or the transaction was ended.
+            Exception: As from `apply`.
+        """
+        is_applied = False
+        async with self.moving(epoch, move) as conn:
+            try:
+                await self.as_one(conn, [one])
+            except (Refused, psycopg.Error) as error:
+                if not may_be_refusal(error) and not is_cancelled(error):
+                    raise
+            else:
+                is_applied = True
+            raise psycopg.Rollback
+        return is_applied
+
+    async def as_one(self, conn: Conn, due: Sequence[Due]) -> None:
+        """Apply events, with what would fail at the commit or behind them otherwise, when nobody knew whose it is.
+
+        Raises:
+            Exception: As from `at_once`.
+        """
+        await self.at_once(conn, due)
+        await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        shown = await (await conn.execute("SHOW transaction_read_only")).fetchone()
+        if shown == ("on",):
+            raise psycopg.errors.ReadOnlySqlTransaction("the transaction was made read only")
 
     async def at_once(self, conn: Conn, due: Sequence[Due]) -> None:
         """Apply events by as few statements as their handlers allow.
@@ -208,9 +230,7 @@ class Applier:
         if care.hurried:
             await _limit(conn, STATEMENT_TIMEOUT if len(due) == 1 and not undone else _HURRIED_TIMEOUT)
         async with conn.transaction(force_rollback=undone):
-            await self.at_once(conn, due)
-            # What is checked at the commit would otherwise fail there, where nobody knows whose it is.
-            await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            await self.as_one(conn, due)
 
     async def _once_more(self, conn: Conn, one: Due, batch: Batch, care: Care) -> None:
         """Apply an event that seems to be at fault, and refuse it if it fails again.
@@ -226,29 +246,6 @@ class Applier:
         else:
             batch.add_applied(1)
             batch.breaker.applied()
-
-    async def again(self, conn: Conn, due: Due) -> tuple[str, str] | None:
-        """Apply a parked event; return why it was refused, and a word that may be logged, None if it was applied.
-
-        An error without evidence leaves it parked, too: that stops nobody.
-
-        Raises:
-            StatementUnfit: The statement itself cannot be carried out.
-            psycopg.Error: The fault is not in the event. The transaction must be rolled back.
-        """
-        try:
-            async with conn.transaction():
-                await self.at_once(conn, [due])
-                await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        except (Refused, psycopg.Error) as error:
-            if is_cancelled(error):
-                return self._refusals.reason_of(error), self._refusals.loggable(error)
-            if not may_be_refusal(error):
-                raise
-            if isinstance(error, psycopg.Error) and not is_refusal(error) and not is_raised(error):
-                await self._check_plan(conn, due[1])
-            return self._refusals.reason_of(error), self._refusals.loggable(error)
-        return None
 
     async def park_behind(self, conn: Conn, event: Incoming, batch: Batch) -> None:
         """Park an event whose key has parked events already.
@@ -290,7 +287,7 @@ class Applier:
             return
         evidence = Evidence(is_raised(error), error.diag.context is not None)
         if not evidence.raised:
-            evidence = evidence._replace(is_planned=await self._check_plan(conn, handler))
+            evidence = evidence._replace(is_planned=await self.check_plan(conn, handler))
         if judge(error.sqlstate, evidence) is not RefusalClass.POISON:
             evidence = evidence._replace(others_apply=await self._applies_another(conn, one, care))
         if judge(error.sqlstate, evidence) is not RefusalClass.POISON:
@@ -302,7 +299,7 @@ class Applier:
             f"({event.topic}): it waits until the cause is removed, or the same handler can apply another event"
         )
 
-    async def _check_plan(self, conn: Conn, handler: Handler) -> bool | None:
+    async def check_plan(self, conn: Conn, handler: Handler) -> bool | None:
         """Plan a statement without any event; return None if it is not known.
 
         Raises:

@@ -27,6 +27,10 @@ class StatementUnfit(Unfit):
     """A statement fails, and as far as is known no event is at fault. The connection is sound."""
 
 
+class Suspected(OSError):
+    """A session or its transaction was ended while events were applied: by the fault of one, or by the server's."""
+
+
 def stopped_at(stream_seq: int, word: str) -> Stopped:
     """Return the end of a projection that stops at each event that is refused.
 

@@ -260,6 +260,10 @@ class Ledger(Protocol):
 class Effects(Protocol):
     """Applies events to the read model, and moves the position with them: both happen, or neither."""
 
+    @property
+    def limit(self) -> int:
+        """How many messages may be applied at once."""
+
     async def apply(self, epoch: int, move: Move, work: Work) -> Batch:
         """Apply a batch; what is refused for a reason of its own is parked.
 

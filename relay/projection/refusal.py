@@ -13,8 +13,17 @@ import psycopg
 from relay.observe.logs import event as log_event
 from relay.postgres import server_error
 from relay.projection.definition import Definition
+from relay.projection.outcome import Suspected
 from relay.projection.rules.incoming import Incoming
-from relay.projection.rules.refusals import MAX_REASON, MISSING_RIGHT, RefusalClass, classify, is_undecided, may_be_told
+from relay.projection.rules.refusals import (
+    MAX_REASON,
+    MISSING_RIGHT,
+    RefusalClass,
+    classify,
+    is_undecided,
+    may_be_of_one_event,
+    may_be_told,
+)
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +122,16 @@ def may_be_refusal(error: Refused | psycopg.Error) -> bool:
 def is_cancelled(error: Exception) -> bool:
     """Return whether a statement was cancelled: it took longer than it may, or somebody has ended it by hand."""
     return isinstance(error, psycopg.errors.QueryCanceled)
+
+
+def may_be_of_one(error: psycopg.Error) -> bool:
+    """Return whether what looks like an outage may be the doing of one event: only the others can tell."""
+    return refusal_of(error) is RefusalClass.OUTAGE and may_be_of_one_event(error.sqlstate)
+
+
+def suspected(error: psycopg.Error) -> Suspected:
+    """Return how an error that may be of one event is told, without any value."""
+    return Suspected(f"PostgreSQL: {words_of(error) if error.sqlstate is not None else 'the connection was lost'}")
 
 
 def is_locked(error: psycopg.Error) -> bool:

@@ -13,8 +13,8 @@ from relay.observe.projection_metrics import ProjectionMetrics
 from relay.observe.projection_progress import PartitionProgress
 from relay.observe.refresh_progress import RefreshProgress
 from relay.postgres.database import Database
-from relay.projection.applier import Applier
 from relay.projection.definition import Definition, Projection, given_twice
+from relay.projection.effects import PostgresEffects
 from relay.projection.owner import new_name
 from relay.projection.refresher import Refresher
 from relay.projection.rules.refreshing import Refresh
@@ -123,7 +123,7 @@ async def _run_partition(
         return
     async with open_database(settings, f"projection {definition.name}") as database:
         store = Store(database, definition, progress.partition, owner)
-        await Runner(definition, progress, store, Applier(definition, store), way).run()
+        await Runner(definition, progress, store, PostgresEffects(definition, store), way).run()
 
 
 async def _run_refresh(

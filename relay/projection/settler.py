@@ -76,7 +76,7 @@ class Settler:
     @property
     def limit(self) -> int:
         """How many messages may be settled at once."""
-        return self._caution.limit
+        return min(self._caution.limit, self._effects.limit)
 
     @property
     def time_ns(self) -> int | None:

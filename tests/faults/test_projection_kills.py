@@ -35,7 +35,7 @@ THE_WAY = {
     "a jump": "Term._unproved_jump",
     "bits": ".chunks > ",
     "apply": ".apply > ",
-    "commit": "Applier._settle > __aexit__ > Store.moving > __aexit__",
+    "commit": "Applier.moving > __aexit__ > Store.moving > __aexit__",
     "beat": "Settler.beat > ",
     "look while idle": "Term._look_while_idle",
     "pass over": "Settler.pass_over",

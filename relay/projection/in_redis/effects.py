@@ -11,6 +11,7 @@ from relay.projection.in_redis.packing import Packed, chunk_name, of_columns, of
 from relay.projection.outcome import stopped_at
 from relay.projection.ports import Batch, Move, Parked, Redone, Work
 from relay.projection.rules.incoming import Incoming
+from relay.projection.rules.suspects import FULL
 
 
 class RedisEffects:
@@ -63,6 +64,11 @@ class RedisEffects:
             batch.check()
             raise RedisFault("somebody else has changed what is parked")
         return batch
+
+    @property
+    def limit(self) -> int:
+        """How many messages may be applied at once."""
+        return FULL
 
     async def do_as_wanted(self, epoch: int, move: Move, rows: Sequence[Parked]) -> Redone:
         """Retry or skip parked events of one key in one script, in their order, until one is refused.

@@ -58,6 +58,7 @@ MISSING_RIGHT = "42501"
 _OF_NAMES = frozenset({"42", "3F"})  # syntax, names and types; schemas
 _INTERNAL = "XX"
 _OF_FILES = frozenset({"58P01", "58P02"})
+_OF_ONE = frozenset({"25006", "53200", "53400", "57P01", "57P02"})
 _FIXED_WORDS = frozenset({"21000", "22012"})  # two rows where one is due, a division by zero
 
 
@@ -71,6 +72,17 @@ def classify(sqlstate: str | None) -> RefusalClass:
         return RefusalClass.OUTAGE
     found = _EXACT.get(sqlstate) or _BY_CLASS.get(sqlstate[:2])
     return found or RefusalClass.CONFIGURATION
+
+
+def may_be_of_one_event(sqlstate: str | None) -> bool:
+    """Return whether an outage may be the doing of one event, which only the others can tell.
+
+    It ends its session, makes its transaction read only, takes too much memory, or meets a fault of the server's. A
+    lock, a deadlock and a full disk are not: what needs neither row nor room goes on meanwhile, and they end.
+    """
+    return classify(sqlstate) is RefusalClass.OUTAGE and (
+        sqlstate is None or sqlstate in _OF_ONE or sqlstate[:2] in ("08", _INTERNAL)
+    )
 
 
 class Evidence(NamedTuple):

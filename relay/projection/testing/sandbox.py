@@ -11,8 +11,8 @@ from psycopg import sql
 from relay.errors import ConfigError
 from relay.observe.projection_progress import PartitionProgress
 from relay.postgres.database import Database
-from relay.projection.applier import Applier
 from relay.projection.definition import Definition
+from relay.projection.effects import PostgresEffects
 from relay.projection.ports import Claim, Move
 from relay.projection.rules.incoming import Incoming
 from relay.projection.settler import Settler
@@ -112,7 +112,12 @@ class Sandbox:
         if claim.created is None:
             await self._store.follow_stream(claim, created, claim.position, claim.time_ns)
         self._settler = Settler(
-            self._definition, PartitionProgress(), self._store, Applier(self._definition, self._store), claim, created
+            self._definition,
+            PartitionProgress(),
+            self._store,
+            PostgresEffects(self._definition, self._store),
+            claim,
+            created,
         )
         await self._settler.begin()
         return self._settler.position
