@@ -267,7 +267,7 @@ def _tell(name: str, found: "Verdict", unnumbered: set[int]) -> bool:
     if unnumbered:
         message(f"{name}: {len(unnumbered):,} events were sent without Outbox-Seq: not known whether they are settled")
     if found.in_gaps:
-        message(f"{name}: {found.in_gaps:,} events lie in a gap that an operator has accepted")
+        message(f"{name}: {found.in_gaps:,} events lie in a gap that was accepted")
     for stream, seqs in found.elsewhere.items():
         click.echo(f"{name}: {len(seqs):,} events are in stream {stream}, which it does not read: seq {_some(seqs)}")
     if missing:

@@ -241,6 +241,9 @@ class Ledger(Protocol):
             Fenced: It is ours no more.
         """
 
+    async def accept_gap(self, first: int, last: int) -> None:
+        """Write down which sequences of the stream were passed over, since the definition says `partial`."""
+
     async def no_crashes(self, epoch: int) -> None:
         """Write down that what ended earlier owners was passed without harm."""
 

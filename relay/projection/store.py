@@ -240,6 +240,11 @@ class Store:
         if not await self.rows("follow_stream", params):
             raise Fenced(f"partition {self._partition} of {self._definition.name} has another owner, or was paused")
 
+    async def accept_gap(self, first: int, last: int) -> None:
+        """Write down which sequences of the stream were passed over, since the definition says `partial`."""
+        what = json.dumps({"partial": True, "gaps": [[first, last]]})
+        await self.rows("audit_add", [self.owner, self._definition.name, "begin", what, 0])
+
     async def no_crashes(self, epoch: int) -> None:
         """Write down that what ended earlier owners was passed without harm."""
         await self.rows("no_crashes", [*self._row, epoch])

@@ -214,6 +214,17 @@ async def begin_term(
             position=claim.position,
             read_from=verdict.position + 1,
         )
+    if verdict.finding is Finding.BEGIN and verdict.position > 0:
+        await ledger.accept_gap(1, verdict.position)
+        log_event(
+            log,
+            "warning",
+            "projection.partial",
+            "the stream no longer holds its first messages, and partial = true accepts that: their events are missing",
+            projection=definition.name,
+            partition=progress.partition,
+            gap_last=verdict.position,
+        )
     kept = verdict.finding is Finding.SAME
     if (claim.position, claim.created) != (verdict.position, look.created) or not kept:
         time_ns = claim.time_ns if kept else None

@@ -45,7 +45,7 @@ class Verdict(NamedTuple):
 
     Attributes:
         compared: How many delivered events the projection must have settled.
-        in_gaps: How many of those lie in a gap that an operator has accepted.
+        in_gaps: How many of those lie in a gap that was accepted.
         unsettled: The others that have left no mark.
         elsewhere: Those that have left none and are in another stream, by its name.
     """

@@ -145,6 +145,10 @@ class RedisLedger:
         time_text = "" if time_ns is None else str(time_ns)
         self.unfenced(await self._run("follow", claim.epoch, self.owner, claim.position, created, position, time_text))
 
+    async def accept_gap(self, first: int, last: int) -> None:
+        """Write down which sequences of the stream were passed over, since the definition says `partial`."""
+        await self.client.call("SADD", f"{self.prefix}:gaps", f"{first}-{last}")
+
     async def chunks(self, wanted: Iterable[ChunkId]) -> dict[ChunkId, Chunk]:
         """Read chunks of bits; one that is not stored is empty."""
         asked = list(wanted)
