@@ -11,7 +11,17 @@ from relay.projection import Event, Projection, Transaction, on
 from relay.projection.rules.grouping import Mode
 from tests.integration.projection.fix_runner import Run, Running, run_by_command
 from tests.integration.projection.test_files_and_commands import FILE
-from tests.integration.projection.world import STREAM, TABLES, Events, definition, fold, run_sql, state, trail
+from tests.integration.projection.world import (
+    STREAM,
+    TABLES,
+    Events,
+    definition,
+    fold,
+    run_sql,
+    state,
+    trail,
+    waits,
+)
 from tests.support.fix_relay import wait_until
 from tests.support.relay_cli import done, relay
 
@@ -97,8 +107,7 @@ def test_the_name_of_a_file_that_an_event_holds_is_not_told(
     events.make()
     events.send((1, "a"), payload={"first": "SELECT pg_read_file('secret-of-ada')"})
     running(empty_database, events.url, Several)
-    wait_until("it waits", lambda: state(empty_database).get("status") == "waiting")
-    assert "58P01" in state(empty_database)["error"]
+    assert "58P01" in waits(empty_database)
     events.send((2, "b"))
     wait_until("the other shows whose fault it is", lambda: state(empty_database).get("position") == 2)
     assert trail(empty_database) == fold((2, "b"))

@@ -13,7 +13,17 @@ from relay.projection.definition import Definition, Handler
 from relay.projection.rules.grouping import Mode
 from relay.projection.sql_text import statement
 from tests.integration.projection.fix_runner import Run, Running
-from tests.integration.projection.world import STREAM, TABLES, Events, definition, fold, run_sql, state, trail
+from tests.integration.projection.world import (
+    STREAM,
+    TABLES,
+    Events,
+    definition,
+    fold,
+    run_sql,
+    state,
+    trail,
+    waits,
+)
 from tests.support.fix_relay import wait_until
 from tests.support.relay_cli import done
 
@@ -113,8 +123,7 @@ def test_a_missing_table_is_waited_for_and_parks_nothing(empty_database: str, ev
     reach(empty_database, 1)
     run_sql(empty_database, "ALTER TABLE trail.trail RENAME TO gone")
     events.send((2, "a"), (3, "b"))
-    wait_until("it waits", lambda: state(empty_database)["status"] == "waiting")
-    assert "does not exist" in str(state(empty_database)["error"])
+    assert "does not exist" in waits(empty_database)
     assert (state(empty_database)["position"], run_sql(empty_database, PARKED)) == (1, [])
     run_sql(empty_database, "ALTER TABLE trail.gone RENAME TO trail")
     reach(empty_database, 3)
@@ -301,8 +310,7 @@ def test_an_error_inside_a_function_is_the_events_own_once_the_same_handler_appl
     events.make()
     events.send((1, "hot"), payload={"q": SECRET})
     running(empty_database, events.url, reading("looked(data->>'q')"))
-    wait_until("it waits", lambda: state(empty_database).get("status") == "waiting")
-    error = str(state(empty_database)["error"])
+    error = waits(empty_database)
     assert "SQLSTATE 42P01" in error and "stream sequence 1" in error
     events.send((2, "b"), payload={"q": "cat"})
     reach(empty_database, 2)

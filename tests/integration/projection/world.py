@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from relay.projection.definition import Definition, Handler
 from relay.projection.rules.grouping import Mode
 from relay.projection.sql_text import statement
+from tests.support.fix_relay import wait_until
 from tests.support.fix_stream import Streams
 
 STREAM = "ORDERS"
@@ -126,6 +127,19 @@ def state(dsn: str, name: str = "trail") -> dict[str, Any]:
         query = "SELECT owner, epoch, position, position_time_ns, applied, repeats, status, error, gap_last, paused"
         query += " FROM projection.state WHERE name = %s AND partition = 0"
         return conn.execute(query, (name,)).fetchone() or {}
+
+
+def waits(dsn: str, name: str = "trail") -> str:
+    """Wait until partition 0 waits; return for what, by the same look: it runs for a moment at each try."""
+    seen: list[str] = []
+
+    def it_waits() -> bool:
+        row = state(dsn, name)
+        seen[:] = [str(row.get("error"))]
+        return row.get("status") == "waiting"
+
+    wait_until(f"{name} waits", it_waits)
+    return seen[0]
 
 
 def run_sql(dsn: str, query: str, *params: object) -> list[tuple[Any, ...]]:
