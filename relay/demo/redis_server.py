@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from relay.demo.servers import ChildServer, ServerError, free_port
+from relay.demo.ports import free_port
+from relay.demo.servers import ChildServer, ServerError
 
 
 class RedisServer(ChildServer):

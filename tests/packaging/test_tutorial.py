@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.demo.servers import free_port, launch
+from relay.demo.ports import free_port
+from relay.demo.servers import launch
 from tests.packaging.test_readme import shape
 from tests.support.fix_relay import ROOT, wait_until
 

@@ -10,7 +10,8 @@ from typing import Literal
 
 import pytest
 
-from relay.demo.servers import PostgresServer, free_port, launch
+from relay.demo.ports import free_port
+from relay.demo.servers import PostgresServer, launch
 from tests.support.fix_relay import wait_until
 from tests.support.fix_rights import LOGIN
 from tests.support.programs import libraries, program

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from relay.demo.servers import free_port, launch
+from relay.demo.ports import free_port
+from relay.demo.servers import launch
 from tests.support.fix_relay import ROOT, wait_until
 from tests.support.programs import program
 

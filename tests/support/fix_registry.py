@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.demo.servers import ChildServer, free_port
+from relay.demo.ports import free_port
+from relay.demo.servers import ChildServer
 from tests.support.programs import program
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.demo.servers import NatsServer, PostgresServer, free_port
+from relay.demo.ports import free_port
+from relay.demo.servers import NatsServer, PostgresServer
 from relay.errors import Exit
 from relay.operate.doctor import gather_postgres
 from relay.postgres.migrate import migrate

@@ -8,7 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from relay.demo.servers import PostgresServer, free_port
+from relay.demo.ports import free_port
+from relay.demo.servers import PostgresServer
 from relay.postgres.migrate import migrate
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.support.fix_rights import LOGIN, let_relay_in
