@@ -5,6 +5,7 @@ Its own reconnection is switched off, for the reasons that `relay.jetstream.conn
 
 import asyncio
 import math
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,8 +29,6 @@ from relay.rules.failure.refused_right import unheard_subject
 _PENDING_BYTES = 4 * 1024 * 1024
 _AT_ONCE_BYTES = 16 * 1024
 _CLOSE_S = 1.0
-# The next address of a server is tried as well if one has not answered for so long, seconds.
-_NEXT_ADDRESS_S = 0.25
 
 RawListener = Callable[[bytes, bytes, bytes, bytes], None]
 """Takes subject, reply subject, body and the block of the headers of a message."""
@@ -118,12 +117,33 @@ class _Transport(TcpTransport):
         self._bare_io_writer = self._io_writer = None
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        """Connect to the first address that answers, beside those that have not answered yet."""
+        """Connect to the first address that answers in its share of the time."""
         async with asyncio.timeout(connect_timeout):
-            reader, writer = await asyncio.open_connection(
-                uri.hostname, uri.port, limit=buffer_size, happy_eyeballs_delay=_NEXT_ADDRESS_S
-            )
+            reader, writer = await _first_connection(await _addresses(uri), buffer_size, connect_timeout)
         self._bare_io_reader, self._bare_io_writer = self._io_reader, self._io_writer = reader, writer
+
+
+async def _addresses(uri: ParseResult) -> list[tuple[str, int]]:
+    found = await asyncio.get_running_loop().getaddrinfo(uri.hostname, uri.port, type=socket.SOCK_STREAM)
+    return [(str(address[0]), int(address[1])) for *_, address in found]
+
+
+async def _first_connection(
+    addresses: Sequence[tuple[str, int]], buffer_size: int, within_s: float
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a connection to the first of some addresses, at least one, that takes us.
+
+    Not by asyncio's race of them, which leaves a socket open if it is cancelled as it ends.
+
+    Raises:
+        OSError: The last one did not.
+    """
+    *others, last = addresses
+    for address in others:
+        with suppress(OSError):  # a timeout is one
+            async with asyncio.timeout(within_s / len(addresses)):
+                return await asyncio.open_connection(*address, limit=buffer_size)
+    return await asyncio.open_connection(*last, limit=buffer_size)
 
 
 class Client(nats.aio.client.Client):

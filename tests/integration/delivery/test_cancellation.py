@@ -1,7 +1,9 @@
 """A task that is cancelled while it asks NATS ends: one that goes on keeps the relay from stopping."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -95,3 +97,21 @@ def test_a_ping_that_nobody_waits_for_any_more_does_not_end_the_reader(streams: 
             await connection.close()
 
     asyncio.run(scenario())
+
+
+def test_a_connection_that_is_cancelled_as_it_is_made_leaves_no_socket_open(streams: Streams) -> None:
+    """Whichever pass of the loop it is cancelled in; pytest makes an error of a socket that nobody has closed."""
+
+    async def scenario() -> None:
+        async with asyncio.timeout(30):
+            for passes in range(200):
+                connecting = asyncio.create_task(connect(NatsOptions(servers=[streams.url]), streams.url, Listener()))
+                for _ in range(passes % 40):
+                    await asyncio.sleep(0)
+                await asyncio.sleep(passes // 40 / 2000)
+                connecting.cancel()
+                with suppress(asyncio.CancelledError):
+                    await (await connecting).close()
+
+    asyncio.run(scenario())
+    gc.collect()
