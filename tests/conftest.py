@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from hypothesis import settings
 
+from relay.demo import servers
 from relay.demo.servers import NatsServer, PostgresServer
 from relay.postgres.migrate import migrate
 from tests.support import in_memory
@@ -58,6 +59,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # What is imported and collected stays to the end: to look for garbage in it again and again took two fifths of the
     # time until the first test, in each process of a run.
     gc.disable()
+    # Each process of a run has ports of its own: between the choice of one and its use another could take it.
+    worker, workers = (
+        os.environ.get("PYTEST_XDIST_WORKER", "gw0"),
+        int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+    )
+    servers.PORTS = servers.PORTS[int(worker.removeprefix("gw")) :: workers]
     # In the background of a script, or under nohup, these are ignored, and all that tests start would inherit that. A
     # handler is not inherited.
     for number in (signal.SIGINT, signal.SIGHUP):

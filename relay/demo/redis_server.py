@@ -12,8 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from relay.demo.ports import free_port
-from relay.demo.servers import ChildServer, ServerError
+from relay.demo.servers import ChildServer, ServerError, free_port
 
 
 class RedisServer(ChildServer):

@@ -8,8 +8,10 @@ its process is killed: so start them in one that lasts.
 
 import ctypes
 import os
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -21,17 +23,33 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from relay.demo.ports import free_port
-
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
 _FREEZE_TIMEOUT_S = 5.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+# Below the ports that systems hand out by themselves (Linux from 32,768, macOS from 49,152): none of these is
+# taken for an outgoing connection while its server is down, not even by a client that tries to reach it.
+PORTS = range(20_000, 32_000)
+# What this process was given: a server that is down for a while has its port to itself.
+_given: set[int] = set()
 
 
 class ServerError(Exception):
     """A server did not start or is not installed; the text says which, and what it printed last."""
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback interface that is free now, and that only a server will take."""
+    if len(_given) > len(PORTS) // 2:
+        _given.clear()
+    while True:
+        port = secrets.choice(PORTS)
+        if port not in _given:
+            with socket.socket() as sock, suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
 
 
 def launch(

@@ -12,8 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from relay.demo.ports import free_port
-from relay.demo.servers import NatsServer, PostgresServer, launch
+from relay.demo.servers import NatsServer, PostgresServer, free_port, launch
 from relay.errors import RelayError
 from relay.postgres.migrate import migrate
 

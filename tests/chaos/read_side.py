@@ -10,9 +10,8 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from relay.demo.ports import free_port
 from relay.demo.redis_server import RedisServer
-from relay.demo.servers import PostgresServer
+from relay.demo.servers import PostgresServer, free_port
 from relay.projection.in_redis.ledger import prefix_of
 from tests.chaos.history import Applied, Entry, Note, Standing
 from tests.chaos.process import Process, proxy_to

@@ -11,8 +11,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from relay.demo.ports import free_port
-from relay.demo.servers import NatsServer, PostgresServer
+from relay.demo.servers import NatsServer, PostgresServer, free_port
 from relay.postgres.migrate import migrate, new_origin
 from tests.chaos.history import Entry
 from tests.chaos.process import Process, proxy_to

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from redis import Redis
 
-from relay.demo.ports import free_port
 from relay.demo.redis_server import RedisServer
+from relay.demo.servers import free_port
 from relay.projection.in_redis.ledger import prefix_of
 from relay.projection.rules.grouping import Mode
 from tests.integration.projection.fix_redis import TRAIL

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.demo.ports import free_port
-from relay.demo.servers import launch
+from relay.demo.servers import free_port, launch
 from tests.packaging.test_readme import shape
 from tests.support.fix_relay import ROOT, wait_until
 

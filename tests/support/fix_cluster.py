@@ -13,8 +13,7 @@ import pytest
 from nats.aio.client import Client
 
 from relay.cancellation import heed_cancellation
-from relay.demo.ports import free_port
-from relay.demo.servers import NatsServer
+from relay.demo.servers import NatsServer, free_port
 from tests.support.fix_stream import Streams
 
 _READY_S = 40.0

@@ -10,8 +10,7 @@ from typing import Literal
 
 import pytest
 
-from relay.demo.ports import free_port
-from relay.demo.servers import PostgresServer, launch
+from relay.demo.servers import PostgresServer, free_port, launch
 from tests.support.fix_relay import wait_until
 from tests.support.fix_rights import LOGIN
 from tests.support.programs import libraries, program

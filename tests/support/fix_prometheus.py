@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.demo.ports import free_port
-from relay.demo.servers import launch
+from relay.demo.servers import free_port, launch
 from tests.support.fix_relay import ROOT, wait_until
 from tests.support.programs import program
 

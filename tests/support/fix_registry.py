@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.demo.ports import free_port
-from relay.demo.servers import ChildServer
+from relay.demo.servers import ChildServer, free_port
 from tests.support.programs import program
 
 

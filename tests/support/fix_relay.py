@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.demo.ports import free_port
+from relay.demo.servers import free_port
 from tests.support import forks
 from tests.support.fix_rights import LOGIN, NATS_USER, as_relay
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from relay.demo.ports import free_port
+from relay.demo.servers import free_port
 
 _SSL_REQUEST, _GSS_REQUEST = 80877103, 80877104
 _LONG_AGO = datetime.now(UTC) - timedelta(days=9)

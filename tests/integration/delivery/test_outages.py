@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from relay.demo.ports import free_port
-from relay.demo.servers import NatsServer, PostgresServer
+from relay.demo.servers import NatsServer, PostgresServer, free_port
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_until
 from tests.support.fix_rights import LOGIN
 from tests.support.fix_stream import Streams, assert_once_and_in_order

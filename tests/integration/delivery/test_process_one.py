@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.demo.ports import free_port
+from relay.demo.servers import free_port
 from tests.support.fix_relay import ROOT, Outbox, wait_until
 
 UNSHARE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]

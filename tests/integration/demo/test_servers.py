@@ -2,21 +2,17 @@
 
 import asyncio
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psycopg
 import pytest
 from nats.aio.client import Client
 
-from relay.demo import ports
-from relay.demo.ports import free_port
-from relay.demo.servers import NatsServer, PostgresServer, ServerError, launch
+from relay.demo.servers import NatsServer, PostgresServer, ServerError, free_port, launch
 from tests.support.processes import alive, gone, linux_alone
 
 _BOTH = """
@@ -142,25 +138,3 @@ def test_no_free_port_is_one_that_an_outgoing_connection_could_take() -> None:
 
 def test_a_port_is_not_given_again_while_its_server_may_be_down() -> None:
     assert len({free_port() for _ in range(200)}) == 200
-
-
-def test_a_port_is_given_to_one_process_until_that_has_ended() -> None:
-    """As to the two of them that find it free while the server of neither has come up."""
-    port = free_port()
-    ports._unlock(port)
-    one_port = f"from relay.demo import ports; ports._PORTS = [{port}]"
-    free = [sys.executable, "-c", f"{one_port}; print(ports.free_port(), flush=True); input()"]
-
-    def begin() -> subprocess.Popen[str]:
-        return subprocess.Popen(free, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    with begin() as first, begin() as second:
-        assert first.stdout is not None and second.stdout is not None
-        select.select([first.stdout, second.stdout], [], [], 20)
-        time.sleep(0.5)
-        given, _, _ = select.select([first.stdout, second.stdout], [], [], 0)
-        assert len(given) == 1
-        holder, other = (first, second) if given[0] is first.stdout else (second, first)
-        holder.kill()
-        assert other.stdout is not None and other.stdout.readline().strip().isdigit()
-        other.kill()

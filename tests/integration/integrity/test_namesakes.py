@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.demo.ports import free_port
-from relay.demo.servers import NatsServer
+from relay.demo.servers import NatsServer, free_port
 from relay.errors import Exit
 from tests.support.fix_relay import MakeRelay, Outbox, holds_for, wait_until
 from tests.support.fix_stream import Streams, assert_once_and_in_order

@@ -3,8 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from relay.demo.ports import free_port
-from relay.demo.servers import NatsServer
+from relay.demo.servers import NatsServer, free_port
 from tests.integration.projection.fix_runner import run_by_command
 from tests.integration.projection.test_files_and_commands import FILE
 from tests.integration.projection.world import TABLES

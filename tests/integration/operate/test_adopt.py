@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from relay.demo.ports import free_port
+from relay.demo.servers import free_port
 from tests.support.fix_relay import MakeRelay, wait_until
 from tests.support.fix_stream import Streams
 from tests.support.relay_cli import done, relay

@@ -9,8 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.demo.ports import free_port
-from relay.demo.servers import NatsServer, PostgresServer
+from relay.demo.servers import NatsServer, PostgresServer, free_port
 from relay.errors import Exit
 from relay.operate.doctor import gather_postgres
 from relay.postgres.migrate import migrate

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from relay.demo.ports import free_port
+from relay.demo.servers import free_port
 from tests.integration.projection.fix_runner import run_by_command
 from tests.integration.projection.test_files_and_commands import FILE
 from tests.integration.projection.test_refresh import FRAGILE

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from relay.config.settings import load
-from relay.demo.ports import free_port
 from relay.demo.redis_server import RedisServer
+from relay.demo.servers import free_port
 from relay.projection.in_redis.ledger import prefix_of
 from tests.integration.projection.fix_redis import TRAIL, World
 from tests.integration.projection.fix_redis import definition as redis_definition

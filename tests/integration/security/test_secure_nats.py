@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from relay.demo.ports import free_port
-from relay.demo.servers import NatsServer
+from relay.demo.servers import NatsServer, free_port
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, holds_for, wait_until
 from tests.support.fix_rights import documented_permissions
 from tests.support.fix_stream import RELOADS, Streams, own_server_needs

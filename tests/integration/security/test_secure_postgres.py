@@ -8,8 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from relay.demo.ports import free_port
-from relay.demo.servers import PostgresServer
+from relay.demo.servers import PostgresServer, free_port
 from relay.postgres.migrate import migrate
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.support.fix_rights import LOGIN, let_relay_in

@@ -15,8 +15,7 @@ import pytest
 import yaml
 
 from relay import __version__
-from relay.demo.ports import free_port
-from relay.demo.servers import PostgresServer
+from relay.demo.servers import PostgresServer, free_port
 from tests.integration.projection.world import run_sql
 from tests.kube.cluster import NAMESPACE, Cluster
 from tests.kube.store import PODS, Key

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.demo.ports import free_port
+from relay.demo.servers import free_port
 from tests.kube.cluster import NAMESPACE, Cluster
 from tests.kube.store import PODS, Key
 from tests.packaging.chart.checks import assert_valid, unconfined

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from relay.demo.ports import free_port
+from relay.demo.servers import free_port
 from tests.packaging.image.docker import docker
 from tests.support.fix_console import FORM, SAME_ORIGIN
 from tests.support.fix_relay import ROOT, wait_until

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from relay import __version__
-from relay.demo.ports import free_port
 from relay.demo.redis_server import RedisServer
-from relay.demo.servers import NatsServer
+from relay.demo.servers import NatsServer, free_port
 from relay.errors import Exit
 from tests.packaging.image.docker import CONFINED, Container, docker, layers_bytes
 from tests.support.fix_registry import Registry

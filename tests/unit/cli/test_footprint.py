@@ -7,7 +7,7 @@ import pytest
 
 from relay.cli import main
 from relay.cli.lazy import LazyCommand, loaded
-from relay.demo.ports import free_port
+from relay.demo.servers import free_port
 
 HEAVY = {"asyncio", "email", "http.client", "nats", "prometheus_client", "psycopg", "pydantic", "ssl"}
 PROGRAM = """

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.demo.ports import free_port
+from relay.demo.servers import free_port
 from relay.errors import ConfigError
 from relay.http.health import RelayProbes, health_faults, ready_faults
 from relay.http.server import HttpServer
