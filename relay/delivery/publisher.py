@@ -256,7 +256,8 @@ class Publisher(Listener):
         for token, stream, stream_seq, duplicate in stored:
             found = in_flight.pop(token, None)
             if found is None:
-                continue  # a late one: the event was sent again or is held, and its own answer will come
+                self._in_doubt.answered_late(token, stream, stream_seq)
+                continue
             event, subject, sent_at = found
             if token == self._timed:
                 self._timed = None

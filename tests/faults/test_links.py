@@ -7,11 +7,13 @@ import pytest
 from tests.faults.relay_midway import ALERT, ends_well
 from tests.support.fix_proxy import Proxy
 from tests.support.fix_relay import SLOWLY, MakeRelay, Outbox, Relay, wait_until
-from tests.support.fix_stream import Streams
+from tests.support.fix_stream import Streams, ids
 
 KEYS = 100
 LINKS = ["postgres", "nats"]
 STRATEGIES = ["singles", "atomic"]
+# Holds are tried again soon.
+QUICKLY = {"failures__hold_max_s": "1"}
 MakeProxy = Callable[[int], Proxy]
 
 
@@ -98,6 +100,24 @@ def test_a_link_of_a_tenth_of_a_second(
     outbox.fill("orders.placed", 400, KEYS)
     ends_well(outbox, streams, relay, 400, KEYS)
     assert not relay.lines(f"{link}.lost")
+
+
+def test_an_acknowledgement_counts_however_late_it_comes(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: MakeProxy
+) -> None:
+    streams.make("ORDERS", "orders.>")
+    between, relay = through(
+        "nats", outbox, streams, make_relay, proxy, nats__ping_interval_s="60", delivery__ack_timeout_s="1", **QUICKLY
+    )
+    relay.start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 1}))
+    between.delay_s = 1.5
+    seqs = [outbox.insert("orders.placed", "k", {"i": number}) for number in (2, 3)]
+    outbox.delivered(seqs[-1], timeout_s=60)
+    assert relay.lines("hold.opened")
+    between.flow()
+    assert [message.i for message in streams.read("ORDERS")] == [1, 2, 3]
+    assert outbox.marks() == ids(streams.read("ORDERS"))
 
 
 def test_an_event_that_takes_longer_than_pings_are_waited_for(

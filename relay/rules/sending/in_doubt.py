@@ -108,6 +108,14 @@ class InDoubt:
         self._found_ids[seq] = event_id
         (self._unlisted.discard if listed else self._unlisted.add)(seq)
 
+    def answered_late(self, seq: int, stream: str, stream_seq: int) -> None:
+        """Note that a stream holds an event whose acknowledgement was not waited for any more.
+
+        On a slow link each acknowledgement of a large event may come too late: it must not be sent again for ever.
+        """
+        if seq in self.since or seq in self.absent:
+            self.find(seq, stream, stream_seq, self.ids[seq])
+
     def place_of(self, seq: int, event_id: str) -> tuple[str, int] | None:
         """Return where a stream was seen to hold an event: stream and sequence; None if none was.
 

@@ -121,6 +121,22 @@ def test_what_was_found_is_known_by_its_id_and_not_by_its_seq_alone() -> None:
     assert doubts.must_be_looked_at(SEQ), "what is in doubt is looked for before anything of this seq is sent"
 
 
+def test_an_acknowledgement_that_comes_late_tells_where_the_event_is_until_it_is_resolved() -> None:
+    doubts = InDoubt(lambda subject, sent_at: {"ORDERS"})
+    doubts.answered_late(1, "ORDERS", 7)
+    assert doubts.place_of(1, "a") is None, "it was not in doubt"
+    doubts.doubt(1, 0.0, "orders.placed", "a")
+    doubts.answered_late(1, "ORDERS", 7)
+    assert doubts.place_of(1, "a") == ("ORDERS", 7)
+    doubts.doubt(2, 0.0, "orders.placed", "b")
+    doubts.miss(2)
+    doubts.answered_late(2, "ORDERS", 8)
+    assert doubts.place_of(2, "c") is None, "its seq is another event's now"
+    doubts.resolve(1)
+    doubts.answered_late(1, "ORDERS", 7)
+    assert doubts.place_of(1, "a") is None
+
+
 def test_what_is_found_without_a_pending_row_keeps_no_other_from_being_forgotten() -> None:
     doubts = InDoubt(lambda _, __: {"ORDERS"})
     doubts.find(1, "ORDERS", 7, "one", listed=False)
