@@ -4,7 +4,7 @@ import gc
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -48,6 +48,8 @@ def own_nats(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NatsSer
 
 _TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
 _MADE = pytest.StashKey[Path]()
+# Of each log of a test that failed, characters.
+_SHOWN = 4_000
 
 
 def _pass_over(number: int, frame: FrameType | None) -> None:
@@ -92,6 +94,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         del os.environ[_TEMPORARY]
         if not any(made.glob("*/*/*")):
             shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show of a test that fails what its relays have said last: their files are gone by the time somebody looks."""
+    report = yield
+    made = getattr(item, "funcargs", {}).get("tmp_path")
+    if report.failed and made is not None:
+        for log in sorted(made.rglob("*.log")):
+            if log.is_file():
+                report.sections.append((str(log.relative_to(made)), log.read_text("utf-8", "replace")[-_SHOWN:]))
+    return report
 
 
 @pytest.fixture(scope="session")

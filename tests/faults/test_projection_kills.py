@@ -46,7 +46,7 @@ IN_REDIS = {what: words for what, words in THE_WAY.items() if what not in ("comm
 # Met before a stream was seen for the first time, or while there are no tables.
 WHILE_NEW = (".prepare", "_make", "follow_stream")
 # Met only if an event is refused, or one that was is to be given up.
-OF_REFUSED = (".with_care", ".park", ".count_applied", "o_as_wanted")
+OF_REFUSED = (".with_care", "_settle > _limit", ".park", ".count_applied", ".save_bits", "o_as_wanted")
 # The one that happens to be the first to use a connection makes it.
 BY_CHANCE = ("> Database.connection",)
 
