@@ -114,7 +114,7 @@ class DueEvents:
             return True
         if self._lanes.busy(event.key):
             return False
-        self._lanes.stick(event)
+        self._in_hand.stick(event)
         self._unsettled.postpone(event)
         return True
 

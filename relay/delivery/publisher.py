@@ -346,7 +346,7 @@ class Publisher(Listener):
         self._timed = None
         aside, guilty = self._enders.ended(unknown, reason)
         for event in aside:
-            self._lanes.stick(event)
+            self._in_hand.stick(event)
             self._refusals.warn_aside(event, reason)
         for event in guilty:
             self._in_doubt.resolve(event.seq)

@@ -106,7 +106,7 @@ class Refusals:
         if hold.parked and self._in_hand.may_not_wait():
             self._in_hand.drop(self._lanes.drop_head(event))
         else:
-            self._lanes.stick(event)
+            self._in_hand.stick(event)
             self._holds.park(hold, event)
 
     def probe(self, now: float) -> None:
@@ -235,7 +235,7 @@ class Refusals:
             return
         self._concluded(event)
         delay_s = backoff(attempts, self._options.backoff_base_s, self._options.backoff_max_s, random.random())
-        self._lanes.stick(event)
+        self._in_hand.stick(event)
         self._in_hand.unsettled.postpone(event)
         self._settler.take(Postponed(event, attempts, delay_s, FailureClass.UNKNOWN, error))
         log_event(
@@ -354,7 +354,7 @@ class Refusals:
 
     def _ask(self, event: Event, subject: str, failure: Failure | None) -> None:
         """Decide about an event only when its stream was looked up; until then its key waits."""
-        self._lanes.stick(event)
+        self._in_hand.stick(event)
         self._lookups.ask(event, subject, failure)
 
     async def run(self) -> None:

@@ -66,7 +66,7 @@ class InHand:
         batches: The atomic batches that are not answered, by number.
         to_look_for: Events in doubt that have to be found in their stream, or not, before they are sent again.
         to_send: Set when events may be sent.
-        room: Set when events were settled, or may be sent. Who waits for that clears it first.
+        room: Set when events were settled, may be sent, or wait and take no room. Who waits for that clears it first.
         look_for_wanted: Set when there is something new in `to_look_for`, or a stream is to be looked at.
         looked: Set when a stream of these was looked at. Who waits for that clears it first.
         set_backs: Which streams may have lost what they had acknowledged.
@@ -170,6 +170,12 @@ class InHand:
     def drop(self, events: list[Event]) -> None:
         """Leave events in the outbox, to be read again."""
         self.unsettled.forget(events)
+        self.room.set()
+
+    def stick(self, event: Event) -> None:
+        """Have a taken event keep its key waiting; while it waits it takes no room from the rest."""
+        self.lanes.stick(event)
+        self.room.set()
 
     def waiting_events(self) -> list[Event]:
         """Return the events that wait in holds or behind stuck heads, in no order."""
@@ -252,7 +258,7 @@ class InHand:
 
     def look_for(self, event: Event) -> None:
         """Have an event looked for in its stream before it is sent again; until then its key waits."""
-        self.lanes.stick(event)
+        self.stick(event)
         self.to_look_for.append(event)
         self.look_for_wanted.set()
 
@@ -316,7 +322,7 @@ class InHand:
 
     def bury(self, event: Event) -> None:
         """Keep the key of a taken event waiting until its death is written: a crash before has it sent again."""
-        self.lanes.stick(event)
+        self.stick(event)
         self.unsettled.burying.add(event.seq)
 
     def buried(self, event: Event) -> None:
@@ -381,13 +387,8 @@ class InHand:
 
     def sent_unmarked(self) -> set[int]:
         """Return the seqs of what was sent and is not marked."""
-        return {
-            *self.in_flight,
-            *(event.seq for batch in self.batches.values() for event in batch.events),
-            *self.unmarked(),
-            *self.in_doubt.since,
-            *self.in_doubt.found,
-        }
+        batched = (event.seq for batch in self.batches.values() for event in batch.events)
+        return {*self.in_flight, *batched, *self.unmarked(), *self.in_doubt.since, *self.in_doubt.found}
 
     def backlog(self, ratio: float) -> int:
         """Estimate how many events are neither delivered nor dead.

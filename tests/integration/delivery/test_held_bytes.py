@@ -25,6 +25,30 @@ def test_large_events_of_many_subjects_without_a_stream_keep_no_other_event_wait
     outbox.drained()
 
 
+def test_probes_of_large_events_that_fill_the_memory_together_keep_no_other_event_waiting(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    """While they are sent there is no room to read more; as they wait again there is, and nothing else tells that."""
+    streams.make("ORDERS", "orders.>")
+    relay = make_relay(
+        outbox.dsn,
+        streams.url,
+        delivery__buffer_bytes="8000000",
+        failures__hold_base_s="0.5",
+        failures__hold_max_s="0.5",
+    ).start()
+    outbox.delivered(outbox.insert("orders.placed", "k", {"i": 0}))
+    outbox.conn.execute(
+        "INSERT INTO outbox_events (topic, key, payload)"
+        " SELECT 'nowhere.' || i, 'x' || i, to_jsonb(repeat('a', 950000)) FROM generate_series(1, 20) i"
+    )
+    relay.said("hold.opened", times=20)
+    for number in range(1, 100):
+        last = outbox.insert("orders.placed", "k", {"i": number})
+        time.sleep(0.05)
+    outbox.delivered(last, timeout_s=10)
+
+
 def test_events_of_thousands_of_subjects_without_a_stream_keep_no_other_event_waiting(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
