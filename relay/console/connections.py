@@ -19,7 +19,8 @@ class Connection(H11Protocol):
     _since = 0.0
     _deadline: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
+    # uvicorn's own method takes a Transport, which is less than the protocol of asyncio promises to take; so must ours.
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # see above
         """Wait for a request; make room if there are too many connections."""
         super().connection_made(transport)
         self._watch()
