@@ -39,6 +39,8 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
         # Whether a task waits for notifications, and what is to be done when they are here.
         self._is_listening = False
         self._at_once: Callable[[], None] | None = None
+        # What is called if there is something to read while no task waits for that.
+        self._when_readable: Callable[[], None] | None = None
 
     def wait(
         self, gen: PQGen[T], interval: float = _INTERVAL_S, timeout: float | None = None
@@ -55,12 +57,17 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
             await pause()
         return parts.result[0]
 
+    def when_readable(self, call: Callable[[], None]) -> None:
+        """Call this once there is something to read, unless a task waits for that by then. It must not raise."""
+        self._when_readable = call
+        self._watch()
+
     async def until_notified(self, at_once: Callable[[], None] | None = None) -> None:
         """Wait for notifications; they go to the handlers of the connection.
 
         Args:
-            at_once: Called when these have theirs, before the task that waits wakes: what comes later is left for the
-                next call of this method. Must not raise.
+            at_once: Called as soon as they are read, before the handlers and before the task that waits wakes: what
+                comes later is left for the next call of this method. Must not raise.
 
         Raises:
             psycopg.OperationalError: The connection has ended.
@@ -102,15 +109,13 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
         finally:
             self._unwatch_if_ended()
         self._unwatch()
-        return await super().wait(_resumed(gen, wanted), interval)
+        return await super().wait(resumed(gen, wanted), interval)
 
     async def _readable(self) -> None:
         """Wait until there is something to read."""
-        loop = asyncio.get_running_loop()
-        if self._watched is None:
-            self._watched = self.pgconn.socket
-            loop.add_reader(self._watched, self._on_readable)
-        self._waiter = loop.create_future()
+        self._when_readable = None
+        self._watch()
+        self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter
         finally:
@@ -121,7 +126,12 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
         if self._is_told:
             self._is_told = False
         elif waiter is None:
-            self._unwatch()
+            call, self._when_readable = self._when_readable, None
+            if call is None:
+                self._unwatch()
+            else:
+                call()
+                self._unwatch_if_ended()
         elif waiter.done():
             pass
         elif self._is_listening:
@@ -133,24 +143,33 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
     def _take_notifications(self, waiter: asyncio.Future[None]) -> None:
         try:
             self.pgconn.consume_input()
-            if not self._hand_on():
-                return
+            if self._hand_on(self._at_once):
+                waiter.set_result(None)
         except psycopg.OperationalError as error:
             waiter.set_exception(error)
             self._unwatch_if_ended()
-            return
-        if self._at_once is not None:
-            self._at_once()
-        waiter.set_result(None)
 
-    def _hand_on(self) -> bool:
-        """Hand the notifications that were read to the handlers; return whether there were any."""
-        handler, has_come = self.pgconn.notify_handler, False
-        while (notification := self.pgconn.notifies()) is not None:
-            has_come = True
+    def _hand_on(self, at_once: Callable[[], None] | None = None) -> bool:
+        """Hand the notifications that were read to the handlers; return whether there were any.
+
+        Args:
+            at_once: Called before that if there are any.
+        """
+        handler, notification = self.pgconn.notify_handler, self.pgconn.notifies()
+        if notification is None:
+            return False
+        if at_once is not None:
+            at_once()
+        while notification is not None:
             if handler is not None:
                 handler(notification)
-        return has_come
+            notification = self.pgconn.notifies()
+        return True
+
+    def _watch(self) -> None:
+        if self._watched is None:
+            self._watched = self.pgconn.socket
+            asyncio.get_running_loop().add_reader(self._watched, self._on_readable)
 
     def _unwatch_if_ended(self) -> None:
         """Forget the socket of a connection that has ended: libpq has closed it, and another may have its number."""
@@ -163,7 +182,7 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
         self._watched, self._is_told = None, False
 
 
-def _resumed(gen: PQGen[T], wanted: Wait) -> PQGen[T]:
+def resumed(gen: PQGen[T], wanted: Wait) -> PQGen[T]:
     """Go on with a generator that waits for something."""
     try:
         while True:

@@ -18,7 +18,7 @@ from relay.errors import BadValue, StatementRefused, TableRefused
 from relay.observe.logs import event as log_event
 from relay.postgres.arrays import BinaryArray, BinaryArrayDumper
 from relay.postgres.connection import Connection
-from relay.postgres.named import GONE, NamedStatements
+from relay.postgres.named import GONE, Ahead, NamedStatements
 from relay.postgres.server_error import answer, is_of_called_code, is_of_schema, is_of_value, words
 from relay.postgres.session import address_fault, conninfo, pin
 
@@ -211,7 +211,7 @@ class Database:
         raise AssertionError("tenacity retries without end")
 
     def asking(self, query: bytes, params: Sequence[object]) -> Callable[[], None] | None:
-        """Return what sends a statement with a name ahead of its `run`, if nothing else runs; None if none has one."""
+        """Return what sends a statement with a name ahead, if nothing else runs; None if no statement has a name."""
         if (named := self._named) is None:
             return None
         ask = named.asking(query, params)
@@ -221,6 +221,10 @@ class Database:
                 ask()
 
         return ask_if_free
+
+    async def ahead(self, query: bytes, params: Sequence[object]) -> Ahead | None:
+        """Return the answer to a statement that was sent ahead; None if it is not here, or is not good any more."""
+        return None if self._named is None else await self._named.ahead(query, params)
 
     async def until_notified(self, at_once: Callable[[], None] | None = None) -> None:
         """Wait for notifications over the connection that stands, as `Connection.until_notified` does."""

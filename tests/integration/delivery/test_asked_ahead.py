@@ -1,10 +1,12 @@
 """A read can be sent as soon as the bell rings, before the task that wants it wakes; nothing is missed or mixed up."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import psycopg
 import pytest
@@ -179,6 +181,121 @@ def test_who_waits_for_the_answer_can_be_cancelled(numbers: str) -> None:
                     assert task.cancelled()
                     ask()
             assert await db.run(b"SELECT 7") == [(7,)]
+            assert await db.run(_READ, (0,), named=True) == [(1,), (2,)]
+            assert db.generation == 1
+
+    asyncio.run(run())
+
+
+def test_the_answer_can_be_had_as_soon_as_it_is_here(numbers: str) -> None:
+    async def run() -> None:
+        async with database(numbers) as db:
+            ask = await asking(db)
+            assert await db.ahead(_READ, (0,)) is None  # nobody has asked
+            for is_here in (False, True):
+                ask()
+                if is_here:
+                    is_answered(numbers)
+                    await asyncio.sleep(0.01)
+                assert await db.ahead(_READ, (1,)) is None  # not for that
+                answer = await db.ahead(_READ, (0,))
+                assert answer is not None
+                assert answer.rows == [(1,), (2,)]
+                assert await db.ahead(_READ, (0,)) is None
+                assert await db.run(_READ, (1,), named=True) == [(2,)]
+            assert db.generation == 1
+
+    asyncio.run(run())
+
+
+def test_what_runs_meanwhile_leaves_no_answer_to_be_had(numbers: str) -> None:
+    async def run() -> None:
+        async with database(numbers) as db:
+            ask = await asking(db)
+            for number in range(20):
+                ask()
+                waiting = asyncio.create_task(db.ahead(_READ, (0,)))
+                for _ in range(number % 5):
+                    await asyncio.sleep(0)
+                assert await db.run(b"SELECT 7") == [(7,)]
+                answer = await waiting
+                assert answer is None or answer.rows == [(1,), (2,)]
+                assert await db.ahead(_READ, (0,)) is None
+            assert db.generation == 1
+
+    asyncio.run(run())
+
+
+def test_an_answer_that_does_not_come_in_time_is_waited_for_by_the_statement(numbers: str) -> None:
+    async def run() -> None:
+        async with database(numbers) as db:
+            ask = await asking(db)
+            with psycopg.connect(numbers) as blocking:
+                blocking.execute("LOCK TABLE numbers")
+                ask()
+                assert await db.ahead(_READ, (0,)) is None
+                whole = asyncio.create_task(db.run(_READ, (0,), named=True))
+                await asyncio.sleep(0.02)
+                blocking.execute("INSERT INTO numbers VALUES (3)")
+            assert await whole == [(1,), (2,), (3,)]
+            assert db.generation == 1
+
+    asyncio.run(run())
+
+
+def test_an_answer_in_pieces_is_read_by_the_statement(numbers: str) -> None:
+    pieces = b"SELECT n, repeat('x', 200000) FROM numbers, generate_series(1, 100) WHERE n > $1::bigint"
+
+    async def run() -> None:
+        async with database(numbers) as db:
+            assert len(await db.run(pieces, (1,), named=True)) == 100
+            ask = db.asking(pieces, (1,))
+            assert ask is not None
+            for _ in range(3):
+                ask()
+                assert await db.ahead(pieces, (1,)) is None
+                assert len(await db.run(pieces, (1,), named=True)) == 100
+                ask()
+                assert await db.ahead(pieces, (1,)) is None
+                assert await db.run(b"SELECT 7") == [(7,)]
+            assert db.generation == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("how", ["ended", "cut"])
+def test_the_end_of_a_session_leaves_no_answer_and_no_socket_that_is_looked_at(numbers: str, how: str) -> None:
+    async def run() -> None:
+        async with database(numbers) as db:
+            ask = await asking(db)
+            conn: Any = await db.connection()
+            with psycopg.connect(numbers) as blocking:
+                blocking.execute("LOCK TABLE numbers")
+                ask()
+                waiting = asyncio.create_task(db.ahead(_READ, (0,)))
+                await asyncio.sleep(0.01)
+                if how == "cut":
+                    with socket.fromfd(conn.fileno(), socket.AF_INET, socket.SOCK_STREAM) as same:
+                        same.shutdown(socket.SHUT_RDWR)
+                else:
+                    with psycopg.connect(numbers, autocommit=True) as other:
+                        other.execute("SELECT pg_terminate_backend(%s, 5000)", (conn.info.backend_pid,))
+                assert await waiting is None
+            assert conn._watched is None
+            assert await db.run(_READ, (0,), named=True) == [(1,), (2,)]
+            assert db.generation == 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("change", ["DEALLOCATE ALL", "ALTER TABLE numbers ALTER n TYPE integer"])
+def test_an_answer_that_is_a_refusal_is_none(numbers: str, change: str) -> None:
+    async def run() -> None:
+        async with database(numbers) as db:
+            ask = await asking(db)
+            await db.run(change.encode())
+            ask()
+            assert await db.ahead(_READ, (0,)) is None
             assert await db.run(_READ, (0,), named=True) == [(1,), (2,)]
             assert db.generation == 1
 
