@@ -5,30 +5,26 @@ what is due. When nothing is there `relay.delivery.wakeup` says how long to slee
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from relay.delivery.after_crash import AfterCrash
 from relay.delivery.due_events import DueEvents
 from relay.delivery.scrub import SCRUB_ROWS, Scrub
+from relay.delivery.sized_reads import SizedReads
 from relay.delivery.wakeup import Wakeup
-from relay.errors import BadValue, DatabaseChanged
+from relay.errors import DatabaseChanged
 from relay.event import Event
-from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
-from relay.postgres.database import TooSlow
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.in_hand import InHand
 from relay.rules.order.seq_bounds import LARGEST
-from relay.rules.reading.read_batch_size import Read, ReadSize, Room
+from relay.rules.reading.read_batch_size import Read, ReadSize
 
 if TYPE_CHECKING:
     from relay.config.sections import DeliverySection
-
-log = logging.getLogger(__name__)
 
 # A row that commits late is found within this time.
 _GAP_PAUSE_S = 0.25
@@ -37,8 +33,6 @@ _REST = 4
 # Of many gaps, so many more are read at a time than may have changed: 0.6 ms, for which a new event may have to wait.
 _SPARE_GAPS = 250
 _BACKFILL_PAUSE_S = 1.0
-# A read that fails at whatever it reads is tried again after this.
-_UNREADABLE_PAUSE_S = 1.0
 
 _NOTHING_LATE = Read([], [], is_cut=False, is_crowded=False)
 
@@ -66,23 +60,21 @@ class Fetcher:
         self._after_crash: AfterCrash | None = None
         # Up to this seq rows may be settled already.
         self._settled_up_to = in_hand.database.newest_drawn()
-        # Each kind of read has its own size: what is large or slow for one of them says nothing of the others.
-        self._fetching, self._rereading, self._backfilling = (
-            ReadSize(options.fetch_batch, options.buffer_bytes) for _ in range(3)
-        )
+        self._reads = SizedReads(options, in_hand)
         self._gaps_at = 0.0
         # How far late events were taken in, if there are more of them: nothing may overtake those.
         self._late_up_to: int | None = None
         self._backfill_at = 0.0
         scrubbing = ReadSize(min(options.fetch_batch, SCRUB_ROWS), options.buffer_bytes)
-        self._scrub = Scrub(in_hand, reader, self._read, scrubbing)
+        self._scrub = Scrub(in_hand, reader, self._reads.read, scrubbing)
         self._generation = reader.generation
         # Whether the turn has read everything above the cursor that was visible then.
         self._has_read_all = False
-        # Why a read has failed at last that no smaller one can replace.
-        self._unreadable = ""
-        # The same while nothing above the cursor can be read; empty while it can.
-        self._barred_by = ""
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing that is new can be read, None while it can."""
+        return self._reads.refusal
 
     @property
     def in_vain(self) -> int:
@@ -142,24 +134,22 @@ class Fetcher:
         # What was read already, above a cursor that came back, may be settled before the answer is taken in.
         if in_hand.cursor < in_hand.furthest or in_hand.backfilling is not None or in_hand.can_backfill():
             return None
-        return self._reader.asking(in_hand.cursor, self._fetching.room())
+        return self._reader.asking(in_hand.cursor, self._reads.fetching.room())
 
     async def _take_ahead(self) -> int | None:
         """Take in what a ring has brought, by the shortest way; return how many events, None if a turn has to read."""
+        started = time.monotonic()
         if self._generation != self._reader.generation or self._needs_turn():
             return None
         with self._unsettled.reading():
-            ahead = await self._reader.ahead(self._in_hand.cursor, self._fetching.room())
-            if ahead is None:
+            read = await self._reader.ahead(self._in_hand.cursor, self._reads.fetching.room())
+            if read is None or not read.events or read.is_cut or self._generation != self._reader.generation:
                 return None
-            read, asked_at = ahead
-            if not read.events or read.is_cut or self._generation != self._reader.generation:
-                return None
-            self._note_read(self._fetching, read)
+            self._reads.note(self._reads.fetching, read)
             self._in_hand.gaps.passed(self._in_hand.cursor, read.seqs, read.seqs[-1], time.time())
             self._in_hand.read_up_to(read.seqs[-1])
             self._has_read_all = True
-            self._metrics.stage("fetch", time.monotonic() - asked_at)
+            self._metrics.stage("fetch", time.monotonic() - started)
             self._offer(read.events)
         self._in_hand.to_send.set()
         await asyncio.sleep(0)
@@ -248,9 +238,9 @@ class Fetcher:
         started = time.monotonic()
         catching_up = self._in_hand.cursor < self._settled_up_to
         if catching_up:
-            upper = min(upper, self._in_hand.cursor + self._fetching.seqs, self._settled_up_to)
+            upper = min(upper, self._in_hand.cursor + self._reads.fetching.seqs, self._settled_up_to)
         fetch = self._reader.fetch if catching_up or self._reader.has_all else self._reader.fetch_among
-        read = await self._read(self._fetching, partial(fetch, self._in_hand.cursor, upper))
+        read = await self._reads.read(self._reads.fetching, partial(fetch, self._in_hand.cursor, upper))
         if read is None:
             return 1  # a smaller one comes next
         events, seqs, cut_short = read.events, read.seqs, read.is_cut
@@ -276,48 +266,6 @@ class Fetcher:
         """Return how far an empty read reached: up to the next row, since the cost follows rows and not their seqs."""
         following = await self._reader.next_seq(read_up_to)
         return self._settled_up_to if following is None else max(read_up_to, min(following - 1, self._settled_up_to))
-
-    async def _read(self, size: ReadSize, read: Callable[[Room], Awaitable[Read]]) -> Read | None:
-        """Read as much as there is room for; None if it was not done: the next one is smaller."""
-        try:
-            found = await read(size.room())
-        except TooSlow:
-            size.too_slow()
-            return None
-        except BadValue as error:
-            if not size.failed():
-                self._report_unreadable(str(error))
-                if size is self._fetching:
-                    self._barred_by = str(error)
-                await asyncio.sleep(_UNREADABLE_PAUSE_S)
-            return None
-        self._note_read(size, found)
-        return found
-
-    def _note_read(self, size: ReadSize, found: Read) -> None:
-        size.took(found)
-        if size is self._fetching:
-            self._barred_by = ""
-
-    @property
-    def refusal(self) -> str | None:
-        """Why nothing that is new can be read, None while it can."""
-        if not self._barred_by:
-            return None
-        return f"nothing after seq {self._in_hand.cursor} can be read: {self._barred_by}"
-
-    def _report_unreadable(self, reason: str) -> None:
-        """Report that a read fails and no row can be named as the cause; once for each reason."""
-        if reason != self._unreadable:
-            self._unreadable = reason
-            log_event(
-                log,
-                "error",
-                "read.refused",
-                "PostgreSQL cannot read the outbox any further, and names no row as the cause; it is tried again",
-                after_seq=self._in_hand.cursor,
-                reason=reason,
-            )
 
     def _offer(self, events: list[Event]) -> int:
         """Take in events that were read, in their order; return how many are kept in memory."""
@@ -368,7 +316,7 @@ class Fetcher:
             lows, highs = gaps.ask(below, spare)
             read = _NOTHING_LATE
             if lows:
-                late = await self._read(self._rereading, partial(self._reader.reread, lows, highs))
+                late = await self._reads.read(self._reads.rereading, partial(self._reader.reread, lows, highs))
                 if late is None:
                     self._late_up_to = lows[0] - 1
                     return 0
@@ -399,8 +347,8 @@ class Fetcher:
             self._backfill_at = now + _BACKFILL_PAUSE_S
         if (begin := in_hand.backfilling) is None:
             return 0
-        upper = min(begin + self._backfilling.seqs, in_hand.cursor)
-        read = await self._read(self._backfilling, partial(self._reader.fetch, begin - 1, upper))
+        upper = min(begin + self._reads.backfilling.seqs, in_hand.cursor)
+        read = await self._reads.read(self._reads.backfilling, partial(self._reader.fetch, begin - 1, upper))
         if read is None:
             return 1  # a smaller one comes next
         late = await self._take_late(begin)

@@ -18,7 +18,7 @@ from relay.errors import BadValue, StatementRefused, TableRefused
 from relay.observe.logs import event as log_event
 from relay.postgres.arrays import BinaryArray, BinaryArrayDumper
 from relay.postgres.connection import Connection
-from relay.postgres.named import GONE, Ahead, NamedStatements
+from relay.postgres.named import GONE, NamedStatements
 from relay.postgres.server_error import answer, is_of_called_code, is_of_schema, is_of_value, words
 from relay.postgres.session import address_fault, conninfo, pin
 
@@ -214,16 +214,10 @@ class Database:
         """Return what sends a statement with a name ahead, if nothing else runs; None if no statement has a name."""
         if (named := self._named) is None:
             return None
-        ask = named.asking(query, params)
+        return named.asking(query, params, lambda: self._named is named and self.connected and not self._turn.locked())
 
-        def ask_if_free() -> None:
-            if self._named is named and self.connected and not self._turn.locked():
-                ask()
-
-        return ask_if_free
-
-    async def ahead(self, query: bytes, params: Sequence[object]) -> Ahead | None:
-        """Return the answer to a statement that was sent ahead; None if it is not here, or is not good any more."""
+    async def ahead(self, query: bytes, params: Sequence[object]) -> list[Row] | None:
+        """Return the rows of a statement that was sent ahead; None if they are not here, or not good any more."""
         return None if self._named is None else await self._named.ahead(query, params)
 
     async def until_notified(self, at_once: Callable[[], None] | None = None) -> None:

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from psycopg.abc import PQGen
@@ -34,18 +34,6 @@ GONE = (
 """The server does not have the statement, or the types of its columns have changed since it was planned."""
 
 
-class Ahead(NamedTuple):
-    """The answer to a statement that was sent ahead.
-
-    Attributes:
-        rows: What it has returned.
-        asked_at: When it was sent, monotonic seconds.
-    """
-
-    rows: list[tuple[Any, ...]]
-    asked_at: float
-
-
 class NamedStatements:
     """The statements of one session that have names."""
 
@@ -64,18 +52,27 @@ class NamedStatements:
         # Who waits for that.
         self._waiter: asyncio.Future[None] | None = None
 
-    def asking(self, query: bytes, params: Sequence[object]) -> Callable[[], None]:
+    def asking(
+        self, query: bytes, params: Sequence[object], is_free: Callable[[], bool] = lambda: True
+    ) -> Callable[[], None]:
         """Return what sends a statement ahead: its answer is for whoever wants the same within a quarter of a second.
 
         All that can be done before is done now. It sends nothing if the statement has not run in this session, or if it
-        cannot be sent; then `run` does. Nothing else of the session may be under way when it is called.
+        cannot be sent; then `run` does.
+
+        Args:
+            query: The statement.
+            params: Its values.
+            is_free: Says whether nothing else of the session is under way; if not, nothing is sent either.
         """
         transformer, pgconn = self._transformer, self._conn.pgconn
         values = transformer.dump_sequence(params, [PyFormat.BINARY] * len(params))
         name, formats = self._names.get((query, transformer.types or ())), transformer.formats
 
         def ask() -> None:
-            if name is None or self._asked is not None or pgconn.transaction_status != TransactionStatus.IDLE:
+            if name is None or self._asked is not None or not is_free():
+                return
+            if pgconn.transaction_status != TransactionStatus.IDLE:
                 return
             with suppress(psycopg.OperationalError):
                 pgconn.send_query_prepared(name, values, formats, Format.BINARY)
@@ -100,8 +97,8 @@ class NamedStatements:
             self._asked = None  # `run` meets it again, and says what it is
         self._wake()
 
-    async def ahead(self, query: bytes, params: Sequence[object]) -> Ahead | None:
-        """Return the answer to what was asked ahead; None if that was another statement, is old, or comes in pieces."""
+    async def ahead(self, query: bytes, params: Sequence[object]) -> list[tuple[Any, ...]] | None:
+        """Return the rows of what was asked ahead; None if that was another statement, is old, or comes in pieces."""
         if not self._is_fresh(query, params):
             return None
         if self._results is None and self._begun is None:
@@ -117,7 +114,7 @@ class NamedStatements:
             return None
         results, self._results, self._asked = self._results, None, None
         with suppress(psycopg.Error):  # `run` meets it again, and says what it is
-            return Ahead(self._loaded(results), self._asked_at)
+            return self._loaded(results)
         return None
 
     def _wake(self) -> None:

@@ -118,21 +118,16 @@ class OutboxReader:
         return _read(rows, len(rows) == most)
 
     def asking(self, cursor: int, room: Room) -> Callable[[], None] | None:
-        """Return what sends the read of what is new; None if many rows are expected.
-
-        `ahead` returns its answer, or else `fetch` takes it.
-        """
+        """Return what sends the read of what is new, which `ahead` or `fetch` takes; None if many rows are expected."""
         few = self._few(cursor, room)
         return None if few is None else self._database.asking(*few)
 
-    async def ahead(self, cursor: int, room: Room) -> tuple[Read, float] | None:
-        """Return the read that was sent ahead, and when that was, monotonic seconds; None if it is not here."""
-        few = self._few(cursor, room)
-        answer = None if few is None else await self._database.ahead(*few)
-        if answer is None:
+    async def ahead(self, cursor: int, room: Room) -> Read | None:
+        """Return the read that was sent ahead; None if it was not, or does not come whole within a moment."""
+        if (few := self._few(cursor, room)) is None or (rows := await self._database.ahead(*few)) is None:
             return None
-        self._were_few = len(answer.rows) < _FEW
-        return _read(answer.rows, not self._were_few), answer.asked_at
+        self._were_few = len(rows) < _FEW
+        return _read(rows, not self._were_few)
 
     def _few(self, cursor: int, room: Room) -> tuple[bytes, tuple[int, int]] | None:
         """Return the statement that reads few rows above a cursor, and its values; None if many are expected."""
