@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.machine |= world.versions()
         for name in names:
             SCENARIOS[name](world, report, rounds=options.rounds, quick=options.quick)
+            world.forget_databases()
     print(report.table())
     report.write(options.json)
     return 1 if options.check and report.missed else 0

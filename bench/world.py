@@ -82,6 +82,15 @@ class World:
         self._database = database
         return known is None
 
+    def forget_databases(self) -> None:
+        """Drop what scenarios have left: all of it together, with the WAL, would fill the disks of many machines."""
+        self._database = "postgres"
+        with self.connect() as conn:
+            made = conn.execute("SELECT datname FROM pg_database WHERE datname <> 'postgres' AND NOT datistemplate")
+            for (name,) in made.fetchall():
+                conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            conn.execute("CHECKPOINT")
+
     def connect(self) -> psycopg.Connection[Any]:
         """Open a connection in autocommit."""
         return psycopg.connect(self.dsn, autocommit=True)
