@@ -52,9 +52,7 @@ class NamedStatements:
         # Who waits for that.
         self._waiter: asyncio.Future[None] | None = None
 
-    def asking(
-        self, query: bytes, params: Sequence[object], is_free: Callable[[], bool] = lambda: True
-    ) -> Callable[[], None]:
+    def asking(self, query: bytes, params: Sequence[object], is_free: Callable[[], bool]) -> Callable[[], None]:
         """Return what sends a statement ahead: its answer is for whoever wants the same within a quarter of a second.
 
         All that can be done before is done now. It sends nothing if the statement has not run in this session, or if it
@@ -98,7 +96,10 @@ class NamedStatements:
         self._wake()
 
     async def ahead(self, query: bytes, params: Sequence[object]) -> list[tuple[Any, ...]] | None:
-        """Return the rows of what was asked ahead; None if that was another statement, is old, or comes in pieces."""
+        """Return the rows of what was asked ahead, and wait for them a quarter of a second at most.
+
+        None if that was another statement, is old, has failed, or comes in pieces: then `run` takes it or asks again.
+        """
         if not self._is_fresh(query, params):
             return None
         if self._results is None and self._begun is None:

@@ -195,7 +195,10 @@ def test_who_waits_for_the_answer_can_be_cancelled(numbers: str) -> None:
     asyncio.run(run())
 
 
-def test_the_answer_can_be_had_as_soon_as_it_is_here(numbers: str) -> None:
+def test_the_answer_can_be_had_as_soon_as_it_is_here(numbers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # However busy the machine is, it comes in time.
+    monkeypatch.setattr("relay.postgres.named._FRESH_S", 30.0)
+
     async def run() -> None:
         async with database(numbers) as db:
             ask = await asking(db)
