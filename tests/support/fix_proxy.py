@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support.tcp_server import nothing_open
+
 # The pieces of a crumbled stream go out this far apart: long enough that each is read alone.
 _CRUMB_PAUSE_S = 0.0005
 # No more pieces of what was read at once: a large batch would take minutes.
@@ -50,14 +52,22 @@ class Proxy:
 
     async def stop(self) -> None:
         """Cut everything and listen no more."""
+        await self.end()
+        self.close()
+
+    async def end(self) -> None:
+        """Cut everything, and whoever comes from now on."""
         self._refusing = True
-        if self._server is not None:
-            self._server.close()
         self._abort()
         self._flows.set()
         self._answers.set()
         while self._writers:
             await asyncio.sleep(0.01)
+
+    def close(self) -> None:
+        """Listen no more; what was accepted at this moment may stay open: see ``nothing_open``."""
+        if self._server is not None:
+            self._server.close()
 
     def cut(self) -> None:
         """End every connection now."""
@@ -156,9 +166,16 @@ def proxy() -> Iterator[Callable[[int], Proxy]]:
         return one
 
     yield make
-    try:
+
+    async def end() -> None:
         for one in made:
-            asyncio.run_coroutine_threadsafe(one.stop(), loop).result(5)
+            await one.end()
+        await nothing_open()
+        for one in made:
+            one.close()
+
+    try:
+        asyncio.run_coroutine_threadsafe(end(), loop).result(10)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

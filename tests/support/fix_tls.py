@@ -4,7 +4,6 @@ import asyncio
 import shutil
 import ssl
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from relay.demo.servers import free_port
+from tests.support.tcp_server import TcpServer
 
 _SSL_REQUEST, _GSS_REQUEST = 80877103, 80877104
 _LONG_AGO = datetime.now(UTC) - timedelta(days=9)
@@ -80,54 +79,31 @@ class TlsFront:
         self._target = target
         self._identity = identity
         self._clients = clients
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._done: asyncio.Event | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self.port = free_port()
+        self._server = TcpServer(self._serve)
+        self.port = self._server.port
         self.names: list[str] = []
 
     def start(self) -> None:
         """Take clients."""
-        self._thread.start()
-        assert self._ready.wait(30)
+        self._server.start()
 
     def stop(self) -> None:
         """Take no more clients and end those that are there."""
-        assert self._loop is not None
-        assert self._done is not None
-        self._loop.call_soon_threadsafe(self._done.set)
-        self._thread.join()
+        self._server.stop()
 
-    async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(lambda _loop, _context: None)  # refused clients, and those that are cut
-        self._done = asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self._ready.set()
-        await self._done.wait()
-        server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_writer = None
-        with suppress(OSError, asyncio.IncompleteReadError):
-            while struct.unpack("!ii", await reader.readexactly(8)) == (8, _GSS_REQUEST):
-                writer.write(b"N")
-            writer.write(b"S")
-            await writer.drain()
-            await writer.start_tls(self._context())
-            self._writers.add(writer)
-            subject = dict(pair for (pair,) in writer.get_extra_info("peercert")["subject"])
-            self.names.append(subject["commonName"])
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
-        for one in (writer, far_writer):
-            if one is not None:
-                one.transport.abort()
-        self._writers.discard(writer)
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, opened: set[asyncio.StreamWriter]
+    ) -> None:
+        while struct.unpack("!ii", await reader.readexactly(8)) == (8, _GSS_REQUEST):
+            writer.write(b"N")
+        writer.write(b"S")
+        await writer.drain()
+        await writer.start_tls(self._context())
+        subject = dict(pair for (pair,) in writer.get_extra_info("peercert")["subject"])
+        self.names.append(subject["commonName"])
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        opened.add(far_writer)
+        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self._clients)

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import ssl
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from tests.support.fix_rights import documented_permissions
 from tests.support.fix_stream import RELOADS, Streams, own_server_needs
 from tests.support.fix_tls import Authority, Identity
 from tests.support.nats_jwt import Operator, user_nkey
+from tests.support.tcp_server import TcpServer
 
 SECRET = "tell-nobody"
 RIGHTS = documented_permissions("orders.>")
@@ -292,32 +292,24 @@ class Eavesdropper:
     """A server on the way that says there is no TLS, and writes down what it is told."""
 
     def __init__(self) -> None:
-        self.port = free_port()
         self.heard = b""
         self.asked = 0
-        self._done = threading.Event()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._server = TcpServer(self._serve)
+        self.port = self._server.port
 
     def __enter__(self) -> "Eavesdropper":
-        self._thread.start()
-        assert self._ready.wait(30)
+        self._server.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
+        self._server.stop()
 
-    async def _run(self) -> None:
-        async with await asyncio.start_server(self._serve, "127.0.0.1", self.port):
-            self._ready.set()
-            await asyncio.to_thread(self._done.wait)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _opened: set[asyncio.StreamWriter]
+    ) -> None:
         self.asked += 1
         writer.write(b'INFO {"server_id":"x","version":"2.15.1","headers":true,"max_payload":1048576}\r\n')
         self.heard += await reader.read(1000)
-        writer.close()
 
 
 @pytest.mark.parametrize("by", ["scheme", "ca"])
