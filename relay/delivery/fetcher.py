@@ -26,7 +26,7 @@ from relay.rules.reading.read_batch_size import Read, ReadSize
 if TYPE_CHECKING:
     from relay.config.sections import DeliverySection
 
-# A row that commits late is found within this time.
+# A row that commits late is found within this time if its transaction rings no bell.
 _GAP_PAUSE_S = 0.25
 # Looking into gaps, or reading again what cannot flow yet, takes a fifth of the time at most.
 _REST = 4
@@ -225,12 +225,15 @@ class Fetcher:
         return is_up_to_date and self._wakeup.needs_no_read(self._in_hand.saw_nothing_new_at())
 
     async def _advance(self, now: float, upper: int = LARGEST, *, has_news: bool = True) -> int:
-        """Read what has appeared in gaps, then, if it has news, above the cursor up to `upper`; return how many."""
-        found = 0
-        if self._late_up_to is not None or (len(self._in_hand.gaps) and now >= self._gaps_at):
-            found += await self._reread()
+        """Read what has appeared in gaps, then, if there is news, above the cursor up to `upper`; return how many."""
+        gaps = self._in_hand.gaps
+        gaps_are_due = self._late_up_to is not None or (len(gaps) > 0 and now >= self._gaps_at)
+        found = await self._reread() if gaps_are_due else 0
         if self._late_up_to is None and has_news:
             found += await self._next(upper)
+            if len(gaps) and not found and not gaps_are_due:
+                # Whoever rang and shows nothing above the cursor has committed late: its rows are in a gap.
+                found += await self._take_late()
         return found
 
     async def _next(self, upper: int) -> int:

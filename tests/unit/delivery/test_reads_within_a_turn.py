@@ -1,7 +1,9 @@
 """One turn of the fetcher may read twice before it takes in what it has read first: nothing is taken in twice."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
 from relay.config.sections import DeliverySection
@@ -18,8 +20,6 @@ from relay.rules.order.gaps import Holder
 from relay.rules.order.lanes import Lanes
 from relay.rules.reading.read_batch_size import Read, Room
 
-_NOTHING = Read([], [], is_cut=False, is_crowded=False)
-
 
 def _event(seq: int) -> Event:
     return Event(seq, f"id-{seq}", "orders.placed", None, b"{}", None, 1000.0, 0, None)
@@ -31,9 +31,13 @@ class Reader:
     generation = 1
     has_all = True
 
-    def __init__(self, in_hand: InHand, pending: Sequence[Event]) -> None:
+    def __init__(
+        self, in_hand: InHand, pending: Sequence[Event], at_work: Mapping[str, Holder] = MappingProxyType({})
+    ) -> None:
         self._in_hand = in_hand
         self._pending = pending
+        self._at_work = at_work
+        self.late: list[Event] = []
         self.rereads = 0
 
     async def fetch(self, cursor: int, upper: int, _: Room) -> Read:
@@ -43,10 +47,10 @@ class Reader:
 
     async def reread(self, _: Sequence[int], __: Sequence[int], ___: Room) -> Read:
         self.rereads += 1
-        return _NOTHING
+        return Read(self.late, [event.seq for event in self.late], is_cut=False, is_crowded=False)
 
-    async def holders(self) -> dict[str, Holder]:
-        return {}
+    async def holders(self) -> Mapping[str, Holder]:
+        return self._at_work
 
     async def ended(self, _: object) -> list[int]:
         return []
@@ -65,7 +69,8 @@ class Due:
         return events
 
 
-def test_an_event_that_is_marked_while_the_first_of_two_reads_is_under_way_is_not_sent_again() -> None:
+def _hand() -> InHand:
+    """Make what a term has in hand that has read 3 and misses 2."""
     in_hand = InHand(
         lanes=Lanes(),
         holds=Holds(base_s=1.0, max_s=1.0),
@@ -74,20 +79,48 @@ def test_an_event_that_is_marked_while_the_first_of_two_reads_is_under_way_is_no
         watermark=0,
         database=DatabaseState("db", 3, 3, ""),
     )
-    in_hand.gaps.passed(0, [2, 3], 3, 1000.0)
+    in_hand.gaps.passed(0, [1, 3], 3, 1000.0)
     in_hand.read_up_to(3)
-    in_hand.unsettled.take_in([_event(3)])
-    in_hand.backfilling = 3
-    reader = Reader(in_hand, [_event(3)])
-    fetcher = Fetcher(
+    return in_hand
+
+
+def _fetcher(in_hand: InHand, reader: Reader) -> Fetcher:
+    return Fetcher(
         DeliverySection(),
         in_hand,
         cast("OutboxReader", reader),
-        cast("Wakeup", None),
+        Wakeup(None, 60.0),
         cast("DueEvents", Due()),
         Metrics(),
     )
-    asyncio.run(fetcher.turn())
+
+
+def test_an_event_that_is_marked_while_the_first_of_two_reads_is_under_way_is_not_sent_again() -> None:
+    in_hand = _hand()
+    in_hand.unsettled.take_in([_event(3)])
+    in_hand.backfilling = 3
+    reader = Reader(in_hand, [_event(3)])
+    asyncio.run(_fetcher(in_hand, reader).turn())
     assert reader.rereads
     assert len(in_hand.lanes) == 0
     assert in_hand.unsettled.in_memory == {}
+
+
+def test_what_rings_and_is_not_above_the_cursor_is_looked_for_in_the_gaps_at_once() -> None:
+    in_hand = _hand()
+    reader = Reader(in_hand, [], at_work={"late": Holder(False, 7)})
+
+    async def turns() -> None:
+        fetcher = _fetcher(in_hand, reader)
+        assert await fetcher.turn() == 0
+        assert reader.rereads == 1  # the gaps were due, and are for a while not
+        in_hand.saw(in_hand.database, time.monotonic())
+        assert await fetcher.turn(woken=False) == 0
+        assert reader.rereads == 1
+        reader.late = [_event(2)]
+        assert await fetcher.turn() == 1
+
+    asyncio.run(turns())
+    assert reader.rereads == 2
+    assert len(in_hand.gaps) == 0
+    assert list(in_hand.unsettled.in_memory) == [2]
