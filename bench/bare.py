@@ -10,7 +10,7 @@ import sys
 import nats
 import psycopg
 
-_HOLD = b"SELECT pg_advisory_lock(hashtextextended('outbox_events', 0))"
+_HOLD = b"SELECT pg_advisory_lock(1869968482, 'outbox_events'::regclass::oid::integer)"
 _LAST = b"SELECT coalesce(max(seq), 0) FROM outbox_events"
 _FETCH = b"""
     SELECT seq, id::text, topic, convert_to(payload::text, 'UTF8') FROM outbox_events

@@ -75,7 +75,7 @@ def _beside_relay(world: World, seconds: int, *, bell: bool) -> float:
 def _held(world: World, seconds: int) -> float:
     """The worst case: the bell is held by a session that never wakes, so that every insert rings."""
     _prepare(world, bell=True)
-    with _listener(world, "SELECT pg_advisory_lock(hashtextextended('outbox_events', 0))"):
+    with _listener(world, "SELECT pg_advisory_lock(1869968482, 'outbox_events'::regclass::oid::integer)"):
         return _pgbench(world, seconds)
 
 

@@ -4,6 +4,9 @@
 -- commits/s with 16 clients. So the bell rings only when the relay sleeps: it then holds the advisory lock
 -- exclusively and every insert fails to share it. An insert that does share it keeps the relay from sleeping
 -- until it has committed; there is no moment in between.
+--
+-- The lock's first number says what it is for ("outb" in ASCII), the second is the table's. Each insert reads this condition and
+-- evaluates it, some 2 us beside 32 of a commit; with a hash of the name as the key it was 3.4.
 CREATE OR REPLACE FUNCTION outbox_ring() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog
@@ -17,5 +20,5 @@ $$;
 CREATE OR REPLACE TRIGGER outbox_bell
     AFTER INSERT ON outbox_events
     FOR EACH STATEMENT
-    WHEN (NOT pg_try_advisory_xact_lock_shared(hashtextextended('outbox_events', 0)))
+    WHEN (NOT pg_try_advisory_xact_lock_shared(1869968482, 'outbox_events'::regclass::oid::integer))
     EXECUTE FUNCTION outbox_ring();

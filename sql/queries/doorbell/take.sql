@@ -1,6 +1,6 @@
 -- Ask for the bell before falling asleep: while we hold it, each insert rings. Fails while an insert is open, and
 -- while another relay sleeps with it: then (the second column) its ring wakes us as well.
-SELECT pg_try_advisory_lock(hashtextextended('outbox_events', 0)),
+SELECT pg_try_advisory_lock(1869968482, 'outbox_events'::regclass::oid::integer),
        EXISTS (
            SELECT FROM pg_locks l
            WHERE l.locktype = 'advisory'
@@ -8,6 +8,7 @@ SELECT pg_try_advisory_lock(hashtextextended('outbox_events', 0)),
              AND l.granted
              AND l.pid <> pg_backend_pid()
              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-             AND l.objsubid = 1
-             AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('outbox_events', 0)
+             AND l.objsubid = 2
+             AND l.classid = 1869968482
+             AND l.objid = 'outbox_events'::regclass
        )

@@ -101,6 +101,28 @@ def test_an_insert_wakes_a_sleeping_relay_every_time(outbox: Outbox) -> None:
         assert took(outbox, outbox.insert("orders.placed", f"k{number}", {"i": number})) < RUNG_WITHIN_S
 
 
+@pytest.mark.usefixtures("seldom")
+def test_a_table_that_takes_the_place_of_another_rings_as_well(outbox: Outbox) -> None:
+    asleep(outbox)
+    outbox.conn.execute("BEGIN; ALTER TABLE outbox_events RENAME TO kept")
+    outbox.conn.execute("CREATE TABLE outbox_events (LIKE kept INCLUDING ALL); COMMIT")
+    migrate(outbox.conn, "outbox_events", "jsonb", bell=True)
+    for number in range(3):
+        outbox.delivered(outbox.insert("orders.placed", "k", {"i": number}))
+        assert is_held_for(outbox, "outbox_events")
+        assert not is_held_for(outbox, "kept")
+        assert took(outbox, outbox.insert("orders.placed", "k", {"i": number})) < RUNG_WITHIN_S
+
+
+def is_held_for(outbox: Outbox, table: str) -> bool:
+    """Wait until the relay sleeps; report whether it is by the bell of a table."""
+    asleep(outbox)
+    row = outbox.conn.execute(
+        f"{BELL_HOLDERS} AND l.objid = '{table}'::regclass".encode(),
+    ).fetchone()
+    return row is not None
+
+
 def test_a_row_that_rings_nobody_is_found_by_a_sleeping_relay(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
@@ -236,7 +258,7 @@ def test_a_bell_that_is_let_in_and_may_not_be_taken_is_told_once(
     streams.make("ORDERS", "orders.>")
     relay = make_relay(outbox.dsn, streams.url).start()
     asleep(outbox)
-    outbox.conn.execute("REVOKE EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) FROM PUBLIC")
+    outbox.conn.execute("REVOKE EXECUTE ON FUNCTION pg_try_advisory_lock(integer, integer) FROM PUBLIC")
     # So many that it gives the bell back.
     outbox.fill("orders.placed", 100, keys=10)
     assert "permission denied" in relay.said("postgres.lost")["error"]
@@ -247,7 +269,7 @@ def test_a_bell_that_is_let_in_and_may_not_be_taken_is_told_once(
     # It is tried every two seconds.
     relay.said("bell.hung", 4)
     assert told() == ["postgres.lost"]
-    outbox.conn.execute("GRANT EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) TO PUBLIC")
+    outbox.conn.execute("GRANT EXECUTE ON FUNCTION pg_try_advisory_lock(integer, integer) TO PUBLIC")
     asleep(outbox)
     wait_until("it says so", lambda: told() == ["postgres.lost", "postgres.connected"])
     outbox.conn.close()
