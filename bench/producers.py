@@ -5,12 +5,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 from bench.report import Figure, Report
 from bench.world import World
 
 _CLIENTS = 16
+# How often a round goes there and back.
+_TURNS = 2
 _BAR = 0.95
 _SCRIPT = """
 \\set n random(1, 1000)
@@ -24,8 +26,8 @@ _NOTIFY = """
 
 
 def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
-    """Measure each arrangement twice a round, there and back, so that a drift of the machine cancels out."""
-    seconds = 1 if quick else 6
+    """Measure each arrangement four times a round, there and back twice, so that a drift of the machine cancels out."""
+    seconds = 1 if quick else 4
     cases: dict[str, Callable[[], float]] = {
         "no trigger": lambda: _commits(world, seconds, bell=False),
         "bell, held by nobody": lambda: _commits(world, seconds, bell=True),
@@ -36,10 +38,11 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
     }
     rates: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(rounds):
-        there = {name: report.quiet.take(f"producers: {name}", measure) for name, measure in cases.items()}
-        back = {name: report.quiet.take(f"producers: {name}", measure) for name, measure in reversed(cases.items())}
+        taken: dict[str, list[float]] = {name: [] for name in cases}
+        for name in (*cases, *reversed(cases)) * _TURNS:
+            taken[name].append(report.quiet.take(f"producers: {name}", cases[name]))
         for name in cases:
-            rates[name].append((there[name] + back[name]) / 2)
+            rates[name].append(mean(taken[name]))
             report.progress(f"producers, round {number + 1}: {name}: {rates[name][-1]:,.0f} commits/s")
     for name, values in rates.items():
         report.add(Figure("producers", name, median(values), "commits/s", rounds=values))
