@@ -22,8 +22,10 @@ from relay.delivery.fetcher import Fetcher
 from relay.delivery.probes import Probes
 from relay.delivery.publisher import Publisher
 from relay.delivery.refusals import Refusals
+from relay.delivery.scrub_care import ScrubCare
 from relay.delivery.settler import Settler
 from relay.delivery.stream_lookups import StreamLookups
+from relay.delivery.trial import Trial
 from relay.delivery.wakeup import Wakeup
 from relay.errors import DatabaseChanged, LeaseLost, StreamHealed
 from relay.integrity.delivered_events import DeliveredEvents
@@ -118,9 +120,12 @@ class Term:
         self._publisher = Publisher(
             settings.delivery, self._in_hand, self._gate, envelopes, self._refusals, self._settler, metrics
         )
-        self._after_crash = None
+        self._after_crash: AfterCrash | None = None
+        self._scrub_care: ScrubCare | None = None
         if ownership.crashes:
-            self._after_crash = AfterCrash(ownership, self._in_hand, self._gate, reader, writer, self._refusals)
+            trial = Trial(self._in_hand, writer, self._refusals)
+            self._after_crash = AfterCrash(ownership, self._in_hand, self._gate, reader, trial, self._refusals)
+            self._scrub_care = ScrubCare(self._in_hand, self._gate, reader, trial, self._refusals)
         self._fetcher = Fetcher(
             settings.delivery,
             self._in_hand,
@@ -183,7 +188,7 @@ class Term:
         end: TermEnd = Drained()
         try:
             async with asyncio.TaskGroup() as group:
-                fetching = group.create_task(self._fetcher.run(self._after_crash), name="fetch")
+                fetching = group.create_task(self._fetcher.run(self._after_crash, self._scrub_care), name="fetch")
                 others = [
                     group.create_task(self._publisher.run(), name="publish"),
                     group.create_task(self._refusals.run(), name="look-up"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from relay.delivery.after_crash import AfterCrash
 from relay.delivery.due_events import DueEvents
 from relay.delivery.scrub import SCRUB_ROWS, Scrub
+from relay.delivery.scrub_care import ScrubCare
 from relay.delivery.sized_reads import SizedReads
 from relay.delivery.wakeup import Wakeup
 from relay.errors import DatabaseChanged
@@ -99,17 +100,20 @@ class Fetcher:
         self._scrub.clear()
         self._settled_up_to = database.newest_drawn()
 
-    async def run(self, after_crash: AfterCrash | None) -> None:
+    async def run(self, after_crash: AfterCrash | None, scrub_care: ScrubCare | None) -> None:
         """Fetch for ever.
 
         Args:
             after_crash: Says how far may be read at first; None if the previous owners ended well.
+            scrub_care: Says how far the scrub may read; None as well then.
         """
         await self._due.begin()
         if after_crash is not None:
             self._after_crash = after_crash
             await self._begin_with(after_crash)
             self._after_crash = None
+        if scrub_care is not None:
+            self._scrub.be_careful(scrub_care)
         woken = True
         while True:
             await self._wait_for_room()

@@ -4,20 +4,16 @@ import asyncio
 import logging
 import random
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from relay.delivery.marker import log_refused_row
 from relay.delivery.probes import Probes
 from relay.delivery.settler import Settler
 from relay.delivery.stream_lookups import StreamLookups
-from relay.errors import StatementRefused
 from relay.event import Event
 from relay.jetstream.connection import Connection
 from relay.observe.logs import event as log_event
 from relay.observe.metrics import Metrics
 from relay.outcomes import Buried, FailureClass, Noted, Postponed
-from relay.postgres.database import Unfinished
 from relay.rules.failure.crash_suspects import is_crasher
 from relay.rules.failure.failures import (
     Failure,
@@ -253,7 +249,8 @@ class Refusals:
 
     def bury(self, event: Event, failure_class: FailureClass, reason: str, error: str) -> None:
         """Make an event a dead letter; once that is written its key goes on without it, or waits for the operator."""
-        buried = self._dead_letter(event, failure_class, reason, error)
+        buried = Buried(event, event.attempts, reason, failure_class, error)
+        self._report_dead(buried)
         self._concluded(event)
         self._in_hand.bury(event)
         self._settler.take(buried)
@@ -289,7 +286,7 @@ class Refusals:
         return is_crasher(attempts, self._options.max_attempts)
 
     async def bury_crasher(self, event: Event, version: str, error: str) -> bool:
-        """Make a dead letter of an event that crashes the relay, and is in no lane; return when it is written.
+        """Make a dead letter of an event that crashes the relay, and is in no lane.
 
         Args:
             event: Its outline.
@@ -299,32 +296,22 @@ class Refusals:
         Returns:
             Whether it is written. It is not if its row was changed since it was read.
 
-        While its row is locked, or the database refuses to change it, nothing is sent: the next read would bring the
-        event itself.
-
         Raises:
             LeaseLost: It could not be written: another relay owns shards.
+            Unfinished: Somebody else has locked its row.
+            StatementRefused: The database refuses to change its row.
         """
-        buried = replace(self._dead_letter(event, FailureClass.POISON, "crash", error), version=version)
-        reported = ""
-        while True:
-            try:
-                is_written = await self._settler.write(buried)
-            except Unfinished:
-                pass
-            except StatementRefused as refusal:
-                if str(refusal) != reported:
-                    reported = str(refusal)
-                    log_refused_row(event, reported)
-            else:
-                if not is_written:
-                    self._in_hand.unbar(event.seq)
-                return is_written
-            await asyncio.sleep(_WRITE_PAUSE_S)
+        buried = Buried(event, event.attempts, "crash", FailureClass.POISON, error, version)
+        is_written = await self._settler.write(buried)
+        if is_written:
+            self._report_dead(buried)
+        return is_written
 
-    def _dead_letter(self, event: Event, failure_class: FailureClass, reason: str, error: str) -> Buried:
-        if failure_class is FailureClass.POISON and reason != "refused":
-            self._metrics.failed(str(failure_class))
+    def _report_dead(self, buried: Buried) -> None:
+        """Log a dead letter, and bar its key if dead letters do."""
+        event = buried.event
+        if buried.failure_class is FailureClass.POISON and buried.reason != "refused":
+            self._metrics.failed(str(buried.failure_class))
         log_event(
             log,
             "error",
@@ -332,14 +319,13 @@ class Refusals:
             "an event became a dead letter",
             event_id=event.id,
             subject=self._envelopes.wanted(event),
-            failure_class=str(failure_class),
-            attempts=event.attempts,
-            reason=error,
+            failure_class=str(buried.failure_class),
+            attempts=buried.attempts,
+            reason=buried.error,
         )
         if self._options.on_dead == "block" and event.key is not None:
             self._in_hand.unsettled.block(event.seq, event.key)
             self._lanes.bar(event.key)
-        return Buried(event, event.attempts, reason, failure_class, error)
 
     def look_up(self, subject: str) -> None:
         """Find out which stream takes a subject, unless that was asked a moment ago."""

@@ -9,6 +9,8 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from relay.delivery.scrub_care import ScrubCare
+from relay.delivery.trial import TICK_S
 from relay.event import Event
 from relay.observe.logs import event as log_event
 from relay.postgres.outbox_reader import OutboxReader
@@ -44,6 +46,7 @@ class Scrub:
         self._findings = ScrubFindings()
         # Whether the previous step was cut short among many pending rows.
         self._goes_on = False
+        self._care: ScrubCare | None = None
         # When the next step is due, by the monotonic clock.
         self.due_at = time.monotonic() + STEP_S
 
@@ -56,14 +59,26 @@ class Scrub:
         """Forget what was found: the connection is new."""
         self._findings.clear()
 
+    def be_careful(self, care: ScrubCare) -> None:
+        """Let out what is found group by group: the term began after a crash."""
+        self._care = care
+
     async def step(self) -> list[Event]:
         """Read the next range; return the events in it that nobody has in hand and that are to be sent."""
         began, cursor = time.monotonic(), self._in_hand.cursor
         self.due_at = began + STEP_S
+        if self._care is not None and not await self._care.may_go_on():
+            self.due_at = began + TICK_S
+            return []
         wanted = self._pass.step(await self._following(), cursor, self._size.seqs)
         if wanted is None:
             return []
         above, upper = wanted
+        if self._care is not None:
+            upper, is_read = await self._care.look(above, upper, SCRUB_ROWS, self._would_be_sent)
+            if not is_read:
+                self._pass.passed(upper, cursor)
+                return []
         read = await self._read(self._size, partial(self._reader.fetch, above, upper))
         if read is None:
             return []
@@ -73,7 +88,15 @@ class Scrub:
         now = time.monotonic()
         self.due_at = max(began + self._pass.pause_s(reached - above), now + _REST * (now - began))
         self._findings.passed(above, reached, {event.seq for event in read.events})
-        return self._to_send([event for event in read.events if not comes_by_itself(self._in_hand, event)])
+        to_send = self._to_send([event for event in read.events if not comes_by_itself(self._in_hand, event)])
+        if self._care is None:
+            return to_send
+        if self._care.is_waited_for():
+            self.due_at = now + TICK_S
+        return [self._care.cleared(event) for event in to_send]
+
+    def _would_be_sent(self, event: Event) -> bool:
+        return not (comes_by_itself(self._in_hand, event) or self._findings.has_sent(event.seq))
 
     async def _following(self) -> int | None:
         """Return the first seq of the next step; it is looked for only if rows may be far away."""

@@ -695,6 +695,40 @@ def test_the_steps_that_once_left_an_event_between_the_search_and_the_lanes() ->
     state.teardown()
 
 
+def test_the_steps_that_once_ended_relays_for_ever() -> None:
+    """What ends the relay lies behind the watermark, where no start after a crash looks."""
+    state = RelayUnderFire()
+    state.begin(atomic=False)
+    state.insert_far_ahead(ahead=50, topic="orders.a")
+    state.insert_far_ahead(ahead=50, topic="orders.a")
+    state.insert_what_ends_the_process(key="a")
+    state.insert_far_ahead(ahead=50, topic="orders.a")
+    state.mark_by_hand(number=33)
+    state.insert_far_ahead(ahead=50, topic="orders.a")
+    state.delete(number=68)
+    state.rest(seconds=3.0)
+    state.take_the_mark_away_by_hand(number=10)
+    state.teardown()
+
+
+def test_what_ends_the_relay_is_told_from_what_lies_behind_the_watermark_beside_it() -> None:
+    with machine() as world:
+        world.insert("orders.a", "a", 5)
+        world.insert_what_ends_the_process("b")
+        world.insert("orders.b", None, 5)
+        rows = list(world.outbox.now.rows.values())
+        (deadly,) = (at for at, row in enumerate(rows) if row.payload == DEADLY)
+        world.mark_by_hand(len(rows) - 1 - deadly)
+        world.process.rest(3)
+        for at in range(len(rows)):
+            world.take_the_mark_away_by_hand(at)
+        until = world.clock.now + 200
+        while any(row.pending for row in rows) and world.clock.now < until:
+            world.rest(1.0)
+        assert [at for at, row in enumerate(rows) if row.dead_at is not None] == [deadly]
+        assert [at for at, row in enumerate(rows) if row.delivered_at is None] == [deadly]
+
+
 def test_the_steps_that_once_stored_an_event_twice() -> None:
     state = RelayThatBlocksUnderFire()
     state.begin(atomic=True)

@@ -47,3 +47,8 @@ def own_attempts(attempts: int, *, refused: bool) -> int:
 def is_crasher(attempts: int, max_attempts: int) -> bool:
     """Report whether an event was sent alone, with a crash each time, so often that it is given up."""
     return attempts >= max(max_attempts, _ALONE + 1)
+
+
+def why_given_up(attempts: int) -> str:
+    """Return why an event becomes a dead letter that was sent alone, with a crash each time."""
+    return f"the relay ended each time while this event alone was sent, {attempts} times at least"

@@ -43,6 +43,10 @@ class ScrubFindings:
         self._sent -= settled
         self._in_vain -= settled
 
+    def has_sent(self, seq: int) -> bool:
+        """Report whether an event was sent because it was found, and was not seen settled since."""
+        return seq in self._sent
+
     def found(self, seqs: Iterable[int]) -> tuple[set[int], set[int]]:
         """Take seqs of pending events that nobody has in hand.
 

@@ -15,7 +15,9 @@ def test_each_is_sent_once_and_reported_once(findings: list[set[int]]) -> None:
     reported: Counter[int] = Counter()
     seen: Counter[int] = Counter()
     for seqs in findings:
+        not_sent = {seq for seq in seqs if not again.has_sent(seq)}
         to_send, in_vain = again.found(seqs)
+        assert to_send == not_sent
         assert to_send | in_vain <= seqs
         sent.update(to_send)
         reported.update(in_vain)
@@ -50,6 +52,7 @@ def test_what_was_seen_settled_is_sent_again(sent: set[int], pending: set[int], 
     again.found(sent)
     again.passed(above, up_to, pending)
     seen_settled = {seq for seq in sent - pending if above < seq <= up_to}
+    assert {seq for seq in range(10) if again.has_sent(seq)} == sent - seen_settled
     assert again.found(sent) == (seen_settled, sent - seen_settled)
 
 
