@@ -315,13 +315,8 @@ class Replica:
         match end:
             case Drained():
                 return await self._end_of_term(ownership, settled, None)
-            case Unfinished(events=events):
-                log_event(
-                    log,
-                    "warning",
-                    "relay.drained_partly",
-                    f"{events} events were in flight at the deadline; they stay pending and are sent again",
-                )
+            case Unfinished():
+                log_event(log, "warning", "relay.drained_partly", str(end))
                 return await self._end_of_term(ownership, settled, Exit.DRAIN_INCOMPLETE)
             case LeaseLost():
                 _say_lost(end)
@@ -349,8 +344,15 @@ class Replica:
             _say_lost(lost)
             return None
         except TimeoutError:
-            code = Exit.DRAIN_INCOMPLETE
-        log_event(log, "info", "relay.stopped", "what was settled is marked, and the shards are given back")
+            log_event(
+                log,
+                "warning",
+                "relay.stopped",
+                "PostgreSQL has not confirmed that the shards were given back: if they were not, other relays take them"
+                " when our lease has run out",
+            )
+            return Exit.DRAIN_INCOMPLETE
+        log_event(log, "info", "relay.stopped", "the shards are given back")
         return code or Exit.DONE
 
     async def _hand_over(self, ownership: Ownership, settled: Watermark) -> None:

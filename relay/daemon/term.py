@@ -219,12 +219,11 @@ class Term:
         longest_s = self._settings.delivery.shutdown_timeout_s
         with suppress(TimeoutError):
             await within(longest_s, self._publisher.drained())
-        left = self._in_hand.in_flight_count()
-        try:
+        left, written = self._in_hand.in_flight_count(), False
+        with suppress(TimeoutError):
             await within(longest_s, self._write_all())
-        except TimeoutError:
-            left = max(left, 1)
-        return Unfinished(left) if left else Drained()
+            written = True
+        return Drained() if written and not left else Unfinished(left, written)
 
     async def _write_all(self) -> None:
         await self._settler.drained()

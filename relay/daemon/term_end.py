@@ -19,9 +19,23 @@ class Unfinished:
 
     Attributes:
         events: How many were in flight.
+        written: Whether PostgreSQL has confirmed all that was to be written of the others.
     """
 
     events: int
+    written: bool
+
+    def __str__(self) -> str:
+        """Return what is left, in words."""
+        told = []
+        if self.events:
+            told.append(f"{self.events} events were in flight at the deadline; they stay pending and are sent again")
+        if not self.written:
+            told.append(
+                "PostgreSQL has not confirmed by the deadline all that was written; if a mark is missing, the next"
+                " relay finds the event in its stream"
+            )
+        return ". ".join(told)
 
 
 TermEnd = Drained | Unfinished | LeaseLost | StreamHealed | DatabaseChanged

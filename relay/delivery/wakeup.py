@@ -50,7 +50,7 @@ class Wakeup:
         Args:
             at_most_s: The longest sleep, whatever the configuration says.
             looked_at: When a beat saw that nothing is there, monotonic seconds. While an insert rings, that replaces a
-                read: the sleep ends a little after the next beat is due.
+                read: the sleep ends a little after the next beat is due, however late it began.
             at_ring: Called as soon as it rings, before the caller wakes.
 
         Returns:
@@ -59,8 +59,8 @@ class Wakeup:
         longest_s = min(at_most_s, self._longest_s)
         if self._bell is not None and time.monotonic() >= self._busy_until:
             if self._bell.rings:
-                if looked_at is not None:
-                    longest_s = min(at_most_s, max(longest_s, self._next_look(looked_at) - time.monotonic()))
+                if looked_at is not None and (left_s := self._next_look(looked_at) - time.monotonic()) > 0:
+                    longest_s = min(at_most_s, left_s)
                 return await self._bell.sleep(max(longest_s, 0.001), at_ring)
             if await self._bell.take():
                 return True  # look once more before sleeping: an insert may have committed just before

@@ -75,6 +75,10 @@ def test_a_stop_while_postgresql_is_frozen_ends_in_the_time_that_a_supervisor_gi
         relay.signal(signal.SIGTERM)
         assert relay.wait(60) == Exit.DRAIN_INCOMPLETE
         assert time.monotonic() - began < 3 * shutdown_s + 5
+        assert "PostgreSQL has not confirmed" in relay.said("relay.drained_partly")["message"]
+        # The log tells of what was seen: nothing was in flight, and no shard is known to be given back.
+        assert ("events were in flight" in relay.said("relay.drained_partly")["message"]) <= pending
+        assert "has not confirmed that the shards were given back" in relay.said("relay.stopped")["message"]
     finally:
         own_postgres.resume()
         outbox.conn.close()

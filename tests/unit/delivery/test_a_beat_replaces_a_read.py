@@ -12,6 +12,7 @@ from relay.delivery.due_events import DueEvents
 from relay.delivery.fetcher import Fetcher
 from relay.delivery.wakeup import Wakeup
 from relay.observe.metrics import Metrics
+from relay.postgres.doorbell import Doorbell
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.database.database_state import DatabaseState
 from relay.rules.failure.holds import Holds
@@ -129,3 +130,34 @@ def test_what_is_below_a_cursor_that_came_back_is_read() -> None:
     in_hand.saw(database(3), time.monotonic())
     in_hand.rewind(1, 3)
     assert reads(in_hand)
+
+
+class Bell:
+    """Held by us; remembers for how long we slept by it."""
+
+    rings = True
+
+    def __init__(self) -> None:
+        self.slept_s: list[float] = []
+
+    async def sleep(self, timeout_s: float, _: object) -> bool:
+        self.slept_s.append(timeout_s)
+        return False
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "at_most_s", "slept_s"),
+    [
+        (0.0, 60.0, LONGEST_S * 1.1),  # a little after the next beat
+        (0.9, 60.0, LONGEST_S * 1.1 - 0.9),  # as late as that, though the sleep begins late
+        (0.0, 0.3, 0.3),
+        (5.0, 60.0, LONGEST_S),  # no beat has come: it is read after the longest pause
+        (None, 60.0, LONGEST_S),
+    ],
+)
+def test_a_sleep_ends_a_little_after_the_next_beat(ago_s: float | None, at_most_s: float, slept_s: float) -> None:
+    bell = Bell()
+    looked_at = None if ago_s is None else time.monotonic() - ago_s
+    asyncio.run(Wakeup(cast("Doorbell", bell), LONGEST_S).sleep(at_most_s, looked_at, None))
+    assert bell.slept_s[0] <= slept_s
+    assert bell.slept_s == pytest.approx([slept_s], abs=0.5)
