@@ -235,8 +235,9 @@ class Fetcher:
         found = await self._reread() if gaps_are_due else 0
         if self._late_up_to is None and has_news:
             found += await self._next(upper)
-            if len(gaps) and not found and not gaps_are_due:
-                # Whoever rang and shows nothing above the cursor has committed late: its rows are in a gap.
+            if self._wakeup.rang and len(gaps) and not found and not gaps_are_due:
+                # Whoever rang and shows nothing above the cursor has committed late: its rows are in a gap. A poll
+                # looks into gaps no sooner than they are due: it may come each few ms, beside a great many of them.
                 found += await self._take_late()
         return found
 

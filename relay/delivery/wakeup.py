@@ -23,6 +23,9 @@ class Wakeup:
     Args:
         bell: None: polling alone.
         longest_s: The longest sleep, seconds.
+
+    Attributes:
+        rang: Whether the latest sleep ended by a ring, and nothing was found since.
     """
 
     def __init__(self, bell: Doorbell | None, longest_s: float) -> None:
@@ -30,6 +33,7 @@ class Wakeup:
         self._longest_s = longest_s
         self._pause_s = _SHORTEST_S
         self._busy_until = 0.0
+        self.rang = False
 
     @property
     def hears_all(self) -> bool:
@@ -39,6 +43,7 @@ class Wakeup:
     async def found(self, events: int) -> None:
         """Note what a turn has found; if it was much, producers need not ring."""
         self._pause_s = _SHORTEST_S
+        self.rang = False
         if events >= _BUSY_ROWS:
             self._busy_until = time.monotonic() + _QUIET_S
             if self._bell is not None:
@@ -56,19 +61,21 @@ class Wakeup:
         Returns:
             Whether something may be there that the latest beat has not seen.
         """
+        self.rang = False
         longest_s = min(at_most_s, self._longest_s)
         if self._bell is not None and time.monotonic() >= self._busy_until:
             if self._bell.rings:
                 if looked_at is not None and (left_s := self._next_look(looked_at) - time.monotonic()) > 0:
                     longest_s = min(at_most_s, left_s)
-                return await self._bell.sleep(max(longest_s, 0.001), at_ring)
+                self.rang = await self._bell.sleep(max(longest_s, 0.001), at_ring)
+                return self.rang
             if await self._bell.take():
                 return True  # look once more before sleeping: an insert may have committed just before
         pause_s = min(longest_s, self._pause_s)
         beside_producers = self._bell is not None and (self._bell.hung or self._bell.coming)
         self._pause_s = min(self._pause_s * 2, _BESIDE_PRODUCERS_S if beside_producers else self._longest_s)
         if self._bell is not None and self._bell.rings_for_later:
-            await self._bell.sleep(max(pause_s, 0.001), at_ring)
+            self.rang = await self._bell.sleep(max(pause_s, 0.001), at_ring)
         else:
             await asyncio.sleep(pause_s * (1 - random.random() / 4))
         return True

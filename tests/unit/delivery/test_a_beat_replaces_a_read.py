@@ -137,12 +137,13 @@ class Bell:
 
     rings = True
 
-    def __init__(self) -> None:
+    def __init__(self, rang: bool = False) -> None:
         self.slept_s: list[float] = []
+        self._rang = rang
 
     async def sleep(self, timeout_s: float, _: object) -> bool:
         self.slept_s.append(timeout_s)
-        return False
+        return self._rang
 
 
 @pytest.mark.parametrize(
@@ -161,3 +162,15 @@ def test_a_sleep_ends_a_little_after_the_next_beat(ago_s: float | None, at_most_
     asyncio.run(Wakeup(cast("Doorbell", bell), LONGEST_S).sleep(at_most_s, looked_at, None))
     assert bell.slept_s[0] <= slept_s
     assert bell.slept_s == pytest.approx([slept_s], abs=0.5)
+
+
+@pytest.mark.parametrize("rang", [False, True])
+def test_a_ring_counts_until_something_is_found(rang: bool) -> None:
+    async def run() -> None:
+        wakeup = Wakeup(cast("Doorbell", Bell(rang)), LONGEST_S)
+        assert await wakeup.sleep(60.0, None, None) == rang
+        assert wakeup.rang == rang
+        await wakeup.found(1)
+        assert not wakeup.rang
+
+    asyncio.run(run())

@@ -84,12 +84,12 @@ def _hand() -> InHand:
     return in_hand
 
 
-def _fetcher(in_hand: InHand, reader: Reader) -> Fetcher:
+def _fetcher(in_hand: InHand, reader: Reader, wakeup: Wakeup | None = None) -> Fetcher:
     return Fetcher(
         DeliverySection(),
         in_hand,
         cast("OutboxReader", reader),
-        Wakeup(None, 60.0),
+        wakeup or Wakeup(None, 60.0),
         cast("DueEvents", Due()),
         Metrics(),
     )
@@ -111,13 +111,17 @@ def test_what_rings_and_is_not_above_the_cursor_is_looked_for_in_the_gaps_at_onc
     reader = Reader(in_hand, [], at_work={"late": Holder(False, 7)})
 
     async def turns() -> None:
-        fetcher = _fetcher(in_hand, reader)
+        wakeup = Wakeup(None, 60.0)
+        fetcher = _fetcher(in_hand, reader, wakeup)
         assert await fetcher.turn() == 0
         assert reader.rereads == 1  # the gaps were due, and are for a while not
+        assert await fetcher.turn() == 0
+        assert reader.rereads == 1  # a poll is no ring
         in_hand.saw(in_hand.database, time.monotonic())
         assert await fetcher.turn(woken=False) == 0
         assert reader.rereads == 1
         reader.late = [_event(2)]
+        wakeup.rang = True
         assert await fetcher.turn() == 1
 
     asyncio.run(turns())
