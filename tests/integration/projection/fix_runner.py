@@ -1,6 +1,7 @@
 """A runner in a thread of the test, and the stream it reads."""
 
 import asyncio
+import importlib
 import os
 import signal
 import threading
@@ -16,6 +17,10 @@ from relay.projection import Definition, Projection, run
 from tests.integration.projection.world import Events
 from tests.support import forks
 from tests.support.fix_stream import Streams
+
+# Loaded here, and not by the thread of a runner when it needs it: CPython 3.11 may fail if two threads compile at once
+# ("AST constructor recursion depth mismatch"), as in the first run of a checkout beside pytest's own imports.
+importlib.import_module("relay.projection.in_redis.service")
 
 
 class Running:

@@ -272,6 +272,9 @@ class Client:
         # On its way, either way, in order: a loop keeps no order among what is due at one moment.
         self._wire: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
 
+    def ping_each(self, _: float) -> None:
+        """Ask nobody: a connection of the model ends when it is cut."""
+
     def max_payload_is(self, limit: int) -> None:
         self.max_payload = limit
 
