@@ -80,6 +80,7 @@ def _tool(name: str, *places: str) -> str:
 
 
 def _lacking(what: str) -> None:
+    """Skip: a driver of another language is no Python package; `make drivers` fetches it, as CI does."""
     pytest.skip(f"this machine has not {what}: make drivers")
 
 
