@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable
 
 from relay.postgres.doorbell import Doorbell
+from relay.rules.reading.busy_producers import BusyProducers
 
 _SHORTEST_S = 0.005
 # Without the bell because producers are at work: an insert waits half of this on average.
 _BESIDE_PRODUCERS_S = 0.1
-# From this many rows a turn on, producers are busy and should not have to ring.
-_BUSY_ROWS = 32
-_QUIET_S = 0.05
 # A beat may come later than the longest pause by this factor, and still replaces a read.
 _BEAT_IS_LATE = 1.1
 
@@ -32,22 +30,26 @@ class Wakeup:
         self._bell = bell
         self._longest_s = longest_s
         self._pause_s = _SHORTEST_S
-        self._busy_until = 0.0
+        self._producers = BusyProducers()
         self.rang = False
 
     @property
     def hears_all(self) -> bool:
         """Whether each insert that the previous turn has not seen rings, since the bell was ours all along."""
-        return self._bell is not None and self._bell.held and time.monotonic() >= self._busy_until
+        return self._bell is not None and self._bell.held and not self._producers.are_busy(time.monotonic())
 
     async def found(self, events: int) -> None:
-        """Note what a turn has found; if it was much, producers need not ring."""
+        """Note what a turn has found; give the bell back if producers are busy: they should not have to ring."""
         self._pause_s = _SHORTEST_S
         self.rang = False
-        if events >= _BUSY_ROWS:
-            self._busy_until = time.monotonic() + _QUIET_S
-            if self._bell is not None:
-                await self._bell.release()
+        now = time.monotonic()
+        self._producers.found(events, now)
+        if self._bell is None:
+            return
+        if self._bell.makes_ring and self._producers.should_count(now):
+            self._producers.counted(await self._bell.waiting(), now)
+        if self._producers.are_busy(now):
+            await self._bell.release()
 
     async def sleep(self, at_most_s: float, looked_at: float | None, at_ring: Callable[[], None] | None) -> bool:
         """Sleep until something may be there, `at_most_s` seconds; not at all if the bell was just taken.
@@ -63,7 +65,7 @@ class Wakeup:
         """
         self.rang = False
         longest_s = min(at_most_s, self._longest_s)
-        if self._bell is not None and time.monotonic() >= self._busy_until:
+        if self._bell is not None and not self._producers.are_busy(time.monotonic()):
             if self._bell.rings:
                 if looked_at is not None and (left_s := self._next_look(looked_at) - time.monotonic()) > 0:
                     longest_s = min(at_most_s, left_s)

@@ -87,6 +87,22 @@ class Doorbell:
         """Whether an insert rings but for those of transactions that were open before."""
         return self.hung and self._queue.in_line
 
+    @property
+    def makes_ring(self) -> bool:
+        """Whether inserts ring by what this relay holds or waits for."""
+        return self.held or self.rings_for_later
+
+    async def waiting(self) -> int:
+        """Return how many sessions wait to ring; 0 if that cannot be asked."""
+        try:
+            async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
+                conn = await self._database.connection()
+                row = await (await conn.execute(self._tables.query("doorbell/crowd"))).fetchone()
+        except _FAILURES as error:
+            await self._fall(error)
+            return 0
+        return 0 if row is None else int(row[0])
+
     async def take(self) -> bool:
         """Ask for the bell before sleeping; return whether every insert from now on rings.
 

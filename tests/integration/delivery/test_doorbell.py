@@ -228,6 +228,36 @@ def test_busy_producers_hardly_ever_ring(outbox: Outbox) -> None:
     assert 1 <= len(heard) < 4 * commits / 5
 
 
+def test_on_a_slow_disk_producers_who_wait_for_each_others_rings_ring_no_longer(
+    own_postgres: PostgresServer, streams: Streams, make_relay: MakeRelay
+) -> None:
+    """A ring holds a lock of the whole server until its commit is on disk: they commit one after the other."""
+    streams.make("ORDERS", "orders.>")
+    outbox = Outbox(own_postgres.dsn())
+    make_relay(outbox.dsn, streams.url).start().said("bell.hung")
+    asleep(outbox)
+
+    def produce(producer: int) -> None:
+        with psycopg.connect(outbox.dsn, autocommit=True) as conn:
+            # A disk that takes 3 ms for what is written; several commits share it unless one waits for the other.
+            conn.execute("SET commit_delay = 3000")
+            conn.execute("SET commit_siblings = 0")
+            conn.execute(
+                "DO $$ DECLARE began timestamptz := clock_timestamp(); BEGIN"
+                " WHILE clock_timestamp() < began + interval '4 s' LOOP"
+                f" INSERT INTO outbox_events (topic, key, payload) VALUES ('orders.placed', 'k{producer}', '{{}}');"
+                " COMMIT; END LOOP; END $$"
+            )
+
+    with listening(outbox.dsn) as heard, ThreadPoolExecutor(8) as pool:
+        list(pool.map(produce, range(8)))
+    outbox.drained()
+    # Until the queue is noticed each one rings, for a quarter of a second; a second after it, once more.
+    commits = outbox.count("true")
+    outbox.conn.close()
+    assert 1 <= len(heard) < commits / 2
+
+
 @pytest.mark.usefixtures("seldom")
 def test_a_rolled_back_insert_rings_nobody(outbox: Outbox, streams: Streams) -> None:
     asleep(outbox)
@@ -260,7 +290,7 @@ def test_a_bell_that_is_let_in_and_may_not_be_taken_is_told_once(
     asleep(outbox)
     outbox.conn.execute("REVOKE EXECUTE ON FUNCTION pg_try_advisory_lock(integer, integer) FROM PUBLIC")
     # So many that it gives the bell back.
-    outbox.fill("orders.placed", 100, keys=10)
+    outbox.fill("orders.placed", 1000, keys=10)
     assert "permission denied" in relay.said("postgres.lost")["error"]
 
     def told() -> list[str]:
