@@ -24,6 +24,7 @@ from bench import (
     projection,
     recovery,
     redis_store,
+    resources,
     upkeep,
     visible,
 )
@@ -55,9 +56,10 @@ SCENARIOS: dict[str, _Scenario] = {
     "applied": applied.run,
     "console": console.run,
     "at_rest": at_rest.run,
+    "resources": resources.run,
 }
-# It takes ten minutes, and has no bars.
-_ONLY_IF_NAMED = "at_rest"
+# They take ten minutes and more, and have no bars.
+_ONLY_IF_NAMED = ("at_rest", "resources")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--no-wait", action="store_true", help="do not wait for a quiet machine, and take no figure again: for ratios"
     )
     options = parser.parse_args(arguments)
-    names = options.only.split(",") if options.only else [name for name in SCENARIOS if name != _ONLY_IF_NAMED]
+    names = options.only.split(",") if options.only else [name for name in SCENARIOS if name not in _ONLY_IF_NAMED]
     unknown = [name for name in names if name not in SCENARIOS]
     if unknown or options.rounds < 1:
         parser.error(f"unknown scenario: {', '.join(unknown)}" if unknown else "--rounds must be at least 1")

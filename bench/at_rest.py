@@ -10,6 +10,7 @@ from pathlib import Path
 
 from psycopg import sql
 
+from bench.processes import family, scheduled_s
 from bench.report import Figure, Report
 from bench.world import World
 from relay.postgres.migrate import migrate
@@ -83,7 +84,7 @@ def _at_rest(world: World, outboxes: int, relays: int, seconds: float) -> dict[s
         before = _count(world, pids)
         time.sleep(seconds)
         after = _count(world, pids)
-        postgres = [world.postgres.pid, *_children(world.postgres.pid)]
+        postgres = family(world.postgres.pid)
         passed = after.at - before.at
         return {
             "connections to PostgreSQL": float(
@@ -123,22 +124,8 @@ def _wait_for_owners(world: World, names: Iterable[str], relays: int) -> None:
 def _count(world: World, pids: list[int]) -> _Count:
     transactions = world.ask("SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database")
     wal_bytes = world.ask("SELECT pg_current_wal_insert_lsn() - '0/0'")
-    postgres = [world.postgres.pid, *_children(world.postgres.pid)]
-    return _Count(time.monotonic(), int(transactions), int(wal_bytes), _cpu_s(pids), _cpu_s(postgres))
-
-
-def _cpu_s(pids: Iterable[int]) -> float:
-    """Return the CPU time of all threads of some processes, from the kernel's scheduler."""
-    spent = 0
-    for file in [file for pid in pids for file in Path(f"/proc/{pid}/task").glob("*/schedstat")]:
-        # The session that has asked for the other figures may just end.
-        with suppress(OSError):
-            spent += int(file.read_text("ascii").split()[0])
-    return spent / 1e9
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    postgres = scheduled_s(family(world.postgres.pid))
+    return _Count(time.monotonic(), int(transactions), int(wal_bytes), scheduled_s(pids), postgres)
 
 
 def _megabytes(pid: int, name: str) -> float:

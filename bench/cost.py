@@ -1,12 +1,11 @@
 """What an event costs the relay's process, us of CPU: a drain into a relay that runs, beside the ceiling's."""
 
 import resource
-import subprocess
 import time
-from pathlib import Path
 from statistics import median
 
 from bench.figures import ratios
+from bench.processes import scheduled_s
 from bench.report import Figure, Report
 from bench.world import World
 
@@ -47,14 +46,15 @@ def relay(world: World, rows: int, strategy: str) -> float:
         # Before the first event that goes to a stream the relay writes the stream down.
         world.wait_until_drained(process, world.fill(1))
         time.sleep(_SETTLE_S)
-        resting, began = _cpu_us(process), time.monotonic()
+        resting, began = scheduled_s([process.pid]), time.monotonic()
         time.sleep(_REST_S)
-        begun = _cpu_us(process)
+        begun = scheduled_s([process.pid])
         at_rest = (begun - resting) / (time.monotonic() - began)
         began = time.monotonic()
         world.wait_until_drained(process, world.fill(rows))
         time.sleep(_SETTLE_S)
-        return (_cpu_us(process) - begun - at_rest * (time.monotonic() - began)) / rows
+        taken = scheduled_s([process.pid]) - begun
+        return (taken - at_rest * (time.monotonic() - began)) / rows * 1e6
 
 
 def ceiling(world: World, rows: int, strategy: str) -> float:
@@ -83,9 +83,3 @@ def _ceiling_us(world: World, seqs: range, strategy: str) -> float:
 def _of_ended_children_us() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (usage.ru_utime + usage.ru_stime) * 1e6
-
-
-def _cpu_us(process: subprocess.Popen[bytes]) -> float:
-    """Return the us of CPU that the threads of a process have taken (Linux)."""
-    tasks = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text("ascii").split()[0]) for task in tasks) / 1e3

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from statistics import median
+from statistics import mean, median
 
 from bench.quiet import Quiet
 from bench.report import Figure, Report
@@ -14,7 +14,7 @@ _HELD = "a read transaction open"
 
 
 def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
-    """Drain once a round with each table, one after the other.
+    """Drain with each table, there and back in a round.
 
     The large tables are made once and grow by what is drained; the smallest is made again each time.
     """
@@ -22,14 +22,15 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
     sizes = (1_000, 50_000, 100_000) if quick else (10_000, 1_000_000, 5_000_000)
     names = [*(f"{size:,} delivered rows" for size in sizes), _HELD]
     rates: dict[str, list[float]] = {name: [] for name in names}
+    cases = list(zip(names, (*sizes, sizes[0]), strict=True))
     for number in range(rounds):
-        for name, size in zip(rates, (*sizes, sizes[0]), strict=True):
+        taken: dict[str, list[float]] = {name: [] for name in names}
+        for name, size in (*cases, *reversed(cases)):
             keep, held = size != sizes[0], name == _HELD
-            rates[name].append(
-                report.quiet.take(
-                    f"flatness: {name}", partial(_drain, world, report.quiet, rows, size, keep=keep, held=held)
-                )
-            )
+            drain = partial(_drain, world, report.quiet, rows, size, keep=keep, held=held)
+            taken[name].append(report.quiet.take(f"flatness: {name}", drain))
+        for name, values in taken.items():
+            rates[name].append(mean(values))
             report.progress(f"flatness, round {number + 1}: {name}: {rates[name][-1]:,.0f} events/s")
     middle = {name: median(values) for name, values in rates.items()}
     for name, values in rates.items():

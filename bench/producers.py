@@ -2,11 +2,14 @@
 
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 
+from bench.figures import ratios
 from bench.report import Figure, Report
 from bench.world import World
 
@@ -14,6 +17,14 @@ _CLIENTS = 16
 # How often a round goes there and back.
 _TURNS = 2
 _BAR = 0.95
+_POLLING = "no trigger, beside a polling relay"
+_BUSY = "bell, relay busy"
+# Of these two a round takes so many turns, since the bar is theirs.
+_PAIRS = 20
+_PAIR_S = 2
+# Until then the relay has noticed that producers are at work.
+_WARM_S = 1
+_REST_S = 0.5
 _SCRIPT = """
 \\set n random(1, 1000)
 INSERT INTO outbox_events (topic, key, payload) VALUES ('orders.placed', 'k' || :n, '{"order": 1, "total": 42}');
@@ -26,37 +37,37 @@ _NOTIFY = """
 
 
 def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
-    """Measure each arrangement four times a round, there and back twice, so that a drift of the machine cancels out."""
+    """Measure each arrangement by turns, there and back, so that a drift of the machine cancels out."""
     seconds = 1 if quick else 4
     cases: dict[str, Callable[[], float]] = {
         "no trigger": lambda: _commits(world, seconds, bell=False),
         "bell, held by nobody": lambda: _commits(world, seconds, bell=True),
-        "no trigger, beside a polling relay": lambda: _beside_relay(world, seconds, bell=False),
-        "bell, relay busy": lambda: _beside_relay(world, seconds, bell=True),
         "bell, held by a sleeper": lambda: _held(world, seconds),
         "NOTIFY trigger": lambda: _notify(world, seconds),
     }
-    rates: dict[str, list[float]] = {name: [] for name in cases}
+    pair = partial(_beside_relays, world, 2 if quick else _PAIRS, 1 if quick else _PAIR_S)
+    rates: dict[str, list[float]] = {name: [] for name in (*cases, _POLLING, _BUSY)}
     for number in range(rounds):
         taken: dict[str, list[float]] = {name: [] for name in cases}
         for name in (*cases, *reversed(cases)) * _TURNS:
             taken[name].append(report.quiet.take(f"producers: {name}", cases[name]))
-        for name in cases:
-            rates[name].append(mean(taken[name]))
-            report.progress(f"producers, round {number + 1}: {name}: {rates[name][-1]:,.0f} commits/s")
+        each = {name: mean(values) for name, values in taken.items()}
+        for name, value in (each | report.quiet.take_all(f"producers: {_BUSY}", pair)).items():
+            rates[name].append(value)
+            report.progress(f"producers, round {number + 1}: {name}: {value:,.0f} commits/s")
     for name, values in rates.items():
         report.add(Figure("producers", name, median(values), "commits/s", rounds=values))
     for name, ours, base, bar in (
-        ("bell, relay busy / no trigger, polling", "bell, relay busy", "no trigger, beside a polling relay", _BAR),
+        ("bell, relay busy / no trigger, polling", _BUSY, _POLLING, _BAR),
         ("bell, held by nobody / no trigger", "bell, held by nobody", "no trigger", None),
-        ("bell, relay busy / no trigger, no relay", "bell, relay busy", "no trigger", None),
+        ("bell, relay busy / no trigger, no relay", _BUSY, "no trigger", None),
     ):
-        each = [a / b for a, b in zip(rates[ours], rates[base], strict=True)]
-        report.add(Figure("producers", name, median(each), "", at_least=bar, rounds=each))
+        compared = ratios(rates[ours], rates[base])
+        report.add(Figure("producers", name, median(compared), "", at_least=bar, rounds=compared))
 
 
-def _prepare(world: World, *, bell: bool) -> None:
-    world.use("producers")
+def _prepare(world: World, database: str = "producers", *, bell: bool) -> None:
+    world.use(database)
     world.empty_outbox(bell=bell)
     world.stream(atomic=True)
     with world.connect() as conn:
@@ -68,11 +79,26 @@ def _commits(world: World, seconds: int, *, bell: bool) -> float:
     return _pgbench(world, seconds)
 
 
-def _beside_relay(world: World, seconds: int, *, bell: bool) -> float:
-    """With a relay at work in both cases: it takes its share of the machine with the bell or without."""
-    _prepare(world, bell=bell)
-    with world.relay({"RELAY_DELIVERY__BELL": str(bell).lower(), "RELAY_DELIVERY__SHUTDOWN_TIMEOUT_S": "60"}):
-        return _pgbench(world, seconds)
+def _beside_relays(world: World, turns: int, seconds: int) -> dict[str, float]:
+    """Work beside a relay that polls and beside one that sleeps by the bell, each with an outbox of its own, by turns.
+
+    Both are at rest before a turn, as before most loads; what counts begins a second after it has begun.
+    """
+    databases = {_POLLING: "producers_polling", _BUSY: "producers_bell"}
+    taken: dict[str, list[float]] = {name: [] for name in databases}
+    with ExitStack() as running:
+        for name, database in databases.items():
+            bell = name == _BUSY
+            _prepare(world, database, bell=bell)
+            running.enter_context(world.relay({"RELAY_DELIVERY__BELL": str(bell).lower()}))
+        for turn in range(turns):
+            for name in databases if turn % 2 else reversed(databases):
+                world.use(databases[name])
+                time.sleep(_REST_S)
+                _pgbench(world, _WARM_S)
+                taken[name].append(_pgbench(world, seconds))
+                world.wait_until_empty()
+    return {name: mean(values) for name, values in taken.items()}
 
 
 def _held(world: World, seconds: int) -> float:

@@ -15,10 +15,10 @@ from typing import Any, LiteralString
 
 import nats
 import psycopg
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 from psycopg import sql
 
-from relay.demo.servers import NatsServer, PostgresServer
+from relay.demo.servers import NatsServer, PostgresServer, free_port
 from relay.postgres.migrate import migrate
 
 ROOT = Path(__file__).parents[1]
@@ -49,22 +49,30 @@ class World:
     Args:
         directory: Where data and logs go.
         further: Further settings of PostgreSQL.
+        copies: So many nodes of NATS make a cluster, and each has a copy of the stream.
+
+    Attributes:
+        nats: The node that is connected to.
+        nodes: All of them.
     """
 
-    def __init__(self, directory: Path, further: Mapping[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, further: Mapping[str, str] | None = None, copies: int = 1) -> None:
         settings = {"checkpoint_timeout": "1h", "max_wal_size": "16GB", **(further or {})}
         self.postgres = PostgresServer(directory / "postgres", fsync=True, settings=settings)
-        self.nats = NatsServer(directory / "nats")
+        self.nodes = [NatsServer(directory / "nats")] if copies == 1 else _cluster(directory, copies)
+        self.nats = self.nodes[0]
         self._logs = directory
         self._database = "postgres"
 
     def __enter__(self) -> "World":
         self.postgres.start()
-        self.nats.start()
+        for node in self.nodes:
+            node.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.nats.stop()
+        for node in self.nodes:
+            node.stop()
         self.postgres.stop("immediate")
 
     @property
@@ -135,8 +143,8 @@ class World:
         return range(before[0] + 1, after[0] + 1)
 
     def stream(self, *, atomic: bool, direct: bool = False) -> None:
-        """Make a new stream."""
-        asyncio.run(_make_stream(self.nats.url, atomic, direct))
+        """Make a new stream, with a copy on each node."""
+        asyncio.run(_make_stream(self.nats.url, atomic, direct, len(self.nodes)))
 
     def forget_streams(self) -> None:
         """Have the next relay not miss what the stream held before it was made again: it would send all of it again."""
@@ -185,7 +193,7 @@ class World:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
         environment |= {
             "RELAY_POSTGRES__DSN": self.dsn,
-            "RELAY_NATS__SERVERS": self.nats.url,
+            "RELAY_NATS__SERVERS": ",".join(node.url for node in self.nodes),
             "RELAY_HTTP__PORT": "0",
             "RELAY_PROJECTION_HTTP__PORT": "0",
             "RELAY_LOG__FORMAT": "json",
@@ -244,6 +252,18 @@ class World:
                     raise RuntimeError(f"the outbox was not drained (exit {code}): {self._tail()}")
                 time.sleep(0.1)
 
+    def wait_until_empty(self) -> None:
+        """Wait until nothing is pending, looking at the whole table ten times a second.
+
+        Raises:
+            RuntimeError: The time is up.
+        """
+        deadline = time.monotonic() + _WAIT_S
+        while self.ask("SELECT EXISTS (SELECT FROM outbox_events WHERE delivered_at IS NULL)"):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the outbox was not drained: {self._tail()}")
+            time.sleep(0.1)
+
     def drain_rate(self, seqs: range) -> float:
         """Return the events a second of a drain, from the marks on its rows.
 
@@ -268,10 +288,33 @@ async def _version(url: str) -> str:
     return f"{version.major}.{version.minor}.{version.patch}"
 
 
-async def _make_stream(url: str, atomic: bool, direct: bool) -> None:
+def _cluster(directory: Path, size: int) -> list[NatsServer]:
+    ports = [free_port() for _ in range(size)]
+    routes = ", ".join(f"nats://127.0.0.1:{port}" for port in ports)
+    return [
+        NatsServer(
+            directory / f"nats{number}",
+            config=f'server_name: n{number}\ncluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{routes}] }}\n',
+        )
+        for number, port in enumerate(ports)
+    ]
+
+
+async def _make_stream(url: str, atomic: bool, direct: bool, copies: int) -> None:
     client = await nats.connect(url)
     js = client.jetstream()
-    with suppress(NotFoundError):
-        await js.delete_stream(STREAM)
-    await js.add_stream(name=STREAM, subjects=[SUBJECTS], allow_atomic=atomic, allow_direct=direct)
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            with suppress(NotFoundError):
+                await js.delete_stream(STREAM)
+            await js.add_stream(
+                name=STREAM, subjects=[SUBJECTS], allow_atomic=atomic, allow_direct=direct, num_replicas=copies
+            )
+            break
+        except (APIError, TimeoutError):
+            # The nodes of a cluster may still look for each other.
+            if copies == 1 or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
     await client.close()
