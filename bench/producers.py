@@ -86,11 +86,12 @@ def _beside_relays(world: World, turns: int, seconds: int) -> dict[str, float]:
     """
     databases = {_POLLING: "producers_polling", _BUSY: "producers_bell"}
     taken: dict[str, list[float]] = {name: [] for name in databases}
+    for name, database in databases.items():
+        _prepare(world, database, bell=name == _BUSY)
     with ExitStack() as running:
         for name, database in databases.items():
-            bell = name == _BUSY
-            _prepare(world, database, bell=bell)
-            running.enter_context(world.relay({"RELAY_DELIVERY__BELL": str(bell).lower()}))
+            world.use(database)
+            running.enter_context(world.relay({"RELAY_DELIVERY__BELL": str(name == _BUSY).lower()}))
         for turn in range(turns):
             for name in databases if turn % 2 else reversed(databases):
                 world.use(databases[name])
