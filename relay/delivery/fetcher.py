@@ -122,7 +122,7 @@ class Fetcher:
                 found = await self.turn(woken=woken)
             woken = True
             if found:
-                await self._wakeup.found(found)
+                await self._wakeup.found()
                 self._in_hand.to_send.set()
                 if not (self._has_read_all and self._wakeup.hears_all):
                     continue
@@ -150,6 +150,7 @@ class Fetcher:
             if read is None or not read.events or read.is_cut or self._generation != self._reader.generation:
                 return None
             self._reads.note(self._reads.fetching, read)
+            self._wakeup.came(len(read.seqs))
             self._in_hand.gaps.passed(self._in_hand.cursor, read.seqs, read.seqs[-1], time.time())
             self._in_hand.read_up_to(read.seqs[-1])
             self._has_read_all = True
@@ -252,6 +253,7 @@ class Fetcher:
         if read is None:
             return 1  # a smaller one comes next
         events, seqs, cut_short = read.events, read.seqs, read.is_cut
+        self._wakeup.came(len(seqs))
         late = await self._take_late() if events and len(self._in_hand.gaps) else 0
         if self._late_up_to is not None:
             return late  # what was just read is read again when the rest of the late ones is here

@@ -38,14 +38,17 @@ class Wakeup:
         """Whether each insert that the previous turn has not seen rings, since the bell was ours all along."""
         return self._bell is not None and self._bell.held and not self._producers.are_busy(time.monotonic())
 
-    async def found(self, events: int) -> None:
-        """Note what a turn has found; give the bell back if producers are busy: they should not have to ring."""
+    def came(self, rows: int) -> None:
+        """Note what a read has found above the cursor, rows of other relays with it: producers ring for each."""
+        self._producers.came(rows, time.monotonic())
+
+    async def found(self) -> None:
+        """Note that a turn has found something; give the bell back if producers are busy: they should not ring."""
         self._pause_s = _SHORTEST_S
         self.rang = False
-        now = time.monotonic()
-        self._producers.found(events, now)
         if self._bell is None:
             return
+        now = time.monotonic()
         if self._bell.makes_ring and self._producers.should_count(now):
             self._producers.counted(await self._bell.waiting(), now)
         if self._producers.are_busy(now):

@@ -25,33 +25,36 @@ _REST_S = 0.25
 
 
 class BusyProducers:
-    """The producers of one outbox, by what one relay reads. All times are seconds of one clock that never goes back."""
+    """The producers of one outbox, by what one relay reads of them, its own events or not.
+
+    All times are seconds of one clock that never goes back.
+    """
 
     def __init__(self) -> None:
         # What has come beyond RATE: a bucket that runs empty at that rate.
         self._level = 0.0
-        self._found_at = 0.0
+        self._came_at = 0.0
         self._crowds = 0
         self._crowded_until = 0.0
         self._next_pause_s = _SHORTEST_S
         self._uncounted = 0
         self._count_at = 0.0
 
-    def found(self, events: int, now: float) -> None:
-        """Note what a read has brought."""
+    def came(self, events: int, now: float) -> None:
+        """Note what a read has found that nobody had read before."""
         # Twice a burst at most, so that a large backlog says no more of what comes after it.
         self._level = min(self._left(now) + events, 2 * BURST)
-        self._found_at = now
+        self._came_at = now
         self._uncounted += events
 
     def _left(self, now: float) -> float:
-        return max(0.0, self._level - RATE * (now - self._found_at))
+        return max(0.0, self._level - RATE * (now - self._came_at))
 
     def are_busy(self, now: float) -> bool:
         """Report whether inserts should not ring."""
         if self._left(now) > BURST:
             return True
-        return now < self._crowded_until and now - self._found_at < _REST_S
+        return now < self._crowded_until and now - self._came_at < _REST_S
 
     def should_count(self, now: float) -> bool:
         """Report whether it is time to count the sessions that wait to ring, while inserts ring."""

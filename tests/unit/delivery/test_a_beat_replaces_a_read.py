@@ -170,7 +170,7 @@ def test_a_ring_counts_until_something_is_found(rang: bool) -> None:
         wakeup = Wakeup(cast("Doorbell", Bell(rang)), LONGEST_S)
         assert await wakeup.sleep(60.0, None, None) == rang
         assert wakeup.rang == rang
-        await wakeup.found(1)
+        await wakeup.found()
         assert not wakeup.rang
 
     asyncio.run(run())

@@ -128,3 +128,25 @@ def test_what_rings_and_is_not_above_the_cursor_is_looked_for_in_the_gaps_at_onc
     assert reader.rereads == 2
     assert len(in_hand.gaps) == 0
     assert list(in_hand.unsettled.in_memory) == [2]
+
+
+def test_what_producers_ring_for_is_counted_whoever_sends_it() -> None:
+    """One relay of four sees a quarter of the events as its own; the rings are those of all."""
+
+    class Counted(Wakeup):
+        rows = 0
+
+        def came(self, rows: int) -> None:
+            self.rows += rows
+
+    class Among(Reader):
+        async def fetch(self, cursor: int, upper: int, room: Room) -> Read:
+            own = await super().fetch(cursor, upper, room)
+            return own if not own.events else Read(own.events, [4, 5, 6, 7], is_cut=False, is_crowded=False)
+
+    in_hand = _hand()
+    wakeup = Counted(None, 60.0)
+    fetcher = _fetcher(in_hand, Among(in_hand, [_event(6)]), wakeup)
+    assert asyncio.run(fetcher.turn()) == 1
+    assert wakeup.rows == 4
+    assert in_hand.cursor == 7

@@ -20,7 +20,7 @@ def test_they_are_busy_only_if_more_than_a_burst_came_beyond_the_rate(found: lis
     for events, since in found:
         now += since
         came.append((now, events))
-        producers.found(events, now)
+        producers.came(events, now)
         beyond = [sum(n for at, n in came if at >= first) - RATE * (now - first) for first, _ in came]
         if producers.are_busy(now):
             assert max(beyond) > BURST - CLOSE
@@ -33,7 +33,7 @@ def test_producers_that_rest_are_not_busy(found: list[tuple[int, float]]) -> Non
     producers, now = BusyProducers(), 0.0
     for events, since in found:
         now += since
-        producers.found(events, now)
+        producers.came(events, now)
     assert not producers.are_busy(now + BURST / RATE + CLOSE)
 
 
@@ -47,29 +47,29 @@ def test_many_small_reads_are_as_busy_as_a_large_one() -> None:
     """What a relay finds by each ring is little: producers whom the rings hold up came a few at a time."""
     producers = BusyProducers()
     for number in range(200):
-        producers.found(6, number / 1000)
+        producers.came(6, number / 1000)
     assert producers.are_busy(0.2)
 
 
 def test_a_thousand_events_a_second_may_ring() -> None:
     producers = BusyProducers()
     for number in range(5_000):
-        producers.found(1, number / 1000)
+        producers.came(1, number / 1000)
         assert not producers.are_busy(number / 1000)
     # The same after a stall.
-    producers.found(60, 5.06)
+    producers.came(60, 5.06)
     assert not producers.are_busy(5.06)
 
 
 def test_a_queue_is_counted_while_events_come_and_not_too_often() -> None:
     producers = BusyProducers()
     assert not producers.should_count(10.0)
-    producers.found(24, 10.0)
+    producers.came(24, 10.0)
     assert not producers.should_count(10.0)
-    producers.found(1, 10.0)
+    producers.came(1, 10.0)
     assert producers.should_count(10.0)
     producers.counted(0, 10.0)
-    producers.found(99, 10.2)
+    producers.came(99, 10.2)
     assert not producers.should_count(10.2)
     assert producers.should_count(10.26)
 
@@ -82,30 +82,30 @@ def test_a_queue_makes_them_busy_and_longer_each_time() -> None:
         began = now
         while producers.are_busy(now):
             now += 0.1
-            producers.found(1, now)
+            producers.came(1, now)
         lasted.append(now - began)
     assert 0.9 < lasted[0] < 1.2
     assert all(after >= before - 0.11 for before, after in pairwise(lasted))
     assert 29 < lasted[-1] < 31
     producers.counted(CROWD - 1, now)
     crowd(producers, now)
-    producers.found(1, now + 0.9)
+    producers.came(1, now + 0.9)
     assert producers.are_busy(now + 0.9)
-    producers.found(1, now + 1.1)
+    producers.came(1, now + 1.1)
     assert not producers.are_busy(now + 1.1)
 
 
 def test_a_queue_that_was_seen_once_says_nothing() -> None:
     producers = BusyProducers()
     for number in range(10):
-        producers.found(1, number / 10)
+        producers.came(1, number / 10)
         producers.counted(CROWD if number % LOOKS else 0, number / 10)
         assert not producers.are_busy(number / 10)
 
 
 def test_a_queue_is_forgotten_when_no_event_comes() -> None:
     producers = BusyProducers()
-    producers.found(30, 5.0)
+    producers.came(30, 5.0)
     crowd(producers, 5.0)
     assert producers.are_busy(5.2)
     assert not producers.are_busy(5.3)
