@@ -92,7 +92,7 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
 
 
 def _event(load: _Load) -> dict[str, float]:
-    """Return what an event takes. What starting and stopping takes is that of a drain of one event, and left out."""
+    """Return what an event takes: what the drain takes in all, less a drain of one event, which is the start alone."""
     with (
         tempfile.TemporaryDirectory(prefix="relay-resources-") as directory,
         World(Path(directory), copies=load.copies) as world,
