@@ -22,6 +22,7 @@ from relay.observe.metrics import Metrics
 from relay.postgres.outbox_reader import OutboxReader
 from relay.rules.in_hand import InHand
 from relay.rules.order.seq_bounds import LARGEST
+from relay.rules.reading.backfill_first import BackfillFirst
 from relay.rules.reading.read_batch_size import Read, ReadSize
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Fetcher:
         # How far late events were taken in, if there are more of them: nothing may overtake those.
         self._late_up_to: int | None = None
         self._backfill_at = 0.0
+        self._backfill_first = BackfillFirst()
         scrubbing = ReadSize(min(options.fetch_batch, SCRUB_ROWS), options.buffer_bytes)
         self._scrub = Scrub(in_hand, reader, self._reads.read, scrubbing)
         self._generation = reader.generation
@@ -204,8 +206,10 @@ class Fetcher:
         # Each of these reads, more than once if late events come first, and takes in what it has read.
         with self._unsettled.reading():
             found = await self._backfill(now)
+        goes_on = found > 0 and self._in_hand.backfilling is not None
         with self._unsettled.reading():
-            found += await self._advance(now, has_news=woken or not self._needs_no_read())
+            has_news = woken or not self._needs_no_read()
+            found += await self._advance(now, has_news=has_news and not (goes_on and self._backfill_first.has_turn()))
         if found:
             # The publisher goes first: what else there is to look for, and going to sleep, takes a while.
             self._in_hand.to_send.set()
@@ -269,7 +273,7 @@ class Fetcher:
         self._in_hand.read_up_to(reached)
         self._has_read_all = not (cut_short or catching_up) and self._generation == self._reader.generation
         self._metrics.stage("fetch", time.monotonic() - started)
-        self._offer(events)
+        self._backfill_first.read(len(events), self._offer(events))
         return max(len(events) + late, 1)
 
     async def _next_row(self, read_up_to: int) -> int:
