@@ -187,6 +187,9 @@ class Fetcher:
 
     async def _wait_for_room(self) -> None:
         while not self._in_hand.has_room():
+            await self._wakeup.stay_awake()
+            if self._in_hand.has_room():
+                return
             self._in_hand.room.clear()
             await self._in_hand.room.wait()
 

@@ -49,9 +49,14 @@ class Wakeup:
         if self._bell is None:
             return
         now = time.monotonic()
-        if self._bell.makes_ring and self._producers.should_count(now):
-            self._producers.counted(await self._bell.waiting(), now)
+        if self._bell.some_ring and self._producers.should_look(now):
+            self._producers.looked(await self._bell.waiting(), now)
         if self._producers.are_busy(now):
+            await self._bell.release()
+
+    async def stay_awake(self) -> None:
+        """Give the bell back: what inserts would ring for is not read for now."""
+        if self._bell is not None:
             await self._bell.release()
 
     async def sleep(self, at_most_s: float, looked_at: float | None, at_ring: Callable[[], None] | None) -> bool:
@@ -68,7 +73,8 @@ class Wakeup:
         """
         self.rang = False
         longest_s = min(at_most_s, self._longest_s)
-        if self._bell is not None and not self._producers.are_busy(time.monotonic()):
+        are_busy = self._bell is not None and self._producers.are_busy(time.monotonic())
+        if self._bell is not None and not are_busy:
             if self._bell.rings:
                 if looked_at is not None and (left_s := self._next_look(looked_at) - time.monotonic()) > 0:
                     longest_s = min(at_most_s, left_s)
@@ -78,7 +84,9 @@ class Wakeup:
                 return True  # look once more before sleeping: an insert may have committed just before
         pause_s = min(longest_s, self._pause_s)
         beside_producers = self._bell is not None and (self._bell.hung or self._bell.coming)
-        self._pause_s = min(self._pause_s * 2, _BESIDE_PRODUCERS_S if beside_producers else self._longest_s)
+        # That they are busy is soon over if nothing comes.
+        if not are_busy:
+            self._pause_s = min(self._pause_s * 2, _BESIDE_PRODUCERS_S if beside_producers else self._longest_s)
         if self._bell is not None and self._bell.rings_for_later:
             self.rang = await self._bell.sleep(max(pause_s, 0.001), at_ring)
         else:

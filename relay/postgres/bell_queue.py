@@ -21,6 +21,8 @@ from relay.postgres.tables import Tables
 log = logging.getLogger(__name__)
 
 _RETRY_S = 30.0
+# One stands in line for so long at a time, then again: of a relay that is stopped PostgreSQL knows nothing.
+_PATIENCE_S = 5.0
 
 
 class BellQueue:
@@ -70,7 +72,9 @@ class BellQueue:
         try:
             conn = await self._database.connection()
             self._session = conn.info.backend_pid
-            await conn.execute(self._tables.query("doorbell/wait"))
+            await conn.execute("SELECT set_config('lock_timeout', %s, false)", (f"{_PATIENCE_S * 1000:.0f}",))
+            while not await self._has_waited(conn):
+                pass
         except (*OUTAGES, psycopg.Error) as error:
             # Such as a login that may have no further connection: polling finds new events.
             log.debug("no place in line for the bell: %s", words(error))
@@ -78,3 +82,11 @@ class BellQueue:
         finally:
             self.in_line, self._session = False, None
             await self._database.close()
+
+    async def _has_waited(self, conn: psycopg.AsyncConnection[Any]) -> bool:
+        """Stand in line once; return whether every transaction that was ahead has ended."""
+        try:
+            await conn.execute(self._tables.query("doorbell/wait"))
+        except psycopg.errors.LockNotAvailable:
+            return False
+        return True

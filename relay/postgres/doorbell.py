@@ -10,6 +10,9 @@ polling alone serves. The first `take` finds out which, by ringing once from ano
 
 Only one relay can hold the bell. The others hear its ring too, so beside one that sleeps they sleep as well; when
 it gives the bell back it rings once more, since from then on no insert does.
+
+A relay that is stopped, or cut off from PostgreSQL in silence, rings no producer for long: the server ends the
+session of a holder that asks nothing for a while, so a holder that sleeps asks now and then.
 """
 
 import asyncio
@@ -39,6 +42,9 @@ _TEST_TIMEOUT_S = 2.0
 _QUEUE_AFTER_S = 1.0
 # How long we trust that another relay still holds the bell: it could end without a ring.
 _TRUST_S = 5.0
+# After so long without a statement the server ends the session that holds the bell; a holder sends one sooner.
+_IDLE_LIMIT_S = 8.0
+_KEEP_EACH_S = 3.0
 # Without the bell polling finds new events: nothing that it is refused for ends the relay.
 _FAILURES = (*OUTAGES, psycopg.Error, StatementRefused)
 
@@ -66,6 +72,8 @@ class Doorbell:
         self._generation = 0
         self._try_at = 0.0
         self._trust_until = 0.0
+        # When a holder says next that it is still here.
+        self._keep_at = 0.0
         self.hung = False
         self.held = False
         self._has_company = False
@@ -88,9 +96,9 @@ class Doorbell:
         return self.hung and self._queue.in_line
 
     @property
-    def makes_ring(self) -> bool:
-        """Whether inserts ring by what this relay holds or waits for."""
-        return self.held or self.rings_for_later
+    def some_ring(self) -> bool:
+        """Whether inserts ring, all or some, for whichever relay."""
+        return self.rings or self.rings_for_later
 
     async def waiting(self) -> int:
         """Return how many sessions wait to ring; 0 if that cannot be asked."""
@@ -115,9 +123,12 @@ class Doorbell:
             async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
                 conn = await self._database.connection()
                 if self.hung:
-                    row = await (await conn.execute(self._tables.query("doorbell/take"))).fetchone()
-                    bell = BellRow(False, False) if row is None else BellRow._make(row)
+                    cursor = psycopg.AsyncRawCursor(conn)
+                    await cursor.execute(self._tables.query("doorbell/take"), (f"{_IDLE_LIMIT_S * 1000:.0f}",))
+                    row = await cursor.fetchone()
+                    bell = BellRow(False, False, None) if row is None else BellRow._make(row)
                     self.held = bell.ours
+                    self._keep_at = time.monotonic() + _KEEP_EACH_S
                     if bell.another_sleeps:
                         self._trust_until = time.monotonic() + _TRUST_S
                     await self._stand_in_line(conn)
@@ -194,6 +205,8 @@ class Doorbell:
         """
         try:
             conn = await self._database.connection()
+            if self.held:
+                timeout_s = min(timeout_s, await self._keep(conn))
             if not self._heard:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(timeout_s):
@@ -206,6 +219,16 @@ class Doorbell:
             await self._fall(error)
             return True
         return rang
+
+    async def _keep(self, conn: psycopg.AsyncConnection[Any]) -> float:
+        """Let PostgreSQL hear of the holder, if it is time to; return the seconds until the next time."""
+        left_s = self._keep_at - time.monotonic()
+        if left_s > 0:
+            return left_s
+        async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
+            await conn.execute(self._tables.query("doorbell/keep"))
+        self._keep_at = time.monotonic() + _KEEP_EACH_S
+        return _KEEP_EACH_S
 
     async def _hang(self) -> None:
         """Listen, and ring once from elsewhere: a pooler in between accepts LISTEN and never delivers."""

@@ -1,6 +1,10 @@
 -- Ask for the bell before falling asleep: while we hold it, each insert rings. Fails while an insert is open, and
--- while another relay sleeps with it: then (the second column) its ring wakes us as well.
-SELECT pg_try_advisory_lock(1869968482, 'outbox_events'::regclass::oid::integer),
+-- while another relay sleeps with it: then (the second column) its ring wakes us as well. The server ends the session of a
+-- holder that has asked nothing for so long ($1): a relay that is stopped, or cut off, must not make producers ring for hours.
+WITH asked AS MATERIALIZED (
+    SELECT pg_try_advisory_lock(1869968482, 'outbox_events'::regclass::oid::integer) AS is_ours
+)
+SELECT is_ours,
        EXISTS (
            SELECT FROM pg_locks l
            WHERE l.locktype = 'advisory'
@@ -11,4 +15,6 @@ SELECT pg_try_advisory_lock(1869968482, 'outbox_events'::regclass::oid::integer)
              AND l.objsubid = 2
              AND l.classid = 1869968482
              AND l.objid = 'outbox_events'::regclass
-       )
+       ),
+       CASE WHEN is_ours THEN set_config('idle_session_timeout', $1, false) END
+FROM asked

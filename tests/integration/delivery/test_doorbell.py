@@ -1,11 +1,8 @@
 """The doorbell: a sleeping relay is rung, a busy one never; and without the bell polling finds everything."""
 
 import socket
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 
 import psycopg
@@ -13,15 +10,10 @@ import pytest
 
 from relay.demo.servers import PostgresServer
 from relay.postgres.migrate import migrate
+from tests.support.bell import BELL_HOLDERS, asleep, bell_holder, kept_awake, listening, stands_in_line
 from tests.support.fix_relay import MakeRelay, Outbox, Relay, wait_until
 from tests.support.fix_stream import Streams
 
-BELL_HOLDERS = """
-    SELECT a.pid
-    FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-    WHERE l.locktype = 'advisory' AND l.mode = 'ExclusiveLock' AND l.granted
-      AND a.datname = current_database() AND a.application_name = 'outbox-relay bell'
-"""
 # With so long a pause between polls only a ring is quick. The search for due retries looks every 5 s as well: what
 # comes in half of that was rung. How quick a ring is, the benchmark says.
 SELDOM_S = "60"
@@ -30,58 +22,11 @@ RUNG_WITHIN_S = 2.5
 POLLED_WITHIN_S = 2.0
 
 
-def bell_holder(outbox: Outbox) -> int | None:
-    """Return the backend that sleeps on the bell, None if the relay is awake."""
-    row = outbox.conn.execute(BELL_HOLDERS.encode()).fetchone()
-    return None if row is None else int(row[0])
-
-
-def asleep(outbox: Outbox) -> int:
-    """Wait until the relay sleeps; return the backend of its bell."""
-    found: list[int | None] = [None]
-
-    def holds() -> bool:
-        found[0] = bell_holder(outbox)
-        return found[0] is not None
-
-    wait_until("the relay sleeps on the bell", holds)
-    assert found[0] is not None
-    return found[0]
-
-
 def took(outbox: Outbox, seq: int) -> float:
     """Wait until an event is delivered; return the seconds from its insertion to its mark, by the database's clock."""
     outbox.delivered(seq)
     row = outbox.row(seq)
     return float((row["delivered_at"] - row["created_at"]).total_seconds())
-
-
-@contextmanager
-def listening(dsn: str) -> Iterator[list[str]]:
-    """Collect the rings that are heard meanwhile; complete once the block has ended."""
-    heard: list[str] = []
-    ready = threading.Event()
-
-    def listen() -> None:
-        with psycopg.connect(dsn, autocommit=True) as conn:
-            conn.execute('LISTEN "outbox_events"')
-            ready.set()
-            for ring in conn.notifies():
-                if ring.payload == "end of the test":
-                    return
-                # A relay tries its bell at start, late if the machine is busy.
-                if ring.payload != "test":
-                    heard.append(ring.payload)
-
-    with ThreadPoolExecutor(1) as pool:
-        thread = pool.submit(listen)
-        try:
-            assert ready.wait(10)
-            yield heard
-        finally:
-            with psycopg.connect(dsn, autocommit=True) as conn:
-                conn.execute("SELECT pg_notify('outbox_events', 'end of the test')")
-            thread.result(10)
 
 
 @pytest.fixture
@@ -146,35 +91,6 @@ def test_an_insert_of_many_rows_wakes_a_sleeping_relay_once(outbox: Outbox) -> N
     assert len(heard) == 1
 
 
-def kept_awake(outbox: Outbox, producer: psycopg.Connection[tuple[int]]) -> None:
-    """Leave a transaction of the producer open that began while the relay was awake, so that it cannot sleep."""
-
-    def shares_the_lock() -> bool:
-        outbox.fill("orders.placed", 200, keys=10)
-        producer.rollback()
-        producer.execute("INSERT INTO outbox_events (topic, payload) VALUES ('orders.placed', '{\"i\": 0}')")
-        return (
-            producer.execute(
-                "SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory' AND mode = 'ShareLock'"
-            ).fetchone()
-            is not None
-        )
-
-    wait_until("an insert while the relay is awake", shares_the_lock)
-
-
-STANDS_IN_LINE = """
-    SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-    WHERE l.locktype = 'advisory' AND NOT l.granted
-      AND a.datname = current_database() AND a.application_name = 'outbox-relay bell-queue'
-"""
-
-
-def stands_in_line(outbox: Outbox) -> bool:
-    """Report whether the relay stands in line for the bell."""
-    return outbox.conn.execute(STANDS_IN_LINE.encode()).fetchone() is not None
-
-
 @pytest.mark.usefixtures("seldom")
 def test_later_inserts_ring_while_a_transaction_that_stays_open_keeps_the_bell_from_the_relay(outbox: Outbox) -> None:
     with psycopg.connect(outbox.dsn) as producer:
@@ -228,9 +144,9 @@ def test_busy_producers_hardly_ever_ring(outbox: Outbox) -> None:
     assert 1 <= len(heard) < 4 * commits / 5
 
 
-@pytest.mark.parametrize("relays", [1, 2])
+@pytest.mark.parametrize(("relays", "producers", "seconds"), [(1, 8, 4), (2, 8, 4), (1, 2, 6)])
 def test_on_a_slow_disk_producers_who_wait_for_each_others_rings_ring_no_longer(
-    own_postgres: PostgresServer, streams: Streams, make_relay: MakeRelay, relays: int
+    own_postgres: PostgresServer, streams: Streams, make_relay: MakeRelay, relays: int, producers: int, seconds: int
 ) -> None:
     """A ring holds a lock of the whole server until its commit is on disk: they commit one after the other."""
     streams.make("ORDERS", "orders.>")
@@ -246,15 +162,16 @@ def test_on_a_slow_disk_producers_who_wait_for_each_others_rings_ring_no_longer(
             conn.execute("SET commit_siblings = 0")
             conn.execute(
                 "DO $$ DECLARE began timestamptz := clock_timestamp(); BEGIN"
-                " WHILE clock_timestamp() < began + interval '4 s' LOOP"
+                f" WHILE clock_timestamp() < began + interval '{seconds} s' LOOP"
                 f" INSERT INTO outbox_events (topic, key, payload) VALUES ('orders.placed', 'k{producer}', '{{}}');"
                 " COMMIT; END LOOP; END $$"
             )
 
-    with listening(outbox.dsn) as heard, ThreadPoolExecutor(8) as pool:
-        list(pool.map(produce, range(8)))
+    with listening(outbox.dsn) as heard, ThreadPoolExecutor(producers) as pool:
+        list(pool.map(produce, range(producers)))
     outbox.drained()
-    # Until the queue is noticed each one rings, for half a second; a second after it once more, then two.
+    # Until the queue is noticed each one rings, for half a second; a second after it once more, then two. Of two
+    # producers one waits at a time, which is noticed after a second and a half.
     commits = outbox.count("true")
     outbox.conn.close()
     assert 1 <= len(heard) < commits / 2

@@ -144,6 +144,7 @@ OF_NO_ROWS = {
     "doctor/own_hindrances",
     "doctor/table",
     "doorbell/in_line",
+    "doorbell/keep",
     "doorbell/listen",
     "doorbell/release",
     "doorbell/take",

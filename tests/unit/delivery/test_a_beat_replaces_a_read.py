@@ -135,7 +135,7 @@ def test_what_is_below_a_cursor_that_came_back_is_read() -> None:
 class Bell:
     """Held by us; remembers for how long we slept by it."""
 
-    rings = makes_ring = True
+    rings = some_ring = True
 
     def __init__(self, rang: bool = False) -> None:
         self.slept_s: list[float] = []

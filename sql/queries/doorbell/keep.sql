@@ -1,0 +1,2 @@
+-- The holder of the bell is still here: the server ends its session otherwise.
+SELECT
