@@ -6,8 +6,9 @@ after the other, while others commit together. Two signs say that this holds the
 1. *the rate*: so many events a second cost more by their rings than by polling;
 2. *the queue*: sessions wait for that lock. On a slow disk they do at any rate, and the rings keep the rate low.
 
-One look at the queue says little: who waits there may be there by chance. Two producers who do nothing else are never
-more than one who waits, but nearly always that one. So it is the average of looks that counts, the latest most.
+One look at the queue says little, unless it is long: who waits may be there by chance. Two producers who do nothing
+else are never more than one who waits, but nearly always that one. So it is the average of looks that counts, the latest
+most.
 
 What the queue says is true for a while, longer each time that it says so again, and no longer than events come half as
 fast as they did when it was seen: at less than that hardly anybody would wait.
@@ -19,7 +20,7 @@ BURST = 100.0
 # The queue holds producers up if so many sessions wait on average. Of one look `_MOST` of them count at most, and by
 # `_WEIGHT`. If it has just been said, a little more than `_SAID` says it again; below `_FORGOTTEN` it never was.
 HELD_UP = 0.5
-_MOST = 3
+_MOST = 4
 _WEIGHT = 1 / 8
 _SAID = 0.4
 _FORGOTTEN = 0.2
