@@ -7,7 +7,7 @@ after the other, while others commit together. Two signs say that this holds the
 2. *the queue*: sessions wait for that lock. On a slow disk they do at any rate, and the rings keep the rate low.
 
 One look at the queue says little, unless it is long: who waits may be there by chance. Two producers who do nothing
-else are never more than one who waits, but nearly always that one. So it is the average of looks that counts, the latest
+else are never more than one who waits, but nearly always that one. So it is the average that counts, the latest looks
 most.
 
 What the queue says is true for a while, longer each time that it says so again, and no longer than events come half as
