@@ -71,6 +71,7 @@ class Doorbell:
         self._tables = tables
         self._generation = 0
         self._try_at = 0.0
+        self._ask_at = 0.0
         self._trust_until = 0.0
         # When a holder says next that it is still here.
         self._keep_at = 0.0
@@ -117,7 +118,9 @@ class Doorbell:
         If it is not hung yet that is done beside the caller, who polls meanwhile: its address may lead to a server that
         never answers.
         """
-        if self.rings or time.monotonic() < self._try_at or not await self._made():
+        now = time.monotonic()
+        waits = now < self._try_at or (self._queue.in_line and now < self._ask_at)
+        if self.rings or waits or not await self._made():
             return self.rings
         try:
             async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
@@ -147,8 +150,8 @@ class Doorbell:
         elif now - self._kept_since >= _QUEUE_AFTER_S:
             await self._queue.join(conn)
             if self._queue.in_line:
-                # Whether another relay sleeps with the bell by then.
-                self._try_at = now + _TRUST_S
+                # Whether another relay sleeps with the bell by then; sooner if the line is at its end.
+                self._ask_at = now + _TRUST_S
 
     @property
     def coming(self) -> bool:

@@ -29,8 +29,8 @@ _LOOK_EACH_S = 0.25
 _LOOK_AFTER = 2
 # Events that came at any time before say nothing of how fast they come: by so much time is divided at most.
 _LONG_S = 1.0
-SHORTEST_S = 5.0
-LONGEST_S = 30.0
+SHORTEST_S = 10.0
+LONGEST_S = 60.0
 # Within this time it is known that events come no longer as fast, by so many of them at least.
 _REST_S = 0.25
 _FEWEST = 2.0

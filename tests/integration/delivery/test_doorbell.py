@@ -104,8 +104,8 @@ def test_later_inserts_ring_while_a_transaction_that_stays_open_keeps_the_bell_f
         producer.execute("INSERT INTO outbox_events (topic, payload) VALUES ('orders.placed', '{\"i\": 1}')")
         assert bell_holder(outbox) is None
         producer.commit()
+    wait_until("it sleeps as soon as the line has ended", lambda: bell_holder(outbox) is not None, POLLED_WITHIN_S)
     outbox.drained()
-    asleep(outbox)
     assert not stands_in_line(outbox)
 
 
