@@ -45,11 +45,11 @@ class Wakeup:
     async def found(self) -> None:
         """Note that a turn has found something; give the bell back if producers are busy: they should not ring."""
         self._pause_s = _SHORTEST_S
-        self.rang = False
+        rang, self.rang = self.rang, False
         if self._bell is None:
             return
         now = time.monotonic()
-        if self._bell.some_ring and self._producers.should_look(now):
+        if (rang or self._bell.some_ring) and self._producers.should_look(now):
             self._producers.looked(await self._bell.waiting(), now)
         if self._producers.are_busy(now):
             await self._bell.release()
