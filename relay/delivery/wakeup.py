@@ -53,6 +53,8 @@ class Wakeup:
             self._producers.looked(await self._bell.waiting(), now)
         if self._producers.are_busy(now):
             await self._bell.release()
+        # It may not sleep for long: there is always more.
+        await self._bell.keep()
 
     async def stay_awake(self) -> None:
         """Give the bell back: what inserts would ring for is not read for now."""

@@ -12,7 +12,7 @@ Only one relay can hold the bell. The others hear its ring too, so beside one th
 it gives the bell back it rings once more, since from then on no insert does.
 
 A relay that is stopped, or cut off from PostgreSQL in silence, rings no producer for long: the server ends the
-session of a holder that asks nothing for a while, so a holder that sleeps asks now and then.
+session of a holder that asks nothing for a while, so a holder asks now and then.
 """
 
 import asyncio
@@ -199,6 +199,18 @@ class Doorbell:
         except _FAILURES as error:
             await self._fall(error)
 
+    async def keep(self) -> None:
+        """Let PostgreSQL hear of the holder, if this relay is one and it is time to."""
+        if not self.held or time.monotonic() < self._keep_at:
+            return
+        try:
+            async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
+                conn = await self._database.connection()
+                await conn.execute(self._tables.query("doorbell/keep"))
+        except _FAILURES as error:
+            await self._fall(error)
+        self._keep_at = time.monotonic() + _KEEP_EACH_S
+
     async def sleep(self, timeout_s: float, at_ring: Callable[[], None] | None) -> bool:
         """Sleep until it rings, `timeout_s` seconds at most; return whether something may have come.
 
@@ -206,10 +218,14 @@ class Doorbell:
             timeout_s: The longest sleep.
             at_ring: Called as soon as it rings, before the caller wakes. Must not raise.
         """
+        held = self.held
+        await self.keep()
+        if held:
+            if not self.held:
+                return True
+            timeout_s = min(timeout_s, max(0.001, self._keep_at - time.monotonic()))
         try:
             conn = await self._database.connection()
-            if self.held:
-                timeout_s = min(timeout_s, await self._keep(conn))
             if not self._heard:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(timeout_s):
@@ -222,16 +238,6 @@ class Doorbell:
             await self._fall(error)
             return True
         return rang
-
-    async def _keep(self, conn: psycopg.AsyncConnection[Any]) -> float:
-        """Let PostgreSQL hear of the holder, if it is time to; return the seconds until the next time."""
-        left_s = self._keep_at - time.monotonic()
-        if left_s > 0:
-            return left_s
-        async with asyncio.timeout(_STATEMENT_TIMEOUT_S):
-            await conn.execute(self._tables.query("doorbell/keep"))
-        self._keep_at = time.monotonic() + _KEEP_EACH_S
-        return _KEEP_EACH_S
 
     async def _hang(self) -> None:
         """Listen, and ring once from elsewhere: a pooler in between accepts LISTEN and never delivers."""

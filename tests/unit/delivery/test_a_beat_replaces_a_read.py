@@ -139,11 +139,15 @@ class Bell:
 
     def __init__(self, rang: bool = False) -> None:
         self.slept_s: list[float] = []
+        self.kept = 0
         self._rang = rang
 
     async def sleep(self, timeout_s: float, _: object) -> bool:
         self.slept_s.append(timeout_s)
         return self._rang
+
+    async def keep(self) -> None:
+        self.kept += 1
 
 
 @pytest.mark.parametrize(
@@ -174,3 +178,15 @@ def test_a_ring_counts_until_something_is_found(rang: bool) -> None:
         assert not wakeup.rang
 
     asyncio.run(run())
+
+
+def test_a_holder_that_finds_more_and_more_and_never_sleeps_keeps_the_bell() -> None:
+    bell = Bell()
+
+    async def run() -> None:
+        wakeup = Wakeup(cast("Doorbell", bell), LONGEST_S)
+        for _ in range(3):
+            await wakeup.found()
+
+    asyncio.run(run())
+    assert bell.kept == 3
