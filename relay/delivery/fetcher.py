@@ -212,7 +212,7 @@ class Fetcher:
         goes_on = found > 0 and self._in_hand.backfilling is not None
         with self._unsettled.reading():
             has_news = woken or not self._needs_no_read()
-            found += await self._advance(now, has_news=has_news and not (goes_on and self._backfill_first.has_turn()))
+            found += await self._advance(now, has_news=has_news and not (goes_on and self._backfill_first.take_turn()))
         if found:
             # The publisher goes first: what else there is to look for, and going to sleep, takes a while.
             self._in_hand.to_send.set()

@@ -129,7 +129,7 @@ class Doorbell:
                     cursor = psycopg.AsyncRawCursor(conn)
                     await cursor.execute(self._tables.query("doorbell/take"), (f"{_IDLE_LIMIT_S * 1000:.0f}",))
                     row = await cursor.fetchone()
-                    bell = BellRow(False, False, None) if row is None else BellRow._make(row)
+                    bell = BellRow(False, False) if row is None else BellRow._make(row)
                     self.held = bell.ours
                     self._keep_at = time.monotonic() + _KEEP_EACH_S
                     if bell.another_sleeps:

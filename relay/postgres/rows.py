@@ -51,11 +51,10 @@ class ClaimedRow(NamedTuple):
 
 
 class BellRow(NamedTuple):
-    """``doorbell/take``: whether the bell is ours, whether another relay sleeps with it, and our limit then."""
+    """``doorbell/take``: whether the bell is ours, and whether another relay sleeps with it."""
 
     ours: bool
     another_sleeps: bool
-    idle_limit: str | None
 
 
 class Suspect(NamedTuple):

@@ -26,8 +26,8 @@ class BackfillFirst:
         self._in_vain = 2 * kept < events
         self._left = 0
 
-    def has_turn(self) -> bool:
-        """Report whether a turn in which the reading again has found something is left to it, and count it."""
+    def take_turn(self) -> bool:
+        """Leave it a turn in which it has found something; report whether it gets this one."""
         if not self._in_vain or self._left == MOST:
             return False
         self._left += 1

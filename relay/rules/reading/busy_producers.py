@@ -19,7 +19,7 @@ RATE = 2_000.0
 BURST = 100.0
 # The queue holds producers up if so many sessions wait on average. Of one look `_MOST` of them count at most, and by
 # `_WEIGHT`. If it has just been said, a little more than `_SAID` says it again; below `_FORGOTTEN` it never was.
-HELD_UP = 0.5
+_HELD_UP = 0.5
 _MOST = 4
 _WEIGHT = 1 / 8
 _SAID = 0.4
@@ -98,7 +98,7 @@ class BusyProducers:
         self._waiting += (min(waiting, _MOST) - self._waiting) * _WEIGHT
         if self._waiting < _FORGOTTEN:
             self._next_pause_s = SHORTEST_S
-        if self._waiting < HELD_UP:
+        if self._waiting < _HELD_UP:
             return
         self._at_work = _Bucket(rate / 2, max(rate / 2 * _REST_S, _FEWEST))
         self._at_work.add(max(rate, _FEWEST), now)

@@ -15,6 +15,6 @@ SELECT is_ours,
              AND l.objsubid = 2
              AND l.classid = 1869968482
              AND l.objid = 'outbox_events'::regclass
-       ),
-       CASE WHEN is_ours THEN set_config('idle_session_timeout', $1, false) END
+       )
 FROM asked
+WHERE CASE WHEN is_ours THEN set_config('idle_session_timeout', $1, false) IS NOT NULL ELSE true END
