@@ -31,6 +31,7 @@ from relay.rules.sending.atomic_batch import fit
 from relay.rules.sending.envelopes import Envelopes, Poison
 from relay.rules.sending.in_flight import Batch, InFlight
 from relay.rules.sending.send_gate import Gate
+from relay.rules.sending.worth_a_batch import MANY, WorthABatch
 
 if TYPE_CHECKING:
     from relay.config.sections import DeliverySection
@@ -73,6 +74,7 @@ class Publisher(Listener):
         self._open_holds = in_hand.holds.open
         self._settle = settler.take_delivered
         self._timed: int | None = None
+        self._worth_a_batch = WorthABatch()
         self._connection: Connection | None = None
         self._next_batch = 0
         # Seqs of events that no batch may take again: one that is stored, or was refused, would spoil it.
@@ -216,7 +218,11 @@ class Publisher(Listener):
         facts = self._in_hand.streams.find(subject)
         if facts is None:
             self._refusals.look_up(subject)
-        return facts is not None and facts.atomic and self._in_hand.streams.begun.may_send(subject)
+        if facts is None or not facts.atomic or not self._in_hand.streams.begun.may_send(subject):
+            return False
+        if self._options.strategy == "atomic" or not facts.batches_in_files:
+            return True
+        return self._worth_a_batch.is_so(facts.name, *self._lanes.next_batch(MANY))
 
     async def _send_batch(self, connection: Connection) -> None:
         """Send the next run of events that go to one stream as one batch.
@@ -261,7 +267,9 @@ class Publisher(Listener):
             event, subject, sent_at = found
             if token == self._timed:
                 self._timed = None
-                self._metrics.stage("publish", time.monotonic() - sent_at)
+                answered_s = time.monotonic() - sent_at
+                self._metrics.stage("publish", answered_s)
+                self._worth_a_batch.answered(stream, answered_s)
             self._answered_up_to[stream] = sent_at
             if in_doubt:
                 self._in_doubt.resolve(token)

@@ -20,6 +20,7 @@ def read_facts(info: Mapping[str, Any], *, takes_atomic: bool) -> StreamFacts:
         name=qualified(info.get("domain", ""), config["name"]),
         subjects=tuple(config.get("subjects") or ()),
         atomic=bool(config.get("allow_atomic")) and takes_atomic,
+        batches_in_files=config.get("storage") == "file" and config.get("num_replicas") == 1,
         no_ack=bool(config.get("no_ack")),
         duplicate_window_s=config.get("duplicate_window", 0) / 1e9,
     )

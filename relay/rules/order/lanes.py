@@ -162,7 +162,22 @@ class Lanes:
 
     def has_only_one(self) -> bool:
         """Report whether there is one event to send and no other of its key behind it: no batch would be larger."""
-        return len(self._ready) == 1 and not self._alone and not self._queues.get(self._ready[0].key or "")
+        return len(self._ready) == 1 and not self._alone and not self._behind(self._ready[0].key)
+
+    def next_batch(self, limit: int) -> tuple[int, int]:
+        """Return how many events could go in one batch, and how many of them have the same key at most.
+
+        If so many keys as the limit are ready it is not looked behind them: `limit` and 1.
+        """
+        if not self._ordered or len(self._ready) >= limit:
+            return min(len(self._ready), limit), 1
+        runs = [1 + self._behind(event.key) for event in self._ready]
+        return min(sum(runs), limit), max(runs, default=0)
+
+    def _behind(self, key: str | None) -> int:
+        """Count the events that may leave right behind the next one of a key."""
+        queue = None if key is None or key in self._barred else self._queues.get(key)
+        return len(queue) if queue else 0
 
     def take(self, limit: int) -> list[Event]:
         """Take events to be sent one by one, no two of one key."""

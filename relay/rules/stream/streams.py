@@ -46,6 +46,7 @@ class StreamFacts:
         name: The stream as it is written in marks (`qualified`).
         subjects: The patterns it takes.
         atomic: It takes atomic batches: server and configuration allow them.
+        batches_in_files: The server keeps each of them in files of its own until the commit.
         no_ack: It acknowledges nothing, so nothing could ever be marked delivered.
         duplicate_window_s: Seconds in which a repeated message id is dropped.
     """
@@ -53,6 +54,7 @@ class StreamFacts:
     name: str
     subjects: tuple[str, ...]
     atomic: bool = False
+    batches_in_files: bool = False
     no_ack: bool = False
     duplicate_window_s: float = 0.0
 

@@ -87,6 +87,22 @@ def test_atomic_batches_are_used_where_the_stream_allows_them(
     assert not [message for message in streams.read("PLAIN") if "Nats-Batch-Id" in message.headers]
 
 
+@pytest.mark.parametrize(
+    ("storage", "strategy", "batches"), [("file", "auto", 0), ("memory", "auto", 1), ("file", "atomic", 1)]
+)
+def test_few_events_of_a_transaction_go_in_a_batch_if_it_needs_no_files(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, storage: str, strategy: str, batches: int
+) -> None:
+    streams.make("ORDERS", "orders.>", allow_atomic=True, storage=storage)
+    make_relay(outbox.dsn, streams.url, delivery__strategy=strategy).start()
+    outbox.fill("orders.first", 1, keys=1)  # the stream is known then, and so how it takes batches
+    outbox.drained()
+    outbox.fill("orders.placed", 20, keys=20)
+    outbox.drained()
+    ids_of_batches = {message.headers.get("Nats-Batch-Id") for message in streams.read("ORDERS")[1:]}
+    assert len(ids_of_batches - {None}) == (batches if streams.take_batches else 0)
+
+
 def test_a_batch_with_an_event_that_is_stored_already_still_ends_well(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:

@@ -63,6 +63,18 @@ def test_one_event_without_another_of_its_key_needs_no_batch() -> None:
     assert not lanes.has_only_one()
 
 
+def test_what_a_batch_would_take_is_known_before() -> None:
+    lanes = Lanes()
+    assert lanes.next_batch(10) == (0, 0)
+    offered(lanes, event(1), event(2, "b"), event(3), event(4, None), event(5))
+    assert lanes.next_batch(10) == (5, 3)
+    assert lanes.next_batch(4) == (4, 3)
+    assert lanes.next_batch(3) == (3, 1)
+    lanes.bar("a")
+    assert lanes.next_batch(10) == (3, 1)
+    assert Lanes(ordered=False).next_batch(10) == (0, 1)
+
+
 def test_a_batch_that_is_full_leaves_the_rest_of_a_run_behind_it() -> None:
     lanes = Lanes()
     offered(lanes, event(1), event(2), event(3), event(4, "b"))

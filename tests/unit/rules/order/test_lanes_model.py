@@ -1,5 +1,7 @@
 """Lanes under everything that a publisher, holds and a fetcher do with them, in any order."""
 
+from collections import Counter
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -145,8 +147,13 @@ class LanesUnderFire(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 6), fits=st.none() | st.lists(st.booleans(), min_size=6, max_size=6))
     def take_a_batch(self, limit: int, fits: list[bool] | None) -> None:
+        ready, (events, longest_run) = len(self.lanes) - self.lanes.must_go_alone, self.lanes.next_batch(limit)
         batch = self.lanes.take_runs(limit)
-        assert len(batch) <= limit
+        assert len(batch) == events <= limit
+        of_one_key = max(Counter(one.key or one for one in batch).values(), default=0)
+        assert longest_run >= of_one_key if ready < limit else longest_run == 1
+        if events < limit:
+            assert longest_run == of_one_key
         assert not self.alone & set(batch)
         self._check_taken(batch)
         if batch and fits is not None:
