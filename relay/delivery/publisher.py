@@ -31,7 +31,7 @@ from relay.rules.sending.atomic_batch import fit
 from relay.rules.sending.envelopes import Envelopes, Poison
 from relay.rules.sending.in_flight import Batch, InFlight
 from relay.rules.sending.send_gate import Gate
-from relay.rules.sending.worth_a_batch import MANY, WorthABatch
+from relay.rules.sending.worth_a_batch import WorthABatch
 
 if TYPE_CHECKING:
     from relay.config.sections import DeliverySection
@@ -74,7 +74,7 @@ class Publisher(Listener):
         self._open_holds = in_hand.holds.open
         self._settle = settler.take_delivered
         self._timed: int | None = None
-        self._worth_a_batch = WorthABatch()
+        self._worth_a_batch = WorthABatch(always=options.strategy == "atomic")
         self._connection: Connection | None = None
         self._next_batch = 0
         # Seqs of events that no batch may take again: one that is stored, or was refused, would spoil it.
@@ -125,7 +125,7 @@ class Publisher(Listener):
             connection = self._connection
             if connection is None:
                 return
-            if not self._lanes.has_only_one() and self._atomic_next():
+            if self._atomic_next():
                 if len(self._batches) >= self._options.atomic_in_flight:
                     return
                 await self._send_batch(connection)
@@ -206,10 +206,8 @@ class Publisher(Listener):
 
     def _atomic_next(self) -> bool:
         """Report whether the next events go in an atomic batch."""
-        if self._options.strategy == "singles" or self._lanes.must_go_alone or self._enders.isolating:
-            return False
-        head = self._lanes.head()
-        if head is None or head.seq in self._suspects:
+        head = self._lanes.head_of_batch()
+        if head is None or head.seq in self._suspects or self._options.strategy == "singles" or self._enders.isolating:
             return False
         try:
             subject = self._envelopes.subject(head)
@@ -218,11 +216,8 @@ class Publisher(Listener):
         facts = self._in_hand.streams.find(subject)
         if facts is None:
             self._refusals.look_up(subject)
-        if facts is None or not facts.atomic or not self._in_hand.streams.begun.may_send(subject):
             return False
-        if self._options.strategy == "atomic" or not facts.batches_in_files:
-            return True
-        return self._worth_a_batch.is_so(facts.name, *self._lanes.next_batch(MANY))
+        return self._worth_a_batch.is_so(facts, self._lanes) and self._in_hand.streams.begun.may_send(subject)
 
     async def _send_batch(self, connection: Connection) -> None:
         """Send the next run of events that go to one stream as one batch.
@@ -266,9 +261,7 @@ class Publisher(Listener):
                 continue
             event, subject, sent_at = found
             if token == self._timed:
-                self._timed = None
-                answered_s = time.monotonic() - sent_at
-                self._metrics.stage("publish", answered_s)
+                self._metrics.stage("publish", answered_s := time.monotonic() - sent_at)
                 self._worth_a_batch.answered(stream, answered_s)
             self._answered_up_to[stream] = sent_at
             if in_doubt:
@@ -351,7 +344,6 @@ class Publisher(Listener):
         for event, sent_at in self._in_hand.take_in_flight():
             self._in_doubt.doubt(event.seq, sent_at, self._envelopes.subject(event), event.id)
             unknown.append(event)
-        self._timed = None
         aside, guilty = self._enders.ended(unknown, reason)
         for event in aside:
             self._in_hand.stick(event)

@@ -55,11 +55,6 @@ class Lanes:
         return len(self._stuck)
 
     @property
-    def must_go_alone(self) -> int:
-        """How many of them come from a refused batch and go one by one."""
-        return len(self._alone)
-
-    @property
     def can_resume(self) -> bool:
         """Whether dropped events could flow now: some lane has nothing left in memory but something in the outbox."""
         return bool(self._dry)
@@ -156,13 +151,15 @@ class Lanes:
                 self.drop(one)
         return dropped
 
-    def head(self) -> Event | None:
-        """Return the next event that may share a batch, without taking it."""
-        return self._ready[0] if self._ready else None
+    def head_of_batch(self) -> Event | None:
+        """Return the first event of the next batch, without taking it.
 
-    def has_only_one(self) -> bool:
-        """Report whether there is one event to send and no other of its key behind it: no batch would be larger."""
-        return len(self._ready) == 1 and not self._alone and not self._behind(self._ready[0].key)
+        None if nothing would leave with it, or if there are events that must go alone: these are first.
+        """
+        if self._alone or not self._ready:
+            return None
+        head = self._ready[0]
+        return head if len(self._ready) > 1 or self._behind(head.key) else None
 
     def next_batch(self, limit: int) -> tuple[int, int]:
         """Return how many events could go in one batch, and how many of them have the same key at most.

@@ -6,6 +6,9 @@ there if it takes many events, if events of one key would await each other's ans
 slow to answer single events: it is far away, or writes each of them to its disk.
 """
 
+from relay.rules.order.lanes import Lanes
+from relay.rules.stream.streams import StreamFacts
+
 # So many single events of different keys take such a stream as long as a batch of them.
 MANY = 100
 # What the files of a batch take, seconds: 2.7 ms alone, twice as much beside other work.
@@ -18,9 +21,13 @@ class WorthABatch:
     """Knows for each stream how soon it answers a single event.
 
     An average that follows slowly: after eight answers it is two thirds of the way to what they say.
+
+    Args:
+        always: A batch is worth it for each stream that takes batches.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, always: bool = False) -> None:
+        self._always = always
         self._answers_s: dict[str, float] = {}
 
     def answered(self, stream: str, seconds: float) -> None:
@@ -28,13 +35,15 @@ class WorthABatch:
         known = self._answers_s.get(stream, seconds)
         self._answers_s[stream] = known + _WEIGHT * (seconds - known)
 
-    def is_so(self, stream: str, events: int, longest_run: int) -> bool:
-        """Report whether a batch that has files of its own would be in the stream before its events one by one.
+    def is_so(self, stream: StreamFacts, lanes: Lanes) -> bool:
+        """Report whether a batch of the events that are ready would be in the stream before they would one by one.
 
         Args:
             stream: Where they go.
-            events: How many there are, two or more.
-            longest_run: How many of them have the same key, at most.
+            lanes: What is ready: two events or more.
         """
+        if not stream.atomic or self._always or not stream.batches_in_files:
+            return stream.atomic
+        events, longest_run = lanes.next_batch(MANY)
         awaited = max(longest_run - 1, 1)
-        return events >= MANY or awaited * self._answers_s.get(stream, 0.0) > _FILES_S
+        return events >= MANY or awaited * self._answers_s.get(stream.name, 0.0) > _FILES_S

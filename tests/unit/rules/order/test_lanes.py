@@ -51,16 +51,16 @@ def test_a_batch_takes_the_run_of_a_key_in_its_order() -> None:
 
 def test_one_event_without_another_of_its_key_needs_no_batch() -> None:
     lanes = Lanes()
-    assert not lanes.has_only_one()
+    assert lanes.head_of_batch() is None
     lanes.offer([event(1, "a")])
-    assert lanes.has_only_one()
+    assert lanes.head_of_batch() is None
     lanes.offer([event(2, "a")])
-    assert not lanes.has_only_one()
+    assert lanes.head_of_batch() == event(1, "a")
     assert [one.seq for one in lanes.take_runs(10)] == [1, 2]
     lanes.offer([event(3, None)])
-    assert lanes.has_only_one()
+    assert lanes.head_of_batch() is None
     lanes.offer([event(4, "b")])
-    assert not lanes.has_only_one()
+    assert lanes.head_of_batch() == event(3, None)
 
 
 def test_what_a_batch_would_take_is_known_before() -> None:
@@ -91,7 +91,6 @@ def test_a_refused_batch_goes_one_by_one_in_its_order_and_before_all_others() ->
     run = lanes.take_runs(2)
     offered(lanes, event(4), event(5, "c"))
     lanes.put_back(run, alone=True)
-    assert lanes.must_go_alone == 1
     assert seqs(lanes.take(10)) == [1, 3, 5]
     lanes.release(event(1))
     assert seqs(lanes.take(10)) == [2]
@@ -101,11 +100,11 @@ def test_a_refused_batch_goes_one_by_one_in_its_order_and_before_all_others() ->
 
 def test_a_batch_never_takes_what_must_go_alone() -> None:
     lanes = Lanes()
-    offered(lanes, event(1), event(2, "b"))
+    offered(lanes, event(1), event(2, "b"), event(3, "c"))
     lanes.put_back([lanes.take(1)[0]], alone=True)
-    assert lanes.head() == event(2, "b")
-    assert seqs(lanes.take_runs(10)) == [2]
-    assert lanes.must_go_alone == len(lanes) == 1
+    assert lanes.head_of_batch() is None
+    assert seqs(lanes.take_runs(10)) == [2, 3]
+    assert seqs(lanes.take(10)) == [1]
 
 
 def test_what_was_put_back_is_the_next_to_go() -> None:

@@ -147,7 +147,7 @@ class LanesUnderFire(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 6), fits=st.none() | st.lists(st.booleans(), min_size=6, max_size=6))
     def take_a_batch(self, limit: int, fits: list[bool] | None) -> None:
-        ready, (events, longest_run) = len(self.lanes) - self.lanes.must_go_alone, self.lanes.next_batch(limit)
+        ready, (events, longest_run) = len(self.lanes) - len(self.alone), self.lanes.next_batch(limit)
         batch = self.lanes.take_runs(limit)
         assert len(batch) == events <= limit
         of_one_key = max(Counter(one.key or one for one in batch).values(), default=0)
@@ -312,9 +312,8 @@ class LanesUnderFire(RuleBasedStateMachine):
             run[0] for key, run in self.memory.items() if key not in self.blocked or run[0] in self.through.values()
         ]
         assert len(self.lanes) == sum(one not in away for one in [*heads, *self.free])
-        assert self.lanes.must_go_alone == len(self.alone)
-        head = self.lanes.head()
-        assert head is None or (head not in away and head not in self.alone)
+        head = self.lanes.head_of_batch()
+        assert head is None or (head not in away and not self.alone)
 
     @invariant()
     def the_count_of_stuck_events_is_true(self) -> None:

@@ -1,56 +1,81 @@
 """What waits for a stream whose batches have files goes one by one, unless that would take longer than a batch."""
 
+from collections.abc import Iterable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.event import Event
+from relay.rules.order.lanes import Lanes
 from relay.rules.sending.worth_a_batch import MANY, WorthABatch
+from relay.rules.stream.streams import StreamFacts
 
+ORDERS = StreamFacts("ORDERS", ("orders.>",), atomic=True, batches_in_files=True)
 ANSWERS_S = st.floats(0, 10)
-FEW = st.integers(1, MANY - 1)
+FEW = st.integers(2, MANY - 1)
 
 
-@given(st.lists(ANSWERS_S), st.integers(MANY, 1000))
-def test_many_events_are_worth_a_batch_however_soon_each_is_answered(answers: list[float], events: int) -> None:
+def ready(*keys: str) -> Lanes:
+    lanes = Lanes()
+    lanes.offer(
+        [Event(seq, f"id-{seq}", "orders.placed", key, b"{}", None, 0.0, 0, False) for seq, key in enumerate(keys)]
+    )
+    return lanes
+
+
+def of_different_keys(events: int) -> Lanes:
+    return ready(*map(str, range(events)))
+
+
+def after(answers: Iterable[float]) -> WorthABatch:
     worth = WorthABatch()
     for seconds in answers:
         worth.answered("ORDERS", seconds)
-    assert worth.is_so("ORDERS", events, 1)
+    return worth
+
+
+@given(st.lists(ANSWERS_S), st.integers(MANY, 2 * MANY))
+def test_many_events_are_worth_a_batch_however_soon_each_is_answered(answers: list[float], events: int) -> None:
+    assert after(answers).is_so(ORDERS, of_different_keys(events))
 
 
 @given(st.lists(st.floats(0, 0.005)), FEW)
 def test_few_events_of_different_keys_are_not_if_each_is_answered_soon(answers: list[float], events: int) -> None:
-    worth = WorthABatch()
-    for seconds in answers:
-        worth.answered("ORDERS", seconds)
-    assert not worth.is_so("ORDERS", events, 1)
+    assert not after(answers).is_so(ORDERS, of_different_keys(events))
 
 
-@given(st.lists(st.floats(0.006, 10), min_size=1), FEW, FEW)
-def test_of_a_stream_that_answers_slowly_all_are(answers: list[float], events: int, longest_run: int) -> None:
-    worth = WorthABatch()
-    for seconds in answers:
-        worth.answered("ORDERS", seconds)
-    assert worth.is_so("ORDERS", events, longest_run)
+@given(st.lists(st.floats(0.006, 10), min_size=1), FEW)
+def test_of_a_stream_that_answers_slowly_all_are(answers: list[float], events: int) -> None:
+    assert after(answers).is_so(ORDERS, of_different_keys(events))
 
 
-@given(FEW, FEW)
-def test_before_a_stream_has_answered_few_events_go_one_by_one(events: int, longest_run: int) -> None:
+@given(FEW)
+def test_before_a_stream_has_answered_few_events_go_one_by_one(run: int) -> None:
     worth = WorthABatch()
     worth.answered("OTHER", 10.0)
-    assert not worth.is_so("ORDERS", events, longest_run)
+    assert not worth.is_so(ORDERS, ready(*["a"] * run))
 
 
-@given(ANSWERS_S, st.integers(2, MANY - 1))
+@given(ANSWERS_S, FEW)
 def test_events_of_one_key_are_if_they_would_await_each_other_for_longer(answer_s: float, run: int) -> None:
-    worth = WorthABatch()
-    worth.answered("ORDERS", answer_s)
-    assert worth.is_so("ORDERS", run, run) is ((run - 1) * answer_s > 0.005)
+    assert after([answer_s]).is_so(ORDERS, ready("b", *["a"] * run)) is (
+        (run - 1) * answer_s > 0.005 or run + 1 == MANY
+    )
 
 
 def test_a_slow_answer_is_forgotten_after_some_quick_ones() -> None:
-    worth = WorthABatch()
-    worth.answered("ORDERS", 0.05)
-    assert worth.is_so("ORDERS", 2, 2)
-    for _ in range(60):
-        worth.answered("ORDERS", 0.0005)
-    assert not worth.is_so("ORDERS", 8, 8)
+    assert after([0.05]).is_so(ORDERS, ready("a", "a"))
+    assert not after([0.05, *[0.0005] * 60]).is_so(ORDERS, ready(*["a"] * 8))
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_if_the_server_keeps_batches_in_memory_or_the_settings_insist_two_events_are(always: bool) -> None:
+    stream = StreamFacts("ORDERS", ("orders.>",), atomic=True, batches_in_files=always)
+    assert WorthABatch(always=always).is_so(stream, ready("a", "b"))
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_a_stream_that_takes_no_batches_gets_none(always: bool) -> None:
+    stream = StreamFacts("ORDERS", ("orders.>",), atomic=False)
+    assert not WorthABatch(always=always).is_so(stream, of_different_keys(MANY))
