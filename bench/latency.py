@@ -47,6 +47,7 @@ _BELOW = {"idle: share of a core": 1.0}
 _UNITS = {
     "1,000 events a second: committed": "events/s",
     "share of a core": "%",
+    "barest path, share of a core": "%",
     "idle: share of a core": "%",
     "idle: queries": "queries/s",
 }
@@ -72,7 +73,9 @@ def run(world: World, report: Report, *, rounds: int, quick: bool) -> None:
                 other.stdout.readline()
                 first_of_each(world, bare)
                 time.sleep(_SETTLE_S)
-                values = report.quiet.take_all("latency", partial(beside, world, process, bare, seconds, number))
+                values = report.quiet.take_all(
+                    "latency", partial(beside, world, (process, other), bare, seconds, number)
+                )
                 time.sleep(_SETTLE_S)
                 values |= report.quiet.take_all("seldom", partial(seldom, world, bare, 2 if quick else _SELDOM, number))
             values |= report.quiet.take_all("busy", partial(busy, world, 2 if quick else _BUSY_S, number))
@@ -100,10 +103,19 @@ def first_of_each(world: World, bare: str) -> None:
             commit(conn, Sent(), 1, random.Random())
 
 
-def beside(world: World, process: subprocess.Popen[bytes], bare: str, seconds: int, seed: int) -> dict[str, float]:
+def beside(
+    world: World, processes: tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]], bare: str, seconds: int, seed: int
+) -> dict[str, float]:
     """Commit events at random moments, by turns for the relay and for the barest path; return the ms to arrival.
 
-    Each has `seconds` in all. What the relay takes of a core is counted in its own turns.
+    Each has `seconds` in all. What a process takes of a core is counted in its own turns.
+
+    Args:
+        world: Both outboxes, the one of the relay in use.
+        processes: The relay's, and that of the barest path.
+        bare: The DSN of the other.
+        seconds: For each of them.
+        seed: Of the random moments.
     """
     chance = random.Random(seed)
     turns = seconds // _TURN_S
@@ -114,19 +126,21 @@ def beside(world: World, process: subprocess.Popen[bytes], bare: str, seconds: i
     ):
         assert subscriber.stdout is not None
         subscriber.stdout.readline()
-        relay, barest, cpu, elapsed = Sent(), Sent(), 0.0, 0.0
+        sent, cpu, elapsed = (Sent(), Sent()), [0.0, 0.0], [0.0, 0.0]
         for number in range(turns):
             # Neither goes first each time.
-            for is_relay in (True, False) if number % 2 else (False, True):
-                before, began = cpu_s(process.pid), time.monotonic()
-                commit(ours if is_relay else theirs, relay if is_relay else barest, _A_TURN, chance)
+            for which in (0, 1) if number % 2 else (1, 0):
+                before, began = cpu_s(processes[which].pid), time.monotonic()
+                commit((ours, theirs)[which], sent[which], _A_TURN, chance)
                 time.sleep(_MARKED_S)
-                if is_relay:
-                    cpu, elapsed = cpu + cpu_s(process.pid) - before, elapsed + time.monotonic() - began
+                cpu[which] += cpu_s(processes[which].pid) - before
+                elapsed[which] += time.monotonic() - began
         arrived: dict[str, int] = json.loads(subscriber.stdout.readline())
+    relay, barest = sent
     figures = relay.figures(arrived)
     figures["barest path, p50"], figures["barest path, p99"] = p50_p99(barest.since_returned(arrived))
-    figures["share of a core"] = cpu / elapsed * 100
+    figures["share of a core"] = cpu[0] / elapsed[0] * 100
+    figures["barest path, share of a core"] = cpu[1] / elapsed[1] * 100
     return figures
 
 
