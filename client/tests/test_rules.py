@@ -60,7 +60,7 @@ def relays_word(
 
 
 @given(
-    topic=SUBJECTS,
+    topic=SUBJECTS.filter(lambda topic: "\0" not in topic),  # PostgreSQL takes none, so that the relay sees none
     key=st.one_of(st.none(), KEYS),
     headers=st.one_of(st.none(), st.dictionaries(NAMES, VALUES, max_size=3)),
     template=TEMPLATES,

@@ -74,7 +74,7 @@ class Publisher(Listener):
         self._open_holds = in_hand.holds.open
         self._settle = settler.take_delivered
         self._timed: int | None = None
-        self._worth_a_batch = WorthABatch(always=options.strategy == "atomic")
+        self._worth = WorthABatch(always=options.strategy == "atomic")
         self._connection: Connection | None = None
         self._next_batch = 0
         # Seqs of events that no batch may take again: one that is stored, or was refused, would spoil it.
@@ -217,7 +217,7 @@ class Publisher(Listener):
         if facts is None:
             self._refusals.look_up(subject)
             return False
-        return self._worth_a_batch.is_so(facts, self._lanes) and self._in_hand.streams.begun.may_send(subject)
+        return self._in_hand.streams.begun.may_send(subject) and self._worth.is_so(facts, self._lanes, time.monotonic())
 
     async def _send_batch(self, connection: Connection) -> None:
         """Send the next run of events that go to one stream as one batch.
@@ -261,8 +261,8 @@ class Publisher(Listener):
                 continue
             event, subject, sent_at = found
             if token == self._timed:
-                self._metrics.stage("publish", answered_s := time.monotonic() - sent_at)
-                self._worth_a_batch.answered(stream, answered_s)
+                self._metrics.stage("publish", (at := time.monotonic()) - sent_at)
+                self._worth.answered(stream, at - sent_at, at)
             self._answered_up_to[stream] = sent_at
             if in_doubt:
                 self._in_doubt.resolve(token)

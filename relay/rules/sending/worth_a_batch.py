@@ -15,12 +15,15 @@ MANY = 100
 _FILES_S = 0.005
 # Of one answer in the average.
 _WEIGHT = 1 / 8
+# For so long an average is true, seconds. While all goes in batches no answer to a single event would mend it.
+_TRUE_FOR_S = 5.0
 
 
 class WorthABatch:
     """Knows for each stream how soon it answers a single event.
 
-    An average that follows slowly: after eight answers it is two thirds of the way to what they say.
+    An average that follows slowly: after eight answers it is two thirds of the way to what they say. It begins again
+    every few seconds, so that a moment of rest of a stream, or a busy one of the machine, is soon forgotten.
 
     Args:
         always: A batch is worth it for each stream that takes batches.
@@ -28,22 +31,27 @@ class WorthABatch:
 
     def __init__(self, *, always: bool = False) -> None:
         self._always = always
-        self._answers_s: dict[str, float] = {}
+        # Of each stream: when its average began, and the average, monotonic seconds.
+        self._answers: dict[str, tuple[float, float]] = {}
 
-    def answered(self, stream: str, seconds: float) -> None:
-        """Note how long after its sending a single event was acknowledged by a stream."""
-        known = self._answers_s.get(stream, seconds)
-        self._answers_s[stream] = known + _WEIGHT * (seconds - known)
+    def answered(self, stream: str, seconds: float, now: float) -> None:
+        """Note how long after its sending a single event was acknowledged by a stream, `now`, monotonic seconds."""
+        began, average = self._answers.get(stream, (now, seconds))
+        if now - began > _TRUE_FOR_S:
+            began, average = now, seconds
+        self._answers[stream] = began, average + _WEIGHT * (seconds - average)
 
-    def is_so(self, stream: StreamFacts, lanes: Lanes) -> bool:
+    def is_so(self, stream: StreamFacts, lanes: Lanes, now: float) -> bool:
         """Report whether a batch of the events that are ready would be in the stream before they would one by one.
 
         Args:
             stream: Where they go.
             lanes: What is ready: two events or more.
+            now: Monotonic seconds.
         """
         if not stream.atomic or self._always or not stream.batches_in_files:
             return stream.atomic
         events, longest_run = lanes.next_batch(MANY)
-        awaited = max(longest_run - 1, 1)
-        return events >= MANY or awaited * self._answers_s.get(stream.name, 0.0) > _FILES_S
+        began, average = self._answers.get(stream.name, (now, 0.0))
+        answer_s = average if now - began <= _TRUE_FOR_S else 0.0
+        return events >= MANY or max(longest_run - 1, 1) * answer_s > _FILES_S

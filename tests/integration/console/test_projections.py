@@ -83,8 +83,9 @@ def test_parked_events_are_shown_retried_and_skipped(
 def test_a_stopped_projection_says_why(console: Console, outbox: Outbox, events: Events, running: Run) -> None:
     events.make()
     events.send((1, "a"))
-    running(outbox.dsn, events.url, definition())
+    runner = running(outbox.dsn, events.url, definition())
     wait_until("it runs", lambda: "running" in console.get("/projections").plain)
+    runner.stop()  # its next beat would say again that it runs
     run_sql(outbox.dsn, "UPDATE projection.state SET status = 'stopped', error = 'a gap <script>'")
     page = console.get("/projections")
     assert (
