@@ -168,8 +168,13 @@ class Lanes:
         """
         if not self._ordered or len(self._ready) >= limit:
             return min(len(self._ready), limit), 1
-        runs = [1 + self._behind(event.key) for event in self._ready]
-        return min(sum(runs), limit), max(runs, default=0)
+        events = longest_run = 0
+        for event in self._ready:
+            run = 1 + self._behind(event.key)
+            events, longest_run = events + run, max(longest_run, run)
+            if events >= limit:
+                return limit, longest_run
+        return events, longest_run
 
     def _behind(self, key: str | None) -> int:
         """Count the events that may leave right behind the next one of a key."""

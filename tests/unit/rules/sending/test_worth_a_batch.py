@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from relay.event import Event
 from relay.rules.order.lanes import Lanes
-from relay.rules.sending.worth_a_batch import MANY, WorthABatch
+from relay.rules.sending.worth_a_batch import BACKLOG, WorthABatch
 from relay.rules.stream.streams import StreamFacts
 
 ORDERS = StreamFacts("ORDERS", ("orders.>",), atomic=True, batches_in_files=True)
 ANSWERS_S = st.floats(0, 10)
-FEW = st.integers(2, MANY - 1)
+FEW = st.integers(2, BACKLOG - 1)
 
 
 def ready(*keys: str) -> Lanes:
@@ -35,17 +35,17 @@ def after(answers: Iterable[float]) -> WorthABatch:
     return worth
 
 
-@given(st.lists(ANSWERS_S), st.integers(MANY, 2 * MANY))
-def test_many_events_are_worth_a_batch_however_soon_each_is_answered(answers: list[float], events: int) -> None:
+@given(st.lists(ANSWERS_S), st.integers(BACKLOG, 2 * BACKLOG))
+def test_a_backlog_is_worth_a_batch_however_soon_each_is_answered(answers: list[float], events: int) -> None:
     assert after(answers).is_so(ORDERS, of_different_keys(events), 100.0)
 
 
-@given(st.lists(st.floats(0, 0.005)), FEW)
+@given(st.lists(st.floats(0, 0.01)), FEW)
 def test_few_events_of_different_keys_are_not_if_each_is_answered_soon(answers: list[float], events: int) -> None:
     assert not after(answers).is_so(ORDERS, of_different_keys(events), 100.0)
 
 
-@given(st.lists(st.floats(0.006, 10), min_size=1), FEW)
+@given(st.lists(st.floats(0.011, 10), min_size=1), FEW)
 def test_of_a_stream_that_answers_slowly_all_are(answers: list[float], events: int) -> None:
     assert after(answers).is_so(ORDERS, of_different_keys(events), 100.0)
 
@@ -60,16 +60,17 @@ def test_before_a_stream_has_answered_few_events_go_one_by_one(run: int) -> None
 @given(ANSWERS_S, FEW)
 def test_events_of_one_key_are_if_they_would_await_each_other_for_longer(answer_s: float, run: int) -> None:
     assert after([answer_s]).is_so(ORDERS, ready("b", *["a"] * run), 100.0) is (
-        (run - 1) * answer_s > 0.005 or run + 1 == MANY
+        (run - 1) * answer_s > 0.01 or run + 1 == BACKLOG
     )
 
 
-def test_a_slow_answer_is_forgotten_after_some_quick_ones() -> None:
-    assert after([0.05]).is_so(ORDERS, ready("a", "a"), 100.0)
-    assert not after([0.05, *[0.0005] * 60]).is_so(ORDERS, ready(*["a"] * 8), 100.0)
+@given(st.lists(ANSWERS_S), st.floats(0, 0.001))
+def test_one_soon_answer_says_that_the_stream_is_near(answers: list[float], soon: float) -> None:
+    assert not after([*answers, soon]).is_so(ORDERS, ready(*["a"] * 8), 100.0)
+    assert not after([soon, *answers]).is_so(ORDERS, ready(*["a"] * 8), 100.0)
 
 
-@given(st.floats(0.006, 10), st.floats(0, 5), st.floats(5.001, 1000))
+@given(st.floats(0.011, 10), st.floats(0, 5), st.floats(5.001, 1000))
 def test_what_was_learnt_is_true_for_five_seconds(answer_s: float, soon: float, later: float) -> None:
     worth = after([answer_s])
     assert worth.is_so(ORDERS, ready("a", "b"), 100.0 + soon)
@@ -87,4 +88,4 @@ def test_if_the_server_keeps_batches_in_memory_or_the_settings_insist_two_events
 @pytest.mark.parametrize("always", [True, False])
 def test_a_stream_that_takes_no_batches_gets_none(always: bool) -> None:
     stream = StreamFacts("ORDERS", ("orders.>",), atomic=False)
-    assert not WorthABatch(always=always).is_so(stream, of_different_keys(MANY), 100.0)
+    assert not WorthABatch(always=always).is_so(stream, of_different_keys(BACKLOG), 100.0)
