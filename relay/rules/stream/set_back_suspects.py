@@ -86,9 +86,9 @@ class SetBackSuspects:
             self._call_witness(stream)
             self.awaited.add(stream)
 
-    def knows(self, stream: str) -> bool:
-        """Report whether a stream has acknowledged anything that it could have lost."""
-        return stream in self._highest
+    def known(self) -> frozenset[str]:
+        """Return the streams that have acknowledged anything that they could have lost."""
+        return frozenset(self._highest)
 
     def suspect(self, stream: str, missing: Mark | None) -> None:
         """Have a stream looked at that does not hold what it should; nothing waits for that.

@@ -7,6 +7,7 @@ No stream has a slash in its name.
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from relay.rules.stream.sendable_subjects import Begun
@@ -160,6 +161,10 @@ class StreamMap:
             if until >= moment and any(matches(pattern, subject) for pattern in patterns)
         }
         return frozenset(now | former)
+
+    def never_seen(self, names: Iterable[str]) -> frozenset[str]:
+        """Return those of some streams of which nothing was ever known: they may take any subject."""
+        return frozenset(names) - self._streams.keys() - {name for name, _ in self._former}
 
     def learn(self, facts: StreamFacts, subject: str = "", now: float = math.inf) -> None:
         """Take up what a look-up said, in place of what was known of that stream.

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.support.fix_relay import MakeRelay, Outbox
+from tests.support.fix_relay import MakeRelay, Outbox, wait_until
 from tests.support.fix_stream import Streams, assert_once_and_in_order
 
 KEYS = 5
@@ -41,3 +41,22 @@ def test_what_was_lost_goes_before_the_probe(
     outbox.drained()
     relay.said("stream.lost")
     assert_once_and_in_order(streams.read("ORDERS"), LOST + HELD, KEYS)
+
+
+def test_a_stream_that_was_gone_at_the_start_gets_what_it_had_before_what_waits(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    streams.make("ORDERS", "orders.>", allow_direct=True)
+    insert(outbox, 1, 200)
+    # A probe each half second meets the stream before anybody looks at it by the clock.
+    relay = make_relay(outbox.dsn, streams.url, failures__hold_base_s="0.5", failures__hold_max_s="0.5").start()
+    outbox.drained()
+    assert relay.stop() == 0
+    streams.api("STREAM.DELETE.ORDERS", {})
+    insert(outbox, 201, 220)
+    relay.start()
+    wait_until("they wait", lambda: relay.lines("hold.opened"))
+    wait_until("the relay knows", lambda: relay.lines("stream.gone"))
+    streams.make("ORDERS", "orders.>", allow_direct=True)
+    outbox.drained()
+    assert_once_and_in_order(streams.read("ORDERS"), 220, KEYS)

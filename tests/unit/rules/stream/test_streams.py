@@ -187,3 +187,12 @@ _SUBJECTS = [".".join(tokens) for size in range(1, 6) for tokens in product("ab"
 @given(_PATTERNS, _PATTERNS)
 def test_two_patterns_overlap_if_some_subject_matches_both(one: str, other: str) -> None:
     assert overlap(one, other) == any(matches(one, subject) and matches(other, subject) for subject in _SUBJECTS)
+
+
+def test_a_stream_that_was_never_seen_may_take_any_subject() -> None:
+    streams = StreamMap()
+    assert streams.never_seen({"A", "B"}) == {"A", "B"}
+    streams.learn(StreamFacts("A", ("a.>",)), "a.x")
+    assert streams.never_seen({"A", "B"}) == {"B"}
+    streams.forget()
+    assert streams.never_seen({"A", "B"}) == {"B"}
