@@ -59,7 +59,7 @@ def test_a_full_stream_that_is_replaced_by_another_keeps_nothing_back(
     outbox: Outbox, streams: Streams, make_relay: MakeRelay
 ) -> None:
     streams.make("SMALL", "orders.>", max_msgs=50, discard="new", allow_atomic=True)
-    relay = make_relay(outbox.dsn, streams.url, **QUICK).start()
+    relay = make_relay(outbox.dsn, streams.url, delivery__strategy="atomic", **QUICK).start()
     known_stream(outbox, streams, "SMALL", "orders.first")
     outbox.fill("orders.placed", 200, keys=7)
     assert relay.said("hold.opened")["scope"] == "stream SMALL"
