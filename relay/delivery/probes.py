@@ -49,11 +49,11 @@ class Probes:
     def send(self, event: Event, subject: str) -> None:
         """Send a probe on a subject, at once if no stream that has acknowledged anything may take it.
 
-        A stream that was gone when this relay started may take any subject once it is made again.
+        A stream that was gone when this relay started may take any subject of no known stream once it is made again.
         """
         acknowledged = self._in_hand.set_backs.known()
-        streams = acknowledged & self._in_hand.streams.since(subject, time.monotonic())
-        streams |= self._in_hand.streams.never_seen(acknowledged)
+        known = self._in_hand.streams.since(subject, time.monotonic())
+        streams = acknowledged & known if known else self._in_hand.streams.never_seen(acknowledged)
         if streams:
             self._waiting[streams].append(event)
             self._wanted.set()

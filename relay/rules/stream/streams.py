@@ -164,7 +164,7 @@ class StreamMap:
 
     def never_seen(self, names: Iterable[str]) -> frozenset[str]:
         """Return those of some streams of which nothing was ever known: they may take any subject."""
-        return frozenset(names) - self._streams.keys() - {name for name, _ in self._former}
+        return frozenset(names).difference(self._streams, (name for name, _ in self._former))
 
     def learn(self, facts: StreamFacts, subject: str = "", now: float = math.inf) -> None:
         """Take up what a look-up said, in place of what was known of that stream.

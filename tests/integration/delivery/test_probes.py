@@ -23,7 +23,7 @@ def event(seq: int, topic: str) -> Event:
 
 
 async def in_hand_over(connection: Connection) -> InHand:
-    """What a term has in hand that has sent to each stream, and knows that."""
+    """What a term has in hand that has sent to each stream, and knows that; it has marks of one that it never saw."""
     in_hand = InHand(
         lanes=Lanes(stuck_limit=10),
         holds=Holds(base_s=1, max_s=10),
@@ -37,6 +37,7 @@ async def in_hand_over(connection: Connection) -> InHand:
         assert facts is not None
         in_hand.streams.learn(facts, topic)
         in_hand.set_backs.acknowledged([(event(seq, topic), stream, 1, False, 0.0)])
+    in_hand.set_backs.acknowledged([(event(9, "unseen.placed"), "UNSEEN", 1, False, 0.0)])
     return in_hand
 
 
@@ -51,6 +52,7 @@ async def is_sent(in_hand: InHand) -> list[str]:
 def test_a_slow_look_at_one_stream_holds_up_no_probe_of_another(streams: Streams) -> None:
     for topic, stream in STREAMS.items():
         streams.make(stream, topic)
+    streams.make("UNSEEN", "unseen.>")  # this relay has never seen it, and nobody looks at it
 
     async def run() -> None:
         connection = await connect(NatsOptions(servers=[streams.url]), streams.url, Listener())

@@ -192,6 +192,7 @@ def test_two_patterns_overlap_if_some_subject_matches_both(one: str, other: str)
 def test_a_stream_that_was_never_seen_may_take_any_subject() -> None:
     streams = StreamMap()
     assert streams.never_seen({"A", "B"}) == {"A", "B"}
+    assert hash(streams.never_seen({"A", "B"})), "probes are kept by it"
     streams.learn(StreamFacts("A", ("a.>",)), "a.x")
     assert streams.never_seen({"A", "B"}) == {"B"}
     streams.forget()
