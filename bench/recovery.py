@@ -13,6 +13,8 @@ _BAR_S = 1.5
 _WAIT_S = 60.0
 _LIFE_S = 1.0
 _LAST_STATEMENT_S = 0.2
+# A look reads the whole table, 70 ms of a core. The moment is read from the marks, so few looks lose nothing of it.
+_LOOK_S = 0.4
 # Whether a stream can be read in batches (`allow_direct`), as the relay itself and the CLI of NATS make one; else its
 # leader is asked for single messages.
 _KINDS = {"read in batches": True, "read by single messages": False}
@@ -67,4 +69,4 @@ def _first_mark(world: World, process: subprocess.Popen[bytes], since: float) ->
                 return float(row[0])
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("nothing was marked after the start")
-            time.sleep(0.05)
+            time.sleep(_LOOK_S)
