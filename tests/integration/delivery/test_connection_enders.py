@@ -58,6 +58,7 @@ def test_what_ends_the_connection_is_found_among_others_and_given_up(
     outbox.delivered(behind)
     row = outbox.row(deadly)
     assert row["last_error"].startswith("NATS ended the connection each time this event alone was sent: ")
+    relay.said("event.dead")
     assert [line["event_id"] for line in relay.lines("event.dead")] == [str(row["id"])], "no other one is blamed"
     counted = 'dead_letters_total{reason="connection"} 1.0'
     wait_until("it is counted", lambda: counted in relay.get("/metrics")[1])

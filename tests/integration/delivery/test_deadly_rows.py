@@ -38,7 +38,8 @@ def test_a_row_that_ends_the_relay_becomes_a_dead_letter(
     row = outbox.row(deadly)
     assert (row["attempts"], row["dead_at"] is None) == (MAX_ATTEMPTS, False)
     assert "ended each time" in row["last_error"]
-    (line,) = running.lines("event.dead")
+    line = running.said("event.dead")
+    assert running.lines("event.dead") == [line]
     assert line["event_id"] == str(row["id"])
     counted = 'outbox_relay_dead_letters_total{reason="crash"} 1.0'
     wait_until("it is counted", lambda: counted in running.get("/metrics")[1])
@@ -140,7 +141,7 @@ def test_new_events_do_not_wait_for_what_is_found_behind_the_watermark_after_a_c
         outbox.delivered(dead)
         assert outbox.row(crasher)["dead_at"] is None
     wait_until("it is a dead letter", lambda: is_dead(outbox, crasher))
-    assert len(running.lines("event.dead")) == 1
+    assert [running.said("event.dead")] == running.lines("event.dead")
 
 
 def watermark(outbox: Outbox) -> int:
