@@ -25,7 +25,7 @@ AT_ONCE := @$(BIN)/python -m tests.support.side_by_side
 # That of the test extra; of PATH on machines for which there is no wheel of it.
 HELM = $(or $(wildcard $(BIN)/helm),helm)
 
-.PHONY: help demo console-demo example-orders example-telemetry servers check test programs drivers chaos lint style types unit sql docs bench lock sbom image image-base image-test \
+.PHONY: help demo console-demo example-orders example-telemetry servers check test compiled programs drivers chaos lint style types unit sql docs bench lock sbom image image-base image-test \
 	release release-image clean
 
 help:
@@ -74,8 +74,14 @@ servers: $(READY)
 check: $(READY)
 	$(AT_ONCE) "$(MAKE) -s style" "$(MAKE) -s types" "$(MAKE) -s unit"
 
-test: $(READY) programs
+test: $(READY)
+	$(AT_ONCE) "$(MAKE) -s programs" "$(MAKE) -s compiled"
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+# The tests, compiled with pytest's asserts: in a fresh clone each process of a run would do that again, all at the same time. What is
+# wrong with them the run itself says.
+compiled:
+	-@$(BIN)/python -m pytest --collect-only -q $(ARGS) > /dev/null 2>&1
 
 # Prometheus and PgBouncer for the tests: into .programs, if they are not installed.
 programs:

@@ -25,12 +25,16 @@ _IDENTITIES = {"nats__user", "nats__token", "nats__token_file", "nats__nkey_seed
 
 
 def wait_until(what: str, holds: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
-    """Wait until something holds; fail the test with `what` if it never does."""
-    deadline = time.monotonic() + timeout_s
+    """Wait until something holds; fail the test with `what` if it never does.
+
+    The longer it takes the more seldom it is looked, up to ten times a second: a look often reads a whole table.
+    """
+    began = time.monotonic()
     while not holds():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > timeout_s:
             pytest.fail(f"not within {timeout_s:g} s: {what}")
-        time.sleep(0.02)
+        time.sleep(min(0.02 + waited / 20, 0.1))
 
 
 def holds_for(seconds: float, what: str, holds: Callable[[], object]) -> None:
