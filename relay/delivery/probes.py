@@ -3,13 +3,16 @@
 While events are held nothing else tells that their stream was set back: it may come back without what it had
 acknowledged while our connection to another node stands, or be made again. What it has lost goes before what waits. So
 the stream is asked first whether it is there, and then looked at by `relay.integrity.loss_watch`; only then the probe
-is sent.
+is sent. While it is gone, and no stream takes the subject, that answer is the probe: what would be sent could meet the
+stream as it is made again, before anybody has looked.
 """
 
 import asyncio
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum, auto
 
 from relay.cancellation import end
 from relay.event import Event
@@ -19,12 +22,25 @@ from relay.rules.in_hand import InHand
 
 # A stream that does not say that it is there within this takes no event either, seconds.
 _TIMEOUT_S = 0.5
-# So often in a row; then the probe is sent all the same: who cannot be asked may take events.
+# So often in a row; then the probe is sent all the same: who cannot be asked may take events. So may a stream of
+# another account, of which nobody here can say anything: each eighth probe is sent even if no stream takes its subject.
 _TRIES = 8
 _LOOK_TIMEOUT_S = 10.0
 _TICK_S = 0.25
 # A stream is looked at so often at most: each look costs a statement. Until then probes wait for the next one.
 _SPACING_S = 0.25
+
+
+# What is done with an event that no stream takes.
+Without = Callable[[Event, str], None]
+
+
+class _Said(Enum):
+    """What is known of a stream that may take a probe: nothing keeps the probe, it did not answer, or it is gone."""
+
+    NOTHING = auto()
+    SILENT = auto()
+    GONE = auto()
 
 
 class Probes:
@@ -33,8 +49,8 @@ class Probes:
     def __init__(self, in_hand: InHand) -> None:
         self._in_hand = in_hand
         self._connection: Connection | None = None
-        # What is to be sent, by the streams that are looked at before.
-        self._waiting: dict[frozenset[str], list[Event]] = defaultdict(list)
+        # What is to be sent, and on which subject, by the streams that are looked at before.
+        self._waiting: dict[frozenset[str], list[tuple[Event, str]]] = defaultdict(list)
         self._wanted = asyncio.Event()
         # How often in a row a stream has not answered, and when one was looked at last (monotonic seconds).
         self._silent: Counter[str] = Counter()
@@ -55,13 +71,17 @@ class Probes:
         known = self._in_hand.streams.since(subject, time.monotonic())
         streams = acknowledged & known if known else self._in_hand.streams.never_seen(acknowledged)
         if streams:
-            self._waiting[streams].append(event)
+            self._waiting[streams].append((event, subject))
             self._wanted.set()
         else:
             self._in_hand.lanes.put_back([event], alone=True)
 
-    async def run(self) -> None:
-        """Look at streams, and send what waits for that, for ever. A slow look holds up what waits for it alone."""
+    async def run(self, without: Without) -> None:
+        """Look at streams, and send what waits for that, for ever. A slow look holds up what waits for it alone.
+
+        Args:
+            without: Called with a probe, and its subject, that is not sent because no stream takes it.
+        """
         looks: dict[frozenset[str], asyncio.Task[None]] = {}
         wanted = asyncio.create_task(self._wanted.wait())
         try:
@@ -73,32 +93,59 @@ class Probes:
                     self._wanted.clear()
                     wanted = asyncio.create_task(self._wanted.wait())
                 for streams in self._waiting.keys() - looks.keys():
-                    looks[streams] = asyncio.create_task(self._look(streams, self._waiting.pop(streams)))
+                    looks[streams] = asyncio.create_task(self._look(streams, self._waiting.pop(streams), without))
         finally:
             await end(wanted, *looks.values())
 
-    async def _look(self, streams: frozenset[str], events: list[Event]) -> None:
+    async def _look(self, streams: frozenset[str], probes: list[tuple[Event, str]], without: Without) -> None:
         looked_at = max(self._looked_at.get(stream, -_SPACING_S) for stream in streams)
         await asyncio.sleep(max(0.0, looked_at + _SPACING_S - time.monotonic()))
-        answers = await asyncio.gather(*(self._is_looked_at(stream) for stream in streams))
-        now = time.monotonic()
-        again = [] if all(answers) else [one for one in events if self._in_hand.holds.wait_again(one, now)]
-        self._in_hand.lanes.put_back([event for event in events if event not in again], alone=True)
+        said = dict(zip(streams, await asyncio.gather(*map(self._is_looked_at, streams)), strict=True))
+        gone = {stream for stream, one in said.items() if one is _Said.GONE}
+        if _Said.SILENT in said.values():
+            kept = [_Said.SILENT] * len(probes)
+        elif gone:
+            kept = await asyncio.gather(*(self._is_taken(event, subject, gone) for event, subject in probes))
+        else:
+            kept = [_Said.NOTHING] * len(probes)
+        now, sent = time.monotonic(), []
+        for (event, subject), why in zip(probes, kept, strict=True):
+            if why is _Said.GONE and self._in_hand.holds.probed_by(event.seq) is not None:
+                without(event, subject)
+            elif why is _Said.NOTHING or not self._in_hand.holds.wait_again(event, now):
+                sent.append(event)
+        self._in_hand.lanes.put_back(sent, alone=True)
         self._in_hand.to_send.set()
 
-    async def _is_looked_at(self, stream: str) -> bool:
-        """Have a stream looked at; return whether a probe may be sent to it: not while it does not answer."""
+    async def _is_taken(self, event: Event, subject: str, gone: set[str]) -> _Said:
+        """Find out whether a stream takes a probe, other than those that were gone a moment ago: these come first."""
+        connection, hold = self._connection, self._in_hand.holds.probed_by(event.seq)
+        if connection is None or not connection.up or hold is None or (hold.probes + 1) % _TRIES == 0:
+            return _Said.NOTHING
+        try:
+            names = await connection.streams_of(subject, _TIMEOUT_S)
+        except LookupRefused:
+            return _Said.NOTHING
+        except BrokerError:
+            return _Said.SILENT
+        if not names:
+            return _Said.GONE
+        return _Said.SILENT if gone.intersection(names) else _Said.NOTHING
+
+    async def _is_looked_at(self, stream: str) -> _Said:
+        """Have a stream looked at; a probe may be sent to one that was, or cannot be."""
         connection, set_backs = self._connection, self._in_hand.set_backs
         if connection is None or not connection.up:
-            return True  # nothing is sent before it stands again, and the streams were looked at
+            return _Said.NOTHING  # nothing is sent before it stands again, and the streams were looked at
         try:
             if await connection.stream_state(stream, _TIMEOUT_S) is None:
-                return True
+                # One that was never seen may belong to another account: then it is none of those that can be asked.
+                return _Said.GONE if self._in_hand.streams.was_seen(stream) else _Said.NOTHING
         except LookupRefused:
-            return True
+            return _Said.NOTHING
         except BrokerError:
             self._silent[stream] += 1
-            return not connection.up or self._silent[stream] >= _TRIES
+            return _Said.NOTHING if not connection.up or self._silent[stream] >= _TRIES else _Said.SILENT
         del self._silent[stream]
         set_backs.suspect(stream, None)
         until = time.monotonic() + _LOOK_TIMEOUT_S
@@ -108,4 +155,4 @@ class Probes:
                 async with asyncio.timeout(_TICK_S):
                     await self._in_hand.looked.wait()
         self._looked_at[stream] = time.monotonic()
-        return True
+        return _Said.NOTHING

@@ -166,6 +166,10 @@ class Refusals:
         """
         return self._streams.find(subject) is None and self._lookups.is_without(subject, sent_at)
 
+    def without(self, event: Event, subject: str) -> None:
+        """Take a probe that was not sent, since no stream takes its subject."""
+        self._decide(event, subject, NoResponders(stream_exists=False))
+
     def unanswered(self, event: Event, subject: str, sent_at: float, passed_over: int) -> None:
         """Take an event whose acknowledgement did not come in time, or will never come.
 

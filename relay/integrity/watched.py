@@ -252,6 +252,7 @@ class WatchedStreams:
         floors.clear()
         self.unsaved = self._streams.keys() - {seen.stream for seen in saved}
         self._streams = {seen.stream: Watched(_with_mark(seen), saved=seen) for seen in saved}
+        self._in_hand.streams.saved = frozenset(seen.stream for seen in saved if seen.created is not None)
         for seen in saved:
             floors.start(seen.stream, seen.floor, seen.mark)
         watermark = self._in_hand.watermark()

@@ -6,6 +6,9 @@ it there if there is a backlog, or if events of one key would await each other's
 far away all are, since each answer takes so long.
 """
 
+import math
+from typing import NamedTuple
+
 from relay.rules.order.lanes import Lanes
 from relay.rules.stream.streams import StreamFacts
 
@@ -15,6 +18,24 @@ BACKLOG = 1000
 _FILES_S = 0.01
 # For so long an answer says how soon others come, seconds. While all goes in batches none to a single event comes.
 _TRUE_FOR_S = 5.0
+# So many answers tell how soon a stream can answer. Any one of them may come late, beside other work.
+_TELLING = 3
+
+
+class _Answers(NamedTuple):
+    """The answers of a stream to single events.
+
+    Attributes:
+        since: When the first of these came, monotonic seconds.
+        soonest: How long after its sending the soonest came, seconds.
+        number: How many there were.
+        before: As `soonest`, of the five seconds before.
+    """
+
+    since: float
+    soonest: float
+    number: int = 1
+    before: float = math.inf
 
 
 class WorthABatch:
@@ -28,13 +49,25 @@ class WorthABatch:
 
     def __init__(self, *, always: bool = False) -> None:
         self._always = always
-        # Of each stream: since when the soonest answer is looked for, monotonic seconds, and the answer's seconds.
-        self._answers: dict[str, tuple[float, float]] = {}
+        self._answers: dict[str, _Answers] = {}
 
     def answered(self, stream: str, seconds: float, now: float) -> None:
         """Note how long after its sending a single event was acknowledged by a stream, `now`, monotonic seconds."""
-        since, soonest = self._answers.get(stream, (now, seconds))
-        self._answers[stream] = (now, seconds) if now - since > _TRUE_FOR_S else (since, min(soonest, seconds))
+        known = self._answers.get(stream)
+        age_s = math.inf if known is None else now - known.since
+        if known is None or age_s > 2 * _TRUE_FOR_S:
+            self._answers[stream] = _Answers(now, seconds)
+        elif age_s > _TRUE_FOR_S:
+            self._answers[stream] = _Answers(now, seconds, before=known.soonest)
+        else:
+            self._answers[stream] = known._replace(soonest=min(known.soonest, seconds), number=known.number + 1)
+
+    def _answer_s(self, stream: str, now: float) -> float:
+        """Return how soon a stream can answer a single event, seconds; 0 if nobody knows."""
+        known = self._answers.get(stream)
+        if known is None or known.number < _TELLING or now - known.since > _TRUE_FOR_S:
+            return 0.0
+        return min(known.soonest, known.before)
 
     def is_so(self, stream: StreamFacts, lanes: Lanes, now: float) -> bool:
         """Report whether a batch of the events that are ready would be in the stream before they would one by one.
@@ -47,6 +80,4 @@ class WorthABatch:
         if not stream.atomic or self._always or not stream.batches_in_files:
             return stream.atomic
         events, longest_run = lanes.next_batch(BACKLOG)
-        since, soonest = self._answers.get(stream.name, (now, 0.0))
-        answer_s = soonest if now - since <= _TRUE_FOR_S else 0.0
-        return events >= BACKLOG or max(longest_run - 1, 1) * answer_s > _FILES_S
+        return events >= BACKLOG or max(longest_run - 1, 1) * self._answer_s(stream.name, now) > _FILES_S

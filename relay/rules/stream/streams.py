@@ -121,6 +121,7 @@ class StreamMap:
 
     Attributes:
         begun: Which subjects may be sent on, for the whole of a term.
+        saved: Streams that an earlier term has seen.
     """
 
     def __init__(self, most_subjects: int = 10_000, most_former: int = 1_000) -> None:
@@ -131,6 +132,7 @@ class StreamMap:
         self._most = most_subjects
         self._most_former = most_former
         self.begun = Begun()
+        self.saved: frozenset[str] = frozenset()
 
     def find(self, subject: str) -> StreamFacts | None:
         """Return the stream of a subject, None if it is not known."""
@@ -165,6 +167,10 @@ class StreamMap:
     def never_seen(self, names: Iterable[str]) -> frozenset[str]:
         """Return those of some streams of which nothing was ever known: they may take any subject."""
         return frozenset(names).difference(self._streams, (name for name, _ in self._former))
+
+    def was_seen(self, name: str) -> bool:
+        """Report whether a stream was ever seen; one that acknowledges and was not may belong to another account."""
+        return name in self.saved or not self.never_seen((name,))
 
     def learn(self, facts: StreamFacts, subject: str = "", now: float = math.inf) -> None:
         """Take up what a look-up said, in place of what was known of that stream.

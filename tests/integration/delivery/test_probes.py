@@ -1,12 +1,17 @@
-"""A probe waits for the look at its own stream, and for no other one."""
+"""A probe waits for the look at its own stream, and for no other one; while that is gone nothing is sent."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from relay.delivery.probes import Probes
+import pytest
+
+from relay.delivery.probes import Probes, Without
 from relay.event import Event
 from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import Connection, connect
 from relay.jetstream.listener import Listener
+from relay.outcomes import FailureClass
 from relay.rules.database.database_state import DatabaseState
 from relay.rules.failure.holds import Holds
 from relay.rules.in_hand import InHand, Limits
@@ -63,7 +68,7 @@ def test_a_slow_look_at_one_stream_holds_up_no_probe_of_another(streams: Streams
         assert in_hand.lanes.take(10) == events
         probes = Probes(in_hand)
         probes.attach(connection)
-        running = asyncio.create_task(probes.run())
+        running = asyncio.create_task(probes.run(lambda event, subject: None))
         try:
             # Nobody looks at SLOW; at the others somebody does at once.
             for one in events:
@@ -83,5 +88,101 @@ def test_a_slow_look_at_one_stream_holds_up_no_probe_of_another(streams: Streams
             await asyncio.wait([running])
             await connection.close()
         assert running.cancelled()
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def probing(streams: Streams, without: Without) -> AsyncIterator[tuple[InHand, Probes]]:
+    """Send probes of a term that has sent to each stream."""
+    connection = await connect(NatsOptions(servers=[streams.url]), streams.url, Listener())
+    in_hand = await in_hand_over(connection)
+    probes = Probes(in_hand)
+    probes.attach(connection)
+    running = asyncio.create_task(probes.run(without))
+    try:
+        yield in_hand, probes
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await connection.close()
+
+
+def probe_of_a_hold(in_hand: InHand, failed: int, topic: str = "quick.placed") -> Event:
+    """Hold an event, and take it out of its hold as a probe, after so many others have failed."""
+    one = event(10, topic)
+    in_hand.read_up_to(20)
+    in_hand.drop(in_hand.lanes.offer(in_hand.unsettled.take_in([one])))
+    assert in_hand.lanes.take(10) == [one]
+    hold, _ = in_hand.holds.fail(f"subject {topic}", FailureClass.CONFIGURATION, "no stream", one, 0.0, 1.0)
+    hold.probes = failed
+    in_hand.holds.park(hold, one)
+    assert in_hand.holds.due(1e9) == [one]
+    return one
+
+
+@pytest.mark.parametrize(("failed", "is_sent_now"), [(0, False), (6, False), (7, True), (8, False)])
+def test_while_its_stream_is_gone_and_none_takes_its_subject_only_each_eighth_probe_is_sent(
+    streams: Streams, failed: int, is_sent_now: bool
+) -> None:
+    for topic, stream in STREAMS.items():
+        streams.make(stream, topic)
+
+    async def run() -> None:
+        refused: asyncio.Queue[tuple[Event, str]] = asyncio.Queue()
+        async with probing(streams, lambda one, subject: refused.put_nowait((one, subject))) as (in_hand, probes):
+            await asyncio.to_thread(streams.api, "STREAM.DELETE.QUICK")
+            probe = probe_of_a_hold(in_hand, failed)
+            probes.send(probe, "quick.placed")
+            if is_sent_now:
+                assert await is_sent(in_hand) == ["quick.placed"]
+                assert refused.empty()
+            else:
+                async with asyncio.timeout(_WELL_BEFORE_S):
+                    assert await refused.get() == (probe, "quick.placed")
+                assert not in_hand.lanes.take(10)
+
+    asyncio.run(run())
+
+
+def test_a_probe_is_sent_to_the_stream_that_takes_its_subject_now(streams: Streams) -> None:
+    for topic, stream in STREAMS.items():
+        streams.make(stream, topic)
+
+    async def run() -> None:
+        async with probing(streams, lambda one, _: pytest.fail(f"{one} is not sent")) as (in_hand, probes):
+            await asyncio.to_thread(streams.api, "STREAM.DELETE.QUICK")
+            await asyncio.to_thread(streams.make, "ANOTHER", "quick.>")
+            probes.send(probe_of_a_hold(in_hand, 0), "quick.placed")
+            assert await is_sent(in_hand) == ["quick.placed"]
+
+    asyncio.run(run())
+
+
+def test_a_probe_is_sent_if_its_stream_was_never_seen_here(streams: Streams) -> None:
+    """It acknowledges, and the server knows no stream of the name: it may belong to another account."""
+    for topic, stream in STREAMS.items():
+        streams.make(stream, topic)
+
+    async def run() -> None:
+        async with probing(streams, lambda one, _: pytest.fail(f"{one} is not sent")) as (in_hand, probes):
+            probes.send(probe_of_a_hold(in_hand, 0, "unseen.placed"), "unseen.placed")
+            assert await is_sent(in_hand) == ["unseen.placed"]
+
+    asyncio.run(run())
+
+
+def test_one_that_an_earlier_term_has_seen_is_gone(streams: Streams) -> None:
+    for topic, stream in STREAMS.items():
+        streams.make(stream, topic)
+
+    async def run() -> None:
+        refused: asyncio.Queue[Event] = asyncio.Queue()
+        async with probing(streams, lambda one, _: refused.put_nowait(one)) as (in_hand, probes):
+            in_hand.streams.saved = frozenset({"UNSEEN"})
+            probe = probe_of_a_hold(in_hand, 0, "unseen.placed")
+            probes.send(probe, "unseen.placed")
+            async with asyncio.timeout(_WELL_BEFORE_S):
+                assert await refused.get() == probe
 
     asyncio.run(run())

@@ -45,7 +45,7 @@ def test_few_events_of_different_keys_are_not_if_each_is_answered_soon(answers: 
     assert not after(answers).is_so(ORDERS, of_different_keys(events), 100.0)
 
 
-@given(st.lists(st.floats(0.011, 10), min_size=1), FEW)
+@given(st.lists(st.floats(0.011, 10), min_size=3), FEW)
 def test_of_a_stream_that_answers_slowly_all_are(answers: list[float], events: int) -> None:
     assert after(answers).is_so(ORDERS, of_different_keys(events), 100.0)
 
@@ -59,7 +59,7 @@ def test_before_a_stream_has_answered_few_events_go_one_by_one(run: int) -> None
 
 @given(ANSWERS_S, FEW)
 def test_events_of_one_key_are_if_they_would_await_each_other_for_longer(answer_s: float, run: int) -> None:
-    assert after([answer_s]).is_so(ORDERS, ready("b", *["a"] * run), 100.0) is (
+    assert after([answer_s] * 3).is_so(ORDERS, ready("b", *["a"] * run), 100.0) is (
         (run - 1) * answer_s > 0.01 or run + 1 == BACKLOG
     )
 
@@ -72,11 +72,32 @@ def test_one_soon_answer_says_that_the_stream_is_near(answers: list[float], soon
 
 @given(st.floats(0.011, 10), st.floats(0, 5), st.floats(5.001, 1000))
 def test_what_was_learnt_is_true_for_five_seconds(answer_s: float, soon: float, later: float) -> None:
-    worth = after([answer_s])
+    worth = after([answer_s] * 3)
     assert worth.is_so(ORDERS, ready("a", "b"), 100.0 + soon)
     assert not worth.is_so(ORDERS, ready("a", "b"), 100.0 + later)
     worth.answered("ORDERS", 0.001, 100.0 + later)
     assert not worth.is_so(ORDERS, ready("a", "b"), 100.0 + later)
+
+
+@given(st.lists(ANSWERS_S, max_size=2), FEW)
+def test_one_or_two_late_answers_say_nothing(answers: list[float], run: int) -> None:
+    assert not after(answers).is_so(ORDERS, ready(*["a"] * run), 100.0)
+    # Nor do they if all went in batches before, and that is to be learnt again.
+    worth = after([10.0] * 3)
+    for seconds in answers:
+        worth.answered("ORDERS", seconds, 105.1)
+    assert not worth.is_so(ORDERS, ready(*["a"] * run), 105.1)
+
+
+@given(st.floats(0.011, 10), st.floats(5.001, 10), st.floats(0, 5))
+def test_an_answer_is_soon_enough_for_the_five_seconds_after_its_own_too(late: float, then: float, on: float) -> None:
+    worth = after([0.001] * 3)
+    for _ in range(3):
+        worth.answered("ORDERS", late, 100.0 + then)
+    assert not worth.is_so(ORDERS, ready(*["a"] * 8), 100.0 + then + on)
+    for _ in range(3):
+        worth.answered("ORDERS", late, 100.0 + then + 5.001)
+    assert worth.is_so(ORDERS, ready(*["a"] * 8), 100.0 + then + 5.001)
 
 
 @pytest.mark.parametrize("always", [True, False])
