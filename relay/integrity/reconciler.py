@@ -12,6 +12,7 @@ import logging
 import time
 from contextlib import suppress
 
+from relay.errors import StreamHealed
 from relay.integrity.loss_watch import LossWatch
 from relay.integrity.tail_search import TailSearch
 from relay.integrity.watched import Watched, WatchedStreams
@@ -147,6 +148,7 @@ class Reconciler:
             return
         await self._streams.take_up_losses()
         looks = await asyncio.gather(*(self._losses.look(connection, one) for one in due), return_exceptions=True)
+        healed: list[StreamHealed] = []
         for watched, look in zip(due, looks, strict=True):
             try:
                 if isinstance(look, BaseException):
@@ -154,6 +156,9 @@ class Reconciler:
                 await self._losses.act(watched, look)
             except BrokerError as error:
                 self._troubled(connection, watched, error)
+            except StreamHealed as loss:
+                # Nothing is sent before the next term, so what others have lost can go back in this one.
+                healed.append(loss)
             else:
                 in_turn = watched.looked_over is not connection or now >= watched.look_at
                 set_backs.looked(watched.name, look.witnesses, in_turn=in_turn)
@@ -165,6 +170,10 @@ class Reconciler:
                         watched, "the stream of this name is another one than the one that acknowledges events"
                     )
         self._losses.report_open()
+        if len(healed) > 1:
+            raise StreamHealed(f"events that {len(healed)} streams have lost are pending again")
+        for loss in healed:
+            raise loss
 
     async def _search(self, connection: Connection) -> None:
         """Search what was not searched, and look for single events that were asked for."""

@@ -3,6 +3,7 @@
 All of it is kept for each stream, so that a stream that cannot be read takes no care from the others.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterator
@@ -216,6 +217,7 @@ class WatchedStreams:
         self._database = ""
         # Over this connection to the database all of this was read.
         self.generation = -1
+        self._saving = asyncio.Lock()
 
     def __iter__(self) -> Iterator[Watched]:
         """Go through the streams that our events go to."""
@@ -281,8 +283,12 @@ class WatchedStreams:
         Raises:
             Unfinished: Somebody has locked the table, or it took too long. What was not saved will be later.
         """
-        if not self.is_current:
-            return
+        # One after another: many streams that begin at once would each save all the others too.
+        async with self._saving:
+            if self.is_current:
+                await self._save()
+
+    async def _save(self) -> None:
         in_hand = self._in_hand
         # What a search has found pending lies above the watermark, whatever that says.
         in_hand.in_doubt.forget(min([in_hand.watermark(), *(seq - 1 for seq in in_hand.in_doubt.found_pending())]))
