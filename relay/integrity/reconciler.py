@@ -170,10 +170,10 @@ class Reconciler:
                         watched, "the stream of this name is another one than the one that acknowledges events"
                     )
         self._losses.report_open()
-        if len(healed) > 1:
+        if len(healed) == 1:
+            raise healed[0]
+        if healed:
             raise StreamHealed(f"events that {len(healed)} streams have lost are pending again")
-        for loss in healed:
-            raise loss
 
     async def _search(self, connection: Connection) -> None:
         """Search what was not searched, and look for single events that were asked for."""
