@@ -211,11 +211,15 @@ class TailSearch:
         What a later relay finds in doubt lies above what the stream holds now.
 
         Raises:
-            BrokerError: It did not say what it holds.
+            BrokerError: It did not say what it holds, or is to be looked at first.
         """
         state = await connection.stream_state(name, _TIMEOUT_S)
         if state is None:
             return
+        if self._streams.of(name).gone:
+            # It was made again since it was looked at: what it has lost goes before what is to be sent to it first.
+            self._streams.of(name).look_again()
+            raise BrokerError("it was gone when it was looked at")
         # Known from the first: if it is set back before the first look, and the rows of what it has acknowledged are
         # deleted, nothing else would prove that it is ours.
         self._streams.of(name).begins(state)

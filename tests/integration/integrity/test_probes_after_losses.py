@@ -60,3 +60,23 @@ def test_a_stream_that_was_gone_at_the_start_gets_what_it_had_before_what_waits(
     streams.make("ORDERS", "orders.>", allow_direct=True)
     outbox.drained()
     assert_once_and_in_order(streams.read("ORDERS"), 220, KEYS)
+
+
+def test_a_stream_that_was_gone_at_the_start_gets_what_it_had_before_what_comes_first(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    """Nothing is held, so no probe is sent: the first event itself finds the stream that was made again."""
+    streams.make("ORDERS", "orders.>", allow_direct=True)
+    insert(outbox, 1, LOST)
+    # No regular look comes in between.
+    relay = make_relay(outbox.dsn, streams.url, healing__check_every_s="600").start()
+    outbox.drained()
+    assert relay.stop() == 0
+    streams.api("STREAM.DELETE.ORDERS", {})
+    relay.start()
+    relay.said("stream.gone")
+    streams.make("ORDERS", "orders.>", allow_direct=True)
+    insert(outbox, LOST + 1, LOST + HELD)
+    relay.said("stream.lost")
+    outbox.drained()
+    assert_once_and_in_order(streams.read("ORDERS"), LOST + HELD, KEYS)
