@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 import uuid
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -32,11 +33,13 @@ class Controllers:
         self._failed_at: dict[str, float] = {}
 
     def step(self) -> None:
-        """Look at each Deployment and each Job once."""
+        """Look at each Deployment and each Job once; what is deleted meanwhile is left to the next look."""
         for key, deployment in self._store.find(DEPLOYMENTS).items():
-            self._deploy(key, deployment)
+            with suppress(Missing):
+                self._deploy(key, deployment)
         for key, job in self._store.find(JOBS).items():
-            self._work(key, job)
+            with suppress(Missing):
+                self._work(key, job)
 
     def _deploy(self, key: Key, deployment: Object) -> None:
         """Roll: a new pod while the surge allows it, an old one out while enough are ready."""
@@ -47,7 +50,7 @@ class Controllers:
         wanted = spec["replicas"]
         rolling = spec["strategy"].get("rollingUpdate", {"maxSurge": 0, "maxUnavailable": wanted})
         staying = [pod for found in pods.values() for pod in found.values() if not is_going(pod)]
-        fresh = {at: pod for at, pod in pods[newest].items() if not is_going(pod)}
+        fresh = {at: pod for at, pod in pods.get(newest, {}).items() if not is_going(pod)}
         old = {at: pod for at_set, found in pods.items() if at_set != newest for at, pod in found.items()}
         old = {at: pod for at, pod in old.items() if not is_going(pod)}
         if len(fresh) < wanted and len(staying) < wanted + rolling["maxSurge"]:
