@@ -30,16 +30,15 @@ _TICK_S = 0.25
 # A stream is looked at so often at most: each look costs a statement. Until then probes wait for the next one.
 _SPACING_S = 0.25
 
+# Takes a probe that is not sent, and its subject.
+Refuse = Callable[[Event, str], None]
 
-# What is done with an event that no stream takes.
-Without = Callable[[Event, str], None]
 
+class _Way(Enum):
+    """The way of a probe: free; not free yet, or nobody knows; or its stream is gone, and no other one takes it."""
 
-class _Said(Enum):
-    """What is known of a stream that may take a probe: nothing keeps the probe, it did not answer, or it is gone."""
-
-    NOTHING = auto()
-    SILENT = auto()
+    FREE = auto()
+    WAIT = auto()
     GONE = auto()
 
 
@@ -52,7 +51,8 @@ class Probes:
         # What is to be sent, and on which subject, by the streams that are looked at before.
         self._waiting: dict[frozenset[str], list[tuple[Event, str]]] = defaultdict(list)
         self._wanted = asyncio.Event()
-        # How often in a row a stream has not answered, and when one was looked at last (monotonic seconds).
+        # How often in a row nobody has answered about a stream, or about a subject; when a stream was looked at last
+        # (monotonic seconds).
         self._silent: Counter[str] = Counter()
         self._looked_at: dict[str, float] = {}
 
@@ -76,11 +76,11 @@ class Probes:
         else:
             self._in_hand.lanes.put_back([event], alone=True)
 
-    async def run(self, without: Without) -> None:
+    async def run(self, refuse: Refuse) -> None:
         """Look at streams, and send what waits for that, for ever. A slow look holds up what waits for it alone.
 
         Args:
-            without: Called with a probe, and its subject, that is not sent because no stream takes it.
+            refuse: Called with a probe, and its subject, that is not sent because no stream takes it.
         """
         looks: dict[frozenset[str], asyncio.Task[None]] = {}
         wanted = asyncio.create_task(self._wanted.wait())
@@ -93,60 +93,60 @@ class Probes:
                     self._wanted.clear()
                     wanted = asyncio.create_task(self._wanted.wait())
                 for streams in self._waiting.keys() - looks.keys():
-                    looks[streams] = asyncio.create_task(self._look(streams, self._waiting.pop(streams), without))
+                    looks[streams] = asyncio.create_task(self._look(streams, self._waiting.pop(streams), refuse))
         finally:
             await end(wanted, *looks.values())
 
-    async def _look(self, streams: frozenset[str], probes: list[tuple[Event, str]], without: Without) -> None:
+    async def _look(self, streams: frozenset[str], probes: list[tuple[Event, str]], refuse: Refuse) -> None:
         looked_at = max(self._looked_at.get(stream, -_SPACING_S) for stream in streams)
         await asyncio.sleep(max(0.0, looked_at + _SPACING_S - time.monotonic()))
-        said = dict(zip(streams, await asyncio.gather(*map(self._is_looked_at, streams)), strict=True))
-        gone = {stream for stream, one in said.items() if one is _Said.GONE}
-        if _Said.SILENT in said.values():
-            kept = [_Said.SILENT] * len(probes)
+        answers = dict(zip(streams, await asyncio.gather(*map(self._is_looked_at, streams)), strict=True))
+        gone = {stream for stream, one in answers.items() if one is _Way.GONE}
+        if _Way.WAIT in answers.values():
+            ways = [_Way.WAIT] * len(probes)
         elif gone:
-            kept = await asyncio.gather(*(self._is_taken(event, subject, gone) for event, subject in probes))
+            ways = await asyncio.gather(*(self._is_taken(event, subject, gone) for event, subject in probes))
         else:
-            kept = [_Said.NOTHING] * len(probes)
+            ways = [_Way.FREE] * len(probes)
         now, sent = time.monotonic(), []
-        for (event, subject), why in zip(probes, kept, strict=True):
-            if why is _Said.GONE and self._in_hand.holds.probed_by(event.seq) is not None:
-                without(event, subject)
-            elif why is _Said.NOTHING or not self._in_hand.holds.wait_again(event, now):
+        for (event, subject), way in zip(probes, ways, strict=True):
+            if way is _Way.GONE and self._in_hand.holds.probed_by(event.seq) is not None:
+                refuse(event, subject)
+            elif way is _Way.FREE or not self._in_hand.holds.wait_again(event, now):
                 sent.append(event)
         self._in_hand.lanes.put_back(sent, alone=True)
         self._in_hand.to_send.set()
 
-    async def _is_taken(self, event: Event, subject: str, gone: set[str]) -> _Said:
+    async def _is_taken(self, event: Event, subject: str, gone: set[str]) -> _Way:
         """Find out whether a stream takes a probe, other than those that were gone a moment ago: these come first."""
         connection, hold = self._connection, self._in_hand.holds.probed_by(event.seq)
         if connection is None or not connection.up or hold is None or (hold.probes + 1) % _TRIES == 0:
-            return _Said.NOTHING
+            return _Way.FREE
         try:
             names = await connection.streams_of(subject, _TIMEOUT_S)
         except LookupRefused:
-            return _Said.NOTHING
+            return _Way.FREE
         except BrokerError:
-            return _Said.SILENT
+            return self._unanswered(connection, subject)
+        self._silent.pop(subject, None)
         if not names:
-            return _Said.GONE
-        return _Said.SILENT if gone.intersection(names) else _Said.NOTHING
+            return _Way.GONE
+        return _Way.WAIT if gone.intersection(names) else _Way.FREE
 
-    async def _is_looked_at(self, stream: str) -> _Said:
+    async def _is_looked_at(self, stream: str) -> _Way:
         """Have a stream looked at; a probe may be sent to one that was, or cannot be."""
         connection, set_backs = self._connection, self._in_hand.set_backs
         if connection is None or not connection.up:
-            return _Said.NOTHING  # nothing is sent before it stands again, and the streams were looked at
+            return _Way.FREE  # nothing is sent before it stands again, and the streams were looked at
         try:
             if await connection.stream_state(stream, _TIMEOUT_S) is None:
                 # One that was never seen may belong to another account: then it is none of those that can be asked.
-                return _Said.GONE if self._in_hand.streams.was_seen(stream) else _Said.NOTHING
+                return _Way.GONE if self._in_hand.streams.was_seen(stream) else _Way.FREE
         except LookupRefused:
-            return _Said.NOTHING
+            return _Way.FREE
         except BrokerError:
-            self._silent[stream] += 1
-            return _Said.NOTHING if not connection.up or self._silent[stream] >= _TRIES else _Said.SILENT
-        del self._silent[stream]
+            return self._unanswered(connection, stream)
+        self._silent.pop(stream, None)
         set_backs.suspect(stream, None)
         until = time.monotonic() + _LOOK_TIMEOUT_S
         while stream in set_backs.wanted and connection.up and time.monotonic() < until:
@@ -155,4 +155,9 @@ class Probes:
                 async with asyncio.timeout(_TICK_S):
                     await self._in_hand.looked.wait()
         self._looked_at[stream] = time.monotonic()
-        return _Said.NOTHING
+        return _Way.FREE
+
+    def _unanswered(self, connection: Connection, about: str) -> _Way:
+        """Take it that nobody has answered about a stream, or about a subject."""
+        self._silent[about] += 1
+        return _Way.FREE if not connection.up or self._silent[about] >= _TRIES else _Way.WAIT

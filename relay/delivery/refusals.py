@@ -166,7 +166,7 @@ class Refusals:
         """
         return self._streams.find(subject) is None and self._lookups.is_without(subject, sent_at)
 
-    def without(self, event: Event, subject: str) -> None:
+    def no_stream_takes(self, event: Event, subject: str) -> None:
         """Take a probe that was not sent, since no stream takes its subject."""
         self._decide(event, subject, NoResponders(stream_exists=False))
 

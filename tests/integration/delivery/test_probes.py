@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from relay.delivery.probes import Probes, Without
+from relay.delivery.probes import Probes, Refuse
 from relay.event import Event
 from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import Connection, connect
@@ -54,22 +54,40 @@ async def is_sent(in_hand: InHand) -> list[str]:
     return [one.topic for one in in_hand.lanes.take(10)]
 
 
-def test_a_slow_look_at_one_stream_holds_up_no_probe_of_another(streams: Streams) -> None:
+@pytest.fixture
+def made(streams: Streams) -> Streams:
+    """The streams, made."""
     for topic, stream in STREAMS.items():
         streams.make(stream, topic)
-    streams.make("UNSEEN", "unseen.>")  # this relay has never seen it, and nobody looks at it
+    return streams
+
+
+@asynccontextmanager
+async def probing(streams: Streams, refuse: Refuse) -> AsyncIterator[tuple[InHand, Probes]]:
+    """Send probes of a term that has sent to each stream."""
+    connection = await connect(NatsOptions(servers=[streams.url]), streams.url, Listener())
+    in_hand = await in_hand_over(connection)
+    probes = Probes(in_hand)
+    probes.attach(connection)
+    running = asyncio.create_task(probes.run(refuse))
+    try:
+        yield in_hand, probes
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await connection.close()
+    assert running.cancelled()
+
+
+def test_a_slow_look_at_one_stream_holds_up_no_probe_of_another(made: Streams) -> None:
+    made.make("UNSEEN", "unseen.>")  # this relay has never seen it, and nobody looks at it
 
     async def run() -> None:
-        connection = await connect(NatsOptions(servers=[streams.url]), streams.url, Listener())
-        in_hand = await in_hand_over(connection)
-        events = [event(10 + number, topic) for number, topic in enumerate(STREAMS)]
-        in_hand.read_up_to(20)
-        in_hand.drop(in_hand.lanes.offer(in_hand.unsettled.take_in(events)))
-        assert in_hand.lanes.take(10) == events
-        probes = Probes(in_hand)
-        probes.attach(connection)
-        running = asyncio.create_task(probes.run(lambda event, subject: None))
-        try:
+        async with probing(made, lambda one, _: pytest.fail(f"{one} is not sent")) as (in_hand, probes):
+            events = [event(10 + number, topic) for number, topic in enumerate(STREAMS)]
+            in_hand.read_up_to(20)
+            in_hand.drop(in_hand.lanes.offer(in_hand.unsettled.take_in(events)))
+            assert in_hand.lanes.take(10) == events
             # Nobody looks at SLOW; at the others somebody does at once.
             for one in events:
                 probes.send(one, one.topic)
@@ -83,29 +101,8 @@ def test_a_slow_look_at_one_stream_holds_up_no_probe_of_another(streams: Streams
             assert "SLOW" in in_hand.set_backs.wanted, "it waits on"
             in_hand.set_backs.looked("SLOW", (), in_turn=False)
             assert await is_sent(in_hand) == ["slow.placed"]
-        finally:
-            running.cancel()
-            await asyncio.wait([running])
-            await connection.close()
-        assert running.cancelled()
 
     asyncio.run(run())
-
-
-@asynccontextmanager
-async def probing(streams: Streams, without: Without) -> AsyncIterator[tuple[InHand, Probes]]:
-    """Send probes of a term that has sent to each stream."""
-    connection = await connect(NatsOptions(servers=[streams.url]), streams.url, Listener())
-    in_hand = await in_hand_over(connection)
-    probes = Probes(in_hand)
-    probes.attach(connection)
-    running = asyncio.create_task(probes.run(without))
-    try:
-        yield in_hand, probes
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
-        await connection.close()
 
 
 def probe_of_a_hold(in_hand: InHand, failed: int, topic: str = "quick.placed") -> Event:
@@ -123,15 +120,12 @@ def probe_of_a_hold(in_hand: InHand, failed: int, topic: str = "quick.placed") -
 
 @pytest.mark.parametrize(("failed", "is_sent_now"), [(0, False), (6, False), (7, True), (8, False)])
 def test_while_its_stream_is_gone_and_none_takes_its_subject_only_each_eighth_probe_is_sent(
-    streams: Streams, failed: int, is_sent_now: bool
+    made: Streams, failed: int, is_sent_now: bool
 ) -> None:
-    for topic, stream in STREAMS.items():
-        streams.make(stream, topic)
-
     async def run() -> None:
         refused: asyncio.Queue[tuple[Event, str]] = asyncio.Queue()
-        async with probing(streams, lambda one, subject: refused.put_nowait((one, subject))) as (in_hand, probes):
-            await asyncio.to_thread(streams.api, "STREAM.DELETE.QUICK")
+        async with probing(made, lambda one, subject: refused.put_nowait((one, subject))) as (in_hand, probes):
+            await asyncio.to_thread(made.api, "STREAM.DELETE.QUICK")
             probe = probe_of_a_hold(in_hand, failed)
             probes.send(probe, "quick.placed")
             if is_sent_now:
@@ -145,40 +139,32 @@ def test_while_its_stream_is_gone_and_none_takes_its_subject_only_each_eighth_pr
     asyncio.run(run())
 
 
-def test_a_probe_is_sent_to_the_stream_that_takes_its_subject_now(streams: Streams) -> None:
-    for topic, stream in STREAMS.items():
-        streams.make(stream, topic)
-
+def test_a_probe_is_sent_to_the_stream_that_takes_its_subject_now(made: Streams) -> None:
     async def run() -> None:
-        async with probing(streams, lambda one, _: pytest.fail(f"{one} is not sent")) as (in_hand, probes):
-            await asyncio.to_thread(streams.api, "STREAM.DELETE.QUICK")
-            await asyncio.to_thread(streams.make, "ANOTHER", "quick.>")
+        async with probing(made, lambda one, _: pytest.fail(f"{one} is not sent")) as (in_hand, probes):
+            await asyncio.to_thread(made.api, "STREAM.DELETE.QUICK")
+            await asyncio.to_thread(made.make, "ANOTHER", "quick.>")
             probes.send(probe_of_a_hold(in_hand, 0), "quick.placed")
             assert await is_sent(in_hand) == ["quick.placed"]
 
     asyncio.run(run())
 
 
-def test_a_probe_is_sent_if_its_stream_was_never_seen_here(streams: Streams) -> None:
+def test_a_probe_is_sent_if_its_stream_was_never_seen_here(made: Streams) -> None:
     """It acknowledges, and the server knows no stream of the name: it may belong to another account."""
-    for topic, stream in STREAMS.items():
-        streams.make(stream, topic)
 
     async def run() -> None:
-        async with probing(streams, lambda one, _: pytest.fail(f"{one} is not sent")) as (in_hand, probes):
+        async with probing(made, lambda one, _: pytest.fail(f"{one} is not sent")) as (in_hand, probes):
             probes.send(probe_of_a_hold(in_hand, 0, "unseen.placed"), "unseen.placed")
             assert await is_sent(in_hand) == ["unseen.placed"]
 
     asyncio.run(run())
 
 
-def test_one_that_an_earlier_term_has_seen_is_gone(streams: Streams) -> None:
-    for topic, stream in STREAMS.items():
-        streams.make(stream, topic)
-
+def test_one_that_an_earlier_term_has_seen_is_gone(made: Streams) -> None:
     async def run() -> None:
         refused: asyncio.Queue[Event] = asyncio.Queue()
-        async with probing(streams, lambda one, _: refused.put_nowait(one)) as (in_hand, probes):
+        async with probing(made, lambda one, _: refused.put_nowait(one)) as (in_hand, probes):
             in_hand.streams.saved = frozenset({"UNSEEN"})
             probe = probe_of_a_hold(in_hand, 0, "unseen.placed")
             probes.send(probe, "unseen.placed")
