@@ -192,7 +192,7 @@ class Term:
                 others = [
                     group.create_task(self._publisher.run(), name="publish"),
                     group.create_task(self._refusals.run(), name="look-up"),
-                    group.create_task(self._probes.run(self._refusals.no_stream_takes), name="probe"),
+                    group.create_task(self._probes.run(), name="probe"),
                     group.create_task(self._settler.run(), name="settle"),
                     group.create_task(self._reconciler.run(), name="reconcile"),
                     *(group.create_task(duty.run(), name=duty.name) for duty in self._duties),

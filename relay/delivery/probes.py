@@ -3,14 +3,13 @@
 While events are held nothing else tells that their stream was set back: it may come back without what it had
 acknowledged while our connection to another node stands, or be made again. What it has lost goes before what waits. So
 the stream is asked first whether it is there, and then looked at by `relay.integrity.loss_watch`; only then the probe
-is sent. While it is gone, and no stream takes the subject, that answer is the probe: what would be sent could meet the
-stream as it is made again, before anybody has looked.
+is sent. While it is gone, and no stream takes the subject, the probe knocks (`relay.rules.stream.knocks`): it could
+meet the stream as it is made again, before anybody has looked.
 """
 
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
 
@@ -22,20 +21,16 @@ from relay.rules.in_hand import InHand
 
 # A stream that does not say that it is there within this takes no event either, seconds.
 _TIMEOUT_S = 0.5
-# So often in a row; then the probe is sent all the same: who cannot be asked may take events. So may a stream of
-# another account, of which nobody here can say anything: each eighth probe is sent even if no stream takes its subject.
+# So often in a row; then the probe is sent all the same: who cannot be asked may take events.
 _TRIES = 8
 _LOOK_TIMEOUT_S = 10.0
 _TICK_S = 0.25
 # A stream is looked at so often at most: each look costs a statement. Until then probes wait for the next one.
 _SPACING_S = 0.25
 
-# Takes a probe that is not sent, and its subject.
-Refuse = Callable[[Event, str], None]
-
 
 class _Way(Enum):
-    """The way of a probe: free; not free yet, or nobody knows; or its stream is gone, and no other one takes it."""
+    """The way of a probe: free; not free yet, or nobody knows; or its stream is gone, and no other one is known."""
 
     FREE = auto()
     WAIT = auto()
@@ -76,12 +71,8 @@ class Probes:
         else:
             self._in_hand.lanes.put_back([event], alone=True)
 
-    async def run(self, refuse: Refuse) -> None:
-        """Look at streams, and send what waits for that, for ever. A slow look holds up what waits for it alone.
-
-        Args:
-            refuse: Called with a probe, and its subject, that is not sent because no stream takes it.
-        """
+    async def run(self) -> None:
+        """Look at streams, and send what waits for that, for ever. A slow look holds up what waits for it alone."""
         looks: dict[frozenset[str], asyncio.Task[None]] = {}
         wanted = asyncio.create_task(self._wanted.wait())
         try:
@@ -93,11 +84,11 @@ class Probes:
                     self._wanted.clear()
                     wanted = asyncio.create_task(self._wanted.wait())
                 for streams in self._waiting.keys() - looks.keys():
-                    looks[streams] = asyncio.create_task(self._look(streams, self._waiting.pop(streams), refuse))
+                    looks[streams] = asyncio.create_task(self._look(streams, self._waiting.pop(streams)))
         finally:
             await end(wanted, *looks.values())
 
-    async def _look(self, streams: frozenset[str], probes: list[tuple[Event, str]], refuse: Refuse) -> None:
+    async def _look(self, streams: frozenset[str], probes: list[tuple[Event, str]]) -> None:
         looked_at = max(self._looked_at.get(stream, -_SPACING_S) for stream in streams)
         await asyncio.sleep(max(0.0, looked_at + _SPACING_S - time.monotonic()))
         answers = dict(zip(streams, await asyncio.gather(*map(self._is_looked_at, streams)), strict=True))
@@ -105,22 +96,22 @@ class Probes:
         if _Way.WAIT in answers.values():
             ways = [_Way.WAIT] * len(probes)
         elif gone:
-            ways = await asyncio.gather(*(self._is_taken(event, subject, gone) for event, subject in probes))
+            ways = await asyncio.gather(*(self._is_taken(subject, gone) for _, subject in probes))
         else:
             ways = [_Way.FREE] * len(probes)
         now, sent = time.monotonic(), []
-        for (event, subject), way in zip(probes, ways, strict=True):
-            if way is _Way.GONE and self._in_hand.holds.probed_by(event.seq) is not None:
-                refuse(event, subject)
-            elif way is _Way.FREE or not self._in_hand.holds.wait_again(event, now):
+        for (event, _), way in zip(probes, ways, strict=True):
+            if way is _Way.GONE:
+                self._in_hand.streams.begun.knocks.begin(event.seq)
+            if way is not _Way.WAIT or not self._in_hand.holds.wait_again(event, now):
                 sent.append(event)
         self._in_hand.lanes.put_back(sent, alone=True)
         self._in_hand.to_send.set()
 
-    async def _is_taken(self, event: Event, subject: str, gone: set[str]) -> _Way:
-        """Find out whether a stream takes a probe, other than those that were gone a moment ago: these come first."""
-        connection, hold = self._connection, self._in_hand.holds.probed_by(event.seq)
-        if connection is None or not connection.up or hold is None or (hold.probes + 1) % _TRIES == 0:
+    async def _is_taken(self, subject: str, gone: set[str]) -> _Way:
+        """Find out whether a stream takes a subject, other than those that were gone a moment ago: these come first."""
+        connection = self._connection
+        if connection is None or not connection.up:
             return _Way.FREE
         try:
             names = await connection.streams_of(subject, _TIMEOUT_S)
@@ -130,7 +121,7 @@ class Probes:
             return self._unanswered(connection, subject)
         self._silent.pop(subject, None)
         if not names:
-            return _Way.GONE
+            return _Way.FREE if self._in_hand.streams.begun.is_elsewhere(subject) else _Way.GONE
         return _Way.WAIT if gone.intersection(names) else _Way.FREE
 
     async def _is_looked_at(self, stream: str) -> _Way:

@@ -28,7 +28,7 @@ from relay.rules.failure.connection_suspects import ConnectionSuspects
 from relay.rules.failure.failures import ENDS_CONNECTIONS, Forbidden, NoResponders, Refused, describe
 from relay.rules.in_hand import InHand
 from relay.rules.sending.atomic_batch import fit
-from relay.rules.sending.envelopes import Envelopes, Poison
+from relay.rules.sending.envelopes import Envelopes, Poison, knocking
 from relay.rules.sending.in_flight import Batch, InFlight
 from relay.rules.sending.send_gate import Gate
 from relay.rules.sending.worth_a_batch import WorthABatch
@@ -148,7 +148,8 @@ class Publisher(Listener):
         if self._in_doubt:
             events = [event for event in events if self._may_go(event, now)]
         in_flight, open_holds, make = self._in_flight, self._open_holds, self._envelopes.make
-        may_send, unbegun = self._in_hand.streams.begun.may_send, set()
+        begun, unbegun = self._in_hand.streams.begun, set()
+        may_send, knocks = begun.may_send, begun.knocks or ()
         max_payload = connection.max_payload
         messages: list[Message] = []
         # Not the exceptions: what they were raised in has this list, and would live on with its events and headers
@@ -162,7 +163,9 @@ class Publisher(Listener):
                 continue
             if open_holds and self._refusals.park(event, subject):
                 continue
-            if not may_send(subject):
+            if event.seq in knocks:
+                headers = knocking(headers, event.payload, max_payload)
+            elif not may_send(subject):
                 unbegun.add(event.seq)
                 self._refusals.begin(event, subject)
                 continue
@@ -300,8 +303,7 @@ class Publisher(Listener):
         """Take the refusal of one event."""
         found = self._in_flight.pop(token, None)
         if found is not None:
-            if self._enders:
-                self._enders.answered((token,))
+            self._enders.answered((token,))
             self._refusals.failed(found[0], found[1], failure)
             self._answered()
 
@@ -327,8 +329,7 @@ class Publisher(Listener):
         for token, (event, sent_on, _) in list(self._in_flight.items()):
             if sent_on.lower() == subject:
                 del self._in_flight[token]
-                if self._enders:
-                    self._enders.answered((token,))
+                self._enders.answered((token,))
                 self._refusals.failed(event, sent_on, failure)
         for number, batch in list(self._batches.items()):
             if any(sent_on.lower() == subject for sent_on in batch.subjects):
@@ -360,8 +361,7 @@ class Publisher(Listener):
         late = self._late(now)
         for token, (event, subject, sent_at) in late:
             del self._in_flight[token]
-            if self._enders:
-                self._enders.answered((token,), proven=False)
+            self._enders.answered((token,), proven=False)
             self._in_doubt.doubt(event.seq, sent_at, subject, event.id)
             facts = self._in_hand.streams.find(subject)
             answered = self._answered_up_to.get(facts.name, sent_at) if facts is not None else sent_at

@@ -23,6 +23,7 @@ from relay.rules.failure.failures import (
     Unacknowledging,
     classify,
     describe,
+    expects_another_stream,
 )
 from relay.rules.failure.holds import Hold
 from relay.rules.failure.log_line_budget import LineBudget
@@ -154,7 +155,10 @@ class Refusals:
 
     def failed(self, event: Event, subject: str, failure: Failure) -> None:
         """Do what the class of a failure asks for, when it is known."""
-        if isinstance(failure, NoResponders) and failure.stream_exists is None:
+        by_condition = expects_another_stream(failure)
+        if self._streams.begun.knocks.failed(event.seq, by_condition=by_condition):
+            self._ask(event, subject, None)
+        elif isinstance(failure, NoResponders) and failure.stream_exists is None:
             self._ask(event, subject, failure)
         else:
             self._decide(event, subject, failure)
@@ -166,10 +170,6 @@ class Refusals:
         """
         return self._streams.find(subject) is None and self._lookups.is_without(subject, sent_at)
 
-    def no_stream_takes(self, event: Event, subject: str) -> None:
-        """Take a probe that was not sent, since no stream takes its subject."""
-        self._decide(event, subject, NoResponders(stream_exists=False))
-
     def unanswered(self, event: Event, subject: str, sent_at: float, passed_over: int) -> None:
         """Take an event whose acknowledgement did not come in time, or will never come.
 
@@ -179,6 +179,7 @@ class Refusals:
             sent_at: When, monotonic seconds.
             passed_over: How often its stream has stored what was sent later, and left this event without an answer.
         """
+        self._streams.begun.knocks.failed(event.seq, by_condition=False)
         if self.is_of_no_stream(subject, sent_at):
             self._decide(event, subject, NoResponders(stream_exists=False))
         else:
@@ -350,10 +351,14 @@ class Refusals:
     async def run(self) -> None:
         """Decide about events whose streams were looked up, for ever."""
         while True:
-            answers = await self._lookups.answers()
-            # Together, so that they keep their order, as far as they come at once; within a key there is one.
-            self._lanes.put_back([one.event for one in answers if one.failure is None], alone=True)
-            for event, subject, failure in answers:
+            free: list[Event] = []
+            for event, subject, failure in await self._lookups.answers():
                 if failure is not None:
                     self._decide(event, subject, failure)
+                elif self._holds.probed_by(event.seq) is not None:
+                    self._probes.send(event, subject)
+                else:
+                    free.append(event)
+            # Together, so that they keep their order, as far as they come at once; within a key there is one.
+            self._lanes.put_back(free, alone=True)
             await asyncio.sleep(0)

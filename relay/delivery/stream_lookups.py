@@ -111,20 +111,13 @@ class StreamLookups:
             await self._asking.wait()
 
     def _answer(self, subject: str, event: Event, failure: Failure | None) -> Answer:
+        exists = self._known[subject]
         if failure is None:
-            self._note_place(subject)
+            self._streams.begun.looked_up(event.seq, subject, is_taken=exists)
             return Answer(event, subject, None)
         facts = self._streams.find(subject)
         mute = facts.name if facts is not None and facts.no_ack else None
-        return Answer(event, subject, after_lookup(failure, self._known[subject], mute))
-
-    def _note_place(self, subject: str) -> None:
-        """Let a subject be sent on if no stream is found for it; one that is found is written down first."""
-        exists = self._known[subject]
-        if exists is None:
-            self._streams.begun.give_up()
-        elif not exists:
-            self._streams.begun.of_no_stream(subject)
+        return Answer(event, subject, after_lookup(failure, exists, mute))
 
     async def _ask_about(self, first: str) -> None:
         """Find out about a subject, and at the same time about others that come next."""

@@ -131,6 +131,7 @@ class TailSearch:
             if places[seq] <= done and seq not in doubts.found and not self._given_up(places[seq]):
                 doubts.miss(seq)
         returned: list[Event] = []
+        unready: set[str] = set()
         for _ in range(len(asked)):
             event = asked.popleft()
             of_event = places.get(event.seq)
@@ -145,12 +146,21 @@ class TailSearch:
                     doubts.resolve(event.seq)
                 elif event.seq in doubts.absent or self._given_up(of_event):
                     doubts.let_go(event.seq, time.monotonic())
-            if not streams.begun.may_send(targets[event.seq] or subjects[event.seq]):
-                streams.begun.give_up()
+            if event.seq in starts and not streams.begun.may_send(targets[event.seq]):
+                unready.add(starts[event.seq])
             returned.append(event)
+        self._begin_otherwise(unready)
         # Together, so that they keep their order, which nobody is owed but within a key.
         self._in_hand.lanes.put_back(returned, alone=True)
         return len(returned)
+
+    def _begin_otherwise(self, unready: Collection[str]) -> None:
+        """Have the subjects of streams that are not written down looked up again; ask no more if one is silent."""
+        begun = self._in_hand.streams.begun
+        if self._given_up(unready):
+            begun.give_up()
+        elif unready:
+            begun.asked_in_vain()
 
     def _subject(self, event: Event) -> str:
         try:
@@ -215,6 +225,8 @@ class TailSearch:
         """
         state = await connection.stream_state(name, _TIMEOUT_S)
         if state is None:
+            # It is gone since it was looked up. Perhaps another one takes its subjects now.
+            self._in_hand.streams.forget()
             return
         if self._streams.of(name).gone:
             # It was made again since it was looked at: what it has lost goes before what is to be sent to it first.
@@ -228,6 +240,7 @@ class TailSearch:
             # While somebody has locked that table events flow without.
             with suppress(Unfinished):
                 await self._streams.save()
+        self._in_hand.streams.learn(state.facts)
         self._in_hand.streams.begun.wrote(name, state.facts.subjects)
 
     async def _try_each(

@@ -14,7 +14,7 @@ from relay.jetstream import frames
 from relay.jetstream.client import Client
 from relay.jetstream.errors import NO_SUCH_STREAM, BrokerError, LookupForbidden, LookupRefused, RequestRefused, in_words
 from relay.jetstream.header_block import headers_of, status_of
-from relay.jetstream.stream_info import read_facts, read_state
+from relay.jetstream.stream_info import read_state
 from relay.rules.stream.streams import JETSTREAM_API, StreamFacts, StreamState, may_exist, split
 
 _ATOMIC_SINCE = (2, 12, 1)  # with message ids
@@ -56,7 +56,7 @@ class Questions:
             self._silent_since = time.monotonic()
 
     async def stream_of(self, subject: str, timeout_s: float) -> StreamFacts | None:
-        """Look up the stream that takes a subject; None if there is none.
+        """Look up the stream that takes a subject; None if there is none, or it is gone before it could be asked.
 
         Raises:
             BrokerError: No answer, or not permitted.
@@ -64,8 +64,8 @@ class Questions:
         names = (await self._ask("STREAM.NAMES", {"subject": subject}, timeout_s)).get("streams") or []
         if not names:
             return None
-        info = await self._ask(f"STREAM.INFO.{names[0]}", None, timeout_s)
-        return read_facts(info, takes_atomic=self.takes_atomic)
+        state = await self.stream_state(names[0], timeout_s)
+        return None if state is None else state.facts
 
     async def takes_any(self, pattern: str, timeout_s: float) -> bool:
         """Report whether some stream takes a subject that a pattern matches.

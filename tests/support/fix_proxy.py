@@ -24,6 +24,7 @@ class Proxy:
         bytes_a_second: How much passes in each direction, None: as much as comes.
         deadly: Cut the connection over which these bytes come; empty: none.
         strays: Bytes, those of the same length that are passed on instead of them, and how often this is done yet.
+        unchanged: How often the former are passed on as they are before that.
         crumble: Pass on what was read in small pieces, so that the far end meets every message in halves.
     """
 
@@ -43,6 +44,7 @@ class Proxy:
         self.crumble = False
         self.deadly = b""
         self.strays: tuple[bytes, bytes, int] = (b"", b"", 0)
+        self.unchanged = 0
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -125,6 +127,9 @@ class Proxy:
     def _lead_astray(self, data: bytes) -> bytes:
         wanted, other, times = self.strays
         if not times or wanted not in data:
+            return data
+        if self.unchanged:
+            self.unchanged -= 1
             return data
         self.strays = (wanted, other, times - 1)
         return data.replace(wanted, other, 1)

@@ -23,13 +23,11 @@ from relay.operate.doctor.facts import GoneStream, NatsFacts, NumberedMessage, S
 from relay.operate.gone_stream import Took, taken_by
 from relay.operate.nats_status import look_at_stream
 from relay.rules.failure.failures import Forbidden, NoResponders, Refused
-from relay.rules.sending.envelopes import Envelopes, Poison
+from relay.rules.sending.envelopes import OF_NO_STREAM, Envelopes, Poison
 
 _ANSWER_S = 2.0
 # So many of the newest messages of a stream are compared with the table.
 _NEWEST = 1_000
-# No stream is called so.
-_NO_STREAM = "Nats-Expected-Stream: outbox-relay-doctor\r\n"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 # What the relay asks of a stream, beside its configuration.
 _QUESTIONS: dict[str, dict[str, object]] = {
@@ -189,7 +187,7 @@ async def _looked_up(connection: Connection, envelopes: Envelopes, topic: Topic,
 
 async def _tried(connection: Connection, listener: _Trials, subjects: Sequence[SubjectFacts]) -> list[SubjectFacts]:
     asked = {token: one.subject for token, one in enumerate(subjects) if one.subject is not None}
-    await connection.publish([(token, subject, b"", _NO_STREAM) for token, subject in asked.items()])
+    await connection.publish([(token, subject, b"", OF_NO_STREAM) for token, subject in asked.items()])
 
     def all_answered() -> bool:
         return all(token in listener.answers or subject.lower() in listener.denied for token, subject in asked.items())

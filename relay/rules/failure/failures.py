@@ -104,6 +104,8 @@ _UNKNOWN = Verdict(FailureClass.UNKNOWN, Scope.EVENT)
 # again. The same subject takes events without that header, so they do not wait.
 _OF_HEADER = _UNKNOWN
 
+_EXPECTS_ANOTHER_STREAM = 10060
+
 BY_CODE: dict[int, Verdict] = {
     10002: _CAPACITY_STREAM,  # account: storage used up
     10003: _UNKNOWN,  # bad request
@@ -116,7 +118,7 @@ BY_CODE: dict[int, Verdict] = {
     10047: _CAPACITY_STREAM,  # storage of the server used up
     10054: _POISON,  # larger than the stream's max_msg_size
     10059: _CONFIG_SUBJECT,  # stream not found
-    10060: _OF_HEADER,  # expected stream does not match
+    _EXPECTS_ANOTHER_STREAM: _OF_HEADER,
     10070: _OF_HEADER,  # expected last message id does not match
     10071: _OF_HEADER,  # expected last sequence does not match
     10076: _CONFIG_SUBJECT,  # JetStream not enabled
@@ -164,6 +166,11 @@ def classify(failure: Failure) -> Verdict:
             return _CONFIG_SUBJECT
         case Unacknowledging():
             return _CONFIG_STREAM
+
+
+def expects_another_stream(failure: Failure) -> bool:
+    """Report whether a stream has refused an event because that is meant for a stream of another name."""
+    return isinstance(failure, Refused) and failure.code == _EXPECTS_ANOTHER_STREAM
 
 
 def after_lookup(failure: Failure, exists: bool | None, mute_stream: str | None) -> Failure | None:

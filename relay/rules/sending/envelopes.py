@@ -18,6 +18,9 @@ from relay.rules.stream.subjects import _TEMPLATE_FIELD, key_token, matches, sub
 
 MESSAGE_ID = "Nats-Msg-Id"
 
+# The line of a condition that no stream meets: none has a dot in its name. The server goes by the first one of a name.
+OF_NO_STREAM = "Nats-Expected-Stream: .\r\n"
+
 _MAX_HEADER_BYTES = 65_535
 # What the wire adds to name and value of a header, and to all headers together ("NATS/1.0" and two line ends).
 _PER_HEADER_BYTES = 4
@@ -252,6 +255,20 @@ def size_on_the_wire(lines: str, payload: bytes) -> int:
         lines: Its headers, as `Envelopes.make` returns them.
     """
     return _HEADERS_BYTES + len(lines.encode()) + len(payload)
+
+
+def knocking(lines: str, payload: bytes, max_payload: int) -> str:
+    """Return the lines of the headers of an event that every stream refuses, so that it shows whether one is there.
+
+    Those of one that fills what the server takes stay as they are: the server ends the connection over a longer one.
+
+    Args:
+        lines: Its headers, as `Envelopes.make` returns them.
+        payload: Its payload.
+        max_payload: What the server takes, headers and payload together, bytes.
+    """
+    refused = OF_NO_STREAM + lines
+    return refused if size_on_the_wire(refused, payload) <= max_payload else lines
 
 
 def _unread(why: int | str) -> Poison:

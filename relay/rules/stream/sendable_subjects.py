@@ -4,8 +4,12 @@ A relay that begins looks for what an earlier one has sent and not marked in the
 stream is written down before the first event goes there: afterwards its subjects may be another stream's.
 
 A stream that cannot be looked up is sent to all the same, and is written down when it has acknowledged an event.
+
+If no stream of this account takes a subject, one of another account or domain may. So the first event on it knocks
+(`relay.rules.stream.knocks`); only if the knock is heard, and still no stream is found, the subject is one of those.
 """
 
+from relay.rules.stream.knocks import Knocks
 from relay.rules.stream.subjects import matches
 
 _MOST_SUBJECTS = 10_000
@@ -14,11 +18,17 @@ _MOST_ASKED = 1_000
 
 
 class Begun:
-    """What a term may send on without asking first."""
+    """What a term may send on without asking first.
+
+    Attributes:
+        knocks: What goes on other subjects, and is not to be stored there.
+    """
 
     def __init__(self) -> None:
+        self.knocks = Knocks()
         self._patterns: dict[str, tuple[str, ...]] = {}
         self._subjects: set[str] = set()
+        self._elsewhere: set[str] = set()
         self._asked = 0
 
     def may_send(self, subject: str) -> bool:
@@ -36,10 +46,31 @@ class Begun:
         """Note that a stream is written down, which takes these subjects."""
         self._patterns[stream] = patterns
 
-    def of_no_stream(self, subject: str) -> None:
-        """Note that no stream takes a subject, as far as this account sees."""
+    def looked_up(self, seq: int, subject: str, *, is_taken: bool | None) -> None:
+        """Take what a look-up says of the subject of an event that was not sent yet, or has knocked and was heard.
+
+        Args:
+            seq: That of the event.
+            subject: Its subject.
+            is_taken: Whether a stream of this account takes it; None if nobody answered: nobody is asked any more.
+        """
+        is_heard = self.knocks.take_heard(seq)
+        if is_taken is None:
+            self.give_up()
+        elif not is_taken and not is_heard:
+            self.knocks.begin(seq)
+        elif not is_taken and subject not in self._elsewhere:
+            self._asked += 1
+            self._elsewhere.add(subject)
+            self._add(subject)
+
+    def is_elsewhere(self, subject: str) -> bool:
+        """Report whether a knock on a subject was heard that no stream takes, as far as this account sees."""
+        return subject in self._elsewhere
+
+    def asked_in_vain(self) -> None:
+        """Note that a stream was not as it was looked up a moment ago; ask no more if that comes again and again."""
         self._asked += 1
-        self._add(subject)
 
     def give_up(self) -> None:
         """Ask no more: nobody answers, or what was answered could not be written down."""

@@ -1,12 +1,12 @@
-"""A probe waits for the look at its own stream, and for no other one; while that is gone nothing is sent."""
+"""A probe waits for the look at its own stream, and for no other one; while that is gone it knocks."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from relay.delivery.probes import Probes, Refuse
+from relay.delivery.probes import Probes
 from relay.event import Event
 from relay.jetstream.client import NatsOptions
 from relay.jetstream.connection import Connection, connect
@@ -16,6 +16,7 @@ from relay.rules.database.database_state import DatabaseState
 from relay.rules.failure.holds import Holds
 from relay.rules.in_hand import InHand, Limits
 from relay.rules.order.lanes import Lanes
+from tests.support.fix_proxy import Proxy
 from tests.support.fix_stream import Streams
 
 STREAMS = {"slow.placed": "SLOW", "quick.placed": "QUICK", "third.placed": "THIRD"}
@@ -63,13 +64,13 @@ def made(streams: Streams) -> Streams:
 
 
 @asynccontextmanager
-async def probing(streams: Streams, refuse: Refuse) -> AsyncIterator[tuple[InHand, Probes]]:
+async def probing(streams: Streams) -> AsyncIterator[tuple[InHand, Probes]]:
     """Send probes of a term that has sent to each stream."""
     connection = await connect(NatsOptions(servers=[streams.url]), streams.url, Listener())
     in_hand = await in_hand_over(connection)
     probes = Probes(in_hand)
     probes.attach(connection)
-    running = asyncio.create_task(probes.run(refuse))
+    running = asyncio.create_task(probes.run())
     try:
         yield in_hand, probes
     finally:
@@ -83,7 +84,7 @@ def test_a_slow_look_at_one_stream_holds_up_no_probe_of_another(made: Streams) -
     made.make("UNSEEN", "unseen.>")  # this relay has never seen it, and nobody looks at it
 
     async def run() -> None:
-        async with probing(made, lambda one, _: pytest.fail(f"{one} is not sent")) as (in_hand, probes):
+        async with probing(made) as (in_hand, probes):
             events = [event(10 + number, topic) for number, topic in enumerate(STREAMS)]
             in_hand.read_up_to(20)
             in_hand.drop(in_hand.lanes.offer(in_hand.unsettled.take_in(events)))
@@ -105,46 +106,75 @@ def test_a_slow_look_at_one_stream_holds_up_no_probe_of_another(made: Streams) -
     asyncio.run(run())
 
 
-def probe_of_a_hold(in_hand: InHand, failed: int, topic: str = "quick.placed") -> Event:
-    """Hold an event, and take it out of its hold as a probe, after so many others have failed."""
+def probe_of_a_hold(in_hand: InHand, topic: str = "quick.placed") -> Event:
+    """Hold an event, and take it out of its hold as a probe."""
     one = event(10, topic)
     in_hand.read_up_to(20)
     in_hand.drop(in_hand.lanes.offer(in_hand.unsettled.take_in([one])))
     assert in_hand.lanes.take(10) == [one]
     hold, _ = in_hand.holds.fail(f"subject {topic}", FailureClass.CONFIGURATION, "no stream", one, 0.0, 1.0)
-    hold.probes = failed
     in_hand.holds.park(hold, one)
     assert in_hand.holds.due(1e9) == [one]
     return one
 
 
-@pytest.mark.parametrize(("failed", "is_sent_now"), [(0, False), (6, False), (7, True), (8, False)])
-def test_while_its_stream_is_gone_and_none_takes_its_subject_only_each_eighth_probe_is_sent(
-    made: Streams, failed: int, is_sent_now: bool
-) -> None:
+def test_while_its_stream_is_gone_and_none_takes_its_subject_a_probe_knocks(made: Streams) -> None:
     async def run() -> None:
-        refused: asyncio.Queue[tuple[Event, str]] = asyncio.Queue()
-        async with probing(made, lambda one, subject: refused.put_nowait((one, subject))) as (in_hand, probes):
+        async with probing(made) as (in_hand, probes):
             await asyncio.to_thread(made.api, "STREAM.DELETE.QUICK")
-            probe = probe_of_a_hold(in_hand, failed)
+            probe = probe_of_a_hold(in_hand)
             probes.send(probe, "quick.placed")
-            if is_sent_now:
-                assert await is_sent(in_hand) == ["quick.placed"]
-                assert refused.empty()
-            else:
-                async with asyncio.timeout(_WELL_BEFORE_S):
-                    assert await refused.get() == (probe, "quick.placed")
-                assert not in_hand.lanes.take(10)
+            assert await is_sent(in_hand) == ["quick.placed"]
+            assert probe.seq in in_hand.streams.begun.knocks
+
+    asyncio.run(run())
+
+
+def test_a_probe_is_free_if_a_knock_on_its_subject_was_heard_elsewhere(made: Streams) -> None:
+    async def run() -> None:
+        async with probing(made) as (in_hand, probes):
+            await asyncio.to_thread(made.api, "STREAM.DELETE.QUICK")
+            probe, begun = probe_of_a_hold(in_hand), in_hand.streams.begun
+            begun.looked_up(probe.seq, "quick.placed", is_taken=False)
+            assert begun.knocks.failed(probe.seq, by_condition=True)
+            begun.looked_up(probe.seq, "quick.placed", is_taken=False)
+            probes.send(probe, "quick.placed")
+            assert await is_sent(in_hand) == ["quick.placed"]
+            assert probe.seq not in begun.knocks
+
+    asyncio.run(run())
+
+
+def test_a_probe_about_whose_subject_nobody_ever_answers_is_sent_as_it_is_after_a_while(
+    made: Streams, proxy: Callable[[int], Proxy]
+) -> None:
+    """Its stream is gone; the question who takes its subject does not arrive where it is answered."""
+    between = proxy(int(made.url.rpartition(":")[2]))
+
+    async def run() -> None:
+        async with probing(Streams(f"nats://127.0.0.1:{between.port}")) as (in_hand, probes):
+            await asyncio.to_thread(made.api, "STREAM.DELETE.QUICK")
+            between.strays = (b"$JS.API.STREAM.NAMES", b"$JS.API.STREAM.NOBOD", 100)
+            probe = probe_of_a_hold(in_hand)
+            waits = 0
+            while True:
+                probes.send(probe, "quick.placed")
+                if await is_sent(in_hand):
+                    break
+                waits += 1
+                assert in_hand.holds.due(1e9) == [probe], "it waits in its hold"
+            assert (waits, between.strays[2]) == (7, 92)
+            assert probe.seq not in in_hand.streams.begun.knocks
 
     asyncio.run(run())
 
 
 def test_a_probe_is_sent_to_the_stream_that_takes_its_subject_now(made: Streams) -> None:
     async def run() -> None:
-        async with probing(made, lambda one, _: pytest.fail(f"{one} is not sent")) as (in_hand, probes):
+        async with probing(made) as (in_hand, probes):
             await asyncio.to_thread(made.api, "STREAM.DELETE.QUICK")
             await asyncio.to_thread(made.make, "ANOTHER", "quick.>")
-            probes.send(probe_of_a_hold(in_hand, 0), "quick.placed")
+            probes.send(probe_of_a_hold(in_hand), "quick.placed")
             assert await is_sent(in_hand) == ["quick.placed"]
 
     asyncio.run(run())
@@ -154,8 +184,8 @@ def test_a_probe_is_sent_if_its_stream_was_never_seen_here(made: Streams) -> Non
     """It acknowledges, and the server knows no stream of the name: it may belong to another account."""
 
     async def run() -> None:
-        async with probing(made, lambda one, _: pytest.fail(f"{one} is not sent")) as (in_hand, probes):
-            probes.send(probe_of_a_hold(in_hand, 0, "unseen.placed"), "unseen.placed")
+        async with probing(made) as (in_hand, probes):
+            probes.send(probe_of_a_hold(in_hand, "unseen.placed"), "unseen.placed")
             assert await is_sent(in_hand) == ["unseen.placed"]
 
     asyncio.run(run())
@@ -163,12 +193,11 @@ def test_a_probe_is_sent_if_its_stream_was_never_seen_here(made: Streams) -> Non
 
 def test_one_that_an_earlier_term_has_seen_is_gone(made: Streams) -> None:
     async def run() -> None:
-        refused: asyncio.Queue[Event] = asyncio.Queue()
-        async with probing(made, lambda one, _: refused.put_nowait(one)) as (in_hand, probes):
+        async with probing(made) as (in_hand, probes):
             in_hand.streams.saved = frozenset({"UNSEEN"})
-            probe = probe_of_a_hold(in_hand, 0, "unseen.placed")
+            probe = probe_of_a_hold(in_hand, "unseen.placed")
             probes.send(probe, "unseen.placed")
-            async with asyncio.timeout(_WELL_BEFORE_S):
-                assert await refused.get() == probe
+            assert await is_sent(in_hand) == ["unseen.placed"]
+            assert probe.seq in in_hand.streams.begun.knocks
 
     asyncio.run(run())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.event import Event
 from relay.rules.database.origins import Origins
-from relay.rules.sending.envelopes import Envelopes, Poison
+from relay.rules.sending.envelopes import Envelopes, Poison, knocking, size_on_the_wire
 from relay.rules.stream.subjects import key_token, matches, subject_fault, template_fault
 
 MEBIBYTE = 1024 * 1024
@@ -285,6 +285,18 @@ def test_the_size_is_counted_to_the_byte(spare: int) -> None:
     else:
         with pytest.raises(Poison, match="the server takes"):
             Envelopes().make(one, limit)
+
+
+@given(st.integers(-50, 50))
+def test_what_knocks_is_never_larger_than_the_server_takes(spare: int) -> None:
+    one = event(headers={"X": "ü" * 10})
+    _, lines = Envelopes().make(one, MEBIBYTE)
+    limit = size_on_the_wire(lines, one.payload) + spare
+    knocks = knocking(lines, one.payload, limit)
+    if spare >= len("Nats-Expected-Stream: .\r\n"):
+        assert knocks == f"Nats-Expected-Stream: .\r\n{lines}"
+    else:
+        assert knocks == lines
 
 
 @pytest.mark.parametrize("text", ['{"n": ' + "1" * 5000 + "}", '{"n": ' + "[" * 100_000 + "]" * 100_000 + "}"])
