@@ -233,6 +233,31 @@ def restrict(server: NatsServer, *publish: str) -> Streams:
     return Streams(server.url, user="admin", password="admin")
 
 
+def in_another_account(server: NatsServer) -> Streams:
+    """Restart a server so that on it ``orders.>`` goes to another account, STORE; return that one's streams.
+
+    Who does not log in is in an account that has JetStream as well.
+    """
+    server.stop()
+    server.config = """
+        accounts {
+            SHOP {
+                jetstream: enabled
+                users: [ { user: admin, password: admin } ]
+                imports: [ { service: { account: STORE, subject: "orders.>" } } ]
+            }
+            STORE {
+                jetstream: enabled
+                users: [ { user: store, password: store } ]
+                exports: [ { service: "orders.>" } ]
+            }
+        }
+        no_auth_user: admin
+    """
+    server.start()
+    return Streams(server.url, user="store", password="store")
+
+
 def ids(stored: list[Stored]) -> dict[int, str]:
     """Return the message id at each sequence, as `Outbox.marks` should name it."""
     return {message.seq: message.headers["Nats-Msg-Id"] for message in stored}

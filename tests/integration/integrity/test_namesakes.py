@@ -10,7 +10,7 @@ import pytest
 from relay.demo.servers import NatsServer, free_port
 from relay.errors import Exit
 from tests.support.fix_relay import MakeRelay, Outbox, holds_for, wait_until
-from tests.support.fix_stream import Streams, assert_once_and_in_order
+from tests.support.fix_stream import Streams, assert_once_and_in_order, in_another_account
 from tests.support.relay_cli import relay as command
 
 EVENTS = 20
@@ -140,27 +140,10 @@ def test_what_was_marked_before_a_stream_had_a_domain_is_healed_too_and_goes_fir
             assert max(earlier) < packed.seq
 
 
-def in_another_account(server: NatsServer) -> Streams:
+def beside_a_namesake(server: NatsServer) -> Streams:
     """Start a server whose events go to a stream of another account, beside a namesake; return that one's streams."""
-    server.stop()
-    server.config = """
-        accounts {
-            SHOP {
-                jetstream: enabled
-                users: [ { user: admin, password: admin } ]
-                imports: [ { service: { account: STORE, subject: "orders.>" } } ]
-            }
-            STORE {
-                jetstream: enabled
-                users: [ { user: store, password: store } ]
-                exports: [ { service: "orders.>" } ]
-            }
-        }
-        no_auth_user: admin
-    """
-    server.start()
+    ours = in_another_account(server)
     Streams(server.url).make("ORDERS", "local.>")
-    ours = Streams(server.url, user="store", password="store")
     ours.make("ORDERS", "orders.>")
     return ours
 
@@ -168,7 +151,7 @@ def in_another_account(server: NatsServer) -> Streams:
 def test_a_namesake_in_our_own_account_has_nothing_sent_again(
     outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
 ) -> None:
-    ours = in_another_account(own_nats)
+    ours = beside_a_namesake(own_nats)
     relay = make_relay(outbox.dsn, own_nats.url, **OFTEN, **OPEN).start()
     outbox.fill("orders.placed", EVENTS, keys=KEYS)
     outbox.drained()
@@ -181,7 +164,7 @@ def test_a_namesake_in_our_own_account_has_nothing_sent_again(
 def test_verify_takes_no_event_for_lost_that_a_namesake_does_not_hold(
     outbox: Outbox, own_nats: NatsServer, make_relay: MakeRelay
 ) -> None:
-    ours = in_another_account(own_nats)
+    ours = beside_a_namesake(own_nats)
     relay = make_relay(outbox.dsn, own_nats.url, **OPEN).start()
     outbox.fill("orders.placed", EVENTS, keys=KEYS)
     outbox.drained()
