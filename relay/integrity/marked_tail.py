@@ -12,6 +12,7 @@ from relay.integrity.watched import Watched
 from relay.jetstream.errors import LookupForbidden
 from relay.jetstream.stream_reader import StreamReader
 from relay.postgres.outbox_reader import OutboxReader
+from relay.rules.order.seq_bounds import LARGEST
 from relay.rules.stream.stream_loss import Seen
 from relay.rules.stream.streams import StreamState
 from relay.rules.stream.unread_ranges import unread_ranges
@@ -22,10 +23,13 @@ _SHORT_TAIL = 2_000
 _SPAN = 20_000
 # How many ranges are looked through on either side at most.
 _MOST_SPANS = 20
+# So many without any mark are passed over above the watermark, before the first that has some: it is up to a second
+# older than the floor, from which on the stream is searched.
+_PASSED_OVER = 5
 
 
 async def ranges_to_read(
-    stored: StreamReader, watched: Watched, first: int, reader: OutboxReader, watermark: int
+    stored: StreamReader, watched: Watched, first: int, reader: OutboxReader, watermark: int, below: int | None
 ) -> list[tuple[int, int]]:
     """Return which sequences of a stream, from one on, may hold events of ours without a mark; as ranges, ascending.
 
@@ -35,6 +39,8 @@ async def ranges_to_read(
         first: Below it nothing is looked for.
         reader: The outbox.
         watermark: A seq around which the events lie that were marked last.
+        below: Marks of events with lower seqs count alone: what is in memory is looked for whatever its row says by
+            now. None: nothing is in memory.
 
     Raises:
         BrokerError: The connection has ended.
@@ -45,14 +51,17 @@ async def ranges_to_read(
         since = await _stored_at(stored, first, reader)
     if since is None:
         return [(first, last)]
+    most = LARGEST if below is None else below - 1
+    around = min(watermark, most)
     marked: list[tuple[int, int]] = []
-    for step in (-_SPAN, _SPAN):
-        for at in range(watermark, watermark + step * _MOST_SPANS, step):
-            low, high = sorted((at, at + step))
+    for step, left in ((-_SPAN, 0), (_SPAN, _PASSED_OVER)):
+        for at in range(around, around + step * _MOST_SPANS, step):
+            low, high = sorted((at, min(at + step, most)))
             found = await reader.marked_ranges(low, high, watched.name, (first, last), since)
             marked += found
-            if not found:
+            if not found and (marked or not left):
                 break
+            left -= 1
     return unread_ranges(first, last, marked)
 
 

@@ -306,14 +306,12 @@ class TailSearch:
             return
         floor = self._in_hand.floors.of(watched.name, otherwise=max(0, state.last_seq - _UNKNOWN_TAIL))
         first = max(watched.read_up_to, floor) + 1
-        messages = found = marked = 0
+        messages = found = 0
         began = time.monotonic()
         stored = StreamReader(connection, state)
-        ranges = [(first, state.last_seq)]
-        # What is in memory is looked for whatever its row says.
-        if not self._ids_sent(watched):
-            ranges = await ranges_to_read(stored, watched, first, self._reader, self._in_hand.watermark())
-            marked = state.last_seq - first + 1 - sum(end - begin + 1 for begin, end in ranges)
+        in_memory = min(self._ids_sent(watched).values(), default=None)
+        ranges = await ranges_to_read(stored, watched, first, self._reader, self._in_hand.watermark(), in_memory)
+        marked = state.last_seq - first + 1 - sum(end - begin + 1 for begin, end in ranges)
         for begin, end in ranges:
             async for page in stored.pages(begin, end):
                 messages += len(page)
