@@ -54,10 +54,12 @@ async def ranges_to_read(
     most = LARGEST if below is None else below - 1
     around = min(watermark, most)
     marked: list[tuple[int, int]] = []
-    for step, left in ((-_SPAN, 0), (_SPAN, _PASSED_OVER)):
-        for at in range(around, around + step * _MOST_SPANS, step):
-            low, high = sorted((at, min(at + step, most)))
-            found = await reader.marked_ranges(low, high, watched.name, (first, last), since)
+    furthest = _SPAN * _MOST_SPANS
+    downwards = range(around - _SPAN, around - furthest - 1, -_SPAN)
+    upwards = range(around, min(around + furthest, most), _SPAN)
+    for spans, left in ((downwards, 0), (upwards, _PASSED_OVER)):
+        for low in spans:
+            found = await reader.marked_ranges(low, min(low + _SPAN, most), watched.name, (first, last), since)
             marked += found
             if not found and (marked or not left):
                 break

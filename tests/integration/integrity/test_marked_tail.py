@@ -70,12 +70,13 @@ def test_what_is_not_marked_is_found_by_reading_little_else(
     assert outbox.count("stream_seq IS NOT NULL") == EVENTS
 
 
+@pytest.mark.parametrize("first", [3_001, 1])
 def test_a_tail_is_searched_as_soon_if_events_were_read_before_it(
-    outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: Callable[[int], Proxy]
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay, proxy: Callable[[int], Proxy], first: int
 ) -> None:
     """What is in memory is looked for whatever its row says by now, and what lies before it in the outbox is not."""
     killed_after_a_drain(outbox, streams, make_relay, direct=True, is_known=False)
-    unmarked = take_marks_away(outbox, (3_001, 3_100), (EVENTS - 199, EVENTS))
+    unmarked = take_marks_away(outbox, (first, first + 99), (EVENTS - 199, EVENTS))
     lowest = outbox.conn.execute("SELECT min(seq) FROM outbox_events WHERE delivered_at IS NULL").fetchone()
     assert lowest is not None
     before = outbox.count(f"seq < {lowest[0]}")
