@@ -255,7 +255,8 @@ class Publisher(Listener):
         """Take the acknowledgements of single events."""
         now, in_flight, release = time.time(), self._in_flight, self._lanes.release_key
         # Answers may end what is known of these, never begin it.
-        in_doubt, enders, holds = bool(self._in_doubt), bool(self._enders), bool(self._open_holds)
+        in_doubt, enders = bool(self._in_doubt), bool(self._enders)
+        is_awaited = bool(self._open_holds or self._in_hand.streams.begun.knocks)
         delivered: list[Delivered] = []
         for token, stream, stream_seq, duplicate in stored:
             found = in_flight.pop(token, None)
@@ -274,7 +275,7 @@ class Publisher(Listener):
             delivered.append((event, stream, stream_seq, duplicate, now))
             if event.key is not None:
                 release(event.key)
-            if holds:
+            if is_awaited:
                 self._refusals.accepted(event, subject, stream)
         if delivered:
             self._settle(delivered)
@@ -301,8 +302,7 @@ class Publisher(Listener):
 
     def refused(self, token: int, failure: Refused | NoResponders) -> None:
         """Take the refusal of one event."""
-        found = self._in_flight.pop(token, None)
-        if found is not None:
+        if (found := self._in_flight.pop(token, None)) is not None:
             self._enders.answered((token,))
             self._refusals.failed(found[0], found[1], failure)
             self._answered()

@@ -123,7 +123,8 @@ class Refusals:
             self._probes.send(event, self._envelopes.wanted(event))
 
     def accepted(self, event: Event, subject: str, stream: str) -> None:
-        """End the holds that an acknowledged event was under."""
+        """End the holds that an acknowledged event was under, and note who took one that knocked."""
+        self._streams.begun.accepted(event.seq, subject)
         # By what it probed as well: the subject may belong to another stream by now.
         probed = self._holds.probed_by(event.seq)
         scopes = (*(() if probed is None else (probed.scope,)), f"subject {subject}", f"stream {stream}")
@@ -179,7 +180,7 @@ class Refusals:
             sent_at: When, monotonic seconds.
             passed_over: How often its stream has stored what was sent later, and left this event without an answer.
         """
-        self._streams.begun.knocks.failed(event.seq, by_condition=False)
+        self._streams.begun.knocks.end(event.seq)
         if self.is_of_no_stream(subject, sent_at):
             self._decide(event, subject, NoResponders(stream_exists=False))
         else:

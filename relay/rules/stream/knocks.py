@@ -25,6 +25,12 @@ class Knocks:
         """Let an event knock when it is sent next."""
         self._knocking.add(seq)
 
+    def end(self, seq: int) -> bool:
+        """Take that an event was answered, or is not answered; report whether it knocked."""
+        is_knocking = seq in self._knocking
+        self._knocking.discard(seq)
+        return is_knocking
+
     def failed(self, seq: int, *, by_condition: bool) -> bool:
         """Take that an event was not stored, or may not be; report whether it knocked, and was heard.
 
@@ -33,12 +39,10 @@ class Knocks:
         Args:
             by_condition: Its stream has refused it because it expects another one.
         """
-        if seq not in self._knocking:
-            return False
-        self._knocking.discard(seq)
-        if by_condition:
+        is_heard = self.end(seq) and by_condition
+        if is_heard:
             self._heard.add(seq)
-        return by_condition
+        return is_heard
 
     def take_heard(self, seq: int) -> bool:
         """Report whether the knock of an event was heard, and forget that."""

@@ -35,7 +35,8 @@ class Begun:
         """Report whether an event may be sent on a subject."""
         if subject in self._subjects:
             return True
-        if self._asked < _MOST_ASKED and not any(
+        is_asked = self._asked < _MOST_ASKED and subject not in self._elsewhere
+        if is_asked and not any(
             matches(pattern, subject) for patterns in self._patterns.values() for pattern in patterns
         ):
             return False
@@ -59,13 +60,23 @@ class Begun:
             self.give_up()
         elif not is_taken and not is_heard:
             self.knocks.begin(seq)
-        elif not is_taken and subject not in self._elsewhere:
+        elif not is_taken:
+            self._lies_elsewhere(subject)
+
+    def accepted(self, seq: int, subject: str) -> None:
+        """Take that an event was acknowledged: if it knocked, that was no stream, and does not heed the condition."""
+        if self.knocks.end(seq):
+            self._lies_elsewhere(subject)
+
+    def _lies_elsewhere(self, subject: str) -> None:
+        if subject not in self._elsewhere:
             self._asked += 1
+            if len(self._elsewhere) >= _MOST_SUBJECTS:
+                self._elsewhere.clear()
             self._elsewhere.add(subject)
-            self._add(subject)
 
     def is_elsewhere(self, subject: str) -> bool:
-        """Report whether a knock on a subject was heard that no stream takes, as far as this account sees."""
+        """Report whether a knock on a subject was answered that no stream takes, as far as this account sees."""
         return subject in self._elsewhere
 
     def asked_in_vain(self) -> None:

@@ -1,6 +1,7 @@
 """If no stream takes a subject, the first event there knocks: every stream refuses it, so nothing is stored unseen."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -160,3 +161,16 @@ def test_events_flow_to_a_stream_of_another_account_beside_one_of_ours_that_is_g
     ours.make("OURS", "local.>")
     outbox.drained()
     assert [message.i for message in ours.read("OURS")] == [0, 1]
+
+
+def test_events_flow_to_a_service_that_answers_as_a_stream_does(
+    outbox: Outbox, streams: Streams, make_relay: MakeRelay
+) -> None:
+    """It heeds no condition, so the first knock on its subject is the last one."""
+    with streams.subscriber("orders.placed", b'{"stream":"SERVICE","seq":1}') as heard:
+        make_relay(outbox.dsn, streams.url, **SELDOM).start()
+        insert(outbox, 1, LOST)
+        outbox.drained()
+        insert(outbox, LOST + 1, LOST + WAITING)
+        outbox.drained()
+    assert sorted(json.loads(one)["i"] for one in heard) == list(range(1, LOST + WAITING + 1))

@@ -9,7 +9,7 @@ from relay.rules.stream.knocks import Knocks
 _SEQS = st.integers(1, 5)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["begin", "refused by its condition", "failed", "take"]), _SEQS)))
+@given(st.lists(st.tuples(st.sampled_from(["begin", "refused by its condition", "failed", "end", "take"]), _SEQS)))
 def test_each_knock_is_heard_once_at_most(steps: list[tuple[str, int]]) -> None:
     knocks = Knocks()
     knocking, heard = set[int](), set[int]()
@@ -18,6 +18,9 @@ def test_each_knock_is_heard_once_at_most(steps: list[tuple[str, int]]) -> None:
             case "begin":
                 knocks.begin(seq)
                 knocking.add(seq)
+            case "end":
+                assert knocks.end(seq) == (seq in knocking)
+                knocking.discard(seq)
             case "take":
                 assert knocks.take_heard(seq) == (seq in heard)
                 heard.discard(seq)

@@ -38,6 +38,28 @@ def test_a_subject_of_no_stream_is_sent_on_alone_once_a_knock_was_heard(subject:
     assert begun.may_send(other) == begun.is_elsewhere(other) == (other == subject)
 
 
+def test_a_subject_that_lies_elsewhere_is_not_asked_about_again_whatever_else_is_sent() -> None:
+    """What is kept of subjects is bounded, and that is no reason to knock for ever."""
+    begun = Begun()
+    begun.wrote("ALL", ("orders.>",))
+    is_elsewhere(begun, 1, "elsewhere")
+    for number in range(20_000):
+        assert begun.may_send(f"orders.{number}")
+    assert begun.may_send("elsewhere")
+
+
+@given(_SUBJECTS, _SUBJECTS)
+def test_who_acknowledges_a_knock_is_no_stream(subject: str, other: str) -> None:
+    begun = Begun()
+    begun.looked_up(1, subject, is_taken=False)
+    begun.accepted(2, other)
+    assert not begun.may_send(other)
+    begun.accepted(1, subject)
+    assert 1 not in begun.knocks
+    assert begun.may_send(subject)
+    assert begun.is_elsewhere(subject)
+
+
 @given(_SUBJECTS)
 def test_a_stream_that_is_there_after_a_knock_is_written_down_first(subject: str) -> None:
     begun = Begun()
